@@ -1,0 +1,141 @@
+//! Time, as everything that belongs to the farm sees it.
+//!
+//! Deadlines, power gaps, boot times and poll intervals run on a [`Clock`] that the process is given, so that tests
+//! move it by hand ([`ManualClock`]) and the demo runs it faster ([`ScaledClock`]). What belongs to the machine that we
+//! run on — a worker's lease, a database connection — runs on real time and says so where it does.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Tells the farm's time and wakes who waits for it.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now, cut to the microseconds that Postgres keeps.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Ends when the clock shows `at` or later.
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()>;
+}
+
+impl dyn Clock {
+    /// Ends when `span` has passed on this clock.
+    pub fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(after(self.now(), span))
+    }
+
+    /// Runs `work` for at most `span` of this clock; `None` when the time ran out and `work` was dropped.
+    pub async fn timeout<T>(&self, span: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.sleep(span) => None,
+        }
+    }
+}
+
+/// The time `span` after `at`, or the last time there is where the sum does not fit.
+#[must_use]
+pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span).ok().and_then(|span| at.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Reads the machine's wall clock: the one place that does.
+fn wall() -> DateTime<Utc> {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
+    Utc::now().trunc_subsecs(6)
+}
+
+/// Sleeps in real time: the one place that does for the farm.
+async fn sleep_real(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
+    tokio::time::sleep(span).await;
+}
+
+/// The machine's own time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        wall()
+    }
+
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // In steps, so that a wall clock that is set while we sleep is noticed.
+            while let Ok(left @ Duration::from_nanos(1)..) = (at - wall()).to_std() {
+                sleep_real(left.min(Duration::from_secs(10))).await;
+            }
+        })
+    }
+}
+
+/// A clock that starts at the present time and runs `rate` times as fast.
+#[derive(Debug, Clone, Copy)]
+pub struct ScaledClock {
+    rate: f64,
+    wall_start: DateTime<Utc>,
+    start: Instant,
+}
+
+impl ScaledClock {
+    /// Starts a clock at the present time; `rate` is farm seconds per real second and must be above zero.
+    #[must_use]
+    pub fn new(rate: f64) -> Self {
+        Self { rate, wall_start: wall(), start: Instant::now() }
+    }
+}
+
+impl Clock for ScaledClock {
+    fn now(&self) -> DateTime<Utc> {
+        after(self.wall_start, self.start.elapsed().mul_f64(self.rate)).trunc_subsecs(6)
+    }
+
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        let clock = *self;
+        Box::pin(async move {
+            while let Ok(left @ Duration::from_nanos(1)..) = (at - clock.now()).to_std() {
+                let real = left.div_f64(clock.rate).min(Duration::from_secs(10));
+                sleep_real(real.max(Duration::from_micros(100))).await;
+            }
+        })
+    }
+}
+
+/// A clock that moves only when it is told to.
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    now: watch::Sender<DateTime<Utc>>,
+}
+
+impl ManualClock {
+    /// Starts a clock that stands at `now`.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self { now: watch::Sender::new(now.trunc_subsecs(6)) }
+    }
+
+    /// Moves the clock forward by `span` and wakes everybody whose time has come.
+    pub fn advance(&self, span: Duration) {
+        self.now.send_modify(|now| *now = after(*now, span).trunc_subsecs(6));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.now.borrow()
+    }
+
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        let mut now = self.now.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as the clock; without a clock no time comes, so the sleeper sleeps on.
+            if now.wait_for(|now| *now >= at).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}

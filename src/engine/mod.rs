@@ -1,0 +1,1 @@
+//! Drives instances: commits, deadlines, handing out actions.

@@ -1,0 +1,1 @@
+//! Simulated boards and relay boards: real sockets, fake hardware.

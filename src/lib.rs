@@ -1,0 +1,42 @@
+//! Lifeguard keeps the boards of a bare-metal farm moving through their lifecycles.
+//!
+//! Everything with a lifecycle is an instance of a machine definition. A small pure kernel decides, Postgres
+//! remembers, an engine drives, actions change the world.
+//!
+//! ```text
+//! cli → api, dashboard → engine → { store, worker → action }
+//!                 everybody → machine, clock
+//! tftp and farm stand apart: one serves files, the other plays the hardware
+//! ```
+//!
+//! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
+//! * [`store`]: the only SQL there is, and the private Postgres.
+//! * [`engine`]: drives instances: commits, deadlines, handing out actions.
+//! * [`action`]: what changes the world: power, boot configuration, probes.
+//! * [`worker`]: who carries actions out.
+//! * [`tftp`]: the TFTP server over the boot tree.
+//! * [`api`]: HTTP, one file a resource.
+//! * [`dashboard`]: the web pages.
+//! * [`farm`]: simulated boards and relay boards on real sockets.
+//! * [`cli`]: one file a command.
+//!
+//! # Glossary
+//!
+//! * **Instance**: one thing with a lifecycle: for `states/board.yaml`, one board.
+//! * **Visit**: one entry of a state, numbered; whatever speaks of an earlier visit is stale and changes nothing.
+//! * **Stimulus**: what happens to an instance: an event, an action's beginning, a deadline, a forced move.
+//! * **Action**: something to do in the world because a state was entered; it ends in `NAME-ok` or `NAME-failed`.
+//! * **Place**: what only one action may hold at a time, such as a relay board's one connection.
+//! * **Boot config**: the file that a board's boot loader follows, one for each image and hardware type.
+
+pub mod action;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod dashboard;
+pub mod engine;
+pub mod farm;
+pub mod machine;
+pub mod store;
+pub mod tftp;
+pub mod worker;

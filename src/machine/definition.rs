@@ -1,0 +1,181 @@
+//! A machine definition that has been checked: what [`decide`](super::decide) works on.
+//!
+//! Only [`load`](super::load) makes one, so whoever holds a [`Definition`] may rely on what the check proves: every
+//! target exists, every event is declared, no guard names an unknown variable, no `always` leads in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::guard::Guard;
+use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
+
+/// A checked machine definition.
+#[derive(Debug)]
+pub struct Definition {
+    /// The machine's name.
+    pub machine: MachineName,
+    /// The state of a new instance.
+    pub initial: StateName,
+    /// The declared events, and the outcomes of the actions that states invoke.
+    pub events: BTreeMap<EventName, Event>,
+    /// The states; what groups share has been written into each of their members.
+    pub states: BTreeMap<StateName, State>,
+}
+
+/// Who an event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The board itself, while it boots and runs.
+    Board,
+    /// A person, or a program in a person's place.
+    Operator,
+    /// An action that ended.
+    Action,
+}
+
+/// A declared event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Who may send it.
+    pub from: BTreeSet<Source>,
+    /// The arguments that it must bring.
+    pub args: BTreeSet<String>,
+    /// One line for people, or empty.
+    pub about: String,
+}
+
+/// A state.
+#[derive(Debug, Default)]
+pub struct State {
+    /// One line for people, or empty: what the state waits for, or what a person should do.
+    pub about: String,
+    /// What entering it does to the instance.
+    pub entry: Vec<Operation>,
+    /// What is started after entering it and cancelled by leaving it, in order.
+    pub invoke: Vec<Invoke>,
+    /// When it ends by itself.
+    pub timeout: Option<Timeout>,
+    /// What leaves it at once.
+    pub always: Vec<Transition>,
+    /// What each event does in it.
+    pub on: BTreeMap<EventName, Vec<Transition>>,
+}
+
+/// An action to start on entering a state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Invoke {
+    /// Which action.
+    pub action: ActionName,
+    /// The longest it may take, where the definition says so; otherwise the action's own limit holds.
+    pub limit: Option<Duration>,
+    /// Settings for the action.
+    pub with: Map<String, Value>,
+}
+
+/// A state's time limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeout {
+    /// When it passes.
+    pub due: Due,
+    /// Where it leads.
+    pub target: StateName,
+    /// How often it may pass before it leads elsewhere.
+    pub limit: Option<Limit>,
+}
+
+/// When a state's time limit passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// This long after the state's first action began to run, or after entry where it invokes none.
+    After(Duration),
+    /// At this time, whenever the state was entered.
+    At(DateTime<Utc>),
+}
+
+/// How often a state's time limit may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// What counts the passings.
+    pub counter: CounterName,
+    /// The count that is still within the limit.
+    pub most: u32,
+    /// Where a count above it leads.
+    pub exceeded: StateName,
+}
+
+/// One of the things that an event may do in a state: the first whose guard holds is taken.
+#[derive(Debug)]
+pub struct Transition {
+    /// What must hold; nothing means always.
+    pub guard: Option<Guard>,
+    /// What it does.
+    pub effect: TransitionEffect,
+}
+
+/// What a transition does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TransitionEffect {
+    /// Changes the instance and moves to a state (possibly the same one, which is entered anew).
+    Move {
+        /// The changes, made before entering.
+        operations: Vec<Operation>,
+        /// The state to enter.
+        target: StateName,
+    },
+    /// Changes the instance and stays: same visit, same deadline.
+    Stay {
+        /// The changes.
+        operations: Vec<Operation>,
+    },
+    /// Refuses the event, with a sentence for whoever sent it.
+    Refuse {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A change to the instance, made in the transaction of its transition.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Sets all counters to zero.
+    ClearCounters,
+    /// Sets one counter to zero.
+    Clear(CounterName),
+    /// Adds one to a counter.
+    Count(CounterName),
+    /// Sets entries of the instance's data.
+    Set(BTreeMap<String, Setting>),
+    /// Removes entries of the instance's data.
+    Unset(Vec<String>),
+}
+
+/// Where a value to set comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setting {
+    /// The definition itself.
+    Value(Value),
+    /// The event's argument of this name (`$args.image`); an argument that is not there unsets the entry.
+    Argument(String),
+    /// The instance's datum of this name (`$data.next_image`); a datum that is not there unsets the entry.
+    Datum(String),
+}
+
+impl Definition {
+    /// The events that `source` may send and that `state` takes, in alphabetical order.
+    #[must_use]
+    pub fn accepted(&self, state: &str, source: Source) -> Vec<&EventName> {
+        let Some(state) = self.states.get(state) else { return Vec::new() };
+        state.on.keys().filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source))).collect()
+    }
+
+    /// All events that `source` may send, in alphabetical order.
+    #[must_use]
+    pub fn events_from(&self, source: Source) -> Vec<&EventName> {
+        self.events.iter().filter(|(_, event)| event.from.contains(&source)).map(|(name, _)| name).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! The names that definitions give: machines, states, events, actions, counters.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in characters: names are columns of tables that people read.
+pub const MAX_NAME: usize = 64;
+
+/// Says why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter")]
+pub struct BadName(pub String);
+
+fn checked(text: &str) -> Result<Arc<str>, BadName> {
+    let begins = text.chars().next().is_some_and(|first| first.is_ascii_alphabetic());
+    let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if begins && goes_on && text.len() <= MAX_NAME {
+        Ok(Arc::from(text))
+    } else {
+        Err(BadName(text.chars().take(2 * MAX_NAME).collect()))
+    }
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes `text` as a name.
+            ///
+            /// # Errors
+            ///
+            /// [`BadName`] when it is empty, too long, or has other characters than a name may have.
+            pub fn new(text: &str) -> Result<Self, BadName> {
+                checked(text).map(Self)
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    )+};
+}
+
+names! {
+    /// Names a machine definition: `board`.
+    MachineName,
+    /// Names a state: `RebootComplete`.
+    StateName,
+    /// Names an event: `image-running`.
+    EventName,
+    /// Names an action: `power-cycle`.
+    ActionName,
+    /// Names a counter; by default the counter of a state's timeouts bears the state's name.
+    CounterName,
+}

@@ -1,0 +1,2 @@
+//! Lifeguard's command line: see [`lifeguard::cli`].
+fn main() {}

@@ -1,0 +1,1 @@
+//! What Postgres remembers: the only SQL there is.

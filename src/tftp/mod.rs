@@ -1,0 +1,1 @@
+//! The TFTP server over the boot tree.
