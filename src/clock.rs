@@ -39,7 +39,15 @@ impl dyn Clock {
 /// The time `span` after `at`, or the last time there is where the sum does not fit.
 #[must_use]
 pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(span).ok().and_then(|span| at.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    TimeDelta::from_std(span)
+        .ok()
+        .and_then(|span| at.checked_add_signed(span))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// What is left from `now` until `at`; nothing once `at` has come.
+fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+    (at - now).to_std().ok().filter(|left| !left.is_zero())
 }
 
 /// Reads the machine's wall clock: the one place that does.
@@ -66,7 +74,7 @@ impl Clock for SystemClock {
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             // In steps, so that a wall clock that is set while we sleep is noticed.
-            while let Ok(left @ Duration::from_nanos(1)..) = (at - wall()).to_std() {
+            while let Some(left) = until(at, wall()) {
                 sleep_real(left.min(Duration::from_secs(10))).await;
             }
         })
@@ -97,7 +105,7 @@ impl Clock for ScaledClock {
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
         let clock = *self;
         Box::pin(async move {
-            while let Ok(left @ Duration::from_nanos(1)..) = (at - clock.now()).to_std() {
+            while let Some(left) = until(at, clock.now()) {
                 let real = left.div_f64(clock.rate).min(Duration::from_secs(10));
                 sleep_real(real.max(Duration::from_micros(100))).await;
             }

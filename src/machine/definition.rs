@@ -170,7 +170,11 @@ impl Definition {
     #[must_use]
     pub fn accepted(&self, state: &str, source: Source) -> Vec<&EventName> {
         let Some(state) = self.states.get(state) else { return Vec::new() };
-        state.on.keys().filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source))).collect()
+        state
+            .on
+            .keys()
+            .filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source)))
+            .collect()
     }
 
     /// All events that `source` may send, in alphabetical order.

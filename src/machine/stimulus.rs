@@ -1,6 +1,5 @@
 //! What may happen to an instance, and what follows from it.
 
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -172,4 +171,3 @@ pub enum Effect {
         actions: Vec<Invoke>,
     },
 }
-
