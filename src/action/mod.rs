@@ -4,13 +4,32 @@
 //! again for the same job, after a crash or beside a late twin, and must end in the same place however often it runs.
 //! *Accepted is not happened*: an action succeeds by what was observed.
 
+mod address;
+mod boot;
+mod mac;
+mod power;
+mod probe;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+pub use self::address::BadUrl;
+pub use self::boot::{BadConfigName, Boot, Link, check_config_name};
+pub use self::mac::{BadMac, Mac, link_name, mac_of_link};
+pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl};
+pub use self::probe::{Poll, PollUrl, Settings};
+
+use crate::clock::Clock;
 use crate::machine::ActionName;
+
+/// Every action there is, by name.
+pub const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 
 /// What a driver may know of the board that it acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,4 +87,82 @@ pub trait Driver: Send + Sync {
     ///
     /// [`Failed`] when what the action is for was not observed.
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed>;
+}
+
+/// The drivers of all [`ACTIONS`].
+pub struct Drivers {
+    by_name: BTreeMap<&'static str, Box<dyn Driver>>,
+}
+
+impl Drivers {
+    /// Drivers whose times run on `clock` and whose boot links are in `boot_root`.
+    #[must_use]
+    pub fn new(clock: &Arc<dyn Clock>, boot_root: &Path) -> Self {
+        let power = |operation| Box::new(Power::new(Arc::clone(clock), operation));
+        let boot = |link| Box::new(Boot::new(boot_root.to_owned(), link));
+        let by_name: BTreeMap<&'static str, Box<dyn Driver>> = BTreeMap::from([
+            ("clear-pxe", boot(Link::Clear) as Box<dyn Driver>),
+            ("set-pxe", boot(Link::Set)),
+            ("poll", Box::new(Poll::new(Arc::clone(clock)))),
+            ("power-cycle", power(Operation::Cycle)),
+            ("power-off", power(Operation::Off)),
+            ("power-on", power(Operation::On)),
+        ]);
+        Self { by_name }
+    }
+
+    /// The driver that carries `action` out.
+    #[must_use]
+    pub fn get(&self, action: &ActionName) -> Option<&dyn Driver> {
+        self.by_name.get(action.as_str()).map(Box::as_ref)
+    }
+}
+
+/// What only one action may hold at a time while `action` runs for `board`: for power, its relay board.
+///
+/// A board whose power URL is missing or no good holds nothing: its power actions fail before they reach anything.
+#[must_use]
+pub fn place(action: &ActionName, board: &Board) -> Option<String> {
+    let is_power = matches!(action.as_str(), "power-cycle" | "power-off" | "power-on");
+    let url = board.power_url.as_ref().filter(|_| is_power)?;
+    url.parse().ok().map(|url: PowerUrl| url.place())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn every_action_has_a_driver_and_no_other_has() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let drivers = Drivers::new(&clock, Path::new("boot"));
+        assert!(drivers.by_name.keys().eq(ACTIONS));
+        let limit = |name: &str| drivers.get(&ActionName::new(name).unwrap()).map(Driver::limit);
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(40)));
+        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(100)));
+        assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
+        assert_eq!(limit("poll"), Some(Duration::from_secs(3600)));
+        assert_eq!(limit("power"), None);
+    }
+
+    #[test]
+    fn power_actions_hold_their_relay_board_and_others_hold_nothing() {
+        let name = |name| ActionName::new(name).unwrap();
+        let mut board = Board {
+            name: "board-1".to_owned(),
+            fqdn: "board-1.lab".to_owned(),
+            mac: "aa:bb:cc:dd:ee:ff".to_owned(),
+            power_url: Some("modbus://Relay-3.lab/5".to_owned()),
+            poll_url: None,
+        };
+        for action in ["power-on", "power-off", "power-cycle"] {
+            assert_eq!(place(&name(action), &board).as_deref(), Some("modbus://relay-3.lab:502"));
+        }
+        assert_eq!(place(&name("set-pxe"), &board), None);
+        board.power_url = Some("modbus://".to_owned());
+        assert_eq!(place(&name("power-on"), &board), None);
+    }
 }

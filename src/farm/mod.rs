@@ -1,1 +1,3 @@
 //! Simulated boards and relay boards: real sockets, fake hardware.
+
+pub mod relay;

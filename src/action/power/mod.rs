@@ -1,0 +1,138 @@
+//! Power: on, off, and off and on again, at a coil of a relay board.
+//!
+//! An operation succeeds by what was read back. Whatever becomes of a power cycle once it began to take the power away,
+//! it gives it back before it ends: when it is cancelled, too. Only a driver that is *dropped* in between cannot,
+//! so whoever runs one cancels it first and drops it only past its limit.
+
+mod modbus;
+mod switching;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::SecondsFormat;
+use tokio_util::sync::CancellationToken;
+
+pub use self::url::{MAX_OFF, MAX_REST, PowerUrl};
+
+use self::modbus::Line;
+use self::switching::Switching;
+use super::{Driver, Evidence, Failed, Job};
+use crate::clock::Clock;
+
+/// The longest that one call to a relay board may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What to do with a board's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Gives the board power.
+    On,
+    /// Takes the board's power away.
+    Off,
+    /// Takes the power away, waits, and gives it back.
+    Cycle,
+}
+
+/// Whether a board has power, as it was told or observed; what is not known is no `Supply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    On,
+    Off,
+}
+
+impl Supply {
+    fn of_coil(value: bool, url: &PowerUrl) -> Self {
+        if value == url.is_inverted { Self::Off } else { Self::On }
+    }
+
+    fn coil_of(self, url: &PowerUrl) -> bool {
+        (self == Self::On) != url.is_inverted
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Switches the power of boards at relay boards; the caller sees to it that a relay board has one operation at a time.
+#[derive(Clone)]
+pub struct Power {
+    clock: Arc<dyn Clock>,
+    operation: Operation,
+    call_limit: Duration,
+}
+
+impl Power {
+    /// A driver for `operation` whose times run on `clock`.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, operation: Operation) -> Self {
+        Self { clock, operation, call_limit: CALL_LIMIT }
+    }
+
+    /// Bounds each call to a relay board by `limit`; it is 5 s where nothing else is said.
+    #[must_use]
+    pub fn with_call_limit(mut self, limit: Duration) -> Self {
+        self.call_limit = limit;
+        self
+    }
+}
+
+#[async_trait]
+impl Driver for Power {
+    /// Two phases of switching, the relay board's rest, and the longest time that a cycle may keep a board off.
+    fn limit(&self) -> Duration {
+        let switching = 2 * switching::PHASE + MAX_REST;
+        match self.operation {
+            Operation::On | Operation::Off => switching,
+            Operation::Cycle => switching + MAX_OFF,
+        }
+    }
+
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed> {
+        let url = address(job)?;
+        let line = Line::new(Arc::clone(&self.clock), self.call_limit, url.clone());
+        let mut switching = Switching::new(Arc::clone(&self.clock), line);
+        let ended = match self.operation {
+            Operation::On => switching.settle(Supply::On, cancel).await,
+            Operation::Off => switching.settle(Supply::Off, cancel).await,
+            Operation::Cycle => switching.cycle(url.off_for, cancel).await,
+        };
+        switching.line.close().await;
+        let evidence = evidence(&url, &switching);
+        match ended {
+            Ok(()) => Ok(evidence),
+            Err(reason) => Err(Failed { reason, evidence }),
+        }
+    }
+}
+
+fn address(job: &Job) -> Result<PowerUrl, Failed> {
+    let failed = |reason| Failed { reason, evidence: Evidence::new() };
+    let Some(text) = &job.board.power_url else {
+        return Err(failed(format!(
+            "board {} has no power URL: nobody can switch its power",
+            job.board.name
+        )));
+    };
+    text.parse().map_err(|error: super::BadUrl| failed(error.to_string()))
+}
+
+fn evidence(url: &PowerUrl, switching: &Switching) -> Evidence {
+    let mut evidence = Evidence::new();
+    evidence.insert("coil".to_owned(), url.coil.into());
+    evidence.insert("unit".to_owned(), url.unit.into());
+    evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", Supply::name).into());
+    evidence.insert("attempts".to_owned(), switching.line.attempts.into());
+    for (name, at) in [("off_at", switching.off_at), ("on_at", switching.on_at)] {
+        if let Some(at) = at {
+            evidence.insert(name.to_owned(), at.to_rfc3339_opts(SecondsFormat::Micros, true).into());
+        }
+    }
+    evidence
+}
