@@ -63,6 +63,7 @@ struct State {
     unit: watch::Sender<Option<u8>>,
     operations: watch::Sender<Vec<Operation>>,
     clients: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 impl RelayBoard {
@@ -103,6 +104,7 @@ impl RelayBoard {
             unit: watch::Sender::new(None),
             operations: watch::Sender::default(),
             clients: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
         });
         // The first listener is made here, so that a client may come as soon as this returns.
         let first = if behaviour == Behaviour::Refusing { None } else { Some(listener(addr)?) };
@@ -150,6 +152,12 @@ impl RelayBoard {
     pub fn clients(&self) -> usize {
         self.state.clients.load(Ordering::SeqCst)
     }
+
+    /// How many connections there have been, those included that were closed at once.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
 }
 
 fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
@@ -193,6 +201,7 @@ async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<Stat
 }
 
 fn connected(stream: TcpStream, state: Arc<State>) -> Option<(Client, TcpStream)> {
+    state.connections.fetch_add(1, Ordering::SeqCst);
     let before = state.clients.fetch_add(1, Ordering::SeqCst);
     let is_full = before > 0 && *state.behaviour.borrow() == Behaviour::OneClientAtATime;
     let client = Client { state };
@@ -226,6 +235,7 @@ impl Service for Client {
 }
 
 impl State {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a relay board knows nothing but coils")]
     fn answer(&self, request: Request<'static>) -> Result<Option<Response>, ExceptionCode> {
         let behaviour = *self.behaviour.borrow();
         if behaviour == Behaviour::Hanging {
@@ -250,7 +260,6 @@ impl State {
                 let count = u16::try_from(values.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
                 Ok(written(Response::WriteMultipleCoils(first, count)))
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "a relay board knows nothing but coils")]
             _ => Err(ExceptionCode::IllegalFunction),
         }
     }

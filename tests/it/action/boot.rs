@@ -1,0 +1,174 @@
+//! Boot links in a boot tree, set and cleared again and again, and those that are somebody else's.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use fs_err as fs;
+use lifeguard::action::{Boot, Driver as _, Evidence, Failed, Link, check_config_name};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+const LINK: &str = "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff";
+
+/// A boot tree with the configs `panda` and `panda-2`.
+struct Tree {
+    root: TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("configs")).unwrap();
+        for config in ["panda", "panda-2"] {
+            fs::write(root.path().join("configs").join(config), config).unwrap();
+        }
+        Self { root }
+    }
+
+    fn link(&self) -> PathBuf {
+        self.root.path().join(LINK)
+    }
+
+    fn points_at(&self) -> Option<String> {
+        fs::read_link(self.link()).ok().map(|target| target.to_string_lossy().into_owned())
+    }
+
+    fn links(&self) -> usize {
+        fs::read_dir(self.root.path().join("pxelinux.cfg")).unwrap().count()
+    }
+
+    async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Failed> {
+        let mut job = job("");
+        job.boot_config = config.map(str::to_owned);
+        Boot::new(self.root.path().to_owned(), link).run(&job, &CancellationToken::new()).await
+    }
+
+    async fn set(&self, config: &str) -> Result<Evidence, Failed> {
+        self.run(Link::Set, Some(config)).await
+    }
+
+    async fn clear(&self) -> Evidence {
+        self.run(Link::Clear, None).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
+    let tree = Tree::new();
+    assert!(!tree.clear().await.contains_key("removed"), "there is not even a folder");
+    for config in ["panda", "panda", "panda-2", "panda-2"] {
+        let done = tree.set(config).await.unwrap();
+        assert_eq!((&done["link"], &done["config"]), (&json!(LINK), &json!(config)));
+        assert_eq!(tree.points_at(), Some(format!("../configs/{config}")));
+        assert_eq!(fs::read_to_string(tree.link()).unwrap(), config);
+        assert_eq!(tree.links(), 1);
+    }
+    assert_eq!(tree.clear().await["removed"], "panda-2");
+    assert!(!tree.clear().await.contains_key("removed"));
+    assert_eq!(tree.links(), 0);
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
+    for target in
+        [None, Some("../elsewhere/panda"), Some("../configs/../secret"), Some("../configs"), Some("panda")]
+    {
+        let tree = Tree::new();
+        fs::create_dir(tree.root.path().join("pxelinux.cfg")).unwrap();
+        match target {
+            Some(target) => symlink(target, tree.link()).unwrap(),
+            None => fs::write(tree.link(), "by hand").unwrap(),
+        }
+        let failed = tree.set("panda").await.unwrap_err();
+        assert!(failed.reason.contains("remove it by hand"), "{failed}");
+        assert_eq!(tree.clear().await["left"], "foreign file");
+        assert_eq!(tree.points_at().as_deref(), target);
+        assert!(fs::symlink_metadata(tree.link()).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
+    let tree = Tree::new();
+    tree.set("panda-2").await.unwrap();
+    fs::remove_file(tree.root.path().join("configs/panda-2")).unwrap();
+    tree.set("panda").await.unwrap();
+    assert_eq!(tree.points_at().as_deref(), Some("../configs/panda"));
+    let absolute = tree.root.path().join("configs/panda-2");
+    fs::remove_file(tree.link()).unwrap();
+    symlink(absolute, tree.link()).unwrap();
+    tree.set("panda").await.unwrap();
+    assert_eq!(tree.points_at().as_deref(), Some("../configs/panda"));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_behind_is_passed_by() {
+    let tree = Tree::new();
+    tree.set("panda").await.unwrap();
+    // As many as all tests of this process can use up, under the names that come next.
+    for number in 0..500 {
+        let left = format!("{LINK}.new-{}-{number}", std::process::id());
+        symlink("../configs/panda", tree.root.path().join(left)).unwrap();
+    }
+    let mut tries = 0;
+    while tree.set("panda-2").await.is_err() {
+        tries += 1;
+        assert!(tries < 500, "no free name is found");
+    }
+    assert_eq!(tree.points_at().as_deref(), Some("../configs/panda-2"));
+}
+
+#[tokio::test]
+async fn two_runs_at_once_leave_one_whole_link() {
+    let tree = Tree::new();
+    for _ in 0..50 {
+        let (one, two, three) = tokio::join!(tree.set("panda"), tree.set("panda-2"), tree.set("panda"));
+        for done in [one, two, three] {
+            done.unwrap();
+        }
+        assert!(tree.points_at().unwrap().starts_with("../configs/panda"));
+        assert_eq!(tree.links(), 1);
+        tokio::join!(tree.clear(), tree.clear());
+        assert_eq!(tree.links(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.path().join("configs/folder")).unwrap();
+    for (config, reason) in [
+        (None, "no boot config was chosen"),
+        (Some("tegra"), "there is no boot config `tegra`"),
+        (Some("folder"), "there is no boot config `folder`"),
+        (Some("../configs/panda"), "plain name of a file"),
+    ] {
+        let failed = tree.run(Link::Set, config).await.unwrap_err();
+        assert!(failed.reason.contains(reason), "{config:?}: {failed}");
+        assert_eq!(tree.points_at(), None);
+    }
+    for name in ["", ".", "..", ".hidden", "a/b", "/etc/passwd", "a\0b", "a\nb", &"x".repeat(256)] {
+        assert!(check_config_name(name).is_err(), "{name:?}");
+    }
+    for name in ["panda", "panda-2.cfg", "a..b", "ünïcode"] {
+        assert!(check_config_name(name).is_ok(), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
+    let tree = Tree::new();
+    let mut job = job("");
+    job.boot_config = Some("panda".to_owned());
+    let driver = Boot::new(tree.root.path().to_owned(), Link::Set);
+    let token = CancellationToken::new();
+    token.cancel();
+    assert_eq!(driver.run(&job, &token).await.unwrap_err().reason, "abandoned");
+    job.board.mac = "aa:bb".to_owned();
+    let failed = driver.run(&job, &CancellationToken::new()).await.unwrap_err();
+    assert!(failed.reason.contains("aa:bb:cc:dd:ee:ff"), "{failed}");
+    assert!(!tree.root.path().join("pxelinux.cfg").exists());
+}

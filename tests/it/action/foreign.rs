@@ -1,0 +1,55 @@
+//! The power drivers at a Modbus server that is not ours.
+
+use std::process::Stdio;
+
+use lifeguard::action::Driver as _;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+async fn a_foreign_modbus_server_is_switched() {
+    let Some(python) = std::env::var_os("LIFEGUARD_TEST_PYMODBUS") else {
+        assert!(
+            std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_none_or(|value| value != "1"),
+            "LIFEGUARD_TEST_FOREIGN=1 needs LIFEGUARD_TEST_PYMODBUS: the path of a Python that has pymodbus"
+        );
+        eprintln!("skipped: LIFEGUARD_TEST_PYMODBUS is not the path of a Python that has pymodbus");
+        return;
+    };
+    let mut server = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/modbus_server.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let first = soon("the server's port", lines.next_line()).await.unwrap().unwrap();
+    let port = first.strip_prefix("port ").unwrap();
+
+    // Not ours and not hurried: the limits are those that the farm has.
+    let run = async |operation, coil: &str| {
+        let driver = Power::new(Arc::new(SystemClock), operation);
+        let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));
+        soon("the foreign server", driver.run(&job, &CancellationToken::new())).await
+    };
+    for (operation, seen) in [(Operation::On, "on"), (Operation::Off, "off"), (Operation::On, "on")] {
+        let done = run(operation, "5?unit=3").await.unwrap();
+        assert_eq!((&done["observed"], &done["attempts"]), (&seen.into(), &1.into()));
+    }
+    run(Operation::Cycle, "5?unit=3&off=50ms").await.unwrap();
+    let failed = run(Operation::On, "16?unit=3").await.unwrap_err();
+    assert_eq!(failed.reason, "illegal data address: the relay board has no coil 16");
+
+    drop(server.stdin.take());
+    assert!(soon("the server's end", server.wait()).await.unwrap().success());
+    let mut told = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        told.push(line);
+    }
+    assert_eq!(told, ["coil 5 on", "coil 5 off", "coil 5 on", "coil 5 off", "coil 5 on"]);
+}

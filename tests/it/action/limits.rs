@@ -1,0 +1,173 @@
+//! Power operations at relay boards that refuse, hang, lie, answer nonsense, or have no such coil.
+
+use std::time::Instant;
+
+use lifeguard::action::{Driver as _, Evidence, Failed};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+async fn run(operation: Operation, addr: SocketAddr) -> Result<Evidence, Failed> {
+    let token = CancellationToken::new();
+    soon("a power operation", power(operation).run(&job(coil_5(addr)), &token)).await
+}
+
+#[tokio::test]
+async fn a_relay_board_that_refuses_is_asked_three_times() {
+    let relay = relay(Behaviour::Refusing);
+    let failed = run(Operation::Cycle, relay.addr()).await.unwrap_err();
+    assert!(failed.reason.contains("refused"), "{failed}");
+    assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
+    relay.set_behaviour(Behaviour::Normal);
+    until("the relay board listens", || std::net::TcpStream::connect(relay.addr()).is_ok()).await;
+    run(Operation::Cycle, relay.addr()).await.unwrap();
+    relay.set_behaviour(Behaviour::Refusing);
+    until("the relay board refuses", || std::net::TcpStream::connect(relay.addr()).is_err()).await;
+    run(Operation::On, relay.addr()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_relay_board_that_serves_another_client_is_tried_again() {
+    let relay = relay(Behaviour::OneClientAtATime);
+    let other = TcpStream::connect(relay.addr()).await.unwrap();
+    until("the other client is served", || relay.clients() == 1).await;
+    let (done, ()) = tokio::join!(run(Operation::On, relay.addr()), async {
+        until("the driver is turned away", || relay.connections() == 2).await;
+        drop(other);
+    });
+    assert_eq!(done.unwrap()["attempts"], 2);
+    assert_eq!(wire_of(&relay), [true]);
+}
+
+#[tokio::test]
+async fn a_relay_board_that_hangs_costs_a_bounded_time() {
+    let relay = relay(Behaviour::Hanging);
+    relay.switch(5, true);
+    let begun = Instant::now();
+    for operation in [Operation::On, Operation::Off] {
+        let failed = run(operation, relay.addr()).await.unwrap_err();
+        assert!(failed.reason.contains("no answer from 127.0.0.1:"), "{failed}");
+        assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
+    }
+    let failed = run(Operation::Cycle, relay.addr()).await.unwrap_err();
+    assert!(failed.reason.starts_with("the board may be without power: no answer"), "{failed}");
+    assert_eq!(observed(&failed), "unknown");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_relay_board_that_hangs_while_the_board_is_off_is_said_to_have_left_it_dark() {
+    let relay = relay(Behaviour::Normal);
+    relay.switch(5, true);
+    let url = format!("modbus://{}/5?off=500ms", relay.addr());
+    let (driver, job, token) = (power(Operation::Cycle), job(url), CancellationToken::new());
+    let mut wire = relay.coil(5);
+    let (ended, ()) = tokio::join!(driver.run(&job, &token), async {
+        until_wire(&mut wire, false).await;
+        relay.set_behaviour(Behaviour::Hanging);
+    });
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.starts_with("the board may be without power"), "{failed}");
+    assert_eq!((observed(&failed), wire_of(&relay)), ("unknown", vec![true, false]));
+}
+
+#[tokio::test]
+async fn a_write_that_was_carried_out_and_not_answered_is_found_by_reading_and_not_repeated() {
+    let relay = relay(Behaviour::Mute);
+    relay.switch(5, true);
+    let done = run(Operation::Cycle, relay.addr()).await.unwrap();
+    assert_eq!((&done["observed"], &done["attempts"]), (&"on".into(), &3.into()));
+    assert_eq!(wire_of(&relay), [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_relay_board_that_lies_is_not_believed() {
+    let relay = relay(Behaviour::Lying { coil: 5 });
+    let failed = run(Operation::On, relay.addr()).await.unwrap_err();
+    assert_eq!(
+        (failed.reason.as_str(), observed(&failed)),
+        ("the power was switched on and still reads off", "off")
+    );
+    relay.switch(5, true);
+    for operation in [Operation::Off, Operation::Cycle] {
+        let failed = run(operation, relay.addr()).await.unwrap_err();
+        assert_eq!(failed.reason, "the power was switched off and still reads on");
+        assert_eq!(observed(&failed), "on");
+    }
+    assert_eq!(wire_of(&relay), [true]);
+}
+
+#[tokio::test]
+async fn a_coil_that_the_relay_board_does_not_have_is_named_and_not_tried_again() {
+    let relay = relay(Behaviour::Normal);
+    for operation in [Operation::On, Operation::Cycle] {
+        let token = CancellationToken::new();
+        let job = job(format!("modbus://{}/9", relay.addr()));
+        let failed = soon("the answer", power(operation).run(&job, &token)).await.unwrap_err();
+        assert_eq!(failed.reason, "illegal data address: the relay board has no coil 9");
+        assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &1.into()));
+    }
+    assert!(relay.operations().is_empty());
+}
+
+/// A listener whose queue is full: the kernel lets further connections wait for ever.
+async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(any_port()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Some(stream) = within(CALL_LIMIT, TcpStream::connect(addr)).await {
+        queue.push(stream.unwrap());
+    }
+    (addr, listener, queue)
+}
+
+#[tokio::test]
+async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cancelled() {
+    let (addr, _listener, _queue) = black_hole().await;
+    let failed = run(Operation::Cycle, addr).await.unwrap_err();
+    assert!(failed.reason.contains("no connection to 127.0.0.1:"), "{failed}");
+    assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
+
+    let (_stands_still, shared) = manual();
+    let (driver, job, token) =
+        (Power::new(shared, Operation::Cycle), job(coil_5(addr)), CancellationToken::new());
+    let mut cycle = driver.run(&job, &token);
+    assert!(within(CALL_LIMIT, &mut cycle).await.is_none(), "its time stands still");
+    token.cancel();
+    assert_eq!(soon("the cancelled cycle", cycle).await.unwrap_err().reason, "abandoned");
+}
+
+#[tokio::test]
+async fn an_answer_to_something_else_is_no_answer() {
+    // A write that is confirmed for coil 4, for another request, with another function, with garbage.
+    for (answer, reason) in [
+        (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "another answer than was asked for"),
+        (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "another answer than was asked for"),
+        (vec![0, 0, 0, 0, 0, 4, 1, 2, 1, 1], "another answer than was asked for"),
+        (vec![0, 0, 0, 0, 0, 3, 1, 0x85, 6], "exception 6"),
+        (vec![0xff; 3], "no answer"),
+        (vec![], "closed the connection"),
+    ] {
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let serve = async {
+            let mut clients = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_exact(&mut [0; 12]).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+                clients.extend((!answer.is_empty()).then_some(stream));
+            }
+        };
+        let failed = tokio::select! {
+            ended = run(Operation::On, addr) => ended.unwrap_err(),
+            () = serve => unreachable!(),
+        };
+        assert!(failed.reason.contains(reason), "{answer:?}: {failed}");
+        assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
+    }
+}

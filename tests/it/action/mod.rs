@@ -1,0 +1,93 @@
+//! The drivers against relay boards and boards that answer, lie, hang, refuse and go away.
+
+mod boot;
+mod foreign;
+mod limits;
+mod poll;
+mod power;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifeguard::action::{Board, Failed, Job, Operation, Power};
+use lifeguard::clock::{Clock, ManualClock, SystemClock};
+use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::machine::ActionName;
+use serde_json::Map;
+use tokio::sync::watch;
+
+/// What a call to a relay board may take in these tests.
+const CALL_LIMIT: Duration = Duration::from_millis(200);
+
+/// Any free port of this machine.
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn relay(behaviour: Behaviour) -> RelayBoard {
+    RelayBoard::start(any_port(), 8, behaviour).unwrap()
+}
+
+/// Coil 5 of what listens at `addr`, off for a moment in a power cycle.
+fn coil_5(addr: SocketAddr) -> String {
+    format!("modbus://{addr}/5?off=20ms")
+}
+
+fn job(power_url: impl Into<String>) -> Job {
+    Job {
+        action: ActionName::new("test").unwrap(),
+        board: Board {
+            name: "board-1".to_owned(),
+            fqdn: "board-1.lab".to_owned(),
+            mac: "aa:bb:cc:dd:ee:ff".to_owned(),
+            power_url: Some(power_url.into()),
+            poll_url: None,
+        },
+        boot_config: None,
+        with: Map::new(),
+    }
+}
+
+fn power(operation: Operation) -> Power {
+    Power::new(Arc::new(SystemClock), operation).with_call_limit(CALL_LIMIT)
+}
+
+fn manual() -> (ManualClock, Arc<dyn Clock>) {
+    let clock = ManualClock::new(SystemClock.now());
+    (clock.clone(), Arc::new(clock))
+}
+
+/// Waits for `work`, but not for ever.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    within(Duration::from_secs(20), work).await.unwrap_or_else(|| panic!("waited in vain: {what}"))
+}
+
+/// Waits for `work` for at most `span` of real time.
+#[expect(clippy::disallowed_methods, reason = "the test's own patience, not the farm's time")]
+async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(span, work).await.ok()
+}
+
+/// Waits until `is_so`.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    soon(what, async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+async fn until_wire(wire: &mut watch::Receiver<bool>, on: bool) {
+    soon("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
+}
+
+/// What coil 5's wire did, in order.
+fn wire_of(relay: &RelayBoard) -> Vec<bool> {
+    relay.operations().iter().filter(|operation| operation.coil == 5).map(|operation| operation.on).collect()
+}
+
+fn observed(failed: &Failed) -> &str {
+    failed.evidence["observed"].as_str().unwrap()
+}

@@ -1,0 +1,120 @@
+//! Polling on a clock that moves only when the test says so.
+
+use lifeguard::action::{Driver as _, Poll};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+fn poll_job(url: String, with: &Value) -> Job {
+    let mut job = job("");
+    job.board.poll_url = Some(url);
+    job.with = with.as_object().unwrap().clone();
+    job
+}
+
+async fn answer(listener: &TcpListener, status: u16) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    let head = format!("HTTP/1.1 {status} Test\r\nlocation: /gone\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+}
+
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind(any_port()).await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    (listener, authority)
+}
+
+#[tokio::test]
+async fn only_failures_in_a_row_count() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    let job = poll_job(format!("http://{authority}/up"), &json!({ "limit": "10m" }));
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let board = async {
+        for status in [500, 404, 200, 503, 500, 302, 500, 500, 503] {
+            answer(&listener, status).await;
+            clock.advance(Duration::from_secs(30));
+        }
+    };
+    let (ended, ()) =
+        soon("three failures in a row", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    let failed = ended.unwrap_err();
+    assert_eq!(failed.reason, "no answer 3 times in a row; last: HTTP status 503 Service Unavailable");
+    assert_eq!(failed.evidence["probes"], 9);
+}
+
+#[tokio::test]
+async fn a_board_that_is_down_is_found_by_the_first_probe_at_once() {
+    let ((_stands_still, shared), (listener, authority)) = (manual(), listener().await);
+    drop(listener);
+    for scheme in ["tcp", "http"] {
+        let job = poll_job(format!("{scheme}://{authority}"), &json!({ "failures": 1 }));
+        let run = Poll::new(Arc::clone(&shared));
+        let failed = soon("a refusal", run.run(&job, &CancellationToken::new())).await.unwrap_err();
+        assert_eq!(failed.reason, "no answer 1 time in a row; last: connection refused");
+    }
+}
+
+#[tokio::test]
+async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    let job = poll_job(format!("http://{authority}/"), &json!({ "failures": 1 }));
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let board = async {
+        let silent = listener.accept().await.unwrap();
+        clock.advance(Duration::from_secs(5));
+        silent
+    };
+    let (ended, _silent) = soon("the limit", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    assert_eq!(ended.unwrap_err().reason, "no answer 1 time in a row; last: no answer within 5s");
+}
+
+#[tokio::test]
+async fn polling_goes_on_until_it_is_cancelled() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    let job = poll_job(format!("tcp://{authority}"), &json!({ "limit": "10m" }));
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let board = async {
+        for _ in 0..20 {
+            let _: (TcpStream, _) = listener.accept().await.unwrap();
+            clock.advance(Duration::from_secs(30));
+        }
+        token.cancel();
+    };
+    let (ended, ()) = soon("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    assert_eq!(ended.unwrap_err().reason, "abandoned");
+}
+
+#[tokio::test]
+async fn polling_ends_well_when_there_is_no_time_for_another_probe() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    let job = poll_job(format!("tcp://{authority}"), &json!({ "interval": "10m", "limit": "30m" }));
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let board = async {
+        for _ in 0..4 {
+            listener.accept().await.unwrap();
+            clock.advance(Duration::from_mins(10));
+        }
+    };
+    let (ended, ()) = soon("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    assert_eq!(ended.unwrap()["probes"], 4, "at 0, 10, 20 and 30 minutes");
+}
+
+#[tokio::test]
+async fn a_bad_setting_or_url_fails_with_what_would_be_right() {
+    let (_stands_still, shared) = manual();
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    for (url, with, right) in [
+        ("tcp://board-1.lab:22", json!({ "failures": 0 }), "at least 1"),
+        ("ssh://board-1.lab", json!({}), "tcp://HOST:PORT"),
+    ] {
+        let failed = driver.run(&poll_job(url.to_owned(), &with), &token).await.unwrap_err();
+        assert!(failed.reason.contains(right), "{failed}");
+    }
+}

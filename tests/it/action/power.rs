@@ -1,0 +1,154 @@
+//! Power operations at relay boards that behave, each of them more than once, and cancelled at each moment.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lifeguard::action::{Driver as _, Evidence, Failed};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+async fn run(operation: Operation, url: &str) -> Result<Evidence, Failed> {
+    let token = CancellationToken::new();
+    soon("a power operation", power(operation).run(&job(url), &token)).await
+}
+
+#[tokio::test]
+async fn every_operation_ends_in_the_same_place_however_often_it_runs() {
+    let relay = relay(Behaviour::OneClientAtATime);
+    let url = coil_5(relay.addr());
+    let on = run(Operation::On, &url).await.unwrap();
+    assert_eq!((&on["coil"], &on["unit"], &on["observed"]), (&json!(5), &json!(1), &json!("on")));
+    assert!(on.contains_key("on_at") && !on.contains_key("off_at"));
+    run(Operation::On, &url).await.unwrap();
+    assert_eq!(wire_of(&relay), [true]);
+    for cycles in 1..=2 {
+        let cycle = run(Operation::Cycle, &url).await.unwrap();
+        assert_eq!(cycle["observed"], "on");
+        let at = |key: &str| cycle[key].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+        assert!(at("on_at") - at("off_at") >= TimeDelta::milliseconds(20));
+        assert_eq!(wire_of(&relay).len(), 1 + 2 * cycles);
+    }
+    let off = run(Operation::Off, &url).await.unwrap();
+    assert_eq!(off["observed"], "off");
+    run(Operation::Off, &url).await.unwrap();
+    assert_eq!(wire_of(&relay), [true, false, true, false, true, false]);
+    assert_eq!(relay.operations().len(), 6, "no other coil was touched");
+}
+
+#[tokio::test]
+async fn a_board_at_the_normally_closed_contact_has_power_while_its_coil_is_off() {
+    let relay = relay(Behaviour::Normal);
+    let url = format!("modbus://{}/5?invert=true&off=20ms", relay.addr());
+    let off = run(Operation::Off, &url).await.unwrap();
+    assert_eq!((&off["observed"], *relay.coil(5).borrow()), (&json!("off"), true));
+    let on = run(Operation::On, &url).await.unwrap();
+    assert_eq!((&on["observed"], *relay.coil(5).borrow()), (&json!("on"), false));
+    run(Operation::Cycle, &url).await.unwrap();
+    assert_eq!(wire_of(&relay), [true, false, true, false]);
+}
+
+#[tokio::test]
+async fn only_the_unit_of_the_url_is_switched() {
+    let relay = relay(Behaviour::Normal);
+    relay.set_unit(Some(7));
+    let failed = run(Operation::On, &coil_5(relay.addr())).await.unwrap_err();
+    assert!(failed.reason.contains("no answer"), "{failed}");
+    run(Operation::On, &format!("modbus://{}/5?unit=7", relay.addr())).await.unwrap();
+    assert_eq!(wire_of(&relay), [true]);
+}
+
+#[tokio::test]
+async fn a_board_stays_off_for_the_time_that_its_url_says() {
+    let (clock, shared) = manual();
+    let relay = RelayBoard::start_on(Arc::clone(&shared), any_port(), 8, Behaviour::Normal).unwrap();
+    relay.switch(5, true);
+    let url = format!("modbus://{}/5?off=7s&rest=1s", relay.addr());
+    let (driver, job, token) = (Power::new(shared, Operation::Cycle), job(url), CancellationToken::new());
+    let mut cycle = driver.run(&job, &token);
+    let mut wire = relay.coil(5);
+    tokio::select! {
+        ended = &mut cycle => panic!("the cycle ended early: {ended:?}"),
+        () = until_wire(&mut wire, false) => {}
+    }
+    let mut seconds = 0;
+    let ended = loop {
+        if let Some(ended) = within(Duration::from_millis(100), &mut cycle).await {
+            break ended;
+        }
+        assert_eq!(*wire.borrow(), seconds >= 7, "after {seconds} s");
+        assert!(seconds < 8, "the cycle does not end");
+        seconds += 1;
+        clock.advance(Duration::from_secs(1));
+    };
+    ended.unwrap();
+    assert_eq!(seconds, 8, "seven seconds off, and one for the relay board's rest");
+    let operations = relay.operations();
+    assert_eq!(operations[2].at - operations[1].at, TimeDelta::seconds(7));
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_it_begins_touches_nothing() {
+    let relay = relay(Behaviour::Normal);
+    relay.switch(5, true);
+    let token = CancellationToken::new();
+    token.cancel();
+    for operation in [Operation::Off, Operation::Cycle, Operation::On] {
+        let failed = power(operation).run(&job(coil_5(relay.addr())), &token).await.unwrap_err();
+        assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "unknown"));
+    }
+    assert_eq!((wire_of(&relay), relay.connections()), (vec![true], 0));
+}
+
+#[tokio::test]
+async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_at_once() {
+    let (_stands_still, shared) = manual();
+    let relay = relay(Behaviour::Normal);
+    relay.switch(5, true);
+    let (driver, job, token) =
+        (Power::new(shared, Operation::Cycle), job(coil_5(relay.addr())), CancellationToken::new());
+    let mut wire = relay.coil(5);
+    let (ended, ()) = soon("the cancelled cycle", async {
+        tokio::join!(driver.run(&job, &token), async {
+            until_wire(&mut wire, false).await;
+            token.cancel();
+        })
+    })
+    .await;
+    let failed = ended.unwrap_err();
+    assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "on"));
+    assert_eq!(wire_of(&relay), [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_cycle_that_is_cancelled_while_a_write_is_unanswered_ends_with_power() {
+    // The write is carried out and never answered: the driver still waits for the answer when it is cancelled.
+    for at in [false, true] {
+        let relay = relay(Behaviour::Mute);
+        relay.switch(5, true);
+        let (driver, job, token) =
+            (power(Operation::Cycle), job(coil_5(relay.addr())), CancellationToken::new());
+        let mut wire = relay.coil(5);
+        let (ended, ()) = soon("the cancelled cycle", async {
+            tokio::join!(driver.run(&job, &token), async {
+                until_wire(&mut wire, false).await;
+                until_wire(&mut wire, at).await;
+                token.cancel();
+            })
+        })
+        .await;
+        let failed = ended.unwrap_err();
+        assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "on"), "{failed:?}");
+        assert_eq!(wire_of(&relay), [true, false, true]);
+    }
+}
+
+#[tokio::test]
+async fn a_board_without_a_power_url_or_with_a_bad_one_fails_with_the_reason() {
+    let token = CancellationToken::new();
+    let mut job = job("modbus://relay-3.lab/5?unit=0");
+    let failed = power(Operation::On).run(&job, &token).await.unwrap_err();
+    assert!(failed.reason.contains("1 to 247"), "{failed}");
+    job.board.power_url = None;
+    let failed = power(Operation::On).run(&job, &token).await.unwrap_err();
+    assert!(failed.reason.contains("board-1 has no power URL"), "{failed}");
+}
