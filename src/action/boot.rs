@@ -149,13 +149,18 @@ impl Boot {
     }
 }
 
-/// Puts a new link over the old one in one step. A temporary link that a crash left behind is passed by.
+/// Puts a new link over the old one in one step. Temporary links that a crash left behind are passed by.
 async fn replace(folder: &Path, link: &Path, target: &Path) -> io::Result<()> {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut name = link.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}-{number}", std::process::id()));
-    let new = folder.join(name);
-    fs::symlink(target, &new).await?;
+    let name = link.file_name().unwrap_or_default().to_string_lossy();
+    let new = loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let new = folder.join(format!("{name}.new-{}-{number}", std::process::id()));
+        match fs::symlink(target, &new).await {
+            Ok(()) => break new,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    };
     let renamed = fs::rename(&new, link).await;
     if renamed.is_err() {
         // The link that could not be put in place is of no use; why it could not is what matters.

@@ -141,6 +141,38 @@ async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cance
     assert_eq!(soon("the cancelled cycle", cycle).await.unwrap_err().reason, "abandoned");
 }
 
+/// Gives coil 5 power at a server that gives `answer` to each request; an empty one closes the connection.
+async fn run_against(answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<Evidence, Failed> {
+    let listener = TcpListener::bind(any_port()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serve = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 12];
+            while stream.read_exact(&mut request).await.is_ok() {
+                let answer = answer(&request);
+                if answer.is_empty() {
+                    break;
+                }
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    };
+    tokio::select! {
+        ended = run(Operation::On, addr) => ended,
+        () = serve => unreachable!("it serves for ever"),
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_confirmed_for_another_coil_is_read_back_on_a_fresh_connection() {
+    let done = run_against(|request| match request[7] {
+        1 => [&request[..5], &[4, 1, 1, 1, 1]].concat(),
+        _ => [&request[..9], &[4, 0xff, 0]].concat(),
+    });
+    assert_eq!(done.await.unwrap()["attempts"], 2);
+}
+
 #[tokio::test]
 async fn an_answer_to_something_else_is_no_answer() {
     // A write that is confirmed for coil 4, for another request, with another function, with garbage.
@@ -148,25 +180,20 @@ async fn an_answer_to_something_else_is_no_answer() {
         (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "another answer than was asked for"),
         (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "another answer than was asked for"),
         (vec![0, 0, 0, 0, 0, 4, 1, 2, 1, 1], "another answer than was asked for"),
-        (vec![0, 0, 0, 0, 0, 3, 1, 0x85, 6], "exception 6"),
+        (vec![0, 0, 0, 0, 0, 3, 1, 0x80, 6], "exception 6"),
         (vec![0xff; 3], "no answer"),
         (vec![], "closed the connection"),
     ] {
-        let listener = TcpListener::bind(any_port()).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let serve = async {
-            let mut clients = Vec::new();
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                stream.read_exact(&mut [0; 12]).await.unwrap();
-                stream.write_all(&answer).await.unwrap();
-                clients.extend((!answer.is_empty()).then_some(stream));
-            }
-        };
-        let failed = tokio::select! {
-            ended = run(Operation::On, addr) => ended.unwrap_err(),
-            () = serve => unreachable!(),
-        };
+        let ended = run_against(|request| {
+            let is_exception = answer.get(7) == Some(&0x80);
+            let function = if is_exception { 0x80 | request[7] } else { 0 };
+            answer
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| if at == 7 { byte | function } else { *byte })
+                .collect()
+        });
+        let failed = ended.await.unwrap_err();
         assert!(failed.reason.contains(reason), "{answer:?}: {failed}");
         assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
     }

@@ -5,6 +5,7 @@ mod foreign;
 mod limits;
 mod poll;
 mod power;
+mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
