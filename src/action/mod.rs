@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(limit("power-on"), Some(Duration::from_secs(40)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(100)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
-        assert_eq!(limit("poll"), Some(Duration::from_secs(3600)));
+        assert_eq!(limit("poll"), Some(Duration::from_hours(1)));
         assert_eq!(limit("power"), None);
     }
 

@@ -207,13 +207,13 @@ mod tests {
 
     use super::*;
 
-    fn read(with: Value) -> Result<Settings, String> {
+    fn read(with: &Value) -> Result<Settings, String> {
         Settings::read(with.as_object().unwrap())
     }
 
     #[test]
     fn settings_that_are_left_out_have_their_defaults() {
-        let settings = read(json!({ "interval": "1m 30s" })).unwrap();
+        let settings = read(&json!({ "interval": "1m 30s" })).unwrap();
         assert_eq!(settings, Settings { interval: Duration::from_secs(90), ..Settings::default() });
         assert_eq!((settings.failures, settings.limit), (3, Duration::from_secs(5)));
     }
@@ -228,7 +228,7 @@ mod tests {
             (json!({ "failures": "3" }), "expected u32"),
             (json!({ "every": "30s" }), "`interval`, `failures`, `limit`"),
         ] {
-            let error = read(with.clone()).unwrap_err();
+            let error = read(&with).unwrap_err();
             assert!(error.contains(right) && error.contains("`poll`"), "{with}: {error}");
         }
     }

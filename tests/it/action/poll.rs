@@ -11,7 +11,7 @@ use super::*;
 fn poll_job(url: String, with: &Value) -> Job {
     let mut job = job("");
     job.board.poll_url = Some(url);
-    job.with = with.as_object().unwrap().clone();
+    job.with.clone_from(with.as_object().unwrap());
     job
 }
 
