@@ -5,8 +5,10 @@
 //! `LIFEGUARD_TEST_DATABASE_URL` that server is used instead; its user must be allowed to create databases, and a
 //! test process that is killed then leaves its databases named `lifeguard_test_…` behind.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
+use std::time::Instant;
 
 use lifeguard::store::MIGRATOR;
 use lifeguard::store::private::{Durability, Options, PrivatePostgres};
@@ -97,19 +99,16 @@ impl Server {
 async fn serve(tell: &mpsc::Sender<Server>) {
     // Both live as long as the thread; the guardian ends them with the process.
     let _own;
-    let admin = match std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
-        Some(url) => url.to_str().unwrap().parse::<PgConnectOptions>().unwrap(),
-        None => {
-            let dir = GuardedDir::new();
-            let settings = vec![("max_connections".to_owned(), "500".to_owned())];
-            let durability = Durability::Fast;
-            let postgres =
-                PrivatePostgres::start(Options { durability, settings, ..Options::new(dir.path()) });
-            let postgres = postgres.await.unwrap_or_else(|error| panic!("{error}"));
-            let options = postgres.connect_options().database("postgres");
-            _own = (postgres, dir);
-            options
-        }
+    let admin = if let Some(url) = std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
+        url.to_str().unwrap().parse::<PgConnectOptions>().unwrap()
+    } else {
+        let dir = GuardedDir::new();
+        let settings = vec![("max_connections".to_owned(), "500".to_owned())];
+        let options = Options { durability: Durability::Fast, settings, ..Options::new(dir.path()) };
+        let postgres = PrivatePostgres::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let options = postgres.connect_options().database("postgres");
+        _own = (postgres, dir);
+        options
     };
     let template = format!("lifeguard_test_{}_template", std::process::id());
     let pool = PgPoolOptions::new().max_connections(4).connect_with(admin.clone()).await.unwrap();
@@ -149,7 +148,16 @@ fn name_of(number: u32) -> String {
 
 #[tokio::test]
 async fn each_test_has_a_database_of_its_own_that_goes_with_it() {
-    let (one, other) = (database().await, database().await);
+    let started_at = Instant::now();
+    let other = database().await;
+    let first = started_at.elapsed();
+    let started_at = Instant::now();
+    for _ in 0..5 {
+        drop(database().await);
+    }
+    let made = started_at.elapsed() / 5;
+    writeln!(std::io::stderr(), "first database {first:?}, each further one {made:?} with its drop").unwrap();
+    let one = database().await;
     let pool = one.pool().await;
     sqlx::query("CREATE TABLE mark (n int)").execute(&pool).await.unwrap();
     let url = other.url().parse::<PgConnectOptions>().unwrap();

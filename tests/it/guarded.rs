@@ -1,17 +1,24 @@
 //! A directory that goes, with every Postgres at work in it, however the test process ends: `kill -9` included.
 
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Waits for the end of its input, which comes when the test process drops it or dies, then cleans up `$1`.
+use fs_err as fs;
+
+/// Makes the directory and tells its name, then waits for the end of its input, which comes when the test process drops
+/// it or dies, and cleans up. As it makes the directory itself, there is no moment at which nobody would remove it.
 ///
 /// A cluster is two levels down at most. A process is stopped only if it works in the cluster that names it. An
 /// `initdb` that outlived us may go on writing for a moment, so removing is tried for a while.
 const GUARDIAN: &str = r#"
+trap '' PIPE
+dir=$(mktemp -d "${TMPDIR:-/tmp}/lifeguard-test-XXXXXX") || exit
+chmod 711 "$dir"
+echo "$dir"
+exec >/dev/null 2>&1
 read -r _
-dir=$1
 tries=0
 while [ -e "$dir" ] && [ $tries -lt 200 ]; do
     for file in "$dir"/postgres/postmaster.pid "$dir"/*/postgres/postmaster.pid; do
@@ -29,7 +36,7 @@ while [ -e "$dir" ] && [ $tries -lt 200 ]; do
     done
     rm -rf "$dir" || sleep 0.05
     tries=$((tries + 1))
-done 2>/dev/null
+done
 "#;
 
 /// A new directory, entered by every user, that its guardian removes.
@@ -39,20 +46,19 @@ pub(crate) struct GuardedDir {
 }
 
 impl GuardedDir {
-    /// Makes the directory and starts its guardian.
+    /// Starts a guardian, which makes the directory.
     pub(crate) fn new() -> Self {
-        // The guardian first would not know the name; a process killed in between leaves an empty directory.
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("lifeguard-test-").permissions(std::fs::Permissions::from_mode(0o711));
-        let path = builder.tempdir().unwrap().keep();
         let mut command = Command::new("sh");
-        command.args(["-c", GUARDIAN, "guardian"]).arg(&path);
-        // Its own group, as Ctrl-C must not take it; no output of ours, as whoever reads that waits for its end.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { path, guardian: command.current_dir("/").spawn().unwrap() }
+        // A group of its own, as Ctrl-C must not take it.
+        command.args(["-c", GUARDIAN]).current_dir("/").process_group(0);
+        let mut guardian = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut name = String::new();
+        BufReader::new(guardian.stdout.take().unwrap()).read_line(&mut name).unwrap();
+        let path = fs::canonicalize(name.trim_end()).expect("the guardian makes a directory");
+        Self { path, guardian }
     }
 
-    /// The directory.
+    /// The directory, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

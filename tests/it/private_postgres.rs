@@ -108,7 +108,7 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
     }
     let options = postgres.connect_options();
     let socket_dir = options.get_socket().unwrap();
-    assert_eq!(*socket_dir, fs::canonicalize(dir.path()).unwrap().join("run"));
+    assert_eq!(*socket_dir, dir.path().join("run"));
     assert_eq!(fs::metadata(socket_dir).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(options.get_database(), Some("lifeguard"));
     postgres.stop().await.unwrap();
@@ -189,7 +189,7 @@ async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
     let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
     writeln!(std::io::stderr(), "took the orphan's place in {:?}", started_at.elapsed()).unwrap();
 
-    assert!(!lives(orphan));
+    until("the orphan has ended", async || !lives(orphan)).await;
     assert_ne!(postmaster(dir.path()), Some(orphan));
     // The one that was on its way may be there or not.
     let found = count(&mut connect(&postgres).await).await;
@@ -260,7 +260,7 @@ async fn root_is_told_which_directory_keeps_the_other_user_out() {
         return;
     }
     let dir = GuardedDir::new();
-    let closed = fs::canonicalize(dir.path()).unwrap().join("closed");
+    let closed = dir.path().join("closed");
     std::fs::DirBuilder::new().mode(0o700).create(&closed).unwrap();
 
     let error = fails(fast(&closed.join("below/data"))).await;

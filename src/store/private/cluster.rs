@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn only_the_last_lines_are_shown() {
-        let text: String = (0..100).map(|line| format!("{line}\n")).collect();
+        let lines: Vec<String> = (0..100).map(|line| line.to_string()).collect();
+        let text = lines.join("\n");
 
         assert!(last_lines(&text).starts_with("88\n") && last_lines(&text).ends_with("\n99"));
         assert_eq!(last_lines("one"), "one");

@@ -29,6 +29,18 @@ pub(super) const PORT: u16 = 5432;
 /// The log is begun anew at a start when it is longer than this.
 const LONGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
+/// The data directory's lock, held until this value is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that is between fork and exec and has the file open too. What fails here is
+        // mended by the end of the process.
+        let _ = self.0.unlock();
+    }
+}
+
 /// The paths in one data directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -57,13 +69,12 @@ impl Layout {
         Ok(Self { cluster: data_dir.join("postgres"), log: data_dir.join("postgres.log"), data_dir })
     }
 
-    /// Takes the data directory for this process. The lock ends with the file that is returned, thus with the
-    /// process, however that ends.
+    /// Takes the data directory for this process.
     ///
     /// # Errors
     ///
     /// [`PrivateError::Locked`] when another process has it; [`PrivateError::File`].
-    pub(super) fn lock(&self) -> Result<File, PrivateError> {
+    pub(super) fn lock(&self) -> Result<Lock, PrivateError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -79,7 +90,7 @@ impl Layout {
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(file)
+        Ok(Lock(file))
     }
 
     /// Removes what is left of clusters that were never finished.

@@ -22,7 +22,6 @@ mod layout;
 mod postmaster;
 mod supervise;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 
 use cluster::Cluster;
 pub use error::PrivateError;
-use layout::Layout;
+use layout::{Layout, Lock};
 
 /// The user and the database in the cluster.
 const USER: &str = "lifeguard";
 
-/// Postgres's code for a database that does not exist. Source: PostgreSQL documentation, appendix A.
+/// Postgres's code for a database that does not exist. Source: its manual, appendix A.
 const NO_SUCH_DATABASE: &str = "3D000";
 
 /// What an acknowledged commit is worth.
@@ -86,7 +85,7 @@ pub struct PrivatePostgres {
     tasks: JoinSet<Result<(), PrivateError>>,
     stop: CancellationToken,
     cluster: Arc<Cluster>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl PrivatePostgres {

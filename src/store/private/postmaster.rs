@@ -210,6 +210,10 @@ pub(super) async fn clear_predecessor(cluster: &Path) -> Result<(), PrivateError
     let mut signals =
         [(Signal::SIGINT, Duration::ZERO), (Signal::SIGQUIT, STOP_LIMIT)].into_iter().peekable();
     loop {
+        // One that stops in order takes its file away, and may then wait as a zombie for as long as it likes.
+        if PidFile::read(cluster)?.is_none() {
+            return Ok(());
+        }
         match Occupant::of(pid, cluster)? {
             Occupant::Gone => return Ok(()),
             Occupant::Zombie if started_at.elapsed() < ZOMBIE_LIMIT => {}
