@@ -1,0 +1,115 @@
+//! Who Postgres runs as: ourselves, or, as it refuses root, another user when we are root.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use fs_err as fs;
+use nix::unistd::{Uid, User};
+use tokio::process::Command;
+
+use super::error::PrivateError;
+
+/// The user that Postgres and its files belong to.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+    /// Whether this is another user than ours, so that we must change to it.
+    is_foreign: bool,
+}
+
+impl Account {
+    /// Chooses the user: ourselves, unless we are root; then the owner of the cluster there is, else `postgres`,
+    /// else `nobody`.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::NoAccount`] when we are root and there is nobody else; [`PrivateError::File`] when the cluster
+    /// or the list of users cannot be read.
+    pub(super) fn choose(cluster: &Path) -> Result<Self, PrivateError> {
+        let own = Uid::effective();
+        if !own.is_root() {
+            let gid = nix::unistd::Gid::effective();
+            return Ok(Self {
+                name: own.to_string(),
+                uid: own.as_raw(),
+                gid: gid.as_raw(),
+                is_foreign: false,
+            });
+        }
+        match fs::metadata(cluster) {
+            Ok(of) if of.uid() != 0 => {
+                let name = format!("{}", of.uid());
+                return Ok(Self { name, uid: of.uid(), gid: of.gid(), is_foreign: true });
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+        for name in ["postgres", "nobody"] {
+            if let Some(user) = User::from_name(name).map_err(io::Error::from)? {
+                let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+                return Ok(Self { name: user.name, uid, gid, is_foreign: true });
+            }
+        }
+        Err(PrivateError::NoAccount)
+    }
+
+    /// The user's number.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Begins a command that runs as this user, below `/`, without input and in a process group of its own, so that
+    /// Ctrl-C at our terminal is ours to pass on.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").stdin(Stdio::null()).process_group(0);
+        if self.is_foreign {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+
+    /// Gives `path` to this user.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, with the path.
+    pub(super) fn own(&self, path: &Path) -> io::Result<()> {
+        if !self.is_foreign {
+            return Ok(());
+        }
+        std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+            .map_err(|error| io::Error::new(error.kind(), format!("chown {}: {error}", path.display())))
+    }
+
+    /// Checks that this user can enter `data_dir`, by entering it: `program` is run there as the user.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Unreachable`] with the first directory that is closed.
+    pub(super) async fn check_reach(&self, data_dir: &Path, program: &Path) -> Result<(), PrivateError> {
+        if !self.is_foreign || self.can_enter(data_dir, program).await {
+            return Ok(());
+        }
+        let mut ways: Vec<&Path> = data_dir.ancestors().collect();
+        ways.reverse();
+        let mut directory: PathBuf = data_dir.to_owned();
+        for way in ways {
+            if !self.can_enter(way, program).await {
+                way.clone_into(&mut directory);
+                break;
+            }
+        }
+        Err(PrivateError::Unreachable { directory, data_dir: data_dir.to_owned(), user: self.name.clone() })
+    }
+
+    /// Whether a process of this user can have `directory` as its own.
+    async fn can_enter(&self, directory: &Path, program: &Path) -> bool {
+        let mut command = self.command(program);
+        command.arg("--version").current_dir(directory).output().await.is_ok()
+    }
+}

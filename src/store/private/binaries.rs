@@ -1,0 +1,201 @@
+//! Finds the installed server programs, and says what to install where there are none.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::account::Account;
+use super::error::PrivateError;
+
+/// The oldest major version whose SQL is ours.
+const OLDEST: u32 = 14;
+
+/// One installed server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binaries {
+    dir: PathBuf,
+    major: u32,
+}
+
+impl Binaries {
+    /// The program that makes a cluster.
+    pub(super) fn initdb(&self) -> PathBuf {
+        self.dir.join("initdb")
+    }
+
+    /// The server.
+    pub(super) fn postgres(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    /// Finds the server for `cluster`: of the cluster's own version where there is one, else the first of at least
+    /// version 14. With `bin_dir` only that directory is looked into.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Missing`], [`PrivateError::TooOld`] and [`PrivateError::WrongVersion`] as they say;
+    /// [`PrivateError::Run`] when a server that was found does not even tell its version; [`PrivateError::File`].
+    pub(super) async fn find(
+        bin_dir: Option<&Path>,
+        cluster: &Path,
+        account: &Account,
+    ) -> Result<Self, PrivateError> {
+        let wanted = cluster_version(cluster)?;
+        let mut dirs = bin_dir.map_or_else(installed, |dir| vec![dir.to_owned()]);
+        dirs.retain(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file());
+        if dirs.is_empty() {
+            let looked = bin_dir.map_or_else(
+                || "/usr/lib/postgresql, /usr/pgsql-*, Homebrew's directories and the PATH".to_owned(),
+                |dir| dir.display().to_string(),
+            );
+            return Err(PrivateError::Missing { looked, install: install() });
+        }
+        let mut found = Vec::new();
+        for dir in dirs {
+            let major = major_of(&dir, account).await?;
+            found.push(Self { dir, major });
+        }
+        choose(found, wanted.as_deref(), cluster)
+    }
+}
+
+/// Picks from `found`, in the order in which they were found.
+fn choose(found: Vec<Binaries>, wanted: Option<&str>, cluster: &Path) -> Result<Binaries, PrivateError> {
+    let mut majors: Vec<String> = found.iter().map(|server| server.major.to_string()).collect();
+    majors.dedup();
+    let majors = majors.join(" and ");
+    let fits = |server: &Binaries| {
+        server.major >= OLDEST && wanted.is_none_or(|wanted| wanted == server.major.to_string())
+    };
+    if let Some(server) = found.into_iter().find(fits) {
+        return Ok(server);
+    }
+    Err(match wanted {
+        Some(data) => {
+            PrivateError::WrongVersion { cluster: cluster.to_owned(), data: data.to_owned(), found: majors }
+        }
+        None => PrivateError::TooOld { found: majors, install: install() },
+    })
+}
+
+/// The major version that wrote `cluster`; `None` when there is no cluster yet.
+fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivateError> {
+    if !cluster.exists() {
+        return Ok(None);
+    }
+    Ok(Some(fs::read_to_string(cluster.join("PG_VERSION"))?.trim().to_owned()))
+}
+
+/// Where servers are usually installed, the likeliest first.
+fn installed() -> Vec<PathBuf> {
+    let mut dirs = numbered("/usr/lib/postgresql", "", "bin");
+    dirs.extend(numbered("/usr", "pgsql-", "bin"));
+    for homebrew in ["/opt/homebrew", "/usr/local"] {
+        dirs.extend(numbered(&format!("{homebrew}/opt"), "postgresql@", "bin"));
+    }
+    if let Some(path) = std::env::var_os("PATH") {
+        dirs.extend(std::env::split_paths(&path).filter(|dir| dir.is_absolute()));
+    }
+    dirs
+}
+
+/// The directories `parent/PREFIXnumber/tail`, the highest number first.
+fn numbered(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
+    // A directory that is not there, or that we may not read, holds no server for us.
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.strip_prefix(prefix)?.parse().ok()?;
+            Some((number, entry.path().join(tail)))
+        })
+        .collect();
+    found.sort_by(|one, other| other.cmp(one));
+    found.into_iter().map(|(_, dir)| dir).collect()
+}
+
+/// Asks the server in `dir` for its major version.
+async fn major_of(dir: &Path, account: &Account) -> Result<u32, PrivateError> {
+    let program = dir.join("postgres");
+    let output = account.command(&program).arg("--version").output().await;
+    let output = output.map_err(|source| PrivateError::Run { program, source })?;
+    // A server that does not tell its version is as good as version 0: too old.
+    Ok(parse_major(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0))
+}
+
+/// Reads `postgres (PostgreSQL) 15.13 (Debian …)` as 15, and `16beta1` as 16.
+fn parse_major(version: &str) -> Option<u32> {
+    let number = version.split_once("(PostgreSQL) ")?.1;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// What to do on this machine to have a server.
+fn install() -> String {
+    // Without the file this is no Linux, or a very bare one; the general advice is then all there is.
+    install_on(&fs::read_to_string("/etc/os-release").unwrap_or_default())
+}
+
+/// What to do on the system that `os_release` describes.
+fn install_on(os_release: &str) -> String {
+    let ids: Vec<&str> = os_release
+        .lines()
+        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
+        .flat_map(|ids| ids.trim_matches(['"', '\'']).split_whitespace())
+        .collect();
+    let has = |names: &[&str]| ids.iter().any(|id| names.contains(id));
+    let command = if has(&["debian", "ubuntu"]) {
+        "apt-get install postgresql"
+    } else if has(&["fedora", "rhel", "centos"]) {
+        "dnf install postgresql-server"
+    } else if has(&["alpine"]) {
+        "apk add postgresql"
+    } else if has(&["arch"]) {
+        "pacman -S postgresql"
+    } else if has(&["suse", "opensuse"]) {
+        "zypper install postgresql-server"
+    } else {
+        return "install PostgreSQL's server package".to_owned();
+    };
+    format!("install them with `{command}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_fits_the_distribution() {
+        let cases = [
+            ("ID=debian\n", "apt-get install postgresql"),
+            ("NAME=x\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "apt-get install postgresql"),
+            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install postgresql-server"),
+            ("ID=alpine\n", "apk add postgresql"),
+            ("ID=arch\n", "pacman -S postgresql"),
+            ("", "server package"),
+        ];
+        for (os_release, command) in cases {
+            assert!(install_on(os_release).contains(command), "{os_release}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_as_the_servers_print_them() {
+        assert_eq!(parse_major("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n"), Some(15));
+        assert_eq!(parse_major("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(parse_major("something else"), None);
+    }
+
+    #[test]
+    fn the_server_of_the_data_is_preferred_to_the_newest() {
+        let server = |major| Binaries { dir: PathBuf::from(format!("/pg/{major}")), major };
+        let found = vec![server(17), server(15), server(13)];
+        let cluster = Path::new("/data");
+
+        assert_eq!(choose(found.clone(), None, cluster).unwrap().major, 17);
+        assert_eq!(choose(found.clone(), Some("15"), cluster).unwrap().major, 15);
+        let refused = choose(found, Some("16"), cluster).unwrap_err().to_string();
+        assert!(refused.contains("PostgreSQL 16") && refused.contains("17 and 15 and 13"), "{refused}");
+        let old = choose(vec![server(13)], None, cluster).unwrap_err();
+        assert!(matches!(old, PrivateError::TooOld { .. }), "{old}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The cluster's files: made once, and given a server at every start.
+
+use std::fs::DirBuilder;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use fs_err as fs;
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::error::PrivateError;
+use super::layout::{Layout, PORT};
+use super::postmaster::{Postmaster, Unready, clear_predecessor};
+use super::{Durability, Options, USER};
+
+/// How much of the log's end is looked at for an error message.
+const TAIL_BYTES: u64 = 4096;
+/// How many of the log's last lines an error message shows.
+const TAIL_LINES: usize = 12;
+
+/// A cluster that is there, and all that is needed to start a server on it.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    binaries: Binaries,
+    account: Account,
+    layout: Layout,
+    /// The directory of the socket.
+    pub(super) socket_dir: PathBuf,
+    durability: Durability,
+    settings: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Prepares the cluster in `layout`; makes it if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrivatePostgres::start`](super::PrivatePostgres::start); nothing is written but a whole new cluster.
+    pub(super) async fn prepare(layout: Layout, options: Options) -> Result<Self, PrivateError> {
+        let account = Account::choose(&layout.cluster)?;
+        let binaries = Binaries::find(options.bin_dir.as_deref(), &layout.cluster, &account).await?;
+        account.check_reach(&layout.data_dir, &binaries.postgres()).await?;
+        let socket_dir = layout.make_socket_dir(&account)?;
+        let Options { data_dir: _, bin_dir: _, durability, settings } = options;
+        let cluster = Self { binaries, account, layout, socket_dir, durability, settings };
+        cluster.layout.remove_unfinished()?;
+        if !cluster.layout.cluster.exists() {
+            cluster.initialise().await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Makes the cluster: elsewhere first, so that it is never seen half made.
+    async fn initialise(&self) -> Result<(), PrivateError> {
+        // A name of our own: the initdb of a process that was killed may still be writing to its one.
+        let fresh = self.layout.data_dir.join(format!("postgres.new.{}", std::process::id()));
+        let mut output = String::new();
+        // Not every system has C.UTF-8; C is everywhere, and its only loss is in the letter case of other alphabets.
+        for locale in ["C.UTF-8", "C"] {
+            DirBuilder::new().mode(0o700).create(&fresh)?;
+            self.account.own(&fresh)?;
+            let Output { status, stdout, stderr } = self.initdb(&fresh, locale).await?;
+            if status.success() {
+                fs::rename(&fresh, &self.layout.cluster)?;
+                // The rename is durable when the directory is.
+                fs::File::open(&self.layout.data_dir)?.sync_all()?;
+                return Ok(());
+            }
+            output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+            fs::remove_dir_all(&fresh)?;
+        }
+        Err(PrivateError::Initdb { output: last_lines(&output) })
+    }
+
+    /// Runs `initdb`, which dies with our waiting for it.
+    async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivateError> {
+        let program = self.binaries.initdb();
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(fresh).args(["-U", USER, "--auth=trust", "-E", "UTF8"]);
+        command.arg(format!("--locale={locale}")).kill_on_drop(true);
+        if self.durability == Durability::Fast {
+            command.arg("--no-sync");
+        }
+        command.output().await.map_err(|source| PrivateError::Run { program, source })
+    }
+
+    /// Starts a server and waits until it accepts connections. What a killed predecessor left is stopped first.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Died`], [`PrivateError::Slow`], [`PrivateError::OrphanStays`], [`PrivateError::Run`],
+    /// [`PrivateError::File`]; then no server of ours runs.
+    pub(super) async fn launch(&self) -> Result<Postmaster, PrivateError> {
+        clear_predecessor(&self.layout.cluster).await?;
+        let log = self.layout.open_log()?;
+        let program = self.binaries.postgres();
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(&self.layout.cluster);
+        for (name, value) in self.all_settings() {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        let mut sockets = std::ffi::OsString::from("unix_socket_directories=");
+        sockets.push(quoted(&self.socket_dir));
+        command.arg("-c").arg(sockets);
+        command.stdout(log.try_clone()?).stderr(Stdio::from(log));
+        let child = command.spawn().map_err(|source| PrivateError::Run { program, source })?;
+        let mut postmaster = Postmaster::new(child);
+        match postmaster.wait_ready(&self.layout.cluster).await {
+            Ok(()) => Ok(postmaster),
+            Err(Unready::Died(status)) => {
+                Err(PrivateError::Died { status, log: self.layout.log.clone(), tail: self.log_tail() })
+            }
+            Err(Unready::Slow(limit)) => {
+                Err(PrivateError::Slow { limit_s: limit.as_secs(), log: self.layout.log.clone() })
+            }
+            Err(Unready::File(error)) => Err(error.into()),
+        }
+    }
+
+    /// The settings, which go before those of the cluster's files. Of two of one name the later counts.
+    fn all_settings(&self) -> Vec<(String, String)> {
+        let durable = match self.durability {
+            Durability::Full => "on",
+            Durability::Fast => "off",
+        };
+        let port = PORT.to_string();
+        let ours = [
+            ("fsync", durable),
+            ("synchronous_commit", durable),
+            ("full_page_writes", durable),
+            ("listen_addresses", ""),
+            ("port", &port),
+            ("unix_socket_permissions", "0700"),
+            ("shared_buffers", "128MB"),
+            ("max_connections", "100"),
+            ("wal_compression", "on"),
+            // Our statements are short: compiling one costs more than running it.
+            ("jit", "off"),
+            ("logging_collector", "off"),
+            ("log_destination", "stderr"),
+            ("log_checkpoints", "off"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        ours.chain(self.settings.iter().cloned()).collect()
+    }
+
+    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
+    pub(super) fn remove_short_socket_dir(&self) {
+        if !self.socket_dir.starts_with(&self.layout.data_dir) {
+            // An empty directory that stays does no harm.
+            drop(fs::remove_dir(&self.socket_dir));
+        }
+    }
+
+    /// The last lines of the log.
+    pub(super) fn log_tail(&self) -> String {
+        let read = || -> io::Result<String> {
+            let mut file = fs::File::open(&self.layout.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(last_lines(&String::from_utf8_lossy(&bytes)))
+        };
+        read().unwrap_or_else(|error| format!("(the log cannot be read: {error})"))
+    }
+}
+
+/// The last lines of `text`, as many as an error message shows.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+}
+
+/// Writes `dir` as one element of a list of Postgres's.
+fn quoted(dir: &Path) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let mut text = vec![b'"'];
+    for byte in dir.as_os_str().as_bytes() {
+        if *byte == b'"' {
+            text.push(b'"');
+        }
+        text.push(*byte);
+    }
+    text.push(b'"');
+    std::ffi::OsString::from_vec(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_commas_and_quotes_stays_one_directory() {
+        assert_eq!(quoted(Path::new("/a b,c/\"d\"")), "\"/a b,c/\"\"d\"\"\"");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_shown() {
+        let lines: Vec<String> = (0..100).map(|line| line.to_string()).collect();
+        let text = lines.join("\n");
+
+        assert!(last_lines(&text).starts_with("88\n") && last_lines(&text).ends_with("\n99"));
+        assert_eq!(last_lines("one"), "one");
+    }
+}

@@ -1,0 +1,185 @@
+//! Where everything lies in the data directory, and the lock that keeps a second process out.
+//!
+//! ```text
+//! DATA_DIR/lock            held for the life of the process; our process id is inside
+//! DATA_DIR/postgres/       the cluster
+//! DATA_DIR/postgres.new.*  a cluster in the making; whatever a killed process left of one is removed
+//! DATA_DIR/postgres.log    what Postgres says
+//! DATA_DIR/run/            the socket, 0700; in a short directory elsewhere when the path would be too long
+//! ```
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use super::account::Account;
+use super::error::PrivateError;
+
+/// The longest socket path there is. Source: unix(7), `sun_path` of 108 bytes with its final zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The port, which is only a part of the socket's name.
+pub(super) const PORT: u16 = 5432;
+
+/// The log is begun anew at a start when it is longer than this.
+const LONGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
+
+/// The data directory's lock, held until this value is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that is between fork and exec and has the file open too. What fails here is
+        // mended by the end of the process.
+        let _ = self.0.unlock();
+    }
+}
+
+/// The paths in one data directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// The data directory, absolute and without symbolic links.
+    pub(super) data_dir: PathBuf,
+    /// The cluster.
+    pub(super) cluster: PathBuf,
+    /// What Postgres says.
+    pub(super) log: PathBuf,
+}
+
+impl Layout {
+    /// Makes the data directory if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::File`] when it can neither be made nor read.
+    pub(super) fn make(data_dir: &Path) -> Result<Self, PrivateError> {
+        // Root's must let another user pass to the cluster, which is 0700 itself.
+        let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
+        if let Err(error) = DirBuilder::new().recursive(true).mode(mode).create(data_dir) {
+            let text = format!("data directory {}: {error}", data_dir.display());
+            return Err(io::Error::new(error.kind(), text).into());
+        }
+        let data_dir = fs::canonicalize(data_dir)?;
+        Ok(Self { cluster: data_dir.join("postgres"), log: data_dir.join("postgres.log"), data_dir })
+    }
+
+    /// Takes the data directory for this process.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Locked`] when another process has it; [`PrivateError::File`].
+    pub(super) fn lock(&self) -> Result<Lock, PrivateError> {
+        let path = self.data_dir.join("lock");
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path)?.into_parts().0;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid)?;
+                return Err(PrivateError::Locked { lock: path, pid: pid.trim().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Lock(file))
+    }
+
+    /// Removes what is left of clusters that were never finished.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, with the path.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.data_dir)? {
+            let entry = entry?;
+            if entry.file_name().as_bytes().starts_with(b"postgres.new") {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the log for appending; begins it anew when it has become long.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, with the path.
+    pub(super) fn open_log(&self) -> io::Result<File> {
+        let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log)?;
+        if file.metadata()?.len() > LONGEST_LOG_BYTES {
+            file.set_len(0)?;
+        }
+        Ok(file.into_parts().0)
+    }
+
+    /// Makes the directory for the socket, open to `account` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
+    /// [`PrivateError::File`].
+    pub(super) fn make_socket_dir(&self, account: &Account) -> Result<PathBuf, PrivateError> {
+        let near = self.data_dir.join("run");
+        let dir = if fits(&near) { near } else { short(&self.data_dir, account) };
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => account.own(&dir)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(PrivateError::SocketDirectory { path: dir, reason: error.to_string() });
+            }
+        }
+        // In a directory that everybody may write to, somebody may have been here first.
+        let found = fs::symlink_metadata(&dir)?;
+        if !found.is_dir() {
+            return Err(PrivateError::SocketDirectory { path: dir, reason: "is no directory".to_owned() });
+        }
+        let own = nix::unistd::Uid::effective().as_raw();
+        if found.uid() == own {
+            account.own(&dir)?;
+        } else if found.uid() != account.uid() {
+            let reason = format!("belongs to user {}", found.uid());
+            return Err(PrivateError::SocketDirectory { path: dir, reason });
+        }
+        fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
+        Ok(dir)
+    }
+}
+
+/// Whether a socket in `dir` has a path that the system takes.
+fn fits(dir: &Path) -> bool {
+    dir.as_os_str().len() + format!("/.s.PGSQL.{PORT}").len() <= LONGEST_SOCKET_PATH
+}
+
+/// A short directory for `data_dir`'s socket, always the same one.
+fn short(data_dir: &Path, account: &Account) -> PathBuf {
+    // FNV-1a: the name must be the same in every version of us, which the standard hasher does not promise.
+    let hash = data_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let runtime = PathBuf::from(format!("/run/user/{}", account.uid()));
+    let is_ours = !nix::unistd::Uid::effective().is_root() && runtime.is_dir();
+    let parent = if is_ours { runtime } else { PathBuf::from("/tmp") };
+    parent.join(format!("lifeguard-{hash:016x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_path_may_have_107_bytes() {
+        let dir = |length: usize| PathBuf::from(format!("/{}", "d".repeat(length - 1)));
+
+        assert!(fits(&dir(93)));
+        assert!(!fits(&dir(94)));
+    }
+}

@@ -1,0 +1,98 @@
+//! The task that keeps a server running until it is told to stop.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::Cluster;
+use super::error::PrivateError;
+use super::postmaster::{Postmaster, pause};
+
+/// A server that ran for less than this has failed quickly.
+const QUICK: Duration = Duration::from_secs(10);
+/// The first and the longest wait after a quick failure; in between it doubles.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a first start is tried.
+const FIRST_TRIES: u32 = 5;
+
+/// Starts the first server. The processes of one that was killed may hold on to the cluster for a moment, so a
+/// server that dies is tried again a few times.
+///
+/// # Errors
+///
+/// As [`Cluster::launch`].
+pub(super) async fn first(cluster: &Cluster) -> Result<Postmaster, PrivateError> {
+    let mut wait = WAITS.0;
+    for _ in 1..FIRST_TRIES {
+        match cluster.launch().await {
+            Err(PrivateError::Died { .. }) => pause(wait).await,
+            Ok(postmaster) => return Ok(postmaster),
+            Err(error) => return Err(error),
+        }
+        wait = longer(wait);
+    }
+    cluster.launch().await
+}
+
+/// Watches over `postmaster`, puts another in its place when it ends, and stops it when `stop` says so.
+///
+/// # Errors
+///
+/// As [`Postmaster::stop`]; only the stopping fails, for a start is tried again for ever.
+pub(super) async fn run(
+    cluster: Arc<Cluster>,
+    postmaster: Postmaster,
+    stop: CancellationToken,
+) -> Result<(), PrivateError> {
+    let mut current = Some(postmaster);
+    let mut wait = Duration::ZERO;
+    let mut is_reported = false;
+    loop {
+        if let Some(mut running) = current.take() {
+            let started_at = Instant::now();
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => return running.stop().await,
+                ended = running.wait() => ended,
+            };
+            if started_at.elapsed() >= QUICK {
+                (wait, is_reported) = (Duration::ZERO, false);
+            }
+            if !is_reported {
+                let log_tail = cluster.log_tail();
+                tracing::error!(?ended, log_tail, "Postgres ended unexpectedly and is started again");
+                is_reported = true;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            () = pause(wait) => {}
+        }
+        wait = longer(wait);
+        // A stop drops a start that is under way, and with it the server that it had begun.
+        let launched = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            launched = cluster.launch() => launched,
+        };
+        match launched {
+            Ok(postmaster) => {
+                tracing::info!("Postgres accepts connections again");
+                current = Some(postmaster);
+            }
+            Err(error) if !is_reported => {
+                tracing::error!(error = &error as &dyn Error, "Postgres does not start and is tried again");
+                is_reported = true;
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn Error, "Postgres does not start yet"),
+        }
+    }
+}
+
+/// The wait after `wait`.
+fn longer(wait: Duration) -> Duration {
+    (wait * 2).clamp(WAITS.0, WAITS.1)
+}

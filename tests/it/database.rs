@@ -1,0 +1,174 @@
+//! A fresh, migrated database for each test, on one Postgres for the whole test process.
+//!
+//! The server is the private Postgres itself, without durability, in a [`GuardedDir`]: it goes with the test process.
+//! It lives on a thread with a runtime of its own, as a test's runtime ends with the test. With
+//! `LIFEGUARD_TEST_DATABASE_URL` that server is used instead; its user must be allowed to create databases, and a
+//! test process that is killed then leaves its databases named `lifeguard_test_…` behind.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, mpsc};
+use std::time::Instant;
+
+use lifeguard::store::MIGRATOR;
+use lifeguard::store::private::{Durability, Options, PrivatePostgres};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use tokio::sync::{mpsc as requests, oneshot};
+use tokio::task::JoinSet;
+
+use crate::guarded::GuardedDir;
+
+static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+
+/// A database of a test's own, dropped with this value.
+pub(crate) struct TestDatabase {
+    name: String,
+}
+
+/// Makes a database with all migrations applied.
+pub(crate) async fn database() -> TestDatabase {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    // The first one waits for the server to start, and must not hold up its runtime meanwhile.
+    let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
+    let name = name_of(NUMBER.fetch_add(1, Ordering::Relaxed));
+    let (done, made) = oneshot::channel();
+    let template = &server.template;
+    let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    server.requests.send(Request { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
+    made.await.expect("the server's thread made the database");
+    TestDatabase { name }
+}
+
+impl TestDatabase {
+    /// How to connect to it.
+    pub(crate) fn connect_options(&self) -> PgConnectOptions {
+        SERVER.admin.clone().database(&self.name)
+    }
+
+    /// The same as a URL, for another process.
+    pub(crate) fn url(&self) -> String {
+        self.connect_options().to_url_lossy().to_string()
+    }
+
+    /// A pool of connections to it.
+    pub(crate) async fn pool(&self) -> PgPool {
+        PgPoolOptions::new().max_connections(10).connect_with(self.connect_options()).await.unwrap()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (done, dropped) = mpsc::channel();
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let request = Request { sql, done: Box::new(move || _ = done.send(())) };
+        // Without the server's thread there is no server, and no database to drop. The thread is another than
+        // this one, so that waiting here holds up nobody.
+        if SERVER.requests.send(request).is_ok() {
+            let _ = dropped.recv();
+        }
+    }
+}
+
+/// A statement for the server's thread, and whom to tell when it is done.
+struct Request {
+    sql: String,
+    done: Box<dyn FnOnce() + Send>,
+}
+
+/// The server of this test process.
+struct Server {
+    admin: PgConnectOptions,
+    template: String,
+    requests: requests::UnboundedSender<Request>,
+}
+
+impl Server {
+    /// Starts the server's thread and waits until the template is there.
+    fn start() -> Self {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(&tell));
+        });
+        told.recv().expect("the test server starts")
+    }
+}
+
+/// Runs the server and carries out requests until the process ends.
+async fn serve(tell: &mpsc::Sender<Server>) {
+    // Both live as long as the thread; the guardian ends them with the process.
+    let _own;
+    let admin = if let Some(url) = std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
+        url.to_str().unwrap().parse::<PgConnectOptions>().unwrap()
+    } else {
+        let dir = GuardedDir::new();
+        let settings = vec![("max_connections".to_owned(), "500".to_owned())];
+        let options = Options { durability: Durability::Fast, settings, ..Options::new(dir.path()) };
+        let postgres = PrivatePostgres::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let options = postgres.connect_options().database("postgres");
+        _own = (postgres, dir);
+        options
+    };
+    let template = format!("lifeguard_test_{}_template", std::process::id());
+    let pool = PgPoolOptions::new().max_connections(4).connect_with(admin.clone()).await.unwrap();
+    // Another process of this number may have been killed on a server that is not our own.
+    run(&pool, format!("DROP DATABASE IF EXISTS {template} WITH (FORCE)")).await;
+    run(&pool, format!("CREATE DATABASE {template}")).await;
+    let mut connection = PgConnection::connect_with(&admin.clone().database(&template)).await.unwrap();
+    MIGRATOR.run(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    let (requests, mut requested) = requests::unbounded_channel::<Request>();
+    tell.send(Server { admin, template, requests }).unwrap();
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(Request { sql, done }) = requested.recv() => {
+                let pool = pool.clone();
+                running.spawn(async move {
+                    run(&pool, sql).await;
+                    done();
+                });
+            }
+            Some(ended) = running.join_next() => ended.unwrap(),
+        }
+    }
+}
+
+/// Runs a statement that administers databases.
+async fn run(pool: &PgPool, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(pool).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+}
+
+/// The name of a database of this process.
+fn name_of(number: u32) -> String {
+    format!("lifeguard_test_{}_{number}", std::process::id())
+}
+
+#[tokio::test]
+async fn each_test_has_a_database_of_its_own_that_goes_with_it() {
+    let started_at = Instant::now();
+    let other = database().await;
+    let first = started_at.elapsed();
+    let started_at = Instant::now();
+    for _ in 0..5 {
+        drop(database().await);
+    }
+    let made = started_at.elapsed() / 5;
+    writeln!(std::io::stderr(), "first database {first:?}, each further one {made:?} with its drop").unwrap();
+    let one = database().await;
+    let pool = one.pool().await;
+    sqlx::query("CREATE TABLE mark (n int)").execute(&pool).await.unwrap();
+    let url = other.url().parse::<PgConnectOptions>().unwrap();
+    let mut connection = PgConnection::connect_with(&url).await.unwrap();
+    let mark = sqlx::query_scalar::<_, Option<String>>("SELECT to_regclass('mark')::text");
+    assert_eq!(mark.fetch_one(&mut connection).await.unwrap(), None);
+
+    // Dropped under an open connection.
+    let name = one.name.clone();
+    drop(one);
+
+    let left = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM pg_database WHERE datname = $1");
+    assert_eq!(left.bind(name).fetch_one(&mut connection).await.unwrap(), 0);
+}
