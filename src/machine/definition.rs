@@ -22,6 +22,8 @@ pub struct Definition {
     pub initial: StateName,
     /// The declared events, and the outcomes of the actions that states invoke.
     pub events: BTreeMap<EventName, Event>,
+    /// The counters that its limits, operations and guards name.
+    pub counters: BTreeSet<CounterName>,
     /// The states; what groups share has been written into each of their members.
     pub states: BTreeMap<StateName, State>,
 }
@@ -109,7 +111,7 @@ pub struct Limit {
 }
 
 /// One of the things that an event may do in a state: the first whose guard holds is taken.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Transition {
     /// What must hold; nothing means always.
     pub guard: Option<Guard>,

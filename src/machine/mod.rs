@@ -2,17 +2,24 @@
 //!
 //! Pure: nothing here reads a file, a clock or a table, and equal arguments give equal results.
 
+mod check;
+mod decide;
 mod definition;
+mod fault;
 mod guard;
 mod instance;
 mod names;
+mod source;
 mod stimulus;
 
+pub use check::load;
+pub use decide::{create, decide};
 pub use definition::{
     Definition, Due, Event, Invoke, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
 };
-pub use guard::Guard;
+pub use fault::{Fault, Faults};
+pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
-pub use names::{ActionName, BadName, CounterName, EventName, MachineName, StateName};
+pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName};
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};

@@ -1,0 +1,135 @@
+//! The names that a definition gives, collected before anything refers to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::definition::{Event, Source};
+use super::super::fault::{Collector, Position};
+use super::super::names::{ActionName, CounterName, EventName, StateName};
+use super::super::source::{Content, Key, Node};
+use super::outcome_of;
+
+/// The names that a definition may refer to.
+pub(super) struct Known<'a> {
+    /// The states, also those whose names are refused.
+    states: BTreeSet<&'a str>,
+    /// The events that are declared, and those that the invoked actions end in.
+    pub(super) events: BTreeMap<EventName, Event>,
+    /// The counters: of limits, and those that operations count or clear.
+    pub(super) counters: BTreeSet<CounterName>,
+    actions: &'a [&'a str],
+}
+
+impl<'a> Known<'a> {
+    /// Collects the names of `states` and of what `groups` count; declared events are added later.
+    pub(super) fn collect(states: &'a [(Key, Node)], groups: Option<&Node>, actions: &'a [&'a str]) -> Self {
+        let names = states.iter().map(|(key, _)| key.text.as_str()).collect();
+        let mut known = Self { states: names, events: BTreeMap::new(), counters: BTreeSet::new(), actions };
+        for (key, node) in states {
+            let Content::Map(entries) = &node.content else { continue };
+            for (field, node) in entries {
+                match field.text.as_str() {
+                    "invoke" => known.collect_outcomes(node),
+                    "timeout" => known.collect_limit(key, node),
+                    _ => known.collect_counters(node),
+                }
+            }
+        }
+        groups.iter().for_each(|node| known.collect_counters(node));
+        known
+    }
+
+    fn collect_outcomes(&mut self, node: &Node) {
+        for element in node.one_or_many() {
+            let action = match &element.content {
+                Content::Text(action) => action,
+                Content::Map(_) => match text_at(element, "action") {
+                    Some(action) => action,
+                    None => continue,
+                },
+                Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) => continue,
+            };
+            for outcome in ["ok", "failed"] {
+                let Ok(name) = EventName::new(&format!("{action}-{outcome}")) else { continue };
+                let from = BTreeSet::from([Source::Action]);
+                let about = String::new();
+                self.events.insert(name, Event { from, args: BTreeSet::new(), about });
+            }
+        }
+    }
+
+    fn collect_limit(&mut self, state: &Key, node: &Node) {
+        let Content::Map(entries) = &node.content else { return };
+        if entries.iter().any(|(key, _)| key.text == "limit") {
+            let name = text_at(node, "count").unwrap_or(&state.text);
+            self.counters.extend(CounterName::new(name));
+        }
+    }
+
+    fn collect_counters(&mut self, node: &Node) {
+        match &node.content {
+            Content::List(elements) => elements.iter().for_each(|element| self.collect_counters(element)),
+            Content::Map(entries) => {
+                for (key, node) in entries {
+                    match (key.text.as_str(), &node.content) {
+                        ("clear" | "count", Content::Text(name)) if name != "counters" => {
+                            self.counters.extend(CounterName::new(name));
+                        }
+                        ("set", _) => {}
+                        _ => self.collect_counters(node),
+                    }
+                }
+            }
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => {}
+        }
+    }
+
+    /// The state that `node`, which is to be a `kind` such as a target, names.
+    pub(super) fn state(&self, node: &Node, kind: &str, faults: &mut Collector) -> Option<StateName> {
+        let text = node.text("the name of a state", faults)?;
+        if !self.states.contains(text) {
+            self.refuse_state(node, kind, faults);
+            return None;
+        }
+        // A name that is none has been noted where the state stands.
+        StateName::new(text).ok()
+    }
+
+    /// Notes that there is no such state as `node` names.
+    pub(super) fn refuse_state(&self, node: &Node, kind: &str, faults: &mut Collector) {
+        if let Content::Text(text) = &node.content {
+            faults.add_unknown(node.at, kind, text, self.states.iter().copied());
+        }
+    }
+
+    /// The event that `key` names.
+    pub(super) fn event(&self, key: &Key, faults: &mut Collector) -> Option<EventName> {
+        match (self.events.get_key_value(key.text.as_str()), outcome_of(&key.text, self.actions)) {
+            (Some((name, _)), _) => return Some(name.clone()),
+            (None, Some(action)) => {
+                let message = format!("no state invokes `{action}`, so `{}` never comes", key.text);
+                faults.add(key.at, message);
+            }
+            (None, None) => {
+                faults.add_unknown(key.at, "event", &key.text, self.events.keys().map(EventName::as_str));
+            }
+        }
+        None
+    }
+
+    /// The action that `text` names.
+    pub(super) fn action(&self, at: Position, text: &str, faults: &mut Collector) -> Option<ActionName> {
+        if self.actions.contains(&text) {
+            return super::faults_of(at, ActionName::new(text), faults);
+        }
+        faults.add_unknown(at, "action", text, self.actions.iter().copied());
+        None
+    }
+}
+
+fn text_at<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    let Content::Map(entries) = &node.content else { return None };
+    entries.iter().find(|(candidate, _)| candidate.text == key).and_then(|(_, node)| match &node.content {
+        Content::Text(text) => Some(text.as_str()),
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => None,
+    })
+}

@@ -1,0 +1,219 @@
+//! From a definition's text to a checked [`Definition`]: everything that is wrong is found at once.
+
+mod known;
+mod operation;
+mod state;
+mod transition;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::definition::{Definition, Event, Source, State, Transition, TransitionEffect};
+use super::fault::{Collector, Faults, Position};
+use super::names::{BadName, EventName, StateName};
+use super::source::{self, Fields, Node};
+use known::Known;
+
+/// Reads a definition; `actions` are the actions that there are.
+///
+/// # Errors
+///
+/// [`Faults`], with everything that is wrong with the text, each with its line and column.
+pub fn load(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
+    let mut faults = Collector::default();
+    let root = source::read(text, &mut faults);
+    let definition = root.and_then(|root| check(&root, actions, &mut faults));
+    faults.finish(definition)
+}
+
+fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
+    let keys = ["machine", "initial", "events", "groups", "states"];
+    let fields = root.fields("a machine definition", &keys, faults);
+    let machine = required(root, fields, "machine", faults).and_then(|node| name(node, "a machine", faults));
+    let states = required(root, fields, "states", faults);
+    let initial = required(root, fields, "initial", faults);
+    let states = states.map_or(&[][..], |node| {
+        let states = node.entries("a mapping of states", faults);
+        if states.is_empty() {
+            faults.add(node.at, "a machine has at least one state");
+        }
+        states
+    });
+
+    let mut known = Known::collect(states, fields.get("groups"), actions);
+    if let Some(node) = fields.get("events") {
+        declare_events(node, actions, &mut known, faults);
+    }
+    let initial = initial.and_then(|node| known.state(node, "state", faults));
+
+    let mut checked = BTreeMap::new();
+    for (key, node) in states {
+        let state = state::check(key, node, &known, faults);
+        if let Some(name) = faults_of(key.at, StateName::new(&key.text), faults) {
+            checked.insert(name, state);
+        }
+    }
+    if let Some(node) = fields.get("groups") {
+        write_groups(node, &mut checked, &known, faults);
+    }
+    refuse_circles(states, &checked, faults);
+    let Known { events, counters, .. } = known;
+    Some(Definition { machine: machine?, initial: initial?, events, counters, states: checked })
+}
+
+/// The value of `key`, which must be there.
+fn required<'a>(parent: &Node, fields: Fields<'a>, key: &str, faults: &mut Collector) -> Option<&'a Node> {
+    let node = fields.get(key);
+    if node.is_none() {
+        faults.add(parent.at, format!("`{key}` is missing"));
+    }
+    node
+}
+
+/// The value, or a note of why `text` is no name.
+fn faults_of<T>(at: Position, name: Result<T, BadName>, faults: &mut Collector) -> Option<T> {
+    name.inspect_err(|bad| faults.add(at, bad.to_string())).ok()
+}
+
+/// The name that `node` is.
+fn name<T: TryFrom<String, Error = BadName>>(node: &Node, kind: &str, faults: &mut Collector) -> Option<T> {
+    let text = node.text(&format!("the name of {kind}"), faults)?;
+    faults_of(node.at, T::try_from(text.to_owned()), faults)
+}
+
+/// The line for people, or nothing.
+fn about(fields: Fields<'_>, faults: &mut Collector) -> String {
+    let text = fields.get("about").and_then(|node| node.text("a line for people", faults));
+    text.unwrap_or_default().trim().to_owned()
+}
+
+fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: &mut Collector) {
+    for (key, node) in node.entries("a mapping of events", faults) {
+        let fields = node.fields("an event", &["from", "args", "about"], faults);
+        if let Some(action) = outcome_of(&key.text, actions) {
+            let message = format!("`{}` is what action `{action}` ends in, and declares itself", key.text);
+            faults.add(key.at, message);
+            continue;
+        }
+        let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about(fields, faults) };
+        let senders = fields.get("from").map_or(&[][..], Node::one_or_many);
+        if senders.is_empty() {
+            faults.add(key.at, "say who may send this event: `from: board` or `from: operator`");
+        }
+        for sender in senders {
+            match sender.text("`board` or `operator`", faults) {
+                Some("board") => _ = event.from.insert(Source::Board),
+                Some("operator") => _ = event.from.insert(Source::Operator),
+                Some(other) => faults.add_unknown(sender.at, "sender", other, ["board", "operator"]),
+                None => {}
+            }
+        }
+        for argument in fields.get("args").map_or(&[][..], Node::one_or_many) {
+            event.args.extend(argument.text("the name of an argument", faults).map(str::to_owned));
+        }
+        if let Some(name) = faults_of(key.at, EventName::new(&key.text), faults) {
+            known.events.insert(name, event);
+        }
+    }
+}
+
+/// The action of `actions` that ends in the event `event`.
+fn outcome_of<'a>(event: &'a str, actions: &[&str]) -> Option<&'a str> {
+    let action = event.strip_suffix("-ok").or_else(|| event.strip_suffix("-failed"))?;
+    actions.contains(&action).then_some(action)
+}
+
+/// Writes what groups share into their members.
+fn write_groups(
+    node: &Node,
+    states: &mut BTreeMap<StateName, State>,
+    known: &Known<'_>,
+    faults: &mut Collector,
+) {
+    let own: BTreeMap<StateName, BTreeSet<EventName>> =
+        states.iter().map(|(name, state)| (name.clone(), state.on.keys().cloned().collect())).collect();
+    let mut givers: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
+    for (key, node) in node.entries("a mapping of groups", faults) {
+        let fields = node.fields("a group of states", &["states", "on"], faults);
+        let patterns = required(node, fields, "states", faults).map_or(&[][..], Node::one_or_many);
+        let mut members = BTreeSet::new();
+        for pattern in patterns {
+            let found = pattern.text("the name of a state", faults).map(|text| matching(text, &own));
+            match found {
+                Some(found) if !found.is_empty() => members.extend(found),
+                Some(_) => known.refuse_state(pattern, "state", faults),
+                None => {}
+            }
+        }
+        let Some(on) = required(node, fields, "on", faults) else { continue };
+        for (at, event, transitions) in transition::check_on(on, known, faults) {
+            for member in &members {
+                if own.get(member).is_some_and(|events| events.contains(&event)) {
+                    continue;
+                }
+                if let Some(other) = givers.insert((member.clone(), event.clone()), &key.text) {
+                    let message = format!(
+                        "state `{member}` has `{event}` from group `{other}` too; say in the state which it is"
+                    );
+                    faults.add(at, message);
+                }
+                if let Some(state) = states.get_mut(member) {
+                    state.on.insert(event.clone(), transitions.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+fn matching<T>(pattern: &str, states: &BTreeMap<StateName, T>) -> Vec<StateName> {
+    let is_match = |name: &&StateName| match pattern.strip_suffix('*') {
+        Some(prefix) => name.as_str().starts_with(prefix),
+        None => name.as_str() == pattern,
+    };
+    states.keys().filter(is_match).cloned().collect()
+}
+
+/// Refuses `always` transitions that lead in a circle, so that entering a state comes to an end.
+fn refuse_circles(
+    written: &[(source::Key, Node)],
+    states: &BTreeMap<StateName, State>,
+    faults: &mut Collector,
+) {
+    let mut done: BTreeSet<&StateName> = BTreeSet::new();
+    for start in states.keys() {
+        // Depth first, without recursion: each step is a state and those of its targets that are still to follow.
+        let mut path = vec![(start, next_states(start, states))];
+        while let Some((state, targets)) = path.last_mut() {
+            let state = *state;
+            match targets.pop() {
+                Some(target) if done.contains(target) => {}
+                Some(target) => match path.iter().position(|(on_path, _)| *on_path == target) {
+                    Some(first) => {
+                        let circle: Vec<&str> = path[first..].iter().map(|(name, _)| name.as_str()).collect();
+                        let message =
+                            format!("`always` leads in a circle: {} → {target}", circle.join(" → "));
+                        let key = written.iter().find(|(key, _)| key.text == target.as_str());
+                        faults.add(key.map_or_else(Position::default, |(key, _)| key.at), message);
+                    }
+                    None => path.push((target, next_states(target, states))),
+                },
+                None => {
+                    done.insert(state);
+                    path.pop();
+                }
+            }
+        }
+    }
+}
+
+fn next_states<'a>(state: &StateName, states: &'a BTreeMap<StateName, State>) -> Vec<&'a StateName> {
+    let always: &[Transition] = states.get(state).map_or(&[], |state| &state.always);
+    let target = |transition: &'a Transition| match &transition.effect {
+        TransitionEffect::Move { target, .. } => Some(target),
+        TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => None,
+    };
+    always.iter().filter_map(target).collect()
+}
+
+#[cfg(test)]
+mod tests;

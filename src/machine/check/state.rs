@@ -1,0 +1,145 @@
+//! States, what they invoke, and when they end by themselves.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::super::definition::{Due, Invoke, Limit, State, Timeout};
+use super::super::fault::Collector;
+use super::super::names::CounterName;
+use super::super::source::{Content, Fields, Key, Node};
+use super::known::Known;
+use super::{about, operation, required, transition};
+
+/// The longest duration: ten years.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// Checks the state that `key` names.
+pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {
+    let keys = ["about", "entry", "invoke", "timeout", "always", "on"];
+    let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
+    let mut state = State { about: about(fields, faults), ..State::default() };
+    if let Some(node) = fields.get("entry") {
+        state.entry = operation::check_all(node, faults);
+    }
+    for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
+        state.invoke.extend(invoke(node, known, faults));
+    }
+    state.timeout = fields.get("timeout").and_then(|node| timeout(key, node, known, faults));
+    if let Some(node) = fields.get("always") {
+        state.always = transition::check_always(node, known, faults);
+    }
+    if let Some(node) = fields.get("on") {
+        let on = transition::check_on(node, known, faults);
+        state.on = on.into_iter().map(|(_, event, transitions)| (event, transitions)).collect();
+    }
+    state
+}
+
+fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invoke> {
+    if let Content::Text(text) = &node.content {
+        let action = known.action(node.at, text, faults)?;
+        return Some(Invoke { action, limit: None, with: Map::new() });
+    }
+    let fields = node.fields("an action, or `{ action, limit, with }`", &["action", "limit", "with"], faults);
+    let action = required(node, fields, "action", faults)?;
+    let action =
+        action.text("the name of an action", faults).and_then(|text| known.action(action.at, text, faults));
+    let limit = fields.get("limit").map(|node| duration(node, faults));
+    let with = match fields.get("with") {
+        None => Map::new(),
+        Some(node) => {
+            node.entries("a mapping of settings", faults);
+            match node.to_json() {
+                Value::Object(with) => with,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    Map::new()
+                }
+            }
+        }
+    };
+    Some(Invoke { action: action?, limit: limit.flatten(), with })
+}
+
+fn timeout(state: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Timeout> {
+    let keys = ["after", "at", "target", "limit", "exceeded", "count"];
+    let fields = node.fields("a time limit such as `{ after: 60s, target: … }`", &keys, faults);
+    let due = match (fields.get("after"), fields.get("at")) {
+        (Some(after), None) => duration(after, faults).map(Due::After),
+        (None, Some(at)) => time(at, faults).map(Due::At),
+        (None, None) => {
+            faults.add(node.at, "a time limit says `after:` (a duration) or `at:` (a time)");
+            None
+        }
+        (Some(_), Some(at)) => {
+            faults.add(at.at, "a time limit has either `after` or `at`");
+            None
+        }
+    };
+    let target =
+        required(node, fields, "target", faults).and_then(|node| known.state(node, "target", faults));
+    let limit = limit(state, fields, known, faults);
+    Some(Timeout { due: due?, target: target?, limit })
+}
+
+fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collector) -> Option<Limit> {
+    let exceeded = fields.get("exceeded").map(|node| known.state(node, "target", faults));
+    let Some(most) = fields.get("limit") else {
+        for key in ["exceeded", "count"] {
+            if let Some(at) = fields.position_of(key) {
+                faults.add(at, format!("`{key}` without `limit`: say how often the time may pass"));
+            }
+        }
+        return None;
+    };
+    if exceeded.is_none() {
+        let at = fields.position_of("limit").unwrap_or(most.at);
+        faults.add(at, "`limit` without `exceeded`: say which state follows");
+    }
+    let counter = match fields.get("count") {
+        Some(node) => super::name(node, "a counter", faults),
+        None => CounterName::new(&state.text).ok(),
+    };
+    let most = match &most.content {
+        Content::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+    }
+    .or_else(|| {
+        faults.add(most.at, "`limit` is a whole number from 0 to 4294967295");
+        None
+    });
+    Some(Limit { counter: counter?, most: most?, exceeded: exceeded.flatten()? })
+}
+
+fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
+    let example = "write it like `60s`, `5m` or `1h 30m`";
+    let text = match &node.content {
+        Content::Number(number) => {
+            faults.add(node.at, format!("the duration `{number}` has no unit; {example}"));
+            return None;
+        }
+        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
+            node.text("a duration", faults)?
+        }
+    };
+    let message = match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => "a duration is more than nothing".to_owned(),
+        Ok(duration) if duration > MAX_DURATION => format!("`{text}` is more than ten years"),
+        Ok(duration) => return Some(duration),
+        Err(error) => format!("bad duration `{text}`: {error}; {example}"),
+    };
+    faults.add(node.at, message);
+    None
+}
+
+fn time(node: &Node, faults: &mut Collector) -> Option<DateTime<Utc>> {
+    let text = node.text("a time", faults)?;
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc));
+    let time = time
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|time| time.and_utc()));
+    if time.is_err() {
+        faults.add(node.at, format!("bad time `{text}`; write it like `3000-01-01T12:00:00Z`"));
+    }
+    time.ok()
+}

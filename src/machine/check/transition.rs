@@ -1,0 +1,109 @@
+//! What events do in a state (`on:`), and what leaves it at once (`always:`).
+
+use super::super::definition::{Transition, TransitionEffect};
+use super::super::fault::{Collector, Position};
+use super::super::guard::Guard;
+use super::super::names::EventName;
+use super::super::source::{Content, Node};
+use super::known::Known;
+use super::operation;
+
+/// Checks the transitions of events; each with the place of its event.
+pub(super) fn check_on(
+    node: &Node,
+    known: &Known<'_>,
+    faults: &mut Collector,
+) -> Vec<(Position, EventName, Vec<Transition>)> {
+    let entries = node.entries("a mapping from events to what they do", faults);
+    let mut checked = Vec::new();
+    for (key, node) in entries {
+        let transitions = check_all(node, Kind::On, known, faults);
+        if let Some(event) = known.event(key, faults) {
+            checked.push((key.at, event, transitions));
+        }
+    }
+    checked
+}
+
+/// Checks the transitions that are looked at on entry.
+pub(super) fn check_always(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
+    check_all(node, Kind::Always, known, faults)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    On,
+    Always,
+}
+
+fn check_all(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
+    let elements = node.one_or_many();
+    if elements.is_empty() {
+        faults.add(node.at, "expected a state, `{ target, if, do }` or a list of those; `{}` stays");
+    }
+    let mut checked = Vec::new();
+    let mut last = None;
+    for element in elements {
+        if last.is_some() {
+            faults.add(element.at, "this is never reached: what stands before it has no `if`");
+        }
+        let (has_guard, transition) = check(element, kind, known, faults);
+        last = (!has_guard).then_some(());
+        checked.extend(transition);
+    }
+    checked
+}
+
+/// Checks a transition, and says whether it has a condition.
+fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> (bool, Option<Transition>) {
+    if let Content::Text(_) = node.content {
+        let target = known.state(node, "target", faults);
+        let effect = target.map(|target| TransitionEffect::Move { operations: Vec::new(), target });
+        return (false, effect.map(|effect| Transition { guard: None, effect }));
+    }
+    let expected = "a state, or `{ target, if, do }`";
+    let fields = match kind {
+        Kind::On => node.fields(expected, &["target", "if", "do", "refuse"], faults),
+        Kind::Always => node.fields(expected, &["target", "if", "do"], faults),
+    };
+    let condition = fields.get("if");
+    let guard = condition.and_then(|node| guard(node, known, faults));
+    let operations = fields.get("do").map_or_else(Vec::new, |node| operation::check_all(node, faults));
+    let target = fields.get("target").map(|node| known.state(node, "target", faults));
+    let effect = match (fields.get("refuse"), target) {
+        (Some(node), target) => {
+            if target.is_some() || fields.get("do").is_some() {
+                faults
+                    .add(node.at, "what is refused changes nothing: no `target` and no `do` beside `refuse`");
+            }
+            let reason = node.text("a sentence for the sender", faults);
+            reason.map(|reason| TransitionEffect::Refuse { reason: reason.to_owned() })
+        }
+        (None, Some(target)) => target.map(|target| TransitionEffect::Move { operations, target }),
+        (None, None) if kind == Kind::Always => {
+            faults.add(node.at, "`always` leaves the state: `target` is missing");
+            None
+        }
+        (None, None) => Some(TransitionEffect::Stay { operations }),
+    };
+    (condition.is_some(), effect.map(|effect| Transition { guard, effect }))
+}
+
+fn guard(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Guard> {
+    let text = match &node.content {
+        // `if: true` is a condition like any other.
+        Content::Bool(value) => value.to_string(),
+        Content::Null | Content::Number(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
+            node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
+        }
+    };
+    match Guard::new(&text, &known.counters) {
+        Ok(guard) => Some(guard),
+        Err(found) => {
+            for fault in found {
+                faults.add(node.position_within(&text, fault.offset), fault.message);
+            }
+            None
+        }
+    }
+}

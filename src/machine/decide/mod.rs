@@ -1,0 +1,176 @@
+//! What follows when something happens to an instance.
+//!
+//! An event is looked at in this order: may this sender send it, does it speak of this visit, does the state take it,
+//! which of its transitions holds. Whatever enters a state does so in [`Step::enter`].
+
+mod step;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::definition::{Definition, Source, State, TransitionEffect};
+use super::instance::{Instance, Visit};
+use super::names::{EventName, StateName};
+use super::stimulus::{Cause, Decision, Ignored, Outcome, Stimulus};
+use step::Step;
+
+/// Decides what follows when `stimulus` happens to `instance` at `now`.
+///
+/// Pure: equal arguments give equal results, and nothing else is read or changed. What is ignored leaves the instance
+/// as it is.
+#[must_use]
+pub fn decide(
+    definition: &Definition,
+    instance: &Instance,
+    stimulus: &Stimulus,
+    now: DateTime<Utc>,
+) -> Decision {
+    let none = Map::new();
+    let args = match &stimulus.cause {
+        Cause::Event { args, .. } => args,
+        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => &none,
+    };
+    let step = Step::new(definition, instance.clone(), args, &stimulus.device, now);
+    match follow(definition, instance, &stimulus.cause, step) {
+        Ok(decision) => decision,
+        Err(ignored) => {
+            Decision { outcome: Outcome::Ignored(ignored), instance: instance.clone(), effects: Vec::new() }
+        }
+    }
+}
+
+/// Brings an instance to be: the initial state is entered, as visit 1.
+#[must_use]
+pub fn create(
+    definition: &Definition,
+    name: &str,
+    device: Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Decision {
+    let unborn = Instance {
+        machine: definition.machine.clone(),
+        name: name.to_owned(),
+        state: definition.initial.clone(),
+        visit: Visit(0),
+        entered_at: now,
+        deadline_at: None,
+        counters: BTreeMap::new(),
+        data: Map::new(),
+    };
+    decide(definition, &unborn, &Stimulus { cause: Cause::Created, device }, now)
+}
+
+fn follow(
+    definition: &Definition,
+    instance: &Instance,
+    cause: &Cause,
+    step: Step<'_>,
+) -> Result<Decision, Ignored> {
+    let missing = |state: &StateName| Ignored::NoState { state: state.clone() };
+    let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
+    match cause {
+        // Visit 0 is that of an instance that is yet to be.
+        Cause::Created => match instance.visit {
+            Visit(0) => Ok(step.enter(&definition.initial)),
+            present => Err(Ignored::Stale { spoken: Visit(0), present }),
+        },
+        Cause::Event { name, source, visit, .. } => {
+            allow(definition, step.args(), name, *source, *visit)?;
+            visit.map_or(Ok(()), |visit| fence(visit, instance.visit))?;
+            event(instance, state?, name, step)
+        }
+        Cause::Began { visit } => {
+            fence(*visit, instance.visit)?;
+            step.arm_late(state?)
+        }
+        Cause::Deadline { visit } => {
+            fence(*visit, instance.visit)?;
+            deadline(instance, state?, step)
+        }
+        Cause::Force { expected, to, .. } => {
+            if *expected != instance.state {
+                let present = instance.state.clone();
+                return Err(Ignored::Unexpected { present, expected: expected.clone() });
+            }
+            if !definition.states.contains_key(to) {
+                return Err(missing(to));
+            }
+            Ok(step.enter(to))
+        }
+    }
+}
+
+/// Lets through what speaks of the present visit.
+fn fence(spoken: Visit, present: Visit) -> Result<(), Ignored> {
+    match spoken.cmp(&present) {
+        std::cmp::Ordering::Less => Err(Ignored::Stale { spoken, present }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(Ignored::Future { spoken, present }),
+    }
+}
+
+/// Lets through what `source` may send, with all arguments that it must bring.
+fn allow(
+    definition: &Definition,
+    args: &Map<String, Value>,
+    name: &EventName,
+    source: Source,
+    visit: Option<Visit>,
+) -> Result<(), Ignored> {
+    let event = definition.events.get(name).filter(|event| event.from.contains(&source));
+    match (event, source, visit) {
+        // An action belongs to a visit: what does not say which is none of ours.
+        (None, _, _) | (Some(_), Source::Action, None) => Err(Ignored::NotAllowed { event: name.clone() }),
+        (Some(event), _, _) => match event.args.iter().find(|argument| !args.contains_key(*argument)) {
+            Some(argument) => {
+                Err(Ignored::MissingArgument { event: name.clone(), argument: argument.clone() })
+            }
+            None => Ok(()),
+        },
+    }
+}
+
+fn event(
+    instance: &Instance,
+    state: &State,
+    name: &EventName,
+    mut step: Step<'_>,
+) -> Result<Decision, Ignored> {
+    let refused = || (instance.state.clone(), name.clone());
+    let Some(transitions) = state.on.get(name) else {
+        let (state, event) = refused();
+        return Err(Ignored::NotHandled { state, event });
+    };
+    let Some(transition) = transitions.iter().find(|transition| step.holds(transition)) else {
+        let (state, event) = refused();
+        return Err(Ignored::NoGuardHolds { state, event });
+    };
+    match &transition.effect {
+        TransitionEffect::Refuse { reason } => Err(Ignored::Refused { reason: reason.clone() }),
+        TransitionEffect::Stay { operations } => {
+            step.apply(operations);
+            Ok(step.stay(state))
+        }
+        TransitionEffect::Move { operations, target } => {
+            step.apply(operations);
+            Ok(step.enter(target))
+        }
+    }
+}
+
+fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<Decision, Ignored> {
+    let is_due = instance.deadline_at.is_some_and(|at| at <= step.now());
+    let Some(timeout) = state.timeout.as_ref().filter(|_| is_due) else {
+        return Err(Ignored::NotDue);
+    };
+    let target = match &timeout.limit {
+        Some(limit) if step.count(&limit.counter) > i64::from(limit.most) => &limit.exceeded,
+        Some(_) | None => &timeout.target,
+    };
+    Ok(step.enter(target))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! A decision in the making: the instance as it changes, and what is to be done in the end.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use super::super::definition::{Definition, Due, Operation, Setting, State, Transition, TransitionEffect};
+use super::super::guard::Variables;
+use super::super::instance::Instance;
+use super::super::names::{CounterName, StateName};
+use super::super::stimulus::{Decision, Effect, Ignored, Outcome};
+
+/// The instance as it changes.
+pub(super) struct Step<'a> {
+    definition: &'a Definition,
+    instance: Instance,
+    args: &'a Map<String, Value>,
+    device: &'a Map<String, Value>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Step<'a> {
+    /// Begins with the instance as it is.
+    pub(super) fn new(
+        definition: &'a Definition,
+        instance: Instance,
+        args: &'a Map<String, Value>,
+        device: &'a Map<String, Value>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self { definition, instance, args, device, now }
+    }
+
+    /// The arguments of the event, or nothing.
+    pub(super) fn args(&self) -> &'a Map<String, Value> {
+        self.args
+    }
+
+    /// The time of the decision.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Says whether a transition's guard holds.
+    pub(super) fn holds(&self, transition: &Transition) -> bool {
+        let Some(guard) = &transition.guard else { return true };
+        let Instance { counters, data, .. } = &self.instance;
+        let variables = Variables { counters, data, args: self.args, device: self.device };
+        guard.holds(&self.definition.counters, variables)
+    }
+
+    /// Adds one to a counter, and says what it is then.
+    pub(super) fn count(&mut self, counter: &CounterName) -> i64 {
+        let count = self.instance.counters.entry(counter.clone()).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// Makes changes, in order.
+    pub(super) fn apply(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            match operation {
+                Operation::ClearCounters => self.instance.counters.clear(),
+                Operation::Clear(counter) => _ = self.instance.counters.remove(counter),
+                Operation::Count(counter) => _ = self.count(counter),
+                Operation::Unset(keys) => {
+                    for key in keys {
+                        self.instance.data.remove(key);
+                    }
+                }
+                Operation::Set(settings) => {
+                    // All are read before any is written, so that two entries can change places.
+                    let values: Vec<_> =
+                        settings.iter().map(|(key, setting)| (key, self.value(setting))).collect();
+                    for (key, value) in values {
+                        match value {
+                            Some(value) => _ = self.instance.data.insert(key.clone(), value),
+                            None => _ = self.instance.data.remove(key),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn value(&self, setting: &Setting) -> Option<Value> {
+        match setting {
+            Setting::Value(value) => Some(value.clone()),
+            Setting::Argument(name) => self.args.get(name).cloned(),
+            Setting::Datum(name) => self.instance.data.get(name).cloned(),
+        }
+    }
+
+    /// Stays in `state`, unless the changes make it one to leave at once.
+    pub(super) fn stay(mut self, state: &State) -> Decision {
+        if let Some((operations, target)) = self.way_out(state) {
+            self.apply(operations);
+            return self.enter(target);
+        }
+        Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() }
+    }
+
+    /// Starts the clock of a state that waited for its actions to begin.
+    pub(super) fn arm_late(mut self, state: &State) -> Result<Decision, Ignored> {
+        match state.timeout.as_ref().map(|timeout| timeout.due) {
+            Some(Due::After(_)) if state.invoke.is_empty() || self.instance.deadline_at.is_some() => {
+                Err(Ignored::NotDue)
+            }
+            Some(Due::After(duration)) => {
+                self.instance.deadline_at = Some(later(self.now, duration));
+                Ok(Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() })
+            }
+            Some(Due::At(_)) | None => Err(Ignored::NotDue),
+        }
+    }
+
+    /// What the first `always` transition that holds does, and where it leads.
+    fn way_out<'s>(&self, state: &'s State) -> Option<(&'s [Operation], &'s StateName)> {
+        let transition = state.always.iter().find(|transition| self.holds(transition))?;
+        match &transition.effect {
+            TransitionEffect::Move { operations, target } => Some((operations, target)),
+            TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => None,
+        }
+    }
+
+    /// Leaves the present state and enters `target`, and the states that it leads to at once.
+    pub(super) fn enter(mut self, target: &StateName) -> Decision {
+        let from = self.instance.state.clone();
+        let mut effects = Vec::new();
+        let left = self.definition.states.get(&from);
+        // A state that this definition does not know may have invoked something.
+        if left.is_none_or(|state| !state.invoke.is_empty()) && self.instance.visit.0 > 0 {
+            effects.push(Effect::Cancel { visit: self.instance.visit });
+        }
+        let mut target = target;
+        // No circle of `always` was loaded, so this many entries are enough.
+        for _ in 0..=self.definition.states.len() {
+            let Some(state) = self.definition.states.get(target) else { break };
+            self.instance.state = target.clone();
+            self.instance.visit = self.instance.visit.next();
+            self.instance.entered_at = self.now;
+            self.instance.deadline_at = None;
+            self.apply(&state.entry);
+            let Some((operations, next)) = self.way_out(state) else {
+                self.settle(state, &mut effects);
+                break;
+            };
+            self.apply(operations);
+            target = next;
+        }
+        let to = self.instance.state.clone();
+        Decision { outcome: Outcome::Moved { from, to }, instance: self.instance, effects }
+    }
+
+    /// Starts what the state that was entered invokes, and its clock where that runs from entry.
+    fn settle(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        self.instance.deadline_at = match state.timeout.as_ref().map(|timeout| timeout.due) {
+            Some(Due::At(at)) => Some(at),
+            Some(Due::After(duration)) if state.invoke.is_empty() => Some(later(self.now, duration)),
+            Some(Due::After(_)) | None => None,
+        };
+        if !state.invoke.is_empty() {
+            effects.push(Effect::Invoke { visit: self.instance.visit, actions: state.invoke.clone() });
+        }
+    }
+}
+
+fn later(now: DateTime<Utc>, duration: std::time::Duration) -> DateTime<Utc> {
+    let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+    now.checked_add_signed(delta).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

@@ -1,0 +1,97 @@
+//! What is wrong with a definition, and where.
+
+use std::fmt;
+
+/// A place in a definition's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Position {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+/// One thing that is wrong with a definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in characters, from 1.
+    pub column: u64,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Everything that is wrong with a definition, in the order of its text; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.display("definition"))]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// The faults, in the order of the text.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// The faults as `FILE:LINE:COLUMN: MESSAGE`, a line each.
+    pub fn display(&self, file: &str) -> impl fmt::Display {
+        fmt::from_fn(move |f| {
+            for (index, fault) in self.0.iter().enumerate() {
+                let newline = if index == 0 { "" } else { "\n" };
+                write!(f, "{newline}{file}:{}:{}: {}", fault.line, fault.column, fault.message)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Collects faults, so that an author sees all of them at once.
+#[derive(Debug, Default)]
+pub(super) struct Collector(Vec<Fault>);
+
+impl Collector {
+    /// Notes a fault.
+    pub(super) fn add(&mut self, at: Position, message: impl Into<String>) {
+        self.0.push(Fault { line: at.line, column: at.column, message: message.into() });
+    }
+
+    /// Notes that `name` is not one of `known`, and says which of those it may have been meant to be.
+    pub(super) fn add_unknown<'a>(
+        &mut self,
+        at: Position,
+        kind: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        self.add(at, unknown(kind, name, known));
+    }
+
+    /// `value`, or the faults where there are any.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Faults> {
+        // An alias of the text repeats the faults of what it stands for.
+        self.0.sort();
+        self.0.dedup();
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Faults(self.0)),
+        }
+    }
+}
+
+/// The most known names that a message lists when none is like the unknown one.
+const MAX_LISTED: usize = 12;
+
+/// Says that `name` is not one of `known`, and what would be.
+pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let shown: String = name.chars().take(80).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&shown, candidate), candidate))
+        .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
+        .min();
+    match near {
+        Some((_, candidate)) => format!("unknown {kind} `{shown}`; did you mean `{candidate}`?"),
+        None if known.is_empty() => format!("unknown {kind} `{shown}`; there is none"),
+        None if known.len() > MAX_LISTED => format!("unknown {kind} `{shown}`"),
+        None => format!("unknown {kind} `{shown}`; known: {}", known.join(", ")),
+    }
+}

@@ -1,5 +1,0 @@
-//! Conditions on transitions, in CEL.
-
-/// A condition, parsed and checked.
-#[derive(Debug)]
-pub struct Guard;

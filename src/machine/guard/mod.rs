@@ -1,0 +1,140 @@
+//! Conditions on transitions, in CEL.
+//!
+//! A condition comes with a definition and sees what boards send, so both its form and its work are bounded: its
+//! length, its nesting, the functions it may call, and what its macros may run over. Nothing here can fail at run time:
+//! a condition that cannot be evaluated does not hold.
+
+mod check;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use cel::parser::{Expression, Parser};
+use cel::{Context, Env, Value};
+use serde_json::Map;
+
+use super::names::CounterName;
+
+/// The longest condition, in characters.
+const MAX_LENGTH: usize = 1000;
+/// How deep brackets and expressions may nest.
+const MAX_NESTING: usize = 24;
+/// Over how many values in all a condition with a macro (`exists`, `all`) may run.
+///
+/// With no macro inside another, such a condition takes at most the square of this many steps.
+const MAX_VALUES: usize = 1000;
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A condition, parsed and checked.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    text: String,
+    program: Expression,
+    has_macro: bool,
+}
+
+/// What is wrong with a condition, and at which of its characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardFault {
+    /// Which character, from 0.
+    pub(super) offset: usize,
+    /// What is wrong, and what would be right.
+    pub(super) message: String,
+}
+
+/// What a condition may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Variables<'a> {
+    /// The instance's counters; those that are not here are zero.
+    pub counters: &'a BTreeMap<CounterName, i64>,
+    /// The instance's data.
+    pub data: &'a Map<String, serde_json::Value>,
+    /// The event's arguments, or nothing.
+    pub args: &'a Map<String, serde_json::Value>,
+    /// What is known of the device.
+    pub device: &'a Map<String, serde_json::Value>,
+}
+
+impl Guard {
+    /// Parses and checks `text`, which may name the counters `counters`.
+    pub(super) fn new(text: &str, counters: &BTreeSet<CounterName>) -> Result<Self, Vec<GuardFault>> {
+        let one = |offset, message: String| Err(vec![GuardFault { offset, message }]);
+        if text.chars().count() > MAX_LENGTH {
+            return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
+        }
+        if let Some(offset) = nests_too_deep(text) {
+            return one(offset, format!("a condition nests at most {MAX_NESTING} deep"));
+        }
+        let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_NESTING).unwrap_or(u16::MAX));
+        match parser.parse_with_source_info(text) {
+            Ok((program, source)) => {
+                let has_macro = check::check(&program, &source, counters)?;
+                Ok(Self { text: text.to_owned(), program, has_macro })
+            }
+            Err(errors) => Err(errors.errors.iter().map(|error| syntax_fault(text, error)).collect()),
+        }
+    }
+
+    /// The condition as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, does not hold.
+    ///
+    /// Nor does a condition with a macro where data, arguments and device have more than 1,000 values in all.
+    #[must_use]
+    pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: Variables<'_>) -> bool {
+        let Variables { data, args, device, .. } = variables;
+        if self.has_macro && !value::at_most(MAX_VALUES, [data, args, device]) {
+            return false;
+        }
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.add_variable_from_value("counters", value::counters(counters, variables.counters));
+        context.add_variable_from_value("data", value::object(data));
+        context.add_variable_from_value("args", value::object(args));
+        context.add_variable_from_value("device", value::object(device));
+        matches!(Value::resolve(&self.program, &context), Ok(Value::Bool(true)))
+    }
+}
+
+/// The character at which `text` nests deeper than the parser's own recursion should go.
+///
+/// The parser bounds the nesting of expressions only while it descends; a long run of prefixes or of conditionals
+/// reaches the same depth by other ways, so all of them are counted here. Characters of strings are, too: harmless,
+/// as long as strings have few brackets.
+fn nests_too_deep(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut conditionals = 0_usize;
+    for (offset, character) in text.chars().enumerate() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '?' | '!' => conditionals += 1,
+            _ => {}
+        }
+        if depth > MAX_NESTING || conditionals > MAX_NESTING {
+            return Some(offset);
+        }
+    }
+    None
+}
+
+fn syntax_fault(text: &str, error: &cel::ParseError) -> GuardFault {
+    let line = usize::try_from(error.pos.0).unwrap_or(1).max(1);
+    let column = usize::try_from(error.pos.1).unwrap_or(1).max(1);
+    let before: usize = text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
+    let message = error.msg.trim_start_matches("Syntax error: ");
+    // The parser lists every token that could follow, which is most of them.
+    let message = message.split(" expecting {").next().unwrap_or(message);
+    GuardFault {
+        offset: (before + column - 1).min(text.chars().count()),
+        message: format!("this condition is not CEL: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
