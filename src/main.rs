@@ -1,2 +1,11 @@
 //! Lifeguard's command line: see [`lifeguard::cli`].
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lifeguard::cli::{self, Cli};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::run(Cli::parse()).await
+}

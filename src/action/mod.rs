@@ -32,7 +32,7 @@ use crate::machine::ActionName;
 pub const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 
 /// What a driver may know of the board that it acts on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {
     /// Its name.
     pub name: String,

@@ -1,1 +1,62 @@
 //! HTTP: one file a resource.
+//!
+//! Handlers translate: they read a request, ask the engine, and say what came of it. Errors are RFC 9457 problems.
+//!
+//! | who | where |
+//! |---|---|
+//! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
+//! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
+//! | inventory | `/api/v1/devices`, `/api/v1/images` |
+//! | readers | `/api/v1/devices`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
+//! | supervisors | `/healthz`, `/readyz` |
+
+mod body;
+mod devices;
+mod events;
+mod health;
+mod history;
+mod images;
+mod problem;
+mod requests;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post, put};
+
+use crate::engine::Engine;
+use crate::machine::MachineName;
+
+pub use problem::Problem;
+
+/// The largest request body, in bytes: a board's report is a few lines.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// The engine.
+    pub engine: Engine,
+    /// The machine whose instances the boards are.
+    pub machine: MachineName,
+}
+
+/// Makes the routes.
+#[must_use]
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/devices", get(devices::list).post(devices::register))
+        .route("/api/v1/devices/{name}", get(devices::show).patch(devices::change).delete(devices::remove))
+        .route("/api/v1/devices/{name}/boot-config", get(events::boot_config))
+        .route("/api/v1/devices/{name}/events/{event}", get(events::report).post(events::report))
+        .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
+        .route("/api/v1/devices/{name}/force", post(requests::force))
+        .route("/api/v1/devices/{name}/history", get(history::list))
+        .route("/api/v1/images", get(images::list))
+        .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .layer(middleware::map_response(problem::as_problem))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(api)
+}

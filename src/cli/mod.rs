@@ -1,1 +1,94 @@
 //! The command line: one file a command.
+
+mod client;
+mod demo;
+mod device;
+mod image;
+mod output;
+pub mod serve;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Keeps the boards of a bare-metal farm moving through their lifecycles.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// How log lines are written, on standard error
+    #[arg(long, global = true, env = "LIFEGUARD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=warn`
+    #[arg(long, global = true, env = "LIFEGUARD_LOG")]
+    log: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+    Serve(serve::ServeOptions),
+    /// Show it all with simulated boards and relay boards on loopback
+    Demo(demo::DemoOptions),
+    /// Register, list, show, reboot and reimage boards, by a server's HTTP interface
+    Device(device::DeviceOptions),
+    /// Say which boot config boots which image on which hardware
+    Image(image::ImageOptions),
+}
+
+/// Runs one command; what went wrong is on standard error.
+pub async fn run(cli: Cli) -> ExitCode {
+    let Cli { log_format, log, command } = cli;
+    let usual = match &command {
+        // The demo tells its own story; its faults are meant to be.
+        Command::Demo(_) => "error",
+        Command::Serve(_) | Command::Device(_) | Command::Image(_) => "info,sqlx=warn",
+    };
+    let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
+        Ok(filter) => filter,
+        Err(error) => return output::fail(&format!("--log: {error}")),
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log_format {
+        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    let result = match command {
+        Command::Serve(options) => serve::run(options).await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Device(options) => device::run(options).await,
+        Command::Image(options) => image::run(options).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::fail(&told(&*error)),
+    }
+}
+
+/// An error with all its causes, each said once.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -5,6 +5,7 @@
 mod check;
 mod decide;
 mod definition;
+mod explain;
 mod fault;
 mod guard;
 mod instance;
@@ -18,6 +19,7 @@ pub use definition::{
     Definition, Due, Event, Invoke, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
 };
+pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};

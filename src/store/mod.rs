@@ -1,6 +1,205 @@
-//! What Postgres remembers: the only SQL there is.
+//! What Postgres remembers: the only SQL there is, one file a table.
+//!
+//! The store never decides. Writers take a [`Tx`], so that what belongs together is committed together; readers take
+//! any connection. Times and names are bound, never made by the database, with one exception: a worker's lease runs on
+//! the database's clock, the only one that all processes share.
 
+pub mod actions;
+pub mod definitions;
+pub mod devices;
+pub mod history;
+pub mod images;
+pub mod instances;
 pub mod private;
+pub mod workers;
 
-/// The migrations, in the order in which they apply.
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
+
+/// The channel on which processes tell each other that there is something to do.
+const CHANNEL: &str = "lifeguard";
+
+/// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// A fault of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached now; trying again later helps. Where it was lost during a commit, the
+    /// transaction may have become durable: whoever tries again must be safe to repeat.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// Another transaction took what this one wanted; trying again helps.
+    #[error("another transaction came first")]
+    Conflict(#[source] sqlx::Error),
+    /// A row breaks the named constraint.
+    #[error("the constraint {name} forbids it")]
+    Constraint {
+        /// The constraint's name in the schema.
+        name: String,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A statement failed for another reason: a fault of ours.
+    #[error("a statement failed")]
+    Statement(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The database is older than what the statements are written for.
+    #[error("the database is PostgreSQL {found}; Lifeguard needs {needed} or newer")]
+    TooOld {
+        /// The server's major version.
+        found: i32,
+        /// The oldest that will do.
+        needed: i32,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let lost = matches!(error, E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_));
+        let Some(database) = error.as_database_error() else {
+            return if lost { Self::Unavailable(error) } else { Self::Statement(error) };
+        };
+        let code = database.code().unwrap_or_default();
+        match code.as_ref() {
+            "40001" | "40P01" => Self::Conflict(error),
+            // Connection faults, too many connections, and a server that starts, stops or recovers.
+            code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                Self::Unavailable(error)
+            }
+            _ => match database.constraint().map(str::to_owned) {
+                Some(name) => Self::Constraint { name, source: error },
+                None => Self::Statement(error),
+            },
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the named constraint forbids what was tried.
+    #[must_use]
+    pub fn is_constraint(&self, wanted: &str) -> bool {
+        matches!(self, Self::Constraint { name, .. } if name == wanted)
+    }
+
+    /// Whether trying the same again can help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+    }
+}
+
+/// A transaction: what is written through it becomes durable together, or not at all.
+pub type Tx = Transaction<'static, Postgres>;
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// The oldest PostgreSQL that the statements are written for.
+    pub const OLDEST: i32 = 14;
+
+    /// Connects, and brings the schema up to date; several processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database cannot be reached, is too old, or refuses a migration.
+    pub async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options.application_name("lifeguard"))
+            .await?;
+        let version = sqlx::query_scalar!("SELECT current_setting('server_version_num')::int / 10000")
+            .fetch_one(&pool)
+            .await?
+            .unwrap_or_default();
+        if version < Self::OLDEST {
+            return Err(StoreError::TooOld { found: version, needed: Self::OLDEST });
+        }
+        MIGRATOR.run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Takes a connection for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when there is none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!("SELECT 1").fetch_one(&mut *self.reader().await?).await?;
+        Ok(())
+    }
+
+    /// Listens to the hints of all processes on this database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when no connection can be had.
+    pub async fn listen(&self) -> Result<Hints, StoreError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Hints { listener })
+    }
+
+    /// Gives all connections back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it
+/// only spares the waiting, the work itself is in rows.
+#[derive(Debug)]
+pub struct Hints {
+    listener: PgListener,
+}
+
+impl Hints {
+    /// Waits for the next hint, or for the connection to have been lost and made anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the connection was lost and cannot be made anew.
+    pub async fn next(&mut self) -> Result<(), StoreError> {
+        self.listener.try_recv().await?;
+        Ok(())
+    }
+}
+
+/// Hints to all processes, when `tx` commits, that there is something to do.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn hint(tx: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(tx).await?;
+    Ok(())
+}

@@ -83,6 +83,12 @@ impl Guard {
         &self.text
     }
 
+    /// Whether it looks at the device.
+    #[must_use]
+    pub fn reads_device(&self) -> bool {
+        self.program.references().has_variable("device")
+    }
+
     /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, does not hold.
     ///
     /// Nor does a condition with a macro where data, arguments and device have more than 1,000 values in all.

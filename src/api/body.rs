@@ -1,0 +1,122 @@
+//! Request bodies and cheap answers: what several resources read and write alike.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{MAX_BODY, Problem};
+
+/// A JSON object, or nothing at all: boards send an empty body, with whatever content type their tool makes up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Object(pub(super) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Object {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = read(request, state).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self::default());
+        }
+        match parse(&bytes)? {
+            Value::Object(object) => Ok(Self(object)),
+            _ => Err(Problem::invalid("the body must be a JSON object, or empty")),
+        }
+    }
+}
+
+/// A JSON body of a known shape.
+#[derive(Debug)]
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let value = parse(&read(request, state).await?)?;
+        serde_json::from_value(value).map(Self).map_err(|error| Problem::invalid(error.to_string()))
+    }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("a body may have at most {MAX_BODY} bytes"),
+        ),
+        status => Problem::new(status, "bad_request", rejection.body_text()),
+    })
+}
+
+/// Parses JSON that can be stored: Postgres keeps every text but those with a NUL in them.
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let value = serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
+            .with("line", line)
+            .with("column", column)
+    })?;
+    if has_nul(&value) {
+        return Err(Problem::invalid(
+            "a text in the body holds the character U+0000, which cannot be stored",
+        ));
+    }
+    Ok(value)
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Who sends a request, as far as can be told: its address.
+#[derive(Debug, Clone)]
+pub(super) struct Sender(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Sender {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self(peer.map(|ConnectInfo(peer)| peer.ip().to_canonical().to_string())))
+    }
+}
+
+/// Answers with JSON and an entity tag, or with 304 where the client has it already (Source: RFC 9110 §13.1.2).
+pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
+    let Ok(body) = serde_json::to_vec(value) else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an answer could not be written")
+            .into_response();
+    };
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&body);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let has_it = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| matches!(known.trim(), known if known == "*" || known.trim_start_matches("W/") == tag));
+    let mut response = if has_it {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}

@@ -1,0 +1,305 @@
+//! Boards: register, list, show, change, remove.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::body::{Body, Sender, tagged};
+use super::events::{find, target};
+use super::{Api, Problem};
+use crate::action::{Mac, PollUrl, PowerUrl};
+use crate::engine::{self, DeviceChange};
+use crate::machine::{Explanation, StateName, Visit, explain};
+use crate::store::actions::{self, OpenAction};
+use crate::store::devices::{self, Board, Device, Filter};
+use crate::store::history;
+
+/// A board as clients register it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewDevice {
+    name: String,
+    mac: String,
+    hardware: String,
+    fqdn: Option<String>,
+    power_url: Option<String>,
+    poll_url: Option<String>,
+    #[serde(default)]
+    environment: String,
+    #[serde(default)]
+    comments: String,
+}
+
+/// A change as clients send it (Source: RFC 7396: what is left out stays, null removes).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewChange {
+    mac: Option<String>,
+    hardware: Option<String>,
+    fqdn: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    power_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    poll_url: Option<Option<String>>,
+    environment: Option<String>,
+    comments: Option<String>,
+}
+
+/// Tells null from nothing.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A board in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct DeviceView {
+    name: String,
+    state: StateName,
+    since: DateTime<Utc>,
+    visit: Visit,
+    deadline: Option<DateTime<Utc>>,
+    fqdn: String,
+    mac: String,
+    hardware: String,
+    environment: String,
+    image: Option<Value>,
+    next_image: Option<Value>,
+    comments: String,
+}
+
+/// A board in full: why it stands where it stands, and what may happen next.
+#[derive(Debug, Serialize)]
+struct FullDeviceView {
+    #[serde(flatten)]
+    device: DeviceView,
+    power_url: Option<String>,
+    poll_url: Option<String>,
+    counters: Value,
+    data: Map<String, Value>,
+    #[serde(flatten)]
+    explanation: Explanation,
+    actions: Vec<ActionView>,
+    /// How far its present boot got, in words.
+    boot: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ActionView {
+    action: String,
+    status: String,
+    cancelled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    asked_at: DateTime<Utc>,
+    began_at: Option<DateTime<Utc>>,
+    /// How many boards are before it at its place.
+    ahead: i64,
+}
+
+impl From<OpenAction> for ActionView {
+    fn from(action: OpenAction) -> Self {
+        let OpenAction { action, status, cancelled, place, asked_at, began_at, ahead } = action;
+        Self { action, status, cancelled, place, asked_at, began_at, ahead }
+    }
+}
+
+impl From<Board> for DeviceView {
+    fn from(board: Board) -> Self {
+        let Board { id: _, instance, device } = board;
+        let Device { fqdn, mac, power_url: _, poll_url: _, hardware, environment, comments } = device;
+        Self {
+            image: instance.data.get("image").cloned(),
+            next_image: instance.data.get("next_image").cloned(),
+            name: instance.name,
+            state: instance.state,
+            since: instance.entered_at,
+            visit: instance.visit,
+            deadline: instance.deadline_at,
+            fqdn,
+            mac,
+            hardware,
+            environment,
+            comments,
+        }
+    }
+}
+
+/// Which boards a list is about, as clients ask.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// States, separated by commas; `Failed*` stands for all that begin so.
+    state: Option<String>,
+    hardware: Option<String>,
+    environment: Option<String>,
+    image: Option<String>,
+    /// A part of the name.
+    name: Option<String>,
+    /// Only boards after this name: the `next` of the list before.
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListView {
+    devices: Vec<DeviceView>,
+    /// What to ask for as `after` to read on; nothing at the end.
+    next: Option<String>,
+}
+
+/// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=`: boards by name.
+pub(super) async fn list(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Problem> {
+    let ListQuery { state, hardware, environment, image, name, after, limit } = query;
+    let texts = [&state, &hardware, &environment, &image, &name, &after];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Problem::invalid("a query parameter holds the character U+0000"));
+    }
+    if limit.is_some_and(|limit| limit < 1) {
+        return Err(Problem::invalid("limit must be 1 or more"));
+    }
+    let states =
+        state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
+    let filter = Filter { states, hardware, environment, image, name, after, limit };
+    let boards = devices::list(&mut *api.engine.store().reader().await?, &api.machine, &filter).await?;
+    let is_full = limit.is_some_and(|limit| i64::try_from(boards.len()).is_ok_and(|found| found == limit));
+    let next = boards.last().map(|last| last.instance.name.clone()).filter(|_| is_full);
+    let devices = boards.into_iter().map(DeviceView::from).collect();
+    Ok(tagged(&headers, &ListView { devices, next }))
+}
+
+/// `GET /api/v1/devices/{name}`: one board in full.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Ok(tagged(&headers, &view(&api, &name).await?))
+}
+
+async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
+    let board = find(api, name).await?;
+    let definition = api.engine.definition(&api.machine)?;
+    let mut db = api.engine.store().reader().await?;
+    let actions = actions::list_open(&mut db, board.id).await?;
+    let boot = history::read_boot(&mut db, board.id).await?;
+    Ok(FullDeviceView {
+        power_url: board.device.power_url.clone(),
+        poll_url: board.device.poll_url.clone(),
+        counters: serde_json::to_value(&board.instance.counters).unwrap_or_default(),
+        data: board.instance.data.clone(),
+        explanation: explain(definition, &board.instance),
+        actions: actions.into_iter().map(ActionView::from).collect(),
+        boot: engine::tell(&boot),
+        device: board.into(),
+    })
+}
+
+/// `POST /api/v1/devices`: registers a board, in the machine's initial state.
+pub(super) async fn register(
+    State(api): State<Api>,
+    Sender(sender): Sender,
+    Body(new): Body<NewDevice>,
+) -> Result<Response, Problem> {
+    let NewDevice { name, mac, hardware, fqdn, power_url, poll_url, environment, comments } = new;
+    check_name("name", &name)?;
+    let fqdn = fqdn.unwrap_or_else(|| name.clone());
+    let device = Device {
+        fqdn: checked_fqdn(&fqdn)?,
+        mac: checked_mac(&mac)?,
+        power_url: power_url.map(|url| checked_power(&url)).transpose()?,
+        poll_url: poll_url.map(|url| checked_poll(&url)).transpose()?,
+        hardware: check_label("hardware", &hardware)?,
+        environment: if environment.is_empty() {
+            environment
+        } else {
+            check_label("environment", &environment)?
+        },
+        comments,
+    };
+    api.engine.register(&api.machine, &name, &device, sender).await?;
+    let location = format!("/api/v1/devices/{name}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view(&api, &name).await?)).into_response())
+}
+
+/// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
+pub(super) async fn change(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Sender(sender): Sender,
+    Body(new): Body<NewChange>,
+) -> Result<Response, Problem> {
+    target(&api, &name)?;
+    let NewChange { mac, hardware, fqdn, power_url, poll_url, environment, comments } = new;
+    let change = DeviceChange {
+        fqdn: fqdn.map(|fqdn| checked_fqdn(&fqdn)).transpose()?,
+        mac: mac.map(|mac| checked_mac(&mac)).transpose()?,
+        power_url: power_url.map(|url| url.map(|url| checked_power(&url)).transpose()).transpose()?,
+        poll_url: poll_url.map(|url| url.map(|url| checked_poll(&url)).transpose()).transpose()?,
+        hardware: hardware.map(|hardware| check_label("hardware", &hardware)).transpose()?,
+        environment: environment
+            .map(|place| if place.is_empty() { Ok(place) } else { check_label("environment", &place) })
+            .transpose()?,
+        comments,
+    };
+    api.engine.change(&api.machine, &name, change, sender).await?;
+    Ok(tagged(&headers, &view(&api, &name).await?))
+}
+
+/// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Sender(sender): Sender,
+) -> Result<StatusCode, Problem> {
+    target(&api, &name)?;
+    api.engine.remove(&api.machine, &name, sender).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Checks a name that goes into paths and file names: a host name's label or labels.
+pub(super) fn check_name(field: &str, text: &str) -> Result<String, Problem> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let begins = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if begins && text.len() <= 64 && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Problem::invalid(format!(
+        "{field}: {text:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
+    )))
+}
+
+/// Checks a word that sorts boards: hardware type, environment.
+pub(super) fn check_label(field: &str, text: &str) -> Result<String, Problem> {
+    check_name(field, text)
+}
+
+fn checked_fqdn(text: &str) -> Result<String, Problem> {
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    if is_address || (text.len() <= 253 && text.split('.').all(|label| check_name("fqdn", label).is_ok())) {
+        return Ok(text.to_owned());
+    }
+    Err(Problem::invalid(format!("fqdn: {text:?} is neither a host name nor an address")))
+}
+
+fn checked_mac(text: &str) -> Result<String, Problem> {
+    text.parse::<Mac>().map(|mac| mac.to_string()).map_err(|error| Problem::invalid(format!("mac: {error}")))
+}
+
+fn checked_power(text: &str) -> Result<String, Problem> {
+    let url = text.parse::<PowerUrl>();
+    url.map(|_| text.to_owned()).map_err(|error| Problem::invalid(format!("power_url: {error}")))
+}
+
+fn checked_poll(text: &str) -> Result<String, Problem> {
+    let url = text.parse::<PollUrl>();
+    url.map(|_| text.to_owned()).map_err(|error| Problem::invalid(format!("poll_url: {error}")))
+}

@@ -1,0 +1,146 @@
+//! What boards say, and what they ask: the contract that an initramfs with wget or curl can speak.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::body::{Object, Sender};
+use super::{Api, Problem};
+use crate::engine::{Committed, Submission};
+use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName, Visit};
+use crate::store::devices;
+use crate::store::instances::Target;
+
+/// What came of an event or a request.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// A state was entered.
+    Moved {
+        /// The state left.
+        from: StateName,
+        /// The state entered.
+        to: StateName,
+        /// The visit that began.
+        visit: Visit,
+    },
+    /// The device noted it and is where it was.
+    Stayed {
+        /// Its state.
+        state: StateName,
+        /// Its visit.
+        visit: Visit,
+    },
+    /// Nothing changed: repeated, late or stale. The board may go on.
+    Ignored {
+        /// Its state.
+        state: StateName,
+        /// Its visit.
+        visit: Visit,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<Committed> for Answer {
+    fn from(committed: Committed) -> Self {
+        let (state, visit) = (committed.instance.state, committed.instance.visit);
+        match committed.outcome {
+            Outcome::Moved { from, to } => Self::Moved { from, to, visit },
+            Outcome::Stayed => Self::Stayed { state, visit },
+            Outcome::Ignored(why) => Self::Ignored { state, visit, reason: why.to_string() },
+        }
+    }
+}
+
+/// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports.
+///
+/// Arguments come as a JSON object, or as query parameters from tools that can only GET.
+pub(super) async fn report(
+    State(api): State<Api>,
+    Path((name, event)): Path<(String, String)>,
+    Query(query): Query<BTreeMap<String, String>>,
+    Sender(sender): Sender,
+    Object(mut args): Object,
+) -> Result<Json<Answer>, Problem> {
+    let event = board_event(&api, &event)?;
+    let mut visit = None;
+    for (key, text) in query {
+        if text.contains('\0') || key.contains('\0') {
+            return Err(Problem::invalid(
+                "a query parameter holds the character U+0000, which cannot be stored",
+            ));
+        }
+        if key == "visit" {
+            let number =
+                text.parse().map_err(|_| Problem::invalid(format!("visit={text} is not a number")))?;
+            visit = Some(Visit(number));
+        } else {
+            args.entry(key).or_insert(Value::String(text));
+        }
+    }
+    let cause = Cause::Event { name: event, source: Source::Board, args, visit };
+    let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
+    let committed = api.engine.submit(submission).await?;
+    if let Outcome::Ignored(why @ (Ignored::MissingArgument { .. } | Ignored::Refused { .. })) =
+        &committed.outcome
+    {
+        return Err(Problem::invalid(why.to_string()));
+    }
+    Ok(Json(committed.into()))
+}
+
+/// `GET /api/v1/devices/{name}/boot-config`: what a booting board needs to know.
+pub(super) async fn boot_config(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    let board = find(&api, &name).await?;
+    let data = &board.instance.data;
+    let mut config = Map::new();
+    for key in ["image", "boot_config", "next_image", "next_boot_config"] {
+        config.insert(key.to_owned(), data.get(key).cloned().unwrap_or(Value::Null));
+    }
+    config.insert("name".to_owned(), json!(board.instance.name));
+    config.insert("state".to_owned(), json!(board.instance.state));
+    config.insert("visit".to_owned(), json!(board.instance.visit));
+    Ok(Json(config))
+}
+
+/// Takes `event` as one that boards may send.
+fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
+    let definition = api.engine.definition(&api.machine)?;
+    let known = definition.events_from(Source::Board);
+    if let Some(name) = known.iter().find(|name| name.as_str() == event) {
+        return Ok((*name).clone());
+    }
+    let hint = if definition.events_from(Source::Operator).iter().any(|name| name.as_str() == event) {
+        format!("{event} is an operator's request, not a board's event: POST it to …/requests/{event}")
+    } else {
+        format!("boards have no event {event:?}")
+    };
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", hint).with("events", known))
+}
+
+/// Names the board of a path.
+pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
+    if name.contains('\0') {
+        return Err(no_device(name));
+    }
+    Ok(Target::Name(api.machine.clone(), name.to_owned()))
+}
+
+/// Reads the board of a path.
+pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
+    target(api, name)?;
+    let mut db = api.engine.store().reader().await?;
+    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| no_device(name))
+}
+
+fn no_device(name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
+}

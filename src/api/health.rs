@@ -1,0 +1,18 @@
+//! Whether the process lives, and whether it can do its work.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::{Api, Problem};
+
+/// `GET /healthz`: the process lives.
+pub(super) async fn alive() -> Json<Value> {
+    Json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// `GET /readyz`: the database answers.
+pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    api.engine.store().ping().await?;
+    Ok(Json(json!({ "status": "ready" })))
+}

@@ -1,0 +1,89 @@
+//! What happened to a board.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::events::find;
+use super::{Api, Problem};
+use crate::machine::{Cause, StateName, Visit};
+use crate::store::history::{self, Entry, Told};
+
+/// Which part of a history is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// Only entries before this one.
+    before: Option<i64>,
+    /// At most so many.
+    limit: Option<i64>,
+}
+
+/// The most entries in one answer.
+const MOST: i64 = 1000;
+
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryView {
+    history: Vec<EntryView>,
+    /// What to ask for as `before` to read on; nothing at the end.
+    next: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct EntryView {
+    id: i64,
+    at: DateTime<Utc>,
+    kind: &'static str,
+    event: String,
+    from: StateName,
+    to: StateName,
+    visit: Visit,
+    outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Map<String, Value>>,
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let (kind, event, args) = match told {
+            Told::Note(note) => ("note", note, None),
+            Told::Stimulus(stimulus) => match stimulus.cause {
+                Cause::Created => ("created", "created".to_owned(), None),
+                Cause::Event { name, args, .. } => {
+                    ("event", name.to_string(), (!args.is_empty()).then_some(args))
+                }
+                Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
+                Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
+                Cause::Force { .. } => ("force", "forced".to_owned(), None),
+            },
+        };
+        Self { id, at, kind, event, from, to, visit, outcome, sender, reason, args, evidence }
+    }
+}
+
+/// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(Page { before, limit }): Query<Page>,
+) -> Result<Json<HistoryView>, Problem> {
+    let limit = limit.unwrap_or(100);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} entries can be asked for")));
+    }
+    let board = find(&api, &name).await?;
+    let mut db = api.engine.store().reader().await?;
+    let entries = history::list(&mut db, board.id, before, limit).await?;
+    let is_full = i64::try_from(entries.len()).unwrap_or(i64::MAX) == limit;
+    let next = entries.last().map(|last| last.id).filter(|_| is_full);
+    Ok(Json(HistoryView { history: entries.into_iter().map(EntryView::from).collect(), next }))
+}

@@ -1,0 +1,65 @@
+//! Images, and which file of the boot tree boots each on which hardware.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::{Body, tagged};
+use super::devices::{check_label, check_name};
+use super::{Api, Problem};
+use crate::action::check_config_name;
+use crate::store::StoreError;
+use crate::store::images::{self, Image};
+
+/// An image as clients send it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewImage {
+    /// One line for people.
+    #[serde(default)]
+    about: String,
+    /// Hardware type → file in the boot tree's `configs` folder.
+    boot_configs: BTreeMap<String, String>,
+}
+
+/// `GET /api/v1/images`: all images.
+pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    let images = images::list(&mut *api.engine.store().reader().await?).await?;
+    Ok(tagged(&headers, &json!({ "images": images })))
+}
+
+/// `PUT /api/v1/images/{name}`: registers an image, or changes it.
+pub(super) async fn put(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Body(NewImage { about, boot_configs }): Body<NewImage>,
+) -> Result<(StatusCode, Json<Image>), Problem> {
+    check_name("name", &name)?;
+    for (hardware, file) in &boot_configs {
+        check_label("hardware", hardware)?;
+        check_config_name(file)
+            .map_err(|error| Problem::invalid(format!("boot_configs.{hardware}: {error}")))?;
+    }
+    let image = Image { name, about, boot_configs };
+    let mut tx = api.engine.store().begin().await?;
+    let is_new = images::put(&mut tx, &image, api.engine.clock().now()).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(image)))
+}
+
+/// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
+pub(super) async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    let mut tx = api.engine.store().begin().await?;
+    let was_there = images::delete(&mut tx, &name.replace('\0', "")).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    if was_there {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}")))
+    }
+}

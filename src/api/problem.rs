@@ -1,0 +1,132 @@
+//! Errors as RFC 9457 problem documents.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::body::to_bytes;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::engine::EngineError;
+use crate::store::StoreError;
+
+/// How long a client should wait for a database that is away, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+/// A problem document (Source: RFC 9457 §3), with a fixed word in `code` that clients may rely on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    #[serde(skip)]
+    status: StatusCode,
+    /// The fixed word.
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    /// Makes a problem of `status`: `code` is the fixed word, `detail` says what is wrong and what would be right.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Problem");
+        Self { status, code, title, detail: detail.into(), more: Map::new() }
+    }
+
+    /// Something in the request that cannot be accepted as it is.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// Adds a member to the document.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
+        if let Ok(value) = serde_json::to_value(value) {
+            self.more.insert(member.to_owned(), value);
+        }
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut document = serde_json::json!({ "type": "about:blank", "status": status.as_u16() });
+        if let (Value::Object(document), Ok(Value::Object(own))) =
+            (&mut document, serde_json::to_value(&self))
+        {
+            document.extend(own);
+        }
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match &error {
+            EngineError::NoInstance(_) => Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string()),
+            EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
+            EngineError::Store(store) if store.is_passing() => unavailable(store),
+            EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_passing() { unavailable(&error) } else { fault(&error) }
+    }
+}
+
+fn unavailable(error: &StoreError) -> Problem {
+    tracing::debug!(error = error as &dyn Error, "answered 503");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again shortly")
+}
+
+/// A fault of ours: the log says what, the client only that.
+fn fault(error: &(dyn Error + 'static)) -> Problem {
+    tracing::error!(error, "answered 500");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the server; its log says more")
+}
+
+/// Makes problem documents of the plain-text errors that the framework answers by itself.
+pub(super) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.contains("json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let text = to_bytes(body, 4096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let code = match status {
+        StatusCode::NOT_FOUND => "no_such_path",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        _ => "bad_request",
+    };
+    let detail = if text.is_empty() {
+        status.canonical_reason().unwrap_or_default().to_owned()
+    } else {
+        text.into_owned()
+    };
+    let mut answer = Problem::new(status, code, detail).into_response();
+    if let Some(allow) = parts.headers.get(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    answer
+}

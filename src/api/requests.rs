@@ -1,0 +1,129 @@
+//! What operators ask for: a request that the board's state takes, or a forced move.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::body::{Body, Object, Sender};
+use super::events::{Answer, find, target};
+use super::{Api, Problem};
+use crate::engine::{Committed, Submission};
+use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName};
+use crate::store::images;
+
+/// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
+pub(super) async fn request(
+    State(api): State<Api>,
+    Path((name, request)): Path<(String, String)>,
+    Sender(sender): Sender,
+    Object(args): Object,
+) -> Result<Json<Answer>, Problem> {
+    let definition = api.engine.definition(&api.machine)?;
+    let known = definition.events_from(Source::Operator);
+    let Some(event) = known.iter().find(|name| name.as_str() == request) else {
+        let detail = format!("operators have no request {request:?}");
+        return Err(
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_request", detail).with("requests", known)
+        );
+    };
+    if args.get("image").is_some_and(|image| !image.is_string()) {
+        return Err(Problem::invalid("`image` must be the name of an image"));
+    }
+    if args.get("boot_config").is_some_and(|config| !config.is_object() && !config.is_null()) {
+        return Err(Problem::invalid("`boot_config` must be a JSON object"));
+    }
+    let cause = Cause::Event { name: (*event).clone(), source: Source::Operator, args, visit: None };
+    let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
+    answer(&api, &name, Some(event), api.engine.submit(submission).await?).await
+}
+
+/// A forced move, as operators ask for it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewForce {
+    /// The state that the board is believed to be in.
+    from: StateName,
+    /// The state to enter.
+    to: StateName,
+    /// Why.
+    reason: String,
+}
+
+/// `POST /api/v1/devices/{name}/force`: an operator moves a board whatever its state accepts, if it is where they
+/// believe it to be.
+pub(super) async fn force(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Sender(sender): Sender,
+    Body(NewForce { from, to, reason }): Body<NewForce>,
+) -> Result<Json<Answer>, Problem> {
+    if reason.trim().is_empty() {
+        return Err(Problem::invalid("`reason` must say why the board is moved by force"));
+    }
+    let remark = Some(format!("forced: {reason}"));
+    let cause = Cause::Force { expected: from, to, reason };
+    let submission = Submission { sender, remark, ..Submission::new(target(&api, &name)?, cause) };
+    answer(&api, &name, None, api.engine.submit(submission).await?).await
+}
+
+/// What operators are told: a request that did nothing is an error to them.
+async fn answer(
+    api: &Api,
+    name: &str,
+    event: Option<&EventName>,
+    committed: Committed,
+) -> Result<Json<Answer>, Problem> {
+    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
+    let definition = api.engine.definition(&api.machine)?;
+    let state = &committed.instance.state;
+    let accepted = definition.accepted(state.as_str(), Source::Operator);
+    let problem = match why {
+        Ignored::MissingArgument { .. } | Ignored::Refused { .. } | Ignored::NoGuardHolds { .. } => {
+            refused(api, name, why, event).await?
+        }
+        Ignored::NoState { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
+                .with("states", definition.states.keys().collect::<Vec<_>>())
+        }
+        Ignored::Stale { .. }
+        | Ignored::Future { .. }
+        | Ignored::NotDue
+        | Ignored::NotHandled { .. }
+        | Ignored::NotAllowed { .. }
+        | Ignored::Unexpected { .. } => {
+            let detail = if accepted.is_empty() {
+                format!("{why}; only a forced move leaves {state}")
+            } else {
+                format!("{why}; now it takes {}", list(&accepted))
+            };
+            Problem::new(StatusCode::CONFLICT, "not_accepted", detail)
+        }
+    };
+    Err(problem.with("state", state).with("accepted", accepted))
+}
+
+/// A request that the state takes, but not with these arguments: says which images this board can be given.
+async fn refused(
+    api: &Api,
+    name: &str,
+    why: &Ignored,
+    event: Option<&EventName>,
+) -> Result<Problem, Problem> {
+    let hardware = find(api, name).await?.device.hardware;
+    let all = images::list(&mut *api.engine.store().reader().await?).await?;
+    let fitting: Vec<&str> = all
+        .iter()
+        .filter(|image| image.boot_configs.contains_key(&hardware))
+        .map(|image| image.name.as_str())
+        .collect();
+    let what = event.map_or_else(String::new, |event| format!("{event}: "));
+    Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", format!("{what}{why}"))
+        .with("hardware", Value::from(hardware))
+        .with("images", fitting))
+}
+
+fn list(names: &[&EventName]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,105 @@
+//! A client of a server's HTTP interface.
+
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+/// Which server a command speaks to.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServerOptions {
+    /// The server's URL
+    #[arg(long, global = true, env = "LIFEGUARD_SERVER", default_value = "http://127.0.0.1:8080")]
+    server: Url,
+
+    /// Print the server's answer as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// The server could not be reached, or did not speak HTTP.
+    #[error("no answer from {server}; is `lifeguard serve` running there?")]
+    NoAnswer {
+        /// Its URL.
+        server: Url,
+        /// What happened.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The server refused.
+    #[error("{detail}")]
+    Refused {
+        /// Its status code.
+        status: StatusCode,
+        /// What it says.
+        detail: String,
+    },
+    /// The server's URL cannot have a path put to it.
+    #[error("{0} is not the URL of a server: http://HOST:PORT is needed")]
+    BadUrl(Url),
+}
+
+/// Speaks to one server.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    server: Url,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub(super) fn new(options: &ServerOptions) -> Self {
+        Self::of(options.server.clone())
+    }
+
+    pub(super) fn of(server: Url) -> Self {
+        Self { server, http: reqwest::Client::new() }
+    }
+
+    /// Calls the path made of `segments` and gives the answer's JSON, null where it has none.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        segments: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.server.clone();
+        if url.scheme() != "http" {
+            return Err(ClientError::BadUrl(url));
+        }
+        url.path_segments_mut()
+            .map_err(|()| ClientError::BadUrl(self.server.clone()))?
+            .pop_if_empty()
+            .extend(["api", "v1"])
+            .extend(segments);
+        let mut request = self.http.request(method, url).query(query);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let no_answer = |source| ClientError::NoAnswer { server: self.server.clone(), source };
+        let response = request.send().await.map_err(no_answer)?;
+        let status = response.status();
+        let answer: Value =
+            serde_json::from_slice(&response.bytes().await.map_err(no_answer)?).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
+        Err(ClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
+    }
+
+    pub(super) async fn get(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Value, ClientError> {
+        self.call(Method::GET, segments, query, None).await
+    }
+
+    pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::POST, segments, &[], Some(body)).await
+    }
+}

@@ -1,0 +1,343 @@
+//! `lifeguard device`: boards, by a server's HTTP interface.
+
+use std::error::Error;
+
+use chrono::{DateTime, Local};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, ServerOptions};
+use super::output;
+
+/// The command's options.
+#[derive(Debug, Args)]
+pub(super) struct DeviceOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(subcommand)]
+    command: DeviceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// Register a board
+    Add(AddOptions),
+    /// List boards
+    List {
+        /// Only these states, separated by commas; `Failed*` stands for all that begin so
+        #[arg(long)]
+        state: Option<String>,
+        /// Only this type of hardware
+        #[arg(long)]
+        hardware: Option<String>,
+        /// Only this environment
+        #[arg(long)]
+        environment: Option<String>,
+        /// Only boards that run this image
+        #[arg(long)]
+        image: Option<String>,
+    },
+    /// Show a board: where it is, why, until when, and what may happen next
+    Show {
+        /// The board
+        name: String,
+    },
+    /// Reboot boards
+    Reboot {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Install an image on boards
+    Reimage {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// The image
+        #[arg(long)]
+        image: String,
+        /// A JSON object that the board can fetch while it installs
+        #[arg(long, value_parser = json_object)]
+        boot_config: Option<Value>,
+    },
+    /// Let boards test themselves
+    SelfTest {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Boot boards into the maintenance image, and leave them there
+    Maintenance {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Keep Lifeguard's hands off boards, until they are moved by force
+    LockOut {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Move a board by force, if it is where you believe it to be
+    Force {
+        /// The board
+        name: String,
+        /// The state that it is in
+        #[arg(long)]
+        from: String,
+        /// The state to enter
+        #[arg(long)]
+        to: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show what happened to a board, the newest last
+    History {
+        /// The board
+        name: String,
+        /// At most so many entries
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Forget boards
+    Remove {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct AddOptions {
+    /// Its name
+    name: String,
+    /// Its network address, such as aa:bb:cc:dd:ee:ff
+    #[arg(long)]
+    mac: String,
+    /// Its type of hardware
+    #[arg(long)]
+    hardware: String,
+    /// The host name or address that it answers on [default: its name]
+    #[arg(long)]
+    fqdn: Option<String>,
+    /// Where its power is switched, such as modbus://relay-3.lab:502/5
+    #[arg(long)]
+    power_url: Option<String>,
+    /// What answers when it is up: tcp://HOST:PORT or http://HOST:PORT/PATH [default: tcp://FQDN:22]
+    #[arg(long)]
+    poll_url: Option<String>,
+    /// Which part of the farm it belongs to
+    #[arg(long)]
+    environment: Option<String>,
+    /// What people should know of it
+    #[arg(long)]
+    comments: Option<String>,
+}
+
+fn json_object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err("a JSON object is needed".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
+    let DeviceOptions { server, command } = options;
+    let client = Client::new(&server);
+    let show = |answer: &Value, text: fn(&Value) -> String| {
+        if server.json {
+            output::print(&serde_json::to_string_pretty(answer)?)?;
+        } else {
+            output::print(&text(answer))?;
+        }
+        Ok::<(), Box<dyn Error>>(())
+    };
+    match command {
+        DeviceCommand::Add(add) => {
+            let answer = client.post(&["devices"], &add_body(add)).await?;
+            show(&answer, |answer| {
+                format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
+            })
+        }
+        DeviceCommand::List { state, hardware, environment, image } => {
+            let wanted =
+                [("state", state), ("hardware", hardware), ("environment", environment), ("image", image)];
+            let query: Vec<_> = wanted.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            show(&client.get(&["devices"], &query).await?, list)
+        }
+        DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
+        DeviceCommand::History { name, limit } => {
+            let query = [("limit", limit.to_string())];
+            show(&client.get(&["devices", &name, "history"], &query).await?, history)
+        }
+        DeviceCommand::Reboot { names } => ask(&client, &names, "rq-reboot", json!({})).await,
+        DeviceCommand::Reimage { names, image, boot_config } => {
+            let body = json!({ "image": image, "boot_config": boot_config });
+            ask(&client, &names, "rq-reimage", body).await
+        }
+        DeviceCommand::SelfTest { names } => ask(&client, &names, "rq-self-test", json!({})).await,
+        DeviceCommand::Maintenance { names } => ask(&client, &names, "rq-maintenance", json!({})).await,
+        DeviceCommand::LockOut { names } => ask(&client, &names, "rq-lock-out", json!({})).await,
+        DeviceCommand::Force { name, from, to, reason } => {
+            let body = json!({ "from": from, "to": to, "reason": reason });
+            show(&client.post(&["devices", &name, "force"], &body).await?, came_of_it)
+        }
+        DeviceCommand::Remove { names } => {
+            for name in names {
+                client.call(Method::DELETE, &["devices", &name], &[], None).await?;
+                output::print(&format!("{name} is forgotten"))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Asks the same of each board; one that refuses does not keep the others waiting.
+async fn ask(client: &Client, names: &[String], request: &str, body: Value) -> Result<(), Box<dyn Error>> {
+    let mut refused = 0;
+    for name in names {
+        match client.post(&["devices", name, "requests", request], &body).await {
+            Ok(answer) => output::print(&format!("{name}: {}", came_of_it(&answer)))?,
+            Err(error) => {
+                refused += 1;
+                output::print(&format!("{name}: refused: {}", super::told(&error)))?;
+            }
+        }
+    }
+    if refused == 0 { Ok(()) } else { Err(format!("{refused} of {} boards refused", names.len()).into()) }
+}
+
+fn add_body(add: AddOptions) -> Value {
+    let AddOptions { name, mac, hardware, fqdn, power_url, poll_url, environment, comments } = add;
+    let optional = [
+        ("fqdn", fqdn),
+        ("power_url", power_url),
+        ("poll_url", poll_url),
+        ("environment", environment),
+        ("comments", comments),
+    ];
+    let mut body = Map::from_iter([
+        ("name".to_owned(), Value::from(name)),
+        ("mac".to_owned(), Value::from(mac)),
+        ("hardware".to_owned(), Value::from(hardware)),
+    ]);
+    body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))));
+    Value::Object(body)
+}
+
+fn text(answer: &Value, key: &str) -> String {
+    match &answer[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// A time as the people at this terminal tell it.
+fn time(answer: &Value, key: &str) -> String {
+    let time = answer[key].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    time.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
+}
+
+fn came_of_it(answer: &Value) -> String {
+    match answer["outcome"].as_str() {
+        Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
+        Some("stayed") => format!("noted, still {}", text(answer, "state")),
+        _ => text(answer, "reason"),
+    }
+}
+
+fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
+    cells.into()
+}
+
+fn list(answer: &Value) -> String {
+    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "COMMENTS"];
+    let mut rows = vec![row(heading.map(str::to_owned))];
+    for device in answer["devices"].as_array().into_iter().flatten() {
+        rows.push(row([
+            text(device, "name"),
+            text(device, "state"),
+            time(device, "since"),
+            time(device, "deadline"),
+            text(device, "image"),
+            text(device, "hardware"),
+            text(device, "environment"),
+            text(device, "comments"),
+        ]));
+    }
+    output::table(&rows)
+}
+
+fn names(values: &Value, key: &str) -> String {
+    let names = values.as_array().into_iter().flatten();
+    names
+        .filter_map(|value| if key.is_empty() { value.as_str() } else { value[key].as_str() })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn full(device: &Value) -> String {
+    let mut rows = Vec::new();
+    let mut say = |what: &str, text: String| {
+        if !text.is_empty() {
+            rows.push(row([what.to_owned(), text]));
+        }
+    };
+    say("name", text(device, "name"));
+    say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
+    say("", text(device, "about"));
+    for awaited in device["waits_for"].as_array().into_iter().flatten() {
+        let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
+        say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
+    }
+    say("", text(device, "boot"));
+    say("until", time(device, "deadline"));
+    let then = &device["then"];
+    if then.is_object() {
+        let count = match (then["count"].as_i64(), then["most"].as_i64()) {
+            (Some(count), Some(most)) => {
+                format!(" (passed {count} times; more than {most} leads to {})", text(then, "exceeded"))
+            }
+            _ => String::new(),
+        };
+        say("then", format!("{} {}{count}", text(then, "to"), text(then, "limit")));
+    }
+    for action in device["actions"].as_array().into_iter().flatten() {
+        let ahead = match action["ahead"].as_i64() {
+            Some(ahead @ 1..) => format!(", {ahead} boards before it at {}", text(action, "place")),
+            _ => String::new(),
+        };
+        say("action", format!("{} {}{ahead}", text(action, "action"), text(action, "status").to_lowercase()));
+    }
+    say("you may", names(&device["may"], "event"));
+    for key in
+        ["image", "next_image", "hardware", "environment", "fqdn", "mac", "power_url", "poll_url", "comments"]
+    {
+        say(&key.replace('_', " "), text(device, key));
+    }
+    if device["counters"].as_object().is_some_and(|counters| !counters.is_empty()) {
+        say("counters", text(device, "counters"));
+    }
+    output::table(&rows)
+}
+
+fn history(answer: &Value) -> String {
+    let mut rows = vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "BY", "REMARK"].map(str::to_owned))];
+    for entry in answer["history"].as_array().into_iter().flatten().rev() {
+        let moved = entry["outcome"] == "moved";
+        rows.push(row([
+            time(entry, "at"),
+            text(entry, "event"),
+            if moved { text(entry, "from") } else { String::new() },
+            if moved { text(entry, "to") } else { String::new() },
+            text(entry, "visit"),
+            text(entry, "sender"),
+            text(entry, "reason"),
+        ]));
+    }
+    output::table(&rows)
+}

@@ -1,0 +1,84 @@
+//! `lifeguard image`: which boot config boots which image on which hardware.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, ServerOptions};
+use super::output;
+
+/// The command's options.
+#[derive(Debug, Args)]
+pub(super) struct ImageOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Register an image, or change it
+    Set {
+        /// Its name
+        name: String,
+        /// One line for people
+        #[arg(long, default_value = "")]
+        about: String,
+        /// HARDWARE=FILE: the file in the boot tree's `configs` folder that boots it there; may be given several times
+        #[arg(long = "boot-config", value_parser = pair, required = true)]
+        boot_configs: Vec<(String, String)>,
+    },
+    /// List the images
+    List,
+    /// Forget an image; boards that run it go on running it
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (hardware, file) =
+        text.split_once('=').ok_or("HARDWARE=FILE is needed, such as panda=panda-base.cfg")?;
+    Ok((hardware.to_owned(), file.to_owned()))
+}
+
+pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
+    let client = Client::new(&options.server);
+    let answer = match options.command {
+        ImageCommand::Set { name, about, boot_configs } => {
+            let boot_configs: BTreeMap<_, _> = boot_configs.into_iter().collect();
+            let body = json!({ "about": about, "boot_configs": boot_configs });
+            client.call(Method::PUT, &["images", &name], &[], Some(&body)).await?
+        }
+        ImageCommand::List => {
+            let answer = client.get(&["images"], &[]).await?;
+            if !options.server.json {
+                output::print(&table(&answer))?;
+                return Ok(());
+            }
+            answer
+        }
+        ImageCommand::Remove { name } => client.call(Method::DELETE, &["images", &name], &[], None).await?,
+    };
+    if options.server.json {
+        output::print(&serde_json::to_string_pretty(&answer)?)?;
+    }
+    Ok(())
+}
+
+fn table(answer: &Value) -> String {
+    let mut rows = vec![vec!["IMAGE".to_owned(), "BOOT CONFIGS".to_owned(), "ABOUT".to_owned()]];
+    for image in answer["images"].as_array().into_iter().flatten() {
+        let configs = image["boot_configs"].as_object().into_iter().flatten();
+        let configs: Vec<_> =
+            configs.map(|(on, file)| format!("{on}={}", file.as_str().unwrap_or_default())).collect();
+        let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
+        rows.push(vec![text("name"), configs.join(" "), text("about")]);
+    }
+    output::table(&rows)
+}

@@ -1,0 +1,47 @@
+//! What commands print: results on standard output, complaints on standard error.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Prints a text; a reader that has gone away is no fault.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Says what went wrong and gives the exit code for it.
+pub(super) fn fail(text: &str) -> ExitCode {
+    // Where even this cannot be written there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "lifeguard: {text}");
+    ExitCode::FAILURE
+}
+
+/// Lays rows out in columns as wide as their widest cell; the first row is the heading.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["NAME", "STATE"], ["b", "Ready"], ["board-12", "New"]];
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
+        assert_eq!(table(&rows), "NAME      STATE\nb         Ready\nboard-12  New");
+    }
+}

@@ -1,0 +1,272 @@
+//! `lifeguard serve`: opens the parts, runs them, and stops them in turn.
+
+mod boot_watch;
+mod definitions;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::action::Drivers;
+use crate::api::{self, Api};
+use crate::clock::{Clock, SystemClock};
+use crate::dashboard;
+use crate::engine::{Engine, Lease};
+use crate::machine::MachineName;
+use crate::store::Store;
+use crate::store::private::{Options, PrivatePostgres};
+use crate::tftp;
+use crate::worker::Worker;
+use boot_watch::BootWatch;
+
+/// The machine whose instances are boards.
+const BOARD: &str = "board";
+/// How long open HTTP connections may take to end once the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What `serve` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct ServeOptions {
+    /// Where HTTP is served
+    #[arg(long, env = "LIFEGUARD_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Serve HTTP on an address that others can reach although nobody is asked who they are
+    #[arg(long, env = "LIFEGUARD_INSECURE")]
+    pub insecure: bool,
+
+    /// Where the boot tree is served by TFTP, such as 0.0.0.0:69; without it, it is not
+    #[arg(long, env = "LIFEGUARD_TFTP_LISTEN")]
+    pub tftp_listen: Option<SocketAddr>,
+
+    /// The boot tree: `pxelinux.cfg` and `configs` are in it [default: `boot` in the data directory]
+    #[arg(long, env = "LIFEGUARD_BOOT_ROOT")]
+    pub boot_root: Option<PathBuf>,
+
+    /// The PostgreSQL database (14 or newer) to use; several servers may share one
+    #[arg(long, env = "LIFEGUARD_DATABASE_URL", hide_env_values = true, conflicts_with = "data_dir")]
+    pub database_url: Option<Url>,
+
+    /// Where a private PostgreSQL keeps its data [default: the user's state directory]
+    #[arg(long, env = "LIFEGUARD_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The directory of PostgreSQL's programs [default: where they are usually installed]
+    #[arg(long, env = "LIFEGUARD_PG_BIN")]
+    pub pg_bin: Option<PathBuf>,
+
+    /// A machine definition, or a directory of them [default: the board lifecycle that is built in]
+    #[arg(long, env = "LIFEGUARD_STATES")]
+    pub states: Option<PathBuf>,
+}
+
+/// A server that runs.
+pub struct Server {
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where TFTP is served.
+    pub tftp: Option<SocketAddr>,
+    /// The engine.
+    pub engine: Engine,
+    /// The boot tree.
+    pub boot_root: PathBuf,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    postgres: Option<PrivatePostgres>,
+}
+
+impl Server {
+    /// Opens the database, loads the definitions, binds the addresses, and begins to drive.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a part from starting, with what would mend it; nothing is left running then.
+    pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
+        if !options.listen.ip().to_canonical().is_loopback() && !options.insecure {
+            return Err(format!(
+                "{} can be reached by others, and nobody is asked who they are: \
+                 listen on 127.0.0.1, or say --insecure if the network is trusted",
+                options.listen
+            )
+            .into());
+        }
+        let loaded = definitions::load(options.states.as_deref())?;
+        let http = bind(options.listen).await?;
+        let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+        let (connect, postgres) = match &options.database_url {
+            Some(url) => (url.as_str().parse::<PgConnectOptions>()?, None),
+            None => {
+                let postgres =
+                    PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
+                        .await?;
+                (postgres.connect_options(), Some(postgres))
+            }
+        };
+        let boot_root = options.boot_root.unwrap_or_else(|| data_dir.join("boot"));
+        let parts = Parts { http, tftp_listen: options.tftp_listen, boot_root, clock };
+        // A private Postgres is stopped in order also when a later part fails to start.
+        match parts.start(connect, loaded).await {
+            Ok(server) => Ok(Self { postgres, ..server }),
+            Err(error) => {
+                if let Some(postgres) = postgres {
+                    postgres.stop().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until `signal` ends, then stops the parts in turn: nothing new is taken, what runs is ended or handed back.
+    ///
+    /// # Errors
+    ///
+    /// When the private Postgres could not be stopped in order; what was committed is kept.
+    pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<(), Box<dyn Error>> {
+        tokio::select! {
+            () = signal => {}
+            Some(ended) = self.tasks.join_next() => {
+                tracing::error!(?ended, "a part of the server ended by itself");
+            }
+        }
+        self.stop().await
+    }
+
+    /// Stops the parts in turn.
+    ///
+    /// # Errors
+    ///
+    /// When the private Postgres could not be stopped in order; what was committed is kept.
+    pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.engine.store().close().await;
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The parts that need no database to be made.
+struct Parts {
+    http: TcpListener,
+    tftp_listen: Option<SocketAddr>,
+    boot_root: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    async fn start(
+        self,
+        connect: PgConnectOptions,
+        loaded: Vec<crate::engine::Loaded>,
+    ) -> Result<Server, Box<dyn Error>> {
+        let Self { http, tftp_listen, boot_root, clock } = self;
+        let store = Store::open(connect).await?;
+        let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
+        let engine = Engine::new(store, loaded, clock, worker, Lease::default()).await?;
+        for folder in ["configs", "pxelinux.cfg"] {
+            fs_err::create_dir_all(boot_root.join(folder))?;
+        }
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let tftp = match tftp_listen {
+            None => None,
+            Some(listen) => {
+                let watch = Arc::new(BootWatch::new(engine.clone()));
+                let server = tftp::Server::bind(listen, boot_root.clone(), watch).await?;
+                let address = server.local_addr();
+                tasks.spawn(server.run(stop.clone()));
+                Some(address)
+            }
+        };
+        let address = http.local_addr()?;
+        let api = Api { engine: engine.clone(), machine: MachineName::new(BOARD)? };
+        let routes = api::router(api.clone()).merge(dashboard::router(api));
+        tasks.spawn(serve_http(http, routes.into_make_service_with_connect_info(), stop.clone()));
+        let driver = engine.clone();
+        let until = stop.clone();
+        tasks.spawn(async move { driver.run(until).await });
+        Ok(Server { http: address, tftp, engine, boot_root, tasks, stop, postgres: None })
+    }
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}").into())
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    service: IntoMakeServiceWithConnectInfo<axum::Router, SocketAddr>,
+    stop: CancellationToken,
+) {
+    let drained = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            #[expect(clippy::disallowed_methods, reason = "clients' connections live in real time")]
+            tokio::time::sleep(DRAIN).await;
+        }
+    };
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        ended = server => {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn Error, "HTTP ended");
+            }
+        }
+        () = drained => {}
+    }
+}
+
+/// The directory for what programs keep of their state: root's is the system's, others have their own.
+fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/lifeguard"));
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
+    state
+        .map(|state| state.join("lifeguard"))
+        .ok_or_else(|| "there is no home directory: say where data goes with --data-dir".into())
+}
+
+/// Ends when the process is asked to stop: by Ctrl-C, or by SIGTERM.
+///
+/// # Errors
+///
+/// When signals cannot be listened to.
+pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Runs the command.
+pub(super) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+    let signal = asked_to_stop()?;
+    let server = Server::start(options, Arc::new(SystemClock)).await?;
+    tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
+    if let Some(tftp) = server.tftp {
+        tracing::info!(%tftp, "serving the boot tree by TFTP");
+    }
+    server.run(signal).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

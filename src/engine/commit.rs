@@ -1,0 +1,243 @@
+//! The one path by which anything that happens becomes durable: lock, decide, write, commit.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{Engine, EngineError};
+use crate::action;
+use crate::machine::{
+    self, Cause, Decision, Definition, Effect, Instance, Invoke, Outcome, StateName, Stimulus, Visit,
+};
+use crate::store::actions::{self, NewAction};
+use crate::store::history::{self, NewEntry, Told};
+use crate::store::instances::{self, InstanceId, Locked, Target};
+use crate::store::{Store, StoreError, Tx, devices};
+
+/// How often a transaction that another one came before is tried again.
+const TRIES: usize = 5;
+
+/// Something that happened, for the engine to decide on.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// To which instance.
+    pub target: Target,
+    /// What.
+    pub cause: Cause,
+    /// Who says so, as far as is known.
+    pub sender: Option<String>,
+    /// What was observed, for history.
+    pub evidence: Option<Map<String, Value>>,
+    /// What people should read beside it in history.
+    pub remark: Option<String>,
+}
+
+impl Submission {
+    /// Something that happened to `target`, of which nothing more is known.
+    #[must_use]
+    pub fn new(target: Target, cause: Cause) -> Self {
+        Self { target, cause, sender: None, evidence: None, remark: None }
+    }
+}
+
+/// A submission that has been decided on; what it changed is durable.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The instance's number.
+    pub id: InstanceId,
+    /// What it amounted to.
+    pub outcome: Outcome,
+    /// The instance after it.
+    pub instance: Instance,
+}
+
+impl Engine {
+    /// Decides on `submission` and answers once the result is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] and [`EngineError::NoMachine`], with nothing written; [`EngineError::Store`] when the
+    /// database fails.
+    #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
+    pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+        let mut tries = 1;
+        loop {
+            match self.submit_once(&submission).await {
+                Err(EngineError::Store(StoreError::Conflict(_))) if tries < TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn submit_once(&self, submission: &Submission) -> Result<Committed, EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        let locked = self.lock(&mut tx, &submission.target).await?;
+        let decision = self.apply(&mut tx, &locked, submission).await?;
+        self.commit(tx).await?;
+        tracing::debug!(
+            instance.name = locked.instance.name,
+            from = %locked.instance.state,
+            to = %decision.instance.state,
+            outcome = ?decision.outcome,
+            "decided"
+        );
+        Ok(Committed { id: locked.id, outcome: decision.outcome, instance: decision.instance })
+    }
+
+    /// Locks `target` until `tx` ends.
+    pub(super) async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
+        instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
+    }
+
+    /// Commits, and wakes whoever may have something to do now.
+    pub(super) async fn commit(&self, tx: Tx) -> Result<(), EngineError> {
+        tx.commit().await.map_err(StoreError::from)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Decides on what happened to a locked instance and writes what follows from it.
+    pub(super) async fn apply(
+        &self,
+        tx: &mut Tx,
+        locked: &Locked,
+        submission: &Submission,
+    ) -> Result<Decision, EngineError> {
+        let before = &locked.instance;
+        let definition = self.definition(&before.machine)?;
+        let now = self.inner.clock.now();
+        let stimulus = stimulus(definition, locked, submission.cause.clone());
+        let decision = machine::decide(definition, before, &stimulus, now);
+        let is_ours = matches!(submission.cause, Cause::Deadline { .. } | Cause::Began { .. });
+        if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
+            // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
+            return Ok(decision);
+        }
+        if decision.instance != *before {
+            instances::save(tx, locked.id, before.visit, &decision.instance).await?;
+        }
+        self.write(tx, locked.id, before, &Told::Stimulus(stimulus), &decision, submission, now).await?;
+        Ok(decision)
+    }
+
+    /// Writes history and actions of a decision.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one transaction, of which none is optional")]
+    pub(super) async fn write(
+        &self,
+        tx: &mut Tx,
+        id: InstanceId,
+        before: &Instance,
+        told: &Told,
+        decision: &Decision,
+        submission: &Submission,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let ignored = match &decision.outcome {
+            Outcome::Ignored(why) => Some(why.to_string()),
+            Outcome::Moved { .. } | Outcome::Stayed => None,
+        };
+        let entry = NewEntry {
+            instance: id,
+            at: now,
+            told,
+            sender: submission.sender.as_deref(),
+            outcome: Some(&decision.outcome),
+            from: &before.state,
+            to: &decision.instance.state,
+            visit: decision.instance.visit,
+            reason: submission.remark.clone().or(ignored),
+            evidence: submission.evidence.as_ref(),
+        };
+        history::append(tx, &entry).await?;
+        for effect in &decision.effects {
+            match effect {
+                Effect::Cancel { visit } => actions::cancel(tx, id, *visit).await?,
+                Effect::Invoke { visit, actions } => {
+                    let new = with_places(tx, id, &before.name, actions).await?;
+                    actions::insert(tx, id, *visit, &new, now).await?;
+                }
+            }
+        }
+        if decision.outcome != Outcome::Stayed && decision.instance == *before {
+            return Ok(());
+        }
+        Ok(crate::store::hint(tx).await?)
+    }
+
+    /// Writes down something that was noticed about an instance, without deciding anything.
+    pub(super) async fn append_note(
+        &self,
+        tx: &mut Tx,
+        instance: InstanceId,
+        state: &StateName,
+        visit: Visit,
+        note: Note,
+    ) -> Result<(), EngineError> {
+        let entry = NewEntry {
+            instance,
+            at: self.clock().now(),
+            told: &Told::Note(note.name.to_owned()),
+            sender: note.sender.as_deref(),
+            outcome: None,
+            from: state,
+            to: state,
+            visit,
+            reason: note.remark,
+            evidence: (!note.evidence.is_empty()).then_some(&note.evidence),
+        };
+        Ok(history::append(tx, &entry).await?)
+    }
+
+    /// The store, for the engine's own files.
+    pub(super) fn db(&self) -> &Store {
+        &self.inner.store
+    }
+}
+
+/// Something noticed.
+pub(super) struct Note {
+    pub(super) name: &'static str,
+    pub(super) sender: Option<String>,
+    pub(super) evidence: Map<String, Value>,
+    pub(super) remark: Option<String>,
+}
+
+/// Makes the stimulus: the device's facts go along where a guard may read them, and so into history.
+pub(super) fn stimulus(definition: &Definition, locked: &Locked, cause: Cause) -> Stimulus {
+    let reads = definition.reads_device(locked.instance.state.as_str(), &cause);
+    Stimulus { cause, device: if reads { locked.device.clone() } else { Map::new() } }
+}
+
+/// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole
+/// list waits for its turn before it begins, so that a board loses no time of its deadline in a queue.
+async fn with_places(
+    tx: &mut Tx,
+    id: InstanceId,
+    name: &str,
+    invoked: &[Invoke],
+) -> Result<Vec<NewAction>, EngineError> {
+    let device = devices::find_device(tx, id).await?;
+    let board = device.map(|device| board(name, device));
+    let mut place = None;
+    let mut new: Vec<NewAction> = invoked
+        .iter()
+        .rev()
+        .map(|invoke| {
+            let own = board.as_ref().and_then(|board| action::place(&invoke.action, board));
+            place = own.or_else(|| place.take());
+            NewAction { invoke: invoke.clone(), place: place.clone() }
+        })
+        .collect();
+    new.reverse();
+    Ok(new)
+}
+
+/// What drivers may know of a device.
+pub(super) fn board(name: &str, device: devices::Device) -> action::Board {
+    action::Board {
+        name: name.to_owned(),
+        fqdn: device.fqdn,
+        mac: device.mac,
+        power_url: device.power_url,
+        poll_url: device.poll_url,
+    }
+}

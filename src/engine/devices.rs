@@ -1,0 +1,152 @@
+//! Boards come, change and go.
+
+use serde_json::{Map, Value};
+
+use super::commit::Note;
+use super::{Committed, Engine, EngineError, Submission};
+use crate::machine::{self, Cause, MachineName, Stimulus};
+use crate::store::devices::{self, Device};
+use crate::store::history::Told;
+use crate::store::instances::{self, Target};
+use crate::store::{StoreError, actions};
+
+/// A change to what is known of a board; what is not said stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceChange {
+    /// The host name or address that it answers on.
+    pub fqdn: Option<String>,
+    /// Its network address.
+    pub mac: Option<String>,
+    /// Where its power is switched, or nothing any more.
+    pub power_url: Option<Option<String>>,
+    /// What answers when it is up, or nothing any more.
+    pub poll_url: Option<Option<String>>,
+    /// Its type of hardware.
+    pub hardware: Option<String>,
+    /// Which part of the farm it belongs to.
+    pub environment: Option<String>,
+    /// What people wrote about it.
+    pub comments: Option<String>,
+}
+
+impl DeviceChange {
+    /// Makes the change, and says what it was: field → new value.
+    fn make(self, device: &mut Device) -> Map<String, Value> {
+        let mut changed = Map::new();
+        let mut set = |field: &str, old: &mut String, new: Option<String>| {
+            if let Some(new) = new.filter(|new| new != old) {
+                changed.insert(field.to_owned(), Value::from(new.as_str()));
+                *old = new;
+            }
+        };
+        set("fqdn", &mut device.fqdn, self.fqdn);
+        set("mac", &mut device.mac, self.mac);
+        set("hardware", &mut device.hardware, self.hardware);
+        set("environment", &mut device.environment, self.environment);
+        set("comments", &mut device.comments, self.comments);
+        let mut set = |field: &str, old: &mut Option<String>, new: Option<Option<String>>| {
+            if let Some(new) = new.filter(|new| new != old) {
+                changed.insert(field.to_owned(), Value::from(new.clone()));
+                *old = new;
+            }
+        };
+        set("power_url", &mut device.power_url, self.power_url);
+        set("poll_url", &mut device.poll_url, self.poll_url);
+        changed
+    }
+}
+
+impl Engine {
+    /// Registers a board: an instance of `machine` comes to be in its initial state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Taken`] when the name or the network address is another board's; nothing was written.
+    pub async fn register(
+        &self,
+        machine: &MachineName,
+        name: &str,
+        device: &Device,
+        sender: Option<String>,
+    ) -> Result<Committed, EngineError> {
+        let definition = self.definition(machine)?;
+        let now = self.clock().now();
+        // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
+        let facts = Map::new();
+        let decision = machine::create(definition, name, facts.clone(), now);
+        let mut tx = self.db().begin().await?;
+        let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
+        devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
+        let submission = Submission { sender, ..Submission::new(Target::Id(id), Cause::Created) };
+        let told = Told::Stimulus(Stimulus { cause: Cause::Created, device: facts });
+        self.write(&mut tx, id, &decision.instance, &told, &decision, &submission, now).await?;
+        self.commit(tx).await?;
+        Ok(Committed { id, outcome: decision.outcome, instance: decision.instance })
+    }
+
+    /// Changes what is known of a board.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Taken`] when the network address is
+    /// another board's. Nothing was written.
+    pub async fn change(
+        &self,
+        machine: &MachineName,
+        name: &str,
+        change: DeviceChange,
+        sender: Option<String>,
+    ) -> Result<(), EngineError> {
+        let target = Target::Name(machine.clone(), name.to_owned());
+        let mut tx = self.db().begin().await?;
+        let locked = self.lock(&mut tx, &target).await?;
+        let mut device =
+            devices::find_device(&mut tx, locked.id).await?.ok_or(EngineError::NoInstance(target))?;
+        let changed = change.make(&mut device);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
+        let note = Note { name: "changed", sender, evidence: changed, remark: None };
+        let (state, visit) = (&locked.instance.state, locked.instance.visit);
+        self.append_note(&mut tx, locked.id, state, visit, note).await?;
+        self.commit(tx).await
+    }
+
+    /// Removes a board; what it still had to do is cancelled, its history stays.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such board.
+    pub async fn remove(
+        &self,
+        machine: &MachineName,
+        name: &str,
+        sender: Option<String>,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.db().begin().await?;
+        let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
+        let (state, visit) = (&locked.instance.state, locked.instance.visit);
+        actions::cancel(&mut tx, locked.id, visit).await?;
+        let note = Note {
+            name: "removed",
+            sender,
+            evidence: Map::new(),
+            remark: Some(format!("{name} was removed")),
+        };
+        self.append_note(&mut tx, locked.id, state, visit, note).await?;
+        instances::delete(&mut tx, locked.id).await?;
+        crate::store::hint(&mut tx).await?;
+        self.commit(tx).await
+    }
+}
+
+fn taken(error: StoreError) -> EngineError {
+    if error.is_constraint("device_mac_key") {
+        EngineError::Taken("network address")
+    } else if error.is_constraint("instance_machine_name_key") {
+        EngineError::Taken("name")
+    } else {
+        EngineError::Store(error)
+    }
+}

@@ -1,0 +1,74 @@
+//! The life of this process as a worker: it registers, renews its lease, and takes over from the dead.
+//!
+//! Leases and rests run on real time: they are about processes, not about the farm.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::store::workers::{self, WorkerId};
+use crate::store::{Store, StoreError};
+
+/// How long a process that says nothing is taken to be alive.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    /// How long each renewal holds.
+    pub holds: Duration,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self { holds: Duration::from_secs(5) }
+    }
+}
+
+impl Lease {
+    /// How often the lease is renewed: often enough that three renewals may fail.
+    pub(super) fn period(self) -> Duration {
+        self.holds / 5
+    }
+}
+
+/// A registered worker that knows until when it may act.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) id: WorkerId,
+    lease: Lease,
+    holds_until: Instant,
+}
+
+impl Registered {
+    /// Registers this process.
+    pub(super) async fn register(store: &Store, lease: Lease) -> Result<Self, StoreError> {
+        let asked = Instant::now();
+        let id = workers::register(store, &format!("pid {}", std::process::id()), lease.holds).await?;
+        Ok(Self { id, lease, holds_until: asked + lease.holds })
+    }
+
+    /// Renews the lease; false when it has run out.
+    pub(super) async fn renew(&mut self, store: &Store) -> bool {
+        let asked = Instant::now();
+        let renewal = workers::renew(store, self.id, self.lease.holds);
+        #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
+        let renewed = tokio::time::timeout(self.holds_until.saturating_duration_since(asked), renewal).await;
+        match renewed {
+            Ok(Ok(true)) => {
+                self.holds_until = asked + self.lease.holds;
+                true
+            }
+            Ok(Err(_)) => Instant::now() < self.holds_until,
+            Ok(Ok(false)) | Err(_) => false,
+        }
+    }
+}
+
+/// Waits a moment before the database is asked again.
+pub(super) async fn rest() {
+    pause(Duration::from_millis(100)).await;
+}
+
+/// Waits for `span` of real time.
+pub(super) async fn pause(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "about this process and its database, not about the farm")]
+    tokio::time::sleep(span).await;
+}

@@ -1,0 +1,127 @@
+//! What an instance waits for, in words and in parts: the answer to "why does this board stand still?".
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::definition::{Definition, Due, Source, Timeout, Transition, TransitionEffect};
+use super::instance::Instance;
+use super::names::{EventName, StateName};
+
+/// What may happen next to an instance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// What the definition says of the state, or empty.
+    pub about: String,
+    /// The events that the state takes from boards and actions.
+    pub waits_for: Vec<Awaited>,
+    /// When the waiting ends, once its time runs.
+    pub until: Option<DateTime<Utc>>,
+    /// What happens then.
+    pub then: Option<Then>,
+    /// What an operator may ask for now.
+    pub may: Vec<Awaited>,
+}
+
+/// An event that a state takes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Awaited {
+    /// The event.
+    pub event: EventName,
+    /// Who may send it.
+    pub from: Vec<Source>,
+    /// The states that it may lead to; the present one where it stays.
+    pub to: Vec<StateName>,
+    /// What the definition says of the event, or empty.
+    pub about: String,
+}
+
+/// What happens when the state's time limit passes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Then {
+    /// The state that the instance moves to.
+    pub to: StateName,
+    /// How often the limit has passed so far, where that is counted.
+    pub count: Option<i64>,
+    /// How often it may pass.
+    pub most: Option<u32>,
+    /// Where it leads when it passes more often.
+    pub exceeded: Option<StateName>,
+    /// The limit in words: `60s after its actions begin`.
+    pub limit: String,
+}
+
+/// Says what may happen next to `instance`.
+#[must_use]
+pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
+    let Some(state) = definition.states.get(&instance.state) else {
+        return Explanation {
+            about: String::new(),
+            waits_for: Vec::new(),
+            until: instance.deadline_at,
+            then: None,
+            may: Vec::new(),
+        };
+    };
+    let awaited = |wanted: &[Source]| {
+        let takes = |name: &EventName, transitions: &[Transition]| {
+            let event = definition.events.get(name)?;
+            event.from.iter().any(|source| wanted.contains(source)).then(|| Awaited {
+                event: name.clone(),
+                from: event.from.iter().copied().collect(),
+                to: targets(transitions, &instance.state),
+                about: event.about.clone(),
+            })
+        };
+        state.on.iter().filter_map(|(name, transitions)| takes(name, transitions)).collect()
+    };
+    Explanation {
+        about: state.about.clone(),
+        waits_for: awaited(&[Source::Board, Source::Action]),
+        until: instance.deadline_at,
+        then: state.timeout.as_ref().map(|timeout| then(timeout, instance, !state.invoke.is_empty())),
+        may: awaited(&[Source::Operator]),
+    }
+}
+
+fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
+    let mut targets: Vec<StateName> = Vec::new();
+    for transition in transitions {
+        let target = match &transition.effect {
+            TransitionEffect::Move { target, .. } => target,
+            TransitionEffect::Stay { .. } => here,
+            TransitionEffect::Refuse { .. } => continue,
+        };
+        if !targets.contains(target) {
+            targets.push(target.clone());
+        }
+    }
+    targets
+}
+
+fn then(timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {
+    let count =
+        timeout.limit.as_ref().map(|limit| instance.counters.get(&limit.counter).copied().unwrap_or(0));
+    let is_last = match (&timeout.limit, count) {
+        (Some(limit), Some(count)) => count >= i64::from(limit.most),
+        _ => false,
+    };
+    let exceeded = timeout.limit.as_ref().map(|limit| limit.exceeded.clone());
+    Then {
+        to: exceeded.clone().filter(|_| is_last).unwrap_or_else(|| timeout.target.clone()),
+        count,
+        most: timeout.limit.as_ref().map(|limit| limit.most),
+        exceeded,
+        limit: match timeout.due {
+            Due::After(span) => {
+                format!("{} after {}", words(span), if invokes { "its actions begin" } else { "entry" })
+            }
+            Due::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+        },
+    }
+}
+
+fn words(span: Duration) -> String {
+    humantime::format_duration(span).to_string()
+}

@@ -1,0 +1,306 @@
+//! What is still to be done or being done in the world.
+//!
+//! ```text
+//!            insert            start             delete_ended
+//! (entering) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
+//!                       ▲                 │
+//!                       └─────────────────┘ the worker died or stopped
+//! ```
+//!
+//! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action keeps its place until its
+//! worker says that it has really stopped.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::instances::{InstanceId, name};
+use super::workers::WorkerId;
+use super::{StoreError, Tx};
+use crate::machine::{ActionName, Invoke, Visit};
+
+/// An action's number in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActionId(pub i64);
+
+/// An action to be written with its transition.
+#[derive(Debug, Clone)]
+pub struct NewAction {
+    /// What to do.
+    pub invoke: Invoke,
+    /// What it holds while it runs, so that nobody else does.
+    pub place: Option<String>,
+}
+
+/// An action that runs.
+#[derive(Debug, Clone)]
+pub struct RunningAction {
+    /// Its number.
+    pub id: ActionId,
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// The visit that asked for it.
+    pub visit: Visit,
+    /// Which action.
+    pub action: ActionName,
+    /// Settings from the definition.
+    pub settings: Map<String, Value>,
+    /// The longest it may take, where the definition says so.
+    pub limit: Option<Duration>,
+    /// What it holds while it runs.
+    pub place: Option<String>,
+}
+
+/// An action that may be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Startable {
+    /// Its number.
+    pub id: ActionId,
+    /// Whose it is.
+    pub instance: InstanceId,
+}
+
+/// An action as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAction {
+    /// Which action.
+    pub action: String,
+    /// `WAITING` or `RUNNING`.
+    pub status: String,
+    /// Whether its visit has ended and it is being stopped.
+    pub cancelled: bool,
+    /// What it needs for itself.
+    pub place: Option<String>,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// When it began to run.
+    pub began_at: Option<DateTime<Utc>>,
+    /// How many are before it at its place.
+    pub ahead: i64,
+}
+
+struct RunningRow {
+    action_id: i64,
+    instance_id: i64,
+    visit: i64,
+    action: String,
+    settings: Json<Map<String, Value>>,
+    limit_ms: Option<i64>,
+    place: Option<String>,
+}
+
+impl TryFrom<RunningRow> for RunningAction {
+    type Error = StoreError;
+
+    fn try_from(row: RunningRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ActionId(row.action_id),
+            instance: InstanceId(row.instance_id),
+            visit: Visit(row.visit),
+            action: name(ActionName::new(&row.action))?,
+            settings: row.settings.0,
+            limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+            place: row.place,
+        })
+    }
+}
+
+/// Writes the actions of a visit, in their order.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn insert(
+    tx: &mut Tx,
+    instance: InstanceId,
+    visit: Visit,
+    actions: &[NewAction],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let names: Vec<String> = actions.iter().map(|new| new.invoke.action.to_string()).collect();
+    let settings: Vec<Value> = actions.iter().map(|new| Value::Object(new.invoke.with.clone())).collect();
+    let limits: Vec<Option<i64>> = actions
+        .iter()
+        .map(|new| new.invoke.limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)))
+        .collect();
+    let places: Vec<Option<String>> = actions.iter().map(|new| new.place.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
+         SELECT $1, $2, new.seq, new.action, new.settings, new.limit_ms, new.place, 'WAITING', $7
+           FROM unnest($3::text[], $4::jsonb[], $5::bigint[], $6::text[])
+                WITH ORDINALITY AS new (action, settings, limit_ms, place, seq)
+          ORDER BY new.seq",
+        instance.0,
+        visit.0,
+        &names,
+        &settings,
+        &limits as _,
+        &places as _,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes what the visit still has to do and marks what it is doing as cancelled.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn cancel(tx: &mut Tx, instance: InstanceId, visit: Visit) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM action WHERE instance_id = $1 AND visit <= $2 AND status = 'WAITING'",
+        instance.0,
+        visit.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE action SET cancelled = true WHERE instance_id = $1 AND visit <= $2",
+        instance.0,
+        visit.0
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Lists at most `most` actions that may be started: the first of their visit, with nothing of their instance before
+/// them, at a place that nobody holds; one for each place, the oldest first.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_startable(db: &mut PgConnection, most: i64) -> Result<Vec<Startable>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT action_id, instance_id FROM (
+             SELECT DISTINCT ON (coalesce(a.place, '#' || a.action_id)) a.action_id, a.instance_id
+               FROM action a
+              WHERE a.status = 'WAITING'
+                AND NOT EXISTS (SELECT FROM action b
+                                 WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq))
+                AND NOT EXISTS (SELECT FROM action r WHERE r.place = a.place AND r.status = 'RUNNING')
+              ORDER BY coalesce(a.place, '#' || a.action_id), a.action_id) first
+          ORDER BY action_id LIMIT $1",
+        most,
+    )
+    .fetch_all(db)
+    .await?;
+    let startable = |id, instance| Startable { id: ActionId(id), instance: InstanceId(instance) };
+    Ok(rows.into_iter().map(|row| startable(row.action_id, row.instance_id)).collect())
+}
+
+/// Takes a waiting action and its place; `None` when it is not there any more, or waits no more.
+///
+/// # Errors
+///
+/// [`StoreError::Constraint`] `action_place` when somebody else holds its place: `tx` is of no more use.
+pub async fn start(
+    tx: &mut Tx,
+    action: ActionId,
+    worker: WorkerId,
+    now: DateTime<Utc>,
+) -> Result<Option<RunningAction>, StoreError> {
+    let row = sqlx::query_as!(
+        RunningRow,
+        r#"UPDATE action SET status = 'RUNNING', worker_id = $2, began_at = $3
+            WHERE action_id = $1 AND status = 'WAITING'
+        RETURNING action_id, instance_id, visit, action, settings AS "settings: Json<Map<String, Value>>", limit_ms,
+                  place"#,
+        action.0,
+        worker.0,
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(RunningAction::try_from).transpose()
+}
+
+/// How an action stood when its end was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It ran for its visit.
+    Running,
+    /// Its visit had ended.
+    Cancelled,
+    /// It had been taken from the worker, whose lease ran out.
+    Lost,
+}
+
+/// Deletes an action that `worker` has ended.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn delete_ended(tx: &mut Tx, action: ActionId, worker: WorkerId) -> Result<Ended, StoreError> {
+    let cancelled = sqlx::query_scalar!(
+        "DELETE FROM action WHERE action_id = $1 AND worker_id = $2 RETURNING cancelled",
+        action.0,
+        worker.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(match cancelled {
+        None => Ended::Lost,
+        Some(true) => Ended::Cancelled,
+        Some(false) => Ended::Running,
+    })
+}
+
+/// Finds the visit's next action that waits.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_next(
+    tx: &mut Tx,
+    instance: InstanceId,
+    visit: Visit,
+) -> Result<Option<ActionId>, StoreError> {
+    let next = sqlx::query_scalar!(
+        "SELECT action_id FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'
+          ORDER BY seq LIMIT 1",
+        instance.0,
+        visit.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(next.map(ActionId))
+}
+
+/// Lists the cancelled actions that `worker` is still running.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_cancelled(db: &mut PgConnection, worker: WorkerId) -> Result<Vec<ActionId>, StoreError> {
+    let ids =
+        sqlx::query_scalar!("SELECT action_id FROM action WHERE worker_id = $1 AND cancelled", worker.0)
+            .fetch_all(db)
+            .await?;
+    Ok(ids.into_iter().map(ActionId).collect())
+}
+
+/// Lists what an instance has to do, in order.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<OpenAction>, StoreError> {
+    let rows = sqlx::query_as!(
+        OpenAction,
+        r#"SELECT a.action, a.status, a.cancelled, a.place, a.asked_at, a.began_at,
+                  (SELECT count(DISTINCT b.instance_id) FROM action b
+                    WHERE b.place = a.place AND b.action_id < a.action_id AND b.instance_id <> a.instance_id)
+                  AS "ahead!"
+             FROM action a WHERE a.instance_id = $1 ORDER BY a.visit, a.seq"#,
+        instance.0,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}

@@ -1,0 +1,99 @@
+//! Images, and which boot config boots each on which hardware.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::{StoreError, Tx};
+
+/// An image that boards can be made to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// One line for people, or empty.
+    pub about: String,
+    /// For each type of hardware, the file in the boot tree's `configs` folder that boots it.
+    pub boot_configs: BTreeMap<String, String>,
+}
+
+/// Writes an image and its boot configs in place of what there was; true when it is new.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn put(tx: &mut Tx, image: &Image, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let is_new = sqlx::query_scalar!(
+        r#"INSERT INTO image (name, about, registered_at) VALUES ($1, $2, $3)
+           ON CONFLICT (name) DO UPDATE SET about = excluded.about
+           RETURNING (xmax = 0) AS "is_new!""#,
+        image.name,
+        image.about,
+        now,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM boot_config WHERE image = $1", image.name).execute(&mut **tx).await?;
+    let (hardware, files): (Vec<String>, Vec<String>) = image.boot_configs.clone().into_iter().unzip();
+    sqlx::query!(
+        "INSERT INTO boot_config (image, hardware, file)
+         SELECT $1, new.hardware, new.file FROM unnest($2::text[], $3::text[]) AS new (hardware, file)",
+        image.name,
+        &hardware,
+        &files,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(is_new)
+}
+
+/// Removes an image; false when there was none.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn delete(tx: &mut Tx, name: &str) -> Result<bool, StoreError> {
+    let done = sqlx::query!("DELETE FROM image WHERE name = $1", name).execute(&mut **tx).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lists all images by name.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list(db: &mut PgConnection) -> Result<Vec<Image>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT i.name, i.about,
+                  (SELECT coalesce(jsonb_object_agg(b.hardware, b.file), '{}') FROM boot_config b WHERE b.image = i.name)
+                  AS "boot_configs!: Json<BTreeMap<String, String>>"
+             FROM image i ORDER BY i.name"#,
+    )
+    .fetch_all(db)
+    .await?;
+    let image = |name, about, boot_configs: Json<_>| Image { name, about, boot_configs: boot_configs.0 };
+    Ok(rows.into_iter().map(|row| image(row.name, row.about, row.boot_configs)).collect())
+}
+
+/// Finds the file that boots `image` on `hardware`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_boot_config(
+    db: &mut PgConnection,
+    image: &str,
+    hardware: &str,
+) -> Result<Option<String>, StoreError> {
+    let file = sqlx::query_scalar!(
+        "SELECT file FROM boot_config WHERE image = $1 AND hardware = $2",
+        image,
+        hardware
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(file)
+}

@@ -1,0 +1,99 @@
+//! The processes that carry actions out, and their leases.
+//!
+//! A lease runs on the database's clock, real time whatever the farm's clock does: it says whether a process lives, and
+//! all processes must agree on it.
+
+use std::time::Duration;
+
+use super::{Store, StoreError};
+
+/// A worker's number in the database. A worker whose lease ran out never comes back: it registers anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub i64);
+
+fn seconds(span: Duration) -> f64 {
+    span.as_secs_f64()
+}
+
+/// Registers a worker whose lease holds for `lease`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn register(store: &Store, name: &str, lease: Duration) -> Result<WorkerId, StoreError> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO worker (name, lease_until)
+         VALUES ($1, clock_timestamp() + make_interval(secs => $2)) RETURNING worker_id",
+        name,
+        seconds(lease),
+    )
+    .fetch_one(&mut *store.reader().await?)
+    .await?;
+    Ok(WorkerId(id))
+}
+
+/// Makes the lease hold for `lease` from now; false when it has run out already and others may have taken over.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn renew(store: &Store, worker: WorkerId, lease: Duration) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2)
+          WHERE worker_id = $1 AND lease_until > clock_timestamp()",
+        worker.0,
+        seconds(lease),
+    )
+    .execute(&mut *store.reader().await?)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Removes a worker that has stopped and puts its actions back to be handed out.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails; nothing was changed.
+pub async fn retire(store: &Store, worker: WorkerId) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    sqlx::query!("SELECT worker_id FROM worker WHERE worker_id = $1 FOR UPDATE", worker.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+    hand_back(&mut tx, &[worker.0]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Removes the workers whose lease ran out and puts their actions back; says how many workers that were.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails; nothing was changed.
+pub async fn bury(store: &Store) -> Result<usize, StoreError> {
+    let mut tx = store.begin().await?;
+    let dead = sqlx::query_scalar!(
+        "SELECT worker_id FROM worker WHERE lease_until <= clock_timestamp()
+          ORDER BY worker_id FOR UPDATE SKIP LOCKED",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if !dead.is_empty() {
+        hand_back(&mut tx, &dead).await?;
+        tx.commit().await?;
+    }
+    Ok(dead.len())
+}
+
+async fn hand_back(tx: &mut super::Tx, workers: &[i64]) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM action WHERE worker_id = ANY($1) AND cancelled", workers)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL WHERE worker_id = ANY($1)",
+        workers,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", workers).execute(&mut **tx).await?;
+    super::hint(tx).await
+}
