@@ -5,3 +5,6 @@ mod action;
 mod database;
 mod guarded;
 mod private_postgres;
+
+mod foreign;
+mod tftp;
