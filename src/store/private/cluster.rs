@@ -79,7 +79,8 @@ impl Cluster {
     async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivateError> {
         let program = self.binaries.initdb();
         let mut command = self.account.command(&program);
-        command.arg("-D").arg(fresh).args(["-U", USER, "--auth=trust", "-E", "UTF8"]);
+        // By its place and not its name: when somebody removes the directory, initdb must fail and not make it anew.
+        command.current_dir(fresh).args(["-D", ".", "-U", USER, "--auth=trust", "-E", "UTF8"]);
         command.arg(format!("--locale={locale}")).kill_on_drop(true);
         if self.durability == Durability::Fast {
             command.arg("--no-sync");
