@@ -26,7 +26,8 @@ const TAIL_LINES: usize = 12;
 pub(super) struct Cluster {
     binaries: Binaries,
     account: Account,
-    layout: Layout,
+    /// Where everything lies.
+    pub(super) layout: Layout,
     /// The directory of the socket.
     pub(super) socket_dir: PathBuf,
     durability: Durability,
@@ -148,14 +149,6 @@ impl Cluster {
         ];
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         ours.chain(self.settings.iter().cloned()).collect()
-    }
-
-    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
-    pub(super) fn remove_short_socket_dir(&self) {
-        if !self.socket_dir.starts_with(&self.layout.data_dir) {
-            // An empty directory that stays does no harm.
-            drop(fs::remove_dir(&self.socket_dir));
-        }
     }
 
     /// The last lines of the log.
