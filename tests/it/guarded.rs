@@ -25,14 +25,18 @@ while [ -e "$dir" ] && [ $tries -lt 200 ]; do
         [ -f "$file" ] || continue
         cluster=${file%/*}
         pid=$(sed -n 1p "$file")
-        sockets=$(sed -n 5p "$file")
         [ "/proc/$pid/cwd" -ef "$cluster" ] && kill -QUIT "$pid"
         waits=0
         while [ "/proc/$pid/cwd" -ef "$cluster" ] && [ $waits -lt 500 ]; do
             sleep 0.02
             waits=$((waits + 1))
         done
-        [ -n "$sockets" ] && rm -f "$sockets"/.s.PGSQL.* && rmdir "$sockets"
+    done
+    for link in "$dir"/run "$dir"/*/run; do
+        [ -L "$link" ] || continue
+        sockets=$(readlink "$link")
+        rm -f "$sockets"/.s.PGSQL.*
+        rmdir "$sockets"
     done
     rm -rf "$dir" || sleep 0.05
     tries=$((tries + 1))

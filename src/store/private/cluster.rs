@@ -26,7 +26,8 @@ const TAIL_LINES: usize = 12;
 pub(super) struct Cluster {
     binaries: Binaries,
     account: Account,
-    layout: Layout,
+    /// Where everything lies.
+    pub(super) layout: Layout,
     /// The directory of the socket.
     pub(super) socket_dir: PathBuf,
     durability: Durability,
@@ -79,7 +80,8 @@ impl Cluster {
     async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivateError> {
         let program = self.binaries.initdb();
         let mut command = self.account.command(&program);
-        command.arg("-D").arg(fresh).args(["-U", USER, "--auth=trust", "-E", "UTF8"]);
+        // By its place and not its name: when somebody removes the directory, initdb must fail and not make it anew.
+        command.current_dir(fresh).args(["-D", ".", "-U", USER, "--auth=trust", "-E", "UTF8"]);
         command.arg(format!("--locale={locale}")).kill_on_drop(true);
         if self.durability == Durability::Fast {
             command.arg("--no-sync");
@@ -147,14 +149,6 @@ impl Cluster {
         ];
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         ours.chain(self.settings.iter().cloned()).collect()
-    }
-
-    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
-    pub(super) fn remove_short_socket_dir(&self) {
-        if !self.socket_dir.starts_with(&self.layout.data_dir) {
-            // An empty directory that stays does no harm.
-            drop(fs::remove_dir(&self.socket_dir));
-        }
     }
 
     /// The last lines of the log.

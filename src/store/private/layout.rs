@@ -5,7 +5,7 @@
 //! DATA_DIR/postgres/       the cluster
 //! DATA_DIR/postgres.new.*  a cluster in the making; whatever a killed process left of one is removed
 //! DATA_DIR/postgres.log    what Postgres says
-//! DATA_DIR/run/            the socket, 0700; in a short directory elsewhere when the path would be too long
+//! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere when the path would be too long
 //! ```
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -93,6 +93,16 @@ impl Layout {
         Ok(Lock(file))
     }
 
+    /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
+    pub(super) fn remove_short_socket_dir(&self) {
+        let near = self.data_dir.join("run");
+        if let Ok(dir) = fs::read_link(&near) {
+            // An empty directory that stays, or a link to none, does no harm.
+            let _ = fs::remove_dir(dir);
+            let _ = fs::remove_file(near);
+        }
+    }
+
     /// Removes what is left of clusters that were never finished.
     ///
     /// # Errors
@@ -129,7 +139,20 @@ impl Layout {
     /// [`PrivateError::File`].
     pub(super) fn make_socket_dir(&self, account: &Account) -> Result<PathBuf, PrivateError> {
         let near = self.data_dir.join("run");
-        let dir = if fits(&near) { near } else { short(&self.data_dir, account) };
+        // The data directory may have had a longer name once.
+        if near.is_symlink() {
+            fs::remove_file(&near)?;
+        }
+        let dir = if fits(&near) {
+            near
+        } else {
+            let dir = short(&self.data_dir, account);
+            // Before the directory itself, so that whoever tidies up after us always finds it.
+            if !near.exists() {
+                fs::os::unix::fs::symlink(&dir, &near)?;
+            }
+            dir
+        };
         match DirBuilder::new().mode(0o700).create(&dir) {
             Ok(()) => account.own(&dir)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

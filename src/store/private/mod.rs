@@ -134,7 +134,7 @@ impl PrivatePostgres {
     pub async fn stop(mut self) -> Result<(), PrivateError> {
         self.stop.cancel();
         let ended = self.tasks.join_next().await.unwrap_or(Ok(Ok(())));
-        self.cluster.remove_short_socket_dir();
+        self.cluster.layout.remove_short_socket_dir();
         ended?
     }
 
