@@ -86,7 +86,10 @@ pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item 
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(&shown, candidate), candidate))
-        .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count();
+            *distance < length && *distance * 5 <= length.max(3) * 2
+        })
         .min();
     match near {
         Some((_, candidate)) => format!("unknown {kind} `{shown}`; did you mean `{candidate}`?"),

@@ -52,6 +52,8 @@ pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
     let options = serde_saphyr::options! {
         // Reported by `Node::fields`, with all other faults.
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+        // `no` and `on` are texts.
+        strict_booleans: true,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
     };
     match serde_saphyr::from_str_with_options(text, options) {
@@ -59,7 +61,9 @@ pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
         Err(error) => {
             let at = error.location().map_or(Position { line: 1, column: 1 }, position);
             let message = error.without_snippet().to_string();
-            faults.add(at, message.lines().next().unwrap_or("not YAML"));
+            let message = message.lines().next().unwrap_or("not YAML");
+            // The place is told once, before the message.
+            faults.add(at, message.split(" at line ").next().unwrap_or(message));
             None
         }
     }

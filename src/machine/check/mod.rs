@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::definition::{Definition, Event, Source, State, Transition, TransitionEffect};
 use super::fault::{Collector, Faults, Position};
 use super::names::{BadName, EventName, StateName};
-use super::source::{self, Fields, Node};
+use super::source::{self, Content, Fields, Node};
 use known::Known;
 
 /// Reads a definition; `actions` are the actions that there are.
@@ -28,16 +28,22 @@ pub fn load(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
 fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
     let keys = ["machine", "initial", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
+    if !matches!(root.content, Content::Map(_) | Content::Null) {
+        return None;
+    }
     let machine = required(root, fields, "machine", faults).and_then(|node| name(node, "a machine", faults));
     let states = required(root, fields, "states", faults);
     let initial = required(root, fields, "initial", faults);
-    let states = states.map_or(&[][..], |node| {
-        let states = node.entries("a mapping of states", faults);
-        if states.is_empty() {
+    let states = states.map_or(&[][..], |node| node.entries("a mapping of states", faults));
+    if states.is_empty() {
+        // Without states every reference would be a fault, and none of them the author's.
+        if let Some(node) =
+            fields.get("states").filter(|node| matches!(node.content, Content::Map(_) | Content::Null))
+        {
             faults.add(node.at, "a machine has at least one state");
         }
-        states
-    });
+        return None;
+    }
 
     let mut known = Known::collect(states, fields.get("groups"), actions);
     if let Some(node) = fields.get("events") {
@@ -90,7 +96,8 @@ fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: 
     for (key, node) in node.entries("a mapping of events", faults) {
         let fields = node.fields("an event", &["from", "args", "about"], faults);
         if let Some(action) = outcome_of(&key.text, actions) {
-            let message = format!("`{}` is what action `{action}` ends in, and declares itself", key.text);
+            let message =
+                format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
             faults.add(key.at, message);
             continue;
         }

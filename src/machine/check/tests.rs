@@ -1,19 +1,274 @@
+use proptest::prelude::*;
+
 use super::load;
+use crate::machine::Source;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
+const BOARD: &str = include_str!("../../../states/board.yaml");
+
+/// A definition whose only state `Here` has `body`, beside a state `There`; line 6 is the first of the body.
+fn with(body: &str) -> String {
+    let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "machine: m\ninitial: Here\nevents: {{ go: {{ from: board }} }}\nstates:\n  Here:\n{body}  There: {{}}\n"
+    )
+}
+
+fn faults(text: &str) -> String {
+    match load(text, &ACTIONS) {
+        Ok(_) => "no fault".to_owned(),
+        Err(faults) => faults.display("f").to_string(),
+    }
+}
+
+#[track_caller]
+fn check_table(table: &[(String, &str)]) {
+    let wrong: Vec<String> = table
+        .iter()
+        .map(|(text, expected)| (text, expected, faults(text)))
+        .filter(|(_, expected, found)| found != *expected)
+        .map(|(text, expected, found)| format!("--- {text:?}\nexpected {expected:?}\nfound    {found:?}\n"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn faults_of_states_are_told_with_their_places() {
+    let table = [
+        ("on: { go: Ther }", "f:6:15: unknown target `Ther`; did you mean `There`?"),
+        ("on: { go: { target: Ther } }", "f:6:25: unknown target `Ther`; did you mean `There`?"),
+        ("on: { went: There }", "f:6:11: unknown event `went`; known: go"),
+        ("on: { go: { target: There, fi: true } }", "f:6:32: unknown key `fi`; did you mean `if`?"),
+        ("on: { go: [There, Here] }", "f:6:23: this is never reached: what stands before it has no `if`"),
+        ("on: { go: }", "f:6:13: expected a state, `{ target, if, do }` or a list of those; `{}` stays"),
+        ("on: { go: 3 }", "f:6:15: expected a state, or `{ target, if, do }`, found a number"),
+        ("on: [go]", "f:6:9: expected a mapping from events to what they do, found a list"),
+        (
+            "on: { go: { refuse: no no, target: There } }",
+            "f:6:25: what is refused changes nothing: no `target` and no `do` beside `refuse`",
+        ),
+        (
+            "on: { go: { if: \"data.n ==\", target: There } }",
+            "f:6:31: this condition is not CEL: mismatched input '<EOF>'",
+        ),
+        (
+            "on: { go: { if: dat.n == 1, target: There } }",
+            "f:6:21: unknown variable `dat`; did you mean `data`?",
+        ),
+        ("on: { go: { if: counters.n == 1, target: There } }", "f:6:29: unknown counter `n`; there is none"),
+        (
+            "on: { go: { if: \"1 == 1 &&\\\n  \\ dat.n == 1\", target: There } }",
+            "f:6:21: unknown variable `dat`; did you mean `data`?",
+        ),
+        (
+            "on: { go: { if: 3, target: There } }",
+            "f:6:21: expected a condition; quote it if it begins with `!`, `[`, `{` or a quote, found a number",
+        ),
+        ("on: { poll-ok: There }", "f:6:11: no state invokes `poll`, so `poll-ok` never comes"),
+        ("invoke: [pol]", "f:6:14: unknown action `pol`; did you mean `poll`?"),
+        (
+            "invoke: { action: poll, limit: 1 }",
+            "f:6:36: the duration `1` has no unit; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        ("invoke: [{ limit: 1s }]", "f:6:14: `action` is missing"),
+        ("invoke: [{ action: poll, with: 3 }]", "f:6:36: expected a mapping of settings, found a number"),
+        ("timeout: { after: 60s }", "f:6:14: `target` is missing"),
+        ("timeout: { target: There }", "f:6:14: a time limit says `after:` (a duration) or `at:` (a time)"),
+        (
+            "timeout: { after: 1s, at: 3000-01-01T12:00:00, target: There }",
+            "f:6:31: a time limit has either `after` or `at`",
+        ),
+        (
+            "timeout: { after: 60, target: There }",
+            "f:6:23: the duration `60` has no unit; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        (
+            "timeout: { after: 60 parsecs, target: There }",
+            "f:6:23: bad duration `60 parsecs`: unknown time unit \"parsecs\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`",
+        ),
+        ("timeout: { after: 0s, target: There }", "f:6:23: a duration is more than nothing"),
+        ("timeout: { after: 11y, target: There }", "f:6:23: `11y` is more than ten years"),
+        (
+            "timeout: { at: tomorrow, target: There }",
+            "f:6:20: bad time `tomorrow`; write it like `3000-01-01T12:00:00Z`",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: 3 }",
+            "f:6:42: `limit` without `exceeded`: say which state follows",
+        ),
+        (
+            "timeout: { after: 1s, target: There, exceeded: There }",
+            "f:6:42: `exceeded` without `limit`: say how often the time may pass",
+        ),
+        (
+            "timeout: { after: 1s, target: There, count: c }",
+            "f:6:42: `count` without `limit`: say how often the time may pass",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: -1, exceeded: There }",
+            "f:6:49: `limit` is a whole number from 0 to 4294967295",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: 1, exceeded: Ther }",
+            "f:6:62: unknown target `Ther`; did you mean `There`?",
+        ),
+        ("timeot: { after: 1s, target: There }", "f:6:5: unknown key `timeot`; did you mean `timeout`?"),
+        ("about: [x]", "f:6:12: expected a line for people, found a list"),
+        ("entry: [{ cleer: counters }]", "f:6:15: unknown key `cleer`; did you mean `clear`?"),
+        ("entry: [{ clear: a, count: b }]", "f:6:13: an operation is one of: clear, count, set, unset"),
+        ("entry: [clear]", "f:6:13: expected an operation such as `{ clear: counters }`, found a text"),
+        ("entry: { count: counters }", "f:6:21: `counters` means all of them: name the one to count"),
+        (
+            "entry: { count: 1st }",
+            "f:6:21: `1st` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
+        ),
+        (
+            "entry: { set: { a: $arg.x } }",
+            "f:6:24: `$arg.x` is neither `$args.NAME` nor `$data.NAME`; `$$arg.x` is the text itself",
+        ),
+        ("entry: { unset: [3] }", "f:6:22: expected what to unset, found a number"),
+        ("always: { if: data.x }", "f:6:13: `always` leaves the state: `target` is missing"),
+        ("always: { refuse: no, target: There }", "f:6:15: unknown key `refuse`; known: target, if, do"),
+        ("always: Here", "f:5:3: `always` leads in a circle: Here → Here"),
+        ("about: a\nabout: b", "f:7:5: `about` is here twice"),
+        ("about: a\n\ton: {}", "f:6:12: while scanning a plain scalar, found a tab"),
+    ];
+    check_table(&table.map(|(body, expected)| (with(body), expected)));
+}
+
+#[test]
+fn faults_of_a_whole_definition_are_told_with_their_places() {
+    let states = "states: { A: {}, B: {} }";
+    let table = [
+        (String::new(), "f:1:1: `initial` is missing\nf:1:1: `machine` is missing\nf:1:1: `states` is missing"),
+        ("machine: m\ninitial: A\nstates: {}".to_owned(), "f:3:9: a machine has at least one state"),
+        (format!("machine: m\n{states}"), "f:1:1: `initial` is missing"),
+        (format!("machine: 1m\ninitial: A\n{states}"), "f:1:10: `1m` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
+        (format!("machine: m\ninitial: C\n{states}"), "f:2:10: unknown state `C`; known: A, B"),
+        (format!("machine: m\ninitial: A\nstats: 1\n{states}"), "f:3:1: unknown key `stats`; did you mean `states`?"),
+        ("machine: m\ninitial: A\nstates: { A: {}, A: {} }".to_owned(), "f:3:18: `A` is here twice"),
+        ("machine: m\ninitial: A\nstates: { A: {}, b c: {} }".to_owned(), "f:3:18: `b c` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
+        ("machine: m\ninitial: A\nstates: [A]".to_owned(), "f:3:9: expected a mapping of states, found a list"),
+        ("- a".to_owned(), "f:1:1: expected a machine definition, found a list"),
+        ("a: b: c".to_owned(), "f:1:5: mapping values are not allowed in this context"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: bord }} }}\n{states}"), "f:3:22: unknown sender `bord`; did you mean `board`?"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{}} }}\n{states}"), "f:3:11: say who may send this event: `from: board` or `from: operator`"),
+        (format!("machine: m\ninitial: A\nevents: {{ poll-ok: {{ from: board }} }}\n{states}"), "f:3:11: `poll-ok` is what action `poll` ends in: it needs no declaration"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board, args: 3 }} }}\n{states}"), "f:3:35: expected the name of an argument, found a number"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A, C], on: {{}} }} }}\n{states}"), "f:3:28: unknown state `C`; known: A, B"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [C*], on: {{}} }} }}\n{states}"), "f:3:25: unknown state `C*`; known: A, B"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A] }} }}\n{states}"), "f:3:14: `on` is missing"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board }} }}\ngroups:\n  g: {{ states: [A], on: {{ x: B }} }}\n  h: {{ states: [\"*\"], on: {{ x: A }} }}\n{states}"), "f:6:29: state `A` has `x` from group `g` too; say in the state which it is"),
+        ("machine: m\ninitial: A\nstates:\n  A: { always: [{ target: B, if: data.x }, C] }\n  B: { always: C }\n  C: { always: A }".to_owned(), "f:4:3: `always` leads in a circle: A → C → A"),
+        ("machine: m\ninitial: D\nstates:\n  A: { on: { x: E } }\n  B: { timeout: { after: 1, target: A } }".to_owned(), "f:2:10: unknown state `D`; known: A, B\nf:4:14: unknown event `x`; there is none\nf:4:17: unknown target `E`; known: A, B\nf:5:26: the duration `1` has no unit; write it like `60s`, `5m` or `1h 30m`"),
+    ];
+    check_table(&table);
+}
 
 #[test]
 fn board_loads() {
-    let text = include_str!("../../../states/board.yaml");
-    if let Err(faults) = load(text, &ACTIONS) {
-        panic!("{}", faults.display("states/board.yaml"));
+    assert_eq!(faults(BOARD), "no fault");
+}
+
+#[test]
+fn groups_are_written_into_their_members() {
+    let board = load(BOARD, &ACTIONS).unwrap();
+    let operators = ["rq-lock-out", "rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
+    for (name, state) in &board.states {
+        let accepted = board.accepted(name.as_str(), Source::Operator);
+        let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
+        let is_resting =
+            ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
+        assert_eq!(accepted, if is_resting { &operators[..] } else { &[] }, "{name}");
+        assert!(!state.about.is_empty(), "{name}");
     }
-    for (mutation, _) in [("target: Redy", 1)] {
-        let text = text
-            .replace("target: Ready", mutation)
-            .replace("60s", "60")
-            .replace("has(data.is_running)", "has(dat.is_running) ||")
-            .replace("\"!(args.image in device.images)\"", "\"args.image in device.imges\"");
-        println!("{}", load(&text, &ACTIONS).unwrap_err().display("states/board.yaml"));
-    }
+    assert!(board.states["LockedOut"].on.is_empty());
+}
+
+#[test]
+fn a_states_own_transition_wins_over_its_groups() {
+    let text = "machine: m\ninitial: A\nevents: { x: { from: board } }\n\
+                groups: { g: { states: [A, B], on: { x: B } }, h: { states: A, on: { x: B } } }\n\
+                states: { A: { on: { x: { refuse: never } } }, B: {} }";
+    let definition = load(text, &ACTIONS).unwrap();
+    let effect = |state: &str| format!("{:?}", definition.states[state].on["x"][0].effect);
+    assert!(effect("A").starts_with("Refuse"));
+    assert!(effect("B").starts_with("Move"));
+}
+
+#[test]
+fn whatever_stands_in_the_text_loading_ends_with_an_answer() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let pieces = prop::sample::select(vec![
+        "machine: m\n",
+        "initial: A\n",
+        "states:\n",
+        "  A:\n",
+        "    on:\n",
+        "      x: A\n",
+        "events: ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "&a ",
+        "*a",
+        "!!int ",
+        "|\n",
+        "if: ",
+        "\"",
+        "'",
+        "\t",
+        "  ",
+        "\n",
+        "\u{0}",
+        "é",
+        "<<: ",
+        "? ",
+        "$args.x",
+        "#",
+        ",",
+        "always: A",
+        "1e999",
+    ]);
+    let text =
+        prop_oneof![any::<String>(), prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())];
+    runner
+        .run(&text, |text| {
+            let _ = load(&text, &ACTIONS);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_damaged_board_definition_is_refused_or_loads() {
+    // Fewer cases than elsewhere: each reads the whole file.
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
+        ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let characters: Vec<char> = BOARD.chars().collect();
+    let damage = (0..characters.len(), 0..30_usize, "[ -~\n]{0,8}");
+    runner
+        .run(&prop::collection::vec(damage, 1..4), |damages| {
+            let mut text = characters.clone();
+            for (at, length, inserted) in damages {
+                let at = at.min(text.len());
+                let end = (at + length).min(text.len());
+                text.splice(at..end, inserted.chars());
+            }
+            let text: String = text.into_iter().collect();
+            if let Err(faults) = load(&text, &ACTIONS) {
+                let lines = text.lines().count() as u64 + 1;
+                prop_assert!(faults.iter().count() > 0);
+                prop_assert!(
+                    faults.iter().all(|fault| (1..=lines).contains(&fault.line) && fault.column > 0)
+                );
+            }
+            Ok(())
+        })
+        .unwrap();
 }

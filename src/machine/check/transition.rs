@@ -70,7 +70,7 @@ fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> 
     let guard = condition.and_then(|node| guard(node, known, faults));
     let operations = fields.get("do").map_or_else(Vec::new, |node| operation::check_all(node, faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
-    let effect = match (fields.get("refuse"), target) {
+    let effect = match (fields.get("refuse").filter(|_| kind == Kind::On), target) {
         (Some(node), target) => {
             if target.is_some() || fields.get("do").is_some() {
                 faults

@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::super::fault::unknown;
 use super::super::names::CounterName;
-use super::{GuardFault, MAX_NESTING};
+use super::{GuardFault, MAX_OPERATORS};
 
 /// The variables.
 const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
@@ -48,8 +48,8 @@ impl Checker<'_> {
     }
 
     fn walk(&mut self, node: &IdedExpr, depth: usize) {
-        // A macro's expansion and a run of operators nest deeper than what was written.
-        if depth > 2 * MAX_NESTING {
+        // A bound of its own, so that evaluating what was accepted is as bounded as reading it.
+        if depth > MAX_OPERATORS {
             return self.add(node, "this condition is too long: split it");
         }
         match &node.expr {
