@@ -56,7 +56,11 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .layer(middleware::map_response(problem::as_problem))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
+}
+
+/// Makes problem documents of all errors that `routes` and the framework answer.
+pub fn with_problems(routes: Router) -> Router {
+    routes.fallback(problem::no_such_path).layer(middleware::map_response(problem::as_problem))
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use axum::Json;
 use axum::body::to_bytes;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -99,6 +99,11 @@ fn fault(error: &(dyn Error + 'static)) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the server; its log says more")
 }
 
+/// Answers for paths that nothing is at.
+pub(super) async fn no_such_path(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {}", uri.path()))
+}
+
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
 pub(super) async fn as_problem(response: Response) -> Response {
     let status = response.status();
@@ -114,7 +119,6 @@ pub(super) async fn as_problem(response: Response) -> Response {
     let text = to_bytes(body, 4096).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let code = match status {
-        StatusCode::NOT_FOUND => "no_such_path",
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         _ => "bad_request",

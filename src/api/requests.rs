@@ -94,7 +94,7 @@ async fn answer(
         | Ignored::NotAllowed { .. }
         | Ignored::Unexpected { .. } => {
             let detail = if accepted.is_empty() {
-                format!("{why}; only a forced move leaves {state}")
+                format!("{why}, nor for any other request now; a forced move leaves it")
             } else {
                 format!("{why}; now it takes {}", list(&accepted))
             };

@@ -8,6 +8,7 @@ mod output;
 pub mod serve;
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -63,8 +64,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => return output::fail(&format!("--log: {error}")),
     };
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
     match log_format {
-        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Text => subscriber.with_target(false).with_ansi(is_terminal).init(),
         LogFormat::Json => subscriber.json().init(),
     }
     let result = match command {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{Engine, EngineError};
 use crate::action;
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Instance, Invoke, Outcome, StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
 };
 use crate::store::actions::{self, NewAction};
 use crate::store::history::{self, NewEntry, Told};
@@ -131,9 +131,11 @@ impl Engine {
         submission: &Submission,
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
+        // An action whose end a state does not list is no surprise: it ends, and the deadline decides.
+        let is_action = matches!(submission.cause, Cause::Event { source: Source::Action, .. });
         let ignored = match &decision.outcome {
-            Outcome::Ignored(why) => Some(why.to_string()),
-            Outcome::Moved { .. } | Outcome::Stayed => None,
+            Outcome::Ignored(why) if !is_action => Some(why.to_string()),
+            Outcome::Ignored(_) | Outcome::Moved { .. } | Outcome::Stayed => None,
         };
         let entry = NewEntry {
             instance: id,

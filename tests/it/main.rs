@@ -1,10 +1,11 @@
 //! Integration tests: one binary, one file an area.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod action;
-
 mod database;
-mod guarded;
-mod private_postgres;
-
 mod foreign;
+mod guarded;
+mod lifecycle;
+mod private_postgres;
 mod tftp;
+mod world;

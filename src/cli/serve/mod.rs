@@ -192,7 +192,7 @@ impl Parts {
         };
         let address = http.local_addr()?;
         let api = Api { engine: engine.clone(), machine: MachineName::new(BOARD)? };
-        let routes = api::router(api.clone()).merge(dashboard::router(api));
+        let routes = api::with_problems(api::router(api.clone()).merge(dashboard::router(api)));
         tasks.spawn(serve_http(http, routes.into_make_service_with_connect_info(), stop.clone()));
         let driver = engine.clone();
         let until = stop.clone();

@@ -1,0 +1,143 @@
+//! A whole server under a clock that the test moves, on a database of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lifeguard::cli::serve::{ServeOptions, Server};
+use lifeguard::clock::{Clock, ManualClock, after};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::database::{TestDatabase, database};
+
+/// How long a test waits for something that must come, in real time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server, its clock and its database.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) clock: ManualClock,
+    pub(crate) database: TestDatabase,
+    pub(crate) folder: TempDir,
+    http: reqwest::Client,
+}
+
+impl World {
+    /// Starts a server whose clock stands at noon.
+    pub(crate) async fn new() -> Self {
+        let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
+        let database = database().await;
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&database, &folder);
+        let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
+        Self { server, clock, database, folder, http: reqwest::Client::new() }
+    }
+
+    /// Calls the server and gives the status and the JSON of its answer.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.server.http));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+    }
+
+    /// The JSON of a path that must be there.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.call(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// Registers a board with what it needs at least, and `more`.
+    pub(crate) async fn register(&self, name: &str, more: Value) {
+        let number = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let [a, b, c, d] = number.to_be_bytes();
+        let mac = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        let mut body = json!({ "name": name, "mac": mac, "hardware": "panda" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, answer) = self.call(Method::POST, "/api/v1/devices", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+
+    /// Asks as an operator.
+    pub(crate) async fn request(&self, name: &str, request: &str, body: Value) -> (StatusCode, Value) {
+        self.call(Method::POST, &format!("/api/v1/devices/{name}/requests/{request}"), Some(body)).await
+    }
+
+    /// Reports as a board.
+    pub(crate) async fn report(&self, name: &str, event: &str) -> (StatusCode, Value) {
+        self.call(Method::POST, &format!("/api/v1/devices/{name}/events/{event}"), None).await
+    }
+
+    /// Moves a board by force from wherever it is.
+    pub(crate) async fn force(&self, name: &str, to: &str) {
+        let from = self.state(name).await;
+        let body = json!({ "from": from, "to": to, "reason": "the test wants it there" });
+        let (status, answer) =
+            self.call(Method::POST, &format!("/api/v1/devices/{name}/force"), Some(body)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+
+    /// A board's state.
+    pub(crate) async fn state(&self, name: &str) -> String {
+        self.get(&format!("/api/v1/devices/{name}")).await["state"].as_str().unwrap().to_owned()
+    }
+
+    /// A board's history, the oldest first.
+    pub(crate) async fn history(&self, name: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/api/v1/devices/{name}/history?limit=1000")).await;
+        answer["history"].as_array().unwrap().iter().rev().cloned().collect()
+    }
+
+    /// Waits until the board as `GET /api/v1/devices/NAME` shows it is as `wanted` says.
+    pub(crate) async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/api/v1/devices/{name}");
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let device = self.get(&path).await;
+            if wanted(&device) {
+                return device;
+            }
+            assert!(Instant::now() < give_up_at, "{name} never was so: {what}\n{device:#}");
+            breathe().await;
+        }
+    }
+
+    /// Waits until the board is in `state`.
+    pub(crate) async fn until_state(&self, name: &str, state: &str) -> Value {
+        self.until(name, state, |device| device["state"] == state).await
+    }
+
+    /// Waits until the board's deadline is armed, and moves the clock to it.
+    pub(crate) async fn pass_deadline(&self, name: &str) {
+        let device = self.until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
+        let deadline: chrono::DateTime<chrono::Utc> = device["deadline"].as_str().unwrap().parse().unwrap();
+        let left = (deadline - self.clock.now()).to_std().unwrap_or_default();
+        assert_eq!(after(self.clock.now(), left), deadline.max(self.clock.now()));
+        self.clock.advance(left);
+        let visit = device["visit"].clone();
+        self.until(name, "the deadline has passed", |device| device["visit"] != visit).await;
+    }
+}
+
+/// Options for a server on `database` that keeps its boot tree in `folder`.
+pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions {
+    ServeOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        insecure: false,
+        tftp_listen: Some(([127, 0, 0, 1], 0).into()),
+        boot_root: Some(folder.path().join("boot")),
+        database_url: Some(database.url().parse().unwrap()),
+        data_dir: None,
+        pg_bin: None,
+        states: None,
+    }
+}
+
+/// Lets others run before asking again.
+pub(crate) async fn breathe() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
