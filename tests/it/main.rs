@@ -5,6 +5,7 @@ mod action;
 mod database;
 mod foreign;
 mod guarded;
+mod layers;
 mod lifecycle;
 mod private_postgres;
 mod tftp;
