@@ -173,4 +173,6 @@ fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<De
 }
 
 #[cfg(test)]
-mod tests;
+mod board_tests;
+#[cfg(test)]
+mod property_tests;

@@ -1,0 +1,493 @@
+//! `states/board.yaml`, walked through.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+
+use super::{create, decide};
+use crate::machine::{
+    Cause, Decision, Definition, Due, Effect, EventName, Ignored, Instance, Outcome, Source, StateName,
+    Stimulus, TransitionEffect, Visit, load,
+};
+
+const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(entries) => entries,
+        other => panic!("not an object: {other}"),
+    }
+}
+
+/// A board on its way.
+struct Board {
+    definition: Definition,
+    instance: Instance,
+    device: Map<String, Value>,
+    now: DateTime<Utc>,
+}
+
+impl Board {
+    fn new() -> Self {
+        let definition = load(include_str!("../../../states/board.yaml"), &ACTIONS).unwrap();
+        let device =
+            object(json!({ "name": "b1", "power": true, "images": ["debian", "self-test", "maintenance"] }));
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let instance = create(&definition, "b1", device.clone(), now).instance;
+        Self { definition, instance, device, now }
+    }
+
+    fn take(&mut self, cause: Cause) -> Decision {
+        let stimulus = Stimulus { cause, device: self.device.clone() };
+        let decision = decide(&self.definition, &self.instance, &stimulus, self.now);
+        self.instance = decision.instance.clone();
+        decision
+    }
+
+    fn send(&mut self, name: &str, source: Source, args: Value) -> Decision {
+        let visit = (source == Source::Action).then_some(self.instance.visit);
+        self.take(Cause::Event { name: EventName::new(name).unwrap(), source, args: object(args), visit })
+    }
+
+    /// Goes by board, action and operator events, each with no arguments.
+    fn go(&mut self, events: &[&str]) -> &mut Self {
+        for event in events {
+            let source = if event.starts_with("rq-") {
+                Source::Operator
+            } else if event.ends_with("-ok") && *event != "self-test-ok" {
+                Source::Action
+            } else {
+                Source::Board
+            };
+            let decision = self.send(event, source, json!({}));
+            assert!(!matches!(decision.outcome, Outcome::Ignored(_)), "{event}: {:?}", decision.outcome);
+        }
+        self
+    }
+
+    fn reimage(&mut self) -> &mut Self {
+        let args = json!({ "image": "debian", "boot_config": { "branch": "main" } });
+        let decision = self.send("rq-reimage", Source::Operator, args);
+        assert!(matches!(decision.outcome, Outcome::Moved { .. }), "{:?}", decision.outcome);
+        self
+    }
+
+    fn force(&mut self, to: &str) {
+        let expected = self.instance.state.clone();
+        self.take(Cause::Force { expected, to: StateName::new(to).unwrap(), reason: "test".to_owned() });
+        assert_eq!(self.state(), to);
+    }
+
+    /// Lets the state's time pass: `after` seconds from the beginning of its actions, and no less.
+    fn pass(&mut self, after: i64) {
+        let visit = self.instance.visit;
+        if self.instance.deadline_at.is_none() {
+            assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+            self.now += TimeDelta::seconds(1000);
+            assert_eq!(self.take(Cause::Began { visit }).outcome, Outcome::Stayed);
+        }
+        self.now += TimeDelta::seconds(after) - TimeDelta::milliseconds(1);
+        assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+        self.now += TimeDelta::milliseconds(1);
+        let outcome = self.take(Cause::Deadline { visit }).outcome;
+        assert!(matches!(outcome, Outcome::Moved { .. }), "{outcome:?}");
+    }
+
+    fn state(&self) -> &str {
+        self.instance.state.as_str()
+    }
+
+    fn datum(&self, key: &str) -> Value {
+        self.instance.data.get(key).cloned().unwrap_or_default()
+    }
+}
+
+/// A state in a line, as the table of the issue has it.
+fn describe(definition: &Definition, name: &str) -> String {
+    let state = &definition.states[name];
+    let actions: Vec<&str> = state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
+    let mut line = format!("{name} [{}]", actions.join(", "));
+    if let Some(timeout) = &state.timeout {
+        let Due::After(after) = timeout.due else { panic!("{name}: a time") };
+        write!(line, " {}s → {}", after.as_secs(), timeout.target).unwrap();
+        if let Some(limit) = &timeout.limit {
+            write!(line, ", more than {} of {} → {}", limit.most, limit.counter, limit.exceeded).unwrap();
+        }
+    }
+    for (event, transitions) in &state.on {
+        for transition in transitions {
+            if let TransitionEffect::Move { target, .. } = &transition.effect {
+                write!(line, "; {event} → {target}").unwrap();
+            }
+        }
+    }
+    line
+}
+
+#[test]
+fn the_table_of_states_is_as_agreed() {
+    let board = Board::new();
+    let requests = "rq-lock-out → LockedOut; rq-maintenance → MaintenanceRebooting; rq-reboot → RebootRebooting; \
+                    rq-reimage → ReimageRebooting; rq-self-test → SelfTestRebooting";
+    for (state, rest) in [
+        ("New", format!("[]; {requests}")),
+        ("Ready", format!("[poll] 300s → Ready; poll-failed → RebootRebooting; {requests}")),
+        ("RebootRebooting",
+         "[clear-pxe, power-cycle] 60s → RebootRebooting, more than 200 of RebootRebooting → FailedRebootRebooting; \
+          power-cycle-ok → RebootComplete".to_owned()),
+        ("RebootComplete",
+         "[] 600s → RebootRebooting, more than 10 of RebootComplete → FailedRebootComplete; image-running → Ready"
+             .to_owned()),
+        ("FailedRebootRebooting", format!("[]; {requests}")),
+        ("FailedRebootComplete", format!("[]; {requests}")),
+        ("ReimageRebooting",
+         "[set-pxe, power-cycle] 60s → ReimageRebooting, more than 200 of ReimageRebooting → FailedReimageRebooting; \
+          power-cycle-ok → ReimageBooting; set-pxe-failed → FailedReimageRebooting".to_owned()),
+        ("ReimageBooting",
+         "[] 180s → ReimageRebooting, more than 30 of ReimageBooting → FailedReimageBooting; \
+          live-running → ReimageBooted".to_owned()),
+        ("SelfTestRunning",
+         "[clear-pxe] 3600s → FailedSelfTest; self-test-failed → FailedSelfTest; self-test-ok → RebootRebooting; \
+          self-test-ok → New".to_owned()),
+        ("Maintenance", format!("[]; {requests}")),
+        ("LockedOut", "[]".to_owned()),
+    ] {
+        assert_eq!(describe(&board.definition, state), format!("{state} {rest}"));
+    }
+    let ready = &board.definition.states["Ready"];
+    assert_eq!(ready.entry[0], crate::machine::Operation::ClearCounters);
+}
+
+#[test]
+fn a_new_board_is_in_its_first_visit() {
+    let board = Board::new();
+    let decision = create(&board.definition, "b1", Map::new(), board.now);
+    let new = StateName::new("New").unwrap();
+    assert_eq!(decision.outcome, Outcome::Moved { from: new.clone(), to: new });
+    assert_eq!((decision.instance.visit, decision.instance.deadline_at), (Visit(1), None));
+    assert!(decision.effects.is_empty());
+}
+
+#[test]
+fn a_reboot_leads_to_ready() {
+    let mut board = Board::new();
+    let decision = board.send("rq-reboot", Source::Operator, json!({}));
+    assert!(
+        matches!(&decision.effects[..], [Effect::Invoke { visit: Visit(2), actions }] if actions.len() == 2)
+    );
+    let decision = board.send("power-cycle-ok", Source::Action, json!({}));
+    assert_eq!(decision.effects, [Effect::Cancel { visit: Visit(2) }]);
+    assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(600)));
+    board.go(&["image-running"]);
+    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(4)));
+    board.pass(300);
+    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(5)));
+    let reason = json!({ "reason": "no answer" });
+    board.send("poll-failed", Source::Action, reason);
+    assert_eq!(board.state(), "RebootRebooting");
+}
+
+#[test]
+fn a_power_cycle_is_tried_two_hundred_and_one_times() {
+    for (request, state) in [
+        ("rq-reboot", "RebootRebooting"),
+        ("rq-reimage", "ReimageRebooting"),
+        ("rq-self-test", "SelfTestRebooting"),
+        ("rq-maintenance", "MaintenanceRebooting"),
+    ] {
+        let mut board = Board::new();
+        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        for _ in 0..200 {
+            assert_eq!(board.state(), state);
+            let before = board.instance.clone();
+            board.send("power-cycle-failed", Source::Action, json!({ "reason": "timeout" }));
+            assert_eq!(board.instance, before);
+            board.pass(60);
+        }
+        assert_eq!(board.state(), state);
+        board.pass(60);
+        assert_eq!(board.state(), format!("Failed{state}"));
+        assert_eq!(board.instance.deadline_at, None);
+        // An operator's request begins anew.
+        board.go(&["rq-reboot"]).pass(60);
+        assert_eq!(board.state(), "RebootRebooting");
+    }
+}
+
+#[test]
+fn a_silent_step_is_tried_again_within_its_limit() {
+    let steps: [(&str, &[&str], i64, usize); 8] = [
+        ("RebootComplete", &["power-cycle-ok"], 600, 10),
+        ("ReimageBooting", &["power-cycle-ok"], 180, 30),
+        ("ReimageBooted", &["power-cycle-ok", "live-running"], 60, 10),
+        ("ReimageInstalling", &["power-cycle-ok", "live-running", "image-installing"], 600, 10),
+        (
+            "ReimageClearing",
+            &["power-cycle-ok", "live-running", "image-installing", "image-installed"],
+            60,
+            200,
+        ),
+        (
+            "ReimageComplete",
+            &["power-cycle-ok", "live-running", "image-installing", "image-installed", "clear-pxe-ok"],
+            600,
+            10,
+        ),
+        ("SelfTestBooting", &["power-cycle-ok"], 180, 30),
+        ("MaintenanceBooting", &["power-cycle-ok"], 180, 30),
+    ];
+    for (state, path, after, most) in steps {
+        let mut board = Board::new();
+        let request = match state {
+            "RebootComplete" => "rq-reboot",
+            "SelfTestBooting" => "rq-self-test",
+            "MaintenanceBooting" => "rq-maintenance",
+            _ => "rq-reimage",
+        };
+        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        for _ in 0..=most {
+            assert!(!board.state().starts_with("Failed"), "{state}");
+            if board.state() != state {
+                board.go(path);
+            }
+            assert_eq!(board.state(), state);
+            board.pass(after);
+        }
+        assert_eq!(board.state(), format!("Failed{state}"));
+    }
+}
+
+#[test]
+fn an_image_is_recorded_when_it_has_been_seen_to_run() {
+    let mut board = Board::new();
+    board.reimage().go(&["power-cycle-ok", "live-running"]);
+    assert_eq!((board.datum("image"), board.datum("next_image")), (Value::Null, json!("debian")));
+    board.go(&["image-installing", "image-installed", "clear-pxe-ok"]);
+    assert_eq!((board.state(), board.datum("image")), ("ReimageComplete", Value::Null));
+    board.go(&["image-running"]);
+    let expected = object(json!({ "image": "debian", "boot_config": { "branch": "main" } }));
+    assert_eq!((board.state(), &board.instance.data), ("Ready", &expected));
+    assert!(board.instance.counters.is_empty());
+    // The next image is no claim about the card until it is being written, and then there is none.
+    board.send("rq-reimage", Source::Operator, json!({ "image": "self-test" }));
+    board.go(&["power-cycle-ok", "live-running"]);
+    assert_eq!(board.datum("image"), json!("debian"));
+    board.go(&["image-installing"]);
+    assert_eq!((board.datum("image"), board.datum("boot_config")), (Value::Null, Value::Null));
+}
+
+#[test]
+fn an_image_that_runs_before_its_link_is_gone_is_not_lost() {
+    let mut board = Board::new();
+    let path = ["power-cycle-ok", "live-running", "image-installing", "image-installed"];
+    board.reimage().go(&path).go(&["image-running"]);
+    assert_eq!(board.state(), "ReimageClearing");
+    board.pass(60);
+    board.go(&["clear-pxe-ok"]);
+    assert_eq!(
+        (board.state(), board.datum("image"), board.datum("is_running")),
+        ("Ready", json!("debian"), Value::Null)
+    );
+
+    // A report from before a later power cycle says nothing of what boots after it.
+    board.reimage().go(&path).go(&["image-running"]);
+    board.force("FailedReimageClearing");
+    board.reimage().go(&path).go(&["clear-pxe-ok"]);
+    assert_eq!(board.state(), "ReimageComplete");
+}
+
+#[test]
+fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
+    let path = ["power-cycle-ok", "live-running", "image-installing", "image-installed", "clear-pxe-ok"];
+    for (state, length) in [("ReimageBooted", 2), ("ReimageInstalling", 3), ("ReimageComplete", 5)] {
+        for (fault, expected) in
+            [("image", "FailedBadImage"), ("board", "FailedBadBoard"), ("luck", "ReimageRebooting")]
+        {
+            let mut board = Board::new();
+            board.reimage().go(&path[..length]);
+            assert_eq!(board.state(), state);
+            board.send("image-failed", Source::Board, json!({ "fault": fault, "reason": "because" }));
+            assert_eq!((board.state(), board.datum("failure")), (expected, json!("because")));
+        }
+        let mut board = Board::new();
+        board.reimage();
+        for round in 0..=10 {
+            board.go(&path[..length]);
+            // Reports and deadlines share the limit.
+            if round % 2 == 0 {
+                board.send("image-failed", Source::Board, json!({ "fault": "network", "reason": "because" }));
+            } else {
+                board.pass(if state == "ReimageBooted" { 60 } else { 600 });
+            }
+            assert_eq!(
+                board.state(),
+                if round < 10 { "ReimageRebooting".to_owned() } else { format!("Failed{state}") }
+            );
+        }
+        board.go(&["rq-reboot", "power-cycle-ok", "image-running"]);
+        assert_eq!((board.state(), board.datum("failure")), ("Ready", Value::Null));
+    }
+}
+
+#[test]
+fn an_image_that_was_never_installed_is_never_recorded() {
+    for request in ["rq-reimage", "rq-self-test", "rq-maintenance"] {
+        let mut board = Board::new();
+        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send("set-pxe-failed", Source::Action, json!({ "reason": "not our file" }));
+        assert!(board.state().starts_with("Failed"), "{}", board.state());
+        assert_eq!(board.datum("failure"), json!("not our file"));
+        board.go(&["rq-reboot", "power-cycle-ok", "image-running"]);
+        assert_eq!((board.state(), board.instance.data.len()), ("Ready", 0));
+    }
+    let mut board = Board::new();
+    board.force("ReimageComplete");
+    board.go(&["image-running"]);
+    assert_eq!((board.state(), board.datum("image")), ("Ready", Value::Null));
+}
+
+#[test]
+fn a_self_test_ends_where_the_board_earns_it() {
+    let mut board = Board::new();
+    board.go(&["rq-self-test"]);
+    assert_eq!(board.datum("next_image"), json!("self-test"));
+    board.go(&["power-cycle-ok", "self-test-running", "self-test-ok"]);
+    assert_eq!((board.state(), board.instance.data.len()), ("New", 0));
+
+    board.instance.data.insert("image".to_owned(), json!("debian"));
+    board.go(&["rq-self-test", "power-cycle-ok", "self-test-running", "self-test-ok"]);
+    assert_eq!(board.state(), "RebootRebooting");
+    board.go(&["power-cycle-ok", "image-running"]);
+    assert_eq!((board.state(), board.datum("image")), ("Ready", json!("debian")));
+
+    board.go(&["rq-self-test", "power-cycle-ok", "self-test-running"]);
+    board.send("self-test-failed", Source::Board, json!({ "reason": "bad card" }));
+    assert_eq!((board.state(), board.datum("failure")), ("FailedSelfTest", json!("bad card")));
+
+    board.go(&["rq-self-test", "power-cycle-ok", "self-test-running"]).pass(3600);
+    assert_eq!(board.state(), "FailedSelfTest");
+}
+
+#[test]
+fn maintenance_leaves_the_board_to_a_person() {
+    let mut board = Board::new();
+    board.instance.data.insert("image".to_owned(), json!("debian"));
+    board.go(&["rq-maintenance", "power-cycle-ok", "maintenance-running"]);
+    assert_eq!(
+        (board.state(), board.instance.deadline_at, board.instance.data.len()),
+        ("Maintenance", None, 0)
+    );
+    board.go(&["rq-lock-out"]);
+    for event in ["rq-reboot", "rq-lock-out", "image-running"] {
+        let source = if event == "image-running" { Source::Board } else { Source::Operator };
+        assert!(matches!(
+            board.send(event, source, json!({})).outcome,
+            Outcome::Ignored(Ignored::NotHandled { .. })
+        ));
+    }
+    board.force("New");
+}
+
+#[test]
+fn what_the_boards_hardware_cannot_boot_is_refused() {
+    let mut board = Board::new();
+    board.device = object(json!({ "images": ["debian"] }));
+    for (event, args) in [
+        ("rq-reimage", json!({ "image": "other" })),
+        ("rq-self-test", json!({})),
+        ("rq-maintenance", json!({})),
+    ] {
+        let outcome = board.send(event, Source::Operator, args).outcome;
+        assert!(matches!(outcome, Outcome::Ignored(Ignored::Refused { .. })), "{event}: {outcome:?}");
+    }
+    let outcome = board.send("rq-reimage", Source::Operator, json!({})).outcome;
+    assert!(matches!(outcome, Outcome::Ignored(Ignored::MissingArgument { .. })), "{outcome:?}");
+}
+
+#[test]
+fn what_is_ignored_says_why() {
+    let mut board = Board::new();
+    board.go(&["rq-reboot"]);
+    let visit = board.instance.visit;
+    let event = |name: &str, source, visit| Cause::Event {
+        name: EventName::new(name).unwrap(),
+        source,
+        args: Map::new(),
+        visit,
+    };
+    let force = |expected: &str, to: &str| Cause::Force {
+        expected: StateName::new(expected).unwrap(),
+        to: StateName::new(to).unwrap(),
+        reason: String::new(),
+    };
+    let stale = Visit(1);
+    for (cause, expected) in [
+        (
+            event("image-running", Source::Operator, None),
+            "image-running is not an event that this sender may send",
+        ),
+        (event("no-such", Source::Board, None), "no-such is not an event that this sender may send"),
+        (
+            event("power-cycle-ok", Source::Board, Some(visit)),
+            "power-cycle-ok is not an event that this sender may send",
+        ),
+        (
+            event("power-cycle-ok", Source::Action, None),
+            "power-cycle-ok is not an event that this sender may send",
+        ),
+        (
+            event("power-cycle-ok", Source::Action, Some(stale)),
+            "stale: it speaks of visit 1, this is visit 2",
+        ),
+        (
+            event("power-cycle-ok", Source::Action, Some(Visit(3))),
+            "it speaks of visit 3, but this is only visit 2",
+        ),
+        (event("image-running", Source::Board, Some(stale)), "stale: it speaks of visit 1, this is visit 2"),
+        (
+            event("image-running", Source::Board, None),
+            "state RebootRebooting does not wait for image-running",
+        ),
+        (event("image-failed", Source::Board, None), "image-failed needs the argument `fault`"),
+        (Cause::Began { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
+        (Cause::Deadline { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
+        (Cause::Deadline { visit }, "not due"),
+        (Cause::Created, "stale: it speaks of visit 0, this is visit 2"),
+        (force("Ready", "New"), "the state is RebootRebooting, not Ready"),
+        (force("RebootRebooting", "Nowhere"), "no state Nowhere in this machine"),
+    ] {
+        let before = board.instance.clone();
+        let decision = board.take(cause);
+        let Outcome::Ignored(why) = decision.outcome else { panic!("not ignored: {expected}") };
+        assert_eq!(why.to_string(), expected);
+        assert_eq!(board.instance, before);
+        assert!(decision.effects.is_empty());
+    }
+    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Stayed);
+    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+}
+
+#[test]
+fn a_forced_move_enters_even_the_same_state_and_frees_a_lost_instance() {
+    let mut board = Board::new();
+    board.go(&["rq-reboot"]).pass(60);
+    let counters = board.instance.counters.clone();
+    let here = board.instance.state.clone();
+    let force = |expected: StateName, to: StateName| Cause::Force { expected, to, reason: String::new() };
+    let decision = board.take(force(here.clone(), here.clone()));
+    assert_eq!(decision.outcome, Outcome::Moved { from: here.clone(), to: here.clone() });
+    assert!(matches!(
+        &decision.effects[..],
+        [Effect::Cancel { visit: Visit(3) }, Effect::Invoke { visit: Visit(4), .. }]
+    ));
+    assert_eq!(board.instance.counters, counters);
+
+    let lost = StateName::new("OfAnotherVersion").unwrap();
+    board.instance.state = lost.clone();
+    for cause in [Cause::Began { visit: Visit(4) }, Cause::Deadline { visit: Visit(4) }] {
+        let outcome = board.take(cause).outcome;
+        assert_eq!(outcome, Outcome::Ignored(Ignored::NoState { state: lost.clone() }));
+    }
+    board.force("New");
+}
