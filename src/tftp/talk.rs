@@ -80,12 +80,15 @@ impl Waits {
         self.tried = 0;
     }
 
-    /// Until when to wait this time; `None` when it has been tried often enough.
-    pub(super) fn next(&mut self) -> Option<Instant> {
-        let is_spent = self.tried > self.limits.retries;
+    /// Until when to wait for an answer to what is being sent.
+    pub(super) fn until(&self) -> Instant {
         let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
-        let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
+        Instant::now() + self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait))
+    }
+
+    /// No answer has come: whether to send the same again.
+    pub(super) fn is_worth_another(&mut self) -> bool {
         self.tried += 1;
-        (!is_spent).then(|| Instant::now() + wait)
+        self.tried <= self.limits.retries
     }
 }

@@ -159,7 +159,7 @@ impl Sending<'_> {
         let offer = Packet::OptionsAck(self.agreed.answer.clone()).to_bytes();
         loop {
             send(self.socket, &offer).await.map_err(|abort| self.aborted(abort))?;
-            let until = self.waits.next().ok_or_else(|| self.silent())?;
+            let until = self.waits.until();
             loop {
                 match hear(self.socket, until).await {
                     Heard::Ack(0) => {
@@ -167,7 +167,8 @@ impl Sending<'_> {
                         return Ok(());
                     }
                     Heard::Ack(_) => {}
-                    Heard::Nothing => break,
+                    Heard::Nothing if self.waits.is_worth_another() => break,
+                    Heard::Nothing => return Err(self.silent()),
                     Heard::Gone(abort) => return Err(self.aborted(abort)),
                 }
             }
@@ -198,11 +199,12 @@ impl Sending<'_> {
 
     /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
     async fn follow(&mut self) -> Result<bool, End> {
-        let until = self.waits.next().ok_or_else(|| self.silent())?;
+        let until = self.waits.until();
         loop {
             let block = match hear(self.socket, until).await {
                 Heard::Ack(block) => block,
                 Heard::Gone(abort) => return Err(self.aborted(abort)),
+                Heard::Nothing if !self.waits.is_worth_another() => return Err(self.silent()),
                 Heard::Nothing => {
                     // Only a client that once answered can have fallen silent; before that, its request may come twice.
                     let has_begun = self.acked > 0;
