@@ -1,7 +1,8 @@
 //! The private Postgres: starts, survives, refuses. Real servers throughout.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -204,7 +205,9 @@ async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
 async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
     let dir = GuardedDir::new();
     PrivatePostgres::start(fast(dir.path())).await.unwrap().stop().await.unwrap();
-    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    // Of the same user: Postgres heeds no others.
+    let user = fs::metadata(dir.path().join("postgres")).unwrap().uid();
+    let mut stranger = Command::new("sleep").arg("600").uid(user).spawn().unwrap();
     fs::write(dir.path().join("postgres/postmaster.pid"), format!("{}\n/elsewhere\n", stranger.id()))
         .unwrap();
 
