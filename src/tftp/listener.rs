@@ -1,0 +1,134 @@
+//! The port that requests come to.
+//!
+//! Tells for each datagram also the address that it was sent to: a machine with several addresses must answer from that
+//! one, because clients drop an answer that comes from another.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Room for the largest request and some more, so that one too long is seen to be.
+const ROOM_BYTES: usize = 2048;
+
+/// Requests that wait in the kernel while we are busy: a farm that gets its power back asks all at once.
+const QUEUE_BYTES: usize = 1024 * 1024;
+
+/// A datagram and where it came from and went to.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    /// The sender; IPv4 where it speaks IPv4.
+    pub peer: SocketAddr,
+    /// Where answers to it are to be sent from; port 0.
+    pub local: SocketAddr,
+    /// What it said.
+    pub bytes: Vec<u8>,
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: UdpSocket,
+    local_addr: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `listen`; `[::]` takes IPv4 as well.
+    ///
+    /// # Errors
+    ///
+    /// An [`io::Error`] when the address cannot be bound.
+    pub(super) fn bind(listen: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+        if listen.is_ipv6() {
+            socket.set_only_v6(!listen.ip().is_unspecified())?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        socket.set_recv_buffer_size(QUEUE_BYTES)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&listen.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let local_addr = socket.local_addr()?;
+        Ok(Self { socket, local_addr })
+    }
+
+    /// The address that is bound.
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits for a datagram that was meant for this machine alone.
+    ///
+    /// # Errors
+    ///
+    /// An [`io::Error`] when the socket failed.
+    pub(super) async fn receive(&self) -> io::Result<Datagram> {
+        loop {
+            let received = self.socket.async_io(Interest::READABLE, || self.try_receive()).await?;
+            if let Some(datagram) = received {
+                return Ok(datagram);
+            }
+        }
+    }
+
+    fn try_receive(&self) -> io::Result<Option<Datagram>> {
+        let mut bytes = vec![0; ROOM_BYTES];
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo, nix::libc::in_pktinfo);
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::empty())?;
+
+        let sent_to = message.cmsgs()?.find_map(|part| destination_of(&part));
+        let is_whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
+        let peer = message.address.as_ref().and_then(address_of);
+        let length = message.bytes;
+        bytes.truncate(length);
+
+        let Some((peer, (destination, own))) = peer.zip(sent_to).filter(|_| is_whole) else {
+            return Ok(None);
+        };
+        // RFC 1123 §4.2.3.5: a request to a broadcast address should be ignored.
+        let is_for_many = destination.is_multicast() || destination == IpAddr::from(Ipv4Addr::BROADCAST);
+        Ok((!is_for_many && peer.port() != 0).then(|| Datagram { peer, local: beside(peer, own), bytes }))
+    }
+}
+
+/// Where a packet was sent to, and which of our addresses that stands for.
+fn destination_of(part: &ControlMessageOwned) -> Option<(IpAddr, IpAddr)> {
+    if let ControlMessageOwned::Ipv4PacketInfo(info) = part {
+        // Both are in network order.
+        let address = |raw: nix::libc::in_addr| IpAddr::from(Ipv4Addr::from(raw.s_addr.to_ne_bytes()));
+        return Some((address(info.ipi_addr), address(info.ipi_spec_dst)));
+    }
+    if let ControlMessageOwned::Ipv6PacketInfo(info) = part {
+        let address = IpAddr::from(Ipv6Addr::from(info.ipi6_addr.s6_addr)).to_canonical();
+        return Some((address, address));
+    }
+    None
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from(std::net::SocketAddrV4::from(*v4)));
+    let v6 = || {
+        address.as_sockaddr_in6().map(|v6| {
+            let v6 = SocketAddrV6::from(*v6);
+            // A mapped address has no scope; a link-local one is nothing without it.
+            v6.ip().to_ipv4_mapped().map_or(SocketAddr::from(v6), |v4| SocketAddr::from((v4, v6.port())))
+        })
+    };
+    v4.or_else(v6)
+}
+
+/// The own address `own` on the link that `peer` is on, any port.
+fn beside(peer: SocketAddr, own: IpAddr) -> SocketAddr {
+    match (own, peer) {
+        (IpAddr::V6(own), SocketAddr::V6(peer)) => SocketAddrV6::new(own, 0, 0, peer.scope_id()).into(),
+        _ => SocketAddr::new(own, 0),
+    }
+}

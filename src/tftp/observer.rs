@@ -1,0 +1,112 @@
+//! What the server tells about each fetch, for the boards' histories.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::packet::ErrorCode;
+
+/// One read request that is being answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Who asks; an IPv4 client is named by its IPv4 address also where the server listens on `[::]`.
+    pub peer: SocketAddr,
+    /// The file as asked for, without leading `/`. It came from the network: any text without NUL, up to 500 bytes.
+    pub file: String,
+}
+
+/// How a fetch ended.
+///
+/// A count of bytes is of payload that the client acknowledged, never of what was only sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The client acknowledged the last block.
+    Sent {
+        /// The payload's bytes; in netascii more than the file has.
+        bytes: u64,
+        /// From the request to the last acknowledgement, in real time.
+        took: Duration,
+    },
+    /// There is no such file, and the client was told so.
+    NotFound,
+    /// The request was declined, and the client was told so.
+    Refused(Refusal),
+    /// The client stopped answering, and all retransmissions were in vain.
+    Silent {
+        /// What had arrived by then; 0 also when the client never answered at all.
+        bytes_acked: u64,
+    },
+    /// The client gave the transfer up.
+    Aborted {
+        /// What had arrived by then.
+        bytes_acked: u64,
+        /// How it did so.
+        by: Abort,
+    },
+    /// Something on our side failed: an operator's to mend.
+    Broken {
+        /// What failed, for people; may name paths of this machine, so not for the client.
+        reason: String,
+    },
+}
+
+/// How a client gave a transfer up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Abort {
+    /// It sent an ERROR packet. With [`ErrorCode::OPTIONS`] and nothing transferred, it only asked for the size.
+    Error {
+        /// The code it sent.
+        code: ErrorCode,
+        /// The message it sent: any text.
+        message: String,
+    },
+    /// It asked for something from the same port again, as a board does that was reset.
+    AskedAnew,
+    /// Its machine said that nobody listens at the port any more.
+    PortClosed,
+}
+
+/// Why a request was declined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name, or a link on its way, leads out of the boot tree.
+    #[error("outside the boot tree")]
+    Outside,
+    /// It is a directory, a pipe, a socket or a device.
+    #[error("not a regular file")]
+    NotAFile,
+    /// The server's user may not read it.
+    #[error("access denied")]
+    Unreadable,
+    /// The mode is neither octet nor netascii.
+    #[error("only octet and netascii are served")]
+    Mode,
+}
+
+impl Refusal {
+    /// The code that the client is told.
+    ///
+    /// A directory is "not found": curl's and boot loaders' users learn most from that.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotAFile => ErrorCode::NOT_FOUND,
+            Self::Outside | Self::Unreadable => ErrorCode::ACCESS,
+            Self::Mode => ErrorCode::ILLEGAL,
+        }
+    }
+}
+
+/// Is told what boards fetch.
+///
+/// Each fetch is told in its own task: [`Observer::asked`] runs beside the transfer, [`Observer::ended`] after both. A
+/// slow observer delays no transfer, but it keeps one of [`Limits::transfers`](super::Limits::transfers) while it runs,
+/// so it should bound its own time.
+#[async_trait]
+pub trait Observer: Send + Sync + 'static {
+    /// A client asked for a file; the transfer is beginning or about to.
+    async fn asked(&self, fetch: &Fetch);
+
+    /// The fetch is over. Not told of fetches that were running when the server stopped.
+    async fn ended(&self, fetch: &Fetch, end: End);
+}

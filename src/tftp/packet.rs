@@ -1,0 +1,338 @@
+//! TFTP datagrams, read and written.
+//!
+//! Pure: no sockets, no files. [`Packet::parse`] takes whatever arrives on a port that everybody can reach, so it
+//! never panics and never trusts a length. What the options in a request mean is [`super::options`]'s.
+//!
+//! Source: RFC 1350 §5 (packets), RFC 2347 (options, OACK).
+
+/// The most bytes that a request may have.
+///
+/// Source: RFC 2347, "Packet Formats".
+pub const MAX_REQUEST_BYTES: usize = 512;
+
+/// The bytes before the payload of a DATA packet: operation and block number.
+///
+/// Source: RFC 1350 §5, figure 5-2.
+pub const DATA_HEADER_BYTES: usize = 4;
+
+const READ: u16 = 1;
+const WRITE: u16 = 2;
+const DATA: u16 = 3;
+const ACK: u16 = 4;
+const ERROR: u16 = 5;
+const OPTIONS_ACK: u16 = 6;
+
+/// An option's name and value, as they stand in a packet.
+///
+/// Source: RFC 2347, "Packet Formats".
+pub type OptionPair = (String, String);
+
+/// Says what went wrong, to programs.
+///
+/// Source: RFC 1350, appendix, "Error Codes"; RFC 2347 for 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub u16);
+
+impl ErrorCode {
+    /// See the message.
+    pub const OTHER: Self = Self(0);
+    /// There is no such file.
+    pub const NOT_FOUND: Self = Self(1);
+    /// The file is not for this client, or not for writing.
+    pub const ACCESS: Self = Self(2);
+    /// The packet makes no sense here.
+    pub const ILLEGAL: Self = Self(4);
+    /// The options that the other side chose are not wanted.
+    pub const OPTIONS: Self = Self(8);
+}
+
+/// How a file's bytes stand in the packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// As they are.
+    Octet,
+    /// As text: a line ends with CR LF, and a bare CR is CR NUL.
+    Netascii,
+    /// A mode that nobody serves: `mail`, or a word that no RFC knows.
+    Other(String),
+}
+
+impl Mode {
+    fn from_word(word: String) -> Self {
+        if word.eq_ignore_ascii_case("octet") {
+            Self::Octet
+        } else if word.eq_ignore_ascii_case("netascii") {
+            Self::Netascii
+        } else {
+            Self::Other(word)
+        }
+    }
+
+    fn as_word(&self) -> &str {
+        match self {
+            Self::Octet => "octet",
+            Self::Netascii => "netascii",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// What a read or write request says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The file's name as asked for; bytes that are no UTF-8 are replaced.
+    pub file: String,
+    /// How the bytes are to be sent.
+    pub mode: Mode,
+    /// The options in the order that the client gave them.
+    pub options: Vec<OptionPair>,
+}
+
+/// One datagram.
+///
+/// Source: RFC 1350 §5; RFC 2347 for [`Packet::OptionsAck`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// Asks for a file (RRQ).
+    Read(Request),
+    /// Wants to store a file (WRQ).
+    Write(Request),
+    /// A block of the file.
+    Data {
+        /// Its number; counts from 1 and wraps.
+        block: u16,
+        /// Its bytes; fewer than the block size in the last one.
+        payload: &'a [u8],
+    },
+    /// Everything up to this block has arrived.
+    Ack {
+        /// The block's number.
+        block: u16,
+    },
+    /// The transfer has failed.
+    Error {
+        /// The reason for programs.
+        code: ErrorCode,
+        /// The reason for people.
+        message: String,
+    },
+    /// The options that the server took (OACK).
+    OptionsAck(Vec<OptionPair>),
+}
+
+/// Says why a datagram is no TFTP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It ends before its fields do, or a text has no NUL after it.
+    #[error("the packet is cut short")]
+    Short,
+    /// Its first two bytes name no operation.
+    #[error("operation {0} is unknown")]
+    Operation(u16),
+    /// It is a request of more than [`MAX_REQUEST_BYTES`].
+    #[error("the request is too long")]
+    Long,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads one datagram.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] when it is no TFTP packet; whoever got it drops it.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let (operation, rest) = number(datagram)?;
+        match operation {
+            READ | WRITE if datagram.len() > MAX_REQUEST_BYTES => Err(Malformed::Long),
+            READ => request(rest).map(Self::Read),
+            WRITE => request(rest).map(Self::Write),
+            DATA => number(rest).map(|(block, payload)| Self::Data { block, payload }),
+            ACK => number(rest).map(|(block, _)| Self::Ack { block }),
+            ERROR => {
+                let (code, rest) = number(rest)?;
+                // Clients exist that send no NUL here, or no message: the code alone says enough.
+                let message = text(rest).map_or_else(|_| lossy(rest), |(message, _)| message);
+                Ok(Self::Error { code: ErrorCode(code), message })
+            }
+            OPTIONS_ACK => Ok(Self::OptionsAck(pairs(rest))),
+            other => Err(Malformed::Operation(other)),
+        }
+    }
+
+    /// Writes the packet as a datagram.
+    ///
+    /// A NUL within a text would end it early; the writer of such a packet gets what they asked for.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64);
+        match self {
+            Self::Read(request) => write_request(&mut bytes, READ, request),
+            Self::Write(request) => write_request(&mut bytes, WRITE, request),
+            Self::Data { block, payload } => {
+                write_data_header(&mut bytes, *block);
+                bytes.extend_from_slice(payload);
+            }
+            Self::Ack { block } => {
+                bytes.extend_from_slice(&ACK.to_be_bytes());
+                bytes.extend_from_slice(&block.to_be_bytes());
+            }
+            Self::Error { code, message } => {
+                bytes.extend_from_slice(&ERROR.to_be_bytes());
+                bytes.extend_from_slice(&code.0.to_be_bytes());
+                write_text(&mut bytes, message);
+            }
+            Self::OptionsAck(options) => {
+                bytes.extend_from_slice(&OPTIONS_ACK.to_be_bytes());
+                write_pairs(&mut bytes, options);
+            }
+        }
+        bytes
+    }
+}
+
+/// Begins a DATA packet at the end of `bytes`; the payload follows it.
+pub(super) fn write_data_header(bytes: &mut Vec<u8>, block: u16) {
+    bytes.extend_from_slice(&DATA.to_be_bytes());
+    bytes.extend_from_slice(&block.to_be_bytes());
+}
+
+fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &Request) {
+    bytes.extend_from_slice(&operation.to_be_bytes());
+    write_text(bytes, &request.file);
+    write_text(bytes, request.mode.as_word());
+    write_pairs(bytes, &request.options);
+}
+
+fn write_pairs(bytes: &mut Vec<u8>, pairs: &[OptionPair]) {
+    for (name, value) in pairs {
+        write_text(bytes, name);
+        write_text(bytes, value);
+    }
+}
+
+fn write_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+fn number(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(Malformed::Short)?;
+    Ok((u16::from_be_bytes(*number), rest))
+}
+
+fn text(bytes: &[u8]) -> Result<(String, &[u8]), Malformed> {
+    let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Short)?;
+    let (text, rest) = bytes.split_at(end);
+    Ok((lossy(text), rest.get(1..).unwrap_or_default()))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn request(bytes: &[u8]) -> Result<Request, Malformed> {
+    let (file, rest) = text(bytes)?;
+    let (mode, rest) = text(rest)?;
+    Ok(Request { file, mode: Mode::from_word(mode), options: pairs(rest) })
+}
+
+/// Reads pairs up to the first that is cut short: boot loaders exist that pad their requests.
+fn pairs(mut bytes: &[u8]) -> Vec<OptionPair> {
+    let mut pairs = Vec::new();
+    while let Ok((name, rest)) = text(bytes) {
+        let Ok((value, rest)) = text(rest) else { break };
+        bytes = rest;
+        if !name.is_empty() {
+            pairs.push((name, value));
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn word() -> impl Strategy<Value = String> {
+        "[^\\x00]{1,20}"
+    }
+
+    fn a_request() -> impl Strategy<Value = Request> {
+        let mode = prop_oneof![Just(Mode::Octet), Just(Mode::Netascii), Just(Mode::Other("mail".into()))];
+        let options = proptest::collection::vec(("[^\\x00]{1,6}", "[^\\x00]{0,6}"), 0..6);
+        (word(), mode, options).prop_map(|(file, mode, options)| Request { file, mode, options })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+            let _ = Packet::parse(&bytes);
+        }
+
+        #[test]
+        fn any_bytes_behind_any_operation_are_read_without_a_panic(
+            operation in 0_u16..9, bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..600),
+        ) {
+            let datagram = [&operation.to_be_bytes()[..], &bytes].concat();
+            if let Ok(packet) = Packet::parse(&datagram) {
+                let again = packet.to_bytes();
+                prop_assert!(again.len() > MAX_REQUEST_BYTES || Packet::parse(&again) == Ok(packet));
+            }
+        }
+
+        #[test]
+        fn a_written_request_is_read_back(request in a_request()) {
+            let packet = Packet::Read(request.clone());
+            prop_assert_eq!(Packet::parse(&packet.to_bytes()), Ok(packet));
+            let packet = Packet::Write(request);
+            prop_assert_eq!(Packet::parse(&packet.to_bytes()), Ok(packet));
+        }
+
+        #[test]
+        fn written_data_is_read_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let packet = Packet::Data { block, payload: &payload };
+            prop_assert_eq!(Packet::parse(&packet.to_bytes()), Ok(packet));
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc_have_these_bytes() {
+        let request = Request {
+            file: "foobar".into(),
+            mode: Mode::Octet,
+            options: vec![("blksize".into(), "1432".into())],
+        };
+        assert_eq!(Packet::Read(request).to_bytes(), b"\0\x01foobar\0octet\0blksize\x001432\0");
+        assert_eq!(Packet::Ack { block: 258 }.to_bytes(), [0, 4, 1, 2]);
+    }
+
+    #[test]
+    fn a_request_that_is_cut_short_or_too_long_is_malformed() {
+        for datagram in
+            [&b""[..], b"\0", b"\0\x01", b"\0\x01name", b"\0\x01name\0", b"\0\x01name\0octet", b"\0\x04\0"]
+        {
+            assert_eq!(Packet::parse(datagram), Err(Malformed::Short), "{datagram:?}");
+        }
+        let long = [b"\0\x01".as_slice(), &[b'a'; MAX_REQUEST_BYTES], b"\0octet\0"].concat();
+        assert_eq!(Packet::parse(&long), Err(Malformed::Long));
+        assert_eq!(Packet::parse(b"\0\x07x"), Err(Malformed::Operation(7)));
+    }
+
+    #[test]
+    fn modes_are_known_in_any_case() {
+        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0OcTeT\0") else { panic!("no request") };
+        assert_eq!(request.mode, Mode::Octet);
+        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0NetASCII\0") else { panic!("no request") };
+        assert_eq!(request.mode, Mode::Netascii);
+    }
+
+    #[test]
+    fn an_error_without_its_nul_is_still_an_error() {
+        let code = ErrorCode(8);
+        assert_eq!(Packet::parse(b"\0\x05\0\x08no"), Ok(Packet::Error { code, message: "no".into() }));
+        assert_eq!(Packet::parse(b"\0\x05\0\x08"), Ok(Packet::Error { code, message: String::new() }));
+    }
+}

@@ -1,0 +1,335 @@
+//! One transfer: one file to one client, over a socket of its own that hears nobody else.
+//!
+//! ```text
+//! open ─► OACK ─► window ─► window … ─► last block acknowledged
+//!   │       │        │ ▲
+//!   │       │        └─┘ a gap, or silence: from the first block that is missing
+//!   ▼       ▼ silence, ERROR, the file fails
+//!  ERROR   end
+//! ```
+//!
+//! A repeated ACK is no reason to send a block again: two machines that answer each repetition with a repetition never
+//! stop (the Sorcerer's Apprentice). With a window above 1 a repeated ACK can also say that a window's first block was
+//! lost; that is believed once for each window.
+//!
+//! Source: RFC 1350 §2, §6; RFC 1123 §4.2.3.1 (Sorcerer's Apprentice) and §4.2.3.2 (backing off); RFC 7440 §4 (windows).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::Limits;
+use super::body::{Body, Place};
+use super::observer::{Abort, End, Refusal};
+use super::options::{Agreed, agree};
+use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
+use super::tree::{OpenError, Tree};
+
+/// What others may know about a running transfer.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    bytes_acked: AtomicU64,
+    is_yielding: AtomicBool,
+}
+
+impl Progress {
+    /// The payload that the client has acknowledged.
+    pub(super) fn bytes_acked(&self) -> u64 {
+        self.bytes_acked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the same request, coming again, is a new one rather than a repetition: the transfer is over, or it got
+    /// going and its client has fallen silent since, as a board does that was reset.
+    pub(super) fn is_yielding(&self) -> bool {
+        self.is_yielding.load(Ordering::Relaxed)
+    }
+
+    /// Says that the transfer is over.
+    pub(super) fn finish(&self) {
+        self.is_yielding.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a transfer works with.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// The boot tree.
+    pub tree: Arc<Tree>,
+    /// What the client asked for.
+    pub request: Request,
+    /// How patient to be.
+    pub limits: Limits,
+    /// Kept up to date for others.
+    pub progress: Arc<Progress>,
+}
+
+/// What the client answered.
+enum Heard {
+    Ack(u16),
+    Nothing,
+    Gone(Abort),
+}
+
+impl Transfer {
+    /// Sends the file over `socket`, which is connected to the client.
+    pub(super) async fn run(self, socket: &UdpSocket) -> End {
+        let begun = Instant::now();
+        let body = match self.open().await {
+            Ok(body) => body,
+            Err((code, message, end)) => {
+                refuse(socket, code, &message).await;
+                return end;
+            }
+        };
+        let agreed = agree(&self.request.options, body.size_bytes());
+        let mut sending = Sending {
+            waits: Waits::new(self.limits, agreed.timeout),
+            socket,
+            progress: &self.progress,
+            body,
+            agreed,
+            acked: 0,
+            from: Place::default(),
+            ends: Vec::new(),
+            last_bytes: None,
+            is_gap_answered: false,
+        };
+        match sending.run().await {
+            Ok(()) => End::Sent { bytes: self.progress.bytes_acked(), took: begun.elapsed() },
+            Err(end) => {
+                if matches!(end, End::Broken { .. }) {
+                    refuse(socket, ErrorCode::OTHER, "the file cannot be read").await;
+                }
+                end
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Body, (ErrorCode, String, End)> {
+        let refused = |refusal: Refusal| (refusal.code(), refusal.to_string(), End::Refused(refusal));
+        if matches!(self.request.mode, Mode::Other(_)) {
+            return Err(refused(Refusal::Mode));
+        }
+        let (tree, file) = (Arc::clone(&self.tree), self.request.file.clone());
+        let opened = tokio::task::spawn_blocking(move || tree.open(&file)).await;
+        match opened.map_err(io::Error::other).map_err(OpenError::Io).flatten() {
+            Ok(opened) => Ok(Body::new(opened, &self.request.mode)),
+            Err(OpenError::NotFound) => Err((ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound)),
+            Err(OpenError::Refused(refusal)) => Err(refused(refusal)),
+            Err(OpenError::Io(error)) => Err((
+                ErrorCode::OTHER,
+                "the file cannot be opened".to_owned(),
+                broken("cannot open the file", &error),
+            )),
+        }
+    }
+}
+
+/// Tells the client, once, that there will be no file; if this is lost, it asks again.
+pub(super) async fn refuse(socket: &UdpSocket, code: ErrorCode, message: &str) {
+    let error = Packet::Error { code, message: message.to_owned() };
+    // Lost or not sent is the same to the client.
+    socket.send(&error.to_bytes()).await.ok();
+}
+
+/// Sends a packet; one that cannot be sent is as good as lost, unless nobody is there any more.
+async fn send(socket: &UdpSocket, packet: &[u8]) -> Result<(), Abort> {
+    match socket.send(packet).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Abort::PortClosed),
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a TFTP packet could not be sent");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Waits for the client's next word, until `until`.
+async fn hear(socket: &UdpSocket, until: Instant) -> Heard {
+    // Room for an ERROR with a long message; all else that a client says is shorter.
+    let mut room = [0; 512];
+    loop {
+        // Real time, not the farm's: retransmission is between two network cards, however fast a demo's clock runs.
+        let length = match tokio::time::timeout_at(until, socket.recv(&mut room)).await {
+            Err(_elapsed) => return Heard::Nothing,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Heard::Gone(Abort::PortClosed);
+            }
+            // "No route" and the like: the board's switch is starting, or its power is off.
+            Ok(Err(_)) => continue,
+            Ok(Ok(length)) => length,
+        };
+        match Packet::parse(room.get(..length).unwrap_or_default()) {
+            Ok(Packet::Ack { block }) => return Heard::Ack(block),
+            Ok(Packet::Error { code, message }) => return Heard::Gone(Abort::Error { code, message }),
+            Ok(Packet::Read(_) | Packet::Write(_) | Packet::Data { .. } | Packet::OptionsAck(_)) | Err(_) => {
+            }
+        }
+    }
+}
+/// A transfer whose file is open.
+struct Sending<'a> {
+    socket: &'a UdpSocket,
+    progress: &'a Progress,
+    body: Body,
+    agreed: Agreed,
+    waits: Waits,
+    /// The blocks that the client has, from the beginning; on the wire this wraps.
+    acked: u64,
+    /// Where the first block begins that it has not.
+    from: Place,
+    /// Where each block of the window ends that is on its way.
+    ends: Vec<Place>,
+    /// The payload of the file's last block, once it is on its way.
+    last_bytes: Option<usize>,
+    /// Whether this window was already sent again because of a repeated ACK.
+    is_gap_answered: bool,
+}
+
+impl Sending<'_> {
+    async fn run(&mut self) -> Result<(), End> {
+        if !self.agreed.answer.is_empty() {
+            self.offer().await?;
+        }
+        loop {
+            self.send_window().await?;
+            if self.follow().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends the OACK until the client takes it.
+    async fn offer(&mut self) -> Result<(), End> {
+        let offer = Packet::OptionsAck(self.agreed.answer.clone()).to_bytes();
+        loop {
+            send(self.socket, &offer).await.map_err(|abort| self.aborted(abort))?;
+            let until = self.waits.next().ok_or_else(|| self.silent())?;
+            loop {
+                match hear(self.socket, until).await {
+                    Heard::Ack(0) => {
+                        self.waits.begin();
+                        return Ok(());
+                    }
+                    Heard::Ack(_) => {}
+                    Heard::Nothing => break,
+                    Heard::Gone(abort) => return Err(self.aborted(abort)),
+                }
+            }
+        }
+    }
+
+    /// Sends the blocks that follow the acknowledged ones.
+    async fn send_window(&mut self) -> Result<(), End> {
+        let block_bytes = self.agreed.block_bytes;
+        let mut packet = Vec::with_capacity(DATA_HEADER_BYTES + block_bytes);
+        let mut place = self.from;
+        self.ends.clear();
+        while self.ends.len() < self.agreed.window_blocks {
+            packet.clear();
+            write_data_header(&mut packet, wire(self.acked + 1 + self.ends.len() as u64));
+            let written = self.body.write_block(place, block_bytes, &mut packet).await;
+            place = written.map_err(|error| broken("cannot read the file", &error))?;
+            send(self.socket, &packet).await.map_err(|abort| self.aborted(abort))?;
+            self.ends.push(place);
+            let payload_bytes = packet.len() - DATA_HEADER_BYTES;
+            if payload_bytes < block_bytes {
+                self.last_bytes = Some(payload_bytes);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
+    async fn follow(&mut self) -> Result<bool, End> {
+        let until = self.waits.next().ok_or_else(|| self.silent())?;
+        loop {
+            let block = match hear(self.socket, until).await {
+                Heard::Ack(block) => block,
+                Heard::Gone(abort) => return Err(self.aborted(abort)),
+                Heard::Nothing => {
+                    // Only a client that once answered can have fallen silent; before that, its request may come twice.
+                    let has_begun = self.acked > 0;
+                    self.progress.is_yielding.store(has_begun, Ordering::Relaxed);
+                    return Ok(false);
+                }
+            };
+            let arrived = usize::from(block.wrapping_sub(wire(self.acked)));
+            if let Some(end) = arrived.checked_sub(1).and_then(|last| self.ends.get(last)).copied() {
+                return Ok(self.advance(arrived, end));
+            }
+            if arrived == 0 && self.agreed.window_blocks > 1 && !self.is_gap_answered {
+                self.is_gap_answered = true;
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes `arrived` more blocks for acknowledged, the last of which ends at `end`; `true` when that was the file.
+    fn advance(&mut self, arrived: usize, end: Place) -> bool {
+        let is_whole_window = arrived == self.ends.len();
+        self.acked += arrived as u64;
+        self.from = end;
+        self.waits.begin();
+        // A client that saw a gap may say so for each block behind it.
+        self.is_gap_answered = !is_whole_window;
+        let last_bytes = self.last_bytes.filter(|_| is_whole_window);
+        let full_blocks = self.acked - u64::from(last_bytes.is_some());
+        let bytes = full_blocks * self.agreed.block_bytes as u64 + last_bytes.unwrap_or_default() as u64;
+        self.progress.bytes_acked.store(bytes, Ordering::Relaxed);
+        self.progress.is_yielding.store(false, Ordering::Relaxed);
+        last_bytes.is_some()
+    }
+
+    fn silent(&self) -> End {
+        End::Silent { bytes_acked: self.progress.bytes_acked() }
+    }
+
+    fn aborted(&self, by: Abort) -> End {
+        End::Aborted { bytes_acked: self.progress.bytes_acked(), by }
+    }
+}
+
+/// The number of a block as it stands in packets: after 65,535 comes 0.
+///
+/// Source: no RFC; what tftp-hpa, curl, atftp and boot loaders do.
+#[expect(clippy::cast_possible_truncation, reason = "the wrap is meant")]
+fn wire(block: u64) -> u16 {
+    block as u16
+}
+
+fn broken(what: &str, error: &io::Error) -> End {
+    End::Broken { reason: format!("{what}: {error}") }
+}
+
+/// How long to wait for the client, time after time.
+struct Waits {
+    limits: Limits,
+    fixed: Option<Duration>,
+    tried: u32,
+}
+
+impl Waits {
+    fn new(limits: Limits, fixed: Option<Duration>) -> Self {
+        Self { limits, fixed, tried: 0 }
+    }
+
+    /// The client has answered: begin with a short wait again.
+    fn begin(&mut self) {
+        self.tried = 0;
+    }
+
+    /// Until when to wait this time; `None` when it has been tried often enough.
+    fn next(&mut self) -> Option<Instant> {
+        let is_spent = self.tried > self.limits.retries;
+        let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
+        let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
+        self.tried += 1;
+        (!is_spent).then(|| Instant::now() + wait)
+    }
+}
