@@ -1,6 +1,7 @@
 //! What a board does from power-on: firmware, boot config, card or live image, reports.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ impl<'a> Boot<'a> {
                 if self.has(Fault::Crashes) {
                     self.pause(self.board.times.crash).await;
                 } else {
-                    std::future::pending().await
+                    pending::<()>().await;
                 }
             } => End::Hangs,
         }
@@ -168,7 +169,7 @@ impl<'a> Boot<'a> {
             never = answer_polls(board, port) => match never {},
             () = async {
                 self.report(event, None).await;
-                std::future::pending().await
+                pending::<()>().await;
             } => End::Hangs,
         }
     }

@@ -83,9 +83,13 @@ impl Network {
         arguments: Option<&Value>,
         visit: Option<u64>,
     ) -> Result<Map<String, Value>, reqwest::Error> {
-        let request = self.http.post(format!("{}/events/{event}", self.device_url));
-        let request = visit.iter().fold(request, |request, visit| request.query(&[("visit", visit)]));
-        let request = arguments.iter().fold(request, |request, arguments| request.json(arguments));
+        let mut request = self.http.post(format!("{}/events/{event}", self.device_url));
+        if let Some(visit) = visit {
+            request = request.query(&[("visit", visit)]);
+        }
+        if let Some(arguments) = arguments {
+            request = request.json(arguments);
+        }
         answer(request).await
     }
 
