@@ -3,6 +3,7 @@
 
 mod action;
 mod database;
+mod farm;
 mod foreign;
 mod guarded;
 mod layers;

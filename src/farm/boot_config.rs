@@ -1,0 +1,183 @@
+//! The boot config that a board follows: a small text in the style of PXELINUX.
+//!
+//! ```text
+//! DEFAULT lifeguard
+//! LABEL lifeguard
+//!   KERNEL live/kernel
+//!   APPEND initrd=live/initrd lifeguard.run=install lifeguard.image=base-1
+//! ```
+//!
+//! A board's boot loader knows only what PXELINUX knows; what begins with `lifeguard.` is for the live image.
+//!
+//! Source: Syslinux, "Config": keywords in any case, `#` begins a comment, `initrd=` in APPEND names the initrd.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a live image is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// It writes an image on the board's card and reboots.
+    Install,
+    /// It tests the board.
+    SelfTest,
+    /// It stays up, for people.
+    Maintenance,
+}
+
+/// A boot config, as a board understands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootConfig {
+    /// The kernel's file in the boot tree.
+    pub kernel: String,
+    /// The initrd's file in the boot tree.
+    pub initrd: Option<String>,
+    /// What the live image does.
+    pub task: Task,
+    /// Which image it installs, where the config says so.
+    pub image: Option<String>,
+}
+
+/// Why a text cannot be booted from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadBootConfig {
+    /// A line begins with a word that the boot loader does not know.
+    #[error("the boot loader does not know `{0}`")]
+    Keyword(String),
+    /// The default label is not in the text.
+    #[error("there is no label `{0}`")]
+    Label(String),
+    /// The label has no kernel.
+    #[error("there is no KERNEL")]
+    Kernel,
+    /// `lifeguard.run` is missing, or is not one of the three tasks.
+    #[error("`lifeguard.run` is `install`, `self-test` or `maintenance`, not `{0}`")]
+    Task(String),
+}
+
+impl FromStr for BootConfig {
+    type Err = BadBootConfig;
+
+    fn from_str(text: &str) -> Result<Self, BadBootConfig> {
+        let mut default = None;
+        let mut label = None;
+        let mut kernel = None;
+        let mut append = None;
+        let mut has_label = false;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let rest = rest.trim();
+            let is_ours = label == default;
+            match word.to_ascii_uppercase().as_str() {
+                "DEFAULT" => default = Some(rest),
+                "LABEL" => {
+                    label = Some(rest);
+                    has_label |= label == default;
+                }
+                "KERNEL" if is_ours => kernel = Some(rest),
+                "APPEND" if is_ours => append = Some(rest),
+                "KERNEL" | "APPEND" | "PROMPT" | "TIMEOUT" | "SAY" => {}
+                _ => return Err(BadBootConfig::Keyword(word.to_owned())),
+            }
+        }
+        if !has_label {
+            return Err(BadBootConfig::Label(default.unwrap_or_default().to_owned()));
+        }
+        let argument = |name| {
+            let mut words =
+                append.unwrap_or_default().split_whitespace().filter_map(|word| word.split_once('='));
+            words.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+        };
+        Ok(Self {
+            kernel: kernel.filter(|file| !file.is_empty()).ok_or(BadBootConfig::Kernel)?.to_owned(),
+            initrd: argument("initrd"),
+            task: task(&argument("lifeguard.run").unwrap_or_default())?,
+            image: argument("lifeguard.image"),
+        })
+    }
+}
+
+fn task(word: &str) -> Result<Task, BadBootConfig> {
+    match word {
+        "install" => Ok(Task::Install),
+        "self-test" => Ok(Task::SelfTest),
+        "maintenance" => Ok(Task::Maintenance),
+        _ => Err(BadBootConfig::Task(word.to_owned())),
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Install => "install",
+            Self::SelfTest => "self-test",
+            Self::Maintenance => "maintenance",
+        })
+    }
+}
+
+impl fmt::Display for BootConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, initrd, task, image } = self;
+        write!(f, "DEFAULT lifeguard\nLABEL lifeguard\n  KERNEL {kernel}\n  APPEND")?;
+        if let Some(initrd) = initrd {
+            write!(f, " initrd={initrd}")?;
+        }
+        write!(f, " lifeguard.run={task}")?;
+        if let Some(image) = image {
+            write!(f, " lifeguard.image={image}")?;
+        }
+        writeln!(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "DEFAULT lifeguard\nLABEL lifeguard\n  KERNEL live/kernel\n  \
+                        APPEND initrd=live/initrd lifeguard.run=install lifeguard.image=base-1\n";
+
+    fn config() -> BootConfig {
+        BootConfig {
+            kernel: "live/kernel".into(),
+            initrd: Some("live/initrd".into()),
+            task: Task::Install,
+            image: Some("base-1".into()),
+        }
+    }
+
+    #[test]
+    fn a_config_is_read_and_written() {
+        assert_eq!(TEXT.parse(), Ok(config()));
+        assert_eq!(config().to_string(), TEXT);
+        for task in [Task::SelfTest, Task::Maintenance] {
+            let config = BootConfig { task, image: None, initrd: None, ..config() };
+            assert_eq!(config.to_string().parse(), Ok(config));
+        }
+    }
+
+    #[test]
+    fn other_labels_comments_and_case_do_not_matter() {
+        let text =
+            format!("# ours\nprompt 0\n{}\nlabel other\n kernel other\n append x=y", TEXT.to_lowercase());
+        assert_eq!(text.parse(), Ok(config()));
+        assert_eq!(TEXT.replace('\n', "\r\n").parse(), Ok(config()));
+    }
+
+    #[test]
+    fn what_cannot_be_booted_is_refused() {
+        for (from, to, error) in [
+            ("KERNEL", "KERNAL", BadBootConfig::Keyword("KERNAL".into())),
+            ("DEFAULT lifeguard", "DEFAULT other", BadBootConfig::Label("other".into())),
+            ("DEFAULT lifeguard", "", BadBootConfig::Label(String::new())),
+            ("live/kernel", "", BadBootConfig::Kernel),
+            ("run=install", "run=instal", BadBootConfig::Task("instal".into())),
+            ("lifeguard.run=install", "", BadBootConfig::Task(String::new())),
+        ] {
+            assert_eq!(TEXT.replace(from, to).parse::<BootConfig>(), Err(error), "{to}");
+        }
+        assert!("".parse::<BootConfig>().is_err());
+        assert!("\u{0}\u{1f}garbage".parse::<BootConfig>().is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! How long simulated hardware takes.
+
+use std::time::Duration;
+
+/// How long each step takes, in farm time. Each time it is up to 30 % more or less, the retry too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From power to the request for the boot config.
+    pub firmware: Duration,
+    /// From there to the running image, off the card.
+    pub boot: Duration,
+    /// From the fetched live image to the running one.
+    pub live: Duration,
+    /// To write an image on the card.
+    pub install: Duration,
+    /// To test the board.
+    pub self_test: Duration,
+    /// Until a report is tried again.
+    pub retry: Duration,
+    /// By how much a late board is late.
+    pub late: Duration,
+    /// How long an image runs that crashes.
+    pub crash: Duration,
+}
+
+impl Default for Times {
+    /// Those of a small board, but short: an image is installed in one minute. A late board is late by about the ten
+    /// minutes that a reboot may take, so it comes at times just before and at times too late.
+    fn default() -> Self {
+        Self {
+            firmware: Duration::from_secs(5),
+            boot: Duration::from_secs(25),
+            live: Duration::from_secs(15),
+            install: Duration::from_mins(1),
+            self_test: Duration::from_secs(30),
+            retry: Duration::from_secs(5),
+            late: Duration::from_mins(9),
+            crash: Duration::from_mins(10),
+        }
+    }
+}
