@@ -1,12 +1,268 @@
-//! `lifeguard demo`.
-use super::serve::ServeOptions;
+//! `lifeguard demo`: the whole of it on one machine, with simulated boards and relay boards on real sockets.
+//!
+//! A server with its private Postgres, a farm that knows the server only as hardware does, and an operator who knows
+//! it only by HTTP.
+
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
-/// Options.
-#[derive(Debug, clap::Args)]
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientError};
+use super::output;
+use super::serve::{ServeOptions, Server, asked_to_stop};
+use crate::clock::{Clock, ScaledClock};
+use crate::farm::{self, Farm, FarmOptions, Faults, Registration};
+
+/// What `demo` can be told, besides what `serve` can.
+#[derive(Debug, Args)]
 pub(super) struct DemoOptions {
+    /// How many boards
+    #[arg(long, env = "LIFEGUARD_BOARDS", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    boards: u16,
+
+    /// How often things go wrong, from 0 (never) to 1
+    #[arg(long, env = "LIFEGUARD_FAULTS", default_value_t = 0.0, value_parser = rate)]
+    faults: f64,
+
+    /// How many times as fast as real time the farm's clock runs
+    #[arg(long, env = "LIFEGUARD_SPEED", default_value_t = 10.0, value_parser = speed)]
+    speed: f64,
+
+    /// Where chance begins: the same seed gives the same faults
+    #[arg(long, env = "LIFEGUARD_SEED", default_value_t = 1)]
+    seed: u64,
+
+    /// End when the rolling reboot and the reimaging are done and every board rests
+    #[arg(long)]
+    once: bool,
+
     #[command(flatten)]
     serve: ServeOptions,
 }
-pub(super) async fn run(_options: DemoOptions) -> Result<(), Box<dyn Error>> {
-    Ok(())
+
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|rate| (0.0..=1.0).contains(rate))
+        .ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let fits = |speed: &f64| (0.1..=1000.0).contains(speed);
+    text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000".to_owned())
+}
+
+/// How long a step of the story waits for boards that are still being tried, in farm time.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// In how many groups the rolling reboot goes through the farm.
+const GROUPS: usize = 6;
+/// How often the story looks at the farm, in real time.
+const LOOK: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
+    let signal = asked_to_stop()?;
+    let mut serve = options.serve.clone();
+    let scratch = Scratch::unless_given(&mut serve)?;
+    serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
+    let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));
+
+    let server = Server::start(serve, Arc::clone(&clock)).await?;
+    let result = show(&options, &server, clock, signal).await;
+    server.stop().await?;
+    drop(scratch);
+    output::print("Stopped; nothing is left running.")?;
+    result
+}
+
+async fn show(
+    options: &DemoOptions,
+    server: &Server,
+    clock: Arc<dyn Clock>,
+    signal: impl Future<Output = ()>,
+) -> Result<(), Box<dyn Error>> {
+    let Some(tftp) = server.tftp else { return Err("the demo's boards boot by TFTP".into()) };
+    farm::write_boot_tree(&server.boot_root)?;
+    let farm = Farm::start(&FarmOptions {
+        boards: options.boards,
+        seed: options.seed,
+        faults: Faults::at(options.faults),
+        ..FarmOptions::new(Arc::clone(&clock), format!("http://{}", server.http), tftp)
+    })?;
+    output::print(&format!(
+        "{} boards on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
+        options.boards, options.speed, server.http
+    ))?;
+    let client = Client::of(format!("http://{}", server.http).parse()?);
+    let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
+    let registrations: Vec<&Registration> = farm.boards().map(|board| board.registration()).collect();
+    let result = tokio::select! {
+        told = story.tell(&registrations, options.once) => told,
+        () = signal => Ok(()),
+    };
+    farm.stop().await;
+    result
+}
+
+/// An operator's day.
+struct Story {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    began_at: DateTime<Utc>,
+    last: String,
+}
+
+impl Story {
+    async fn tell(&mut self, boards: &[&Registration], is_once: bool) -> Result<(), Box<dyn Error>> {
+        self.register(boards).await?;
+        let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+        self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
+        self.settle(Some(PATIENCE)).await?;
+        for image in ["base-2", "base-1"].into_iter().cycle() {
+            for group in 0..GROUPS {
+                // Across the relay boards, of which each does one thing at a time.
+                let names: Vec<&str> = names.iter().copied().skip(group).step_by(GROUPS).collect();
+                self.ask(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
+                    .await?;
+                self.settle(Some(PATIENCE)).await?;
+            }
+            let some = &names[..names.len().div_ceil(3)];
+            self.ask(&format!("{image} is installed"), some, "rq-reimage", json!({ "image": image })).await?;
+            self.settle(if is_once { None } else { Some(PATIENCE) }).await?;
+            self.sum_up().await?;
+            if is_once {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn register(&self, boards: &[&Registration]) -> Result<(), Box<dyn Error>> {
+        for image in farm::IMAGES {
+            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let body = json!({ "boot_configs": HashMap::from(configs) });
+            self.client.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
+        }
+        for board in boards {
+            let mut body = json!({
+                "fqdn": board.fqdn, "mac": board.mac, "power_url": board.power_url, "poll_url": board.poll_url,
+                "hardware": board.hardware, "environment": board.environment,
+            });
+            let change = self.client.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
+            // In a data directory of an earlier demo the boards are there, and only their sockets are new.
+            if matches!(&change, Err(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
+            {
+                body["name"] = json!(board.name);
+                self.client.post(&["devices"], &body).await?;
+            } else {
+                change?;
+            }
+        }
+        self.say(&format!("{} boards are registered", boards.len()))
+    }
+
+    /// Asks for something, and says so; a board whose state does not take it is left alone.
+    async fn ask(
+        &self,
+        what: &str,
+        names: &[&str],
+        request: &str,
+        body: Value,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut asked = 0;
+        for name in names {
+            match self.client.post(&["devices", name, "requests", request], &body).await {
+                Ok(_) => asked += 1,
+                Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let busy = names.len() - asked;
+        let busy = if busy == 0 { String::new() } else { format!("; {busy} are still busy") };
+        self.say(&format!("{what}: {asked} boards{busy}"))
+    }
+
+    /// Shows the states as they change, until every board rests or patience ends.
+    async fn settle(&mut self, patience: Option<Duration>) -> Result<(), Box<dyn Error>> {
+        let give_up_at = patience.map(|patience| crate::clock::after(self.clock.now(), patience));
+        loop {
+            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+            let answer = self.client.get(&["devices"], &[]).await?;
+            for device in answer["devices"].as_array().into_iter().flatten() {
+                *counts.entry(device["state"].as_str().unwrap_or_default()).or_default() += 1;
+            }
+            let line =
+                counts.iter().map(|(state, count)| format!("{state} {count}")).collect::<Vec<_>>().join("  ");
+            if line != self.last {
+                self.say(&format!("  {line}"))?;
+                self.last = line;
+            }
+            let rests = |state: &&str| matches!(*state, "Ready" | "New") || state.starts_with("Failed");
+            if counts.keys().all(rests) {
+                return Ok(());
+            }
+            if give_up_at.is_some_and(|at| self.clock.now() >= at) {
+                return self.say("  The others are tried on while the story goes on");
+            }
+            #[expect(clippy::disallowed_methods, reason = "people look at terminals in real time")]
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Says of each board that needs hands what is known.
+    async fn sum_up(&self) -> Result<(), Box<dyn Error>> {
+        let failed = self.client.get(&["devices"], &[("state", "Failed*".to_owned())]).await?;
+        let mut rows = vec![["NEEDS HANDS", "STATE", "WHY", "LAST BOOT"].map(str::to_owned).to_vec()];
+        for device in failed["devices"].as_array().into_iter().flatten() {
+            let name = device["name"].as_str().unwrap_or_default();
+            let full = self.client.get(&["devices", name], &[]).await?;
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let failure = text(&full["data"]["failure"]);
+            let why = if failure.is_empty() { text(&full["about"]) } else { failure };
+            rows.push(vec![name.to_owned(), text(&full["state"]), why, text(&full["boot"])]);
+        }
+        if rows.len() == 1 {
+            return self.say("Every board is Ready");
+        }
+        Ok(output::print(&format!("\n{}\n", output::table(&rows)))?)
+    }
+
+    fn say(&self, text: &str) -> Result<(), Box<dyn Error>> {
+        let seconds = (self.clock.now() - self.began_at).num_seconds();
+        Ok(output::print(&format!("{:3}:{:02}  {text}", seconds / 60, seconds % 60))?)
+    }
+}
+
+/// A directory for a demo that was given none; it goes with the demo.
+struct Scratch(Option<PathBuf>);
+
+impl Scratch {
+    fn unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
+        if serve.data_dir.is_some() || (serve.database_url.is_some() && serve.boot_root.is_some()) {
+            return Ok(Self(None));
+        }
+        let path = std::env::temp_dir().join(format!("lifeguard-demo-{}", std::process::id()));
+        fs_err::create_dir(&path)?;
+        if serve.database_url.is_none() {
+            serve.data_dir = Some(path.clone());
+        }
+        serve.boot_root.get_or_insert_with(|| path.join("boot"));
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = fs_err::remove_dir_all(path)
+        {
+            tracing::warn!(error = &error as &dyn Error, "the demo's directory is left");
+        }
+    }
 }

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::action::{Drivers, Evidence, Failed, Job};
 use crate::clock::Clock;
 
-/// How long an action that ran out of time may take to leave its board in a sane condition.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long an action that ran out of time may take to leave its board in a sane condition: for a power cycle, to end
+/// the call under way, to restore power, and to let the relay board rest.
+const GRACE: Duration = Duration::from_secs(45);
 
 /// Carries actions out in this process.
 #[derive(Clone)]
