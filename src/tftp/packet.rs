@@ -1,7 +1,7 @@
 //! TFTP datagrams, read and written.
 //!
 //! Pure: no sockets, no files. [`Packet::parse`] takes whatever arrives on a port that everybody can reach, so it
-//! never panics and never trusts a length. What the options in a request mean is [`super::options`]'s.
+//! never panics and never trusts a length. What the options in a request mean is `options.rs`'s.
 //!
 //! Source: RFC 1350 §5 (packets), RFC 2347 (options, OACK).
 
