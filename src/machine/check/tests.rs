@@ -316,16 +316,15 @@ fn what_an_alias_stands_for_is_checked_where_the_alias_is() {
 
 #[test]
 fn huge_and_deep_texts_are_refused_soon() {
-    let laughs: String =
-        (1..30).map(|level| format!("l{level}: &l{level} [*l{0}, *l{0}]\n", level - 1)).collect();
-    let many: String =
-        (0..5_000).map(|index| format!("  S{index}: {{ on: {{ go: T{index} }} }}\n")).collect();
+    let lines = |count: usize, line: fn(usize) -> String| (1..count).map(line).collect::<Vec<_>>().join("\n");
+    let laughs = lines(30, |level| format!("l{level}: &l{level} [*l{0}, *l{0}]", level - 1));
+    let many = lines(5000, |index| format!("  S{index}: {{ on: {{ go: T{index} }} }}"));
     for (text, expected) in [
         ("[".repeat(100_000), "f:1:25: recursion limit exceeded"),
         ("{a: ".repeat(60), "f:1:"),
         ("- ".repeat(100_000), "f:1:"),
         (format!("l0: &l0 [x]\n{laughs}"), "f:"),
-        (format!("machine: m\ninitial: S0\nstates:\n{many}"), "f:4:15: unknown event `go`; there is none"),
+        (format!("machine: m\ninitial: S1\nstates:\n{many}"), "f:4:15: unknown event `go`; there is none"),
         (" ".repeat(5 << 20), "f:1:1: a definition has at most 4 MiB"),
     ] {
         let found = faults(&text);

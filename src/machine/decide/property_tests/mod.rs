@@ -46,7 +46,7 @@ impl Made<'_> {
 
 /// Checks every decision of many runs through many definitions.
 fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestCaseError>) {
-    let config = Config { cases: 120, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let input =
         (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
