@@ -1,4 +1,4 @@
-//! A machine definition that has been checked: what [`decide`](super::decide) works on.
+//! A machine definition that has been checked: what [`decide`](super::decide()) works on.
 //!
 //! Only [`load`](super::load) makes one, so whoever holds a [`Definition`] may rely on what the check proves: every
 //! target exists, every event is declared, no guard names an unknown variable, no `always` leads in a circle.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How many faults are collected: more help nobody, and looking for what was meant takes time.
+const MAX_FAULTS: usize = 100;
+
 /// A place in a definition's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Position {
@@ -20,7 +23,7 @@ pub struct Fault {
     pub message: String,
 }
 
-/// Everything that is wrong with a definition, in the order of its text; never empty.
+/// What is wrong with a definition, in the order of its text: one fault at least and a hundred at most.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.display("definition"))]
 pub struct Faults(Vec<Fault>);
@@ -32,6 +35,7 @@ impl Faults {
     }
 
     /// The faults as `FILE:LINE:COLUMN: MESSAGE`, a line each.
+    #[must_use]
     pub fn display(&self, file: &str) -> impl fmt::Display {
         fmt::from_fn(move |f| {
             for (index, fault) in self.0.iter().enumerate() {
@@ -50,6 +54,9 @@ pub(super) struct Collector(Vec<Fault>);
 impl Collector {
     /// Notes a fault.
     pub(super) fn add(&mut self, at: Position, message: impl Into<String>) {
+        if self.0.len() >= MAX_FAULTS {
+            return;
+        }
         self.0.push(Fault { line: at.line, column: at.column, message: message.into() });
     }
 
@@ -61,7 +68,9 @@ impl Collector {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) {
-        self.add(at, unknown(kind, name, known));
+        if self.0.len() < MAX_FAULTS {
+            self.add(at, unknown(kind, name, known));
+        }
     }
 
     /// `value`, or the faults where there are any.

@@ -16,6 +16,9 @@ use super::fault::{Collector, Position};
 /// The longest definition, in bytes.
 const MAX_SIZE_BYTES: usize = 4 << 20;
 
+/// How deep values may nest: a definition needs a dozen levels, and each takes of the stack.
+const MAX_DEPTH: usize = 24;
+
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -50,6 +53,7 @@ pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
         return None;
     }
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
         // Reported by `Node::fields`, with all other faults.
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         // `no` and `on` are texts.

@@ -34,7 +34,9 @@ impl<'a> Known<'a> {
                 }
             }
         }
-        groups.iter().for_each(|node| known.collect_counters(node));
+        if let Some(node) = groups {
+            known.collect_counters(node);
+        }
         known
     }
 

@@ -13,7 +13,7 @@ use super::known::Known;
 use super::{about, operation, required, transition};
 
 /// The longest duration: ten years.
-const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
 pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {

@@ -4,13 +4,13 @@ use super::load;
 use crate::machine::Source;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
-const BOARD: &str = include_str!("../../../states/board.yaml");
+static BOARD: &str = include_str!("../../../states/board.yaml");
 
 /// A definition whose only state `Here` has `body`, beside a state `There`; line 6 is the first of the body.
 fn with(body: &str) -> String {
-    let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let body = body.replace('\n', "\n    ");
     format!(
-        "machine: m\ninitial: Here\nevents: {{ go: {{ from: board }} }}\nstates:\n  Here:\n{body}  There: {{}}\n"
+        "machine: m\ninitial: Here\nevents: {{ go: {{ from: board }} }}\nstates:\n  Here:\n    {body}\n  There: {{}}\n"
     )
 }
 
@@ -247,20 +247,49 @@ fn whatever_stands_in_the_text_loading_ends_with_an_answer() {
 fn a_damaged_board_definition_is_refused_or_loads() {
     // Fewer cases than elsewhere: each reads the whole file.
     let mut runner = proptest::test_runner::TestRunner::new_with_rng(
-        ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() },
+        ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() },
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
-    let characters: Vec<char> = BOARD.chars().collect();
-    let damage = (0..characters.len(), 0..30_usize, "[ -~\n]{0,8}");
+    let words: Vec<(usize, &str)> = BOARD
+        .split(|c: char| !(c.is_alphanumeric() || "-_$*.".contains(c)))
+        .filter(|word| !word.is_empty())
+        .map(|word| (word.as_ptr() as usize - BOARD.as_ptr() as usize, word))
+        .collect();
+    let replacement = prop::sample::select(vec![
+        "",
+        "x",
+        "é",
+        "-1",
+        "~",
+        "[]",
+        "{}",
+        "[[]]",
+        "$",
+        "1e999",
+        "99999999999999999999",
+        "*",
+        "&a x",
+        "on",
+        "Ready",
+        "if",
+        "counters",
+        "\"\"",
+        "\"\\n\"",
+        "|\n",
+        "[x, é]",
+        "{x: y}",
+    ]);
+    let damage = (0..words.len(), replacement);
     runner
-        .run(&prop::collection::vec(damage, 1..4), |damages| {
-            let mut text = characters.clone();
-            for (at, length, inserted) in damages {
-                let at = at.min(text.len());
-                let end = (at + length).min(text.len());
-                text.splice(at..end, inserted.chars());
+        .run(&prop::collection::vec(damage, 1..6), |mut damages| {
+            let mut text = BOARD.to_owned();
+            // From the end, so that places before stay what they are.
+            damages.sort_by_key(|(word, _)| std::cmp::Reverse(*word));
+            damages.dedup_by_key(|(word, _)| *word);
+            for (word, replacement) in damages {
+                let (at, word) = words[word];
+                text.replace_range(at..at + word.len(), replacement);
             }
-            let text: String = text.into_iter().collect();
             if let Err(faults) = load(&text, &ACTIONS) {
                 let lines = text.lines().count() as u64 + 1;
                 prop_assert!(faults.iter().count() > 0);
@@ -271,4 +300,35 @@ fn a_damaged_board_definition_is_refused_or_loads() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn threads_share_a_definition() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&load(BOARD, &ACTIONS).unwrap());
+}
+
+#[test]
+fn what_an_alias_stands_for_is_checked_where_the_alias_is() {
+    let text = with("about: &a dat.n == 1\non: { go: { if: *a, target: There } }");
+    assert_eq!(faults(&text), "f:7:21: unknown variable `dat`; did you mean `data`?");
+}
+
+#[test]
+fn huge_and_deep_texts_are_refused_soon() {
+    let lines = |count: usize, line: fn(usize) -> String| (1..count).map(line).collect::<Vec<_>>().join("\n");
+    let laughs = lines(30, |level| format!("l{level}: &l{level} [*l{0}, *l{0}]", level - 1));
+    let many = lines(5000, |index| format!("  S{index}: {{ on: {{ go: T{index} }} }}"));
+    for (text, expected) in [
+        ("[".repeat(100_000), "f:1:25: recursion limit exceeded"),
+        ("{a: ".repeat(60), "f:1:"),
+        ("- ".repeat(100_000), "f:1:"),
+        (format!("l0: &l0 [x]\n{laughs}"), "f:"),
+        (format!("machine: m\ninitial: S1\nstates:\n{many}"), "f:4:15: unknown event `go`; there is none"),
+        (" ".repeat(5 << 20), "f:1:1: a definition has at most 4 MiB"),
+    ] {
+        let found = faults(&text);
+        assert!(found.starts_with(expected), "{}", &found[..found.len().min(300)]);
+        assert!(found.lines().count() <= 100);
+    }
 }

@@ -138,7 +138,6 @@ impl<'a> Step<'a> {
             self.instance.state = target.clone();
             self.instance.visit = self.instance.visit.next();
             self.instance.entered_at = self.now;
-            self.instance.deadline_at = None;
             self.apply(&state.entry);
             let Some((operations, next)) = self.way_out(state) else {
                 self.settle(state, &mut effects);

@@ -11,10 +11,8 @@ fn counters() -> BTreeSet<CounterName> {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(entries) => entries,
-        other => panic!("not an object: {other}"),
-    }
+    let Value::Object(entries) = value else { panic!("not an object: {value}") };
+    entries
 }
 
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
