@@ -73,9 +73,14 @@ async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
 
 #[tokio::test]
 async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
-    for target in
-        [None, Some("../elsewhere/panda"), Some("../configs/../secret"), Some("../configs"), Some("panda")]
-    {
+    for target in [
+        None,
+        Some("../elsewhere/panda"),
+        Some("../configs/../secret"),
+        Some("../configs/panda/../../secret"),
+        Some("../configs"),
+        Some("panda"),
+    ] {
         let tree = Tree::new();
         fs::create_dir(tree.root.path().join("pxelinux.cfg")).unwrap();
         match target {

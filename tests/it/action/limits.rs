@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use lifeguard::action::{Driver as _, Evidence, Failed};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -141,6 +142,9 @@ async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cance
     assert_eq!(soon("the cancelled cycle", cycle).await.unwrap_err().reason, "abandoned");
 }
 
+/// Marks the function of a request as one that was refused.
+const EXCEPTION: u8 = 0x80;
+
 /// Gives coil 5 power at a server that gives `answer` to each request; an empty one closes the connection.
 async fn run_against(answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<Evidence, Failed> {
     let listener = TcpListener::bind(any_port()).await.unwrap();
@@ -176,25 +180,25 @@ async fn a_write_that_is_confirmed_for_another_coil_is_read_back_on_a_fresh_conn
 #[tokio::test]
 async fn an_answer_to_something_else_is_no_answer() {
     // A write that is confirmed for coil 4, for another request, with another function, with garbage.
-    for (answer, reason) in [
+    let wrong = [
         (vec![0, 0, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], "another answer than was asked for"),
         (vec![0, 9, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], "another answer than was asked for"),
         (vec![0, 0, 0, 0, 0, 4, 1, 2, 1, 1], "another answer than was asked for"),
-        (vec![0, 0, 0, 0, 0, 3, 1, 0x80, 6], "exception 6"),
+        (vec![0, 0, 0, 0, 0, 3, 1, EXCEPTION, 6], "exception 6"),
         (vec![0xff; 3], "no answer"),
         (vec![], "closed the connection"),
-    ] {
+    ];
+    join_all(wrong.map(async |(answer, reason)| {
         let ended = run_against(|request| {
-            let is_exception = answer.get(7) == Some(&0x80);
-            let function = if is_exception { 0x80 | request[7] } else { 0 };
+            let mut answer = answer.clone();
+            if let Some(function) = answer.get_mut(7).filter(|function| **function == EXCEPTION) {
+                *function |= request[7];
+            }
             answer
-                .iter()
-                .enumerate()
-                .map(|(at, byte)| if at == 7 { byte | function } else { *byte })
-                .collect()
         });
         let failed = ended.await.unwrap_err();
         assert!(failed.reason.contains(reason), "{answer:?}: {failed}");
         assert_eq!((observed(&failed), &failed.evidence["attempts"]), ("unknown", &3.into()));
-    }
+    }))
+    .await;
 }

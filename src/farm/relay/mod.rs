@@ -1,19 +1,20 @@
 //! A simulated relay board: Modbus TCP as real relay boards speak it, with a wire at each coil.
 
-use std::future::{Ready, ready};
+mod coils;
+
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_modbus::server::Service;
 use tokio_modbus::server::tcp::Server;
-use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
 
+use self::coils::{State, connected};
 use crate::clock::{Clock, SystemClock};
 
 /// How a relay board takes its clients and their orders.
@@ -54,16 +55,6 @@ pub struct RelayBoard {
     /// Bound and never listening: it keeps the port ours while the board refuses connections.
     _port: TcpSocket,
     _tasks: JoinSet<()>,
-}
-
-struct State {
-    clock: Arc<dyn Clock>,
-    coils: Vec<watch::Sender<bool>>,
-    behaviour: watch::Sender<Behaviour>,
-    unit: watch::Sender<Option<u8>>,
-    operations: watch::Sender<Vec<Operation>>,
-    clients: AtomicUsize,
-    connections: AtomicUsize,
 }
 
 impl RelayBoard {
@@ -197,98 +188,5 @@ async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<Stat
             }
             _ = behaviour.wait_for(|now| *now == Behaviour::Refusing) => {}
         }
-    }
-}
-
-fn connected(stream: TcpStream, state: Arc<State>) -> Option<(Client, TcpStream)> {
-    state.connections.fetch_add(1, Ordering::SeqCst);
-    let before = state.clients.fetch_add(1, Ordering::SeqCst);
-    let is_full = before > 0 && *state.behaviour.borrow() == Behaviour::OneClientAtATime;
-    let client = Client { state };
-    (!is_full).then_some((client, stream))
-}
-
-/// One connection; counted while it lasts.
-struct Client {
-    state: Arc<State>,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.state.clients.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Service for Client {
-    type Request = SlaveRequest<'static>;
-    type Response = Option<Response>;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Option<Response>, ExceptionCode>>;
-
-    fn call(&self, request: SlaveRequest<'static>) -> Self::Future {
-        let unit = *self.state.unit.borrow();
-        if unit.is_some_and(|unit| unit != request.slave) {
-            return ready(Ok(None));
-        }
-        ready(self.state.answer(request.request))
-    }
-}
-
-impl State {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a relay board knows nothing but coils")]
-    fn answer(&self, request: Request<'static>) -> Result<Option<Response>, ExceptionCode> {
-        let behaviour = *self.behaviour.borrow();
-        if behaviour == Behaviour::Hanging {
-            return Ok(None);
-        }
-        let written = |response| if behaviour == Behaviour::Mute { None } else { Some(response) };
-        match request {
-            Request::ReadCoils(first, count) => {
-                let coils = self.range(first, usize::from(count), 2000)?;
-                Ok(Some(Response::ReadCoils(coils.iter().map(|coil| *coil.borrow()).collect())))
-            }
-            Request::WriteSingleCoil(coil, on) => {
-                self.range(coil, 1, 1)?;
-                self.write(coil, on, behaviour);
-                Ok(written(Response::WriteSingleCoil(coil, on)))
-            }
-            Request::WriteMultipleCoils(first, values) => {
-                self.range(first, values.len(), 1968)?;
-                for (coil, on) in (first..).zip(values.iter()) {
-                    self.write(coil, *on, behaviour);
-                }
-                let count = u16::try_from(values.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
-                Ok(written(Response::WriteMultipleCoils(first, count)))
-            }
-            _ => Err(ExceptionCode::IllegalFunction),
-        }
-    }
-
-    /// Source: Modbus Application Protocol 1.1b3, 6.1, 6.5 and 6.11: how many coils one request may have.
-    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], ExceptionCode> {
-        if count == 0 || count > most {
-            return Err(ExceptionCode::IllegalDataValue);
-        }
-        let first = usize::from(first);
-        self.coils.get(first..first + count).ok_or(ExceptionCode::IllegalDataAddress)
-    }
-
-    fn write(&self, coil: u16, on: bool, behaviour: Behaviour) {
-        if behaviour != (Behaviour::Lying { coil }) {
-            self.switch(coil, on);
-        }
-    }
-
-    fn switch(&self, coil: u16, on: bool) {
-        let Some(wire) = self.coils.get(usize::from(coil)) else { return };
-        // Logged before the wire shows it, and as one step, so that who sees the wire finds it in the log.
-        self.operations.send_if_modified(|operations| {
-            let is_change = *wire.borrow() != on;
-            if is_change {
-                operations.push(Operation { at: self.clock.now(), coil, on });
-                wire.send_replace(on);
-            }
-            is_change
-        });
     }
 }
