@@ -18,6 +18,7 @@ mod listener;
 mod observer;
 mod options;
 pub mod packet;
+mod talk;
 mod transfer;
 mod tree;
 
@@ -196,7 +197,7 @@ impl Server {
                 tracing::debug!(%peer, file = request.file, "refused to store a file by TFTP");
                 self.tasks.spawn(async move {
                     if let Ok(socket) = connect(local, peer).await {
-                        transfer::refuse(&socket, ErrorCode::ACCESS, "this server stores no files").await;
+                        talk::refuse(&socket, ErrorCode::ACCESS, "this server stores no files").await;
                     }
                 });
             }

@@ -17,7 +17,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -27,6 +26,7 @@ use super::body::{Body, Place};
 use super::observer::{Abort, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
+use super::talk::{Heard, Waits, hear, refuse, send};
 use super::tree::{OpenError, Tree};
 
 /// What others may know about a running transfer.
@@ -65,13 +65,6 @@ pub(super) struct Transfer {
     pub limits: Limits,
     /// Kept up to date for others.
     pub progress: Arc<Progress>,
-}
-
-/// What the client answered.
-enum Heard {
-    Ack(u16),
-    Nothing,
-    Gone(Abort),
 }
 
 impl Transfer {
@@ -129,48 +122,6 @@ impl Transfer {
     }
 }
 
-/// Tells the client, once, that there will be no file; if this is lost, it asks again.
-pub(super) async fn refuse(socket: &UdpSocket, code: ErrorCode, message: &str) {
-    let error = Packet::Error { code, message: message.to_owned() };
-    // Lost or not sent is the same to the client.
-    socket.send(&error.to_bytes()).await.ok();
-}
-
-/// Sends a packet; one that cannot be sent is as good as lost, unless nobody is there any more.
-async fn send(socket: &UdpSocket, packet: &[u8]) -> Result<(), Abort> {
-    match socket.send(packet).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Abort::PortClosed),
-        Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a TFTP packet could not be sent");
-            Ok(())
-        }
-        Ok(_) => Ok(()),
-    }
-}
-
-/// Waits for the client's next word, until `until`.
-async fn hear(socket: &UdpSocket, until: Instant) -> Heard {
-    // Room for an ERROR with a long message; all else that a client says is shorter.
-    let mut room = [0; 512];
-    loop {
-        // Real time, not the farm's: retransmission is between two network cards, however fast a demo's clock runs.
-        let length = match tokio::time::timeout_at(until, socket.recv(&mut room)).await {
-            Err(_elapsed) => return Heard::Nothing,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Heard::Gone(Abort::PortClosed);
-            }
-            // "No route" and the like: the board's switch is starting, or its power is off.
-            Ok(Err(_)) => continue,
-            Ok(Ok(length)) => length,
-        };
-        match Packet::parse(room.get(..length).unwrap_or_default()) {
-            Ok(Packet::Ack { block }) => return Heard::Ack(block),
-            Ok(Packet::Error { code, message }) => return Heard::Gone(Abort::Error { code, message }),
-            Ok(Packet::Read(_) | Packet::Write(_) | Packet::Data { .. } | Packet::OptionsAck(_)) | Err(_) => {
-            }
-        }
-    }
-}
 /// A transfer whose file is open.
 struct Sending<'a> {
     socket: &'a UdpSocket,
@@ -208,7 +159,7 @@ impl Sending<'_> {
         let offer = Packet::OptionsAck(self.agreed.answer.clone()).to_bytes();
         loop {
             send(self.socket, &offer).await.map_err(|abort| self.aborted(abort))?;
-            let until = self.waits.next().ok_or_else(|| self.silent())?;
+            let until = self.waits.until();
             loop {
                 match hear(self.socket, until).await {
                     Heard::Ack(0) => {
@@ -216,7 +167,8 @@ impl Sending<'_> {
                         return Ok(());
                     }
                     Heard::Ack(_) => {}
-                    Heard::Nothing => break,
+                    Heard::Nothing if self.waits.is_worth_another() => break,
+                    Heard::Nothing => return Err(self.silent()),
                     Heard::Gone(abort) => return Err(self.aborted(abort)),
                 }
             }
@@ -247,11 +199,12 @@ impl Sending<'_> {
 
     /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
     async fn follow(&mut self) -> Result<bool, End> {
-        let until = self.waits.next().ok_or_else(|| self.silent())?;
+        let until = self.waits.until();
         loop {
             let block = match hear(self.socket, until).await {
                 Heard::Ack(block) => block,
                 Heard::Gone(abort) => return Err(self.aborted(abort)),
+                Heard::Nothing if !self.waits.is_worth_another() => return Err(self.silent()),
                 Heard::Nothing => {
                     // Only a client that once answered can have fallen silent; before that, its request may come twice.
                     let has_begun = self.acked > 0;
@@ -305,31 +258,4 @@ fn wire(block: u64) -> u16 {
 
 fn broken(what: &str, error: &io::Error) -> End {
     End::Broken { reason: format!("{what}: {error}") }
-}
-
-/// How long to wait for the client, time after time.
-struct Waits {
-    limits: Limits,
-    fixed: Option<Duration>,
-    tried: u32,
-}
-
-impl Waits {
-    fn new(limits: Limits, fixed: Option<Duration>) -> Self {
-        Self { limits, fixed, tried: 0 }
-    }
-
-    /// The client has answered: begin with a short wait again.
-    fn begin(&mut self) {
-        self.tried = 0;
-    }
-
-    /// Until when to wait this time; `None` when it has been tried often enough.
-    fn next(&mut self) -> Option<Instant> {
-        let is_spent = self.tried > self.limits.retries;
-        let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
-        let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
-        self.tried += 1;
-        (!is_spent).then(|| Instant::now() + wait)
-    }
 }

@@ -76,7 +76,7 @@ impl Tree {
     ///
     /// [`OpenError`]; nothing was changed.
     pub(super) fn open(&self, name: &str) -> Result<Opened, OpenError> {
-        let name = Path::new(name.trim_start_matches('/'));
+        let name = named(name);
         match self.open_beneath(name) {
             // Seccomp filters answer ENOSYS or EPERM; the kernel itself has no EPERM for reading a file.
             Err(Errno::ENOSYS | Errno::EPERM) => self.open_compared(name).map_err(refine),
@@ -125,6 +125,12 @@ fn reading() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
 }
 
+/// The path that a client's `name` stands for: below the root, and the root itself where it names nothing.
+fn named(name: &str) -> &Path {
+    let name = name.trim_start_matches('/');
+    Path::new(if name.is_empty() { "." } else { name })
+}
+
 fn climbs(name: &Path) -> bool {
     name.components().any(|component| component == Component::ParentDir)
 }
@@ -157,5 +163,146 @@ fn regular(fd: OwnedFd) -> Result<Opened, OpenError> {
         Ok(Opened { file, length: found.len() })
     } else {
         Err(OpenError::Refused(Refusal::NotAFile))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    /// A directory with `outside/secret` and a tree with files and links of all kinds in `root`.
+    fn grounds() -> tempfile::TempDir {
+        let grounds = tempfile::tempdir().unwrap();
+        let at = |path: &str| grounds.path().join(path);
+        for directory in ["outside", "root/configs", "root/pxelinux.cfg", "root-beside"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        fs::write(at("outside/secret"), "secret").unwrap();
+        fs::write(at("root-beside/secret"), "secret").unwrap();
+        fs::write(at("root/configs/x"), "config").unwrap();
+        for (target, link) in [
+            ("../configs/x", "root/pxelinux.cfg/01-02"),
+            ("../outside/secret", "root/out"),
+            ("../outside", "root/outdir"),
+            ("../root-beside/secret", "root/beside"),
+            ("loop", "root/loop"),
+            ("nowhere", "root/dangling"),
+            ("/proc/self/root/etc/passwd", "root/magic"),
+            ("/etc/passwd", "root/absolute-out"),
+        ] {
+            symlink(target, at(link)).unwrap();
+        }
+        symlink(at("root/configs/x"), at("root/absolute-in")).unwrap();
+        symlink(at("outside/secret"), at("root/absolute-aside")).unwrap();
+        nix::unistd::mkfifo(&at("root/pipe"), Mode::S_IRWXU).unwrap();
+        grounds
+    }
+
+    /// What a name gives: content, or the word that stands for the error.
+    fn told(opened: Result<Opened, OpenError>) -> String {
+        match opened {
+            Ok(mut opened) => {
+                let mut content = String::new();
+                opened.file.read_to_string(&mut content).unwrap();
+                assert_eq!(content.len() as u64, opened.length);
+                content
+            }
+            Err(OpenError::NotFound) => "not found".to_owned(),
+            Err(OpenError::Refused(refusal)) => refusal.to_string(),
+            Err(OpenError::Io(error)) => panic!("{error}"),
+        }
+    }
+
+    const NAMES: [(&str, &str); 25] = [
+        ("configs/x", "config"),
+        ("/configs/x", "config"),
+        ("///configs//x", "config"),
+        ("configs/./x", "config"),
+        ("pxelinux.cfg/01-02", "config"),
+        ("absolute-in", "config"),
+        ("", "not a regular file"),
+        ("/", "not a regular file"),
+        ("configs", "not a regular file"),
+        (".", "not a regular file"),
+        ("pipe", "not a regular file"),
+        ("nowhere", "not found"),
+        ("dangling", "not found"),
+        ("configs/x/y", "not found"),
+        ("configs\\x", "not found"),
+        ("%2e%2e%2foutside%2fsecret", "not found"),
+        ("//etc/passwd", "not found"),
+        ("../outside/secret", "outside the boot tree"),
+        ("configs/../../outside/secret", "outside the boot tree"),
+        ("out", "outside the boot tree"),
+        ("outdir/secret", "outside the boot tree"),
+        ("beside", "outside the boot tree"),
+        ("absolute-out", "outside the boot tree"),
+        ("absolute-aside", "outside the boot tree"),
+        ("magic", "outside the boot tree"),
+    ];
+
+    #[test]
+    fn names_give_files_below_the_root_and_nothing_else() {
+        let grounds = grounds();
+        let tree = Tree::new(grounds.path().join("root")).unwrap();
+        for (name, expected) in NAMES {
+            assert_eq!(told(tree.open(name)), expected, "{name}");
+        }
+        assert_eq!(told(tree.open("loop")), "outside the boot tree");
+        assert_eq!(told(tree.open("../root/configs/x")), "outside the boot tree");
+        assert_eq!(told(tree.open("configs/../configs/x")), "config");
+        assert_eq!(told(tree.open(&"a".repeat(300))), "not found");
+    }
+
+    #[test]
+    fn names_give_the_same_without_openat2() {
+        let grounds = grounds();
+        let tree = Tree::new(grounds.path().join("root")).unwrap();
+        for (name, expected) in NAMES {
+            let opened = tree.open_compared(named(name)).map_err(refine).and_then(regular);
+            assert_eq!(told(opened), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_root_may_be_a_link_and_may_be_replaced() {
+        let grounds = grounds();
+        let root = grounds.path().join("current");
+        symlink("root", &root).unwrap();
+        let tree = Tree::new(root.clone()).unwrap();
+        assert_eq!(told(tree.open("absolute-in")), "config");
+        fs::remove_file(&root).unwrap();
+        symlink("outside", &root).unwrap();
+        assert_eq!(told(tree.open("secret")), "secret");
+        assert_eq!(told(tree.open("configs/x")), "not found");
+    }
+
+    #[test]
+    fn links_are_followed_while_everything_around_is_renamed() {
+        let grounds = grounds();
+        let tree = Tree::new(grounds.path().join("root")).unwrap();
+        let (old, new) = (grounds.path().join("outside/secret"), grounds.path().join("outside/moved"));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::rename(&old, &new).unwrap();
+                    fs::rename(&new, &old).unwrap();
+                }
+            });
+            let failed = (0..5_000).filter(|_| tree.open("pxelinux.cfg/01-02").is_err()).count();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(failed, 0);
+        });
+    }
+
+    #[test]
+    fn a_root_that_is_no_directory_is_an_error() {
+        let grounds = grounds();
+        assert!(Tree::new(grounds.path().join("nowhere")).is_err());
+        assert!(Tree::new(grounds.path().join("outside/secret")).is_err());
     }
 }

@@ -1,0 +1,94 @@
+//! Single words between the server and one client: sending, hearing, and how long to wait for an answer.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::Limits;
+use super::observer::Abort;
+use super::packet::{ErrorCode, Packet};
+
+/// What the client answered.
+pub(super) enum Heard {
+    /// Everything up to this block has arrived.
+    Ack(u16),
+    /// Nothing, in time.
+    Nothing,
+    /// That there is no transfer any more.
+    Gone(Abort),
+}
+
+/// Tells the client, once, that there will be no file; if this is lost, it asks again.
+pub(super) async fn refuse(socket: &UdpSocket, code: ErrorCode, message: &str) {
+    let error = Packet::Error { code, message: message.to_owned() };
+    // Lost or not sent is the same to the client.
+    socket.send(&error.to_bytes()).await.ok();
+}
+
+/// Sends a packet; one that cannot be sent is as good as lost, unless nobody is there any more.
+pub(super) async fn send(socket: &UdpSocket, packet: &[u8]) -> Result<(), Abort> {
+    match socket.send(packet).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Abort::PortClosed),
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a TFTP packet could not be sent");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Waits for the client's next word, until `until`.
+pub(super) async fn hear(socket: &UdpSocket, until: Instant) -> Heard {
+    // Room for an ERROR with a long message; all else that a client says is shorter.
+    let mut room = [0; 512];
+    loop {
+        // Real time, not the farm's: retransmission is between two network cards, however fast a demo's clock runs.
+        let length = match tokio::time::timeout_at(until, socket.recv(&mut room)).await {
+            Err(_elapsed) => return Heard::Nothing,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Heard::Gone(Abort::PortClosed);
+            }
+            // "No route" and the like: the board's switch is starting, or its power is off.
+            Ok(Err(_)) => continue,
+            Ok(Ok(length)) => length,
+        };
+        match Packet::parse(room.get(..length).unwrap_or_default()) {
+            Ok(Packet::Ack { block }) => return Heard::Ack(block),
+            Ok(Packet::Error { code, message }) => return Heard::Gone(Abort::Error { code, message }),
+            Ok(Packet::Read(_) | Packet::Write(_) | Packet::Data { .. } | Packet::OptionsAck(_)) | Err(_) => {
+            }
+        }
+    }
+}
+/// How long to wait for the client, time after time.
+pub(super) struct Waits {
+    limits: Limits,
+    fixed: Option<Duration>,
+    tried: u32,
+}
+
+impl Waits {
+    /// Waits as `limits` say, or `fixed` each time where the client asked for that.
+    pub(super) fn new(limits: Limits, fixed: Option<Duration>) -> Self {
+        Self { limits, fixed, tried: 0 }
+    }
+
+    /// The client has answered: begin with a short wait again.
+    pub(super) fn begin(&mut self) {
+        self.tried = 0;
+    }
+
+    /// Until when to wait for an answer to what is being sent.
+    pub(super) fn until(&self) -> Instant {
+        let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
+        Instant::now() + self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait))
+    }
+
+    /// No answer has come: whether to send the same again.
+    pub(super) fn is_worth_another(&mut self) -> bool {
+        self.tried += 1;
+        self.tried <= self.limits.retries
+    }
+}

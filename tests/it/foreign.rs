@@ -1,0 +1,21 @@
+//! Programs of others that tests run against ours.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Finds the program `name`, which Debian's `package` brings.
+///
+/// `None`, with a note, when there is none: a fresh machine may test without it, and the test is skipped. With
+/// `LIFEGUARD_TEST_FOREIGN=1`, as in CI, a program that is missing fails the test.
+pub(crate) fn tool(name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
+        assert!(!is_required, "`{name}` is missing: apt-get install {package}");
+        // Past the capture of test output: who reads "ok" is to know what was not tested.
+        writeln!(std::io::stderr(), "skipped: `{name}` is missing (apt-get install {package})").ok();
+    }
+    found
+}

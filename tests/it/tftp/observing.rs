@@ -1,0 +1,127 @@
+//! What the server tells about fetches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lifeguard::tftp::client::{Options, fetch};
+use lifeguard::tftp::{Abort, End, Fetch, Observer};
+use tokio::task::JoinSet;
+
+use super::{HASTY, STUBBORN, Site, Told, within};
+
+#[tokio::test]
+async fn a_fetch_is_told_with_who_what_and_how_much() {
+    let mut site = Site::start(STUBBORN).await;
+    fs_err::create_dir(site.path("pxelinux.cfg")).unwrap();
+    site.file("pxelinux.cfg/01-02", 1300);
+    let mut client = site.client().await;
+    client.ask("//pxelinux.cfg/01-02", &[]).await;
+    client.hear_rest(1).await;
+    let Told::Asked(asked) = site.told().await else { panic!("nobody asked") };
+    assert_eq!(
+        (asked.file.as_str(), asked.peer.port()),
+        ("pxelinux.cfg/01-02", client.socket.local_addr().unwrap().port())
+    );
+    let Told::Ended(ended, End::Sent { bytes: 1300, .. }) = site.told().await else { panic!("not sent") };
+    assert_eq!(ended, asked);
+}
+
+#[tokio::test]
+async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_from_none() {
+    let mut site = Site::start(HASTY).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[("tsize", "0")]).await;
+    for _ in 0..=HASTY.retries {
+        client.hear_options().await; // The first time and each retransmission, and then no more.
+    }
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 0 });
+
+    client.ask("image", &[("windowsize", "2"), ("blksize", "1000")]).await;
+    client.hear_options().await;
+    client.ack(0).await;
+    client.hear_until_data(2).await;
+    client.ack(2).await;
+    for _ in 0..=HASTY.retries {
+        client.hear_until_data(3).await;
+        client.hear_until_data(4).await;
+    }
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 2000 });
+}
+
+#[tokio::test]
+async fn the_client_s_timeout_replaces_the_server_s() {
+    let site = Site::start(STUBBORN).await;
+    site.file("image", 100);
+    let mut client = site.client().await;
+    client.ask("image", &[("timeout", "1")]).await;
+    assert_eq!(client.hear_options().await, "timeout=1");
+    assert_eq!(client.hear_options().await, "timeout=1", "again, after a second instead of ten minutes");
+}
+
+#[tokio::test]
+async fn a_client_whose_port_is_closed_is_gone() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.ack(1).await;
+    client.hear_data(2).await;
+    client.ack(2).await;
+    drop(client);
+    let end = site.end().await;
+    let End::Aborted { bytes_acked: 512 | 1024, by: Abort::PortClosed } = end else { panic!("{end:?}") };
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_sent_is_broken() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("image", 400_000);
+    let mut client = site.client().await;
+    client.ask("image", &[("blksize", "65464")]).await;
+    client.hear_options().await;
+    client.ack(0).await;
+    client.hear_data(1).await;
+    fs_err::OpenOptions::new().write(true).open(site.path("image")).unwrap().set_len(100_000).unwrap();
+    client.ack(1).await;
+    client.hear_data(2).await; // It was read ahead.
+    client.ack(2).await;
+    assert_eq!(client.hear_error().await, (0, "the file cannot be read".to_owned()));
+    let end = site.end().await;
+    assert!(matches!(end, End::Broken { .. }), "{end:?}");
+}
+
+/// An observer that never comes back.
+struct Stuck;
+
+#[async_trait]
+impl Observer for Stuck {
+    async fn asked(&self, _fetch: &Fetch) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn ended(&self, _fetch: &Fetch, _end: End) {}
+}
+
+#[tokio::test]
+async fn a_stuck_observer_delays_nobody() {
+    let site = Site::watched("127.0.0.1:0", STUBBORN, Arc::new(Stuck)).await;
+    let content = site.file("image", 3000);
+    let (server, mut fetches) = (site.server, JoinSet::new());
+    let options = Options { wait: Duration::from_secs(10), ..Options::default() };
+    for _ in 0..100 {
+        let options = options.clone();
+        fetches.spawn(async move { fetch(server, "127.0.0.1".parse().unwrap(), "image", &options).await });
+    }
+    let all = within("a hundred fetches", fetches.join_all()).await;
+    assert!(all.into_iter().all(|fetched| fetched.unwrap() == content));
+
+    // The same port, the same file, while the observer still chews on the first time.
+    let mut client = site.client().await;
+    for _ in 0..3 {
+        client.ask("image", &[]).await;
+        assert_eq!(client.hear_rest(1).await, content);
+    }
+}

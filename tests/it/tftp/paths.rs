@@ -1,0 +1,67 @@
+//! No name leads out of the boot tree, and no answer tells where it is.
+
+use std::os::unix::fs::symlink;
+
+use lifeguard::tftp::{End, Refusal};
+
+use super::{STUBBORN, Site};
+
+#[tokio::test]
+async fn a_path_out_of_the_tree_is_refused_without_telling_where_that_is() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("image", 10);
+    site.file("../secret", 10);
+    for directory in ["a", "../outside"] {
+        fs_err::create_dir(site.path(directory)).unwrap();
+    }
+    site.file("../outside/file", 10);
+    symlink("../secret", site.path("link")).unwrap();
+    symlink("../outside", site.path("directory-link")).unwrap();
+    symlink("/etc/passwd", site.path("absolute-link")).unwrap();
+    nix::unistd::mkfifo(&site.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+
+    let (outside, not_a_file) = (Refusal::Outside, Refusal::NotAFile);
+    for (name, refusal) in [
+        ("../secret", Some(&outside)),
+        ("/../secret", Some(&outside)),
+        ("a/../../secret", Some(&outside)),
+        ("../boot/image", Some(&outside)),
+        ("link", Some(&outside)),
+        ("directory-link/file", Some(&outside)),
+        ("absolute-link", Some(&outside)),
+        ("a", Some(&not_a_file)),
+        ("pipe", Some(&not_a_file)),
+        ("/", Some(&not_a_file)),
+        ("//etc/passwd", None),
+        ("%2e%2e%2fsecret", None),
+        ("..%2fsecret", None),
+        ("..\\secret", None),
+        ("image/", None),
+        ("nowhere", None),
+    ] {
+        let mut client = site.client().await;
+        client.ask(name, &[("tsize", "0")]).await;
+        let (code, message) = client.hear_error().await;
+        assert_eq!(code, if refusal == Some(&outside) { 2 } else { 1 }, "{name}: {message}");
+        let place = site.grounds.path().to_str().unwrap();
+        assert!(!message.contains(place) && !message.contains('/'), "{name}: {message}");
+        let expected = refusal.map_or(End::NotFound, |refusal| End::Refused(refusal.clone()));
+        assert_eq!(site.end().await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_within_the_tree_is_followed() {
+    let site = Site::start(STUBBORN).await;
+    for directory in ["pxelinux.cfg", "configs"] {
+        fs_err::create_dir(site.path(directory)).unwrap();
+    }
+    let content = site.file("configs/install", 900);
+    symlink("../configs/install", site.path("pxelinux.cfg/01-aa-bb-cc-dd-ee-ff")).unwrap();
+    symlink(site.path("configs/install"), site.path("pxelinux.cfg/absolute")).unwrap();
+    for name in ["pxelinux.cfg/01-aa-bb-cc-dd-ee-ff", "/pxelinux.cfg/absolute"] {
+        let mut client = site.client().await;
+        client.ask(name, &[]).await;
+        assert_eq!(client.hear_rest(1).await, content, "{name}");
+    }
+}
