@@ -1,6 +1,10 @@
 //! What sound boards do.
 
-use lifeguard::farm::Activity;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use lifeguard::clock::ManualClock;
+use lifeguard::farm::{Activity, Times};
 use lifeguard::tftp::{Abort, End};
 use serde_json::Value;
 
@@ -34,12 +38,17 @@ async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_repo
 
 #[tokio::test]
 async fn polls_are_answered_only_while_the_image_runs() {
-    let world = World::new().await;
+    let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+    let world = World::with(|options| options.clock = Arc::new(clock.clone())).await;
     for _ in 0..2 {
         assert!(!world.answers_poll(0).await, "without power");
         world.power_on(0).await;
-        world.until(0, "starts", |status| status.activity != Activity::Off).await;
+        world.until(0, "starts", |status| status.activity == Activity::Firmware).await;
+        assert!(!world.answers_poll(0).await, "while the firmware starts");
+        clock.advance(Times::default().firmware * 2);
+        world.until(0, "boots", |status| status.activity == Activity::Booting).await;
         assert!(!world.answers_poll(0).await, "while it boots");
+        clock.advance(Times::default().boot * 2);
         world.until(0, "runs", |status| status.activity == Activity::Running).await;
         for _ in 0..3 {
             assert!(world.answers_poll(0).await, "while it runs");
