@@ -59,6 +59,20 @@ async fn polls_are_answered_only_while_the_image_runs() {
 }
 
 #[tokio::test]
+async fn a_gap_in_the_power_counts_however_short_it_is() {
+    let world = World::new().await;
+    world.power_on(0).await;
+    world.reports(1).await;
+    // Nobody else runs between the two: the board sees a coil that is on, twice.
+    let relay = world.farm.relay(0).unwrap();
+    relay.switch(0, false);
+    relay.switch(0, true);
+    world.reports(2).await;
+    let status = world.board(0).status();
+    assert_eq!((status.power_ons, status.power_offs, status.boots), (2, 1, 2));
+}
+
+#[tokio::test]
 async fn a_board_without_an_image_on_its_card_is_silent() {
     let world = World::with(|options| options.card = None).await;
     world.power_on(0).await;
