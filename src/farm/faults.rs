@@ -103,19 +103,11 @@ impl Faults {
     }
 
     /// Draws which of `boards` boards are dead.
-    pub(super) fn draw_dead(&self, boards: usize, random: &mut Random) -> Vec<usize> {
-        let share = self.dead;
-        let mut sound: Vec<usize> = (0..boards).collect();
-        let mut dead = Vec::new();
-        // Counted with a sum, since a count does not always fit into a float.
-        let mut due = 0.0;
-        for _ in 0..boards {
-            if due < share * f64::from(u32::try_from(boards).unwrap_or(u32::MAX)) {
-                dead.push(sound.swap_remove(random.below(sound.len())));
-            }
-            due += 1.0;
-        }
-        dead
+    pub(super) fn draw_dead(&self, boards: u16, random: &mut Random) -> Vec<u16> {
+        let share = self.dead * f64::from(boards);
+        let mut sound: Vec<u16> = (0..boards).collect();
+        let drawn = (0..boards).take_while(|count| f64::from(*count) < share);
+        drawn.map(|_| sound.swap_remove(random.below(sound.len()))).collect()
     }
 }
 

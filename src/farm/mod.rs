@@ -124,7 +124,7 @@ impl Farm {
     /// Outside a Tokio runtime.
     pub fn start(options: &FarmOptions) -> Result<Self, FarmError> {
         let mut farm = Self { relays: Vec::new(), boards: Vec::new(), tasks: JoinSet::new() };
-        let dead = options.faults.draw_dead(usize::from(options.boards), &mut Random::new(options.seed));
+        let dead = options.faults.draw_dead(options.boards, &mut Random::new(options.seed));
         for index in 0..options.boards {
             let coil = index % COILS;
             if coil == 0 {
@@ -132,7 +132,7 @@ impl Farm {
             }
             let Some(relay) = farm.relays.last() else { continue };
             let board = Arc::new(new_board(options, index, relay.addr())?);
-            board.set_dead(dead.contains(&usize::from(index)));
+            board.set_dead(dead.contains(&index));
             relay.switch(coil, board.is_inverted);
             let wire = relay.coil(coil);
             let living = Arc::clone(&board);

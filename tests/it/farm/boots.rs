@@ -1,6 +1,10 @@
 //! What sound boards do.
 
-use lifeguard::farm::Activity;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use lifeguard::clock::ManualClock;
+use lifeguard::farm::{Activity, Times};
 use lifeguard::tftp::{Abort, End};
 use serde_json::Value;
 
@@ -34,12 +38,17 @@ async fn a_board_that_is_given_power_asks_for_its_config_boots_its_card_and_repo
 
 #[tokio::test]
 async fn polls_are_answered_only_while_the_image_runs() {
-    let world = World::new().await;
+    let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+    let world = World::with(|options| options.clock = Arc::new(clock.clone())).await;
     for _ in 0..2 {
         assert!(!world.answers_poll(0).await, "without power");
         world.power_on(0).await;
-        world.until(0, "starts", |status| status.activity != Activity::Off).await;
+        world.until(0, "starts", |status| status.activity == Activity::Firmware).await;
+        assert!(!world.answers_poll(0).await, "while the firmware starts");
+        clock.advance(Times::default().firmware * 2);
+        world.until(0, "boots", |status| status.activity == Activity::Booting).await;
         assert!(!world.answers_poll(0).await, "while it boots");
+        clock.advance(Times::default().boot * 2);
         world.until(0, "runs", |status| status.activity == Activity::Running).await;
         for _ in 0..3 {
             assert!(world.answers_poll(0).await, "while it runs");
@@ -47,6 +56,20 @@ async fn polls_are_answered_only_while_the_image_runs() {
         world.power_off(0).await;
     }
     assert!(!world.answers_poll(0).await, "without power again");
+}
+
+#[tokio::test]
+async fn a_gap_in_the_power_counts_however_short_it_is() {
+    let world = World::new().await;
+    world.power_on(0).await;
+    world.reports(1).await;
+    // Nobody else runs between the two: the board sees a coil that is on, twice.
+    let relay = world.farm.relay(0).unwrap();
+    relay.switch(0, false);
+    relay.switch(0, true);
+    world.reports(2).await;
+    let status = world.board(0).status();
+    assert_eq!((status.power_ons, status.power_offs, status.boots), (2, 1, 2));
 }
 
 #[tokio::test]

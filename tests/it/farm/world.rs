@@ -244,7 +244,7 @@ async fn wait<T: Clone + std::fmt::Debug>(
     #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
     let waited =
         tokio::time::timeout(PATIENCE, watched.wait_for(is_so)).await.map(|seen| seen.unwrap().clone());
-    waited.unwrap_or_else(|_| panic!("waited in vain: {what}; there is {:?}", watched.borrow()))
+    waited.unwrap_or_else(|_| panic!("waited in vain: {what}; there is {:?}", *watched.borrow()))
 }
 
 #[derive(Deserialize)]
