@@ -207,7 +207,10 @@ async fn a_pid_file_that_names_a_stranger_does_not_harm_him() {
     PrivatePostgres::start(fast(dir.path())).await.unwrap().stop().await.unwrap();
     // Of the same user: Postgres heeds no others.
     let user = fs::metadata(dir.path().join("postgres")).unwrap().uid();
-    let mut stranger = Command::new("sleep").arg("600").uid(user).spawn().unwrap();
+    let mut command = Command::new("cat");
+    // It ends with its input, thus with this process however that ends.
+    command.uid(user).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut stranger = command.spawn().unwrap();
     fs::write(dir.path().join("postgres/postmaster.pid"), format!("{}\n/elsewhere\n", stranger.id()))
         .unwrap();
 
