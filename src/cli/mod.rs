@@ -22,7 +22,7 @@ pub struct Cli {
     #[arg(long, global = true, env = "LIFEGUARD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=warn`
+    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=error`
     #[arg(long, global = true, env = "LIFEGUARD_LOG")]
     log: Option<String>,
 
@@ -57,7 +57,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let usual = match &command {
         // The demo tells its own story; its faults are meant to be.
         Command::Demo(_) => "error",
-        Command::Serve(_) | Command::Device(_) | Command::Image(_) => "info,sqlx=warn",
+        Command::Serve(_) | Command::Device(_) | Command::Image(_) => "info,sqlx=error",
     };
     let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
         Ok(filter) => filter,

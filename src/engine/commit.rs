@@ -37,6 +37,10 @@ impl Submission {
     pub fn new(target: Target, cause: Cause) -> Self {
         Self { target, cause, sender: None, evidence: None, remark: None }
     }
+
+    fn is_from_board(&self) -> bool {
+        matches!(self.cause, Cause::Event { source: Source::Board, .. })
+    }
 }
 
 /// A submission that has been decided on; what it changed is durable.
@@ -70,7 +74,15 @@ impl Engine {
 
     async fn submit_once(&self, submission: &Submission) -> Result<Committed, EngineError> {
         let mut tx = self.inner.store.begin().await?;
-        let locked = self.lock(&mut tx, &submission.target).await?;
+        let mut locked = self.lock(&mut tx, &submission.target).await?;
+        if submission.is_from_board() && self.inner.running.is_ending(locked.id) {
+            // The board came up because its power cycle ended: its report must not overtake that, as it does where
+            // the end waits for a database that was away.
+            drop(tx);
+            self.inner.running.wait_for_ends(locked.id).await;
+            tx = self.inner.store.begin().await?;
+            locked = self.lock(&mut tx, &submission.target).await?;
+        }
         let decision = self.apply(&mut tx, &locked, submission).await?;
         self.commit(tx).await?;
         tracing::debug!(

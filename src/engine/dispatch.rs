@@ -4,10 +4,13 @@
 //! itself when the lease is renewed. Each visit's list of actions is one task: it begins once it has its place, and runs
 //! its actions one after the other.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,17 +20,23 @@ use super::{Engine, EngineError, Submission, lease};
 use crate::action::{Evidence, Failed, Job};
 use crate::machine::{Cause, EventName, Source};
 use crate::store::actions::{self, ActionId, Ended, RunningAction, Startable};
-use crate::store::instances::{self, Locked, Target};
+use crate::store::instances::{self, InstanceId, Locked, Target};
 use crate::store::workers::WorkerId;
 use crate::store::{StoreError, Tx, devices, images, workers};
 
 /// How many actions are looked up at a time.
 const BATCH: i64 = 256;
+/// How many of them are begun at once.
+const AT_ONCE: usize = 8;
+/// How long a report waits for the end of an action that it may depend on.
+const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// What this process is carrying out, and how to stop it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Running {
-    actions: Arc<Mutex<HashMap<ActionId, Stoppable>>>,
+    actions: Mutex<HashMap<ActionId, Stoppable>>,
+    /// The instances of which an action has ended that is not written down yet.
+    ending: watch::Sender<HashSet<InstanceId>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +70,21 @@ impl Running {
         self.with(|actions| actions.values().for_each(|one| one.token.cancel()));
     }
 
+    /// Whether an action of `instance` has ended and that is still to be written down.
+    pub(super) fn is_ending(&self, instance: InstanceId) -> bool {
+        self.ending.borrow().contains(&instance)
+    }
+
+    /// Waits until that is written down, or for a few seconds.
+    pub(super) async fn wait_for_ends(&self, instance: InstanceId) {
+        let mut ending = self.ending.subscribe();
+        tokio::select! {
+            // The sender lives as long as we do.
+            _ = ending.wait_for(|ending| !ending.contains(&instance)) => {}
+            () = lease::pause(LONGEST_END) => {}
+        }
+    }
+
     /// What holds a place is short and better ended than begun again elsewhere; the rest may go on for hours.
     fn cancel_without_place(&self) {
         self.with(|actions| {
@@ -83,12 +107,15 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 }
 
 /// Works under one registration, until it lapses or `stop`.
-async fn serve(engine: &Engine, mut registered: Registered, stop: &CancellationToken) {
+async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken) {
+    let worker = registered.id;
+    let lapsed = CancellationToken::new();
+    // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
+    let mut keeper = JoinSet::new();
+    keeper.spawn(registered.keep(engine.db().clone(), lapsed.clone()));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
-    let worker = registered.id;
-    let mut renewal = Box::pin(lease::pause(engine.inner.lease.period()));
-    loop {
+    while !stop.is_cancelled() && !lapsed.is_cancelled() {
         match hand_out(engine, worker, &mut tasks).await {
             Ok(()) => is_well = true,
             Err(error) => {
@@ -99,40 +126,26 @@ async fn serve(engine: &Engine, mut registered: Registered, stop: &CancellationT
             }
         }
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => {}
+            () = lapsed.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
-            Some(_) = tasks.join_next() => {}
-            () = &mut renewal => {
-                renewal = Box::pin(lease::pause(engine.inner.lease.period()));
-                if !registered.renew(engine.db()).await {
-                    tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
-                    engine.inner.running.cancel_all();
-                    tasks.join_all().await;
-                    return;
-                }
-                if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
-                    tracing::info!(workers = dead, "took over from processes that died");
-                }
-            }
+            // Only the safety net: whatever there is to hand out was hinted at.
+            () = lease::pause(engine.inner.lease.holds) => {}
         }
+        while tasks.try_join_next().is_some() {}
     }
-    wind_up(engine, registered, tasks).await;
-}
-
-/// Lets short work end, stops what would go on for ever, and hands the rest back.
-async fn wind_up(engine: &Engine, mut registered: Registered, mut tasks: JoinSet<()>) {
-    engine.inner.running.cancel_without_place();
-    while !tasks.is_empty() {
+    if !lapsed.is_cancelled() {
+        engine.inner.running.cancel_without_place();
         tokio::select! {
-            _ = tasks.join_next() => {}
-            () = lease::pause(engine.inner.lease.period()) => {
-                if !registered.renew(engine.db()).await {
-                    break;
-                }
-            }
+            () = lapsed.cancelled() => {}
+            () = async { while tasks.join_next().await.is_some() {} } => {}
         }
     }
-    if let Err(error) = workers::retire(engine.db(), registered.id).await {
+    if lapsed.is_cancelled() {
+        tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
+        engine.inner.running.cancel_all();
+        tasks.join_all().await;
+    } else if let Err(error) = workers::retire(engine.db(), worker).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "could not hand actions back; the lease will lapse"
@@ -149,8 +162,10 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
         }
         actions::list_startable(&mut db, BATCH).await?
     };
-    for action in startable {
-        match begin(engine, worker, action).await {
+    let mut begun =
+        stream::iter(startable).map(|action| begin(engine, worker, action)).buffer_unordered(AT_ONCE);
+    while let Some(begun) = begun.next().await {
+        match begun {
             Ok(Some(started)) => {
                 let engine = engine.clone();
                 tasks.spawn(async move { carry_out(&engine, worker, started).await });
@@ -218,6 +233,7 @@ async fn carry_out(engine: &Engine, worker: WorkerId, first: Started) {
         let token = engine.inner.running.enter(&action);
         let result = engine.inner.worker.run(job, action.limit, token.clone()).await;
         engine.inner.running.leave(action.id);
+        engine.inner.running.ending.send_modify(|ending| _ = ending.insert(action.instance));
         next = loop {
             match end(engine, worker, &action, &result, &token).await {
                 Ok(next) => break next,
@@ -233,6 +249,7 @@ async fn carry_out(engine: &Engine, worker: WorkerId, first: Started) {
                 }
             }
         };
+        engine.inner.running.ending.send_modify(|ending| _ = ending.remove(&action.instance));
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::store::workers::{self, WorkerId};
 use crate::store::{Store, StoreError};
@@ -45,8 +46,28 @@ impl Registered {
         Ok(Self { id, lease, holds_until: asked + lease.holds })
     }
 
+    /// Renews the lease, and takes over from the dead, until the lease has run out; then `lapsed` is cancelled.
+    pub(super) async fn keep(mut self, store: Store, lapsed: CancellationToken) {
+        loop {
+            pause(self.lease.period()).await;
+            if !self.renew(&store).await {
+                return lapsed.cancel();
+            }
+            match workers::bury(&store).await {
+                Ok(0) => {}
+                Ok(dead) => tracing::info!(workers = dead, "took over from processes that died"),
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot look for dead processes yet"
+                    );
+                }
+            }
+        }
+    }
+
     /// Renews the lease; false when it has run out.
-    pub(super) async fn renew(&mut self, store: &Store) -> bool {
+    async fn renew(&mut self, store: &Store) -> bool {
         let asked = Instant::now();
         let renewal = workers::renew(store, self.id, self.lease.holds);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]

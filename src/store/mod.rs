@@ -116,7 +116,7 @@ impl Store {
     pub async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(Duration::from_secs(2))
             .connect_with(options.application_name("lifeguard"))
             .await?;
         let version = sqlx::query_scalar!("SELECT current_setting('server_version_num')::int / 10000")

@@ -9,5 +9,7 @@ mod guarded;
 mod layers;
 mod lifecycle;
 mod private_postgres;
+mod replay;
+mod survival;
 mod tftp;
 mod world;

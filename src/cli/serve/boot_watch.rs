@@ -8,7 +8,8 @@ use async_trait::async_trait;
 
 use crate::action::mac_of_link;
 use crate::engine::{self, Engine};
-use crate::tftp::{End, Fetch, Observer};
+use crate::tftp::packet::ErrorCode;
+use crate::tftp::{Abort, End, Fetch, Observer};
 
 /// Knows boards by the boot config that they ask for, and from then on by their address.
 pub(super) struct BootWatch {
@@ -59,6 +60,10 @@ impl Observer for BootWatch {
             End::NotFound => "there is none".to_owned(),
             End::Refused(why) => format!("refused: {why}"),
             End::Silent { bytes_acked } => format!("the board fell silent after {bytes_acked} bytes"),
+            // Boot loaders begin a transfer to learn a size, and end it there.
+            End::Aborted { bytes_acked: 0, by: Abort::Error { code: ErrorCode::OPTIONS, .. } } => {
+                "asked only for its size".to_owned()
+            }
             End::Aborted { bytes_acked, .. } => format!("the board gave up after {bytes_acked} bytes"),
             End::Broken { reason } => {
                 tracing::error!(reason, file = fetch.file, "a file of the boot tree cannot be served");

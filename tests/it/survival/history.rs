@@ -1,0 +1,131 @@
+//! What history and hardware must agree on.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lifeguard::farm::Farm;
+use lifeguard::machine::{Cause, MachineName, Source};
+use lifeguard::store::history::{self, Entry, Told};
+use lifeguard::store::{Store, devices};
+
+/// What a board and its relay know of themselves.
+pub(super) struct Hardware {
+    name: String,
+    /// How many reports were acknowledged.
+    reports: u64,
+    /// When its power came on.
+    cycles: Vec<DateTime<Utc>>,
+}
+
+impl Hardware {
+    pub(super) fn of(farm: &Farm) -> Vec<Self> {
+        let boards = farm.boards().enumerate();
+        let read = |(index, board): (usize, &lifeguard::farm::SimulatedBoard)| {
+            let registration = board.registration();
+            let is_inverted = registration.power_url.contains("invert=true");
+            let coil = u16::try_from(index % 8).unwrap();
+            let operations = farm.relay(index / 8).unwrap().operations().into_iter();
+            let cycles =
+                operations.filter(|done| done.coil == coil && done.on != is_inverted).map(|done| done.at);
+            Self {
+                name: registration.name.clone(),
+                reports: board.status().reports,
+                cycles: cycles.collect(),
+            }
+        };
+        boards.map(read).collect()
+    }
+}
+
+/// All boards' histories, the oldest first.
+pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
+    let mut db = store.reader().await.unwrap();
+    let boards = devices::list(&mut db, &MachineName::new("board").unwrap(), &devices::Filter::default())
+        .await
+        .unwrap();
+    let mut histories = BTreeMap::new();
+    for board in boards {
+        let mut entries = history::list(&mut db, board.id, None, i64::MAX).await.unwrap();
+        entries.reverse();
+        histories.insert(board.instance.name, entries);
+    }
+    histories
+}
+
+fn is_from_board(entry: &Entry) -> bool {
+    matches!(&entry.told, Told::Stimulus(stimulus)
+        if matches!(&stimulus.cause, Cause::Event { source: Source::Board, .. }))
+}
+
+/// Each report that was answered with 2xx is in history.
+pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<Entry>>, hardware: &[Hardware]) {
+    for board in hardware {
+        let written = boards[&board.name].iter().filter(|entry| is_from_board(entry)).count() as u64;
+        assert!(board.reports > 0, "{} never reported", board.name);
+        assert!(
+            written >= board.reports,
+            "{}: {} reports acknowledged, {written} written",
+            board.name,
+            board.reports
+        );
+    }
+}
+
+/// The visits in which power may be cycled: when each began and when it ended.
+fn power_visits(entries: &[Entry]) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+    let moves: Vec<&Entry> = entries.iter().filter(|entry| entry.outcome == "moved").collect();
+    let ends = moves.iter().skip(1).map(|entry| entry.at).chain([DateTime::<Utc>::MAX_UTC]);
+    moves
+        .iter()
+        .zip(ends)
+        .filter(|(entry, _)| entry.to.as_str().ends_with("Rebooting"))
+        .map(|(entry, end)| (entry.at, end))
+        .collect()
+}
+
+/// No power was cycled for a visit that had ended, nor for one that had not begun.
+pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
+    boards: &BTreeMap<String, Vec<Entry>>,
+    hardware: &[Hardware],
+) {
+    for board in hardware {
+        let visits = power_visits(&boards[&board.name]);
+        assert!(!board.cycles.is_empty(), "{}'s power was never cycled", board.name);
+        for cycle in &board.cycles {
+            let is_asked_for = visits.iter().any(|(began, ended)| began <= cycle && cycle <= ended);
+            assert!(
+                is_asked_for,
+                "{}: power was cycled at {cycle}, but the visits were {visits:?}",
+                board.name
+            );
+        }
+    }
+}
+
+/// Power was cycled once for each visit, but for the one that a killed server was at.
+pub(super) fn assert_power_was_cycled_once_a_visit(
+    boards: &BTreeMap<String, Vec<Entry>>,
+    hardware: &[Hardware],
+    killed_at: DateTime<Utc>,
+) {
+    for board in hardware {
+        for (began, ended) in power_visits(&boards[&board.name]) {
+            let cycles = board.cycles.iter().filter(|cycle| began <= **cycle && **cycle <= ended).count();
+            let was_interrupted = began <= killed_at && killed_at <= ended;
+            assert!(
+                cycles == 1 || (was_interrupted && cycles == 2),
+                "{}: {cycles} power cycles in one visit",
+                board.name
+            );
+        }
+    }
+}
+
+/// No visit is entered twice, and none after a later one.
+pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<Entry>>) {
+    for (name, entries) in boards {
+        let visits: Vec<i64> =
+            entries.iter().filter(|entry| entry.outcome == "moved").map(|entry| entry.visit.0).collect();
+        assert!(visits.is_sorted_by(|earlier, later| earlier < later), "{name}: {visits:?}");
+    }
+}

@@ -1,0 +1,284 @@
+//! What survives `kill -9`: whole servers as processes, boards and relay boards on real sockets, real time.
+//!
+//! The boards are quick, so that a life takes a second; what is asked of the servers is what the contract says.
+
+mod history;
+mod process;
+mod road;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::farm::{self, Farm, FarmOptions, Times};
+use lifeguard::tftp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::database;
+use crate::guarded::GuardedDir;
+use crate::world::breathe;
+use process::ServerProcess;
+use road::Road;
+
+/// How long a farm may take to come to rest, in real time.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A farm on the road to one or more servers, and an operator.
+struct Scene {
+    farm: Farm,
+    road: Road,
+    http: reqwest::Client,
+    tasks: JoinSet<()>,
+}
+
+impl Scene {
+    /// Starts a farm of `boards` that boot from `boot_root`, and registers them with the server at the road's end.
+    async fn new(boards: u16, boot_root: &Path, server: &ServerProcess) -> Self {
+        let road = Road::to(server.http()).await;
+        let mut tasks = JoinSet::new();
+        let listen = ([127, 0, 0, 1], 0).into();
+        let tftp = tftp::Server::bind(listen, boot_root.to_owned(), Arc::new(Unwatched)).await.unwrap();
+        let tftp_at = tftp.local_addr();
+        tasks.spawn(tftp.run(CancellationToken::new()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let quick = Duration::from_millis(200);
+        let times = Times {
+            firmware: quick,
+            boot: Duration::from_secs(1),
+            live: quick,
+            install: quick,
+            retry: quick,
+            ..Times::default()
+        };
+        let options = FarmOptions {
+            boards,
+            times,
+            ..FarmOptions::new(clock, format!("http://{}", road.address()), tftp_at)
+        };
+        let scene = Self { farm: Farm::start(&options).unwrap(), road, http: reqwest::Client::new(), tasks };
+        scene.register().await;
+        scene
+    }
+
+    async fn register(&self) {
+        for image in farm::IMAGES {
+            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let body = json!({ "boot_configs": BTreeMap::from(configs) });
+            let url = self.url(&format!("images/{image}"));
+            assert!(self.http.put(url).json(&body).send().await.unwrap().status().is_success());
+        }
+        for board in self.farm.boards().map(farm::SimulatedBoard::registration) {
+            let body = json!({
+                "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
+                "power_url": board.power_url.replace("off=2s", "off=50ms"), "poll_url": board.poll_url,
+            });
+            let answer = self.http.post(self.url("devices")).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::CREATED, "{}", answer.text().await.unwrap());
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.road.address())
+    }
+
+    /// Asks for something until it is acknowledged, as a patient operator does; gives how often it was put off.
+    async fn request(&self, board: &str, request: &str, body: &Value) -> usize {
+        let url = self.url(&format!("devices/{board}/requests/{request}"));
+        let mut put_off = 0;
+        loop {
+            match self.http.post(&url).json(body).send().await {
+                Ok(answer) if answer.status() == StatusCode::OK => return put_off,
+                // It may have become durable although nobody could say so.
+                Ok(answer) if answer.status() == StatusCode::CONFLICT && put_off > 0 => return put_off,
+                Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    assert_eq!(answer.headers()["retry-after"], "1");
+                    put_off += 1;
+                }
+                Ok(answer) => panic!("{board}: {request}: {}", answer.text().await.unwrap()),
+                Err(_) => put_off += 1,
+            }
+            breathe().await;
+        }
+    }
+
+    async fn request_all(&self, request: &str, body: &Value) {
+        for board in self.farm.boards() {
+            self.request(&board.registration().name, request, body).await;
+        }
+    }
+
+    /// How many boards are in each state; nothing while no server answers.
+    async fn states(&self) -> Option<BTreeMap<String, usize>> {
+        let answer: Value = self.http.get(self.url("devices")).send().await.ok()?.json().await.ok()?;
+        let mut states = BTreeMap::new();
+        for device in answer["devices"].as_array()? {
+            *states.entry(device["state"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        Some(states)
+    }
+
+    /// Waits until so many boards are Ready.
+    async fn until_ready(&self, wanted: impl Fn(usize) -> bool) {
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let states = self.states().await;
+            if states.as_ref().is_some_and(|states| wanted(states.get("Ready").copied().unwrap_or(0))) {
+                return;
+            }
+            assert!(Instant::now() < give_up_at, "the farm does not come to rest: {states:?}");
+            breathe().await;
+        }
+    }
+
+    /// Ends the farm, so that nothing is reported any more.
+    async fn end(mut self) -> Vec<history::Hardware> {
+        let hardware = history::Hardware::of(&self.farm);
+        self.farm.stop().await;
+        self.tasks.shutdown().await;
+        hardware
+    }
+}
+
+struct Unwatched;
+
+#[async_trait]
+impl tftp::Observer for Unwatched {
+    async fn asked(&self, _: &tftp::Fetch) {}
+    async fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
+}
+
+/// The road of most scenes: a server of its own private Postgres below `dir`.
+fn private(dir: &GuardedDir) -> Vec<String> {
+    vec!["--data-dir".to_owned(), dir.path().join("data").display().to_string()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_amid_a_hundred_reboots_goes_on_where_it_was() {
+    let dir = GuardedDir::new();
+    let boot_root = dir.path().join("data/boot");
+    let mut server = ServerProcess::start(&private(&dir));
+    farm::write_boot_tree(&boot_root).unwrap();
+    let scene = Scene::new(100, &boot_root, &server).await;
+    scene.request_all("rq-reboot", &json!({})).await;
+    scene.until_ready(|ready| ready >= 10).await;
+    let states = scene.states().await.unwrap();
+    assert!(states.get("RebootRebooting").is_some_and(|rebooting| *rebooting >= 10), "too late: {states:?}");
+
+    server.kill();
+    let mut server = ServerProcess::start(&private(&dir));
+    scene.road.lead_to(&[server.http()]);
+
+    scene.until_ready(|ready| ready == 100).await;
+    let hardware = scene.end().await;
+    let store = server.store_of(dir.path().join("data").as_path()).await;
+    let boards = history::read(&store).await;
+    history::assert_all_acknowledged_is_there(&boards, &hardware);
+    history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
+    history::assert_no_visit_is_twice(&boards);
+    crate::replay::assert_history_gives_instances(&store).await;
+    store.close().await;
+    server.terminate();
+}
+
+/// Speaks to the server from several sides without pause until `done`; gives how often it was put off with 503.
+async fn speak(scene: &Scene, done: &AtomicBool) -> usize {
+    let sides = (1..=8).map(|number| async move {
+        let url = scene.url(&format!("devices/board-{number:03}/events/self-test-ok"));
+        let mut put_off = 0;
+        while !done.load(Ordering::Relaxed) {
+            let answer = scene.http.post(&url).send().await.unwrap();
+            match answer.status() {
+                StatusCode::SERVICE_UNAVAILABLE => {
+                    assert_eq!(answer.headers()["retry-after"], "1");
+                    put_off += 1;
+                }
+                status => assert_eq!(status, StatusCode::OK),
+            }
+        }
+        put_off
+    });
+    futures_util::future::join_all(sides).await.into_iter().sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_lost() {
+    let dir = GuardedDir::new();
+    let data = dir.path().join("data");
+    let mut server = ServerProcess::start(&private(&dir));
+    farm::write_boot_tree(&data.join("boot")).unwrap();
+    let scene = Scene::new(40, &data.join("boot"), &server).await;
+    scene.request_all("rq-reboot", &json!({})).await;
+    scene.until_ready(|ready| ready >= 5).await;
+
+    let done = AtomicBool::new(false);
+    let disaster = async {
+        scene.until_ready(|ready| ready >= 10).await;
+        let pid = std::fs::read_to_string(data.join("postgres/postmaster.pid")).unwrap();
+        process::kill_9(pid.lines().next().unwrap().parse().unwrap());
+        let ready = format!("http://{}/readyz", server.http());
+        let give_up_at = Instant::now() + PATIENCE;
+        while scene.http.get(&ready).send().await.unwrap().status() != StatusCode::OK {
+            assert!(Instant::now() < give_up_at, "the server does not recover by itself");
+            breathe().await;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (put_off, ()) = tokio::join!(speak(&scene, &done), disaster);
+    assert!(put_off > 0, "nobody was told that the database was away");
+
+    scene.until_ready(|ready| ready == 40).await;
+    // Operators and boards alike are served again.
+    scene.request_all("rq-reimage", &json!({ "image": "base-2" })).await;
+    scene.until_ready(|ready| ready == 40).await;
+    let hardware = scene.end().await;
+    let store = server.store_of(&data).await;
+    let boards = history::read(&store).await;
+    history::assert_all_acknowledged_is_there(&boards, &hardware);
+    history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
+    history::assert_no_visit_is_twice(&boards);
+    crate::replay::assert_history_gives_instances(&store).await;
+    store.close().await;
+    server.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice() {
+    let database = database().await;
+    let dir = GuardedDir::new();
+    let boot_root = dir.path().join("boot");
+    let options = [
+        "--database-url".to_owned(),
+        database.url(),
+        "--boot-root".to_owned(),
+        boot_root.display().to_string(),
+    ];
+    let mut doomed = ServerProcess::start(&options);
+    let mut other = ServerProcess::start(&options);
+    farm::write_boot_tree(&boot_root).unwrap();
+    let scene = Scene::new(200, &boot_root, &other).await;
+    scene.road.lead_to(&[doomed.http(), other.http()]);
+    scene.request_all("rq-reboot", &json!({})).await;
+    scene.until_ready(|ready| ready >= 20).await;
+
+    doomed.kill();
+    let store = lifeguard::store::Store::open(database.connect_options()).await.unwrap();
+    scene.road.lead_to(&[other.http()]);
+
+    scene.until_ready(|ready| ready == 200).await;
+    let hardware = scene.end().await;
+    let boards = history::read(&store).await;
+    history::assert_all_acknowledged_is_there(&boards, &hardware);
+    history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
+    history::assert_no_visit_is_twice(&boards);
+    history::assert_power_was_cycled_once_a_visit(&boards, &hardware, doomed.killed_at());
+    crate::replay::assert_history_gives_instances(&store).await;
+    store.close().await;
+    other.terminate();
+}

@@ -1,0 +1,87 @@
+//! A server as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use chrono::{DateTime, Utc};
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::store::Store;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
+
+/// A running `lifeguard serve`; it is killed when it is dropped.
+pub(super) struct ServerProcess {
+    child: Child,
+    http: SocketAddr,
+    killed_at: Option<DateTime<Utc>>,
+}
+
+impl ServerProcess {
+    /// Starts a server and waits until it serves.
+    pub(super) fn start(options: &[String]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(options);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = Vec::new();
+        let http = loop {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("the server did not start:\n{}", log.join("\n"))
+            };
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["fields"]["message"] == "serving" {
+                break event["fields"]["http"].as_str().unwrap().parse().unwrap();
+            }
+            log.push(line);
+        };
+        // The rest is read on, lest the server waits for somebody to read it.
+        std::thread::spawn(move || lines.for_each(|line| _ = line.map(|line| println!("server: {line}"))));
+        Self { child, http, killed_at: None }
+    }
+
+    /// Where it serves HTTP.
+    pub(super) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Kills it as a machine that falls over does.
+    pub(super) fn kill(&mut self) {
+        self.killed_at = Some(SystemClock.now());
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// When it was killed.
+    pub(super) fn killed_at(&self) -> DateTime<Utc> {
+        self.killed_at.unwrap()
+    }
+
+    /// Asks it to stop and waits until it has, in order.
+    pub(super) fn terminate(&mut self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "SIGTERM ends a server with 0");
+    }
+
+    /// Its private Postgres, of the data directory `data`.
+    pub(super) async fn store_of(&self, data: &Path) -> Store {
+        let options = PgConnectOptions::new_without_pgpass().socket(data.join("run"));
+        Store::open(options.username("lifeguard").database("lifeguard")).await.unwrap()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kills the process `pid`.
+pub(super) fn kill_9(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
