@@ -3,9 +3,15 @@
 
 mod action;
 mod database;
+mod engine;
 mod foreign;
 mod guarded;
 mod lifecycle;
 mod private_postgres;
+mod processes;
+mod rack;
+mod reimage;
+mod replay;
 mod tftp;
+mod walk;
 mod world;

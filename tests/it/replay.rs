@@ -1,0 +1,68 @@
+//! History replayed through the kernel: it must give the instances as they are stored.
+
+use std::collections::BTreeMap;
+
+use lifeguard::action::ACTIONS;
+use lifeguard::machine::{self, Cause, Decision, Definition, Instance, Outcome};
+use lifeguard::store::Store;
+use lifeguard::store::history::{self, Entry, Told};
+use lifeguard::store::instances::{self, InstanceId, Target};
+
+use crate::database::TestDatabase;
+
+/// The board lifecycle that is built in.
+const BOARD_YAML: &str = include_str!("../../states/board.yaml");
+
+/// Replays the history of every instance and compares what comes out with what is stored, outcomes of single entries
+/// included. Nothing may be writing meanwhile: stop or kill the servers first.
+pub(crate) async fn assert_history_gives_instances(database: &TestDatabase) {
+    let definition = machine::load(BOARD_YAML, ACTIONS).unwrap();
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let pool = database.pool().await;
+    let ids = sqlx::query_scalar::<_, i64>("SELECT instance_id FROM instance ORDER BY instance_id");
+    for id in ids.fetch_all(&pool).await.unwrap() {
+        let mut tx = store.begin().await.unwrap();
+        let stored = instances::lock(&mut tx, &Target::Id(InstanceId(id))).await.unwrap().unwrap().instance;
+        let mut entries = history::list(&mut tx, InstanceId(id), None, i64::MAX).await.unwrap();
+        entries.reverse();
+        let replayed = replay(&definition, &stored.name, &entries);
+        assert_eq!(replayed, stored, "{} is not what its history says", stored.name);
+    }
+    store.close().await;
+    pool.close().await;
+}
+
+fn replay(definition: &Definition, name: &str, entries: &[Entry]) -> Instance {
+    let mut decided = entries.iter().filter_map(|entry| match &entry.told {
+        Told::Stimulus(stimulus) => Some((entry, stimulus)),
+        Told::Note(_) => None,
+    });
+    let (first, created) = decided.next().unwrap_or_else(|| panic!("{name} has no history"));
+    assert_eq!(created.cause, Cause::Created, "the first that is known of {name}");
+    let mut instance = machine::create(definition, name, created.device.clone(), first.at).instance;
+    let mut counted = BTreeMap::from([(instance.visit, 1)]);
+    for (entry, stimulus) in decided {
+        let decision = machine::decide(definition, &instance, stimulus, entry.at);
+        assert_agrees(&decision, &instance, entry);
+        if matches!(decision.outcome, Outcome::Moved { .. }) {
+            *counted.entry(decision.instance.visit).or_insert(0) += 1;
+        }
+        instance = decision.instance;
+    }
+    // Every entry of a state was written once: `always` enters two at once, and nothing else skips a number.
+    assert!(counted.values().all(|times| *times == 1), "{name}: visits {counted:?}");
+    instance
+}
+
+/// Says whether an entry tells what the kernel makes of its stimulus.
+fn assert_agrees(decision: &Decision, before: &Instance, entry: &Entry) {
+    let outcome = match &decision.outcome {
+        Outcome::Moved { .. } => "moved",
+        Outcome::Stayed => "stayed",
+        Outcome::Ignored(_) => "ignored",
+    };
+    let name = &before.name;
+    assert_eq!(entry.outcome, outcome, "{name}: {entry:?}");
+    assert_eq!((&entry.from, &entry.to), (&before.state, &decision.instance.state), "{name}: {entry:?}");
+    assert_eq!(entry.visit, decision.instance.visit, "{name}: {entry:?}");
+}
