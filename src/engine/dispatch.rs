@@ -25,9 +25,18 @@ use crate::store::{StoreError, Tx, devices, images, workers};
 const BATCH: i64 = 256;
 
 /// What this process is carrying out, and how to stop it.
+///
+/// An action is in here from before its start is committed until after its end is: one that the database gives this
+/// process and that is not in here was lost with a connection, in the middle of a commit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running {
-    actions: Arc<Mutex<HashMap<ActionId, Stoppable>>>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    actions: HashMap<ActionId, Stoppable>,
+    let_go: LetGo,
 }
 
 #[derive(Debug)]
@@ -36,36 +45,71 @@ struct Stoppable {
     holds_place: bool,
 }
 
+/// What this process stops because it cannot or will not go on, what begins meanwhile included.
+#[derive(Debug, Clone, Copy, Default)]
+enum LetGo {
+    #[default]
+    Nothing,
+    /// What holds a place is short and better ended than begun again elsewhere; the rest may go on for hours.
+    WithoutPlace,
+    Everything,
+}
+
+impl LetGo {
+    fn stops(self, action: &Stoppable) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::WithoutPlace => !action.holds_place,
+            Self::Everything => true,
+        }
+    }
+}
+
 impl Running {
-    fn with<T>(&self, work: impl FnOnce(&mut HashMap<ActionId, Stoppable>) -> T) -> T {
-        // A panic elsewhere cannot have left the map half-written: each use is one call.
-        work(&mut self.actions.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut Held) -> T) -> T {
+        // A panic elsewhere cannot have left it half-written: each use is one call.
+        work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn enter(&self, action: &RunningAction) -> CancellationToken {
+    fn enter(&self, action: &RunningAction) -> Hold {
         let token = CancellationToken::new();
         let stoppable = Stoppable { token: token.clone(), holds_place: action.place.is_some() };
-        self.with(|actions| actions.insert(action.id, stoppable));
-        token
+        self.with(|held| {
+            if held.let_go.stops(&stoppable) {
+                token.cancel();
+            }
+            held.actions.insert(action.id, stoppable);
+        });
+        Hold { running: self.clone(), action: action.id, token }
     }
 
-    fn leave(&self, action: ActionId) {
-        self.with(|actions| actions.remove(&action));
+    fn has(&self, action: ActionId) -> bool {
+        self.with(|held| held.actions.contains_key(&action))
     }
 
     fn cancel(&self, action: ActionId) {
-        self.with(|actions| actions.get(&action).map(|one| one.token.cancel()));
+        self.with(|held| held.actions.get(&action).map(|one| one.token.cancel()));
     }
 
-    fn cancel_all(&self) {
-        self.with(|actions| actions.values().for_each(|one| one.token.cancel()));
-    }
-
-    /// What holds a place is short and better ended than begun again elsewhere; the rest may go on for hours.
-    fn cancel_without_place(&self) {
-        self.with(|actions| {
-            actions.values().filter(|one| !one.holds_place).for_each(|one| one.token.cancel())
+    fn let_go(&self, what: LetGo) {
+        self.with(|held| {
+            held.let_go = what;
+            held.actions.values().filter(|one| what.stops(one)).for_each(|one| one.token.cancel());
         });
+    }
+}
+
+/// An action's place among what this process carries out; given up when this is dropped.
+#[derive(Debug)]
+struct Hold {
+    running: Running,
+    action: ActionId,
+    token: CancellationToken,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.running.with(|held| held.actions.remove(&self.action));
     }
 }
 
@@ -84,6 +128,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 
 /// Works under one registration, until it lapses or `stop`.
 async fn serve(engine: &Engine, mut registered: Registered, stop: &CancellationToken) {
+    engine.inner.running.let_go(LetGo::Nothing);
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     let worker = registered.id;
@@ -106,9 +151,12 @@ async fn serve(engine: &Engine, mut registered: Registered, stop: &CancellationT
                 renewal = Box::pin(lease::pause(engine.inner.lease.period()));
                 if !registered.renew(engine.db()).await {
                     tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
-                    engine.inner.running.cancel_all();
+                    engine.inner.running.let_go(LetGo::Everything);
                     tasks.join_all().await;
                     return;
+                }
+                if let Ok(lost @ 1..) = hand_back_lost(engine, worker).await {
+                    tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
                 }
                 if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
                     tracing::info!(workers = dead, "took over from processes that died");
@@ -121,7 +169,7 @@ async fn serve(engine: &Engine, mut registered: Registered, stop: &CancellationT
 
 /// Lets short work end, stops what would go on for ever, and hands the rest back.
 async fn wind_up(engine: &Engine, mut registered: Registered, mut tasks: JoinSet<()>) {
-    engine.inner.running.cancel_without_place();
+    engine.inner.running.let_go(LetGo::WithoutPlace);
     while !tasks.is_empty() {
         tokio::select! {
             _ = tasks.join_next() => {}
@@ -167,10 +215,26 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
     Ok(())
 }
 
-/// An action of which the database says that this process runs it.
+/// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
+async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
+    // Read before it is compared: what is read was entered before its start was committed.
+    let mut lost = actions::list_running(&mut *engine.db().reader().await?, worker).await?;
+    lost.retain(|action| !engine.inner.running.has(*action));
+    if !lost.is_empty() {
+        let mut tx = engine.db().begin().await?;
+        actions::hand_back(&mut tx, worker, &lost).await?;
+        crate::store::hint(&mut tx).await?;
+        tx.commit().await?;
+        engine.wake();
+    }
+    Ok(lost.len())
+}
+
+/// An action of which the database says that this process runs it, once that is committed.
 struct Started {
     action: RunningAction,
     job: Job,
+    hold: Hold,
 }
 
 /// Takes an action and, where it is the first of its visit, lets the state's time limit begin to run.
@@ -199,6 +263,7 @@ async fn take(
     let Some(action) = actions::start(tx, action, worker, engine.clock().now()).await? else {
         return Ok(None);
     };
+    let hold = engine.inner.running.enter(&action);
     let instance = &locked.instance;
     let device = devices::find_device(tx, locked.id).await?;
     let image = instance.data.get("next_image").and_then(Value::as_str);
@@ -208,18 +273,16 @@ async fn take(
     };
     let board = device.map(|device| board(&instance.name, device)).unwrap_or_default();
     let job = Job { action: action.action.clone(), board, boot_config, with: action.settings.clone() };
-    Ok(Some(Started { action, job }))
+    Ok(Some(Started { action, job, hold }))
 }
 
 /// Carries an action out, and those that follow it in its visit.
 async fn carry_out(engine: &Engine, worker: WorkerId, first: Started) {
     let mut next = Some(first);
-    while let Some(Started { action, job }) = next {
-        let token = engine.inner.running.enter(&action);
-        let result = engine.inner.worker.run(job, action.limit, token.clone()).await;
-        engine.inner.running.leave(action.id);
+    while let Some(Started { action, job, hold }) = next {
+        let result = engine.inner.worker.run(job, action.limit, hold.token.clone()).await;
         next = loop {
-            match end(engine, worker, &action, &result, &token).await {
+            match end(engine, worker, &action, &result, &hold.token).await {
                 Ok(next) => break next,
                 // The end of an action is not lost with a connection: it is reported until it is durable.
                 Err(EngineError::Store(error)) if error.is_passing() => lease::rest().await,
@@ -256,7 +319,13 @@ async fn end(
         return Ok(None);
     }
     let ended = actions::delete_ended(&mut tx, action.id, worker).await?;
-    let Some(locked) = locked.filter(|_| ended == Ended::Running) else {
+    let is_news = match ended {
+        Ended::Running => true,
+        // Stale, and for the record: whether an abandoned power cycle left its board with power.
+        Ended::Cancelled => action.place.is_some(),
+        Ended::Lost => false,
+    };
+    let Some(locked) = locked.filter(|_| is_news) else {
         crate::store::hint(&mut tx).await?;
         engine.commit(tx).await?;
         return Ok(None);
