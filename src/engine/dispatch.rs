@@ -94,7 +94,9 @@ impl Running {
     fn let_go(&self, what: LetGo) {
         self.with(|held| {
             held.let_go = what;
-            held.actions.values().filter(|one| what.stops(one)).for_each(|one| one.token.cancel());
+            for action in held.actions.values().filter(|action| what.stops(action)) {
+                action.token.cancel();
+            }
         });
     }
 }

@@ -165,7 +165,7 @@ async fn polling_stops_when_ready_is_left_for_whatever_reason() {
         sqlx::query_scalar::<_, i64>(polls).fetch_one(&pool).await.unwrap() == 0
     })
     .await;
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     // Whoever polled would do so now: another board's poll shows that the time has come.
     let (listener, polled) = answering().await;
     world.register("other", polled).await;
@@ -214,7 +214,7 @@ async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
     let visit = world.get("/api/v1/devices/late").await["visit"].clone();
 
     // One microsecond before the late one's: all that is due is fired, and the early one shows it.
-    world.clock.advance(Duration::from_secs(600) - Duration::from_micros(1));
+    world.clock.advance(Duration::from_mins(10) - Duration::from_micros(1));
     world.until_state("early", "RebootRebooting").await;
     let late = world.get("/api/v1/devices/late").await;
     assert_eq!((&late["state"], &late["visit"]), (&json!("RebootComplete"), &visit));

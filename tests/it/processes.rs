@@ -1,10 +1,12 @@
 //! Several processes on one database, and processes and connections that die.
 
+use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lifeguard::action::ACTIONS;
-use lifeguard::cli::serve::Server;
+use lifeguard::cli::serve::{ServeOptions, Server};
 use lifeguard::machine;
 use lifeguard::store::Store;
 use serde_json::{Value, json};
@@ -31,6 +33,12 @@ async fn kill(world: World, pool: &PgPool) {
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'
                 WHERE worker_id = (SELECT min(worker_id) FROM worker)";
     sqlx::query(sql).execute(pool).await.unwrap();
+}
+
+/// Starts another server beside the world's, with another definition.
+async fn start_with(world: &World, states: &Path) -> Result<Server, Box<dyn Error>> {
+    let options = ServeOptions { states: Some(states.to_owned()), ..options(&world.database, &world.folder) };
+    Server::start(options, Arc::new(world.clock.clone())).await
 }
 
 async fn stop(world: World) {
@@ -245,12 +253,7 @@ async fn a_definition_that_lacks_a_state_that_boards_are_in_is_refused_with_thei
     assert!(machine::load(&text, ACTIONS).is_ok());
     let states = world.folder.path().join("other.yaml");
     fs_err::write(&states, text).unwrap();
-    let changed = || options(&world.database, &world.folder);
-    let started = Server::start(
-        lifeguard::cli::serve::ServeOptions { states: Some(states.clone()), ..changed() },
-        Arc::new(world.clock.clone()),
-    );
-    let refused = started.await.err().expect("refused").to_string();
+    let refused = start_with(&world, &states).await.err().expect("refused").to_string();
     assert!(refused.contains("b1 in FailedBadBoard, b3 in FailedBadBoard"), "{refused}");
     let pool = world.database.pool().await;
     assert_eq!(
@@ -262,9 +265,32 @@ async fn a_definition_that_lacks_a_state_that_boards_are_in_is_refused_with_thei
     for name in ["b1", "b3"] {
         world.force(name, "New").await;
     }
-    let started = Server::start(
-        lifeguard::cli::serve::ServeOptions { states: Some(states), ..changed() },
-        Arc::new(world.clock.clone()),
+    start_with(&world, &states).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "ReimageBooted").await;
+    let limit =
+        "    timeout: { after: 60s, target: ReimageRebooting, limit: 10, exceeded: FailedReimageBooted }\n";
+    let text = include_str!("../../states/board.yaml").replace(limit, "");
+    let states = world.folder.path().join("other.yaml");
+    fs_err::write(&states, text).unwrap();
+    let changed = start_with(&world, &states).await.unwrap();
+    let pool = world.database.pool().await;
+    let (clock, _database) = (world.clock.clone(), Arc::clone(&world.database));
+    let _folder = Arc::clone(&world.folder);
+    stop(world).await;
+    clock.advance(Duration::from_mins(1));
+    ask("no deadline is armed", async || {
+        count(&pool, "SELECT count(*) FROM instance WHERE deadline_at IS NOT NULL").await == 0
+    })
+    .await;
+    assert_eq!(
+        count(&pool, "SELECT count(*) FROM instance WHERE state = 'ReimageBooted' AND visit = 2").await,
+        1
     );
-    started.await.unwrap().stop().await.unwrap();
+    changed.stop().await.unwrap();
 }

@@ -192,6 +192,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
 
 /// Lets others run before asking again.
 pub(crate) async fn breathe() {
+    #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
