@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{Engine, EngineError};
 use crate::action;
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName,
+    Stimulus, Visit,
 };
 use crate::store::actions::{self, NewAction};
 use crate::store::history::{self, NewEntry, Told};
@@ -146,9 +147,11 @@ impl Engine {
         // An action whose end a state does not list is no surprise: it ends, and the deadline decides.
         let is_action = matches!(submission.cause, Cause::Event { source: Source::Action, .. });
         let ignored = match &decision.outcome {
-            Outcome::Ignored(why) if !is_action => Some(why.to_string()),
-            Outcome::Ignored(_) | Outcome::Moved { .. } | Outcome::Stayed => None,
+            Outcome::Ignored(Ignored::NotHandled { .. }) if is_action => None,
+            Outcome::Ignored(why) => Some(why.to_string()),
+            Outcome::Moved { .. } | Outcome::Stayed => None,
         };
+        let reasons: Vec<String> = ignored.into_iter().chain(submission.remark.clone()).collect();
         let entry = NewEntry {
             instance: id,
             at: now,
@@ -158,7 +161,7 @@ impl Engine {
             from: &before.state,
             to: &decision.instance.state,
             visit: decision.instance.visit,
-            reason: submission.remark.clone().or(ignored),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             evidence: submission.evidence.as_ref(),
         };
         history::append(tx, &entry).await?;

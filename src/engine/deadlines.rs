@@ -71,10 +71,7 @@ async fn fire_due(engine: &Engine) -> Result<Fired, StoreError> {
 
 /// Fires one deadline; false when nothing came of it.
 async fn fire(engine: &Engine, due: DueDeadline) -> bool {
-    let remark = match remark(engine, due).await {
-        Ok(remark) => remark,
-        Err(_) => return false,
-    };
+    let Ok(remark) = remark(engine, due).await else { return false };
     let submission =
         Submission { remark, ..Submission::new(Target::Id(due.id), Cause::Deadline { visit: due.visit }) };
     match engine.submit(submission).await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::{Engine, dispatch};
 use crate::store::workers::{self, WorkerId};
 use crate::store::{Store, StoreError};
 
@@ -46,22 +47,20 @@ impl Registered {
         Ok(Self { id, lease, holds_until: asked + lease.holds })
     }
 
-    /// Renews the lease, and takes over from the dead, until the lease has run out; then `lapsed` is cancelled.
-    pub(super) async fn keep(mut self, store: Store, lapsed: CancellationToken) {
+    /// Renews the lease, hands back what was lost and takes over from the dead, until the lease has run out; then
+    /// `lapsed` is cancelled.
+    pub(super) async fn keep(mut self, engine: Engine, lapsed: CancellationToken) {
         loop {
             pause(self.lease.period()).await;
-            if !self.renew(&store).await {
+            if !self.renew(engine.db()).await {
                 return lapsed.cancel();
             }
-            match workers::bury(&store).await {
-                Ok(0) => {}
-                Ok(dead) => tracing::info!(workers = dead, "took over from processes that died"),
-                Err(error) => {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot look for dead processes yet"
-                    );
-                }
+            // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
+            if let Ok(lost @ 1..) = dispatch::hand_back_lost(&engine, self.id).await {
+                tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
+            }
+            if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
+                tracing::info!(workers = dead, "took over from processes that died");
             }
         }
     }

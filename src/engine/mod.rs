@@ -11,12 +11,14 @@
 //! Everything that is to be done is a row: a process that dies leaves nothing behind but a lease that runs out. Several
 //! processes may drive the same database; row locks and visits keep them apart.
 
+mod carry;
 mod commit;
 mod deadlines;
 mod devices;
 mod dispatch;
 mod fetches;
 mod lease;
+mod running;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +94,7 @@ struct Inner {
     definitions: BTreeMap<MachineName, Arc<Definition>>,
     clock: Arc<dyn Clock>,
     worker: Worker,
-    running: dispatch::Running,
+    running: running::Running,
     lease: Lease,
     deadlines_changed: Notify,
     actions_changed: Notify,
@@ -129,7 +131,7 @@ impl Engine {
             definitions,
             clock,
             worker,
-            running: dispatch::Running::default(),
+            running: running::Running::default(),
             lease,
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),

@@ -272,6 +272,43 @@ pub async fn find_next(
     Ok(next.map(ActionId))
 }
 
+/// Lists the actions that `worker` is running.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_running(db: &mut PgConnection, worker: WorkerId) -> Result<Vec<ActionId>, StoreError> {
+    let ids = sqlx::query_scalar!("SELECT action_id FROM action WHERE worker_id = $1", worker.0)
+        .fetch_all(db)
+        .await?;
+    Ok(ids.into_iter().map(ActionId).collect())
+}
+
+/// Takes `actions` from `worker`: those that were cancelled go, the others wait to be started again.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn hand_back(tx: &mut Tx, worker: WorkerId, actions: &[ActionId]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
+    sqlx::query!(
+        "DELETE FROM action WHERE worker_id = $1 AND action_id = ANY($2) AND cancelled",
+        worker.0,
+        &ids
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL
+          WHERE worker_id = $1 AND action_id = ANY($2)",
+        worker.0,
+        &ids,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Lists the cancelled actions that `worker` is still running.
 ///
 /// # Errors

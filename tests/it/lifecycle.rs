@@ -1,17 +1,237 @@
-//! A board's life as its table says it, through a whole server.
+//! A board's life as its table says it, through a whole server: rest, reboot, time limits, polls.
 
-use serde_json::json;
+use std::time::Duration;
 
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::rack::Rack;
 use crate::world::World;
 
+/// What answers polls of a board, and the board's settings that say so.
+async fn answering() -> (TcpListener, Value) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    (listener, json!({ "poll_url": url }))
+}
+
+fn both(one: &Value, other: &Value) -> Value {
+    let mut both = one.as_object().unwrap().clone();
+    both.extend(other.as_object().unwrap().clone());
+    both.into()
+}
+
+/// Sets counters as if the time limits had passed before.
+async fn set_counters(world: &World, name: &str, counters: Value) {
+    let pool = world.database.pool().await;
+    sqlx::query("UPDATE instance SET counters = $2 WHERE name = $1")
+        .bind(name)
+        .bind(counters)
+        .execute(&pool)
+        .await
+        .unwrap();
+}
+
+fn is_armed(device: &Value) -> bool {
+    device["deadline"].is_string()
+}
+
+/// How many seconds after the last entry of `kind` in its history the board's deadline is.
+async fn seconds_after(world: &World, name: &str, kind: &str) -> i64 {
+    let device = world.get(&format!("/api/v1/devices/{name}")).await;
+    let at = |value: &Value| value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let deadline = at(&device["deadline"]);
+    let history = world.history(name).await;
+    let last = history.iter().rev().find(|entry| entry["kind"] == kind).unwrap();
+    (deadline - at(&last["at"])).num_seconds()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_board_whose_power_cannot_be_cycled_is_tried_again_after_sixty_seconds() {
+async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_first_minute() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
-    let first = world.until("b1", "time runs", |device| device["deadline"].is_string()).await;
-    assert_eq!(first["state"], "RebootRebooting");
+    world.until("b1", "time runs", is_armed).await;
+    assert_eq!(seconds_after(&world, "b1", "began").await, 60);
     world.pass_deadline("b1").await;
-    let second = world.until_state("b1", "RebootRebooting").await;
+    let second = world.until("b1", "time runs again", is_armed).await;
+    assert_eq!(second["state"], "RebootRebooting");
     assert_eq!(second["counters"], json!({ "RebootRebooting": 1 }));
+
+    set_counters(&world, "b1", json!({ "RebootRebooting": 199 })).await;
+    world.pass_deadline("b1").await;
+    let again = world.until_state("b1", "RebootRebooting").await;
+    assert_eq!(again["counters"], json!({ "RebootRebooting": 200 }), "the two hundredth is within the limit");
+    world.pass_deadline("b1").await;
+    let failed = world.until_state("b1", "FailedRebootRebooting").await;
+    assert_eq!(failed["counters"], json!({ "RebootRebooting": 201 }));
+    assert_eq!((&failed["deadline"], &failed["actions"]), (&Value::Null, &json!([])));
+
+    // What led here does not count against the next request.
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    assert_eq!(world.until_state("b1", "RebootRebooting").await["counters"], json!({}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_whose_image_never_reports_is_rebooted_ten_times_and_then_fails() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    world.register("b1", rack.wired(0)).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    for reboot in 0..=10 {
+        let is_booting = |device: &Value| device["state"] == "RebootComplete";
+        let device = world.pass_time_until("b1", "power is back", is_booting).await;
+        let counters = if reboot == 0 { json!({}) } else { json!({ "RebootComplete": reboot }) };
+        assert_eq!(device["counters"], counters);
+        assert_eq!(seconds_after(&world, "b1", "event").await, 600);
+        world.pass_deadline("b1").await;
+    }
+    let failed = world.until_state("b1", "FailedRebootComplete").await;
+    assert_eq!(failed["counters"], json!({ "RebootComplete": 11 }));
+    assert_eq!(rack.switched(1), [(0, false), (0, true)].repeat(11), "eleven reboots");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_counters() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    let (_listener, polled) = answering().await;
+    world.register("b1", both(&rack.wired(0), &polled)).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
+    set_counters(&world, "b1", json!({ "RebootComplete": 3, "RebootRebooting": 7 })).await;
+    assert_eq!(world.report("b1", "image-running").await.1["to"], "Ready");
+
+    let ready = world.until("b1", "it is polled", is_armed).await;
+    assert_eq!(ready["counters"], json!({}));
+    assert_eq!(seconds_after(&world, "b1", "began").await, 300);
+    let poll = &ready["actions"][0];
+    assert_eq!((&poll["action"], &poll["status"]), (&json!("poll"), &json!("RUNNING")));
+
+    set_counters(&world, "b1", json!({ "RebootComplete": 3 })).await;
+    world.pass_deadline("b1").await;
+    // The old poll gives way to one of the new visit.
+    let is_polled = |device: &Value| {
+        let actions = device["actions"].as_array().unwrap();
+        actions.len() == 1 && actions[0]["status"] == "RUNNING" && is_armed(device)
+    };
+    let again = world.until("b1", "polled by one poll", is_polled).await;
+    assert_eq!((&again["state"], &again["counters"]), (&json!("Ready"), &json!({})));
+    assert_eq!(again["visit"], ready["visit"].as_i64().unwrap() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ready_board_that_falls_silent_is_rebooted() {
+    let world = World::new().await;
+    let (listener, polled) = answering().await;
+    world.register("b1", polled).await;
+    world.force("b1", "Ready").await;
+    world.until("b1", "it is polled", is_armed).await;
+    // It is asked, and answers, and is asked again.
+    listener.accept().await.unwrap();
+    world.clock.advance(Duration::from_secs(30));
+    listener.accept().await.unwrap();
+    drop(listener);
+    let is_rebooted = |device: &Value| {
+        world.clock.advance(Duration::from_millis(500));
+        device["state"] == "RebootRebooting"
+    };
+    world.until("b1", "rebooted", is_rebooted).await;
+    let history = world.history("b1").await;
+    let failed = history.iter().find(|entry| entry["event"] == "poll-failed").unwrap();
+    assert_eq!((&failed["from"], &failed["to"]), (&json!("Ready"), &json!("RebootRebooting")));
+    assert!(failed["reason"].as_str().unwrap().contains("3 times in a row"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polling_stops_when_ready_is_left_for_whatever_reason() {
+    let world = World::new().await;
+    let mut listeners = Vec::new();
+    for name in ["forced", "asked", "locked", "removed"] {
+        let (listener, polled) = answering().await;
+        world.register(name, polled).await;
+        world.force(name, "Ready").await;
+        listener.accept().await.unwrap();
+        listeners.push(listener);
+    }
+    world.force("forced", "New").await;
+    assert_eq!(world.request("asked", "rq-reboot", json!({})).await.0, 200);
+    assert_eq!(world.request("locked", "rq-lock-out", json!({})).await.0, 200);
+    let removed = world.call(reqwest::Method::DELETE, "/api/v1/devices/removed", None).await;
+    assert_eq!(removed.0, 204);
+    let pool = world.database.pool().await;
+    let polls = "SELECT count(*) FROM action WHERE action = 'poll'";
+    crate::world::ask("polls are gone", async || {
+        sqlx::query_scalar::<_, i64>(polls).fetch_one(&pool).await.unwrap() == 0
+    })
+    .await;
+    world.clock.advance(Duration::from_hours(1));
+    // Whoever polled would do so now: another board's poll shows that the time has come.
+    let (listener, polled) = answering().await;
+    world.register("other", polled).await;
+    world.force("other", "Ready").await;
+    listener.accept().await.unwrap();
+    for listener in listeners {
+        let listener = listener.into_std().unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_and_failed_boards_rest_without_a_deadline_and_take_operators_requests() {
+    let world = World::new().await;
+    world.image("linux").await;
+    let failed: Vec<String> = include_str!("../../states/board.yaml")
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  Failed")?.split_once(':').map(|(name, _)| format!("Failed{name}"))
+        })
+        .collect();
+    assert!(failed.len() > 10, "{failed:?}");
+    world.register("b1", json!({})).await;
+    for state in failed.iter().map(String::as_str).chain(["New"]) {
+        for (request, to) in [("rq-reboot", "RebootRebooting"), ("rq-reimage", "ReimageRebooting")] {
+            world.force("b1", state).await;
+            let device = world.get("/api/v1/devices/b1").await;
+            assert_eq!(device["deadline"], Value::Null, "{state}");
+            for event in ["image-running", "live-running", "image-installed", "maintenance-running"] {
+                assert_eq!(world.report("b1", event).await.1["outcome"], "ignored", "{event} in {state}");
+            }
+            let (status, answer) = world.request("b1", request, json!({ "image": "linux" })).await;
+            assert_eq!((status.as_u16(), &answer["to"]), (200, &json!(to)), "{request} in {state}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
+    let world = World::new().await;
+    world.register("early", json!({})).await;
+    world.register("late", json!({})).await;
+    world.force("early", "RebootComplete").await;
+    world.clock.advance(Duration::from_micros(1));
+    world.force("late", "RebootComplete").await;
+    let visit = world.get("/api/v1/devices/late").await["visit"].clone();
+
+    // One microsecond before the late one's: all that is due is fired, and the early one shows it.
+    world.clock.advance(Duration::from_mins(10) - Duration::from_micros(1));
+    world.until_state("early", "RebootRebooting").await;
+    let late = world.get("/api/v1/devices/late").await;
+    assert_eq!((&late["state"], &late["visit"]), (&json!("RebootComplete"), &visit));
+    world.clock.advance(Duration::from_micros(1));
+    let fired = world.until_state("late", "RebootRebooting").await;
+    assert_eq!(fired["since"], late["deadline"], "fired at its time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_deadline_that_is_armed_later_wakes_the_timer() {
+    let world = World::new().await;
+    world.register("long", json!({})).await;
+    world.register("short", json!({})).await;
+    // The timer sleeps for ten minutes; then a deadline in one minute comes up.
+    world.force("long", "RebootComplete").await;
+    world.force("short", "ReimageBooted").await;
+    world.clock.advance(Duration::from_mins(1));
+    world.until_state("short", "ReimageRebooting").await;
+    assert_eq!(world.state("long").await, "RebootComplete");
 }

@@ -3,13 +3,18 @@
 
 mod action;
 mod database;
+mod engine;
 mod farm;
 mod foreign;
 mod guarded;
 mod layers;
 mod lifecycle;
 mod private_postgres;
+mod processes;
+mod rack;
+mod reimage;
 mod replay;
 mod survival;
 mod tftp;
+mod walk;
 mod world;

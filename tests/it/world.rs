@@ -1,5 +1,6 @@
 //! A whole server under a clock that the test moves, on a database of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) clock: ManualClock,
-    pub(crate) database: TestDatabase,
-    pub(crate) folder: TempDir,
+    pub(crate) database: Arc<TestDatabase>,
+    pub(crate) folder: Arc<TempDir>,
     http: reqwest::Client,
 }
 
@@ -27,8 +28,17 @@ impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-        let database = database().await;
-        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(database().await);
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::start(clock, database, folder).await
+    }
+
+    /// Starts another server on the same database, under the same clock, with the same boot tree.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::start(self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder)).await
+    }
+
+    async fn start(clock: ManualClock, database: Arc<TestDatabase>, folder: Arc<TempDir>) -> Self {
         let options = options(&database, &folder);
         let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
@@ -72,6 +82,29 @@ impl World {
         self.call(Method::POST, &format!("/api/v1/devices/{name}/events/{event}"), None).await
     }
 
+    /// Reports as a board that has more to say: `event?visit=N`, arguments.
+    pub(crate) async fn report_with(&self, name: &str, event: &str, args: Value) -> Value {
+        let path = format!("/api/v1/devices/{name}/events/{event}");
+        let (status, answer) = self.call(Method::POST, &path, Some(args)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    }
+
+    /// Registers an image for the boards' hardware, whose boot config is the file of its name.
+    pub(crate) async fn image(&self, name: &str) {
+        fs_err::write(self.server.boot_root.join("configs").join(name), name).unwrap();
+        let body = json!({ "boot_configs": { "panda": name } });
+        let (status, answer) = self.call(Method::PUT, &format!("/api/v1/images/{name}"), Some(body)).await;
+        assert!(status.is_success(), "{answer}");
+    }
+
+    /// Where a board's boot link is.
+    pub(crate) async fn link(&self, name: &str) -> PathBuf {
+        let device = self.get(&format!("/api/v1/devices/{name}")).await;
+        let mac = device["mac"].as_str().unwrap().replace(':', "-");
+        self.server.boot_root.join("pxelinux.cfg").join(format!("01-{mac}"))
+    }
+
     /// Moves a board by force from wherever it is.
     pub(crate) async fn force(&self, name: &str, to: &str) {
         let from = self.state(name).await;
@@ -111,6 +144,26 @@ impl World {
         self.until(name, state, |device| device["state"] == state).await
     }
 
+    /// Lets time go by, little by little, until the board is as `wanted` says: power cycles need their gap.
+    pub(crate) async fn pass_time_until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let path = format!("/api/v1/devices/{name}");
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let device = self.get(&path).await;
+            if wanted(&device) {
+                return device;
+            }
+            assert!(Instant::now() < give_up_at, "{name} never was so: {what}\n{device:#}");
+            self.clock.advance(Duration::from_millis(50));
+            breathe().await;
+        }
+    }
+
     /// Waits until the board's deadline is armed, and moves the clock to it.
     pub(crate) async fn pass_deadline(&self, name: &str) {
         let device = self.until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
@@ -139,5 +192,15 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
 
 /// Lets others run before asking again.
 pub(crate) async fn breathe() {
+    #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// Asks until it is so.
+pub(crate) async fn ask(what: &str, is_so: impl AsyncFn() -> bool) {
+    let give_up_at = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < give_up_at, "it never was so: {what}");
+        breathe().await;
+    }
 }

@@ -162,9 +162,11 @@ fn event(
 
 fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<Decision, Ignored> {
     let is_due = instance.deadline_at.is_some_and(|at| at <= step.now());
-    let Some(timeout) = state.timeout.as_ref().filter(|_| is_due) else {
+    if !is_due {
         return Err(Ignored::NotDue);
-    };
+    }
+    // It was armed under another definition, which gave the state a time limit.
+    let Some(timeout) = &state.timeout else { return Ok(step.disarm()) };
     let target = match &timeout.limit {
         Some(limit) if step.count(&limit.counter) > i64::from(limit.most) => &limit.exceeded,
         Some(_) | None => &timeout.target,

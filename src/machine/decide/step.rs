@@ -113,6 +113,12 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Stays, with no deadline any more.
+    pub(super) fn disarm(mut self) -> Decision {
+        self.instance.deadline_at = None;
+        Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() }
+    }
+
     /// What the first `always` transition that holds does, and where it leads.
     fn way_out<'s>(&self, state: &'s State) -> Option<(&'s [Operation], &'s StateName)> {
         let transition = state.always.iter().find(|transition| self.holds(transition))?;

@@ -1,0 +1,61 @@
+//! Boards whose power hangs on one simulated relay board.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use serde_json::{Value, json};
+
+use crate::world::{World, breathe};
+
+/// A relay board with a powered board at each coil; it serves one client at a time.
+pub(crate) struct Rack {
+    pub(crate) relay: RelayBoard,
+}
+
+impl Rack {
+    /// Starts the relay board under the world's clock.
+    pub(crate) fn new(world: &World, coils: u16) -> Self {
+        let clock = Arc::new(world.clock.clone());
+        let listen = ([127, 0, 0, 1], 0).into();
+        let relay = RelayBoard::start_on(clock, listen, coils, Behaviour::OneClientAtATime).unwrap();
+        for coil in 0..coils {
+            relay.switch(coil, true);
+        }
+        Self { relay }
+    }
+
+    /// What power actions for its boards hold.
+    pub(crate) fn place(&self) -> String {
+        format!("modbus://{}", self.relay.addr())
+    }
+
+    /// A board's power: the gap of its power cycle is short beside every deadline.
+    pub(crate) fn wired(&self, coil: u16) -> Value {
+        json!({ "power_url": format!("{}/{coil}?off=50ms", self.place()) })
+    }
+
+    /// A board's power with a gap that ends only when the test says so.
+    pub(crate) fn wired_slowly(&self, coil: u16) -> Value {
+        json!({ "power_url": format!("{}/{coil}?off=50s", self.place()) })
+    }
+
+    /// Whether the board at `coil` has power.
+    pub(crate) fn is_on(&self, coil: u16) -> bool {
+        *self.relay.coil(coil).borrow()
+    }
+
+    /// Waits until the board at `coil` has power or has none.
+    pub(crate) async fn until(&self, coil: u16, on: bool) {
+        let give_up_at = Instant::now() + Duration::from_secs(20);
+        while self.is_on(coil) != on {
+            assert!(Instant::now() < give_up_at, "coil {coil} never was {on}");
+            breathe().await;
+        }
+    }
+
+    /// The coils as they were switched since the boards got their power: `(coil, on)`.
+    pub(crate) fn switched(&self, coils: usize) -> Vec<(u16, bool)> {
+        self.relay.operations().iter().skip(coils).map(|operation| (operation.coil, operation.on)).collect()
+    }
+}
