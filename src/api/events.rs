@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -57,10 +59,19 @@ impl From<Committed> for Answer {
     }
 }
 
+/// Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
+pub(super) fn routes() -> MethodRouter<Api> {
+    get(report).post(report).head(only_get_or_post)
+}
+
+async fn only_get_or_post() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")])
+}
+
 /// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports.
 ///
 /// Arguments come as a JSON object, or as query parameters from tools that can only GET.
-pub(super) async fn report(
+async fn report(
     State(api): State<Api>,
     Path((name, event)): Path<(String, String)>,
     Query(query): Query<BTreeMap<String, String>>,
@@ -76,8 +87,9 @@ pub(super) async fn report(
             ));
         }
         if key == "visit" {
-            let number =
-                text.parse().map_err(|_| Problem::invalid(format!("visit={text} is not a number")))?;
+            let number = text
+                .parse()
+                .map_err(|_| Problem::invalid(format!("visit={text:?} is not the number of a visit")))?;
             visit = Some(Visit(number));
         } else {
             args.entry(key).or_insert(Value::String(text));

@@ -82,8 +82,11 @@ pub(super) async fn list(
     }
     let board = find(&api, &name).await?;
     let mut db = api.engine.store().reader().await?;
-    let entries = history::list(&mut db, board.id, before, limit).await?;
-    let is_full = i64::try_from(entries.len()).unwrap_or(i64::MAX) == limit;
-    let next = entries.last().map(|last| last.id).filter(|_| is_full);
+    // One more than is wanted tells whether there are more.
+    let mut entries = history::list(&mut db, board.id, before, limit + 1).await?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = entries.len() > most;
+    entries.truncate(most);
+    let next = entries.last().filter(|_| has_more).map(|last| last.id);
     Ok(Json(HistoryView { history: entries.into_iter().map(EntryView::from).collect(), next }))
 }

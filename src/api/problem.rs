@@ -101,18 +101,16 @@ fn fault(error: &(dyn Error + 'static)) -> Problem {
 
 /// Answers for paths that nothing is at.
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {}", uri.path()))
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
 pub(super) async fn as_problem(response: Response) -> Response {
     let status = response.status();
-    let is_json = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.contains("json"));
-    if is_json || !(status.is_client_error() || status.is_server_error()) {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let (parts, body) = response.into_parts();
@@ -123,13 +121,14 @@ pub(super) async fn as_problem(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         _ => "bad_request",
     };
-    let detail = if text.is_empty() {
-        status.canonical_reason().unwrap_or_default().to_owned()
-    } else {
-        text.into_owned()
+    let allow = parts.headers.get(header::ALLOW);
+    let detail = match allow.and_then(|allow| allow.to_str().ok()) {
+        Some(allow) => format!("this path takes only {}", allow.replace(',', ", ")),
+        None if text.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
+        None => text.into_owned(),
     };
     let mut answer = Problem::new(status, code, detail).into_response();
-    if let Some(allow) = parts.headers.get(header::ALLOW) {
+    if let Some(allow) = allow {
         answer.headers_mut().insert(header::ALLOW, allow.clone());
     }
     answer
