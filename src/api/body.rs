@@ -45,7 +45,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let value = parse(&read(request).await?)?;
+        let bytes = read(request).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            let detail = "the body is empty; a JSON object is needed";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
+        }
+        let value = parse(&bytes)?;
         if !value.is_object() {
             // Or else serde takes a list for an object without keys.
             return Err(Problem::invalid("the body must be a JSON object"));

@@ -38,15 +38,30 @@ pub(super) struct NewDevice {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewChange {
+    #[serde(default, deserialize_with = "never_null")]
     mac: Option<String>,
+    #[serde(default, deserialize_with = "never_null")]
     hardware: Option<String>,
+    #[serde(default, deserialize_with = "never_null")]
     fqdn: Option<String>,
     #[serde(default, deserialize_with = "given")]
     power_url: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     poll_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "emptied")]
     environment: Option<String>,
+    #[serde(default, deserialize_with = "emptied")]
     comments: Option<String>,
+}
+
+/// Takes what a board always has.
+fn never_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
+}
+
+/// Takes null for an empty text.
+fn emptied<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default).map(Some)
 }
 
 /// Tells null from nothing.

@@ -141,7 +141,7 @@ fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
 /// Names the board of a path.
 pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
     if name.contains('\0') {
-        return Err(no_device(name));
+        return Err(Problem::no_device(name));
     }
     Ok(Target::Name(api.machine.clone(), name.to_owned()))
 }
@@ -150,9 +150,5 @@ pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
 pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
     target(api, name)?;
     let mut db = api.engine.store().reader().await?;
-    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| no_device(name))
-}
-
-fn no_device(name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
+    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| Problem::no_device(name))
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::EngineError;
 use crate::store::StoreError;
+use crate::store::instances::Target;
 
 /// How long a client should wait for a database that is away, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -40,6 +41,11 @@ impl Problem {
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// There is no such board.
+    pub(super) fn no_device(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
     }
 
     /// Adds a member to the document.
@@ -74,7 +80,10 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match &error {
-            EngineError::NoInstance(_) => Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string()),
+            EngineError::NoInstance(Target::Name(_, name)) => Self::no_device(name),
+            EngineError::NoInstance(Target::Id(_)) => {
+                Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
+            }
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
             EngineError::Store(store) if store.is_passing() => unavailable(store),
             EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
@@ -121,14 +130,16 @@ pub(super) async fn as_problem(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         _ => "bad_request",
     };
-    let allow = parts.headers.get(header::ALLOW);
-    let detail = match allow.and_then(|allow| allow.to_str().ok()) {
-        Some(allow) => format!("this path takes only {}", allow.replace(',', ", ")),
-        None if text.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
-        None => text.into_owned(),
+    let detail = match status {
+        // Which do is only known, and only said, further out.
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this path does not take this method; `Allow` says which it takes".to_owned()
+        }
+        _ if text.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
+        _ => text.into_owned(),
     };
     let mut answer = Problem::new(status, code, detail).into_response();
-    if let Some(allow) = allow {
+    if let Some(allow) = parts.headers.get(header::ALLOW) {
         answer.headers_mut().insert(header::ALLOW, allow.clone());
     }
     answer

@@ -3,6 +3,7 @@
 
 mod action;
 mod api;
+mod cli;
 mod database;
 mod foreign;
 mod guarded;

@@ -48,7 +48,7 @@ async fn a_board_is_registered_changed_and_removed() {
     assert_eq!((same.status, same.json()), (200, answer.json()));
     assert_eq!(world.history("b1").await.len(), entries, "a change to what is there already is none");
     let requests = [
-        (path, r#"{"mac": null, "comments": null}"#),
+        (path, r#"{"mac": null}"#),
         (path, r#"{"state": "Ready"}"#),
         (path, r#"{"name": "b2"}"#),
         (path, r#"{"power_url": "relay/5"}"#),
@@ -56,85 +56,12 @@ async fn a_board_is_registered_changed_and_removed() {
         (path, ""),
         ("PATCH /api/v1/devices/b2", "{}"),
     ];
+    let emptied = send(&world, path, r#"{"environment": null, "comments": null}"#).await.json();
+    assert_eq!((&emptied["environment"], &emptied["comments"]), (&json!(""), &json!("")));
     let refused = contract(&world, requests).await;
     assert_snapshot!(refused, @r#"
     PATCH /api/v1/devices/b1
-    200 {
-      "about": "nobody has asked for anything yet",
-      "actions": [],
-      "boot": null,
-      "comments": "",
-      "counters": {},
-      "data": {},
-      "deadline": null,
-      "environment": "lab",
-      "fqdn": "b1.lab",
-      "hardware": "panda",
-      "image": null,
-      "mac": "02:00:00:00:00:bb",
-      "may": [
-        {
-          "about": "leave the board alone until somebody moves it by force",
-          "event": "rq-lock-out",
-          "from": [
-            "operator"
-          ],
-          "to": [
-            "LockedOut"
-          ]
-        },
-        {
-          "about": "boot the maintenance image and leave the board to a person",
-          "event": "rq-maintenance",
-          "from": [
-            "operator"
-          ],
-          "to": [
-            "MaintenanceRebooting"
-          ]
-        },
-        {
-          "about": "power-cycle the board and wait for its image",
-          "event": "rq-reboot",
-          "from": [
-            "operator"
-          ],
-          "to": [
-            "RebootRebooting"
-          ]
-        },
-        {
-          "about": "install an image; boot_config, an object, may come with it",
-          "event": "rq-reimage",
-          "from": [
-            "operator"
-          ],
-          "to": [
-            "ReimageRebooting"
-          ]
-        },
-        {
-          "about": "boot the self-test image and wait for its verdict",
-          "event": "rq-self-test",
-          "from": [
-            "operator"
-          ],
-          "to": [
-            "SelfTestRebooting"
-          ]
-        }
-      ],
-      "name": "b1",
-      "next_image": null,
-      "poll_url": "tcp://b1.lab:22",
-      "power_url": null,
-      "since": "2026-01-01T12:00:00Z",
-      "state": "New",
-      "then": null,
-      "until": null,
-      "visit": 1,
-      "waits_for": []
-    }
+    422 invalid: mac: invalid type: null, expected a string
 
     PATCH /api/v1/devices/b1
     422 invalid: unknown field `state`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
@@ -149,11 +76,10 @@ async fn a_board_is_registered_changed_and_removed() {
     422 invalid: poll_url: invalid type: integer `22`, expected a string
 
     PATCH /api/v1/devices/b1
-    400 bad_json: the body is not JSON: EOF while parsing a value at line 1 column 0
-    {"column":0,"line":1}
+    400 bad_json: the body is empty; a JSON object is needed
 
     PATCH /api/v1/devices/b2
-    404 no_device: there is no board b2
+    404 no_device: there is no board "b2"
     "#);
 
     let requests = [
@@ -169,7 +95,7 @@ async fn a_board_is_registered_changed_and_removed() {
     204
 
     DELETE /api/v1/devices/b1
-    404 no_device: there is no board b1
+    404 no_device: there is no board "b1"
 
     GET /api/v1/devices/b1
     404 no_device: there is no board "b1"
@@ -178,10 +104,10 @@ async fn a_board_is_registered_changed_and_removed() {
     404 no_device: there is no board "b1"
 
     POST /api/v1/devices/b1/events/image-running
-    404 no_device: there is no board b1
+    404 no_device: there is no board "b1"
 
     POST /api/v1/devices/b1/requests/rq-reboot
-    404 no_device: there is no board b1
+    404 no_device: there is no board "b1"
     "#);
 }
 
@@ -288,10 +214,9 @@ async fn a_board_that_cannot_be_is_not_registered() {
             r#"{"name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda", "comments": "\u0000"}"#,
         ),
     ];
-    assert_snapshot!(contract(&world, requests).await, @r#"
+    assert_snapshot!(contract(&world, requests).await, @r"
     POST /api/v1/devices
-    400 bad_json: the body is not JSON: EOF while parsing a value at line 1 column 0
-    {"column":0,"line":1}
+    400 bad_json: the body is empty; a JSON object is needed
 
     POST /api/v1/devices
     422 invalid: missing field `mac`
@@ -301,7 +226,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
 
     POST /api/v1/devices
     422 invalid: a text in the body holds the character U+0000, which cannot be stored
-    "#);
+    ");
     assert_eq!(everything(&world).await, before);
 }
 

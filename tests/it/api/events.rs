@@ -110,16 +110,16 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     405 allow: GET,POST
 
     PUT /api/v1/devices/b1/events/image-running ""
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     POST /api/v1/devices/b2/events/image-running ""
-    404 no_device: there is no board b2
+    404 no_device: there is no board "b2"
 
     POST /api/v1/devices/b1%00/events/image-running ""
     404 no_device: there is no board "b1\0"
 
     POST /api/v1/devices/b1%2fevents/events/image-running ""
-    404 no_device: there is no board b1/events
+    404 no_device: there is no board "b1/events"
 
     POST /api/v1/devices/b1/events/image-runing ""
     422 no_event: boards have no event "image-runing"

@@ -55,8 +55,7 @@ async fn images_are_set_listed_and_forgotten() {
     422 invalid: unknown field `boot_config`, expected `about` or `boot_configs`
 
     PUT /api/v1/images/b
-    400 bad_json: the body is not JSON: EOF while parsing a value at line 1 column 0
-    {"column":0,"line":1}
+    400 bad_json: the body is empty; a JSON object is needed
 
     DELETE /api/v1/images/b%00ase
     404 no_image: there is no image "b\0ase"
@@ -71,6 +70,6 @@ async fn images_are_set_listed_and_forgotten() {
     200 {"images":[]}
 
     GET /api/v1/images/base
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
     "#);
 }

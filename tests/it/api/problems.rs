@@ -63,19 +63,19 @@ async fn every_error_is_a_problem() {
     404 no_device: there is no board "<script>"
 
     PUT /api/v1/devices
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     POST /api/v1/devices/b1
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     DELETE /api/v1/images
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     POST /healthz
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     POST /
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
 
     GET /healthz
     200 {"status":"alive","version":"0.1.0"}

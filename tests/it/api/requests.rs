@@ -77,10 +77,10 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     {"requests":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"]}
 
     POST /api/v1/devices/b2/requests/rq-reboot
-    404 no_device: there is no board b2
+    404 no_device: there is no board "b2"
 
     GET /api/v1/devices/b1/requests/rq-reboot
-    405 method_not_allowed: Method Not Allowed
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
     "#);
     assert_eq!(everything(&world).await, before);
 }
@@ -106,13 +106,27 @@ async fn a_request_that_the_state_does_not_take_is_a_conflict() {
         ("POST /api/v1/devices/b1/requests/rq-reboot?ignored=1", "{\"who\": \"me\"}"),
         ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
     ];
-    assert_snapshot!(contract(&world, requests).await, @"");
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    POST /api/v1/devices/b1/requests/rq-reboot?ignored=1
+    200 {"from":"FailedReimageBooted","outcome":"moved","to":"RebootRebooting","visit":4}
+
+    POST /api/v1/devices/b1/requests/rq-lock-out
+    409 not_accepted: state RebootRebooting does not wait for rq-lock-out, nor for any other request; only a forced move leaves it
+    {"accepted":[],"state":"RebootRebooting"}
+    "#);
     world.force("b1", "Maintenance").await;
     let requests = [
         ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
         ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
     ];
-    assert_snapshot!(contract(&world, requests).await, @"");
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    POST /api/v1/devices/b1/requests/rq-lock-out
+    200 {"from":"Maintenance","outcome":"moved","to":"LockedOut","visit":6}
+
+    POST /api/v1/devices/b1/requests/rq-lock-out
+    409 not_accepted: state LockedOut does not wait for rq-lock-out, nor for any other request; only a forced move leaves it
+    {"accepted":[],"state":"LockedOut"}
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,11 +175,10 @@ async fn a_forced_move_is_compared_and_set() {
     422 invalid: the body must be a JSON object
 
     POST /api/v1/devices/b1/force
-    400 bad_json: the body is not JSON: EOF while parsing a value at line 1 column 0
-    {"column":0,"line":1}
+    400 bad_json: the body is empty; a JSON object is needed
 
     POST /api/v1/devices/b2/force
-    404 no_device: there is no board b2
+    404 no_device: there is no board "b2"
     "#);
     assert_eq!(everything(&world).await, before);
 
