@@ -1,14 +1,14 @@
 //! Boards: register, list, show, change, remove.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{Body, Sender, tagged};
+use super::body::{Body, Parameters, Sender, tagged};
 use super::events::{find, target};
 use super::{Api, Problem};
 use crate::action::{Mac, PollUrl, PowerUrl};
@@ -170,7 +170,7 @@ struct ListView {
 pub(super) async fn list(
     State(api): State<Api>,
     headers: HeaderMap,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Response, Problem> {
     let ListQuery { state, hardware, environment, image, name, after, limit } = query;
     let texts = [&state, &hardware, &environment, &image, &name, &after];

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{Object, Sender};
+use super::body::{Object, Parameters, Sender};
 use super::{Api, Problem};
 use crate::engine::{Committed, Submission};
 use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName, Visit};
@@ -74,7 +74,7 @@ async fn only_get_or_post() -> impl IntoResponse {
 async fn report(
     State(api): State<Api>,
     Path((name, event)): Path<(String, String)>,
-    Query(query): Query<BTreeMap<String, String>>,
+    Parameters(query): Parameters<BTreeMap<String, String>>,
     Sender(sender): Sender,
     Object(mut args): Object,
 ) -> Result<Json<Answer>, Problem> {

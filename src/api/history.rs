@@ -1,11 +1,12 @@
 //! What happened to a board.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::body::Parameters;
 use super::events::find;
 use super::{Api, Problem};
 use crate::machine::{Cause, StateName, Visit};
@@ -74,7 +75,7 @@ impl From<Entry> for EntryView {
 pub(super) async fn list(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(Page { before, limit }): Query<Page>,
+    Parameters(Page { before, limit }): Parameters<Page>,
 ) -> Result<Json<HistoryView>, Problem> {
     let limit = limit.unwrap_or(100);
     if !(1..=MOST).contains(&limit) {

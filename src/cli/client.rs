@@ -35,7 +35,7 @@ pub(super) struct ServerOptions {
 /// Takes a server's URL, to which paths can be put.
 fn server(text: &str) -> Result<Url, String> {
     const FORM: &str = "http://HOST:PORT is needed";
-    let url: Url = text.parse().map_err(|error| format!("{error}; {FORM}"))?;
+    let url: Url = text.parse().map_err(|_| FORM.to_owned())?;
     match url.scheme() {
         "http" if url.has_host() => Ok(url),
         "https" => Err(format!("Lifeguard does not speak TLS; {FORM}, or a tunnel to it")),
@@ -47,7 +47,7 @@ fn server(text: &str) -> Result<Url, String> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// The server could not be reached, or did not speak HTTP.
-    #[error("no answer from {server}; is `lifeguard serve` running there?")]
+    #[error("no answer from {server} (is `lifeguard serve` running there?)")]
     NoAnswer {
         /// Its URL.
         server: Url,
@@ -109,7 +109,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let no_answer = |source| ClientError::NoAnswer { server: self.server.clone(), source };
+        let no_answer = |source: reqwest::Error| {
+            let source = source.without_url();
+            ClientError::NoAnswer { server: self.server.clone(), source }
+        };
         let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
         let answer: Value =

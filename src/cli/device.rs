@@ -214,11 +214,11 @@ async fn each(
                 output::print(&Value::Object(answer).to_string())?;
             }
             Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
-            Err(error @ (ClientError::Refused { .. } | ClientError::BadName(_))) => {
+            Err(error @ (ClientError::Refused { .. } | ClientError::BadName(_))) if names.len() > 1 => {
                 refused += 1;
                 output::complain(&format!("{name}: {error}"));
             }
-            Err(error @ (ClientError::NoAnswer { .. } | ClientError::BadUrl(_))) => return Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
     }
     if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {} boards", names.len()).into()) }

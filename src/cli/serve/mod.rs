@@ -39,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
     /// Where HTTP is served
-    #[arg(long, env = "LIFEGUARD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LIFEGUARD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
 
     /// Serve HTTP on an address that others can reach although nobody is asked who they are
@@ -47,7 +47,7 @@ pub struct ServeOptions {
     pub insecure: bool,
 
     /// Where the boot tree is served by TFTP, such as 0.0.0.0:69; if not given, it is not served
-    #[arg(long, env = "LIFEGUARD_TFTP_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "LIFEGUARD_TFTP_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub tftp_listen: Option<SocketAddr>,
 
     /// The boot tree: `pxelinux.cfg` and `configs` are in it [default: `boot` in the data directory]
@@ -75,6 +75,10 @@ pub struct ServeOptions {
     /// A machine definition, or a directory of them [default: the board lifecycle that is built in]
     #[arg(long, env = "LIFEGUARD_STATES", value_name = "PATH")]
     pub states: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
 /// A server that runs.

@@ -335,10 +335,10 @@ async fn boards_are_listed_as_asked() {
     422 invalid: limit must be 1 or more
 
     GET /api/v1/devices?limit=ten
-    400 bad_request: Failed to deserialize query string: limit: invalid digit found in string
+    422 invalid: query: limit: invalid digit found in string
 
     GET /api/v1/devices?sate=New
-    400 bad_request: Failed to deserialize query string: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `image`, `name`, `after`, `limit`
+    422 invalid: query: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `image`, `name`, `after`, `limit`
 
     GET /api/v1/devices?name=%00
     422 invalid: a query parameter holds the character U+0000
@@ -432,10 +432,10 @@ async fn history_is_read_from_the_newest_in_pages() {
     422 invalid: limit=1001: from 1 to 1000 entries can be asked for
 
     GET /api/v1/devices/b1/history?before=x
-    400 bad_request: Failed to deserialize query string: before: invalid digit found in string
+    422 invalid: query: before: invalid digit found in string
 
     GET /api/v1/devices/b1/history?since=1
-    400 bad_request: Failed to deserialize query string: since: unknown field `since`, expected `before` or `limit`
+    422 invalid: query: since: unknown field `since`, expected `before` or `limit`
 
     GET /api/v1/devices/b2/history
     404 no_device: there is no board "b2"
