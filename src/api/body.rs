@@ -30,10 +30,10 @@ impl<S: Send + Sync> FromRequest<S> for Object {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        match parse(&bytes)? {
-            Value::Object(object) => Ok(Self(object)),
-            _ => Err(Problem::invalid("the body must be a JSON object, or empty")),
-        }
+        let Value::Object(object) = parse(&bytes)? else {
+            return Err(Problem::invalid("the body must be a JSON object, or empty"));
+        };
+        Ok(Self(object))
     }
 }
 

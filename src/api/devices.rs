@@ -37,6 +37,7 @@ pub(super) struct NewDevice {
 /// A change as clients send it (Source: RFC 7396: what is left out stays, null removes).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
 pub(super) struct NewChange {
     #[serde(default, deserialize_with = "never_null")]
     mac: Option<String>,
@@ -65,6 +66,7 @@ fn emptied<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Erro
 }
 
 /// Tells null from nothing.
+#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }

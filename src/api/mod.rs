@@ -41,7 +41,6 @@ pub struct Api {
 }
 
 /// Makes the routes.
-#[must_use]
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/devices", get(devices::list).post(devices::register))

@@ -122,10 +122,10 @@ struct AddOptions {
     /// The host name or address that it answers on [default: its name]
     #[arg(long, env = "LIFEGUARD_FQDN")]
     fqdn: Option<String>,
-    /// Where its power is switched, such as modbus://relay-3.lab:502/5
+    /// Where its power is switched, such as `modbus://relay-3.lab:502/5`
     #[arg(long, env = "LIFEGUARD_POWER_URL")]
     power_url: Option<String>,
-    /// What answers when it is up: tcp://HOST:PORT or http://HOST:PORT/PATH [default: tcp://FQDN:22]
+    /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: `tcp://FQDN:22`]
     #[arg(long, env = "LIFEGUARD_POLL_URL")]
     poll_url: Option<String>,
     /// Which part of the farm it belongs to
@@ -246,7 +246,7 @@ fn text(answer: &Value, key: &str) -> String {
     match &answer[key] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
     }
 }
 

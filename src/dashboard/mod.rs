@@ -14,7 +14,6 @@ use crate::api::{Api, Problem};
 use crate::store::devices::{self, Board, Filter};
 
 /// Makes the routes of the pages.
-#[must_use]
 pub fn router(api: Api) -> Router {
     Router::new().route("/", get(farm)).with_state(api)
 }

@@ -3,6 +3,7 @@
 mod devices;
 mod events;
 mod images;
+mod list;
 mod page;
 mod problems;
 mod requests;

@@ -150,16 +150,13 @@ impl Way {
 }
 
 async fn carry(mut near: TcpStream, options: &PgConnectOptions) {
-    match options.get_socket() {
-        Some(folder) => {
-            let path: PathBuf = folder.join(format!(".s.PGSQL.{}", options.get_port()));
-            let mut far = UnixStream::connect(path).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-        }
-        None => {
-            let mut far = TcpStream::connect((options.get_host(), options.get_port())).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-        }
+    if let Some(folder) = options.get_socket() {
+        let path: PathBuf = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+        let mut far = UnixStream::connect(path).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    } else {
+        let mut far = TcpStream::connect((options.get_host(), options.get_port())).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
     }
 }
 

@@ -8,12 +8,12 @@ use crate::world::World;
 /// Why a board stands where it stands, without what is known of it otherwise.
 fn explained(device: &Value) -> String {
     let keys = ["about", "waits_for", "until", "then", "may", "actions", "boot", "counters", "data"];
-    let of = |key: &&str| match &device[*key] {
-        Value::Array(several) if !several.is_empty() => {
+    let of = |key: &&str| match device[*key].as_array() {
+        Some(several) if !several.is_empty() => {
             let lines: Vec<String> = several.iter().map(|one| format!("  {one}")).collect();
             format!("{key}\n{}", lines.join("\n"))
         }
-        value => format!("{key} {value}"),
+        _ => format!("{key} {}", device[*key]),
     };
     keys.iter().map(of).collect::<Vec<_>>().join("\n")
 }
