@@ -302,7 +302,7 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     ");
     let show = at(&world, "device show b1").await;
     assert!(show.out.contains("failure") && show.out.contains("]0;mine� no card"), "{}", show.out);
-    assert!(show.out.contains(&"long ".repeat(500).trim_end()), "one board is shown whole: {}", show.out);
+    assert!(show.out.contains("long ".repeat(500).trim_end()), "one board is shown whole: {}", show.out);
     for ran in [list, history, show] {
         assert!(!ran.out.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.out);
     }

@@ -114,14 +114,13 @@ impl Server {
         let loaded = definitions::load(options.states.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        let (connect, postgres) = match &options.database_url {
-            Some(url) => (url.as_str().parse::<PgConnectOptions>()?, None),
-            None => {
-                let postgres =
-                    PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
-                        .await?;
-                (postgres.connect_options(), Some(postgres))
-            }
+        let (connect, postgres) = if let Some(url) = &options.database_url {
+            (url.as_str().parse::<PgConnectOptions>()?, None)
+        } else {
+            let postgres =
+                PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
+                    .await?;
+            (postgres.connect_options(), Some(postgres))
         };
         let boot_root = options.boot_root.unwrap_or_else(|| data_dir.join("boot"));
         let parts = Parts { http, tftp_listen: options.tftp_listen, boot_root, clock };
