@@ -3,16 +3,20 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{MAX_BODY, Problem};
+
+/// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
+/// sees the answer.
+const MAX_DRAINED: usize = 16 * 1024 * 1024;
 
 /// A JSON object, or nothing at all: boards send an empty body, with whatever content type their tool makes up.
 #[derive(Debug, Clone, Default)]
@@ -21,15 +25,15 @@ pub(super) struct Object(pub(super) Map<String, Value>);
 impl<S: Send + Sync> FromRequest<S> for Object {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = read(request, state).await?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read(request).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        match parse(&bytes)? {
-            Value::Object(object) => Ok(Self(object)),
-            _ => Err(Problem::invalid("the body must be a JSON object, or empty")),
-        }
+        let Value::Object(object) = parse(&bytes)? else {
+            return Err(Problem::invalid("the body must be a JSON object, or empty"));
+        };
+        Ok(Self(object))
     }
 }
 
@@ -40,21 +44,52 @@ pub(super) struct Body<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let value = parse(&read(request, state).await?)?;
-        serde_json::from_value(value).map(Self).map_err(|error| Problem::invalid(error.to_string()))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read(request).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            let detail = "the body is empty; a JSON object is needed";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
+        }
+        let value = parse(&bytes)?;
+        if !value.is_object() {
+            // Or else serde takes a list for an object without keys.
+            return Err(Problem::invalid("the body must be a JSON object"));
+        }
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            let what = error.into_inner().to_string();
+            // Where the message names the member already, the path is that of the whole or of the member.
+            Problem::invalid(if path == "." || what.contains(&format!("`{path}`")) {
+                what
+            } else {
+                format!("{path}: {what}")
+            })
+        })
     }
 }
 
-async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("a body may have at most {MAX_BODY} bytes"),
-        ),
-        status => Problem::new(status, "bad_request", rejection.body_text()),
-    })
+/// Reads a body, of which there may not be too much.
+async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let mut body = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    let mut size = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the body broke off before its end")
+        })?;
+        size += chunk.len();
+        if size > MAX_DRAINED {
+            break;
+        }
+        if size <= MAX_BODY {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if size > MAX_BODY {
+        let detail = format!("a body may have at most {MAX_BODY} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+    }
+    Ok(bytes)
 }
 
 /// Parses JSON that can be stored: Postgres keeps every text but those with a NUL in them.
@@ -79,6 +114,22 @@ fn has_nul(value: &Value) -> bool {
         Value::Array(values) => values.iter().any(has_nul),
         Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Query parameters of a known shape.
+#[derive(Debug)]
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::try_from_uri(&parts.uri).map(|Query(parameters)| Self(parameters)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let what = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Problem::invalid(format!("query: {what}"))
+        })
     }
 }
 

@@ -1,14 +1,14 @@
 //! Boards: register, list, show, change, remove.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{Body, Sender, tagged};
+use super::body::{Body, Parameters, Sender, tagged};
 use super::events::{find, target};
 use super::{Api, Problem};
 use crate::action::{Mac, PollUrl, PowerUrl};
@@ -37,19 +37,36 @@ pub(super) struct NewDevice {
 /// A change as clients send it (Source: RFC 7396: what is left out stays, null removes).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
 pub(super) struct NewChange {
+    #[serde(default, deserialize_with = "never_null")]
     mac: Option<String>,
+    #[serde(default, deserialize_with = "never_null")]
     hardware: Option<String>,
+    #[serde(default, deserialize_with = "never_null")]
     fqdn: Option<String>,
     #[serde(default, deserialize_with = "given")]
     power_url: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     poll_url: Option<Option<String>>,
+    #[serde(default, deserialize_with = "emptied")]
     environment: Option<String>,
+    #[serde(default, deserialize_with = "emptied")]
     comments: Option<String>,
 }
 
+/// Takes what a board always has.
+fn never_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
+}
+
+/// Takes null for an empty text.
+fn emptied<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default).map(Some)
+}
+
 /// Tells null from nothing.
+#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
@@ -155,7 +172,7 @@ struct ListView {
 pub(super) async fn list(
     State(api): State<Api>,
     headers: HeaderMap,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Response, Problem> {
     let ListQuery { state, hardware, environment, image, name, after, limit } = query;
     let texts = [&state, &hardware, &environment, &image, &name, &after];
@@ -167,10 +184,14 @@ pub(super) async fn list(
     }
     let states =
         state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
-    let filter = Filter { states, hardware, environment, image, name, after, limit };
-    let boards = devices::list(&mut *api.engine.store().reader().await?, &api.machine, &filter).await?;
-    let is_full = limit.is_some_and(|limit| i64::try_from(boards.len()).is_ok_and(|found| found == limit));
-    let next = boards.last().map(|last| last.instance.name.clone()).filter(|_| is_full);
+    // One more than is wanted tells whether there are more.
+    let asked = limit.map(|limit| limit.saturating_add(1));
+    let filter = Filter { states, hardware, environment, image, name, after, limit: asked };
+    let mut boards = devices::list(&mut *api.engine.store().reader().await?, &api.machine, &filter).await?;
+    let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let has_more = boards.len() > most;
+    boards.truncate(most);
+    let next = boards.last().filter(|_| has_more).map(|last| last.instance.name.clone());
     let devices = boards.into_iter().map(DeviceView::from).collect();
     Ok(tagged(&headers, &ListView { devices, next }))
 }
@@ -233,7 +254,6 @@ pub(super) async fn register(
 pub(super) async fn change(
     State(api): State<Api>,
     Path(name): Path<String>,
-    headers: HeaderMap,
     Sender(sender): Sender,
     Body(new): Body<NewChange>,
 ) -> Result<Response, Problem> {
@@ -251,7 +271,8 @@ pub(super) async fn change(
         comments,
     };
     api.engine.change(&api.machine, &name, change, sender).await?;
-    Ok(tagged(&headers, &view(&api, &name).await?))
+    // No header of the request can make a 304 of what has been changed.
+    Ok(tagged(&HeaderMap::new(), &view(&api, &name).await?))
 }
 
 /// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
@@ -267,13 +288,17 @@ pub(super) async fn remove(
 
 /// Checks a name that goes into paths and file names: a host name's label or labels.
 pub(super) fn check_name(field: &str, text: &str) -> Result<String, Problem> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let begins = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    if begins && text.len() <= 64 && text.chars().all(is_plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| {
+        label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
+    };
+    if text.len() <= 64 && text.split('.').all(is_label) {
         return Ok(text.to_owned());
     }
+    let shown: String = text.chars().take(80).collect();
     Err(Problem::invalid(format!(
-        "{field}: {text:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
+        "{field}: {shown:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first \
+         and after each `.`"
     )))
 }
 
@@ -287,7 +312,8 @@ fn checked_fqdn(text: &str) -> Result<String, Problem> {
     if is_address || (text.len() <= 253 && text.split('.').all(|label| check_name("fqdn", label).is_ok())) {
         return Ok(text.to_owned());
     }
-    Err(Problem::invalid(format!("fqdn: {text:?} is neither a host name nor an address")))
+    let shown: String = text.chars().take(80).collect();
+    Err(Problem::invalid(format!("fqdn: {shown:?} is neither a host name nor an address")))
 }
 
 fn checked_mac(text: &str) -> Result<String, Problem> {

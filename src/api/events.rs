@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{Object, Sender};
+use super::body::{Object, Parameters, Sender};
 use super::{Api, Problem};
 use crate::engine::{Committed, Submission};
 use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName, Visit};
@@ -57,13 +59,22 @@ impl From<Committed> for Answer {
     }
 }
 
+/// Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
+pub(super) fn routes() -> MethodRouter<Api> {
+    get(report).post(report).head(only_get_or_post)
+}
+
+async fn only_get_or_post() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,POST")])
+}
+
 /// `POST` or `GET /api/v1/devices/{name}/events/{event}?visit=N`: a board reports.
 ///
 /// Arguments come as a JSON object, or as query parameters from tools that can only GET.
-pub(super) async fn report(
+async fn report(
     State(api): State<Api>,
     Path((name, event)): Path<(String, String)>,
-    Query(query): Query<BTreeMap<String, String>>,
+    Parameters(query): Parameters<BTreeMap<String, String>>,
     Sender(sender): Sender,
     Object(mut args): Object,
 ) -> Result<Json<Answer>, Problem> {
@@ -76,8 +87,9 @@ pub(super) async fn report(
             ));
         }
         if key == "visit" {
-            let number =
-                text.parse().map_err(|_| Problem::invalid(format!("visit={text} is not a number")))?;
+            let number = text
+                .parse()
+                .map_err(|_| Problem::invalid(format!("visit={text:?} is not the number of a visit")))?;
             visit = Some(Visit(number));
         } else {
             args.entry(key).or_insert(Value::String(text));
@@ -129,7 +141,7 @@ fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
 /// Names the board of a path.
 pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
     if name.contains('\0') {
-        return Err(no_device(name));
+        return Err(Problem::no_device(name));
     }
     Ok(Target::Name(api.machine.clone(), name.to_owned()))
 }
@@ -138,9 +150,5 @@ pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
 pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
     target(api, name)?;
     let mut db = api.engine.store().reader().await?;
-    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| no_device(name))
-}
-
-fn no_device(name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
+    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| Problem::no_device(name))
 }

@@ -1,11 +1,12 @@
 //! What happened to a board.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::body::Parameters;
 use super::events::find;
 use super::{Api, Problem};
 use crate::machine::{Cause, StateName, Visit};
@@ -74,7 +75,7 @@ impl From<Entry> for EntryView {
 pub(super) async fn list(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(Page { before, limit }): Query<Page>,
+    Parameters(Page { before, limit }): Parameters<Page>,
 ) -> Result<Json<HistoryView>, Problem> {
     let limit = limit.unwrap_or(100);
     if !(1..=MOST).contains(&limit) {
@@ -82,8 +83,11 @@ pub(super) async fn list(
     }
     let board = find(&api, &name).await?;
     let mut db = api.engine.store().reader().await?;
-    let entries = history::list(&mut db, board.id, before, limit).await?;
-    let is_full = i64::try_from(entries.len()).unwrap_or(i64::MAX) == limit;
-    let next = entries.last().map(|last| last.id).filter(|_| is_full);
+    // One more than is wanted tells whether there are more.
+    let mut entries = history::list(&mut db, board.id, before, limit + 1).await?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = entries.len() > most;
+    entries.truncate(most);
+    let next = entries.last().filter(|_| has_more).map(|last| last.id);
     Ok(Json(HistoryView { history: entries.into_iter().map(EntryView::from).collect(), next }))
 }

@@ -54,12 +54,12 @@ pub(super) async fn put(
 
 /// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
 pub(super) async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let mut tx = api.engine.store().begin().await?;
-    let was_there = images::delete(&mut tx, &name.replace('\0', "")).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    if was_there {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}")))
+    let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
+    if name.contains('\0') {
+        return Err(no_image());
     }
+    let mut tx = api.engine.store().begin().await?;
+    let was_there = images::delete(&mut tx, &name).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
 }

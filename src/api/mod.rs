@@ -20,7 +20,6 @@ mod problem;
 mod requests;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
 
@@ -42,13 +41,12 @@ pub struct Api {
 }
 
 /// Makes the routes.
-#[must_use]
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/api/v1/devices", get(devices::list).post(devices::register))
         .route("/api/v1/devices/{name}", get(devices::show).patch(devices::change).delete(devices::remove))
         .route("/api/v1/devices/{name}/boot-config", get(events::boot_config))
-        .route("/api/v1/devices/{name}/events/{event}", get(events::report).post(events::report))
+        .route("/api/v1/devices/{name}/events/{event}", events::routes())
         .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
         .route("/api/v1/devices/{name}/force", post(requests::force))
         .route("/api/v1/devices/{name}/history", get(history::list))
@@ -56,7 +54,6 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::EngineError;
 use crate::store::StoreError;
+use crate::store::instances::Target;
 
 /// How long a client should wait for a database that is away, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -40,6 +41,11 @@ impl Problem {
     #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// There is no such board.
+    pub(super) fn no_device(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
     }
 
     /// Adds a member to the document.
@@ -74,7 +80,10 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match &error {
-            EngineError::NoInstance(_) => Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string()),
+            EngineError::NoInstance(Target::Name(_, name)) => Self::no_device(name),
+            EngineError::NoInstance(Target::Id(_)) => {
+                Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
+            }
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
             EngineError::Store(store) if store.is_passing() => unavailable(store),
             EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
@@ -101,18 +110,16 @@ fn fault(error: &(dyn Error + 'static)) -> Problem {
 
 /// Answers for paths that nothing is at.
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {}", uri.path()))
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
 pub(super) async fn as_problem(response: Response) -> Response {
     let status = response.status();
-    let is_json = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.contains("json"));
-    if is_json || !(status.is_client_error() || status.is_server_error()) {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let (parts, body) = response.into_parts();
@@ -123,10 +130,13 @@ pub(super) async fn as_problem(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         _ => "bad_request",
     };
-    let detail = if text.is_empty() {
-        status.canonical_reason().unwrap_or_default().to_owned()
-    } else {
-        text.into_owned()
+    let detail = match status {
+        // Which do is only known, and only said, further out.
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this path does not take this method; `Allow` says which it takes".to_owned()
+        }
+        _ if text.is_empty() => status.canonical_reason().unwrap_or_default().to_owned(),
+        _ => text.into_owned(),
     };
     let mut answer = Problem::new(status, code, detail).into_response();
     if let Some(allow) = parts.headers.get(header::ALLOW) {

@@ -23,7 +23,14 @@ pub(super) async fn request(
     let definition = api.engine.definition(&api.machine)?;
     let known = definition.events_from(Source::Operator);
     let Some(event) = known.iter().find(|name| name.as_str() == request) else {
-        let detail = format!("operators have no request {request:?}");
+        let is_boards = definition.events_from(Source::Board).iter().any(|name| name.as_str() == request);
+        let detail = if is_boards {
+            format!(
+                "{request} is a board's event, not an operator's request: boards send it to …/events/{request}"
+            )
+        } else {
+            format!("operators have no request {request:?}")
+        };
         return Err(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_request", detail).with("requests", known)
         );
@@ -87,14 +94,14 @@ async fn answer(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
+        Ignored::Unexpected { .. } => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
         Ignored::Stale { .. }
         | Ignored::Future { .. }
         | Ignored::NotDue
         | Ignored::NotHandled { .. }
-        | Ignored::NotAllowed { .. }
-        | Ignored::Unexpected { .. } => {
+        | Ignored::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
-                format!("{why}, nor for any other request now; a forced move leaves it")
+                format!("{why}, nor for any other request; only a forced move leaves it")
             } else {
                 format!("{why}; now it takes {}", list(&accepted))
             };
@@ -118,8 +125,11 @@ async fn refused(
         .filter(|image| image.boot_configs.contains_key(&hardware))
         .map(|image| image.name.as_str())
         .collect();
-    let what = event.map_or_else(String::new, |event| format!("{event}: "));
-    Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", format!("{what}{why}"))
+    let detail = match (why, event) {
+        (Ignored::Refused { .. }, Some(event)) => format!("{event}: {why}"),
+        _ => why.to_string(),
+    };
+    Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)
         .with("hardware", Value::from(hardware))
         .with("images", fitting))
 }

@@ -1,6 +1,7 @@
 //! A client of a server's HTTP interface.
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -9,19 +10,44 @@ use url::Url;
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerOptions {
     /// The server's URL
-    #[arg(long, global = true, env = "LIFEGUARD_SERVER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        global = true,
+        env = "LIFEGUARD_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        value_parser = server,
+        help_heading = "Server"
+    )]
     server: Url,
 
-    /// Print the server's answer as JSON
-    #[arg(long, global = true)]
+    /// Print what the server answers as JSON
+    #[arg(
+        long,
+        global = true,
+        env = "LIFEGUARD_JSON",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Server"
+    )]
     pub(super) json: bool,
+}
+
+/// Takes a server's URL, to which paths can be put.
+fn server(text: &str) -> Result<Url, String> {
+    const FORM: &str = "http://HOST:PORT is needed";
+    let url: Url = text.parse().map_err(|_| FORM.to_owned())?;
+    match url.scheme() {
+        "http" if url.has_host() => Ok(url),
+        "https" => Err(format!("Lifeguard does not speak TLS; {FORM}, or a tunnel to it")),
+        _ => Err(FORM.to_owned()),
+    }
 }
 
 /// Why a call did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// The server could not be reached, or did not speak HTTP.
-    #[error("no answer from {server}; is `lifeguard serve` running there?")]
+    #[error("no answer from {server} (is `lifeguard serve` running there?)")]
     NoAnswer {
         /// Its URL.
         server: Url,
@@ -38,8 +64,11 @@ pub(super) enum ClientError {
         detail: String,
     },
     /// The server's URL cannot have a path put to it.
-    #[error("{0} is not the URL of a server: http://HOST:PORT is needed")]
+    #[error("{0} is not a URL that paths can be put to")]
     BadUrl(Url),
+    /// What should name a board or an image is no part of a path.
+    #[error("{0:?} is not a name")]
+    BadName(String),
 }
 
 /// Speaks to one server.
@@ -67,8 +96,9 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
         let mut url = self.server.clone();
-        if url.scheme() != "http" {
-            return Err(ClientError::BadUrl(url));
+        // A path would lose them, and then mean something else.
+        if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
+            return Err(ClientError::BadName((*bad).to_owned()));
         }
         url.path_segments_mut()
             .map_err(|()| ClientError::BadUrl(self.server.clone()))?
@@ -79,7 +109,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let no_answer = |source| ClientError::NoAnswer { server: self.server.clone(), source };
+        let no_answer = |source: reqwest::Error| {
+            let source = source.without_url();
+            ClientError::NoAnswer { server: self.server.clone(), source }
+        };
         let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
         let answer: Value =

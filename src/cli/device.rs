@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, ServerOptions};
+use super::client::{Client, ClientError, ServerOptions};
 use super::output;
 
 /// The command's options.
@@ -26,16 +26,16 @@ enum DeviceCommand {
     /// List boards
     List {
         /// Only these states, separated by commas; `Failed*` stands for all that begin so
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_STATE")]
         state: Option<String>,
         /// Only this type of hardware
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_HARDWARE")]
         hardware: Option<String>,
         /// Only this environment
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_ENVIRONMENT")]
         environment: Option<String>,
-        /// Only boards that run this image
-        #[arg(long)]
+        /// Only boards that have this image on their cards
+        #[arg(long, env = "LIFEGUARD_IMAGE")]
         image: Option<String>,
     },
     /// Show a board: where it is, why, until when, and what may happen next
@@ -43,7 +43,7 @@ enum DeviceCommand {
         /// The board
         name: String,
     },
-    /// Reboot boards
+    /// Reboot boards: cycle their power and wait for their images
     Reboot {
         /// The boards
         #[arg(required = true)]
@@ -55,13 +55,13 @@ enum DeviceCommand {
         #[arg(required = true)]
         names: Vec<String>,
         /// The image
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_IMAGE")]
         image: String,
         /// A JSON object that the board can fetch while it installs
-        #[arg(long, value_parser = json_object)]
+        #[arg(long, env = "LIFEGUARD_BOOT_CONFIG", value_name = "JSON", value_parser = json_object)]
         boot_config: Option<Value>,
     },
-    /// Let boards test themselves
+    /// Boot boards into the self-test image and wait for their verdicts
     SelfTest {
         /// The boards
         #[arg(required = true)]
@@ -84,13 +84,13 @@ enum DeviceCommand {
         /// The board
         name: String,
         /// The state that it is in
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_FROM")]
         from: String,
         /// The state to enter
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_TO")]
         to: String,
         /// Why
-        #[arg(long)]
+        #[arg(long, env = "LIFEGUARD_REASON")]
         reason: String,
     },
     /// Show what happened to a board, the newest last
@@ -98,10 +98,10 @@ enum DeviceCommand {
         /// The board
         name: String,
         /// At most so many entries
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, env = "LIFEGUARD_LIMIT", default_value_t = 50)]
         limit: u32,
     },
-    /// Forget boards
+    /// Forget boards; what they still had to do is cancelled
     Remove {
         /// The boards
         #[arg(required = true)]
@@ -113,26 +113,26 @@ enum DeviceCommand {
 struct AddOptions {
     /// Its name
     name: String,
-    /// Its network address, such as aa:bb:cc:dd:ee:ff
-    #[arg(long)]
+    /// Its MAC address, such as aa:bb:cc:dd:ee:ff
+    #[arg(long, env = "LIFEGUARD_MAC")]
     mac: String,
     /// Its type of hardware
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_HARDWARE")]
     hardware: String,
     /// The host name or address that it answers on [default: its name]
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_FQDN")]
     fqdn: Option<String>,
-    /// Where its power is switched, such as modbus://relay-3.lab:502/5
-    #[arg(long)]
+    /// Where its power is switched, such as `modbus://relay-3.lab:502/5`
+    #[arg(long, env = "LIFEGUARD_POWER_URL")]
     power_url: Option<String>,
-    /// What answers when it is up: tcp://HOST:PORT or http://HOST:PORT/PATH [default: tcp://FQDN:22]
-    #[arg(long)]
+    /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: `tcp://FQDN:22`]
+    #[arg(long, env = "LIFEGUARD_POLL_URL")]
     poll_url: Option<String>,
     /// Which part of the farm it belongs to
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_ENVIRONMENT")]
     environment: Option<String>,
     /// What people should know of it
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_COMMENTS")]
     comments: Option<String>,
 }
 
@@ -155,6 +155,10 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
         }
         Ok::<(), Box<dyn Error>>(())
     };
+    let ask = async |request: &str, names: &[String], body: Value| {
+        let post = async |name: String| client.post(&["devices", &name, "requests", request], &body).await;
+        each(names, server.json, post, came_of_it).await
+    };
     match command {
         DeviceCommand::Add(add) => {
             let answer = client.post(&["devices"], &add_body(add)).await?;
@@ -173,41 +177,51 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
             let query = [("limit", limit.to_string())];
             show(&client.get(&["devices", &name, "history"], &query).await?, history)
         }
-        DeviceCommand::Reboot { names } => ask(&client, &names, "rq-reboot", json!({})).await,
+        DeviceCommand::Reboot { names } => ask("rq-reboot", &names, json!({})).await,
         DeviceCommand::Reimage { names, image, boot_config } => {
             let body = json!({ "image": image, "boot_config": boot_config });
-            ask(&client, &names, "rq-reimage", body).await
+            ask("rq-reimage", &names, body).await
         }
-        DeviceCommand::SelfTest { names } => ask(&client, &names, "rq-self-test", json!({})).await,
-        DeviceCommand::Maintenance { names } => ask(&client, &names, "rq-maintenance", json!({})).await,
-        DeviceCommand::LockOut { names } => ask(&client, &names, "rq-lock-out", json!({})).await,
+        DeviceCommand::SelfTest { names } => ask("rq-self-test", &names, json!({})).await,
+        DeviceCommand::Maintenance { names } => ask("rq-maintenance", &names, json!({})).await,
+        DeviceCommand::LockOut { names } => ask("rq-lock-out", &names, json!({})).await,
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
             show(&client.post(&["devices", &name, "force"], &body).await?, came_of_it)
         }
         DeviceCommand::Remove { names } => {
-            for name in names {
+            let forget = async |name: String| {
                 client.call(Method::DELETE, &["devices", &name], &[], None).await?;
-                output::print(&format!("{name} is forgotten"))?;
-            }
-            Ok(())
+                Ok(json!({ "outcome": "forgotten" }))
+            };
+            each(&names, server.json, forget, |_| "forgotten".to_owned()).await
         }
     }
 }
 
-/// Asks the same of each board; one that refuses does not keep the others waiting.
-async fn ask(client: &Client, names: &[String], request: &str, body: Value) -> Result<(), Box<dyn Error>> {
+/// Does the same to each board; one that is refused does not keep the others waiting.
+async fn each(
+    names: &[String],
+    as_json: bool,
+    act: impl AsyncFn(String) -> Result<Value, ClientError>,
+    text: fn(&Value) -> String,
+) -> Result<(), Box<dyn Error>> {
     let mut refused = 0;
     for name in names {
-        match client.post(&["devices", name, "requests", request], &body).await {
-            Ok(answer) => output::print(&format!("{name}: {}", came_of_it(&answer)))?,
-            Err(error) => {
-                refused += 1;
-                output::print(&format!("{name}: refused: {}", super::told(&error)))?;
+        match act(name.clone()).await {
+            Ok(Value::Object(mut answer)) if as_json => {
+                answer.insert("name".to_owned(), Value::from(name.as_str()));
+                output::print(&Value::Object(answer).to_string())?;
             }
+            Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
+            Err(error @ (ClientError::Refused { .. } | ClientError::BadName(_))) if names.len() > 1 => {
+                refused += 1;
+                output::complain(&format!("{name}: {error}"));
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    if refused == 0 { Ok(()) } else { Err(format!("{refused} of {} boards refused", names.len()).into()) }
+    if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {} boards", names.len()).into()) }
 }
 
 fn add_body(add: AddOptions) -> Value {
@@ -232,7 +246,7 @@ fn text(answer: &Value, key: &str) -> String {
     match &answer[key] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
     }
 }
 
@@ -266,7 +280,7 @@ fn list(answer: &Value) -> String {
             text(device, "image"),
             text(device, "hardware"),
             text(device, "environment"),
-            text(device, "comments"),
+            output::clipped(&text(device, "comments")),
         ]));
     }
     output::table(&rows)
@@ -290,6 +304,7 @@ fn full(device: &Value) -> String {
     say("name", text(device, "name"));
     say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
     say("", text(device, "about"));
+    say("failure", text(&device["data"], "failure"));
     for awaited in device["waits_for"].as_array().into_iter().flatten() {
         let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
         say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
@@ -308,7 +323,8 @@ fn full(device: &Value) -> String {
     }
     for action in device["actions"].as_array().into_iter().flatten() {
         let ahead = match action["ahead"].as_i64() {
-            Some(ahead @ 1..) => format!(", {ahead} boards before it at {}", text(action, "place")),
+            Some(1) => format!(", 1 board before it at {}", text(action, "place")),
+            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "place")),
             _ => String::new(),
         };
         say("action", format!("{} {}{ahead}", text(action, "action"), text(action, "status").to_lowercase()));
@@ -329,6 +345,9 @@ fn history(answer: &Value) -> String {
     let mut rows = vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "BY", "REMARK"].map(str::to_owned))];
     for entry in answer["history"].as_array().into_iter().flatten().rev() {
         let moved = entry["outcome"] == "moved";
+        let remark = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
+        // Why a board or an action says that it failed.
+        let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
         rows.push(row([
             time(entry, "at"),
             text(entry, "event"),
@@ -336,7 +355,7 @@ fn history(answer: &Value) -> String {
             if moved { text(entry, "to") } else { String::new() },
             text(entry, "visit"),
             text(entry, "sender"),
-            text(entry, "reason"),
+            remark,
         ]));
     }
     output::table(&rows)

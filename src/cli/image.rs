@@ -26,10 +26,16 @@ enum ImageCommand {
         /// Its name
         name: String,
         /// One line for people
-        #[arg(long, default_value = "")]
+        #[arg(long, env = "LIFEGUARD_ABOUT", default_value = "", hide_default_value = true)]
         about: String,
-        /// HARDWARE=FILE: the file in the boot tree's `configs` folder that boots it there; may be given several times
-        #[arg(long = "boot-config", value_parser = pair, required = true)]
+        /// The file in the boot tree's `configs` folder that boots it on a type of hardware; may be given several times
+        #[arg(
+            long = "boot-config",
+            env = "LIFEGUARD_IMAGE_BOOT_CONFIG",
+            value_name = "HARDWARE=FILE",
+            value_parser = pair,
+            required = true
+        )]
         boot_configs: Vec<(String, String)>,
     },
     /// List the images
@@ -65,7 +71,8 @@ pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
         }
         ImageCommand::Remove { name } => client.call(Method::DELETE, &["images", &name], &[], None).await?,
     };
-    if options.server.json {
+    // There is nothing to say of what has been removed.
+    if options.server.json && !answer.is_null() {
         output::print(&serde_json::to_string_pretty(&answer)?)?;
     }
     Ok(())
@@ -78,7 +85,7 @@ fn table(answer: &Value) -> String {
         let configs: Vec<_> =
             configs.map(|(on, file)| format!("{on}={}", file.as_str().unwrap_or_default())).collect();
         let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
-        rows.push(vec![text("name"), configs.join(" "), text("about")]);
+        rows.push(vec![text("name"), configs.join(" "), output::clipped(&text("about"))]);
     }
     output::table(&rows)
 }

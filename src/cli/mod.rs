@@ -18,12 +18,20 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
-    /// How log lines are written, on standard error
-    #[arg(long, global = true, env = "LIFEGUARD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    /// How log lines are written on standard error: for people, or a JSON object each
+    #[arg(
+        long,
+        global = true,
+        env = "LIFEGUARD_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        help_heading = "Log"
+    )]
     log_format: LogFormat,
 
     /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=error`
-    #[arg(long, global = true, env = "LIFEGUARD_LOG")]
+    #[arg(long, global = true, env = "LIFEGUARD_LOG", value_name = "FILTER", help_heading = "Log")]
     log: Option<String>,
 
     #[command(subcommand)]
@@ -33,9 +41,7 @@ pub struct Cli {
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// For people.
     Text,
-    /// One JSON object a line.
     Json,
 }
 

@@ -14,13 +14,37 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 
 /// Says what went wrong and gives the exit code for it.
 pub(super) fn fail(text: &str) -> ExitCode {
-    // Where even this cannot be written there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "lifeguard: {text}");
+    complain(text);
     ExitCode::FAILURE
+}
+
+/// Says what went wrong.
+pub(super) fn complain(text: &str) {
+    // Where even this cannot be written there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "lifeguard: {}", shown(text));
+}
+
+/// A text as a terminal may show it: boards and people wrote it, and it must not steer the terminal. Lines stay.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(plain).collect()
+}
+
+/// The most characters of a cell that is one of many; a single thing is shown whole.
+const MOST: usize = 60;
+
+/// The beginning of a text that is longer than a cell.
+pub(super) fn clipped(text: &str) -> String {
+    match text.char_indices().nth(MOST) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(MOST - 1).chain(['…']).collect(),
+    }
 }
 
 /// Lays rows out in columns as wide as their widest cell; the first row is the heading.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| shown(cell).replace('\n', " ")).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

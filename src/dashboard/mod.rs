@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -14,7 +14,6 @@ use crate::api::{Api, Problem};
 use crate::store::devices::{self, Board, Filter};
 
 /// Makes the routes of the pages.
-#[must_use]
 pub fn router(api: Api) -> Router {
     Router::new().route("/", get(farm)).with_state(api)
 }
@@ -30,7 +29,17 @@ async fn farm(State(api): State<Api>) -> Response {
             let page = page(&boards, api.engine.clock().now());
             ([(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
         }
-        Err(error) => Problem::from(error).into_response(),
+        // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
+        Err(error) => {
+            let problem = Problem::from(error).into_response();
+            let page = page_without_boards(problem.status(), api.engine.clock().now());
+            let mut answer = (problem.status(), Html(page)).into_response();
+            let kept = [header::RETRY_AFTER].into_iter();
+            let kept =
+                kept.filter_map(|name| problem.headers().get(&name).map(|value| (name, value.clone())));
+            answer.headers_mut().extend(kept);
+            answer
+        }
     }
 }
 
@@ -42,6 +51,23 @@ fn rank(state: &str) -> u8 {
         "New" | "Maintenance" | "LockedOut" => 2,
         _ => 1,
     }
+}
+
+/// What stands where the boards would.
+fn page_without_boards(status: StatusCode, now: DateTime<Utc>) -> String {
+    let (title, why) = match status {
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "database away",
+            "The database cannot be reached, so nothing can be said of the boards. This page tries again by itself.",
+        ),
+        _ => ("a fault", "The server has a fault; its log says which. This page tries again by itself."),
+    };
+    whole(title, &format!("<p><em>{why}</em></p>"), now)
+}
+
+/// A whole page.
+fn whole(title: &str, main: &str, now: DateTime<Utc>) -> String {
+    format!(include_str!("farm.html"), title = title, at = now.format("%Y-%m-%d %H:%M:%S UTC"), main = main)
 }
 
 fn page(boards: &[Board], now: DateTime<Utc>) -> String {
@@ -66,12 +92,11 @@ fn page(boards: &[Board], now: DateTime<Utc>) -> String {
     if boards.is_empty() {
         main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
     }
-    format!(
-        include_str!("farm.html"),
-        total = boards.len(),
-        at = now.format("%Y-%m-%d %H:%M:%S UTC"),
-        main = main
-    )
+    let title = match boards.len() {
+        1 => "1 board".to_owned(),
+        many => format!("{many} boards"),
+    };
+    whole(&title, &main, now)
 }
 
 fn item(board: &Board, now: DateTime<Utc>) -> String {

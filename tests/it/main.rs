@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod action;
+mod api;
+mod cli;
 mod database;
 mod engine;
 mod farm;

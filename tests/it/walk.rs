@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::json;
 

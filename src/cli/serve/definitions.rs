@@ -20,7 +20,7 @@ pub(super) fn load(path: Option<&Path>) -> Result<Vec<Loaded>, Box<dyn Error>> {
     };
     let mut loaded: Vec<Loaded> = Vec::new();
     for file in files(path)? {
-        let size = fs_err::metadata(&file)?.len();
+        let size = fs_err::File::open(&file)?.metadata()?.len();
         if size > MAX_SIZE {
             return Err(format!(
                 "{}: {size} bytes are no definition; at most {MAX_SIZE} are read",

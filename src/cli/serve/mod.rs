@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -38,36 +39,46 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
     /// Where HTTP is served
-    #[arg(long, env = "LIFEGUARD_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LIFEGUARD_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
 
     /// Serve HTTP on an address that others can reach although nobody is asked who they are
-    #[arg(long, env = "LIFEGUARD_INSECURE")]
+    #[arg(long, env = "LIFEGUARD_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 
-    /// Where the boot tree is served by TFTP, such as 0.0.0.0:69; without it, it is not
-    #[arg(long, env = "LIFEGUARD_TFTP_LISTEN")]
+    /// Where the boot tree is served by TFTP, such as 0.0.0.0:69; if not given, it is not served
+    #[arg(long, env = "LIFEGUARD_TFTP_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub tftp_listen: Option<SocketAddr>,
 
     /// The boot tree: `pxelinux.cfg` and `configs` are in it [default: `boot` in the data directory]
-    #[arg(long, env = "LIFEGUARD_BOOT_ROOT")]
+    #[arg(long, env = "LIFEGUARD_BOOT_ROOT", value_name = "DIRECTORY")]
     pub boot_root: Option<PathBuf>,
 
     /// The PostgreSQL database (14 or newer) to use; several servers may share one
-    #[arg(long, env = "LIFEGUARD_DATABASE_URL", hide_env_values = true, conflicts_with = "data_dir")]
+    #[arg(
+        long,
+        env = "LIFEGUARD_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        conflicts_with = "data_dir"
+    )]
     pub database_url: Option<Url>,
 
     /// Where a private PostgreSQL keeps its data [default: the user's state directory]
-    #[arg(long, env = "LIFEGUARD_DATA_DIR")]
+    #[arg(long, env = "LIFEGUARD_DATA_DIR", value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
 
     /// The directory of PostgreSQL's programs [default: where they are usually installed]
-    #[arg(long, env = "LIFEGUARD_PG_BIN")]
+    #[arg(long, env = "LIFEGUARD_PG_BIN", value_name = "DIRECTORY")]
     pub pg_bin: Option<PathBuf>,
 
     /// A machine definition, or a directory of them [default: the board lifecycle that is built in]
-    #[arg(long, env = "LIFEGUARD_STATES")]
+    #[arg(long, env = "LIFEGUARD_STATES", value_name = "PATH")]
     pub states: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
 /// A server that runs.
@@ -103,14 +114,13 @@ impl Server {
         let loaded = definitions::load(options.states.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
-        let (connect, postgres) = match &options.database_url {
-            Some(url) => (url.as_str().parse::<PgConnectOptions>()?, None),
-            None => {
-                let postgres =
-                    PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
-                        .await?;
-                (postgres.connect_options(), Some(postgres))
-            }
+        let (connect, postgres) = if let Some(url) = &options.database_url {
+            (url.as_str().parse::<PgConnectOptions>()?, None)
+        } else {
+            let postgres =
+                PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
+                    .await?;
+            (postgres.connect_options(), Some(postgres))
         };
         let boot_root = options.boot_root.unwrap_or_else(|| data_dir.join("boot"));
         let parts = Parts { http, tftp_listen: options.tftp_listen, boot_root, clock };

@@ -1,0 +1,284 @@
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{contract, everything, send, send_to};
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_is_registered_changed_and_removed() {
+    let world = World::new().await;
+    let body = json!({
+        "name": "b1", "mac": "02-00-00-00-00-AA", "hardware": "panda", "fqdn": "b1.lab",
+        "power_url": "modbus://relay.lab/5", "poll_url": "tcp://b1.lab:22", "environment": "lab", "comments": "näh ☃",
+    });
+    let answer = send(&world, "POST /api/v1/devices", body.to_string()).await;
+    assert_eq!((answer.status, answer.header("location")), (201, "/api/v1/devices/b1"));
+    assert_eq!(answer.json(), world.get("/api/v1/devices/b1").await);
+    assert_snapshot!(known(&answer.json()), @r#"
+    name "b1"
+    state "New"
+    visit 1
+    fqdn "b1.lab"
+    mac "02:00:00:00:00:aa"
+    power_url "modbus://relay.lab/5"
+    poll_url "tcp://b1.lab:22"
+    hardware "panda"
+    environment "lab"
+    comments "näh ☃"
+    "#);
+
+    let path = "PATCH /api/v1/devices/b1";
+    let first = json!({ "mac": "0200000000bb", "power_url": null, "comments": "" });
+    let answer = send(&world, path, first.to_string()).await;
+    assert_eq!(answer.status, 200);
+    assert_snapshot!(known(&answer.json()), @r#"
+    name "b1"
+    state "New"
+    visit 1
+    fqdn "b1.lab"
+    mac "02:00:00:00:00:bb"
+    power_url null
+    poll_url "tcp://b1.lab:22"
+    hardware "panda"
+    environment "lab"
+    comments ""
+    "#);
+    let entries = world.history("b1").await.len();
+    let same = send_to(world.server.http, path, &[("if-none-match", "*")], first.to_string()).await;
+    assert_eq!((same.status, same.json()), (200, answer.json()));
+    assert_eq!(world.history("b1").await.len(), entries, "a change to what is there already is none");
+    let requests = [
+        (path, r#"{"mac": null}"#),
+        (path, r#"{"state": "Ready"}"#),
+        (path, r#"{"name": "b2"}"#),
+        (path, r#"{"power_url": "relay/5"}"#),
+        (path, r#"{"poll_url": 22}"#),
+        (path, ""),
+        ("PATCH /api/v1/devices/b2", "{}"),
+    ];
+    let emptied = send(&world, path, r#"{"environment": null, "comments": null}"#).await.json();
+    assert_eq!((&emptied["environment"], &emptied["comments"]), (&json!(""), &json!("")));
+    let refused = contract(&world, requests).await;
+    assert_snapshot!(refused, @r#"
+    PATCH /api/v1/devices/b1
+    422 invalid: mac: invalid type: null, expected a string
+
+    PATCH /api/v1/devices/b1
+    422 invalid: unknown field `state`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+
+    PATCH /api/v1/devices/b1
+    422 invalid: unknown field `name`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+
+    PATCH /api/v1/devices/b1
+    422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+
+    PATCH /api/v1/devices/b1
+    422 invalid: poll_url: invalid type: integer `22`, expected a string
+
+    PATCH /api/v1/devices/b1
+    400 bad_json: the body is empty; a JSON object is needed
+
+    PATCH /api/v1/devices/b2
+    404 no_device: there is no board "b2"
+    "#);
+
+    let requests = [
+        ("DELETE /api/v1/devices/b1", ""),
+        ("DELETE /api/v1/devices/b1", ""),
+        ("GET /api/v1/devices/b1", ""),
+        ("GET /api/v1/devices/b1/history", ""),
+        ("POST /api/v1/devices/b1/events/image-running", ""),
+        ("POST /api/v1/devices/b1/requests/rq-reboot", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    DELETE /api/v1/devices/b1
+    204
+
+    DELETE /api/v1/devices/b1
+    404 no_device: there is no board "b1"
+
+    GET /api/v1/devices/b1
+    404 no_device: there is no board "b1"
+
+    GET /api/v1/devices/b1/history
+    404 no_device: there is no board "b1"
+
+    POST /api/v1/devices/b1/events/image-running
+    404 no_device: there is no board "b1"
+
+    POST /api/v1/devices/b1/requests/rq-reboot
+    404 no_device: there is no board "b1"
+    "#);
+}
+
+/// What is known of a board besides its lifecycle.
+fn known(device: &Value) -> String {
+    let keys = [
+        "name",
+        "state",
+        "visit",
+        "fqdn",
+        "mac",
+        "power_url",
+        "poll_url",
+        "hardware",
+        "environment",
+        "comments",
+    ];
+    keys.map(|key| format!("{key} {}", device[key])).join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_cannot_be_is_not_registered() {
+    let world = World::new().await;
+    world.register("b1", json!({ "mac": "02:00:00:00:00:01" })).await;
+    let before = everything(&world).await;
+    let long = "b".repeat(65);
+    let wrong = [
+        ("name", json!("a/b")),
+        ("name", json!("..")),
+        ("name", json!("a..b")),
+        ("name", json!(".a")),
+        ("name", json!("a.")),
+        ("name", json!("-a")),
+        ("name", json!("")),
+        ("name", json!("bär")),
+        ("name", json!("a b")),
+        ("name", json!(long)),
+        ("name", json!(3)),
+        ("name", Value::Null),
+        ("name", json!("b1")),
+        ("mac", json!("02:00:00:00:00")),
+        ("mac", json!("02:00:00:00:00:0g")),
+        ("mac", json!("02-00-00-00-00-01")),
+        ("mac", json!(true)),
+        ("hardware", json!("")),
+        ("hardware", json!("pan/da")),
+        ("environment", json!("the lab")),
+        ("fqdn", json!("b 2")),
+        ("fqdn", json!("b2..lab")),
+        ("fqdn", json!("")),
+        ("power_url", json!("relay/5")),
+        ("power_url", json!("http://relay/5")),
+        ("power_url", json!("modbus://relay")),
+        ("poll_url", json!("https://b2/")),
+        ("poll_url", json!("tcp://b2")),
+        ("comments", json!(["a"])),
+        ("state", json!("Ready")),
+    ];
+    let mut told = Vec::new();
+    for (field, value) in wrong {
+        let mut body = json!({ "name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda" });
+        body[field] = value.clone();
+        let answer = send(&world, "POST /api/v1/devices", body.to_string()).await;
+        told.push(format!("{field} {value}: {}", answer.told()));
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    name "a/b": 422 invalid: name: "a/b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "..": 422 invalid: name: ".." is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "a..b": 422 invalid: name: "a..b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name ".a": 422 invalid: name: ".a" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "a.": 422 invalid: name: "a." is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "-a": 422 invalid: name: "-a" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "": 422 invalid: name: "" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "bär": 422 invalid: name: "bär" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "a b": 422 invalid: name: "a b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": 422 invalid: name: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    name 3: 422 invalid: name: invalid type: integer `3`, expected a string
+    name null: 422 invalid: name: invalid type: null, expected a string
+    name "b1": 409 taken: another board has this name already
+    mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
+    mac "02:00:00:00:00:0g": 422 invalid: mac: `02:00:00:00:00:0g` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
+    mac "02-00-00-00-00-01": 409 taken: another board has this network address already
+    mac true: 422 invalid: mac: invalid type: boolean `true`, expected a string
+    hardware "": 422 invalid: hardware: "" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    hardware "pan/da": 422 invalid: hardware: "pan/da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    environment "the lab": 422 invalid: environment: "the lab" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    fqdn "b 2": 422 invalid: fqdn: "b 2" is neither a host name nor an address
+    fqdn "b2..lab": 422 invalid: fqdn: "b2..lab" is neither a host name nor an address
+    fqdn "": 422 invalid: fqdn: "" is neither a host name nor an address
+    power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: there is no scheme `http`; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is no coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+    poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
+    poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
+    comments ["a"]: 422 invalid: comments: invalid type: sequence, expected a string
+    state "Ready": 422 invalid: unknown field `state`, expected one of `name`, `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+    "#);
+    let requests = [
+        ("POST /api/v1/devices", ""),
+        ("POST /api/v1/devices", r#"{"name": "b2", "hardware": "panda"}"#),
+        ("POST /api/v1/devices", r#"["b2", "02:00:00:00:00:02", "panda", null, null, null, "", ""]"#),
+        (
+            "POST /api/v1/devices",
+            r#"{"name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda", "comments": "\u0000"}"#,
+        ),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r"
+    POST /api/v1/devices
+    400 bad_json: the body is empty; a JSON object is needed
+
+    POST /api/v1/devices
+    422 invalid: missing field `mac`
+
+    POST /api/v1/devices
+    422 invalid: the body must be a JSON object
+
+    POST /api/v1/devices
+    422 invalid: a text in the body holds the character U+0000, which cannot be stored
+    ");
+    assert_eq!(everything(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_read_from_the_newest_in_pages() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "LockedOut").await;
+    let event = "POST /api/v1/devices/b1/events/image-running";
+    assert_eq!(send(&world, event, r#"{"kernel": "6.1"}"#).await.status, 200);
+    assert_eq!(send(&world, "PATCH /api/v1/devices/b1", r#"{"comments": "old"}"#).await.status, 200);
+    let whole = world.get("/api/v1/devices/b1/history").await;
+    let entries = whole["history"].as_array().unwrap();
+    let shown: Vec<String> = entries.iter().map(|entry| without_id(entry.clone())).collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+    {"at":"2026-01-01T12:00:00Z","event":"changed","evidence":{"comments":"old"},"from":"LockedOut","kind":"note","outcome":"noted","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"args":{"kernel":"6.1"},"at":"2026-01-01T12:00:00Z","event":"image-running","from":"LockedOut","kind":"event","outcome":"ignored","reason":"state LockedOut does not wait for image-running","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"at":"2026-01-01T12:00:00Z","event":"forced","from":"New","kind":"force","outcome":"moved","reason":"forced: the test wants it there","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"at":"2026-01-01T12:00:00Z","event":"created","from":"New","kind":"created","outcome":"moved","sender":"127.0.0.1","to":"New","visit":1}
+    "#);
+    assert_eq!((entries.len(), &whole["next"]), (4, &Value::Null));
+
+    let first = world.get("/api/v1/devices/b1/history?limit=2").await;
+    let second = world.get(&format!("/api/v1/devices/b1/history?limit=2&before={}", first["next"])).await;
+    assert_eq!((&first["history"][1], &second["history"][1]), (&entries[1], &entries[3]));
+    assert_eq!(second["next"], Value::Null);
+    let requests = [
+        ("GET /api/v1/devices/b1/history?limit=0", ""),
+        ("GET /api/v1/devices/b1/history?limit=1001", ""),
+        ("GET /api/v1/devices/b1/history?before=x", ""),
+        ("GET /api/v1/devices/b1/history?since=1", ""),
+        ("GET /api/v1/devices/b2/history", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    GET /api/v1/devices/b1/history?limit=0
+    422 invalid: limit=0: from 1 to 1000 entries can be asked for
+
+    GET /api/v1/devices/b1/history?limit=1001
+    422 invalid: limit=1001: from 1 to 1000 entries can be asked for
+
+    GET /api/v1/devices/b1/history?before=x
+    422 invalid: query: before: invalid digit found in string
+
+    GET /api/v1/devices/b1/history?since=1
+    422 invalid: query: since: unknown field `since`, expected `before` or `limit`
+
+    GET /api/v1/devices/b2/history
+    404 no_device: there is no board "b2"
+    "#);
+}
+
+fn without_id(mut entry: Value) -> String {
+    assert!(entry.as_object_mut().unwrap().remove("id").is_some_and(|id| id.is_i64()));
+    entry.to_string()
+}

@@ -1,0 +1,222 @@
+use insta::assert_snapshot;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{contract, everything, send};
+use crate::world::World;
+
+/// A board in Ready that has been seen to run: nothing happens to it by itself.
+async fn ready(world: &World, name: &str) -> TcpListener {
+    let up = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let poll_url = format!("tcp://{}", up.local_addr().unwrap());
+    world.register(name, json!({ "poll_url": poll_url })).await;
+    world.force(name, "RebootComplete").await;
+    let answer = send(world, &format!("POST /api/v1/devices/{name}/events/image-running"), "").await;
+    assert_snapshot!(answer.told(), @r#"200 {"from":"RebootComplete","outcome":"moved","to":"Ready","visit":3}"#);
+    world.until(name, "it is polled", |device| device["deadline"].is_string()).await;
+    up
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
+    let world = World::new().await;
+    let _up = ready(&world, "b1").await;
+    let before = everything(&world).await;
+    let known = world.history("b1").await.len();
+    let big = format!("{{\"log\": \"{}\"}}", "x".repeat(1024 * 1024));
+    let deep = "[".repeat(10_000);
+    let requests = [
+        ("POST /api/v1/devices/b1/events/image-running", ""),
+        ("POST /api/v1/devices/b1/events/image-running", " \r\n"),
+        ("POST /api/v1/devices/b1/events/image-running", "{\"tries\": 3}"),
+        ("GET /api/v1/devices/b1/events/image-running?kernel=6.1%20lts", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=2", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=4", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=-1", ""),
+        ("GET /api/v1/devices/b1/events/image-failed", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=two", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=", ""),
+        ("GET /api/v1/devices/b1/events/image-running?visit=9223372036854775808", ""),
+        ("GET /api/v1/devices/b1/events/image-running?a=%00", ""),
+        ("HEAD /api/v1/devices/b1/events/image-running", ""),
+        ("PUT /api/v1/devices/b1/events/image-running", ""),
+        ("POST /api/v1/devices/b2/events/image-running", ""),
+        ("POST /api/v1/devices/b1%00/events/image-running", ""),
+        ("POST /api/v1/devices/b1%2fevents/events/image-running", ""),
+        ("POST /api/v1/devices/b1/events/image-runing", ""),
+        ("POST /api/v1/devices/b1/events/image-running%00", ""),
+        ("POST /api/v1/devices/b1/events/rq-reboot", ""),
+        ("POST /api/v1/devices/b1/events/power-cycle-ok", ""),
+        ("POST /api/v1/devices/b1/events/image-running", &big),
+        ("POST /api/v1/devices/b1/events/image-running", &deep),
+        ("POST /api/v1/devices/b1/events/image-running", "{\n  \"reason\": ]\n}"),
+        ("POST /api/v1/devices/b1/events/image-running", "{\"reason\": 1e999}"),
+        ("POST /api/v1/devices/b1/events/image-running", "{\"reason\": \"\\ud800\"}"),
+        ("POST /api/v1/devices/b1/events/image-running", "reason=none&fault=board"),
+        ("POST /api/v1/devices/b1/events/image-running", "[\"reason\"]"),
+        ("POST /api/v1/devices/b1/events/image-running", "null"),
+        ("POST /api/v1/devices/b1/events/image-running", "{\"reason\": [{\"a\": \"\\u0000\"}]}"),
+        ("POST /api/v1/devices/b1/events/image-running", "{\"\\u0000\": 1}"),
+    ];
+    let mut told = Vec::new();
+    for (line, body) in requests {
+        let answer = send(&world, line, body.to_owned()).await;
+        let shown: String = body.chars().take(40).collect();
+        if line.starts_with("HEAD") {
+            told.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
+        } else {
+            told.push(format!("{line} {shown:?}\n{}", answer.told()));
+        }
+        assert_eq!(everything(&world).await, before, "{line}");
+    }
+    assert_snapshot!(told.join("\n\n"), @r#"
+    POST /api/v1/devices/b1/events/image-running ""
+    200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
+
+    POST /api/v1/devices/b1/events/image-running " \r\n"
+    200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
+
+    POST /api/v1/devices/b1/events/image-running "{\"tries\": 3}"
+    200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
+
+    GET /api/v1/devices/b1/events/image-running?kernel=6.1%20lts ""
+    200 {"outcome":"ignored","reason":"state Ready does not wait for image-running","state":"Ready","visit":3}
+
+    GET /api/v1/devices/b1/events/image-running?visit=2 ""
+    200 {"outcome":"ignored","reason":"stale: it speaks of visit 2, this is visit 3","state":"Ready","visit":3}
+
+    GET /api/v1/devices/b1/events/image-running?visit=4 ""
+    200 {"outcome":"ignored","reason":"it speaks of visit 4, but this is only visit 3","state":"Ready","visit":3}
+
+    GET /api/v1/devices/b1/events/image-running?visit=-1 ""
+    200 {"outcome":"ignored","reason":"stale: it speaks of visit -1, this is visit 3","state":"Ready","visit":3}
+
+    GET /api/v1/devices/b1/events/image-failed ""
+    422 invalid: image-failed needs the argument `reason`
+
+    GET /api/v1/devices/b1/events/image-running?visit=two ""
+    422 invalid: visit="two" is not the number of a visit
+
+    GET /api/v1/devices/b1/events/image-running?visit= ""
+    422 invalid: visit="" is not the number of a visit
+
+    GET /api/v1/devices/b1/events/image-running?visit=9223372036854775808 ""
+    422 invalid: visit="9223372036854775808" is not the number of a visit
+
+    GET /api/v1/devices/b1/events/image-running?a=%00 ""
+    422 invalid: a query parameter holds the character U+0000, which cannot be stored
+
+    HEAD /api/v1/devices/b1/events/image-running
+    405 allow: GET,POST
+
+    PUT /api/v1/devices/b1/events/image-running ""
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+
+    POST /api/v1/devices/b2/events/image-running ""
+    404 no_device: there is no board "b2"
+
+    POST /api/v1/devices/b1%00/events/image-running ""
+    404 no_device: there is no board "b1\0"
+
+    POST /api/v1/devices/b1%2fevents/events/image-running ""
+    404 no_device: there is no board "b1/events"
+
+    POST /api/v1/devices/b1/events/image-runing ""
+    422 no_event: boards have no event "image-runing"
+    {"events":["image-failed","image-installed","image-installing","image-running","live-running","maintenance-running","self-test-failed","self-test-ok","self-test-running"]}
+
+    POST /api/v1/devices/b1/events/image-running%00 ""
+    422 no_event: boards have no event "image-running\0"
+    {"events":["image-failed","image-installed","image-installing","image-running","live-running","maintenance-running","self-test-failed","self-test-ok","self-test-running"]}
+
+    POST /api/v1/devices/b1/events/rq-reboot ""
+    422 no_event: rq-reboot is an operator's request, not a board's event: POST it to …/requests/rq-reboot
+    {"events":["image-failed","image-installed","image-installing","image-running","live-running","maintenance-running","self-test-failed","self-test-ok","self-test-running"]}
+
+    POST /api/v1/devices/b1/events/power-cycle-ok ""
+    422 no_event: boards have no event "power-cycle-ok"
+    {"events":["image-failed","image-installed","image-installing","image-running","live-running","maintenance-running","self-test-failed","self-test-ok","self-test-running"]}
+
+    POST /api/v1/devices/b1/events/image-running "{\"log\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    413 too_large: a body may have at most 65536 bytes
+
+    POST /api/v1/devices/b1/events/image-running "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+    400 bad_json: the body is not JSON: recursion limit exceeded at line 1 column 128
+    {"column":128,"line":1}
+
+    POST /api/v1/devices/b1/events/image-running "{\n  \"reason\": ]\n}"
+    400 bad_json: the body is not JSON: expected value at line 2 column 13
+    {"column":13,"line":2}
+
+    POST /api/v1/devices/b1/events/image-running "{\"reason\": 1e999}"
+    400 bad_json: the body is not JSON: number out of range at line 1 column 16
+    {"column":16,"line":1}
+
+    POST /api/v1/devices/b1/events/image-running "{\"reason\": \"\\ud800\"}"
+    400 bad_json: the body is not JSON: unexpected end of hex escape at line 1 column 19
+    {"column":19,"line":1}
+
+    POST /api/v1/devices/b1/events/image-running "reason=none&fault=board"
+    400 bad_json: the body is not JSON: expected value at line 1 column 1
+    {"column":1,"line":1}
+
+    POST /api/v1/devices/b1/events/image-running "[\"reason\"]"
+    422 invalid: the body must be a JSON object, or empty
+
+    POST /api/v1/devices/b1/events/image-running "null"
+    422 invalid: the body must be a JSON object, or empty
+
+    POST /api/v1/devices/b1/events/image-running "{\"reason\": [{\"a\": \"\\u0000\"}]}"
+    422 invalid: a text in the body holds the character U+0000, which cannot be stored
+
+    POST /api/v1/devices/b1/events/image-running "{\"\\u0000\": 1}"
+    422 invalid: a text in the body holds the character U+0000, which cannot be stored
+    "#);
+
+    let history = world.history("b1").await;
+    let new = history[known..].iter().map(|entry| {
+        let [event, outcome, visit, reason, args] =
+            ["event", "outcome", "visit", "reason", "args"].map(|key| entry[key].to_string());
+        format!("{event} {outcome} {visit} {reason} {args}")
+    });
+    assert_snapshot!(new.collect::<Vec<_>>().join("\n"), @r#"
+    "image-running" "ignored" 3 "state Ready does not wait for image-running" null
+    "image-running" "ignored" 3 "state Ready does not wait for image-running" null
+    "image-running" "ignored" 3 "state Ready does not wait for image-running" {"tries":3}
+    "image-running" "ignored" 3 "state Ready does not wait for image-running" {"kernel":"6.1 lts"}
+    "image-running" "ignored" 3 "stale: it speaks of visit 2, this is visit 3" null
+    "image-running" "ignored" 3 "it speaks of visit 4, but this is only visit 3" null
+    "image-running" "ignored" 3 "stale: it speaks of visit -1, this is visit 3" null
+    "image-failed" "ignored" 3 "image-failed needs the argument `reason`" null
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_says_why_it_failed_is_believed_and_one_that_does_not_is_told_so() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "ReimageBooted").await;
+    let requests = [
+        ("GET /api/v1/devices/b1/events/image-failed", ""),
+        (
+            "POST /api/v1/devices/b1/events/image-failed?fault=image&reason=in+the+query",
+            "{\"reason\": \"in the body\"}",
+        ),
+        ("GET /api/v1/devices/b1/boot-config", ""),
+        ("GET /api/v1/devices/b2/boot-config", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    GET /api/v1/devices/b1/events/image-failed
+    422 invalid: image-failed needs the argument `reason`
+
+    POST /api/v1/devices/b1/events/image-failed?fault=image&reason=in+the+query
+    200 {"from":"ReimageBooted","outcome":"moved","to":"FailedBadImage","visit":3}
+
+    GET /api/v1/devices/b1/boot-config
+    200 {"boot_config":null,"image":null,"name":"b1","next_boot_config":null,"next_image":null,"state":"FailedBadImage","visit":3}
+
+    GET /api/v1/devices/b2/boot-config
+    404 no_device: there is no board "b2"
+    "#);
+    assert_eq!(world.get("/api/v1/devices/b1").await["data"]["failure"], "in the body");
+}

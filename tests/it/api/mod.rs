@@ -1,0 +1,115 @@
+//! The HTTP faces as recorded contracts: what each answers, word by word.
+
+mod devices;
+mod events;
+mod images;
+mod list;
+mod page;
+mod problems;
+mod requests;
+mod show;
+
+use std::net::SocketAddr;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::world::World;
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The status and the body. Of a problem, whose form is checked, what it says: `STATUS CODE: DETAIL MORE`.
+    pub(crate) fn told(&self) -> String {
+        let status = self.status;
+        if status < 400 {
+            let body = if self.text.is_empty() { String::new() } else { laid_out(&self.json()) };
+            return format!("{status} {body}").trim_end().to_owned();
+        }
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        assert_eq!(self.header("retry-after"), if status == 503 { "1" } else { "" });
+        let Value::Object(mut problem) = self.json() else { panic!("{}", self.text) };
+        let title = reqwest::StatusCode::from_u16(status).unwrap().canonical_reason().unwrap();
+        assert_eq!(problem.remove("type").unwrap(), "about:blank");
+        assert_eq!(problem.remove("status").unwrap(), status);
+        assert_eq!(problem.remove("title").unwrap(), title);
+        let [code, detail] = ["code", "detail"].map(|member| match problem.remove(member) {
+            Some(Value::String(text)) if !text.is_empty() => text,
+            other => panic!("{member}: {other:?}"),
+        });
+        let more = if problem.is_empty() { String::new() } else { format!("\n{}", Value::from(problem)) };
+        format!("{status} {code}: {detail}{more}")
+    }
+}
+
+/// JSON on one line where it is short.
+pub(crate) fn laid_out(value: &Value) -> String {
+    let line = value.to_string();
+    if line.len() <= 160 { line } else { format!("{value:#}") }
+}
+
+/// Sends a request: `line` is its method and its path.
+pub(crate) async fn send_to(
+    server: SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<reqwest::Body>,
+) -> Answer {
+    let (method, path) = line.split_once(' ').unwrap();
+    let url = format!("http://{server}{path}");
+    let mut request = reqwest::Client::new().request(method.parse().unwrap(), url).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap_or_else(|error| panic!("{line:.100}: {error}"));
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Answer { status, headers, text: response.text().await.unwrap() }
+}
+
+/// Sends a request with a body, or an empty one, as tools do that know nothing of JSON.
+pub(crate) async fn send(world: &World, line: &str, body: impl Into<reqwest::Body>) -> Answer {
+    let form = [(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
+    send_to(world.server.http, line, &form, body).await
+}
+
+/// What each of `requests`, a line and a body, is answered, one after the other.
+pub(crate) async fn contract<B: Into<reqwest::Body>>(
+    world: &World,
+    requests: impl IntoIterator<Item = (&str, B)>,
+) -> String {
+    let mut told = Vec::new();
+    for (line, body) in requests {
+        told.push(format!("{line}\n{}", send(world, line, body).await.told()));
+    }
+    told.join("\n\n")
+}
+
+/// All that the server remembers, except history.
+pub(crate) async fn everything(world: &World) -> Value {
+    let pool = world.database.pool().await;
+    let all = sqlx::query_scalar::<_, Json<Value>>(
+        "SELECT jsonb_build_object(
+            'instance', (SELECT jsonb_agg(t ORDER BY t.instance_id) FROM instance t),
+            'device', (SELECT jsonb_agg(t ORDER BY t.instance_id) FROM device t),
+            'action', (SELECT jsonb_agg(t ORDER BY t.action_id) FROM action t),
+            'image', (SELECT jsonb_agg(t ORDER BY t.name) FROM image t),
+            'boot_config', (SELECT jsonb_agg(t ORDER BY t.image, t.hardware) FROM boot_config t))",
+    );
+    let Json(all) = all.fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    all
+}

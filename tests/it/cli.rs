@@ -1,0 +1,704 @@
+//! The command line as its user sees it: what it prints, where, and how it ends.
+
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::world::World;
+
+/// What a command printed, and how it ended.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn told(&self) -> String {
+        let parts = [("", &self.out), ("stderr: ", &self.err)];
+        let parts = parts.iter().filter(|(_, text)| !text.is_empty());
+        let parts: Vec<String> = parts.map(|(what, text)| format!("{what}{}", text.trim_end())).collect();
+        format!("{}\nexit {}", parts.join("\n"), self.code).trim_start().to_owned()
+    }
+}
+
+/// The program, in a world without our own settings.
+fn lifeguard(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LIFEGUARD_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("TZ", "UTC").env("COLUMNS", "100").stdin(Stdio::null()).args(args);
+    command
+}
+
+async fn run(mut command: Command) -> Ran {
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    Ran { code: output.status.code().unwrap(), out, err }
+}
+
+/// Runs a command against a server, its words separated by spaces.
+async fn at(world: &World, words: &str) -> Ran {
+    let args: Vec<&str> = words.split(' ').collect();
+    let mut command = lifeguard(&args);
+    command.env("LIFEGUARD_SERVER", format!("http://{}", world.server.http));
+    run(command).await
+}
+
+/// What each of `lines` prints, one after the other.
+async fn session(world: &World, lines: &[&str]) -> String {
+    let mut told = Vec::new();
+    for line in lines {
+        told.push(format!("$ {line}\n{}", at(world, line).await.told()));
+    }
+    told.join("\n\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_are_managed_from_the_command_line() {
+    let world = World::new().await;
+    fs::write(world.folder.path().join("boot/configs/base.cfg"), "").unwrap();
+    let told = session(
+        &world,
+        &[
+            "image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg",
+            "image list",
+            "device list",
+            "device add b1 --mac 02:00:00:00:00:01 --hardware panda --environment lab --fqdn 127.0.0.1",
+            "device add b2 --mac 02-00-00-00-00-02 --hardware cow --comments cow",
+            "device add b1 --mac 02:00:00:00:00:03 --hardware panda",
+            "device add b/3 --mac 02:00:00:00:00:03 --hardware panda",
+            "device list",
+            "device list --hardware cow",
+            "device show b2",
+            "device show b3",
+            "device show ..",
+            "device self-test b1",
+            "device maintenance b1",
+            "device lock-out b2",
+            "device reboot b1 b3 b2",
+            "device force b1 --from New --to LockedOut --reason why",
+            "device force b1 --from RebootRebooting --to Nowhere --reason why",
+            "device force b1 --from RebootRebooting --to ReimageBooted --reason why",
+            "device show b1",
+            "device force b1 --from ReimageBooted --to New --reason enough",
+            "device reimage b2 b1 --image base --boot-config {\"quiet\":true}",
+            "device force b1 --from ReimageRebooting --to New --reason enough",
+            "device reimage b1 --image none",
+            "device reimage b1 --image base --boot-config [1]",
+            "device reimage b1",
+            "device history b2",
+            "device history b2 --limit 1",
+            "device history b2 --limit 0",
+            "device remove b1 b3 b2",
+            "image remove base",
+            "image remove base",
+            "image set base --boot-config base.cfg",
+        ],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    $ image set base --about small --boot-config panda=base.cfg --boot-config beagle=base.cfg
+    exit 0
+
+    $ image list
+    IMAGE  BOOT CONFIGS                    ABOUT
+    base   beagle=base.cfg panda=base.cfg  small
+    exit 0
+
+    $ device list
+    NAME  STATE  SINCE  UNTIL  IMAGE  HARDWARE  ENVIRONMENT  COMMENTS
+    exit 0
+
+    $ device add b1 --mac 02:00:00:00:00:01 --hardware panda --environment lab --fqdn 127.0.0.1
+    b1 is registered, New
+    exit 0
+
+    $ device add b2 --mac 02-00-00-00-00-02 --hardware cow --comments cow
+    b2 is registered, New
+    exit 0
+
+    $ device add b1 --mac 02:00:00:00:00:03 --hardware panda
+    stderr: lifeguard: another board has this name already
+    exit 1
+
+    $ device add b/3 --mac 02:00:00:00:00:03 --hardware panda
+    stderr: lifeguard: name: "b/3" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    exit 1
+
+    $ device list
+    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  COMMENTS
+    b1    New    2026-01-01 12:00:00                panda     lab
+    b2    New    2026-01-01 12:00:00                cow                    cow
+    exit 0
+
+    $ device list --hardware cow
+    NAME  STATE  SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  COMMENTS
+    b2    New    2026-01-01 12:00:00                cow                    cow
+    exit 0
+
+    $ device show b2
+    name      b2
+    state     New since 2026-01-01 12:00:00
+              nobody has asked for anything yet
+    you may   rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
+    hardware  cow
+    fqdn      b2
+    mac       02:00:00:00:00:02
+    comments  cow
+    exit 0
+
+    $ device show b3
+    stderr: lifeguard: there is no board "b3"
+    exit 1
+
+    $ device show ..
+    stderr: lifeguard: ".." is not a name
+    exit 1
+
+    $ device self-test b1
+    stderr: lifeguard: rq-self-test: the self-test image has no boot config for this board's hardware
+    exit 1
+
+    $ device maintenance b1
+    stderr: lifeguard: rq-maintenance: the maintenance image has no boot config for this board's hardware
+    exit 1
+
+    $ device lock-out b2
+    b2: New → LockedOut
+    exit 0
+
+    $ device reboot b1 b3 b2
+    b1: New → RebootRebooting
+    stderr: lifeguard: b3: there is no board "b3"
+    lifeguard: b2: state LockedOut does not wait for rq-reboot, nor for any other request; only a forced move leaves it
+    lifeguard: refused for 2 of 3 boards
+    exit 1
+
+    $ device force b1 --from New --to LockedOut --reason why
+    stderr: lifeguard: the state is RebootRebooting, not New
+    exit 1
+
+    $ device force b1 --from RebootRebooting --to Nowhere --reason why
+    stderr: lifeguard: no state Nowhere in this machine
+    exit 1
+
+    $ device force b1 --from RebootRebooting --to ReimageBooted --reason why
+    RebootRebooting → ReimageBooted
+    exit 0
+
+    $ device show b1
+    name         b1
+    state        ReimageBooted since 2026-01-01 12:00:00
+                 the live image runs; it should begin to install
+    waits for    image-failed from the board, then FailedBadImage, FailedBadBoard, ReimageRebooting, FailedReimageBooted
+    waits for    image-installing from the board, then ReimageInstalling
+    until        2026-01-01 12:01:00
+    then         ReimageRebooting 1m after entry (passed 0 times; more than 10 leads to FailedReimageBooted)
+    hardware     panda
+    environment  lab
+    fqdn         127.0.0.1
+    mac          02:00:00:00:00:01
+    exit 0
+
+    $ device force b1 --from ReimageBooted --to New --reason enough
+    ReimageBooted → New
+    exit 0
+
+    $ device reimage b2 b1 --image base --boot-config {"quiet":true}
+    b1: New → ReimageRebooting
+    stderr: lifeguard: b2: state LockedOut does not wait for rq-reimage, nor for any other request; only a forced move leaves it
+    lifeguard: refused for 1 of 2 boards
+    exit 1
+
+    $ device force b1 --from ReimageRebooting --to New --reason enough
+    ReimageRebooting → New
+    exit 0
+
+    $ device reimage b1 --image none
+    stderr: lifeguard: rq-reimage: the image has no boot config for this board's hardware
+    exit 1
+
+    $ device reimage b1 --image base --boot-config [1]
+    stderr: error: invalid value '[1]' for '--boot-config <JSON>': a JSON object is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    $ device reimage b1
+    stderr: error: the following required arguments were not provided:
+      --image <IMAGE>
+
+    Usage: lifeguard device reimage --image <IMAGE> --server <URL> <NAMES>...
+
+    For more information, try '--help'.
+    exit 2
+
+    $ device history b2
+    AT                   WHAT         FROM  TO         VISIT  BY         REMARK
+    2026-01-01 12:00:00  created      New   New        1      127.0.0.1
+    2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      127.0.0.1
+    2026-01-01 12:00:00  rq-reboot                     2      127.0.0.1  state LockedOut does not wait for rq-reboot
+    2026-01-01 12:00:00  rq-reimage                    2      127.0.0.1  state LockedOut does not wait for rq-reimage
+    exit 0
+
+    $ device history b2 --limit 1
+    AT                   WHAT        FROM  TO  VISIT  BY         REMARK
+    2026-01-01 12:00:00  rq-reimage            2      127.0.0.1  state LockedOut does not wait for rq-reimage
+    exit 0
+
+    $ device history b2 --limit 0
+    stderr: lifeguard: limit=0: from 1 to 1000 entries can be asked for
+    exit 1
+
+    $ device remove b1 b3 b2
+    b1: forgotten
+    b2: forgotten
+    stderr: lifeguard: b3: there is no board "b3"
+    lifeguard: refused for 1 of 3 boards
+    exit 1
+
+    $ image remove base
+    exit 0
+
+    $ image remove base
+    stderr: lifeguard: there is no image "base"
+    exit 1
+
+    $ image set base --boot-config base.cfg
+    stderr: error: invalid value 'base.cfg' for '--boot-config <HARDWARE=FILE>': HARDWARE=FILE is needed, such as panda=panda-base.cfg
+
+    For more information, try '--help'.
+    exit 2
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
+    let world = World::new().await;
+    let comments = format!("\u{1b}[2J first\nsecond\t{}", "long ".repeat(500));
+    world.register("b1", json!({ "comments": comments })).await;
+    world.force("b1", "ReimageBooted").await;
+    let event = "/api/v1/devices/b1/events/image-failed";
+    let body = json!({ "fault": "board", "reason": "\u{1b}]0;mine\u{7} no card" });
+    assert_eq!(world.call(reqwest::Method::POST, event, Some(body)).await.0, 200);
+    let list = at(&world, "device list").await;
+    assert_snapshot!(list.told(), @r"
+    NAME  STATE           SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  COMMENTS
+    b1    FailedBadBoard  2026-01-01 12:00:00                panda                  �[2J first second�long long long long long long long long l…
+    exit 0
+    ");
+    let history = at(&world, "device history b1 --limit 1").await;
+    assert_snapshot!(history.told(), @r"
+    AT                   WHAT          FROM           TO              VISIT  BY         REMARK
+    2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      127.0.0.1  �]0;mine� no card
+    exit 0
+    ");
+    let show = at(&world, "device show b1").await;
+    assert!(show.out.contains("failure") && show.out.contains("]0;mine� no card"), "{}", show.out);
+    assert!(show.out.contains("long ".repeat(500).trim_end()), "one board is shown whole: {}", show.out);
+    for ran in [list, history, show] {
+        assert!(!ran.out.contains(|c: char| c.is_control() && c != '\n'), "{:?}", ran.out);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_is_what_the_server_answers() {
+    let world = World::new().await;
+    let add = "device add b1 --mac 02:00:00:00:00:01 --hardware panda --json";
+    let shown: Value = serde_json::from_str(&at(&world, add).await.out).unwrap();
+    assert_eq!(shown, world.get("/api/v1/devices/b1").await);
+    for (words, path) in [
+        ("device --json list", "/api/v1/devices"),
+        ("device show b1 --json", "/api/v1/devices/b1"),
+        ("device history b1 --json", "/api/v1/devices/b1/history"),
+        ("image list --json", "/api/v1/images"),
+    ] {
+        let shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
+        assert_eq!(shown, world.get(path).await, "{words}");
+    }
+    let told = session(
+        &world,
+        &[
+            "device reboot b1 b2 --json",
+            "device force b1 --from RebootRebooting --to LockedOut --reason r --json",
+            "device remove b1 --json",
+            "image set base --boot-config panda=p.cfg --json",
+            "image remove base --json",
+        ],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    $ device reboot b1 b2 --json
+    {"from":"New","name":"b1","outcome":"moved","to":"RebootRebooting","visit":2}
+    stderr: lifeguard: b2: there is no board "b2"
+    lifeguard: refused for 1 of 2 boards
+    exit 1
+
+    $ device force b1 --from RebootRebooting --to LockedOut --reason r --json
+    {
+      "from": "RebootRebooting",
+      "outcome": "moved",
+      "to": "LockedOut",
+      "visit": 3
+    }
+    exit 0
+
+    $ device remove b1 --json
+    {"name":"b1","outcome":"forgotten"}
+    exit 0
+
+    $ image set base --boot-config panda=p.cfg --json
+    {
+      "about": "",
+      "boot_configs": {
+        "panda": "p.cfg"
+      },
+      "name": "base"
+    }
+    exit 0
+
+    $ image remove base --json
+    exit 0
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut told = Vec::new();
+    for server in [
+        &*format!("http://{closed}"),
+        "https://lifeguard.lab",
+        "lifeguard.lab:8080",
+        "lifeguard.lab",
+        "http://",
+        "",
+    ] {
+        for args in [["device", "reboot", "b1"].as_slice(), &["image", "list", "--server", server]] {
+            let mut command = lifeguard(args);
+            command.env("LIFEGUARD_SERVER", server);
+            let ran = run(command).await;
+            told.push(format!("{server}\n{}", ran.told()).replace(&closed.to_string(), "SERVER"));
+        }
+    }
+    assert_snapshot!(told.join("\n\n"), @r"
+    http://SERVER
+    stderr: lifeguard: no answer from http://SERVER/ (is `lifeguard serve` running there?): error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+    exit 1
+
+    http://SERVER
+    stderr: lifeguard: no answer from http://SERVER/ (is `lifeguard serve` running there?): error sending request: client error (Connect): tcp connect error: Connection refused (os error 111)
+    exit 1
+
+    https://lifeguard.lab
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+
+    For more information, try '--help'.
+    exit 2
+
+    https://lifeguard.lab
+    stderr: error: invalid value 'https://lifeguard.lab' for '--server <URL>': Lifeguard does not speak TLS; http://HOST:PORT is needed, or a tunnel to it
+
+    For more information, try '--help'.
+    exit 2
+
+    lifeguard.lab:8080
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    lifeguard.lab:8080
+    stderr: error: invalid value 'lifeguard.lab:8080' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    lifeguard.lab
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    lifeguard.lab
+    stderr: error: invalid value 'lifeguard.lab' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    http://
+    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    http://
+    stderr: error: invalid value 'http://' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+
+    stderr: error: invalid value '' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+
+
+    stderr: error: invalid value '' for '--server <URL>': http://HOST:PORT is needed
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_goes_away_is_no_fault() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    for args in [["device", "list"].as_slice(), &["device", "show", "b1", "--json"], &["device", "--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = lifeguard(args);
+        command.env("LIFEGUARD_SERVER", format!("http://{}", world.server.http)).stdout(writer);
+        let ended = tokio::task::spawn_blocking(move || command.stderr(Stdio::piped()).spawn().unwrap());
+        let ended = ended.await.unwrap().wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_option_has_an_environment_variable_and_every_command_says_what_it_does() {
+    let commands = [
+        "serve",
+        "device add",
+        "device list",
+        "device show",
+        "device reboot",
+        "device reimage",
+        "device self-test",
+        "device maintenance",
+        "device lock-out",
+        "device force",
+        "device history",
+        "device remove",
+        "image set",
+        "image list",
+        "image remove",
+    ];
+    for words in commands {
+        let mut args: Vec<&str> = words.split(' ').collect();
+        args.push("--help");
+        let help = run(lifeguard(&args)).await.out;
+        let about = help.lines().next().unwrap();
+        assert!(about.len() > 10 && !about.starts_with("Usage"), "{words}: {help}");
+        for option in help.split("\n      --").skip(1) {
+            let words_of_it: Vec<&str> = option.split_whitespace().collect();
+            assert!(words_of_it.join(" ").contains("[env: LIFEGUARD_"), "{words}: --{option}");
+        }
+    }
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
+    Device lifecycle manager for bare-metal board farms
+
+    Usage: lifeguard [OPTIONS] <COMMAND>
+
+    Commands:
+      serve   Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+      demo    Show it all with simulated boards and relay boards on loopback
+      device  Register, list, show, reboot and reimage boards, by a server's HTTP interface
+      image   Say which boot config boots which image on which hardware
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Log:
+          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
+                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
+                                 values: text, json]
+          --log <FILTER>         Which log lines are written: a level, or a filter such as
+                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+    ");
+    assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @r"
+    Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+
+    Usage: lifeguard serve [OPTIONS]
+
+    Options:
+          --listen <ADDRESS:PORT>       Where HTTP is served [env: LIFEGUARD_LISTEN=] [default:
+                                        127.0.0.1:8080]
+          --insecure                    Serve HTTP on an address that others can reach although nobody
+                                        is asked who they are [env: LIFEGUARD_INSECURE=]
+          --tftp-listen <ADDRESS:PORT>  Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
+                                        not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
+          --boot-root <DIRECTORY>       The boot tree: `pxelinux.cfg` and `configs` are in it [default:
+                                        `boot` in the data directory] [env: LIFEGUARD_BOOT_ROOT=]
+          --database-url <URL>          The PostgreSQL database (14 or newer) to use; several servers
+                                        may share one [env: LIFEGUARD_DATABASE_URL]
+          --data-dir <DIRECTORY>        Where a private PostgreSQL keeps its data [default: the user's
+                                        state directory] [env: LIFEGUARD_DATA_DIR=]
+          --pg-bin <DIRECTORY>          The directory of PostgreSQL's programs [default: where they are
+                                        usually installed] [env: LIFEGUARD_PG_BIN=]
+          --states <PATH>               A machine definition, or a directory of them [default: the board
+                                        lifecycle that is built in] [env: LIFEGUARD_STATES=]
+      -h, --help                        Print help
+
+    Log:
+          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
+                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
+                                 values: text, json]
+          --log <FILTER>         Which log lines are written: a level, or a filter such as
+                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+    ");
+    assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r"
+    Install an image on boards
+
+    Usage: lifeguard device reimage [OPTIONS] --image <IMAGE> <NAMES>...
+
+    Arguments:
+      <NAMES>...  The boards
+
+    Options:
+          --image <IMAGE>       The image [env: LIFEGUARD_IMAGE=]
+          --boot-config <JSON>  A JSON object that the board can fetch while it installs [env:
+                                LIFEGUARD_BOOT_CONFIG=]
+      -h, --help                Print help
+
+    Server:
+          --server <URL>  The server's URL [env: LIFEGUARD_SERVER=] [default: http://127.0.0.1:8080]
+          --json          Print what the server answers as JSON [env: LIFEGUARD_JSON=]
+
+    Log:
+          --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
+                                 object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
+                                 values: text, json]
+          --log <FILTER>         Which log lines are written: a level, or a filter such as
+                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+    ");
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
+    const BOARD: &str = include_str!("../../states/board.yaml");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("board.yaml");
+    let data = folder.path().join("data");
+    let mut told = Vec::new();
+    for (right, wrong) in [
+        ("image-running: Ready", "image-running: Redy"),
+        ("timeout: { after: 5m,", "timeot: { after: 5m,"),
+        ("after: 5m,", "after: 5 fortnights,"),
+        ("if: args.fault == 'image'", "if: args.fault = 'image'"),
+        ("if: args.fault == 'board'", "if: arg.fault == 'board'"),
+        ("counters.ReimageBooted < 10", "counters.ReimageBoted < 10"),
+        ("initial: New", "initial: [New"),
+        ("machine: board", "machine: boat"),
+    ] {
+        assert!(BOARD.contains(right), "{right}");
+        fs::write(&file, BOARD.replacen(right, wrong, 1)).unwrap();
+        let mut command = lifeguard(&["serve", "--listen", "127.0.0.1:0", "--states"]);
+        command.arg(&file).arg("--data-dir").arg(&data);
+        told.push(run(command).await.told());
+        assert!(!data.exists(), "{wrong}: no Postgres was made");
+    }
+    for path in ["none.yaml", ""] {
+        let mut command = lifeguard(&["serve", "--listen", "127.0.0.1:0", "--states"]);
+        fs::create_dir_all(folder.path().join("empty")).unwrap();
+        let at = if path.is_empty() { folder.path().join("empty") } else { folder.path().join(path) };
+        command.arg(at).arg("--data-dir").arg(&data);
+        told.push(run(command).await.told());
+        assert!(!data.exists());
+    }
+    let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
+    assert_snapshot!(told, @r#"
+    stderr: lifeguard: FOLDER/board.yaml:114:22: unknown target `Redy`; did you mean `Ready`?
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:91:5: unknown key `timeot`; did you mean `timeout`?
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:91:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:140:28: this condition is not CEL: token recognition error at: '= '
+    FOLDER/board.yaml:140:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:141:17: unknown variable `arg`; did you mean `args`?
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:143:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml:27:7: illegal placement of ':' indicator
+    exit 1
+
+    stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there
+    exit 1
+
+    stderr: lifeguard: failed to open file `FOLDER/none.yaml`: No such file or directory (os error 2)
+    exit 1
+
+    stderr: lifeguard: FOLDER/empty: no definition of the machine `board` is there
+    exit 1
+    "#);
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let mut told = Vec::new();
+    for listen in ["0.0.0.0:0", "[::]:0", &*taken, "localhost:8080", "8080"] {
+        let mut command = lifeguard(&["serve", "--listen", listen, "--data-dir"]);
+        command.arg(&data);
+        told.push(run(command).await.told().replace(&taken, "TAKEN"));
+        assert!(!data.exists(), "{listen}: no Postgres was made");
+    }
+    let mut command = lifeguard(&["serve", "--listen", "0.0.0.0:0", "--states", "/nowhere"]);
+    command.env("LIFEGUARD_INSECURE", "1");
+    told.push(run(command).await.told());
+    let mut command = lifeguard(&["serve", "--database-url", "postgres://db.lab/lifeguard", "--data-dir"]);
+    command.arg(&data);
+    told.push(run(command).await.told().replace(data.to_str().unwrap(), "DATA"));
+    assert_snapshot!(told.join("\n\n"), @r"
+    stderr: lifeguard: 0.0.0.0:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    exit 1
+
+    stderr: lifeguard: [::]:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
+    exit 1
+
+    stderr: lifeguard: cannot listen on TAKEN: Address already in use (os error 98)
+    exit 1
+
+    stderr: error: invalid value 'localhost:8080' for '--listen <ADDRESS:PORT>': an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080
+
+    For more information, try '--help'.
+    exit 2
+
+    stderr: error: invalid value '8080' for '--listen <ADDRESS:PORT>': an IP address and a port are needed, such as 127.0.0.1:8080 or [::1]:8080
+
+    For more information, try '--help'.
+    exit 2
+
+    stderr: lifeguard: failed to open file `/nowhere`: No such file or directory (os error 2)
+    exit 1
+
+    stderr: error: the argument '--database-url <URL>' cannot be used with '--data-dir <DIRECTORY>'
+
+    Usage: lifeguard serve --database-url <URL>
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
