@@ -40,7 +40,7 @@ pub(super) struct DemoOptions {
     seed: u64,
 
     /// End when the rolling reboot and the reimaging are done and every board rests
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_ONCE", value_parser = clap::builder::BoolishValueParser::new())]
     once: bool,
 
     #[command(flatten)]

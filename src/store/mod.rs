@@ -69,16 +69,23 @@ impl From<sqlx::Error> for StoreError {
         let code = database.code().unwrap_or_default();
         match code.as_ref() {
             "40001" | "40P01" => Self::Conflict(error),
-            // Connection faults, too many connections, and a server that starts, stops or recovers.
-            code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
-                Self::Unavailable(error)
-            }
+            code if is_passing(code) => Self::Unavailable(error),
             _ => match database.constraint().map(str::to_owned) {
                 Some(name) => Self::Constraint { name, source: error },
                 None => Self::Statement(error),
             },
         }
     }
+}
+
+/// Whether a code speaks of a server that cannot serve now, and not of the statement.
+///
+/// Source: PostgreSQL 15 manual, appendix A.
+fn is_passing(code: &str) -> bool {
+    // Connections; resources: memory, disk, connections; operators: shutdown, crash, start.
+    let classes = ["08", "53", "57P"];
+    // A standby that serves reads only, as after a fail-over; a database that lets nobody in.
+    classes.iter().any(|class| code.starts_with(class)) || matches!(code, "25006" | "55000")
 }
 
 impl StoreError {

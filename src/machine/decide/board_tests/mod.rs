@@ -302,7 +302,7 @@ fn what_is_ignored_says_why() {
             event("image-running", Source::Board, None),
             "state RebootRebooting does not wait for image-running",
         ),
-        (event("image-failed", Source::Board, None), "image-failed needs the argument `fault`"),
+        (event("image-failed", Source::Board, None), "image-failed needs the argument `reason`"),
         (Cause::Began { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit }, "not due"),
