@@ -478,6 +478,7 @@ async fn a_reader_that_goes_away_is_no_fault() {
 async fn every_option_has_an_environment_variable_and_every_command_says_what_it_does() {
     let commands = [
         "serve",
+        "demo",
         "device add",
         "device list",
         "device show",
@@ -525,7 +526,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                  object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
                                  values: text, json]
           --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
     ");
     assert_snapshot!(run(lifeguard(&["serve", "--help"])).await.out, @r"
     Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
@@ -556,7 +557,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                  object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
                                  values: text, json]
           --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
     ");
     assert_snapshot!(run(lifeguard(&["device", "reimage", "--help"])).await.out, @r"
     Install an image on boards
@@ -581,7 +582,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                  object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible
                                  values: text, json]
           --log <FILTER>         Which log lines are written: a level, or a filter such as
-                                 `lifeguard=debug,sqlx=warn` [env: LIFEGUARD_LOG=]
+                                 `lifeguard=debug,sqlx=error` [env: LIFEGUARD_LOG=]
     ");
 }
 
