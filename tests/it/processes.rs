@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use crate::database::database;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, options};
+use crate::world::{World, ask, breathe, options, within};
 
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap()
@@ -42,9 +42,7 @@ async fn start_with(world: &World, states: &Path) -> Result<Server, Box<dyn Erro
 }
 
 async fn stop(world: World) {
-    #[expect(clippy::disallowed_methods, reason = "bounds a test that would hang")]
-    let stopped = tokio::time::timeout(Duration::from_secs(20), world.server.stop()).await;
-    stopped.expect("the server stops").unwrap();
+    within("the end of the server", world.server.stop()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,12 +137,12 @@ async fn a_process_that_stops_in_order_hands_its_polls_over_at_once() {
     let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
     one.register("b1", polled).await;
     one.force("b1", "Ready").await;
-    listener.accept().await.unwrap();
+    within("a poll", listener.accept()).await.unwrap();
     let other = one.beside().await;
     until_workers(&pool, 2).await;
     stop(one).await;
     // No lease has to run out: the poll is asked for anew as soon as the first process is gone.
-    listener.accept().await.unwrap();
+    within("a poll", listener.accept()).await.unwrap();
     let device = other.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("Ready"), &json!(2)));
     assert_eq!(count(&pool, "SELECT count(*) FROM worker").await, 1);
@@ -168,6 +166,32 @@ async fn a_process_that_is_stopped_while_actions_begin_does_not_wait_for_polls()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stops_ends_a_power_cycle_but_not_the_poll_that_follows_it() {
+    let text = include_str!("../../states/board.yaml");
+    let world = World::under(&text.replace("invoke: [poll]", "invoke: [power-cycle, poll]")).await;
+    let rack = Rack::new(&world, 1);
+    world.register("b1", rack.wired(0)).await;
+    world.force("b1", "Ready").await;
+    rack.until(0, false).await;
+    let (clock, database) = (world.clock.clone(), Arc::clone(&world.database));
+    let time = async {
+        loop {
+            clock.advance(Duration::from_millis(50));
+            breathe().await;
+        }
+    };
+    tokio::select! {
+        () = stop(world) => {}
+        () = time => {}
+    }
+    assert!(rack.is_on(0));
+    let pool = database.pool().await;
+    let left =
+        sqlx::query_as::<_, (String, String)>("SELECT action, status FROM action").fetch_all(&pool).await;
+    assert_eq!(left.unwrap(), [("poll".to_owned(), "WAITING".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_whose_lease_ran_out_lets_go_and_works_again_as_another_worker() {
     let world = World::new().await;
     let pool = world.database.pool().await;
@@ -175,13 +199,13 @@ async fn a_process_whose_lease_ran_out_lets_go_and_works_again_as_another_worker
     let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
     world.register("b1", polled).await;
     world.force("b1", "Ready").await;
-    listener.accept().await.unwrap();
+    within("a poll", listener.accept()).await.unwrap();
     let first = count(&pool, "SELECT max(worker_id) FROM worker").await;
     sqlx::query("UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'")
         .execute(&pool)
         .await
         .unwrap();
-    listener.accept().await.unwrap();
+    within("a poll", listener.accept()).await.unwrap();
     ask("one new worker", async || {
         let workers =
             sqlx::query_scalar::<_, i64>("SELECT worker_id FROM worker").fetch_all(&pool).await.unwrap();

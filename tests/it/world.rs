@@ -30,16 +30,31 @@ impl World {
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
         let database = Arc::new(database().await);
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::start(clock, database, folder).await
+        Self::start(clock, database, folder, None).await
+    }
+
+    /// Starts a server whose boards live by another definition.
+    pub(crate) async fn under(definition: &str) -> Self {
+        let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
+        let database = Arc::new(database().await);
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let states = folder.path().join("states.yaml");
+        fs_err::write(&states, definition).unwrap();
+        Self::start(clock, database, folder, Some(states)).await
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree.
     pub(crate) async fn beside(&self) -> Self {
-        Self::start(self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder)).await
+        Self::start(self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder), None).await
     }
 
-    async fn start(clock: ManualClock, database: Arc<TestDatabase>, folder: Arc<TempDir>) -> Self {
-        let options = options(&database, &folder);
+    async fn start(
+        clock: ManualClock,
+        database: Arc<TestDatabase>,
+        folder: Arc<TempDir>,
+        states: Option<PathBuf>,
+    ) -> Self {
+        let options = ServeOptions { states, ..options(&database, &folder) };
         let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
@@ -194,6 +209,13 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
 pub(crate) async fn breathe() {
     #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// Waits for what must come.
+pub(crate) async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    #[expect(clippy::disallowed_methods, reason = "bounds a test that would hang")]
+    let come = tokio::time::timeout(PATIENCE, coming).await;
+    come.unwrap_or_else(|_| panic!("it never came: {what}"))
 }
 
 /// Asks until it is so.
