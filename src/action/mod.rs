@@ -124,8 +124,13 @@ impl Drivers {
 #[must_use]
 pub fn place(action: &ActionName, board: &Board) -> Option<String> {
     let is_power = matches!(action.as_str(), "power-cycle" | "power-off" | "power-on");
-    let url = board.power_url.as_ref().filter(|_| is_power)?;
-    url.parse().ok().map(|url: PowerUrl| url.place())
+    if is_power { power_place(board) } else { None }
+}
+
+/// What only one power action may hold at a time: the board's relay board.
+#[must_use]
+pub fn power_place(board: &Board) -> Option<String> {
+    board.power_url.as_ref()?.parse().ok().map(|url: PowerUrl| url.place())
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ async fn end(
     let decision = engine.apply(&mut tx, &locked, &submission).await?;
     let next = match result {
         Ok(_) if decision.instance.visit == action.visit => {
-            match actions::find_next(&mut tx, action.instance, action.visit).await? {
+            match actions::find_next(&mut tx, action).await? {
                 Some(next) => take(engine, &mut tx, &locked, worker, next).await?,
                 None => None,
             }

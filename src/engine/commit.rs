@@ -147,7 +147,7 @@ impl Engine {
         // An action whose end a state does not list is no surprise: it ends, and the deadline decides.
         let is_action = matches!(submission.cause, Cause::Event { source: Source::Action, .. });
         let ignored = match &decision.outcome {
-            Outcome::Ignored(Ignored::NotHandled { .. }) if is_action => None,
+            Outcome::Ignored(Ignored::NotHandled { .. } | Ignored::NotAllowed { .. }) if is_action => None,
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };

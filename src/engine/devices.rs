@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::commit::Note;
+use super::commit::{Note, board};
 use super::{Committed, Engine, EngineError, Submission};
+use crate::action;
 use crate::machine::{self, Cause, MachineName, Stimulus};
 use crate::store::devices::{self, Device};
 use crate::store::history::Told;
@@ -107,6 +108,10 @@ impl Engine {
             return Ok(());
         }
         devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
+        if changed.contains_key("power_url") {
+            let place = action::power_place(&board(name, device));
+            actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
+        }
         let note = Note { name: "changed", sender, evidence: changed, remark: None };
         let (state, visit) = (&locked.instance.state, locked.instance.visit);
         self.append_note(&mut tx, locked.id, state, visit, note).await?;
@@ -127,7 +132,7 @@ impl Engine {
         let mut tx = self.db().begin().await?;
         let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
         let (state, visit) = (&locked.instance.state, locked.instance.visit);
-        actions::cancel(&mut tx, locked.id, visit).await?;
+        actions::cancel_all(&mut tx, locked.id).await?;
         let note = Note {
             name: "removed",
             sender,

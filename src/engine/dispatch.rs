@@ -111,7 +111,8 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
             Ok(None) => {}
             // Somebody else took the place between our look and our transaction.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
-            Err(EngineError::Store(error)) => return Err(error),
+            Err(EngineError::Store(error)) if error.is_passing() => return Err(error),
+            // One that cannot be begun does not keep the others waiting.
             Err(error) => tracing::error!(error = &error as &dyn Error, "an action cannot be started"),
         }
     }
@@ -140,7 +141,7 @@ pub(super) async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<
     lost.retain(|action| !engine.inner.running.has(*action));
     if !lost.is_empty() {
         let mut tx = engine.db().begin().await?;
-        actions::hand_back(&mut tx, worker, &lost).await?;
+        actions::hand_back(&mut tx, &[worker], Some(&lost)).await?;
         crate::store::hint(&mut tx).await?;
         tx.commit().await?;
         engine.wake();

@@ -153,19 +153,34 @@ pub async fn insert(
 /// [`StoreError`] when a statement fails.
 pub async fn cancel(tx: &mut Tx, instance: InstanceId, visit: Visit) -> Result<(), StoreError> {
     sqlx::query!(
-        "DELETE FROM action WHERE instance_id = $1 AND visit <= $2 AND status = 'WAITING'",
+        "DELETE FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'",
         instance.0,
         visit.0,
     )
     .execute(&mut **tx)
     .await?;
     sqlx::query!(
-        "UPDATE action SET cancelled = true WHERE instance_id = $1 AND visit <= $2",
+        "UPDATE action SET cancelled = true WHERE instance_id = $1 AND visit = $2",
         instance.0,
         visit.0
     )
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// The same for all visits, for an instance that goes.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM action WHERE instance_id = $1 AND status = 'WAITING'", instance.0)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!("UPDATE action SET cancelled = true WHERE instance_id = $1", instance.0)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -251,25 +266,24 @@ pub async fn delete_ended(tx: &mut Tx, action: ActionId, worker: WorkerId) -> Re
     })
 }
 
-/// Finds the visit's next action that waits.
+/// Finds the visit's next action that waits, if it is to be done at the place that `ended` held; one at another place
+/// waits for its turn there.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_next(
-    tx: &mut Tx,
-    instance: InstanceId,
-    visit: Visit,
-) -> Result<Option<ActionId>, StoreError> {
-    let next = sqlx::query_scalar!(
-        "SELECT action_id FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'
+pub async fn find_next(tx: &mut Tx, ended: &RunningAction) -> Result<Option<ActionId>, StoreError> {
+    let next = sqlx::query!(
+        "SELECT action_id, place FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'
           ORDER BY seq LIMIT 1",
-        instance.0,
-        visit.0,
+        ended.instance.0,
+        ended.visit.0,
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(next.map(ActionId))
+    Ok(next
+        .filter(|next| next.place.is_none() || next.place == ended.place)
+        .map(|next| ActionId(next.action_id)))
 }
 
 /// Lists the actions that `worker` is running.
@@ -284,25 +298,61 @@ pub async fn list_running(db: &mut PgConnection, worker: WorkerId) -> Result<Vec
     Ok(ids.into_iter().map(ActionId).collect())
 }
 
-/// Takes `actions` from `worker`: those that were cancelled go, the others wait to be started again.
+/// Takes what `workers` were doing from them, or only `actions` of it: it waits to be started again, but for what was
+/// cancelled, which goes.
+///
+/// A power cycle that was cancelled and not seen to end may have left its board without power, so what is left of it
+/// is to switch power on.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn hand_back(tx: &mut Tx, worker: WorkerId, actions: &[ActionId]) -> Result<(), StoreError> {
-    let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
+pub async fn hand_back(
+    tx: &mut Tx,
+    workers: &[WorkerId],
+    actions: Option<&[ActionId]>,
+) -> Result<(), StoreError> {
+    let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
+    let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
-        "DELETE FROM action WHERE worker_id = $1 AND action_id = ANY($2) AND cancelled",
-        worker.0,
-        &ids
+        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false
+          WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))
+            AND cancelled AND action = 'power-cycle'
+            AND EXISTS (SELECT FROM instance i WHERE i.instance_id = action.instance_id)",
+        &workers,
+        actions.as_deref(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM action
+          WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2)) AND cancelled",
+        &workers,
+        actions.as_deref(),
     )
     .execute(&mut **tx)
     .await?;
     sqlx::query!(
         "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL
-          WHERE worker_id = $1 AND action_id = ANY($2)",
-        worker.0,
-        &ids,
+          WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))",
+        &workers,
+        actions.as_deref(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Lets what waits at a place wait at `place`, as the board's power is switched there now.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, place: Option<&str>) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE action SET place = $2 WHERE instance_id = $1 AND status = 'WAITING' AND place IS NOT NULL",
+        instance.0,
+        place,
     )
     .execute(&mut **tx)
     .await?;

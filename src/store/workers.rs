@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx, actions};
 
 /// A worker's number in the database. A worker whose lease ran out never comes back: it registers anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ pub async fn retire(store: &Store, worker: WorkerId) -> Result<(), StoreError> {
     sqlx::query!("SELECT worker_id FROM worker WHERE worker_id = $1 FOR UPDATE", worker.0)
         .fetch_optional(&mut *tx)
         .await?;
-    hand_back(&mut tx, &[worker.0]).await?;
+    remove(&mut tx, &[worker]).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -77,23 +77,18 @@ pub async fn bury(store: &Store) -> Result<usize, StoreError> {
     )
     .fetch_all(&mut *tx)
     .await?;
+    let dead: Vec<WorkerId> = dead.into_iter().map(WorkerId).collect();
     if !dead.is_empty() {
-        hand_back(&mut tx, &dead).await?;
+        remove(&mut tx, &dead).await?;
         tx.commit().await?;
     }
     Ok(dead.len())
 }
 
-async fn hand_back(tx: &mut super::Tx, workers: &[i64]) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM action WHERE worker_id = ANY($1) AND cancelled", workers)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query!(
-        "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL WHERE worker_id = ANY($1)",
-        workers,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", workers).execute(&mut **tx).await?;
+/// Removes workers; what they were doing is handed back first.
+async fn remove(tx: &mut Tx, workers: &[WorkerId]) -> Result<(), StoreError> {
+    actions::hand_back(tx, workers, None).await?;
+    let ids: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
+    sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &ids).execute(&mut **tx).await?;
     super::hint(tx).await
 }

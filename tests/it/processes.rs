@@ -318,3 +318,44 @@ async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
     );
     changed.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_was_left_without_power_by_a_killed_process_gets_it_back_although_it_was_moved_on() {
+    let one = World::new().await;
+    let pool = one.database.pool().await;
+    let rack = Rack::new(&one, 1);
+    one.register("b1", rack.wired(0)).await;
+    assert_eq!(one.request("b1", "rq-reboot", json!({})).await.0, 200);
+    rack.until(0, false).await;
+    let other = one.beside().await;
+    until_workers(&pool, 2).await;
+    // Killed in the gap between off and on, and moved to where nobody would switch anything any more.
+    drop(one.server);
+    other.force("b1", "LockedOut").await;
+    let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'
+                WHERE worker_id = (SELECT min(worker_id) FROM worker)";
+    sqlx::query(sql).execute(&pool).await.unwrap();
+
+    rack.until(0, true).await;
+    let is_done = |device: &Value| device["actions"] == json!([]);
+    let device = other.until("b1", "nothing is left to do", is_done).await;
+    assert_eq!(device["state"], "LockedOut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_is_wired_elsewhere_while_it_waits_waits_there() {
+    let world = World::new().await;
+    let (busy, free) = (Rack::new(&world, 2), Rack::new(&world, 1));
+    world.register("b1", busy.wired(0)).await;
+    world.register("b2", busy.wired(1)).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    busy.until(0, false).await;
+    assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
+    world.until("b2", "it waits", |device| device["actions"][0]["status"] == "WAITING").await;
+
+    let rewired = json!({ "power_url": free.wired(0)["power_url"] });
+    let (status, _) = world.call(reqwest::Method::PATCH, "/api/v1/devices/b2", Some(rewired)).await;
+    assert_eq!(status, 200);
+    free.until(0, false).await;
+    assert!(!busy.is_on(0), "the first board is still in its gap");
+}
