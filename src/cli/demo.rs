@@ -18,7 +18,7 @@ use super::client::{Client, ClientError};
 use super::output;
 use super::serve::{ServeOptions, Server, asked_to_stop};
 use crate::clock::{Clock, ScaledClock};
-use crate::farm::{self, Farm, FarmOptions, Faults, Registration};
+use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
 
 /// What `demo` can be told, besides what `serve` can.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ async fn show(
     ))?;
     let client = Client::of(format!("http://{}", server.http).parse()?);
     let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
-    let registrations: Vec<&Registration> = farm.boards().map(|board| board.registration()).collect();
+    let registrations: Vec<&Registration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {
         told = story.tell(&registrations, options.once) => told,
         () = signal => Ok(()),

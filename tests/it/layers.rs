@@ -72,7 +72,7 @@ fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in fs_err::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
@@ -93,7 +93,7 @@ fn room(file: &Path) -> String {
 /// The lines of a file with their numbers, without comments and without the tests at its end.
 fn code(file: &Path) -> Vec<(usize, String)> {
     let is_tests = file.components().any(|part| part.as_os_str().to_string_lossy().contains("tests"));
-    let text = if is_tests { String::new() } else { std::fs::read_to_string(file).unwrap() };
+    let text = if is_tests { String::new() } else { fs_err::read_to_string(file).unwrap() };
     let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
     lines
         .filter(|(_, line)| !line.trim_start().starts_with("//"))

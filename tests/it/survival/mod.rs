@@ -220,7 +220,7 @@ async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_los
     let done = AtomicBool::new(false);
     let disaster = async {
         scene.until_ready(|ready| ready >= 10).await;
-        let pid = std::fs::read_to_string(data.join("postgres/postmaster.pid")).unwrap();
+        let pid = fs_err::read_to_string(data.join("postgres/postmaster.pid")).unwrap();
         process::kill_9(pid.lines().next().unwrap().parse().unwrap());
         let ready = format!("http://{}/readyz", server.http());
         let give_up_at = Instant::now() + PATIENCE;

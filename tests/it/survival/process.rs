@@ -39,7 +39,9 @@ impl ServerProcess {
             log.push(line);
         };
         // The rest is read on, lest the server waits for somebody to read it.
-        std::thread::spawn(move || lines.for_each(|line| _ = line.map(|line| println!("server: {line}"))));
+        #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
+        let tell = |line| println!("server: {line}");
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(tell));
         Self { child, http, killed_at: None }
     }
 
