@@ -56,8 +56,8 @@ fn wall() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 
-/// Sleeps in real time: the one place that does for the farm.
-async fn sleep_real(span: Duration) {
+/// Waits in real time: for what is about this process or this machine, and not about the farm.
+pub async fn pause(span: Duration) {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
     tokio::time::sleep(span).await;
 }
@@ -75,7 +75,7 @@ impl Clock for SystemClock {
         Box::pin(async move {
             // In steps, so that a wall clock that is set while we sleep is noticed.
             while let Some(left) = until(at, wall()) {
-                sleep_real(left.min(Duration::from_secs(10))).await;
+                pause(left.min(Duration::from_secs(10))).await;
             }
         })
     }
@@ -107,7 +107,7 @@ impl Clock for ScaledClock {
         Box::pin(async move {
             while let Some(left) = until(at, clock.now()) {
                 let real = left.div_f64(clock.rate).min(Duration::from_secs(10));
-                sleep_real(real.max(Duration::from_micros(100))).await;
+                pause(real.max(Duration::from_micros(100))).await;
             }
         })
     }

@@ -5,12 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::board;
 use super::running::Hold;
-use super::{Engine, EngineError, Submission, lease};
+use super::{Engine, EngineError, Submission, rest};
 use crate::action::{Evidence, Failed, Job};
 use crate::machine::{Cause, EventName, Source};
-use crate::store::actions::{self, ActionId, Ended, RunningAction};
+use crate::store::actions::{self, ActionId, Ended, RunningAction, WorkerId};
 use crate::store::instances::{self, Locked, Target};
-use crate::store::workers::WorkerId;
 use crate::store::{Tx, devices, images};
 
 /// An action of which the database says that this process runs it, once that is committed.
@@ -54,7 +53,7 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started)
             match end(engine, worker, &action, &result, &hold.token).await {
                 Ok(next) => break next,
                 // The end of an action is not lost with a connection: it is reported until it is durable.
-                Err(EngineError::Store(error)) if error.is_passing() => lease::rest().await,
+                Err(EngineError::Store(error)) if error.is_passing() => rest().await,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,

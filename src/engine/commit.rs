@@ -220,7 +220,7 @@ pub(super) struct Note {
 
 /// Makes the stimulus: the device's facts go along where a guard may read them, and so into history.
 pub(super) fn stimulus(definition: &Definition, locked: &Locked, cause: Cause) -> Stimulus {
-    let reads = definition.reads_device(locked.instance.state.as_str(), &cause);
+    let reads = machine::reads_device(definition, &locked.instance.state, &cause);
     Stimulus { cause, device: if reads { locked.device.clone() } else { Map::new() } }
 }
 

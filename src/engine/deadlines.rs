@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, EngineError, Submission, lease};
+use super::{Engine, EngineError, Submission, rest};
 use crate::machine::{Cause, Outcome};
 use crate::store::instances::{self, DueDeadline, Target};
 use crate::store::{StoreError, history};
@@ -31,7 +31,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             }
             Ok(Fired::More) => {}
             // Something stood in the way, or a clock that was set back: try again, but do not spin.
-            Ok(Fired::Stuck) => lease::rest().await,
+            Ok(Fired::Stuck) => rest().await,
             Err(error) => {
                 if std::mem::replace(&mut is_well, false) {
                     tracing::warn!(
@@ -39,7 +39,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
                         "deadlines wait for the database"
                     );
                 }
-                lease::rest().await;
+                rest().await;
             }
         }
     }

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{Started, carry_out, take};
 use super::lease::Registered;
 use super::running::LetGo;
-use super::{Engine, EngineError, Submission, lease};
+use super::{Engine, EngineError, Submission, rest};
+use crate::clock::pause;
 use crate::machine::Cause;
-use crate::store::actions::{self, Startable};
+use crate::store::actions::{self, Startable, WorkerId};
 use crate::store::instances::Target;
-use crate::store::workers::WorkerId;
 use crate::store::{StoreError, workers};
 
 /// How many actions are looked up at a time.
@@ -32,7 +32,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             Ok(registered) => serve(&engine, registered, &stop).await,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "cannot register as a worker yet");
-                lease::rest().await;
+                rest().await;
             }
         }
     }
@@ -45,7 +45,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
     let mut keeper = JoinSet::new();
-    keeper.spawn(registered.keep(engine.clone(), lapsed.clone()));
+    keeper.spawn(keep(engine.clone(), registered, lapsed.clone()));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
@@ -55,7 +55,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
                 if std::mem::replace(&mut is_well, false) {
                     tracing::warn!(error = &error as &dyn Error, "actions wait for the database");
                 }
-                lease::rest().await;
+                rest().await;
             }
         }
         tokio::select! {
@@ -63,11 +63,29 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             () = lapsed.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
             // Only the safety net: whatever there is to hand out was hinted at.
-            () = lease::pause(engine.inner.lease.holds) => {}
+            () = pause(engine.inner.lease.holds) => {}
         }
         while tasks.try_join_next().is_some() {}
     }
     wind_up(engine, worker, tasks, &lapsed).await;
+}
+
+/// Renews the lease, hands back what was lost and takes over from the dead, until the lease has run out; then `lapsed`
+/// is cancelled.
+async fn keep(engine: Engine, mut registered: Registered, lapsed: CancellationToken) {
+    loop {
+        pause(engine.inner.lease.period()).await;
+        if !registered.renew(engine.db()).await {
+            return lapsed.cancel();
+        }
+        // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
+        if let Ok(lost @ 1..) = hand_back_lost(&engine, registered.id).await {
+            tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
+        }
+        if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
+            tracing::info!(workers = dead, "took over from processes that died");
+        }
+    }
 }
 
 /// Lets short work end, stops what would go on for ever, and hands the rest back; all of it at once where the lease has
@@ -135,7 +153,7 @@ async fn begin(engine: &Engine, worker: WorkerId, action: Startable) -> Result<O
 }
 
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
-pub(super) async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
+async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
     // Read before it is compared: what is read was entered before its start was committed.
     let mut lost = actions::list_running(&mut *engine.db().reader().await?, worker).await?;
     lost.retain(|action| !engine.inner.running.has(*action));

@@ -1,14 +1,13 @@
-//! The life of this process as a worker: it registers, renews its lease, and takes over from the dead.
+//! The life of this process as a worker: it registers and renews its lease.
 //!
-//! Leases and rests run on real time: they are about processes, not about the farm.
+//! Leases run on real time: they are about processes, not about the farm.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::{Engine, dispatch};
-use crate::store::workers::{self, WorkerId};
+use crate::store::actions::WorkerId;
+use crate::store::workers;
 use crate::store::{Store, StoreError};
 
 /// How long a process that says nothing is taken to be alive.
@@ -47,26 +46,8 @@ impl Registered {
         Ok(Self { id, lease, holds_until: asked + lease.holds })
     }
 
-    /// Renews the lease, hands back what was lost and takes over from the dead, until the lease has run out; then
-    /// `lapsed` is cancelled.
-    pub(super) async fn keep(mut self, engine: Engine, lapsed: CancellationToken) {
-        loop {
-            pause(self.lease.period()).await;
-            if !self.renew(engine.db()).await {
-                return lapsed.cancel();
-            }
-            // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
-            if let Ok(lost @ 1..) = dispatch::hand_back_lost(&engine, self.id).await {
-                tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
-            }
-            if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
-                tracing::info!(workers = dead, "took over from processes that died");
-            }
-        }
-    }
-
     /// Renews the lease; false when it has run out.
-    async fn renew(&mut self, store: &Store) -> bool {
+    pub(super) async fn renew(&mut self, store: &Store) -> bool {
         let asked = Instant::now();
         let renewal = workers::renew(store, self.id, self.lease.holds);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
@@ -80,15 +61,4 @@ impl Registered {
             Ok(Ok(false)) | Err(_) => false,
         }
     }
-}
-
-/// Waits a moment before the database is asked again.
-pub(super) async fn rest() {
-    pause(Duration::from_millis(100)).await;
-}
-
-/// Waits for `span` of real time.
-pub(super) async fn pause(span: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "about this process and its database, not about the farm")]
-    tokio::time::sleep(span).await;
 }

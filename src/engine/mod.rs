@@ -22,12 +22,13 @@ mod running;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::machine::{Definition, MachineName};
 use crate::store::instances::{Stranded, Target};
 use crate::store::{Store, StoreError, definitions, instances};
@@ -183,6 +184,11 @@ impl Engine {
     }
 }
 
+/// Waits a moment before the database is asked again.
+async fn rest() {
+    clock::pause(Duration::from_millis(100)).await;
+}
+
 /// Wakes this process's loops when another process has written something.
 async fn hear_hints(engine: Engine, stop: CancellationToken) {
     let hear = async {
@@ -198,7 +204,7 @@ async fn hear_hints(engine: Engine, stop: CancellationToken) {
                     tracing::debug!(error = &error as &dyn std::error::Error, "cannot listen for hints");
                 }
             }
-            lease::rest().await;
+            rest().await;
         }
     };
     tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::lease;
+use crate::clock::pause;
 use crate::store::actions::{ActionId, RunningAction};
 use crate::store::instances::InstanceId;
 
@@ -103,7 +103,7 @@ impl Running {
         tokio::select! {
             // The sender lives as long as we do.
             _ = ending.wait_for(|ending| !ending.contains(&instance)) => {}
-            () = lease::pause(LONGEST_END) => {}
+            () = pause(LONGEST_END) => {}
         }
     }
 }

@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 use super::guard::Guard;
 use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
-use super::stimulus::Cause;
 
 /// A checked machine definition.
 #[derive(Debug)]
@@ -184,19 +183,5 @@ impl Definition {
     #[must_use]
     pub fn events_from(&self, source: Source) -> Vec<&EventName> {
         self.events.iter().filter(|(_, event)| event.from.contains(&source)).map(|(name, _)| name).collect()
-    }
-
-    /// Whether a guard that may be asked when `cause` happens in `state` looks at the device.
-    ///
-    /// Where none does, the device's facts need not go into the stimulus, nor into history.
-    #[must_use]
-    pub fn reads_device(&self, state: &str, cause: &Cause) -> bool {
-        let reads = |transition: &Transition| transition.guard.as_ref().is_some_and(Guard::reads_device);
-        let on_event = match cause {
-            Cause::Event { name, .. } => self.states.get(state).and_then(|state| state.on.get(name)),
-            Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
-        };
-        on_event.into_iter().flatten().any(reads)
-            || self.states.values().flat_map(|state| &state.always).any(reads)
     }
 }

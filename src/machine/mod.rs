@@ -14,7 +14,7 @@ mod source;
 mod stimulus;
 
 pub use check::load;
-pub use decide::{create, decide};
+pub use decide::{create, decide, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,

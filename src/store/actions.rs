@@ -18,13 +18,16 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::instances::{InstanceId, name};
-use super::workers::WorkerId;
 use super::{StoreError, Tx};
 use crate::machine::{ActionName, Invoke, Visit};
 
 /// An action's number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub i64);
+
+/// A worker's number in the database. A worker whose lease ran out never comes back: it registers anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub i64);
 
 /// An action to be written with its transition.
 #[derive(Debug, Clone)]

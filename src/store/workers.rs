@@ -5,11 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError, Tx, actions};
-
-/// A worker's number in the database. A worker whose lease ran out never comes back: it registers anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct WorkerId(pub i64);
+use super::actions::{self, WorkerId};
+use super::{Store, StoreError, Tx};
 
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()

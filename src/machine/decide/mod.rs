@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::definition::{Definition, Source, State, TransitionEffect};
+use super::definition::{Definition, Source, State, Transition, TransitionEffect};
+use super::guard::Guard;
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
 use super::stimulus::{Cause, Decision, Ignored, Outcome, Stimulus};
@@ -39,6 +40,20 @@ pub fn decide(
             Decision { outcome: Outcome::Ignored(ignored), instance: instance.clone(), effects: Vec::new() }
         }
     }
+}
+
+/// Whether a guard that may be asked when `cause` happens in `state` looks at the device.
+///
+/// Where none does, the device's facts need not go into the stimulus, nor into history.
+#[must_use]
+pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
+    let reads = |transition: &Transition| transition.guard.as_ref().is_some_and(Guard::reads_device);
+    let on_event = match cause {
+        Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
+        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+    };
+    on_event.into_iter().flatten().any(reads)
+        || definition.states.values().flat_map(|state| &state.always).any(reads)
 }
 
 /// Brings an instance to be: the initial state is entered, as visit 1.
