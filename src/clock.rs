@@ -18,14 +18,12 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends when the clock shows `at` or later.
     fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()>;
+
+    /// Ends when `span` has passed, whatever is done to the clock's hands meanwhile.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
 }
 
 impl dyn Clock {
-    /// Ends when `span` has passed on this clock.
-    pub fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(after(self.now(), span))
-    }
-
     /// Runs `work` for at most `span` of this clock; `None` when the time ran out and `work` was dropped.
     pub async fn timeout<T>(&self, span: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -79,6 +77,10 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(pause(span))
+    }
 }
 
 /// A clock that starts at the present time and runs `rate` times as fast.
@@ -110,6 +112,10 @@ impl Clock for ScaledClock {
                 pause(real.max(Duration::from_micros(100))).await;
             }
         })
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(after(self.now(), span))
     }
 }
 
@@ -145,5 +151,9 @@ impl Clock for ManualClock {
                 std::future::pending::<()>().await;
             }
         })
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(after(self.now(), span))
     }
 }

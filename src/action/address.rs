@@ -37,7 +37,7 @@ pub(super) fn host(url: &Url) -> Result<String, String> {
     }
     let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
     let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    if name.is_empty() || !is_name {
+    if name.is_empty() || name.len() > 253 || !is_name {
         return Err(format!("`{text}` is no host; a host is a name such as `relay-3.lab`, or an address"));
     }
     Ok(name)

@@ -91,19 +91,19 @@ pub trait Driver: Send + Sync {
 
 /// The drivers of all [`ACTIONS`].
 pub struct Drivers {
-    by_name: BTreeMap<&'static str, Box<dyn Driver>>,
+    by_name: BTreeMap<&'static str, Arc<dyn Driver>>,
 }
 
 impl Drivers {
     /// Drivers whose times run on `clock` and whose boot links are in `boot_root`.
     #[must_use]
     pub fn new(clock: &Arc<dyn Clock>, boot_root: &Path) -> Self {
-        let power = |operation| Box::new(Power::new(Arc::clone(clock), operation));
-        let boot = |link| Box::new(Boot::new(boot_root.to_owned(), link));
-        let by_name: BTreeMap<&'static str, Box<dyn Driver>> = BTreeMap::from([
-            ("clear-pxe", boot(Link::Clear) as Box<dyn Driver>),
+        let power = |operation| Arc::new(Power::new(Arc::clone(clock), operation));
+        let boot = |link| Arc::new(Boot::new(boot_root.to_owned(), link));
+        let by_name: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::from([
+            ("clear-pxe", boot(Link::Clear) as Arc<dyn Driver>),
             ("set-pxe", boot(Link::Set)),
-            ("poll", Box::new(Poll::new(Arc::clone(clock)))),
+            ("poll", Arc::new(Poll::new(Arc::clone(clock)))),
             ("power-cycle", power(Operation::Cycle)),
             ("power-off", power(Operation::Off)),
             ("power-on", power(Operation::On)),
@@ -113,8 +113,8 @@ impl Drivers {
 
     /// The driver that carries `action` out.
     #[must_use]
-    pub fn get(&self, action: &ActionName) -> Option<&dyn Driver> {
-        self.by_name.get(action.as_str()).map(Box::as_ref)
+    pub fn get(&self, action: &ActionName) -> Option<Arc<dyn Driver>> {
+        self.by_name.get(action.as_str()).cloned()
     }
 }
 
@@ -145,9 +145,9 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
         let drivers = Drivers::new(&clock, Path::new("boot"));
         assert!(drivers.by_name.keys().eq(ACTIONS));
-        let limit = |name: &str| drivers.get(&ActionName::new(name).unwrap()).map(Driver::limit);
-        assert_eq!(limit("power-on"), Some(Duration::from_secs(40)));
-        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(100)));
+        let limit = |name: &str| drivers.get(&ActionName::new(name).unwrap()).map(|driver| driver.limit());
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(35)));
+        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(85)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
         assert_eq!(limit("poll"), Some(Duration::from_hours(1)));
         assert_eq!(limit("power"), None);

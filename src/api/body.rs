@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::problem::fault;
 use super::{MAX_BODY, Problem};
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
@@ -148,9 +149,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
 
 /// Answers with JSON and an entity tag, or with 304 where the client has it already (Source: RFC 9110 §13.1.2).
 pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
-    let Ok(body) = serde_json::to_vec(value) else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an answer could not be written")
-            .into_response();
+    let body = match serde_json::to_vec(value) {
+        Ok(body) => body,
+        Err(error) => return fault(&error).into_response(),
     };
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);

@@ -218,7 +218,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
         data: board.instance.data.clone(),
         explanation: explain(definition, &board.instance),
         actions: actions.into_iter().map(ActionView::from).collect(),
-        boot: engine::tell(&boot),
+        boot: engine::describe_boot(&boot),
         device: board.into(),
     })
 }
@@ -237,11 +237,11 @@ pub(super) async fn register(
         mac: checked_mac(&mac)?,
         power_url: power_url.map(|url| checked_power(&url)).transpose()?,
         poll_url: poll_url.map(|url| checked_poll(&url)).transpose()?,
-        hardware: check_label("hardware", &hardware)?,
+        hardware: check_name("hardware", &hardware)?,
         environment: if environment.is_empty() {
             environment
         } else {
-            check_label("environment", &environment)?
+            check_name("environment", &environment)?
         },
         comments,
     };
@@ -264,9 +264,9 @@ pub(super) async fn change(
         mac: mac.map(|mac| checked_mac(&mac)).transpose()?,
         power_url: power_url.map(|url| url.map(|url| checked_power(&url)).transpose()).transpose()?,
         poll_url: poll_url.map(|url| url.map(|url| checked_poll(&url)).transpose()).transpose()?,
-        hardware: hardware.map(|hardware| check_label("hardware", &hardware)).transpose()?,
+        hardware: hardware.map(|hardware| check_name("hardware", &hardware)).transpose()?,
         environment: environment
-            .map(|place| if place.is_empty() { Ok(place) } else { check_label("environment", &place) })
+            .map(|place| if place.is_empty() { Ok(place) } else { check_name("environment", &place) })
             .transpose()?,
         comments,
     };
@@ -300,11 +300,6 @@ pub(super) fn check_name(field: &str, text: &str) -> Result<String, Problem> {
         "{field}: {shown:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first \
          and after each `.`"
     )))
-}
-
-/// Checks a word that sorts boards: hardware type, environment.
-pub(super) fn check_label(field: &str, text: &str) -> Result<String, Problem> {
-    check_name(field, text)
 }
 
 fn checked_fqdn(text: &str) -> Result<String, Problem> {

@@ -10,10 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::body::{Body, tagged};
-use super::devices::{check_label, check_name};
+use super::devices::check_name;
 use super::{Api, Problem};
 use crate::action::check_config_name;
-use crate::store::StoreError;
 use crate::store::images::{self, Image};
 
 /// An image as clients send it.
@@ -41,14 +40,12 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<Image>), Problem> {
     check_name("name", &name)?;
     for (hardware, file) in &boot_configs {
-        check_label("hardware", hardware)?;
+        check_name("hardware", hardware)?;
         check_config_name(file)
             .map_err(|error| Problem::invalid(format!("boot_configs.{hardware}: {error}")))?;
     }
     let image = Image { name, about, boot_configs };
-    let mut tx = api.engine.store().begin().await?;
-    let is_new = images::put(&mut tx, &image, api.engine.clock().now()).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let is_new = api.engine.put_image(&image).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(image)))
 }
 
@@ -58,8 +55,5 @@ pub(super) async fn remove(State(api): State<Api>, Path(name): Path<String>) -> 
     if name.contains('\0') {
         return Err(no_image());
     }
-    let mut tx = api.engine.store().begin().await?;
-    let was_there = images::delete(&mut tx, &name).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
+    if api.engine.remove_image(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
 }

@@ -19,10 +19,17 @@ mod images;
 mod problem;
 mod requests;
 
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post, put};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock::pause;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
@@ -30,6 +37,9 @@ pub use problem::Problem;
 
 /// The largest request body, in bytes: a board's report is a few lines.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long open connections may take to end once the server stops, in real time.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -57,7 +67,24 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// Makes problem documents of all errors that `routes` and the framework answer.
-pub fn with_problems(routes: Router) -> Router {
-    routes.fallback(problem::no_such_path).layer(middleware::map_response(problem::as_problem))
+/// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
+pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+    let routes = routes
+        .fallback(problem::no_such_path)
+        .layer(middleware::from_fn(problem::refuse_other_sites))
+        .layer(middleware::map_response(problem::as_problem));
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let drained = async {
+        stop.cancelled().await;
+        pause(DRAIN).await;
+    };
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = server.into_future() => {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn Error, "HTTP ended");
+            }
+        }
+        () = drained => {}
+    }
 }

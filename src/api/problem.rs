@@ -4,7 +4,9 @@ use std::error::Error;
 
 use axum::Json;
 use axum::body::to_bytes;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -85,6 +87,7 @@ impl From<EngineError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
             }
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
+            EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
             EngineError::Store(store) if store.is_passing() => unavailable(store),
             EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
         }
@@ -103,7 +106,7 @@ fn unavailable(error: &StoreError) -> Problem {
 }
 
 /// A fault of ours: the log says what, the client only that.
-fn fault(error: &(dyn Error + 'static)) -> Problem {
+pub(super) fn fault(error: &(dyn Error + 'static)) -> Problem {
     tracing::error!(error, "answered 500");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the server; its log says more")
 }
@@ -112,6 +115,21 @@ fn fault(error: &(dyn Error + 'static)) -> Problem {
 pub(super) async fn no_such_path(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
+}
+
+/// Refuses what a page of another site makes a browser do: an operator who reads it did not ask for that.
+///
+/// Browsers say where a request comes from, and other clients say nothing (Source: W3C Fetch Metadata, §2.3). Reading is
+/// left to the browser's own rules; but boards may report by GET, so such a path changes something.
+pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    let is_foreign = matches!(site, Some("cross-site" | "same-site"));
+    let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
+    if is_foreign && changes {
+        let detail = "a page of another site asked for this";
+        return Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.

@@ -1,10 +1,15 @@
 //! A client of a server's HTTP interface.
 
+use std::time::Duration;
+
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
+
+/// How long an answer may take, in real time.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Which server a command speaks to.
 #[derive(Debug, Clone, Args)]
@@ -55,6 +60,9 @@ pub(super) enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// Something else answered.
+    #[error("what answers at {0} is not Lifeguard")]
+    NotLifeguard(Url),
     /// The server refused.
     #[error("{detail}")]
     Refused {
@@ -79,12 +87,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(options: &ServerOptions) -> Self {
+    pub(super) fn new(options: &ServerOptions) -> Result<Self, ClientError> {
         Self::of(options.server.clone())
     }
 
-    pub(super) fn of(server: Url) -> Self {
-        Self { server, http: reqwest::Client::new() }
+    pub(super) fn of(server: Url) -> Result<Self, ClientError> {
+        // A server is on the farm's own network; what a proxy would answer is not the server's word.
+        let http = reqwest::Client::builder().no_proxy().timeout(LONGEST).build();
+        match http {
+            Ok(http) => Ok(Self { server, http }),
+            Err(source) => Err(ClientError::NoAnswer { server, source }),
+        }
     }
 
     /// Calls the path made of `segments` and gives the answer's JSON, null where it has none.
@@ -115,11 +128,12 @@ impl Client {
         };
         let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
-        let answer: Value =
-            serde_json::from_slice(&response.bytes().await.map_err(no_answer)?).unwrap_or_default();
+        let bytes = response.bytes().await.map_err(no_answer)?;
+        let answer = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
         if status.is_success() {
-            return Ok(answer);
+            return answer.map_err(|_| ClientError::NotLifeguard(self.server.clone()));
         }
+        let answer = answer.unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
         Err(ClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
     }

@@ -99,7 +99,7 @@ async fn show(
         "{} boards on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
         options.boards, options.speed, server.http
     ))?;
-    let client = Client::of(format!("http://{}", server.http).parse()?);
+    let client = Client::of(format!("http://{}", server.http).parse()?)?;
     let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
     let registrations: Vec<&Registration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {

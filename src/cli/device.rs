@@ -26,16 +26,16 @@ enum DeviceCommand {
     /// List boards
     List {
         /// Only these states, separated by commas; `Failed*` stands for all that begin so
-        #[arg(long, env = "LIFEGUARD_STATE")]
+        #[arg(long, env = "LIFEGUARD_LIST_STATE")]
         state: Option<String>,
         /// Only this type of hardware
-        #[arg(long, env = "LIFEGUARD_HARDWARE")]
+        #[arg(long, env = "LIFEGUARD_LIST_HARDWARE")]
         hardware: Option<String>,
         /// Only this environment
-        #[arg(long, env = "LIFEGUARD_ENVIRONMENT")]
+        #[arg(long, env = "LIFEGUARD_LIST_ENVIRONMENT")]
         environment: Option<String>,
         /// Only boards that have this image on their cards
-        #[arg(long, env = "LIFEGUARD_IMAGE")]
+        #[arg(long, env = "LIFEGUARD_LIST_IMAGE")]
         image: Option<String>,
     },
     /// Show a board: where it is, why, until when, and what may happen next
@@ -146,7 +146,7 @@ fn json_object(text: &str) -> Result<Value, String> {
 
 pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     let DeviceOptions { server, command } = options;
-    let client = Client::new(&server);
+    let client = Client::new(&server)?;
     let show = |answer: &Value, text: fn(&Value) -> String| {
         if server.json {
             output::print(&serde_json::to_string_pretty(answer)?)?;

@@ -54,7 +54,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server);
+    let client = Client::new(&options.server)?;
     let answer = match options.command {
         ImageCommand::Set { name, about, boot_configs } => {
             let boot_configs: BTreeMap<_, _> = boot_configs.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The web pages: for now one, which lists the boards by state and refreshes itself.
+//! The web pages: one, which lists the boards by state and refreshes itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,36 +10,27 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 
-use crate::api::{Api, Problem};
+use crate::engine::Engine;
+use crate::machine::MachineName;
+use crate::store::StoreError;
 use crate::store::devices::{self, Board, Filter};
 
 /// Makes the routes of the pages.
-pub fn router(api: Api) -> Router {
-    Router::new().route("/", get(farm)).with_state(api)
+pub fn router(engine: Engine, machine: MachineName) -> Router {
+    Router::new().route("/", get(farm)).with_state((engine, machine))
 }
 
 /// `GET /`: the boards by state, those that need hands first.
-async fn farm(State(api): State<Api>) -> Response {
+async fn farm(State((engine, machine)): State<(Engine, MachineName)>) -> Response {
     let boards = async {
-        let mut db = api.engine.store().reader().await?;
-        devices::list(&mut db, &api.machine, &Filter::default()).await
+        let mut db = engine.store().reader().await?;
+        devices::list(&mut db, &machine, &Filter::default()).await
     };
+    let now = engine.clock().now();
     match boards.await {
-        Ok(boards) => {
-            let page = page(&boards, api.engine.clock().now());
-            ([(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
-        }
+        Ok(boards) => ([(header::CACHE_CONTROL, "no-store")], Html(page(&boards, now))).into_response(),
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
-        Err(error) => {
-            let problem = Problem::from(error).into_response();
-            let page = page_without_boards(problem.status(), api.engine.clock().now());
-            let mut answer = (problem.status(), Html(page)).into_response();
-            let kept = [header::RETRY_AFTER].into_iter();
-            let kept =
-                kept.filter_map(|name| problem.headers().get(&name).map(|value| (name, value.clone())));
-            answer.headers_mut().extend(kept);
-            answer
-        }
+        Err(error) => without_boards(&error, now),
     }
 }
 
@@ -54,15 +45,18 @@ fn rank(state: &str) -> u8 {
 }
 
 /// What stands where the boards would.
-fn page_without_boards(status: StatusCode, now: DateTime<Utc>) -> String {
-    let (title, why) = match status {
-        StatusCode::SERVICE_UNAVAILABLE => (
-            "database away",
-            "The database cannot be reached, so nothing can be said of the boards. This page tries again by itself.",
-        ),
-        _ => ("a fault", "The server has a fault; its log says which. This page tries again by itself."),
-    };
-    whole(title, &format!("<p><em>{why}</em></p>"), now)
+fn without_boards(error: &StoreError, now: DateTime<Utc>) -> Response {
+    if error.is_passing() {
+        let why = "The database cannot be reached, so nothing can be said of the boards. \
+                   This page tries again by itself.";
+        let page = whole("database away", &format!("<p><em>{why}</em></p>"), now);
+        let again = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::SERVICE_UNAVAILABLE, again, Html(page)).into_response();
+    }
+    tracing::error!(error = error as &dyn std::error::Error, "the page cannot be made");
+    let why = "The server has a fault; its log says which. This page tries again by itself.";
+    let page = whole("a fault", &format!("<p><em>{why}</em></p>"), now);
+    (StatusCode::INTERNAL_SERVER_ERROR, Html(page)).into_response()
 }
 
 /// A whole page.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::board;
+use super::commit::{board, tell};
 use super::running::Hold;
 use super::{Engine, EngineError, Submission, rest};
 use crate::action::{Evidence, Failed, Job};
@@ -47,11 +47,13 @@ pub(super) async fn take(
 pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started) {
     let mut next = Some(first);
     while let Some(Started { action, job, hold }) = next {
-        let result = engine.inner.worker.run(job, action.limit, hold.token.clone()).await;
+        let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         hold.ends();
         next = loop {
             match end(engine, worker, &action, &result, &hold.token).await {
                 Ok(next) => break next,
+                // Whoever takes over does it again, and would be told that this one was lost.
+                Err(_) if engine.inner.running.lets_everything_go() => break None,
                 // The end of an action is not lost with a connection: it is reported until it is durable.
                 Err(EngineError::Store(error)) if error.is_passing() => rest().await,
                 Err(error) => {
@@ -75,7 +77,7 @@ async fn end(
     result: &Result<Evidence, Failed>,
     token: &CancellationToken,
 ) -> Result<Option<Started>, EngineError> {
-    let mut tx = engine.db().begin().await?;
+    let mut tx = engine.store().begin().await?;
     let target = Target::Id(action.instance);
     let locked = instances::lock(&mut tx, &target).await?;
     if token.is_cancelled()
@@ -116,6 +118,7 @@ async fn end(
     };
     crate::store::hint(&mut tx).await?;
     engine.commit(tx).await?;
+    tell(&locked.instance, &decision);
     Ok(next)
 }
 

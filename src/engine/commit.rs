@@ -12,7 +12,7 @@ use crate::machine::{
 use crate::store::actions::{self, NewAction};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{Store, StoreError, Tx, devices};
+use crate::store::{StoreError, Tx, devices};
 
 /// How often a transaction that another one came before is tried again.
 const TRIES: usize = 5;
@@ -86,13 +86,7 @@ impl Engine {
         }
         let decision = self.apply(&mut tx, &locked, submission).await?;
         self.commit(tx).await?;
-        tracing::debug!(
-            instance.name = locked.instance.name,
-            from = %locked.instance.state,
-            to = %decision.instance.state,
-            outcome = ?decision.outcome,
-            "decided"
-        );
+        tell(&locked.instance, &decision);
         Ok(Committed { id: locked.id, outcome: decision.outcome, instance: decision.instance })
     }
 
@@ -103,7 +97,7 @@ impl Engine {
 
     /// Commits, and wakes whoever may have something to do now.
     pub(super) async fn commit(&self, tx: Tx) -> Result<(), EngineError> {
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         self.wake();
         Ok(())
     }
@@ -203,11 +197,6 @@ impl Engine {
         };
         Ok(history::append(tx, &entry).await?)
     }
-
-    /// The store, for the engine's own files.
-    pub(super) fn db(&self) -> &Store {
-        &self.inner.store
-    }
 }
 
 /// Something noticed.
@@ -216,6 +205,14 @@ pub(super) struct Note {
     pub(super) sender: Option<String>,
     pub(super) evidence: Map<String, Value>,
     pub(super) remark: Option<String>,
+}
+
+/// Logs a state change that has become durable.
+pub(super) fn tell(before: &Instance, decision: &Decision) {
+    let (name, to) = (before.name.as_str(), &decision.instance.state);
+    if let Outcome::Moved { from, .. } = &decision.outcome {
+        tracing::info!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
+    }
 }
 
 /// Makes the stimulus: the device's facts go along where a guard may read them, and so into history.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::commit::{Note, board};
 use super::{Committed, Engine, EngineError, Submission};
 use crate::action;
-use crate::machine::{self, Cause, MachineName, Stimulus};
+use crate::machine::{self, Cause, Instance, MachineName, Stimulus};
 use crate::store::devices::{self, Device};
 use crate::store::history::Told;
 use crate::store::instances::{self, Target};
@@ -75,7 +75,7 @@ impl Engine {
         // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
         let facts = Map::new();
         let decision = machine::create(definition, name, facts.clone(), now);
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.store().begin().await?;
         let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
         devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
         let submission = Submission { sender, ..Submission::new(Target::Id(id), Cause::Created) };
@@ -90,7 +90,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Taken`] when the network address is
-    /// another board's. Nothing was written.
+    /// another board's; [`EngineError::Linked`] when the present one may have a boot link. Nothing was written.
     pub async fn change(
         &self,
         machine: &MachineName,
@@ -99,13 +99,16 @@ impl Engine {
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let target = Target::Name(machine.clone(), name.to_owned());
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.store().begin().await?;
         let locked = self.lock(&mut tx, &target).await?;
         let mut device =
             devices::find_device(&mut tx, locked.id).await?.ok_or(EngineError::NoInstance(target))?;
         let changed = change.make(&mut device);
         if changed.is_empty() {
             return Ok(());
+        }
+        if changed.contains_key("mac") {
+            has_no_link(&locked.instance)?;
         }
         devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
         if changed.contains_key("power_url") {
@@ -122,15 +125,16 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board.
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Linked`] when it may have a boot link.
     pub async fn remove(
         &self,
         machine: &MachineName,
         name: &str,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.store().begin().await?;
         let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
+        has_no_link(&locked.instance)?;
         let (state, visit) = (&locked.instance.state, locked.instance.visit);
         actions::cancel_all(&mut tx, locked.id).await?;
         let note = Note {
@@ -143,6 +147,14 @@ impl Engine {
         instances::delete(&mut tx, locked.id).await?;
         crate::store::hint(&mut tx).await?;
         self.commit(tx).await
+    }
+}
+
+/// Refuses where the board may have a boot link: nobody would remove it, and the board would install at every boot.
+fn has_no_link(instance: &Instance) -> Result<(), EngineError> {
+    match instance.data.get("next_image").and_then(Value::as_str) {
+        Some(image) => Err(EngineError::Linked { name: instance.name.clone(), image: image.to_owned() }),
+        None => Ok(()),
     }
 }
 

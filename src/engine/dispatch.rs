@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::{Started, carry_out, take};
-use super::lease::Registered;
+use super::lease::{self, Registered};
 use super::running::LetGo;
 use super::{Engine, EngineError, Submission, rest};
 use crate::clock::pause;
 use crate::machine::Cause;
 use crate::store::actions::{self, Startable, WorkerId};
-use crate::store::instances::Target;
+use crate::store::instances::{self, Target};
 use crate::store::{StoreError, workers};
 
 /// How many actions are looked up at a time.
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 8;
 /// Hands out actions until `stop`, then lets go of them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match Registered::register(engine.db(), engine.inner.lease).await {
+        match Registered::register(engine.store()).await {
             Ok(registered) => serve(&engine, registered, &stop).await,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "cannot register as a worker yet");
@@ -63,7 +63,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             () = lapsed.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
             // Only the safety net: whatever there is to hand out was hinted at.
-            () = pause(engine.inner.lease.holds) => {}
+            () = pause(lease::HOLDS) => {}
         }
         while tasks.try_join_next().is_some() {}
     }
@@ -74,15 +74,15 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 /// is cancelled.
 async fn keep(engine: Engine, mut registered: Registered, lapsed: CancellationToken) {
     loop {
-        pause(engine.inner.lease.period()).await;
-        if !registered.renew(engine.db()).await {
+        pause(lease::PERIOD).await;
+        if !registered.renew(engine.store()).await {
             return lapsed.cancel();
         }
         // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
         if let Ok(lost @ 1..) = hand_back_lost(&engine, registered.id).await {
             tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
         }
-        if let Ok(dead @ 1..) = workers::bury(engine.db()).await {
+        if let Ok(dead @ 1..) = workers::bury(engine.store()).await {
             tracing::info!(workers = dead, "took over from processes that died");
         }
     }
@@ -99,7 +99,7 @@ async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, laps
             tasks.join_all().await;
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
-            if let Err(error) = workers::retire(engine.db(), worker).await {
+            if let Err(error) = workers::retire(engine.store(), worker).await {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "could not hand actions back; the lease will lapse"
@@ -112,7 +112,7 @@ async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, laps
 /// Stops what was cancelled and starts what may start.
 async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
     let startable = {
-        let mut db = engine.db().reader().await?;
+        let mut db = engine.store().reader().await?;
         for cancelled in actions::list_cancelled(&mut db, worker).await? {
             engine.inner.running.cancel(cancelled);
         }
@@ -139,10 +139,18 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
 
 /// Takes an action and, where it is the first of its visit, lets the state's time limit begin to run.
 async fn begin(engine: &Engine, worker: WorkerId, action: Startable) -> Result<Option<Started>, EngineError> {
-    let mut tx = engine.db().begin().await?;
+    let mut tx = engine.store().begin().await?;
     let target = Target::Id(action.instance);
-    let locked = engine.lock(&mut tx, &target).await?;
-    let Some(started) = take(engine, &mut tx, &locked, worker, action.id).await? else { return Ok(None) };
+    let locked = instances::lock(&mut tx, &target).await?;
+    let started = match &locked {
+        Some(locked) => take(engine, &mut tx, locked, worker, action.id).await?,
+        None => None,
+    };
+    let (Some(locked), Some(started)) = (locked, started) else {
+        actions::delete_unwanted(&mut tx, action.id).await?;
+        tx.commit().await?;
+        return Ok(None);
+    };
     let began = Submission {
         evidence: Some(Map::from_iter([("action".to_owned(), Value::from(started.action.action.as_str()))])),
         ..Submission::new(target, Cause::Began { visit: started.action.visit })
@@ -155,10 +163,10 @@ async fn begin(engine: &Engine, worker: WorkerId, action: Startable) -> Result<O
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
 async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
     // Read before it is compared: what is read was entered before its start was committed.
-    let mut lost = actions::list_running(&mut *engine.db().reader().await?, worker).await?;
+    let mut lost = actions::list_running(&mut *engine.store().reader().await?, worker).await?;
     lost.retain(|action| !engine.inner.running.has(*action));
     if !lost.is_empty() {
-        let mut tx = engine.db().begin().await?;
+        let mut tx = engine.store().begin().await?;
         actions::hand_back(&mut tx, &[worker], Some(&lost)).await?;
         crate::store::hint(&mut tx).await?;
         tx.commit().await?;

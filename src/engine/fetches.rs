@@ -30,7 +30,7 @@ impl Engine {
     ///
     /// [`EngineError::Store`] when the database fails.
     pub async fn fetched(&self, fetch: Fetch) -> Result<(), EngineError> {
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.store().begin().await?;
         let Some(id) = devices::find_by_mac(&mut tx, &fetch.mac).await? else { return Ok(()) };
         let Some(locked) = instances::lock(&mut tx, &Target::Id(id)).await? else { return Ok(()) };
         let boot = history::read_boot(&mut tx, id).await?;
@@ -56,7 +56,7 @@ impl Engine {
 
 /// Says in words how far the board's present boot got; nothing where its power was never seen to come on.
 #[must_use]
-pub fn tell(boot: &Boot) -> Option<String> {
+pub fn describe_boot(boot: &Boot) -> Option<String> {
     let powered_at = boot.powered_at?;
     Some(match (boot.asked_at, boot.heard_at) {
         (None, None) => "it has not asked for anything since its power came on".to_owned(),

@@ -17,6 +17,7 @@ mod deadlines;
 mod devices;
 mod dispatch;
 mod fetches;
+mod images;
 mod lease;
 mod running;
 
@@ -36,8 +37,7 @@ use crate::worker::Worker;
 
 pub use commit::{Committed, Submission};
 pub use devices::DeviceChange;
-pub use fetches::{Fetch, tell};
-pub use lease::Lease;
+pub use fetches::{Fetch, describe_boot};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,16 @@ pub enum EngineError {
     /// Another instance has the name, or another board the network address; nothing was written.
     #[error("another board has this {0} already")]
     Taken(&'static str),
+    /// The board may have a boot link, which is known by its network address; nothing was written.
+    #[error(
+        "{name} may have a boot link for {image}; a reboot removes it, by force if need be (to RebootRebooting)"
+    )]
+    Linked {
+        /// The board.
+        name: String,
+        /// What it would boot.
+        image: String,
+    },
     /// A definition would strand instances that are in states which it does not have; nothing was written.
     #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
     Strands {
@@ -96,7 +106,6 @@ struct Inner {
     clock: Arc<dyn Clock>,
     worker: Worker,
     running: running::Running,
-    lease: Lease,
     deadlines_changed: Notify,
     actions_changed: Notify,
 }
@@ -112,7 +121,6 @@ impl Engine {
         loaded: Vec<Loaded>,
         clock: Arc<dyn Clock>,
         worker: Worker,
-        lease: Lease,
     ) -> Result<Self, EngineError> {
         let mut definitions = BTreeMap::new();
         let mut tx = store.begin().await?;
@@ -126,14 +134,13 @@ impl Engine {
             definitions::adopt(&mut tx, &machine, &source, clock.now()).await?;
             definitions.insert(machine, definition);
         }
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         let inner = Inner {
             store,
             definitions,
             clock,
             worker,
             running: running::Running::default(),
-            lease,
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),
         };

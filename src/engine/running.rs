@@ -1,6 +1,6 @@
 //! What this process is carrying out, and how to stop it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running {
     held: Arc<Mutex<Held>>,
-    /// The instances of which an action has ended that is not written down yet.
-    ending: watch::Sender<HashSet<InstanceId>>,
+    /// The actions that have ended while that is not written down yet, and whose they are.
+    ending: watch::Sender<HashMap<ActionId, InstanceId>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,9 +92,14 @@ impl Running {
         });
     }
 
+    /// Whether this process lets go of everything, because others may have taken over.
+    pub(super) fn lets_everything_go(&self) -> bool {
+        self.with(|held| matches!(held.let_go, LetGo::Everything))
+    }
+
     /// Whether an action of `instance` has ended and that is still to be written down.
     pub(super) fn is_ending(&self, instance: InstanceId) -> bool {
-        self.ending.borrow().contains(&instance)
+        is_among(&self.ending.borrow(), instance)
     }
 
     /// Waits until that is written down, or for a few seconds.
@@ -102,10 +107,14 @@ impl Running {
         let mut ending = self.ending.subscribe();
         tokio::select! {
             // The sender lives as long as we do.
-            _ = ending.wait_for(|ending| !ending.contains(&instance)) => {}
+            _ = ending.wait_for(|ending| !is_among(ending, instance)) => {}
             () = pause(LONGEST_END) => {}
         }
     }
+}
+
+fn is_among(ending: &HashMap<ActionId, InstanceId>, instance: InstanceId) -> bool {
+    ending.values().any(|one| *one == instance)
 }
 
 /// An action's place among what this process carries out; given up when this is dropped.
@@ -121,13 +130,13 @@ pub(super) struct Hold {
 impl Hold {
     /// Says that the action has ended and that this is about to be written down.
     pub(super) fn ends(&self) {
-        self.running.ending.send_modify(|ending| _ = ending.insert(self.instance));
+        self.running.ending.send_modify(|ending| _ = ending.insert(self.action, self.instance));
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         self.running.with(|held| held.actions.remove(&self.action));
-        self.running.ending.send_if_modified(|ending| ending.remove(&self.instance));
+        self.running.ending.send_if_modified(|ending| ending.remove(&self.action).is_some());
     }
 }

@@ -133,11 +133,6 @@ impl SimulatedBoard {
         self.faults.send_replace(faults);
     }
 
-    /// Puts a card with this image into the board, or a blank one.
-    pub fn set_card(&self, image: Option<&str>) {
-        self.update(|status| status.card = image.map(ToOwned::to_owned));
-    }
-
     pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(change);
     }

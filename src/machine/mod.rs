@@ -24,4 +24,5 @@ pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName};
+pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};

@@ -14,7 +14,7 @@ use serde_saphyr::{Location, Spanned};
 use super::fault::{Collector, Position};
 
 /// The longest definition, in bytes.
-const MAX_SIZE_BYTES: usize = 4 << 20;
+pub const MAX_SIZE_BYTES: usize = 4 << 20;
 
 /// How deep values may nest: a definition needs a dozen levels, and each takes of the stack.
 const MAX_DEPTH: usize = 24;

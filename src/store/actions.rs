@@ -226,7 +226,7 @@ pub async fn start(
     let row = sqlx::query_as!(
         RunningRow,
         r#"UPDATE action SET status = 'RUNNING', worker_id = $2, began_at = $3
-            WHERE action_id = $1 AND status = 'WAITING'
+            WHERE action_id = $1 AND status = 'WAITING' AND NOT cancelled
         RETURNING action_id, instance_id, visit, action, settings AS "settings: Json<Map<String, Value>>", limit_ms,
                   place"#,
         action.0,
@@ -236,6 +236,23 @@ pub async fn start(
     .fetch_optional(&mut **tx)
     .await?;
     row.map(RunningAction::try_from).transpose()
+}
+
+/// Deletes a waiting action that nobody wants any more: its visit has ended, or its instance is gone.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn delete_unwanted(tx: &mut Tx, action: ActionId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM action a
+          WHERE a.action_id = $1 AND a.status = 'WAITING'
+            AND (a.cancelled OR NOT EXISTS (SELECT FROM instance i WHERE i.instance_id = a.instance_id))",
+        action.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// How an action stood when its end was reported.
@@ -316,6 +333,15 @@ pub async fn hand_back(
     actions: Option<&[ActionId]>,
 ) -> Result<(), StoreError> {
     let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
+    // Whoever leaves a state cancels under the instance's lock, and must find the actions either running or waiting.
+    sqlx::query!(
+        "SELECT FROM instance
+          WHERE instance_id IN (SELECT instance_id FROM action WHERE worker_id = ANY($1))
+          ORDER BY instance_id FOR UPDATE",
+        &workers,
+    )
+    .execute(&mut **tx)
+    .await?;
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
         "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false

@@ -13,13 +13,21 @@ pub mod instances;
 pub mod private;
 pub mod workers;
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection, Postgres, Transaction};
+
+/// How to reach a database: what a URL says, or the private Postgres.
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 /// The channel on which processes tell each other that there is something to do.
 const CHANNEL: &str = "lifeguard";
+
+/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long.
+const LIMITS: [(&str, &str); 3] =
+    [("lock_timeout", "2s"), ("statement_timeout", "20s"), ("idle_in_transaction_session_timeout", "10s")];
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -84,8 +92,9 @@ impl From<sqlx::Error> for StoreError {
 fn is_passing(code: &str) -> bool {
     // Connections; resources: memory, disk, connections; operators: shutdown, crash, start.
     let classes = ["08", "53", "57P"];
-    // A standby that serves reads only, as after a fail-over; a database that lets nobody in.
-    classes.iter().any(|class| code.starts_with(class)) || matches!(code, "25006" | "55000")
+    // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed.
+    classes.iter().any(|class| code.starts_with(class))
+        || matches!(code, "25006" | "55000" | "55P03" | "25P03" | "57014")
 }
 
 impl StoreError {
@@ -103,7 +112,33 @@ impl StoreError {
 }
 
 /// A transaction: what is written through it becomes durable together, or not at all.
-pub type Tx = Transaction<'static, Postgres>;
+#[derive(Debug)]
+pub struct Tx(Transaction<'static, Postgres>);
+
+impl Tx {
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it is not, or when [nobody can say](StoreError::Unavailable).
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -121,19 +156,22 @@ impl Store {
     ///
     /// [`StoreError`] when the database cannot be reached, is too old, or refuses a migration.
     pub async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(2))
-            .connect_with(options.application_name("lifeguard"))
-            .await?;
-        let version = sqlx::query_scalar!("SELECT current_setting('server_version_num')::int / 10000")
-            .fetch_one(&pool)
-            .await?
-            .unwrap_or_default();
+        let options = options.application_name("lifeguard");
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let version =
+            sqlx::query_scalar!(r#"SELECT current_setting('server_version_num')::int / 10000 AS "version!""#)
+                .fetch_one(&mut connection)
+                .await?;
         if version < Self::OLDEST {
             return Err(StoreError::TooOld { found: version, needed: Self::OLDEST });
         }
-        MIGRATOR.run(&pool).await?;
+        MIGRATOR.run(&mut connection).await?;
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(2))
+            .connect_with(options.options(LIMITS))
+            .await?;
         Ok(Self { pool })
     }
 
@@ -143,7 +181,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(self.pool.begin().await?)
+        Ok(Tx(self.pool.begin().await?))
     }
 
     /// Takes a connection for reading.

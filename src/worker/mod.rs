@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Drivers, Evidence, Failed, Job};
@@ -38,32 +38,40 @@ impl Worker {
         &self,
         job: Job,
         limit: Option<Duration>,
-        cancel: CancellationToken,
+        cancel: &CancellationToken,
     ) -> Result<Evidence, Failed> {
-        let Some(own_limit) = self.drivers.get(&job.action).map(crate::action::Driver::limit) else {
+        let Some(driver) = self.drivers.get(&job.action) else {
             return Err(failed(format!("this worker has no driver for {}", job.action)));
         };
-        let limit = limit.unwrap_or(own_limit);
+        let limit = limit.unwrap_or_else(|| driver.limit());
         // A task of its own, so that a panic in a driver is this action's failure and nobody else's.
         let mut task = JoinSet::new();
-        let drivers = Arc::clone(&self.drivers);
-        let stop = cancel.clone();
-        task.spawn(async move {
-            match drivers.get(&job.action) {
-                Some(driver) => driver.run(&job, &stop).await,
-                None => Err(failed("its driver is gone".to_owned())),
-            }
-        });
-        match self.clock.timeout(limit, task.join_next()).await {
-            Some(Some(Ok(result))) => result,
-            Some(Some(Err(fault))) => Err(failed(format!("the driver broke down: {fault}"))),
-            Some(None) => Err(failed("the driver did not start".to_owned())),
-            None => {
-                cancel.cancel();
-                let _ = self.clock.timeout(GRACE, task.join_next()).await;
-                Err(failed(format!("not done within {}", humantime::format_duration(limit))))
-            }
+        // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
+        let stop = cancel.child_token();
+        let stopped = stop.clone();
+        task.spawn(async move { driver.run(&job, &stopped).await });
+        if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
+            return result(ended);
         }
+        stop.cancel();
+        let late = format!("not done within {}", humantime::format_duration(limit));
+        // What it says of the board's condition belongs to the answer, late or not.
+        match self.clock.timeout(GRACE, task.join_next()).await.map(result) {
+            Some(Ok(evidence)) => Err(Failed { reason: late, evidence }),
+            Some(Err(Failed { reason, evidence })) => {
+                Err(Failed { reason: format!("{late}; {reason}"), evidence })
+            }
+            None => Err(failed(late)),
+        }
+    }
+}
+
+/// What a driver's task came to.
+fn result(ended: Option<Result<Result<Evidence, Failed>, JoinError>>) -> Result<Evidence, Failed> {
+    match ended {
+        Some(Ok(result)) => result,
+        Some(Err(fault)) => Err(failed(format!("the driver broke down: {fault}"))),
+        None => Err(failed("the driver did not start".to_owned())),
     }
 }
 

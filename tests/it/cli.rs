@@ -258,10 +258,10 @@ async fn boards_are_managed_from_the_command_line() {
     exit 1
 
     $ device remove b1 b3 b2
-    b1: forgotten
     b2: forgotten
-    stderr: lifeguard: b3: there is no board "b3"
-    lifeguard: refused for 1 of 3 boards
+    stderr: lifeguard: b1: b1 may have a boot link for base; a reboot removes it, by force if need be (to RebootRebooting)
+    lifeguard: b3: there is no board "b3"
+    lifeguard: refused for 2 of 3 boards
     exit 1
 
     $ image remove base
@@ -629,14 +629,14 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     stderr: lifeguard: FOLDER/board.yaml:91:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:140:28: this condition is not CEL: token recognition error at: '= '
-    FOLDER/board.yaml:140:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>
+    stderr: lifeguard: FOLDER/board.yaml:134:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:134:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:141:17: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:135:17: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:143:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:150:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml:27:7: illegal placement of ':' indicator

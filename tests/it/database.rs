@@ -5,10 +5,8 @@
 //! `LIFEGUARD_TEST_DATABASE_URL` that server is used instead; its user must be allowed to create databases, and a
 //! test process that is killed then leaves its databases named `lifeguard_test_…` behind.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
-use std::time::Instant;
 
 use lifeguard::store::MIGRATOR;
 use lifeguard::store::private::{Durability, Options, PrivatePostgres};
@@ -148,15 +146,7 @@ fn name_of(number: u32) -> String {
 
 #[tokio::test]
 async fn each_test_has_a_database_of_its_own_that_goes_with_it() {
-    let started_at = Instant::now();
     let other = database().await;
-    let first = started_at.elapsed();
-    let started_at = Instant::now();
-    for _ in 0..5 {
-        drop(database().await);
-    }
-    let made = started_at.elapsed() / 5;
-    writeln!(std::io::stderr(), "first database {first:?}, each further one {made:?} with its drop").unwrap();
     let one = database().await;
     let pool = one.pool().await;
     sqlx::query("CREATE TABLE mark (n int)").execute(&pool).await.unwrap();

@@ -3,8 +3,11 @@
 
 mod action;
 mod api;
+mod boot_watch;
+mod bounds;
 mod cli;
 mod database;
+mod demo;
 mod engine;
 mod farm;
 mod foreign;

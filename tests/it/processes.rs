@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use crate::database::database;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, options, within};
+use crate::world::{World, ask, breathe, options, pass_time_during, within};
 
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap()
@@ -174,16 +174,7 @@ async fn a_process_that_stops_ends_a_power_cycle_but_not_the_poll_that_follows_i
     world.force("b1", "Ready").await;
     rack.until(0, false).await;
     let (clock, database) = (world.clock.clone(), Arc::clone(&world.database));
-    let time = async {
-        loop {
-            clock.advance(Duration::from_millis(50));
-            breathe().await;
-        }
-    };
-    tokio::select! {
-        () = stop(world) => {}
-        () = time => {}
-    }
+    pass_time_during("the end of the server", &clock, stop(world)).await;
     assert!(rack.is_on(0));
     let pool = database.pool().await;
     let left =

@@ -221,6 +221,14 @@ impl Client {
         }
     }
 
+    /// Nothing more has come: what this client sends to itself is what it hears next.
+    async fn hear_no_more(&mut self) {
+        let own = (Ipv4Addr::LOCALHOST, self.socket.local_addr().unwrap().port());
+        self.socket.send_to(b"nothing more", own).await.unwrap();
+        let heard = self.hear_raw().await;
+        assert_eq!(heard, b"nothing more", "{:?}", Packet::parse(&heard));
+    }
+
     /// Acknowledges block by block of 512 bytes from `block` on; returns what came.
     async fn hear_rest(&mut self, mut block: u16) -> Vec<u8> {
         let mut content = Vec::new();

@@ -9,9 +9,10 @@ use serde_json::json;
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, breathe};
+use crate::world::{World, pass_time_during};
 
-/// Numbers that look random and are the same for the same seed. Source: Vigna, `splitmix64`, public domain, 2015.
+/// Numbers that look random and are the same for the same seed, as those of the simulated farm, whose generator is its
+/// own business. Source: Vigna, `splitmix64`, public domain, 2015.
 struct Random(u64);
 
 impl Random {
@@ -114,16 +115,7 @@ async fn walk(seed: u64) {
         one.unwrap();
         other.unwrap();
     };
-    let time = async {
-        loop {
-            clock.advance(Duration::from_millis(50));
-            breathe().await;
-        }
-    };
-    tokio::select! {
-        () = stopped => {}
-        () = time => {}
-    }
+    pass_time_during("the end of both servers", &clock, stopped).await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
     assert!((0..3).all(|coil| rack.is_on(coil)), "every board has power");
 }

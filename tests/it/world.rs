@@ -27,20 +27,24 @@ pub(crate) struct World {
 impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
-        let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-        let database = Arc::new(database().await);
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::start(clock, database, folder, None).await
+        Self::with(None).await
     }
 
     /// Starts a server whose boards live by another definition.
     pub(crate) async fn under(definition: &str) -> Self {
+        Self::with(Some(definition)).await
+    }
+
+    async fn with(definition: Option<&str>) -> Self {
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
         let database = Arc::new(database().await);
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let states = folder.path().join("states.yaml");
-        fs_err::write(&states, definition).unwrap();
-        Self::start(clock, database, folder, Some(states)).await
+        let states = definition.map(|definition| {
+            let states = folder.path().join("states.yaml");
+            fs_err::write(&states, definition).unwrap();
+            states
+        });
+        Self::start(clock, database, folder, states).await
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree.
@@ -174,8 +178,7 @@ impl World {
                 return device;
             }
             assert!(Instant::now() < give_up_at, "{name} never was so: {what}\n{device:#}");
-            self.clock.advance(Duration::from_millis(50));
-            breathe().await;
+            pass_a_little_time(&self.clock).await;
         }
     }
 
@@ -209,6 +212,28 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
 pub(crate) async fn breathe() {
     #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+async fn pass_a_little_time(clock: &ManualClock) {
+    clock.advance(Duration::from_millis(50));
+    breathe().await;
+}
+
+/// Waits for what must come, and lets time go by meanwhile: power cycles need their gap.
+pub(crate) async fn pass_time_during<T>(
+    what: &str,
+    clock: &ManualClock,
+    coming: impl Future<Output = T>,
+) -> T {
+    let time = async {
+        loop {
+            pass_a_little_time(clock).await;
+        }
+    };
+    tokio::select! {
+        come = within(what, coming) => come,
+        () = time => unreachable!("time goes by for ever"),
+    }
 }
 
 /// Waits for what must come.

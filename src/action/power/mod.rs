@@ -103,7 +103,6 @@ impl Driver for Power {
             Operation::Off => switching.settle(Supply::Off, cancel).await,
             Operation::Cycle => switching.cycle(url.off_for, cancel).await,
         };
-        switching.line.close().await;
         let evidence = evidence(&url, &switching);
         match ended {
             Ok(()) => Ok(evidence),

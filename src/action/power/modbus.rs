@@ -41,7 +41,8 @@ pub(super) struct Line {
 impl Line {
     /// Prepares the way to `url`'s coil; nothing is sent.
     pub(super) fn new(clock: Arc<dyn Clock>, call_limit: Duration, url: PowerUrl) -> Self {
-        let rested_at = clock.now();
+        // Whoever was there before may just have gone.
+        let rested_at = after(clock.now(), url.rest_for);
         Self { clock, call_limit, url, context: None, rested_at, attempts: 0 }
     }
 
@@ -97,12 +98,9 @@ impl Line {
         Err(self.nonsense(&response))
     }
 
-    /// Closes the connection, which the relay board may need before it takes another one, and lets it rest.
-    pub(super) async fn close(&mut self) {
-        if self.context.is_some() {
-            self.disconnected();
-        }
-        self.clock.sleep_until(self.rested_at).await;
+    /// Whether there is no connection, so that the relay board's rest must be waited for before there is one.
+    pub(super) fn is_closed(&self) -> bool {
+        self.context.is_none()
     }
 
     async fn call(&mut self, request: Request<'static>, deadline: DateTime<Utc>) -> Result<Response, Fault> {

@@ -76,7 +76,7 @@ impl Switching {
         let mut is_told = false;
         let mut last = format!("there was no time left to switch the power {}", want.name());
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 && !self.back_off(attempt, deadline, cancel).await {
+            if self.line.is_closed() && !self.back_off(attempt, deadline, cancel).await {
                 break;
             }
             match self.attempt(want, &mut is_told, deadline, cancel).await {

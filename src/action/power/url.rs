@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::action::address::{self, BadUrl};
 
 /// The longest time that a power cycle may keep a board off.
-pub const MAX_OFF: Duration = Duration::from_mins(1);
+pub const MAX_OFF: Duration = Duration::from_secs(50);
 /// The longest rest that a relay board may ask for after a connection.
-pub const MAX_REST: Duration = Duration::from_secs(10);
+pub const MAX_REST: Duration = Duration::from_secs(5);
 
 const FORM: &str = "`modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`";
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
@@ -200,8 +200,8 @@ mod tests {
             ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
             ("modbus://relay-3.lab/5?off=2", "`off=2s`"),
             ("modbus://relay-3.lab/5?off=0s", "longer than nothing"),
-            ("modbus://relay-3.lab/5?off=61s", "1m"),
-            ("modbus://relay-3.lab/5?rest=11s", "10s"),
+            ("modbus://relay-3.lab/5?off=51s", "50s"),
+            ("modbus://relay-3.lab/5?rest=6s", "5s"),
             ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),
         ] {

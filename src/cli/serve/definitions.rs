@@ -11,7 +11,7 @@ use crate::machine;
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
 /// The largest definition that is read, in bytes.
-const MAX_SIZE: u64 = 16 * 1024 * 1024;
+const MAX_SIZE: u64 = machine::MAX_SIZE_BYTES as u64;
 
 /// Loads the definition at `path`, or those in it, or the one that is built in. The board's machine must be among them.
 pub(super) fn load(path: Option<&Path>) -> Result<Vec<Loaded>, Box<dyn Error>> {

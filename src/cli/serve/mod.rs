@@ -7,12 +7,9 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,18 +19,16 @@ use crate::action::Drivers;
 use crate::api::{self, Api};
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
-use crate::engine::{Engine, Lease};
+use crate::engine::Engine;
 use crate::machine::MachineName;
-use crate::store::Store;
 use crate::store::private::{Options, PrivatePostgres};
+use crate::store::{ConnectOptions, Store};
 use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
 
 /// The machine whose instances are boards.
 const BOARD: &str = "board";
-/// How long open HTTP connections may take to end once the server stops.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
@@ -115,7 +110,7 @@ impl Server {
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
-            (url.as_str().parse::<PgConnectOptions>()?, None)
+            (url.as_str().parse::<ConnectOptions>()?, None)
         } else {
             let postgres =
                 PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
@@ -128,8 +123,13 @@ impl Server {
         match parts.start(connect, loaded).await {
             Ok(server) => Ok(Self { postgres, ..server }),
             Err(error) => {
-                if let Some(postgres) = postgres {
-                    postgres.stop().await?;
+                if let Some(postgres) = postgres
+                    && let Err(error) = postgres.stop().await
+                {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "the private PostgreSQL did not stop in order"
+                    );
                 }
                 Err(error)
             }
@@ -140,15 +140,19 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the private Postgres could not be stopped in order; what was committed is kept.
+    /// When a part ended by itself, and when the private Postgres could not be stopped in order; what was committed is
+    /// kept.
     pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<(), Box<dyn Error>> {
-        tokio::select! {
-            () = signal => {}
-            Some(ended) = self.tasks.join_next() => {
-                tracing::error!(?ended, "a part of the server ended by itself");
-            }
+        let ended = tokio::select! {
+            () = signal => None,
+            ended = self.tasks.join_next() => Some(ended),
+        };
+        self.stop().await?;
+        match ended {
+            None => Ok(()),
+            Some(Some(Err(fault))) => Err(Box::new(fault)),
+            Some(_) => Err("a part of the server ended by itself; the log says which".into()),
         }
-        self.stop().await
     }
 
     /// Stops the parts in turn.
@@ -178,13 +182,13 @@ struct Parts {
 impl Parts {
     async fn start(
         self,
-        connect: PgConnectOptions,
+        connect: ConnectOptions,
         loaded: Vec<crate::engine::Loaded>,
     ) -> Result<Server, Box<dyn Error>> {
         let Self { http, tftp_listen, boot_root, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
-        let engine = Engine::new(store, loaded, clock, worker, Lease::default()).await?;
+        let engine = Engine::new(store, loaded, clock, worker).await?;
         for folder in ["configs", "pxelinux.cfg"] {
             fs_err::create_dir_all(boot_root.join(folder))?;
         }
@@ -201,9 +205,10 @@ impl Parts {
             }
         };
         let address = http.local_addr()?;
-        let api = Api { engine: engine.clone(), machine: MachineName::new(BOARD)? };
-        let routes = api::with_problems(api::router(api.clone()).merge(dashboard::router(api)));
-        tasks.spawn(serve_http(http, routes.into_make_service_with_connect_info(), stop.clone()));
+        let machine = MachineName::new(BOARD)?;
+        let api = Api { engine: engine.clone(), machine: machine.clone() };
+        let pages = dashboard::router(engine.clone(), machine);
+        tasks.spawn(api::serve(http, api::router(api).merge(pages), stop.clone()));
         let driver = engine.clone();
         let until = stop.clone();
         tasks.spawn(async move { driver.run(until).await });
@@ -213,30 +218,6 @@ impl Parts {
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
     TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}").into())
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    service: IntoMakeServiceWithConnectInfo<axum::Router, SocketAddr>,
-    stop: CancellationToken,
-) {
-    let drained = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            #[expect(clippy::disallowed_methods, reason = "clients' connections live in real time")]
-            tokio::time::sleep(DRAIN).await;
-        }
-    };
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
-    tokio::select! {
-        ended = server => {
-            if let Err(error) = ended {
-                tracing::error!(error = &error as &dyn Error, "HTTP ended");
-            }
-        }
-        () = drained => {}
-    }
 }
 
 /// The directory for what programs keep of their state: root's is the system's, others have their own.

@@ -132,9 +132,8 @@ impl<'a> Step<'a> {
     pub(super) fn enter(mut self, target: &StateName) -> Decision {
         let from = self.instance.state.clone();
         let mut effects = Vec::new();
-        let left = self.definition.states.get(&from);
-        // A state that this definition does not know may have invoked something.
-        if left.is_none_or(|state| !state.invoke.is_empty()) && self.instance.visit.0 > 0 {
+        // Also where the state invokes nothing: under an earlier version of the definition it may have.
+        if self.instance.visit.0 > 0 {
             effects.push(Effect::Cancel { visit: self.instance.visit });
         }
         let mut target = target;

@@ -147,7 +147,9 @@ fn syntax_fault(text: &str, error: &cel::ParseError) -> GuardFault {
     let message = message.split(" expecting {").next().unwrap_or(message);
     GuardFault {
         offset: (before + column - 1).min(text.chars().count()),
-        message: format!("this condition is not CEL: {message}"),
+        message: format!(
+            "this condition is not CEL: {message}; write it like `args.fault == 'image' && counters.Booting < 3`"
+        ),
     }
 }
 

@@ -89,14 +89,20 @@ fn what_cannot_be_evaluated_does_not_hold() {
 #[test]
 fn faults_say_where_and_what_would_be_right() {
     for (text, expected) in [
-        ("data.n ==", "9: this condition is not CEL: mismatched input '<EOF>'"),
+        (
+            "data.n ==",
+            "9: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'image' && counters.Booting < 3`",
+        ),
         ("counter.tries > 1", "0: unknown variable `counter`; did you mean `counters`?"),
         ("x == 1", "0: unknown variable `x`; known: args, counters, data, device"),
         ("counters.trys > 1", "8: unknown counter `trys`; did you mean `tries`?"),
         ("1 > counters['trys']", "12: unknown counter `trys`; did you mean `tries`?"),
         ("device.image == 'x'", "6: unknown field of `device` `image`; did you mean `images`?"),
         ("siz(data.list) == 1", "3: unknown function `siz`; did you mean `size`?"),
-        ("has(data)", "4: this condition is not CEL: invalid argument to has() macro"),
+        (
+            "has(data)",
+            "4: this condition is not CEL: invalid argument to has() macro; write it like `args.fault == 'image' && counters.Booting < 3`",
+        ),
         ("1", "0: a condition is true or false, and this is a number; compare it with something"),
         (
             "counters.tries",

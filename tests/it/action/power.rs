@@ -1,8 +1,10 @@
 //! Power operations at relay boards that behave, each of them more than once, and cancelled at each moment.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use lifeguard::action::{Driver as _, Evidence, Failed};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -51,10 +53,33 @@ async fn a_board_at_the_normally_closed_contact_has_power_while_its_coil_is_off(
 async fn only_the_unit_of_the_url_is_switched() {
     let relay = relay(Behaviour::Normal);
     relay.set_unit(Some(7));
-    let failed = run(Operation::On, &coil_5(relay.addr())).await.unwrap_err();
+    let driver = power(Operation::On).with_call_limit(HASTY);
+    let (job, token) = (job(coil_5(relay.addr())), CancellationToken::new());
+    let failed = soon("three calls", driver.run(&job, &token)).await.unwrap_err();
     assert!(failed.reason.contains("no answer"), "{failed}");
     run(Operation::On, &format!("modbus://{}/5?unit=7", relay.addr())).await.unwrap();
     assert_eq!(wire_of(&relay), [true]);
+}
+
+/// A clock that tells which times it is asked to wait for.
+struct Overheard {
+    clock: ManualClock,
+    asked: mpsc::UnboundedSender<DateTime<Utc>>,
+}
+
+impl Clock for Overheard {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        self.asked.send(at).ok();
+        self.clock.sleep_until(at)
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(lifeguard::clock::after(self.now(), span))
+    }
 }
 
 #[tokio::test]
@@ -63,25 +88,26 @@ async fn a_board_stays_off_for_the_time_that_its_url_says() {
     let relay = RelayBoard::start_on(Arc::clone(&shared), any_port(), 8, Behaviour::Normal).unwrap();
     relay.switch(5, true);
     let url = format!("modbus://{}/5?off=7s&rest=1s", relay.addr());
-    let (driver, job, token) = (Power::new(shared, Operation::Cycle), job(url), CancellationToken::new());
-    let mut cycle = driver.run(&job, &token);
+    let (ask, mut asked) = mpsc::unbounded_channel();
+    let overheard = Arc::new(Overheard { clock: clock.clone(), asked: ask });
+    let (driver, job, token) = (Power::new(overheard, Operation::Cycle), job(url), CancellationToken::new());
+    let begun = clock.now();
+    let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
     let mut wire = relay.coil(5);
-    tokio::select! {
-        ended = &mut cycle => panic!("the cycle ended early: {ended:?}"),
-        () = until_wire(&mut wire, false) => {}
-    }
-    let mut seconds = 0;
-    let ended = loop {
-        if let Some(ended) = within(Duration::from_millis(100), &mut cycle).await {
-            break ended;
-        }
-        assert_eq!(*wire.borrow(), seconds >= 7, "after {seconds} s");
-        assert!(seconds < 8, "the cycle does not end");
-        seconds += 1;
+    let time = async {
+        // Whoever was there before may just have gone: the relay board has its rest first.
+        until_asked_for(begun + TimeDelta::seconds(1)).await;
+        assert_eq!(relay.connections(), 0);
         clock.advance(Duration::from_secs(1));
+        until_asked_for(begun + TimeDelta::seconds(8)).await;
+        for seconds in 0..7 {
+            assert!(!*wire.borrow(), "after {seconds} s");
+            clock.advance(Duration::from_secs(1));
+        }
+        until_wire(&mut wire, true).await;
     };
+    let (ended, ()) = soon("the cycle", async { tokio::join!(driver.run(&job, &token), time) }).await;
     ended.unwrap();
-    assert_eq!(seconds, 8, "seven seconds off, and one for the relay board's rest");
     let operations = relay.operations();
     assert_eq!(operations[2].at - operations[1].at, TimeDelta::seconds(7));
 }
@@ -125,8 +151,8 @@ async fn a_cycle_that_is_cancelled_while_a_write_is_unanswered_ends_with_power()
     for at in [false, true] {
         let relay = relay(Behaviour::Mute);
         relay.switch(5, true);
-        let (driver, job, token) =
-            (power(Operation::Cycle), job(coil_5(relay.addr())), CancellationToken::new());
+        let driver = power(Operation::Cycle).with_call_limit(PATIENT);
+        let (job, token) = (job(coil_5(relay.addr())), CancellationToken::new());
         let mut wire = relay.coil(5);
         let (ended, ()) = soon("the cancelled cycle", async {
             tokio::join!(driver.run(&job, &token), async {

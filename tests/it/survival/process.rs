@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use chrono::{DateTime, Utc};
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::store::Store;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -83,7 +84,8 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Kills the process `pid`.
+/// Kills the process `pid`, unless it has ended already.
 pub(super) fn kill_9(pid: i32) {
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let killed = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{pid}: {killed:?}");
 }

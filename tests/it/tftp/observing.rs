@@ -37,7 +37,9 @@ async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_fr
         client.hear_options().await; // The first time and each retransmission, and then no more.
     }
     assert_eq!(site.end().await, End::Silent { bytes_acked: 0 });
+    client.hear_no_more().await;
 
+    let mut client = site.client().await;
     client.ask("image", &[("windowsize", "2"), ("blksize", "1000")]).await;
     client.hear_options().await;
     client.ack(0).await;
@@ -48,6 +50,7 @@ async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_fr
         client.hear_until_data(4).await;
     }
     assert_eq!(site.end().await, End::Silent { bytes_acked: 2000 });
+    client.hear_no_more().await;
 }
 
 #[tokio::test]

@@ -146,7 +146,8 @@ fn the_table_of_states_is_as_agreed() {
           power-cycle-ok → ReimageBooting; set-pxe-failed → FailedReimageRebooting".to_owned()),
         ("ReimageBooting",
          "[] 180s → ReimageRebooting, more than 30 of ReimageBooting → FailedReimageBooting; \
-          live-running → ReimageBooted".to_owned()),
+          image-failed → FailedBadImage; image-failed → FailedBadBoard; image-failed → ReimageRebooting; \
+          image-failed → FailedReimageBooting; live-running → ReimageBooted".to_owned()),
         ("SelfTestRunning",
          "[clear-pxe] 3600s → FailedSelfTest; self-test-failed → FailedSelfTest; self-test-ok → RebootRebooting; \
           self-test-ok → New".to_owned()),
@@ -173,9 +174,10 @@ fn a_new_board_is_in_its_first_visit() {
 fn a_reboot_leads_to_ready() {
     let mut board = Board::new();
     let decision = board.send("rq-reboot", Source::Operator, json!({}));
-    assert!(
-        matches!(&decision.effects[..], [Effect::Invoke { visit: Visit(2), actions }] if actions.len() == 2)
-    );
+    assert!(matches!(
+        &decision.effects[..],
+        [Effect::Cancel { visit: Visit(1) }, Effect::Invoke { visit: Visit(2), actions }] if actions.len() == 2
+    ));
     let decision = board.send("power-cycle-ok", Source::Action, json!({}));
     assert_eq!(decision.effects, [Effect::Cancel { visit: Visit(2) }]);
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(600)));

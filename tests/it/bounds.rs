@@ -1,0 +1,126 @@
+//! What is bounded: an action's time, a lock that somebody forgot, what other sites' pages may do.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::rack::Rack;
+use crate::world::{World, ask};
+use lifeguard::farm::relay::Behaviour;
+
+/// The board lifecycle, with a power cycle that has a second.
+fn hurried() -> String {
+    let board = include_str!("../../states/board.yaml");
+    let hurried = board.replace(
+        "invoke: [clear-pxe, power-cycle]",
+        "invoke: [clear-pxe, { action: power-cycle, limit: 1s }]",
+    );
+    assert_ne!(hurried, board);
+    hurried
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
+    let world = World::under(&hurried()).await;
+    let rack = Rack::new(&world, 1);
+    rack.relay.set_behaviour(Behaviour::Hanging);
+    world.register("b1", rack.wired(0)).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    world.until("b1", "time runs", |device| device["deadline"].is_string()).await;
+
+    // Its second, and then what it takes to stop.
+    let has_failed = async || {
+        world.clock.advance(Duration::from_millis(250));
+        world.history("b1").await.iter().any(|entry| entry["event"] == "power-cycle-failed")
+    };
+    ask("the power cycle has failed", has_failed).await;
+    let device = world.get("/api/v1/devices/b1").await;
+    assert_eq!((&device["state"], &device["actions"]), (&json!("RebootRebooting"), &json!([])));
+    let ends: Vec<Value> = world
+        .history("b1")
+        .await
+        .into_iter()
+        .filter(|entry| entry["event"] == "power-cycle-failed")
+        .collect();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert!(ends[0]["reason"].as_str().unwrap().starts_with("not done within 1s"), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
+    let world = World::new().await;
+    for name in ["b1", "b2"] {
+        world.register(name, json!({})).await;
+        world.force(name, "RebootComplete").await;
+    }
+    // As a process does that was stopped in the middle of a transaction.
+    let pool = world.database.pool().await;
+    let mut forgotten = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM instance WHERE name = 'b1' FOR UPDATE").execute(&mut *forgotten).await.unwrap();
+    world.clock.advance(Duration::from_mins(10));
+    world.until_state("b2", "RebootRebooting").await;
+    assert_eq!(world.state("b1").await, "RebootComplete");
+    let (status, answer) = world.report("b1", "image-running").await;
+    assert_eq!((status, &answer["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+
+    forgotten.rollback().await.unwrap();
+    world.until_state("b1", "RebootRebooting").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nobody() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    let rack = Rack::new(&world, 1);
+    world.register("b1", rack.wired(0)).await;
+    // What an interrupted hand-over would leave: of a visit that ended, and of a board that is gone.
+    let sql =
+        "INSERT INTO action (instance_id, visit, seq, action, settings, place, status, cancelled, asked_at)
+               SELECT unowned.id, 1, 1, 'power-cycle', '{}', $1, 'WAITING', true, now()
+                 FROM (SELECT instance_id AS id FROM instance UNION ALL SELECT 4711) unowned";
+    sqlx::query(sql).bind(rack.place()).execute(&pool).await.unwrap();
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
+    assert_eq!(
+        rack.switched(1),
+        [(0, false), (0, true)],
+        "cycled for the visit that asked, and for no other"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_site_can_change_nothing() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let http = reqwest::Client::new();
+    for (method, path) in [
+        (Method::POST, "/api/v1/devices/b1/requests/rq-reboot"),
+        (Method::GET, "/api/v1/devices/b1/events/image-running"),
+        (Method::DELETE, "/api/v1/devices/b1"),
+    ] {
+        let request = http.request(method, format!("http://{}{path}", world.server.http));
+        let answer = request.header("sec-fetch-site", "cross-site").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "other_site");
+    }
+    assert_eq!(world.history("b1").await.len(), 1, "nothing but its registration");
+    let page = http.get(format!("http://{}/", world.server.http)).header("sec-fetch-site", "cross-site");
+    assert_eq!(page.send().await.unwrap().status(), StatusCode::OK, "a link to the page may be followed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_may_have_a_boot_link_is_not_forgotten() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.image("base").await;
+    assert_eq!(world.request("b1", "rq-reimage", json!({ "image": "base" })).await.0, 200);
+    let path = "/api/v1/devices/b1";
+    let other_mac = json!({ "mac": "02:00:00:00:00:99" });
+    for (method, body) in [(Method::DELETE, None), (Method::PATCH, Some(other_mac))] {
+        let (status, answer) = world.call(method, path, body).await;
+        assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("boot_link")), "{answer}");
+    }
+    world.force("b1", "RebootRebooting").await;
+    assert_eq!(world.call(Method::DELETE, path, None).await.0, StatusCode::NO_CONTENT);
+}

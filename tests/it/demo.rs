@@ -1,0 +1,49 @@
+//! The demo, as a newcomer sees it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::guarded::GuardedDir;
+
+fn demo(dir: &GuardedDir, more: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    // Its directory goes where the test's goes; a Postgres that it left there would be found by the guardian.
+    command.env("TMPDIR", dir.path()).args(["demo", "--listen", "127.0.0.1:0", "--boards", "6"]).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// The files that are left in the directory.
+fn left(dir: &GuardedDir) -> Vec<String> {
+    let entries = fs_err::read_dir(dir.path()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn the_demo_brings_every_board_to_ready_and_leaves_nothing_behind() {
+    let dir = GuardedDir::new();
+    let told = demo(&dir, &["--speed", "60", "--once"]).wait_with_output().unwrap();
+    let story = String::from_utf8(told.stdout).unwrap();
+    assert!(told.status.success(), "{story}");
+    for said in
+        ["6 boards are registered", "Rolling reboot, group 6", "base-2 is installed", "Every board is Ready"]
+    {
+        assert!(story.contains(said), "{said}:\n{story}");
+    }
+    assert_eq!(left(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn ctrl_c_ends_the_demo_in_the_middle_of_its_work_and_leaves_nothing_behind() {
+    let dir = GuardedDir::new();
+    let mut child = demo(&dir, &["--speed", "10"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("RebootRebooting")), "the boards are at work");
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success());
+    assert!(rest.iter().any(|line| line.contains("nothing is left running")), "{rest:?}");
+    assert_eq!(left(&dir), Vec::<String>::new());
+}
