@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientError};
 use super::output;
 use super::serve::{ServeOptions, Server, asked_to_stop};
-use crate::clock::{Clock, ScaledClock};
+use crate::clock::{Clock, ScaledClock, after, pause};
 use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
 
 /// What `demo` can be told, besides what `serve` can.
@@ -65,6 +65,8 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const GROUPS: usize = 6;
 /// How often the story looks at the farm, in real time.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often the server is asked again while its database is away, once a second.
+const TRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
@@ -147,19 +149,19 @@ impl Story {
         for image in farm::IMAGES {
             let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": HashMap::from(configs) });
-            self.client.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
+            self.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
         }
         for board in boards {
             let mut body = json!({
                 "fqdn": board.fqdn, "mac": board.mac, "power_url": board.power_url, "poll_url": board.poll_url,
                 "hardware": board.hardware, "environment": board.environment,
             });
-            let change = self.client.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
+            let change = self.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
             // In a data directory of an earlier demo the boards are there, and only their sockets are new.
             if matches!(&change, Err(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
             {
                 body["name"] = json!(board.name);
-                self.client.post(&["devices"], &body).await?;
+                self.post(&["devices"], &body).await?;
             } else {
                 change?;
             }
@@ -177,7 +179,7 @@ impl Story {
     ) -> Result<(), Box<dyn Error>> {
         let mut asked = 0;
         for name in names {
-            match self.client.post(&["devices", name, "requests", request], &body).await {
+            match self.post(&["devices", name, "requests", request], &body).await {
                 Ok(_) => asked += 1,
                 Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -190,10 +192,10 @@ impl Story {
 
     /// Shows the states as they change, until every board rests or patience ends.
     async fn settle(&mut self, patience: Option<Duration>) -> Result<(), Box<dyn Error>> {
-        let give_up_at = patience.map(|patience| crate::clock::after(self.clock.now(), patience));
+        let give_up_at = patience.map(|patience| after(self.clock.now(), patience));
         loop {
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-            let answer = self.client.get(&["devices"], &[]).await?;
+            let answer = self.get(&["devices"], &[]).await?;
             for device in answer["devices"].as_array().into_iter().flatten() {
                 *counts.entry(device["state"].as_str().unwrap_or_default()).or_default() += 1;
             }
@@ -210,18 +212,17 @@ impl Story {
             if give_up_at.is_some_and(|at| self.clock.now() >= at) {
                 return self.say("  The others are tried on while the story goes on");
             }
-            #[expect(clippy::disallowed_methods, reason = "people look at terminals in real time")]
-            tokio::time::sleep(LOOK).await;
+            pause(LOOK).await;
         }
     }
 
     /// Says of each board that needs hands what is known.
     async fn sum_up(&self) -> Result<(), Box<dyn Error>> {
-        let failed = self.client.get(&["devices"], &[("state", "Failed*".to_owned())]).await?;
+        let failed = self.get(&["devices"], &[("state", "Failed*".to_owned())]).await?;
         let mut rows = vec![["NEEDS HANDS", "STATE", "WHY", "LAST BOOT"].map(str::to_owned).to_vec()];
         for device in failed["devices"].as_array().into_iter().flatten() {
             let name = device["name"].as_str().unwrap_or_default();
-            let full = self.client.get(&["devices", name], &[]).await?;
+            let full = self.get(&["devices", name], &[]).await?;
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let failure = text(&full["data"]["failure"]);
             let why = if failure.is_empty() { text(&full["about"]) } else { failure };
@@ -231,6 +232,36 @@ impl Story {
             return self.say("Every board is Ready");
         }
         Ok(output::print(&format!("\n{}\n", output::table(&rows)))?)
+    }
+
+    /// Calls the server; where it asks for patience because its database is away, it gets some.
+    async fn call(
+        &self,
+        method: Method,
+        segments: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let mut tries = 0;
+        loop {
+            match self.client.call(method.clone(), segments, query, body).await {
+                Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
+                    if tries < TRIES =>
+                {
+                    tries += 1;
+                    pause(Duration::from_secs(1)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+        self.call(Method::GET, segments, query, None).await
+    }
+
+    async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ClientError> {
+        self.call(Method::POST, segments, &[], Some(body)).await
     }
 
     fn say(&self, text: &str) -> Result<(), Box<dyn Error>> {

@@ -169,7 +169,7 @@ impl Store {
         connection.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(Duration::from_secs(5))
             .connect_with(options.options(LIMITS))
             .await?;
         Ok(Self { pool })
