@@ -1,5 +1,7 @@
 //! Boards: register, list, show, change, remove.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,7 +15,7 @@ use super::events::{find, target};
 use super::{Api, Problem};
 use crate::action::{Mac, PollUrl, PowerUrl};
 use crate::engine::{self, DeviceChange};
-use crate::machine::{Explanation, StateName, Visit, explain};
+use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
 use crate::store::actions::{self, OpenAction};
 use crate::store::devices::{self, Board, Device, Filter};
 use crate::store::history;
@@ -95,7 +97,7 @@ struct FullDeviceView {
     device: DeviceView,
     power_url: Option<String>,
     poll_url: Option<String>,
-    counters: Value,
+    counters: BTreeMap<CounterName, i64>,
     data: Map<String, Value>,
     #[serde(flatten)]
     explanation: Explanation,
@@ -214,7 +216,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
     Ok(FullDeviceView {
         power_url: board.device.power_url.clone(),
         poll_url: board.device.poll_url.clone(),
-        counters: serde_json::to_value(&board.instance.counters).unwrap_or_default(),
+        counters: board.instance.counters.clone(),
         data: board.instance.data.clone(),
         explanation: explain(definition, &board.instance),
         actions: actions.into_iter().map(ActionView::from).collect(),
