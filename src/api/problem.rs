@@ -88,6 +88,16 @@ impl From<EngineError> for Problem {
             }
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
             EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
+            EngineError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "more has arrived than can be decided on; try again shortly",
+            ),
+            EngineError::Stopping => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "this server stops; another one may serve, or this one again shortly",
+            ),
             EngineError::Store(store) if store.is_passing() => unavailable(store),
             EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
         }

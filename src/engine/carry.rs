@@ -1,46 +1,124 @@
 //! Carries a visit's actions out, one after the other, and brings their ends back as events.
 
-use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
-use super::commit::{board, tell};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::draft::{Draft, Images};
 use super::running::Hold;
-use super::{Engine, EngineError, Submission, rest};
+use super::work::{Ended, Submission};
+use super::{Engine, EngineError, rest};
 use crate::action::{Evidence, Failed, Job};
-use crate::machine::{Cause, EventName, Source};
-use crate::store::actions::{self, ActionId, Ended, RunningAction, WorkerId};
-use crate::store::instances::{self, Locked, Target};
-use crate::store::{Tx, devices, images};
+use crate::machine::{Cause, Definition, EventName, Source, Visit};
+use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, WorkerId};
+use crate::store::instances::Target;
 
 /// An action of which the database says that this process runs it, once that is committed.
 pub(super) struct Started {
-    pub(super) action: RunningAction,
+    action: RunningAction,
     job: Job,
     hold: Hold,
 }
 
-/// Marks an action as this worker's and gathers what its driver must know.
-pub(super) async fn take(
+/// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
+/// first of its visit.
+pub(super) fn begin(
     engine: &Engine,
-    tx: &mut Tx,
-    locked: &Locked,
-    worker: WorkerId,
+    definition: &Definition,
+    draft: &mut Draft,
+    live: &[LiveAction],
     action: ActionId,
-) -> Result<Option<Started>, EngineError> {
-    let Some(action) = actions::start(tx, action, worker, engine.clock().now()).await? else {
-        return Ok(None);
+    now: DateTime<Utc>,
+) -> Option<Started> {
+    let next = live.iter().find(|live| live.action.id == action)?;
+    if next.status != ActionStatus::Waiting {
+        return None;
+    }
+    if next.is_cancelled {
+        // Nobody wants it any more. (One of an earlier visit that is not cancelled is to give power back to a board.)
+        draft.sweep(action);
+        return None;
+    }
+    if live.iter().any(|other| other.is_before(next)) {
+        return None;
+    }
+    let evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
+    let cause = Cause::Began { visit: next.action.visit };
+    let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
+    draft.decide(definition, began, &Images::new(), now);
+    Some(take(engine, draft, next))
+}
+
+/// Takes an action for this process and gathers what its driver must know.
+fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Started {
+    draft.start(next.action.id);
+    let hold = engine.inner.running.enter(&next.action);
+    let job = Job {
+        action: next.action.action.clone(),
+        board: draft.board().unwrap_or_default(),
+        boot_config: next.boot_config.clone(),
+        with: next.action.settings.clone(),
     };
-    let hold = engine.inner.running.enter(&action);
-    let instance = &locked.instance;
-    let device = devices::find_device(tx, locked.id).await?;
-    let image = instance.data.get("next_image").and_then(Value::as_str);
-    let boot_config = match (image, &device) {
-        (Some(image), Some(device)) => images::find_boot_config(tx, image, &device.hardware).await?,
-        _ => None,
+    Started { action: next.action.clone(), job, hold }
+}
+
+/// Decides on the event that the end of an action is, and takes the next of its visit.
+pub(super) fn end(
+    engine: &Engine,
+    definition: &Definition,
+    draft: &mut Draft,
+    live: &[LiveAction],
+    ended: &Ended,
+    now: DateTime<Utc>,
+) -> Option<Started> {
+    let Ended { action, worker, result, token } = ended;
+    // Where it was taken from this worker, whose lease ran out, others have it.
+    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(*worker))?;
+    if token.is_cancelled() && result.is_err() && !row.is_cancelled {
+        // Stopped because this process stops, not because the board left: whoever comes next does it again.
+        return None;
+    }
+    if row.is_cancelled && action.place.is_none() {
+        draft.sweep(action.id);
+        return None;
+    }
+    draft.end(action.id);
+    // For the record where it is stale: whether an abandoned power cycle left its board with power.
+    let visit = draft.instance().visit;
+    if let Some(report) = report(draft, action, result) {
+        draft.decide(definition, report, &Images::new(), now);
+    }
+    if row.is_cancelled || draft.instance().visit != visit {
+        return None;
+    }
+    if result.is_err() {
+        // What was to follow makes no sense without this one.
+        draft.give_up(action.visit);
+        return None;
+    }
+    // One at another place waits for its turn there.
+    let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
+    let is_here = next.action.place.is_none() || next.action.place == action.place;
+    is_here.then(|| take(engine, draft, next))
+}
+
+/// The event that an action's end is.
+fn report(draft: &Draft, action: &RunningAction, result: &Result<Evidence, Failed>) -> Option<Submission> {
+    let (suffix, evidence, remark) = match result {
+        Ok(evidence) => ("ok", evidence, None),
+        Err(failed) => ("failed", &failed.evidence, Some(failed.reason.clone())),
     };
-    let board = device.map(|device| board(&instance.name, device)).unwrap_or_default();
-    let job = Job { action: action.action.clone(), board, boot_config, with: action.settings.clone() };
-    Ok(Some(Started { action, job, hold }))
+    // Too long a name is none that a definition could have declared.
+    let name = EventName::new(&format!("{}-{suffix}", action.action)).ok()?;
+    let mut args = Map::new();
+    if let Some(reason) = &remark {
+        args.insert("reason".to_owned(), Value::from(reason.as_str()));
+    }
+    let visit: Option<Visit> = Some(action.visit);
+    let cause = Cause::Event { name, source: Source::Action, args, visit };
+    let evidence = (!evidence.is_empty()).then(|| evidence.clone());
+    Some(Submission { evidence, remark, ..Submission::new(Target::Id(draft.id()), cause) })
 }
 
 /// Carries an action out, and those that follow it in its visit.
@@ -49,8 +127,9 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started)
     while let Some(Started { action, job, hold }) = next {
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         hold.ends();
+        let ended = Arc::new(Ended { action, worker, result, token: hold.token.clone() });
         next = loop {
-            match end(engine, worker, &action, &result, &hold.token).await {
+            match engine.report_end(Arc::clone(&ended)).await {
                 Ok(next) => break next,
                 // Whoever takes over does it again, and would be told that this one was lost.
                 Err(_) if engine.inner.running.lets_everything_go() => break None,
@@ -59,7 +138,7 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started)
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        action = %action.action,
+                        action = %ended.action.action,
                         "the end of an action could not be written; it will be handed out again"
                     );
                     break None;
@@ -67,77 +146,4 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started)
             }
         };
     }
-}
-
-/// Makes the end of an action durable as the event that it is, and takes the next of its visit.
-async fn end(
-    engine: &Engine,
-    worker: WorkerId,
-    action: &RunningAction,
-    result: &Result<Evidence, Failed>,
-    token: &CancellationToken,
-) -> Result<Option<Started>, EngineError> {
-    let mut tx = engine.store().begin().await?;
-    let target = Target::Id(action.instance);
-    let locked = instances::lock(&mut tx, &target).await?;
-    if token.is_cancelled()
-        && result.is_err()
-        && let Some(locked) = &locked
-        && locked.instance.visit == action.visit
-    {
-        // Stopped because this process stops, not because the board left: whoever comes next does it again.
-        return Ok(None);
-    }
-    let ended = actions::delete_ended(&mut tx, action.id, worker).await?;
-    let is_news = match ended {
-        Ended::Running => true,
-        // Stale, and for the record: whether an abandoned power cycle left its board with power.
-        Ended::Cancelled => action.place.is_some(),
-        Ended::Lost => false,
-    };
-    let Some(locked) = locked.filter(|_| is_news) else {
-        crate::store::hint(&mut tx).await?;
-        engine.commit(tx).await?;
-        return Ok(None);
-    };
-    let submission = report(target, action, result)?;
-    let decision = engine.apply(&mut tx, &locked, &submission).await?;
-    let next = match result {
-        Ok(_) if decision.instance.visit == action.visit => {
-            match actions::find_next(&mut tx, action).await? {
-                Some(next) => take(engine, &mut tx, &locked, worker, next).await?,
-                None => None,
-            }
-        }
-        Ok(_) => None,
-        Err(_) => {
-            // What was to follow makes no sense without this one.
-            actions::cancel(&mut tx, action.instance, action.visit).await?;
-            None
-        }
-    };
-    crate::store::hint(&mut tx).await?;
-    engine.commit(tx).await?;
-    tell(&locked.instance, &decision);
-    Ok(next)
-}
-
-/// The event that an action's end is.
-fn report(
-    target: Target,
-    action: &RunningAction,
-    result: &Result<Evidence, Failed>,
-) -> Result<Submission, EngineError> {
-    let (suffix, evidence, remark) = match result {
-        Ok(evidence) => ("ok", evidence, None),
-        Err(failed) => ("failed", &failed.evidence, Some(failed.reason.clone())),
-    };
-    let name = instances::name(EventName::new(&format!("{}-{suffix}", action.action)))?;
-    let mut args = Map::new();
-    if let Some(reason) = &remark {
-        args.insert("reason".to_owned(), Value::from(reason.as_str()));
-    }
-    let cause = Cause::Event { name, source: Source::Action, args, visit: Some(action.visit) };
-    let evidence = (!evidence.is_empty()).then(|| evidence.clone());
-    Ok(Submission { evidence, remark, ..Submission::new(target, cause) })
 }

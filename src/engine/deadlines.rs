@@ -1,101 +1,171 @@
-//! Deadlines: one loop sleeps until the earliest and is woken when an earlier one may have been armed.
+//! Deadlines: an ordered set in memory, filled at start and told of every change.
+//!
+//! Nothing is written and nothing is asked of the database until one is due, however many are armed, and the board's
+//! row needs no index on what changes with each transition. Each process knows all of them and fires its own share at
+//! once: those whose number falls to it among the processes that live. What falls to another is looked at again a second
+//! later and fired where it still stands, so that nobody has to know who died. A deadline fired twice, or after an event
+//! came first, is stale: its visit has passed.
 
-use std::error::Error;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use tokio_util::sync::CancellationToken;
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
-use super::{Engine, EngineError, Submission, fetches, rest};
-use crate::clock::after;
-use crate::machine::{Cause, Outcome};
-use crate::store::instances::{self, DueDeadline, Target};
-use crate::store::{StoreError, history};
+use crate::machine::Visit;
+use crate::store::instances::InstanceId;
 
-/// How many deadlines are read at a time.
-const BATCH: i64 = 256;
-/// How many of them are decided on at once.
-const AT_ONCE: usize = 8;
-/// The longest sleep, on the farm's clock: what is armed elsewhere is hinted at, but a hint may be lost.
-const LONGEST: Duration = Duration::from_secs(30);
+/// How long another process may take over what falls to it, in real time.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// Fires deadlines until `stop`.
-pub(super) async fn run(engine: Engine, stop: CancellationToken) {
-    let mut is_well = true;
-    while !stop.is_cancelled() {
-        match round(&engine, &stop).await {
-            Ok(()) => is_well = true,
-            Err(error) => {
-                if std::mem::replace(&mut is_well, false) {
-                    tracing::warn!(error = &error as &dyn Error, "deadlines wait for the database");
-                }
-                rest().await;
+/// A deadline that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Whose it is.
+    pub(super) id: InstanceId,
+    /// The visit that armed it.
+    pub(super) visit: Visit,
+    /// When it was due.
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Which deadlines fall to this process: those whose number leaves `rank` when divided by `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) rank: u32,
+    pub(super) of: u32,
+}
+
+impl Share {
+    fn has(self, id: InstanceId) -> bool {
+        id.0.rem_euclid(i64::from(self.of.max(1))) == i64::from(self.rank)
+    }
+}
+
+/// All deadlines that are armed.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    state: Mutex<State>,
+}
+
+struct State {
+    /// In microseconds since 1970, which is a third of what a calendar's time takes.
+    armed: HashMap<InstanceId, (i64, Visit)>,
+    order: BTreeSet<(i64, InstanceId)>,
+    /// What others should have fired, or what could not be fired, and when to look again.
+    later: VecDeque<(Instant, Due)>,
+    share: Share,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            armed: HashMap::new(),
+            order: BTreeSet::new(),
+            later: VecDeque::new(),
+            share: Share { rank: 0, of: 1 },
+        }
+    }
+}
+
+impl Deadlines {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // A panic elsewhere cannot have left it half-written: each use is one call.
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Learns that an instance is at `visit` with this deadline or none; true when nothing is due before it, so that
+    /// whoever sleeps until the next one has to look again.
+    ///
+    /// News may come late and twice. Within one visit a deadline is only ever armed, so one that is known is kept; if it
+    /// does not stand any more, that shows when it is fired.
+    pub(super) fn learn(&self, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
+        self.with(|state| state.learn(id, visit, at.map(|at| at.timestamp_micros())))
+    }
+
+    /// Takes this process's share from now on.
+    pub(super) fn set_share(&self, share: Share) {
+        self.with(|state| state.share = share);
+    }
+
+    /// Whether something is due at `now`.
+    pub(super) fn has_due(&self, now: DateTime<Utc>) -> bool {
+        self.with(|state| state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros()))
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        self.with(|state| state.order.first().map(|(at, _)| *at)).and_then(DateTime::from_timestamp_micros)
+    }
+
+    /// Ends when something that was left to others is to be looked at again.
+    pub(super) async fn second_look(&self) {
+        match self.with(|state| state.later.front().map(|(at, _)| *at)) {
+            Some(at) => crate::clock::pause(at.saturating_duration_since(Instant::now())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes at most `most` that are due at `now` and fall to this process, the oldest first.
+    pub(super) fn take_due(&self, now: DateTime<Utc>, most: usize) -> Vec<Due> {
+        self.with(|state| state.take_due(now.timestamp_micros(), most, Instant::now()))
+    }
+
+    /// Puts back what could not be fired; it is looked at again a moment later.
+    pub(super) fn put_back(&self, due: Due) {
+        self.with(|state| {
+            state.armed.entry(due.id).or_insert((due.at.timestamp_micros(), due.visit));
+            state.later.push_back((Instant::now() + GRACE, due));
+        });
+    }
+}
+
+impl State {
+    fn learn(&mut self, id: InstanceId, visit: Visit, at: Option<i64>) -> bool {
+        let known = self.armed.get(&id).copied();
+        if known.is_some_and(|(_, known)| visit < known || (visit == known && at.is_none())) {
+            return false;
+        }
+        if let Some((old, _)) = known {
+            self.order.remove(&(old, id));
+        }
+        let Some(at) = at else {
+            self.armed.remove(&id);
+            return false;
+        };
+        self.armed.insert(id, (at, visit));
+        self.order.insert((at, id));
+        self.order.first() == Some(&(at, id))
+    }
+
+    fn take_due(&mut self, now: i64, most: usize, instant: Instant) -> Vec<Due> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some((look_at, due)) = self.later.front().copied()
+            && look_at <= instant
+        {
+            self.later.pop_front();
+            if self.armed.get(&due.id) == Some(&(due.at.timestamp_micros(), due.visit)) {
+                self.armed.remove(&due.id);
+                taken.push(due);
             }
         }
-    }
-}
-
-/// Fires what is due, or sleeps until something is.
-async fn round(engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
-    let machines = engine.machines();
-    let now = engine.clock().now();
-    let (due, next) = {
-        let mut db = engine.store().reader().await?;
-        let due = instances::list_due(&mut db, &machines, now, BATCH).await?;
-        (due, instances::find_next_deadline(&mut db, &machines).await?)
-    };
-    if due.is_empty() {
-        let longest = after(now, LONGEST);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = engine.clock().sleep_until(next.map_or(longest, |next| next.min(longest))) => {}
-            () = engine.inner.deadlines_changed.notified() => {}
+        while taken.len() < most
+            && let Some((at, id)) = self.order.first().copied()
+            && at <= now
+        {
+            self.order.pop_first();
+            let Some((_, visit)) = self.armed.get(&id).copied() else { continue };
+            let Some(at) = DateTime::from_timestamp_micros(at) else { continue };
+            let due = Due { id, visit, at };
+            if self.share.has(id) {
+                self.armed.remove(&id);
+                taken.push(due);
+            } else {
+                self.later.push_back((instant + GRACE, due));
+            }
         }
-        return Ok(());
+        taken
     }
-    let fired = stream::iter(due)
-        .map(|due| fire(engine, due))
-        .buffer_unordered(AT_ONCE)
-        .filter(|is_fired| std::future::ready(*is_fired))
-        .count()
-        .await;
-    if fired == 0 {
-        // Something stands in the way, or the clock was set back: try again, but do not spin.
-        rest().await;
-    }
-    Ok(())
-}
-
-/// Fires one deadline; false when nothing came of it.
-async fn fire(engine: &Engine, due: DueDeadline) -> bool {
-    let fired = async {
-        let remark = remark(engine, due).await?;
-        let cause = Cause::Deadline { visit: due.visit };
-        engine.submit(Submission { remark, ..Submission::new(Target::Id(due.id), cause) }).await
-    };
-    match fired.await {
-        // Another process was quicker, or an event came first: either way it is not due any more.
-        Ok(committed) => {
-            !matches!(committed.outcome, Outcome::Ignored(_)) || committed.instance.visit != due.visit
-        }
-        Err(EngineError::NoInstance(_)) => true,
-        Err(EngineError::Store(error)) if error.is_passing() => {
-            tracing::debug!(error = &error as &dyn Error, "a deadline could not be fired yet");
-            false
-        }
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn Error,
-                instance.id = due.id.0,
-                "a deadline cannot be fired"
-            );
-            false
-        }
-    }
-}
-
-/// What the board has let be known of itself since its power came on.
-async fn remark(engine: &Engine, due: DueDeadline) -> Result<Option<String>, StoreError> {
-    let mut db = engine.store().reader().await?;
-    Ok(fetches::describe_boot(&history::read_boot(&mut db, due.id).await?))
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::commit::{Note, board};
-use super::{Committed, Engine, EngineError, Submission};
+use super::draft::{board, with_places};
+use super::{Committed, Engine, EngineError};
 use crate::action;
-use crate::machine::{self, Cause, Instance, MachineName, Stimulus};
+use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
 use crate::store::devices::{self, Device};
-use crate::store::history::Told;
-use crate::store::instances::{self, Target};
-use crate::store::{StoreError, actions};
+use crate::store::history::{self, NewEntry, Told};
+use crate::store::instances::{self, Locked, Target};
+use crate::store::{StoreError, Tx, actions};
 
 /// A change to what is known of a board; what is not said stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,10 +78,28 @@ impl Engine {
         let mut tx = self.store().begin().await?;
         let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
         devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
-        let submission = Submission { sender, ..Submission::new(Target::Id(id), Cause::Created) };
-        let told = Told::Stimulus(Stimulus { cause: Cause::Created, device: facts });
-        self.write(&mut tx, id, &decision.instance, &told, &decision, &submission, now).await?;
-        self.commit(tx).await?;
+        let entry = NewEntry {
+            instance: id,
+            at: now,
+            told: Told::Stimulus(Stimulus { cause: Cause::Created, device: facts }),
+            sender,
+            outcome: Some(decision.outcome.clone()),
+            from: decision.instance.state.clone(),
+            to: decision.instance.state.clone(),
+            visit: decision.instance.visit,
+            reason: None,
+            evidence: None,
+        };
+        history::append(&mut tx, &entry).await?;
+        for effect in &decision.effects {
+            // There is no visit yet whose actions could be cancelled.
+            if let Effect::Invoke { visit, actions: invoked } = effect {
+                let new = with_places(Some(&board(name, device.clone())), invoked);
+                actions::insert(&mut tx, id, *visit, &new, now).await?;
+            }
+        }
+        tx.commit().await?;
+        self.learn(id, &decision.instance);
         Ok(Committed { id, outcome: decision.outcome, instance: decision.instance })
     }
 
@@ -115,10 +133,12 @@ impl Engine {
             let place = action::power_place(&board(name, device));
             actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
         }
-        let note = Note { name: "changed", sender, evidence: changed, remark: None };
-        let (state, visit) = (&locked.instance.state, locked.instance.visit);
-        self.append_note(&mut tx, locked.id, state, visit, note).await?;
-        self.commit(tx).await
+        instances::touch(&mut tx, &[locked.id]).await?;
+        let changed = NewEntry { evidence: Some(changed), ..self.note_of(&locked, "changed", sender) };
+        history::append(&mut tx, &changed).await?;
+        tx.commit().await?;
+        self.learn(locked.id, &locked.instance);
+        Ok(())
     }
 
     /// Removes a board; what it still had to do is cancelled, its history stays.
@@ -135,18 +155,36 @@ impl Engine {
         let mut tx = self.store().begin().await?;
         let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
         has_no_link(&locked.instance)?;
-        let (state, visit) = (&locked.instance.state, locked.instance.visit);
         actions::cancel_all(&mut tx, locked.id).await?;
-        let note = Note {
-            name: "removed",
-            sender,
-            evidence: Map::new(),
-            remark: Some(format!("{name} was removed")),
-        };
-        self.append_note(&mut tx, locked.id, state, visit, note).await?;
+        let remark = Some(format!("{name} was removed"));
+        let removed = NewEntry { reason: remark, ..self.note_of(&locked, "removed", sender) };
+        history::append(&mut tx, &removed).await?;
         instances::delete(&mut tx, locked.id).await?;
-        crate::store::hint(&mut tx).await?;
-        self.commit(tx).await
+        tx.commit().await?;
+        self.inner.actions_changed.notify_one();
+        self.inner.written.notify_one();
+        Ok(())
+    }
+
+    /// Locks `target` until `tx` ends.
+    async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
+        instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
+    }
+
+    /// A note about a board that is locked.
+    fn note_of(&self, locked: &Locked, name: &str, sender: Option<String>) -> NewEntry {
+        NewEntry {
+            instance: locked.id,
+            at: self.clock().now(),
+            told: Told::Note(name.to_owned()),
+            sender,
+            outcome: None,
+            from: locked.instance.state.clone(),
+            to: locked.instance.state.clone(),
+            visit: locked.instance.visit,
+            reason: None,
+            evidence: None,
+        }
     }
 }
 

@@ -4,26 +4,25 @@
 //! list of actions is one task: it begins once it has its place, and runs its actions one after the other.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use serde_json::{Map, Value};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::carry::{Started, carry_out, take};
-use super::lease::{self, Registered};
+use super::carry::carry_out;
+use super::lease::{self, Registered, Renewal};
 use super::running::LetGo;
-use super::{Engine, EngineError, Submission, rest};
+use super::{Engine, EngineError, rest};
 use crate::clock::pause;
-use crate::machine::Cause;
-use crate::store::actions::{self, Startable, WorkerId};
-use crate::store::instances::{self, Target};
+use crate::store::actions::{self, WorkerId};
 use crate::store::{StoreError, workers};
 
 /// How many actions are looked up at a time.
 const BATCH: i64 = 256;
-/// How many of them are begun at once.
-const AT_ONCE: usize = 8;
 
 /// Hands out actions until `stop`, then lets go of them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
@@ -45,7 +44,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
     let mut keeper = JoinSet::new();
-    keeper.spawn(keep(engine.clone(), registered, lapsed.clone()));
+    let someone_died = Arc::new(Notify::new());
+    keeper.spawn(keep(engine.clone(), registered, Arc::clone(&someone_died), lapsed.clone()));
+    keeper.spawn(tend(engine.clone(), worker, someone_died));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
@@ -70,20 +71,38 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     wind_up(engine, worker, tasks, &lapsed).await;
 }
 
-/// Renews the lease, hands back what was lost and takes over from the dead, until the lease has run out; then `lapsed`
-/// is cancelled.
-async fn keep(engine: Engine, mut registered: Registered, lapsed: CancellationToken) {
+/// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
+async fn keep(engine: Engine, mut registered: Registered, someone_died: Arc<Notify>, lapsed: CancellationToken) {
     loop {
-        pause(lease::PERIOD).await;
-        if !registered.renew(engine.store()).await {
-            return lapsed.cancel();
+        match registered.renew(engine.store()).await {
+            Renewal::Holds(colleagues) => {
+                engine.inner.worker.lease().extend(registered.holds_until());
+                engine.inner.queue.deadlines().set_share(registered.share(&colleagues));
+                if colleagues.has_dead {
+                    someone_died.notify_one();
+                }
+            }
+            Renewal::Unknown => {}
+            Renewal::Lapsed => return lapsed.cancel(),
         }
+        pause(lease::PERIOD).await;
+    }
+}
+
+/// Takes over from the dead, and hands back what was lost.
+async fn tend(engine: Engine, worker: WorkerId, someone_died: Arc<Notify>) {
+    loop {
         // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
-        if let Ok(lost @ 1..) = hand_back_lost(&engine, registered.id).await {
+        if let Ok(lost @ 1..) = hand_back_lost(&engine, worker).await {
             tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
         }
         if let Ok(dead @ 1..) = workers::bury(engine.store()).await {
             tracing::info!(workers = dead, "took over from processes that died");
+            engine.inner.actions_changed.notify_one();
+        }
+        tokio::select! {
+            () = someone_died.notified() => {}
+            () = pause(Duration::from_secs(1)) => {}
         }
     }
 }
@@ -118,8 +137,9 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
         }
         actions::list_startable(&mut db, BATCH).await?
     };
-    let begin = |action| begin(engine, worker, action);
-    let mut begun = stream::iter(startable).map(begin).buffer_unordered(AT_ONCE);
+    // All at once: they become one group.
+    let begin = |action| engine.begin(action, worker);
+    let mut begun = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
     while let Some(begun) = begun.next().await {
         match begun {
             Ok(Some(started)) => {
@@ -137,29 +157,6 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
     Ok(())
 }
 
-/// Takes an action and, where it is the first of its visit, lets the state's time limit begin to run.
-async fn begin(engine: &Engine, worker: WorkerId, action: Startable) -> Result<Option<Started>, EngineError> {
-    let mut tx = engine.store().begin().await?;
-    let target = Target::Id(action.instance);
-    let locked = instances::lock(&mut tx, &target).await?;
-    let started = match &locked {
-        Some(locked) => take(engine, &mut tx, locked, worker, action.id).await?,
-        None => None,
-    };
-    let (Some(locked), Some(started)) = (locked, started) else {
-        actions::delete_unwanted(&mut tx, action.id).await?;
-        tx.commit().await?;
-        return Ok(None);
-    };
-    let began = Submission {
-        evidence: Some(Map::from_iter([("action".to_owned(), Value::from(started.action.action.as_str()))])),
-        ..Submission::new(target, Cause::Began { visit: started.action.visit })
-    };
-    engine.apply(&mut tx, &locked, &began).await?;
-    engine.commit(tx).await?;
-    Ok(Some(started))
-}
-
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
 async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
     // Read before it is compared: what is read was entered before its start was committed.
@@ -168,9 +165,9 @@ async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, Stor
     if !lost.is_empty() {
         let mut tx = engine.store().begin().await?;
         actions::hand_back(&mut tx, &[worker], Some(&lost)).await?;
-        crate::store::hint(&mut tx).await?;
         tx.commit().await?;
-        engine.wake();
+        engine.inner.actions_changed.notify_one();
+        engine.inner.written.notify_one();
     }
     Ok(lost.len())
 }

@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::commit::Note;
+use super::work::Note;
 use super::{Engine, EngineError};
 use crate::store::devices;
 use crate::store::history::{self, Boot};
-use crate::store::instances::{self, Target};
 
 /// A file that a board asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +29,12 @@ impl Engine {
     ///
     /// [`EngineError::Store`] when the database fails.
     pub async fn fetched(&self, fetch: Fetch) -> Result<(), EngineError> {
-        let mut tx = self.store().begin().await?;
-        let Some(id) = devices::find_by_mac(&mut tx, &fetch.mac).await? else { return Ok(()) };
-        let Some(locked) = instances::lock(&mut tx, &Target::Id(id)).await? else { return Ok(()) };
-        let boot = history::read_boot(&mut tx, id).await?;
+        let (id, boot) = {
+            let mut db = self.store().reader().await?;
+            let Some(id) = devices::find_by_mac(&mut db, &fetch.mac).await? else { return Ok(()) };
+            let boot = history::read_boots(&mut db, &[id]).await?.remove(&id).unwrap_or_default();
+            (id, boot)
+        };
         let now = self.clock().now();
         let what = if fetch.is_boot_config { "its boot config" } else { fetch.file.as_str() };
         let when =
@@ -49,8 +50,11 @@ impl Engine {
         };
         let evidence = Map::from_iter([("file".to_owned(), Value::from(fetch.file))]);
         let note = Note { name, sender: Some(fetch.peer), evidence, remark: Some(remark) };
-        self.append_note(&mut tx, id, &locked.instance.state, locked.instance.visit, note).await?;
-        self.commit(tx).await
+        match self.note(id, note).await {
+            // It was removed while it booted.
+            Err(EngineError::NoInstance(_)) => Ok(()),
+            told => told,
+        }
     }
 }
 

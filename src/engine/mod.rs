@@ -2,45 +2,57 @@
 //!
 //! ```text
 //! HTTP ──────────┐
-//! deadlines ─────┼─▶ commit: lock, decide, write, commit ─▶ answer, hint
-//! ends of actions┘                                              │
-//!        ▲                                                      ▼
-//!        └───────── worker ◀──────────────────────────────── dispatch
+//! deadlines ─────┼─▶ queue ─▶ pipeline: read, decide, write and commit ─▶ answer, hint
+//! ends of actions┘                                                            │
+//!        ▲                                                                    ▼
+//!        └───────── worker ◀────────────────────────────────────────────── dispatch
 //! ```
 //!
 //! Everything that is to be done is a row: a process that dies leaves nothing behind but a lease that runs out. Several
-//! processes may drive the same database; row locks and visits keep them apart.
+//! processes may drive the same database; the rows' versions and visits keep them apart.
 
 mod carry;
-mod commit;
+mod counts;
 mod deadlines;
 mod devices;
 mod dispatch;
+mod draft;
 mod fetches;
 mod images;
 mod lease;
+mod pipeline;
+mod queue;
 mod running;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::StreamExt;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
-use crate::machine::{Definition, MachineName};
-use crate::store::instances::{Stranded, Target};
+use crate::machine::{Definition, Instance, MachineName};
+use crate::store::actions::{Startable, WorkerId};
+use crate::store::instances::{InstanceId, Stranded, Target};
 use crate::store::{Store, StoreError, definitions, instances};
 use crate::worker::Worker;
 
-pub use commit::{Committed, Submission};
+pub use counts::Counts;
 pub use devices::DeviceChange;
 pub use fetches::{Fetch, describe_boot};
+pub use work::{Committed, Submission};
+
+use carry::Started;
+use queue::{Queue, Refused};
+use work::{Answer, Ended, Heard, Note, Work};
 
 /// Why the engine could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// There is no such instance; nothing was written.
     #[error("there is no {}", named(.0))]
@@ -69,6 +81,12 @@ pub enum EngineError {
         /// The instances.
         stranded: Vec<Stranded>,
     },
+    /// More waits to be decided on than this process takes; nothing was written, and trying again soon helps.
+    #[error("too much waits to be decided on")]
+    Busy,
+    /// This process stops; nothing was written, and another one may serve.
+    #[error("this process stops")]
+    Stopping,
     /// The store failed; [`StoreError`] says what may have been written.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -106,8 +124,12 @@ struct Inner {
     clock: Arc<dyn Clock>,
     worker: Worker,
     running: running::Running,
-    deadlines_changed: Notify,
+    queue: Queue,
+    counts: Counts,
+    /// There may be actions to begin.
     actions_changed: Notify,
+    /// Something was written that other processes may want to know of.
+    written: Notify,
 }
 
 impl Engine {
@@ -135,29 +157,81 @@ impl Engine {
             definitions.insert(machine, definition);
         }
         tx.commit().await?;
+        let queue = Queue::new(Arc::clone(&clock));
         let inner = Inner {
             store,
             definitions,
             clock,
             worker,
             running: running::Running::default(),
-            deadlines_changed: Notify::new(),
+            queue,
+            counts: Counts::default(),
             actions_changed: Notify::new(),
+            written: Notify::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
     pub async fn run(&self, stop: CancellationToken) {
+        let mut lanes = JoinSet::new();
+        for _ in 0..pipeline::LANES {
+            lanes.spawn(pipeline::run(self.clone()));
+        }
         let mut loops = JoinSet::new();
-        loops.spawn(deadlines::run(self.clone(), stop.clone()));
+        loops.spawn(learn_deadlines(self.clone(), stop.clone()));
         loops.spawn(dispatch::run(self.clone(), stop.clone()));
+        loops.spawn(give_hints(self.clone(), stop.clone()));
         loops.spawn(hear_hints(self.clone(), stop));
-        while let Some(ended) = loops.join_next().await {
-            if let Err(fault) = ended {
-                tracing::error!(error = &fault as &dyn std::error::Error, "a loop of the engine broke down");
+        join(&mut loops).await;
+        // The ends of the last actions went through the pipeline; what still waits there is done before it ends.
+        self.inner.queue.close();
+        join(&mut lanes).await;
+    }
+
+    /// Decides on `submission` and answers once the result is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
+    /// nothing written; [`EngineError::Store`] when the database fails.
+    #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
+    pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+        loop {
+            let submission = submission.clone();
+            match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
+                Heard::Committed(committed) => return Ok(committed),
+                // The board came up because its power cycle ended: its report must not overtake that, as it does where
+                // the end waits for a database that was away.
+                Heard::TooEarly(id) => self.inner.running.wait_for_ends(id).await,
             }
         }
+    }
+
+    /// Lets an action begin, if it is still to be done.
+    async fn begin(&self, action: Startable, worker: WorkerId) -> Result<Option<Started>, EngineError> {
+        self.through(|since, answer| Work::Begin { action, worker, since, answer }).await
+    }
+
+    /// Makes the end of an action durable, and lets the next of its visit begin.
+    async fn report_end(&self, ended: Arc<Ended>) -> Result<Option<Started>, EngineError> {
+        self.through(|since, answer| Work::End { ended, since, answer }).await
+    }
+
+    /// Writes down something that was noticed about an instance, without deciding anything.
+    async fn note(&self, id: InstanceId, note: Note) -> Result<(), EngineError> {
+        self.through(|since, answer| Work::Noted { id, note, since, answer }).await
+    }
+
+    /// Sends something through the pipeline and waits until it is durable.
+    async fn through<T>(&self, work: impl FnOnce(Instant, Answer<T>) -> Work) -> Result<T, EngineError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.queue.push(work(Instant::now(), answer)).map_err(|refused| match refused {
+            Refused::Full => EngineError::Busy,
+            Refused::Closed => EngineError::Stopping,
+        })?;
+        // A pipeline that broke down answers nobody.
+        answered.await.unwrap_or(Err(EngineError::Stopping))
     }
 
     /// The store, for reading.
@@ -185,9 +259,27 @@ impl Engine {
         self.inner.definitions.keys().map(ToString::to_string).collect()
     }
 
-    fn wake(&self) {
-        self.inner.deadlines_changed.notify_one();
+    /// What the engine has counted since it was made.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// Learns that an instance was written outside the pipeline.
+    fn learn(&self, id: InstanceId, instance: &Instance) {
+        if self.inner.queue.deadlines().learn(id, instance.visit, instance.deadline_at) {
+            self.inner.queue.wake();
+        }
         self.inner.actions_changed.notify_one();
+        self.inner.written.notify_one();
+    }
+}
+
+async fn join(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(fault) = ended {
+            tracing::error!(error = &fault as &dyn std::error::Error, "a part of the engine broke down");
+        }
     }
 }
 
@@ -196,15 +288,61 @@ async fn rest() {
     clock::pause(Duration::from_millis(100)).await;
 }
 
+/// Learns all deadlines that are armed.
+async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
+    let machines = engine.machines();
+    let learn = async {
+        while let Err(error) = learn_all(&engine, &machines).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "deadlines wait for the database");
+            rest().await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = learn => {}
+    }
+}
+
+async fn learn_all(engine: &Engine, machines: &[String]) -> Result<(), StoreError> {
+    let mut db = engine.store().reader().await?;
+    let mut armed = std::pin::pin!(instances::stream_deadlines(&mut db, machines));
+    while let Some(armed) = armed.next().await {
+        let armed = armed?;
+        if engine.inner.queue.deadlines().learn(armed.id, armed.visit, Some(armed.at)) {
+            engine.inner.queue.wake();
+        }
+    }
+    Ok(())
+}
+
+/// Tells other processes that something was written: after the commit, for what is to be done is in rows, and one for
+/// all that were written meanwhile. (A notification within a transaction takes a lock that all commits share.)
+async fn give_hints(engine: Engine, stop: CancellationToken) {
+    let give = async {
+        loop {
+            engine.inner.written.notified().await;
+            // Whoever misses a hint looks by itself before long.
+            if let Err(error) = engine.store().hint().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");
+            }
+            clock::pause(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = give => {}
+    }
+}
+
 /// Wakes this process's loops when another process has written something.
 async fn hear_hints(engine: Engine, stop: CancellationToken) {
     let hear = async {
         loop {
             match engine.inner.store.listen().await {
                 Ok(mut hints) => {
-                    engine.wake();
+                    engine.inner.actions_changed.notify_one();
                     while hints.next().await.is_ok() {
-                        engine.wake();
+                        engine.inner.actions_changed.notify_one();
                     }
                 }
                 Err(error) => {

@@ -1,11 +1,13 @@
 //! What is still to be done or being done in the world.
 //!
 //! ```text
-//!            insert            start             delete_ended
-//! (entering) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
+//!            entering          begin               end
+//!     (state) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
 //!                       ▲                 │
 //!                       └─────────────────┘ the worker died or stopped
 //! ```
+//!
+//! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
 //!
 //! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action keeps its place until its
 //! worker says that it has really stopped.
@@ -36,6 +38,13 @@ pub struct NewAction {
     pub invoke: Invoke,
     /// What it holds while it runs, so that nobody else does.
     pub place: Option<String>,
+}
+
+impl NewAction {
+    /// The longest it may take, in milliseconds.
+    pub(super) fn limit_ms(&self) -> Option<i64> {
+        self.invoke.limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// An action that runs.
@@ -85,32 +94,6 @@ pub struct OpenAction {
     pub ahead: i64,
 }
 
-struct RunningRow {
-    action_id: i64,
-    instance_id: i64,
-    visit: i64,
-    action: String,
-    settings: Json<Map<String, Value>>,
-    limit_ms: Option<i64>,
-    place: Option<String>,
-}
-
-impl TryFrom<RunningRow> for RunningAction {
-    type Error = StoreError;
-
-    fn try_from(row: RunningRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: ActionId(row.action_id),
-            instance: InstanceId(row.instance_id),
-            visit: Visit(row.visit),
-            action: name(ActionName::new(&row.action))?,
-            settings: row.settings.0,
-            limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
-            place: row.place,
-        })
-    }
-}
-
 /// Writes the actions of a visit, in their order.
 ///
 /// # Errors
@@ -125,10 +108,7 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     let names: Vec<String> = actions.iter().map(|new| new.invoke.action.to_string()).collect();
     let settings: Vec<Value> = actions.iter().map(|new| Value::Object(new.invoke.with.clone())).collect();
-    let limits: Vec<Option<i64>> = actions
-        .iter()
-        .map(|new| new.invoke.limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)))
-        .collect();
+    let limits: Vec<Option<i64>> = actions.iter().map(NewAction::limit_ms).collect();
     let places: Vec<Option<String>> = actions.iter().map(|new| new.place.clone()).collect();
     sqlx::query!(
         "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
@@ -149,30 +129,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Deletes what the visit still has to do and marks what it is doing as cancelled.
-///
-/// # Errors
-///
-/// [`StoreError`] when a statement fails.
-pub async fn cancel(tx: &mut Tx, instance: InstanceId, visit: Visit) -> Result<(), StoreError> {
-    sqlx::query!(
-        "DELETE FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'",
-        instance.0,
-        visit.0,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "UPDATE action SET cancelled = true WHERE instance_id = $1 AND visit = $2",
-        instance.0,
-        visit.0
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// The same for all visits, for an instance that goes.
+/// Deletes what an instance that goes still has to do and marks what it is doing as cancelled.
 ///
 /// # Errors
 ///
@@ -212,98 +169,127 @@ pub async fn list_startable(db: &mut PgConnection, most: i64) -> Result<Vec<Star
     Ok(rows.into_iter().map(|row| startable(row.action_id, row.instance_id)).collect())
 }
 
-/// Takes a waiting action and its place; `None` when it is not there any more, or waits no more.
-///
-/// # Errors
-///
-/// [`StoreError::Constraint`] `action_place` when somebody else holds its place: `tx` is of no more use.
-pub async fn start(
-    tx: &mut Tx,
-    action: ActionId,
-    worker: WorkerId,
-    now: DateTime<Utc>,
-) -> Result<Option<RunningAction>, StoreError> {
-    let row = sqlx::query_as!(
-        RunningRow,
-        r#"UPDATE action SET status = 'RUNNING', worker_id = $2, began_at = $3
-            WHERE action_id = $1 AND status = 'WAITING' AND NOT cancelled
-        RETURNING action_id, instance_id, visit, action, settings AS "settings: Json<Map<String, Value>>", limit_ms,
-                  place"#,
-        action.0,
-        worker.0,
-        now,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    row.map(RunningAction::try_from).transpose()
+/// How an action stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionStatus {
+    /// It is still to be done.
+    Waiting,
+    /// It is being done.
+    Running,
 }
 
-/// Deletes a waiting action that nobody wants any more: its visit has ended, or its instance is gone.
+/// An action that there is a row for.
+#[derive(Debug, Clone)]
+pub struct LiveAction {
+    /// What is to be done.
+    pub action: RunningAction,
+    /// Where it comes in its visit.
+    pub seq: i32,
+    /// How it stands.
+    pub status: ActionStatus,
+    /// Whether its visit has ended.
+    pub is_cancelled: bool,
+    /// Who is doing it.
+    pub worker: Option<WorkerId>,
+    /// What boots the instance's next image on its hardware.
+    pub boot_config: Option<String>,
+}
+
+impl LiveAction {
+    /// Whether it has to be over before `other` may begin.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        (self.action.visit, self.seq) < (other.action.visit, other.seq)
+    }
+
+    /// Whether it waits for its turn in the same visit as `ended`.
+    #[must_use]
+    pub fn is_next_after(&self, ended: &RunningAction) -> bool {
+        self.action.visit == ended.visit && self.status == ActionStatus::Waiting && !self.is_cancelled
+    }
+}
+
+struct LiveRow {
+    action_id: i64,
+    instance_id: i64,
+    visit: i64,
+    seq: i32,
+    action: String,
+    settings: Json<Map<String, Value>>,
+    limit_ms: Option<i64>,
+    place: Option<String>,
+    status: String,
+    cancelled: bool,
+    worker_id: Option<i64>,
+    boot_config: Option<String>,
+}
+
+impl TryFrom<LiveRow> for LiveAction {
+    type Error = StoreError;
+
+    fn try_from(row: LiveRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            action: RunningAction {
+                id: ActionId(row.action_id),
+                instance: InstanceId(row.instance_id),
+                visit: Visit(row.visit),
+                action: name(ActionName::new(&row.action))?,
+                settings: row.settings.0,
+                limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+                place: row.place,
+            },
+            seq: row.seq,
+            status: match row.status.as_str() {
+                "WAITING" => ActionStatus::Waiting,
+                "RUNNING" => ActionStatus::Running,
+                other => return Err(StoreError::unreadable(format!("an action with the status {other:?}"))),
+            },
+            is_cancelled: row.cancelled,
+            worker: row.worker_id.map(WorkerId),
+            boot_config: row.boot_config,
+        })
+    }
+}
+
+/// Lists what instances have to do.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn delete_unwanted(tx: &mut Tx, action: ActionId) -> Result<(), StoreError> {
+pub async fn list_live(db: &mut PgConnection, instances: &[InstanceId]) -> Result<Vec<LiveAction>, StoreError> {
+    let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        LiveRow,
+        r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
+                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status, a.cancelled,
+                  a.worker_id,
+                  (SELECT b.file FROM instance i JOIN device d USING (instance_id)
+                     JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
+                    WHERE i.instance_id = a.instance_id) AS boot_config
+             FROM action a WHERE a.instance_id = ANY($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(LiveAction::try_from).collect()
+}
+
+/// Deletes actions whose instance is gone.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
     sqlx::query!(
         "DELETE FROM action a
-          WHERE a.action_id = $1 AND a.status = 'WAITING'
-            AND (a.cancelled OR NOT EXISTS (SELECT FROM instance i WHERE i.instance_id = a.instance_id))",
-        action.0,
+          WHERE a.action_id = ANY($1)
+            AND NOT EXISTS (SELECT FROM instance i WHERE i.instance_id = a.instance_id)",
+        &ids,
     )
-    .execute(&mut **tx)
+    .execute(db)
     .await?;
     Ok(())
-}
-
-/// How an action stood when its end was reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It ran for its visit.
-    Running,
-    /// Its visit had ended.
-    Cancelled,
-    /// It had been taken from the worker, whose lease ran out.
-    Lost,
-}
-
-/// Deletes an action that `worker` has ended.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn delete_ended(tx: &mut Tx, action: ActionId, worker: WorkerId) -> Result<Ended, StoreError> {
-    let cancelled = sqlx::query_scalar!(
-        "DELETE FROM action WHERE action_id = $1 AND worker_id = $2 RETURNING cancelled",
-        action.0,
-        worker.0,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(match cancelled {
-        None => Ended::Lost,
-        Some(true) => Ended::Cancelled,
-        Some(false) => Ended::Running,
-    })
-}
-
-/// Finds the visit's next action that waits, if it is to be done at the place that `ended` held; one at another place
-/// waits for its turn there.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn find_next(tx: &mut Tx, ended: &RunningAction) -> Result<Option<ActionId>, StoreError> {
-    let next = sqlx::query!(
-        "SELECT action_id, place FROM action WHERE instance_id = $1 AND visit = $2 AND status = 'WAITING'
-          ORDER BY seq LIMIT 1",
-        ended.instance.0,
-        ended.visit.0,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(next
-        .filter(|next| next.place.is_none() || next.place == ended.place)
-        .map(|next| ActionId(next.action_id)))
 }
 
 /// Lists the actions that `worker` is running.
@@ -333,15 +319,17 @@ pub async fn hand_back(
     actions: Option<&[ActionId]>,
 ) -> Result<(), StoreError> {
     let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
-    // Whoever leaves a state cancels under the instance's lock, and must find the actions either running or waiting.
-    sqlx::query!(
-        "SELECT FROM instance
+    // Whatever others have read of these instances is out of date then: they decide anew.
+    let instances = sqlx::query_scalar!(
+        "SELECT instance_id FROM instance
           WHERE instance_id IN (SELECT instance_id FROM action WHERE worker_id = ANY($1))
           ORDER BY instance_id FOR UPDATE",
         &workers,
     )
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
+    let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
+    super::instances::touch(tx, &instances).await?;
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
         "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false

@@ -1,5 +1,8 @@
 //! What happened to instances, in order: enough to explain each present state and to replay each past one.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
@@ -20,27 +23,27 @@ pub enum Told {
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
-pub struct NewEntry<'a> {
+pub struct NewEntry {
     /// Whose history it belongs to.
     pub instance: InstanceId,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened; the device's facts are kept only where guards could read them.
-    pub told: &'a Told,
+    pub told: Told,
     /// Who sent it, as far as is known: an address, a person, a worker.
-    pub sender: Option<&'a str>,
+    pub sender: Option<String>,
     /// What it amounted to; nothing for a note.
-    pub outcome: Option<&'a Outcome>,
+    pub outcome: Option<Outcome>,
     /// The state before.
-    pub from: &'a StateName,
+    pub from: StateName,
     /// The state after.
-    pub to: &'a StateName,
+    pub to: StateName,
     /// The visit after.
     pub visit: Visit,
     /// Why nothing changed, or why an operator forced it.
     pub reason: Option<String>,
     /// What was observed.
-    pub evidence: Option<&'a Map<String, Value>>,
+    pub evidence: Option<Map<String, Value>>,
 }
 
 /// An entry as it was written.
@@ -93,7 +96,7 @@ struct Columns<'a> {
     event: Option<&'a str>,
     source: Option<&'static str>,
     spoken_visit: Option<i64>,
-    args: Option<Json<Map<String, Value>>>,
+    args: Option<Cow<'a, Map<String, Value>>>,
 }
 
 fn source_name(source: Source) -> &'static str {
@@ -116,7 +119,7 @@ fn columns(told: &Told) -> Columns<'_> {
             event: Some(name.as_str()),
             source: Some(source_name(*source)),
             spoken_visit: visit.map(|visit| visit.0),
-            args: (!args.is_empty()).then(|| Json(args.clone())),
+            args: (!args.is_empty()).then_some(Cow::Borrowed(args)),
         },
         Cause::Began { visit } => {
             Columns { kind: "began", spoken_visit: Some(visit.0), ..Columns::default() }
@@ -127,13 +130,13 @@ fn columns(told: &Told) -> Columns<'_> {
         Cause::Force { expected, to, reason } => {
             let args = [("expected", expected.as_str()), ("to", to.as_str()), ("reason", reason)];
             let args = args.into_iter().map(|(key, text)| (key.to_owned(), Value::from(text))).collect();
-            Columns { kind: "force", args: Some(Json(args)), ..Columns::default() }
+            Columns { kind: "force", args: Some(Cow::Owned(args)), ..Columns::default() }
         }
     }
 }
 
 fn unreadable(what: &str) -> StoreError {
-    StoreError::Statement(sqlx::Error::Decode(format!("a history row without a readable {what}").into()))
+    StoreError::unreadable(format!("a history row without a readable {what}"))
 }
 
 impl HistoryRow {
@@ -188,43 +191,88 @@ impl TryFrom<HistoryRow> for Entry {
     }
 }
 
+/// Entries as a statement takes them: an array for each column.
+#[derive(Default)]
+pub(super) struct Rows<'a> {
+    pub(super) instances: Vec<i64>,
+    pub(super) at: Vec<DateTime<Utc>>,
+    pub(super) kinds: Vec<&'static str>,
+    pub(super) events: Vec<Option<&'a str>>,
+    pub(super) sources: Vec<Option<&'static str>>,
+    pub(super) senders: Vec<Option<&'a str>>,
+    pub(super) spoken_visits: Vec<Option<i64>>,
+    pub(super) args: Vec<Option<Json<Cow<'a, Map<String, Value>>>>>,
+    pub(super) devices: Vec<Option<Json<&'a Map<String, Value>>>>,
+    pub(super) outcomes: Vec<&'static str>,
+    pub(super) from_states: Vec<&'a str>,
+    pub(super) to_states: Vec<&'a str>,
+    pub(super) visits: Vec<i64>,
+    pub(super) reasons: Vec<Option<&'a str>>,
+    pub(super) evidence: Vec<Option<Json<&'a Map<String, Value>>>>,
+}
+
+impl<'a> Rows<'a> {
+    /// Adds an entry.
+    pub(super) fn push(&mut self, entry: &'a NewEntry) {
+        let NewEntry { instance, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let Columns { kind, event, source, spoken_visit, args } = columns(told);
+        let device = match told {
+            Told::Stimulus(stimulus) if !stimulus.device.is_empty() => Some(Json(&stimulus.device)),
+            Told::Stimulus(_) | Told::Note(_) => None,
+        };
+        let outcome = match outcome {
+            None => "noted",
+            Some(Outcome::Moved { .. }) => "moved",
+            Some(Outcome::Stayed) => "stayed",
+            Some(Outcome::Ignored(_)) => "ignored",
+        };
+        self.instances.push(instance.0);
+        self.at.push(*at);
+        self.kinds.push(kind);
+        self.events.push(event);
+        self.sources.push(source);
+        self.senders.push(sender.as_deref());
+        self.spoken_visits.push(spoken_visit);
+        self.args.push(args.map(Json));
+        self.devices.push(device);
+        self.outcomes.push(outcome);
+        self.from_states.push(from.as_str());
+        self.to_states.push(to.as_str());
+        self.visits.push(visit.0);
+        self.reasons.push(reason.as_deref());
+        self.evidence.push(evidence.as_ref().map(Json));
+    }
+}
+
 /// Adds an entry.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-#[tracing::instrument(name = "store.history.append", level = "debug", skip_all)]
-pub async fn append(tx: &mut Tx, entry: &NewEntry<'_>) -> Result<(), StoreError> {
-    let columns = columns(entry.told);
-    let outcome = match entry.outcome {
-        None => "noted",
-        Some(Outcome::Moved { .. }) => "moved",
-        Some(Outcome::Stayed) => "stayed",
-        Some(Outcome::Ignored(_)) => "ignored",
-    };
-    let device = match entry.told {
-        Told::Stimulus(stimulus) if !stimulus.device.is_empty() => Some(Json(stimulus.device.clone())),
-        Told::Stimulus(_) | Told::Note(_) => None,
-    };
+pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
+    let mut rows = Rows::default();
+    rows.push(entry);
     sqlx::query!(
         "INSERT INTO history (instance_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
                               from_state, to_state, visit, reason, evidence)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-        entry.instance.0,
-        entry.at,
-        columns.kind,
-        columns.event,
-        columns.source,
-        entry.sender,
-        columns.spoken_visit,
-        columns.args as _,
-        device as _,
-        outcome,
-        entry.from.as_str(),
-        entry.to.as_str(),
-        entry.visit.0,
-        entry.reason,
-        entry.evidence.map(Json) as _,
+         SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
+                              $7::bigint[], $8::jsonb[], $9::jsonb[], $10::text[], $11::text[], $12::text[],
+                              $13::bigint[], $14::text[], $15::jsonb[])",
+        &rows.instances,
+        &rows.at,
+        &rows.kinds as _,
+        &rows.events as _,
+        &rows.sources as _,
+        &rows.senders as _,
+        &rows.spoken_visits as _,
+        &rows.args as _,
+        &rows.devices as _,
+        &rows.outcomes as _,
+        &rows.from_states as _,
+        &rows.to_states as _,
+        &rows.visits,
+        &rows.reasons as _,
+        &rows.evidence as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -271,26 +319,36 @@ pub struct Boot {
     pub heard_at: Option<DateTime<Utc>>,
 }
 
-/// Reads what is known of the board's present boot.
+/// Reads what is known of the present boots of boards.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read_boot(db: &mut PgConnection, instance: InstanceId) -> Result<Boot, StoreError> {
-    let boot = sqlx::query_as!(
-        Boot,
-        r#"WITH power AS (
-               SELECT history_id, at FROM history
-                WHERE instance_id = $1 AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
-                ORDER BY history_id DESC LIMIT 1)
-           SELECT (SELECT at FROM power) AS powered_at,
-                  min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
-                  max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
-             FROM history h
-            WHERE h.instance_id = $1 AND h.history_id > (SELECT history_id FROM power)"#,
-        instance.0,
+pub async fn read_boots(
+    db: &mut PgConnection,
+    instances: &[InstanceId],
+) -> Result<HashMap<InstanceId, Boot>, StoreError> {
+    let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT wanted.id AS "id!", power.at AS "powered_at?", heard.asked_at AS "asked_at?",
+                  heard.heard_at AS "heard_at?"
+             FROM unnest($1::bigint[]) AS wanted (id)
+             LEFT JOIN LATERAL (
+                  SELECT history_id, at FROM history
+                   WHERE instance_id = wanted.id AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
+                   ORDER BY history_id DESC LIMIT 1) power ON true
+             LEFT JOIN LATERAL (
+                  SELECT min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
+                         max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
+                    FROM history h
+                   WHERE h.instance_id = wanted.id AND h.history_id > power.history_id) heard ON true"#,
+        &ids,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(boot)
+    let boot = |powered_at, asked_at, heard_at| Boot { powered_at, asked_at, heard_at };
+    Ok(rows
+        .into_iter()
+        .map(|row| (InstanceId(row.id), boot(row.powered_at, row.asked_at, row.heard_at)))
+        .collect())
 }

@@ -78,22 +78,16 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<Image>, StoreError> {
     Ok(rows.into_iter().map(|row| image(row.name, row.about, row.boot_configs)).collect())
 }
 
-/// Finds the file that boots `image` on `hardware`.
+/// Lists, for each type of hardware, the images that have a boot config for it, by name.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_boot_config(
-    db: &mut PgConnection,
-    image: &str,
-    hardware: &str,
-) -> Result<Option<String>, StoreError> {
-    let file = sqlx::query_scalar!(
-        "SELECT file FROM boot_config WHERE image = $1 AND hardware = $2",
-        image,
-        hardware
+pub async fn list_by_hardware(db: &mut PgConnection) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT hardware, array_agg(image ORDER BY image) AS "images!" FROM boot_config GROUP BY hardware"#,
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(file)
+    Ok(rows.into_iter().map(|row| (row.hardware, row.images)).collect())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
@@ -30,8 +31,6 @@ pub struct Locked {
     pub id: InstanceId,
     /// The instance.
     pub instance: Instance,
-    /// What guards may know of its device; empty where it has none.
-    pub device: Map<String, Value>,
 }
 
 struct InstanceRow {
@@ -44,7 +43,6 @@ struct InstanceRow {
     deadline_at: Option<DateTime<Utc>>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
-    device: Option<Json<Map<String, Value>>>,
 }
 
 impl TryFrom<InstanceRow> for Locked {
@@ -61,17 +59,13 @@ impl TryFrom<InstanceRow> for Locked {
             counters: row.counters.0,
             data: row.data.0,
         };
-        Ok(Self {
-            id: InstanceId(row.instance_id),
-            instance,
-            device: row.device.map(|device| device.0).unwrap_or_default(),
-        })
+        Ok(Self { id: InstanceId(row.instance_id), instance })
     }
 }
 
 /// Takes a name that a row holds.
 pub(crate) fn name<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
-    name.map_err(|bad| StoreError::Statement(sqlx::Error::Decode(Box::new(bad))))
+    name.map_err(StoreError::unreadable)
 }
 
 /// Reads an instance and keeps other writers away from it until `tx` ends.
@@ -85,19 +79,11 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
         Target::Id(id) => (Some(id.0), None, None),
         Target::Name(machine, name) => (None, Some(machine.as_str()), Some(name.as_str())),
     };
-    // The guards' view of the device: the names are the ones that definitions may use.
     let row = sqlx::query_as!(
         InstanceRow,
         r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at, i.deadline_at,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
-                  i.data AS "data: Json<Map<String, Value>>",
-                  (SELECT jsonb_build_object(
-                              'name', i.name, 'fqdn', d.fqdn, 'mac', d.mac, 'hardware', d.hardware,
-                              'environment', d.environment, 'power', d.power_url IS NOT NULL,
-                              'images', (SELECT coalesce(jsonb_agg(b.image ORDER BY b.image), '[]')
-                                           FROM boot_config b WHERE b.hardware = d.hardware))
-                     FROM device d WHERE d.instance_id = i.instance_id)
-                  AS "device: Json<Map<String, Value>>"
+                  i.data AS "data: Json<Map<String, Value>>"
              FROM instance i
             WHERE i.instance_id = $1 OR (i.machine = $2 AND i.name = $3)
               FOR UPDATE OF i"#,
@@ -134,29 +120,15 @@ pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<InstanceId, Stor
     Ok(InstanceId(id))
 }
 
-/// Writes what a decision made of a locked instance.
+/// Rewrites the rows of locked instances as they are, so that whatever was read of them before is out of date.
 ///
 /// # Errors
 ///
-/// [`StoreError::Conflict`] when the row is not at the visit `from`: somebody wrote without the lock.
-#[tracing::instrument(name = "store.instance.save", level = "debug", skip_all)]
-pub async fn save(tx: &mut Tx, id: InstanceId, from: Visit, instance: &Instance) -> Result<(), StoreError> {
-    let done = sqlx::query!(
-        "UPDATE instance
-            SET state = $3, visit = $4, entered_at = $5, deadline_at = $6, counters = $7, data = $8
-          WHERE instance_id = $1 AND visit = $2",
-        id.0,
-        from.0,
-        instance.state.as_str(),
-        instance.visit.0,
-        instance.entered_at,
-        instance.deadline_at,
-        Json(&instance.counters) as _,
-        Json(&instance.data) as _,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict(sqlx::Error::RowNotFound)) }
+/// [`StoreError`] when the statement fails.
+pub async fn touch(tx: &mut Tx, ids: &[InstanceId]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!("UPDATE instance SET visit = visit WHERE instance_id = ANY($1)", &ids).execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// Removes an instance and what hangs on it; its history stays.
@@ -169,56 +141,36 @@ pub async fn delete(tx: &mut Tx, id: InstanceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A deadline that has passed.
+/// A deadline that is armed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueDeadline {
+pub struct ArmedDeadline {
     /// Whose it is.
     pub id: InstanceId,
     /// The visit that armed it.
     pub visit: Visit,
+    /// When it is due.
+    pub at: DateTime<Utc>,
 }
 
-/// Lists at most `most` deadlines of `machines` that are due at `now`, the earliest first.
+/// Reads all deadlines of `machines` that are armed, one after the other.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the statement fails.
-pub async fn list_due(
-    db: &mut PgConnection,
-    machines: &[String],
-    now: DateTime<Utc>,
-    most: i64,
-) -> Result<Vec<DueDeadline>, StoreError> {
+/// The stream ends with [`StoreError`] when the statement fails.
+pub fn stream_deadlines<'a>(
+    db: &'a mut PgConnection,
+    machines: &'a [String],
+) -> impl Stream<Item = Result<ArmedDeadline, StoreError>> + 'a {
     let rows = sqlx::query!(
-        "SELECT instance_id, visit FROM instance
-          WHERE deadline_at <= $1 AND machine = ANY($2)
-          ORDER BY deadline_at LIMIT $3",
-        now,
-        machines,
-        most,
-    )
-    .fetch_all(db)
-    .await?;
-    let due = |id, visit| DueDeadline { id: InstanceId(id), visit: Visit(visit) };
-    Ok(rows.into_iter().map(|row| due(row.instance_id, row.visit)).collect())
-}
-
-/// Finds the earliest deadline of `machines` that is armed.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn find_next_deadline(
-    db: &mut PgConnection,
-    machines: &[String],
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let next = sqlx::query_scalar!(
-        "SELECT min(deadline_at) FROM instance WHERE deadline_at IS NOT NULL AND machine = ANY($1)",
+        r#"SELECT instance_id, visit, deadline_at AS "deadline_at!" FROM instance
+            WHERE deadline_at IS NOT NULL AND machine = ANY($1)"#,
         machines,
     )
-    .fetch_one(db)
-    .await?;
-    Ok(next)
+    .fetch(db);
+    rows.map(|row| {
+        let row = row?;
+        Ok(ArmedDeadline { id: InstanceId(row.instance_id), visit: Visit(row.visit), at: row.deadline_at })
+    })
 }
 
 /// An instance whose state is not among those that a definition has.

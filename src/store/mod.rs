@@ -7,6 +7,7 @@
 pub mod actions;
 pub mod definitions;
 pub mod devices;
+pub mod groups;
 pub mod history;
 pub mod images;
 pub mod instances;
@@ -14,10 +15,11 @@ pub mod private;
 pub mod workers;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Connection, Postgres, Transaction};
+use sqlx::{Connection as _, Postgres, Transaction};
 
 /// How to reach a database: what a URL says, or the private Postgres.
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
@@ -33,15 +35,18 @@ const LIMITS: [(&str, &str); 3] =
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// A fault of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached now; trying again later helps. Where it was lost during a commit, the
     /// transaction may have become durable: whoever tries again must be safe to repeat.
     #[error("the database cannot be reached")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// Another transaction took what this one wanted; trying again helps.
     #[error("another transaction came first")]
-    Conflict(#[source] sqlx::Error),
+    Conflict(#[source] Arc<sqlx::Error>),
+    /// Somebody keeps a row locked for longer than we wait; trying again later helps.
+    #[error("a row is kept locked by somebody")]
+    Locked(#[source] Arc<sqlx::Error>),
     /// A row breaks the named constraint.
     #[error("the constraint {name} forbids it")]
     Constraint {
@@ -49,14 +54,14 @@ pub enum StoreError {
         name: String,
         /// What the database said.
         #[source]
-        source: sqlx::Error,
+        source: Arc<sqlx::Error>,
     },
     /// A statement failed for another reason: a fault of ours.
     #[error("a statement failed")]
-    Statement(#[source] sqlx::Error),
+    Statement(#[source] Arc<sqlx::Error>),
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(#[source] Arc<sqlx::migrate::MigrateError>),
     /// The database is older than what the statements are written for.
     #[error("the database is PostgreSQL {found}; Lifeguard needs {needed} or newer")]
     TooOld {
@@ -71,18 +76,27 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let lost = matches!(error, E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_));
+        let error = Arc::new(error);
         let Some(database) = error.as_database_error() else {
             return if lost { Self::Unavailable(error) } else { Self::Statement(error) };
         };
         let code = database.code().unwrap_or_default();
+        let constraint = database.constraint().map(str::to_owned);
         match code.as_ref() {
             "40001" | "40P01" => Self::Conflict(error),
+            "55P03" => Self::Locked(error),
             code if is_passing(code) => Self::Unavailable(error),
-            _ => match database.constraint().map(str::to_owned) {
+            _ => match constraint {
                 Some(name) => Self::Constraint { name, source: error },
                 None => Self::Statement(error),
             },
         }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(Arc::new(error))
     }
 }
 
@@ -94,10 +108,15 @@ fn is_passing(code: &str) -> bool {
     let classes = ["08", "53", "57P"];
     // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed.
     classes.iter().any(|class| code.starts_with(class))
-        || matches!(code, "25006" | "55000" | "55P03" | "25P03" | "57014")
+        || matches!(code, "25006" | "55000" | "25P03" | "57014")
 }
 
 impl StoreError {
+    /// A row holds what cannot be read.
+    fn unreadable(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Statement(Arc::new(sqlx::Error::Decode(what.into())))
+    }
+
     /// Whether the named constraint forbids what was tried.
     #[must_use]
     pub fn is_constraint(&self, wanted: &str) -> bool {
@@ -107,7 +126,7 @@ impl StoreError {
     /// Whether trying the same again can help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_))
     }
 }
 
@@ -140,10 +159,27 @@ impl DerefMut for Tx {
     }
 }
 
+/// A connection of its own, for who writes all the time.
+pub type Connection = PgConnection;
+
+/// How a connection that writes groups plans: always the same way, which is to take the rows in the order in which the
+/// group has them. That is the order of locks that all processes keep to; and a plan made anew for each group would cost
+/// more than the group.
+const GROUP_PLANS: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    // A row that somebody keeps locked is left out before long.
+    ("lock_timeout", "200ms"),
+];
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    options: PgConnectOptions,
 }
 
 impl Store {
@@ -170,9 +206,9 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.options(LIMITS))
+            .connect_with(options.clone().options(LIMITS))
             .await?;
-        Ok(Self { pool })
+        Ok(Self { pool, options })
     }
 
     /// Begins a transaction.
@@ -182,6 +218,36 @@ impl Store {
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx(self.pool.begin().await?))
+    }
+
+    /// Makes a connection for writing groups, which belongs to whoever asks for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when none can be made.
+    pub async fn connect(&self) -> Result<Connection, StoreError> {
+        let options = self.options.clone().options(LIMITS).options(GROUP_PLANS);
+        Ok(PgConnection::connect_with(&options).await?)
+    }
+
+    /// Makes a connection for renewing a lease, which must not wait for a slow disk: what is committed by it says that a
+    /// process lives, and after a crash of the database none does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when none can be made.
+    pub async fn connect_for_lease(&self) -> Result<Connection, StoreError> {
+        let options = self.options.clone().options(LIMITS).options([("synchronous_commit", "off")]);
+        Ok(PgConnection::connect_with(&options).await?)
+    }
+
+    /// Hints to all processes that there is something to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn hint(&self) -> Result<(), StoreError> {
+        hint(&mut *self.reader().await?).await
     }
 
     /// Takes a connection for reading.

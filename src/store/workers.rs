@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::actions::{self, WorkerId};
-use super::{Store, StoreError, Tx};
+use super::{Connection, Store, StoreError, Tx};
 
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
@@ -29,21 +29,45 @@ pub async fn register(store: &Store, name: &str, lease: Duration) -> Result<Work
     Ok(WorkerId(id))
 }
 
-/// Makes the lease hold for `lease` from now; false when it has run out already and others may have taken over.
+/// Those who are registered, as a worker that renews its lease sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Colleagues {
+    /// Whose lease holds, by number; the worker itself is among them.
+    pub alive: Vec<WorkerId>,
+    /// Whether there is one whose lease ran out.
+    pub has_dead: bool,
+}
+
+/// Makes the lease hold for `lease` from now, and says who else is there; `None` when it has run out already and others
+/// may have taken over.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn renew(store: &Store, worker: WorkerId, lease: Duration) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        "UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2)
-          WHERE worker_id = $1 AND lease_until > clock_timestamp()",
+pub async fn renew(
+    db: &mut Connection,
+    worker: WorkerId,
+    lease: Duration,
+) -> Result<Option<Colleagues>, StoreError> {
+    let rows = sqlx::query!(
+        r#"WITH renewed AS (
+               UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2)
+                WHERE worker_id = $1 AND lease_until > clock_timestamp()
+            RETURNING worker_id
+           )
+           SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
+                  worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!"
+             FROM worker ORDER BY worker_id"#,
         worker.0,
         seconds(lease),
     )
-    .execute(&mut *store.reader().await?)
+    .fetch_all(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    if !rows.iter().any(|row| row.is_renewed) {
+        return Ok(None);
+    }
+    let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
+    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive) }))
 }
 
 /// Removes a worker that has stopped and puts its actions back to be handed out.

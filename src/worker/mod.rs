@@ -2,10 +2,11 @@
 //!
 //! A worker bounds an action's time and keeps its faults to itself; it knows neither instances nor the database.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Drivers, Evidence, Failed, Job};
@@ -15,18 +16,45 @@ use crate::clock::Clock;
 /// the call under way, to restore power, and to let the relay board rest.
 const GRACE: Duration = Duration::from_secs(45);
 
+/// Until when this process may act, in real time; for ever, where nobody has said.
+#[derive(Debug, Clone, Default)]
+pub struct Lease(Arc<Mutex<Option<Instant>>>);
+
+impl Lease {
+    fn holds_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        // A panic elsewhere cannot have left it half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets this process act until then.
+    pub fn extend(&self, until: Instant) {
+        *self.holds_until() = Some(until);
+    }
+
+    fn has_run_out(&self) -> bool {
+        self.holds_until().is_some_and(|until| until <= Instant::now())
+    }
+}
+
 /// Carries actions out in this process.
 #[derive(Clone)]
 pub struct Worker {
     drivers: Arc<Drivers>,
     clock: Arc<dyn Clock>,
+    lease: Lease,
 }
 
 impl Worker {
     /// Makes a worker that uses `drivers` and measures their time on `clock`.
     #[must_use]
     pub fn new(drivers: Arc<Drivers>, clock: Arc<dyn Clock>) -> Self {
-        Self { drivers, clock }
+        Self { drivers, clock, lease: Lease::default() }
+    }
+
+    /// Until when it may act.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Carries `job` out within `limit`, or within its driver's own limit; ends soon after `cancel`.
@@ -49,7 +77,19 @@ impl Worker {
         // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
         let stop = cancel.child_token();
         let stopped = stop.clone();
-        task.spawn(async move { driver.run(&job, &stopped).await });
+        let lease = self.lease.clone();
+        task.spawn(async move {
+            let mut run = driver.run(&job, &stopped);
+            // Looked at whenever the driver goes on: a process that was paused for longer than its lease must not take
+            // another step as if nothing had happened, for others may have taken over.
+            std::future::poll_fn(|context| {
+                if lease.has_run_out() {
+                    stopped.cancel();
+                }
+                run.as_mut().poll(context)
+            })
+            .await
+        });
         if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
             return result(ended);
         }

@@ -86,8 +86,11 @@ pub struct Server {
     pub engine: Engine,
     /// The boot tree.
     pub boot_root: PathBuf,
-    tasks: JoinSet<()>,
-    stop: CancellationToken,
+    /// What others speak to: HTTP and TFTP.
+    faces: JoinSet<()>,
+    driver: JoinSet<()>,
+    stop_faces: CancellationToken,
+    stop_driver: CancellationToken,
     postgres: Option<PrivatePostgres>,
 }
 
@@ -145,7 +148,8 @@ impl Server {
     pub async fn run(mut self, signal: impl Future<Output = ()>) -> Result<(), Box<dyn Error>> {
         let ended = tokio::select! {
             () = signal => None,
-            ended = self.tasks.join_next() => Some(ended),
+            ended = self.faces.join_next() => Some(ended),
+            ended = self.driver.join_next() => Some(ended),
         };
         self.stop().await?;
         match ended {
@@ -161,8 +165,11 @@ impl Server {
     ///
     /// When the private Postgres could not be stopped in order; what was committed is kept.
     pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        // Whoever asked for something while we still listened is answered, which takes the engine.
+        self.stop_faces.cancel();
+        while self.faces.join_next().await.is_some() {}
+        self.stop_driver.cancel();
+        while self.driver.join_next().await.is_some() {}
         self.engine.store().close().await;
         if let Some(postgres) = self.postgres.take() {
             postgres.stop().await?;
@@ -192,15 +199,15 @@ impl Parts {
         for folder in ["configs", "pxelinux.cfg"] {
             fs_err::create_dir_all(boot_root.join(folder))?;
         }
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
+        let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
         let tftp = match tftp_listen {
             None => None,
             Some(listen) => {
                 let watch = Arc::new(BootWatch::new(engine.clone()));
                 let server = tftp::Server::bind(listen, boot_root.clone(), watch).await?;
                 let address = server.local_addr();
-                tasks.spawn(server.run(stop.clone()));
+                faces.spawn(server.run(stop_faces.clone()));
                 Some(address)
             }
         };
@@ -208,11 +215,12 @@ impl Parts {
         let machine = MachineName::new(BOARD)?;
         let api = Api { engine: engine.clone(), machine: machine.clone() };
         let pages = dashboard::router(engine.clone(), machine);
-        tasks.spawn(api::serve(http, api::router(api).merge(pages), stop.clone()));
-        let driver = engine.clone();
-        let until = stop.clone();
-        tasks.spawn(async move { driver.run(until).await });
-        Ok(Server { http: address, tftp, engine, boot_root, tasks, stop, postgres: None })
+        faces.spawn(api::serve(http, api::router(api).merge(pages), stop_faces.clone()));
+        let driven = engine.clone();
+        let until = stop_driver.clone();
+        driver.spawn(async move { driven.run(until).await });
+        let postgres = None;
+        Ok(Server { http: address, tftp, engine, boot_root, faces, driver, stop_faces, stop_driver, postgres })
     }
 }
 

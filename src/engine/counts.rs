@@ -1,0 +1,29 @@
+//! What the engine counts, for those who ask how it does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much it is now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is counted since the process began.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Groups that the database refused because of a deadlock or a conflict of transactions (40P01, 40001), and that were
+    /// tried again. There should be none: locks are taken in one order.
+    pub conflicts: Count,
+    /// Decisions that were made anew because another process had rewritten the row meanwhile.
+    pub overtaken: Count,
+}

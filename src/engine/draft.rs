@@ -1,0 +1,230 @@
+//! One instance while a group is decided on: how it was read, how it stands after what was decided so far, and what is
+//! to be written. Nothing here reads or writes anything.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::work::{Note, Submission};
+use crate::action;
+use crate::machine::{
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, Stimulus, Visit,
+};
+use crate::store::actions::{ActionId, NewAction};
+use crate::store::devices::Device;
+use crate::store::groups::{Decided, Seen};
+use crate::store::history::{NewEntry, Told};
+use crate::store::instances::InstanceId;
+
+/// The images that have a boot config for each type of hardware.
+pub(super) type Images = BTreeMap<String, Vec<String>>;
+
+/// An instance in the making.
+pub(super) struct Draft {
+    seen: Seen,
+    instance: Instance,
+    entries: Vec<NewEntry>,
+    left: Option<Visit>,
+    invoked: Vec<NewAction>,
+    ended: Option<ActionId>,
+    started: Option<ActionId>,
+    is_rewritten: bool,
+}
+
+impl Draft {
+    pub(super) fn new(seen: Seen) -> Self {
+        Self {
+            instance: seen.instance.clone(),
+            seen,
+            entries: Vec::new(),
+            left: None,
+            invoked: Vec::new(),
+            ended: None,
+            started: None,
+            is_rewritten: false,
+        }
+    }
+
+    pub(super) fn id(&self) -> InstanceId {
+        self.seen.id
+    }
+
+    /// The instance as it stands now.
+    pub(super) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Its device.
+    pub(super) fn device(&self) -> Option<&Device> {
+        self.seen.device.as_ref()
+    }
+
+    /// Whether an action has begun or ended: what happens next is for the next group to decide, which sees that.
+    pub(super) fn is_closed(&self) -> bool {
+        self.ended.is_some() || self.started.is_some()
+    }
+
+    /// Whether anything at all is to be written so far.
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.is_rewritten && self.entries.is_empty() && !self.is_closed()
+    }
+
+    /// Whether a guard may look at the device when `cause` happens now.
+    pub(super) fn reads_device(&self, definition: &Definition, cause: &Cause) -> bool {
+        machine::reads_device(definition, &self.instance.state, cause)
+    }
+
+    /// Decides on what happened, and keeps what follows.
+    pub(super) fn decide(
+        &mut self,
+        definition: &Definition,
+        submission: Submission,
+        images: &Images,
+        now: DateTime<Utc>,
+    ) -> Decision {
+        let Submission { target: _, cause, sender, evidence, remark } = submission;
+        let device =
+            if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
+        let stimulus = Stimulus { cause, device };
+        let decision = machine::decide(definition, &self.instance, &stimulus, now);
+        let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
+        if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
+            // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
+            return decision;
+        }
+        // An action whose end a state does not list is no surprise: it ends, and the deadline decides.
+        let is_action = matches!(stimulus.cause, Cause::Event { source: Source::Action, .. });
+        let ignored = match &decision.outcome {
+            Outcome::Ignored(Ignored::NotHandled { .. } | Ignored::NotAllowed { .. }) if is_action => None,
+            Outcome::Ignored(why) => Some(why.to_string()),
+            Outcome::Moved { .. } | Outcome::Stayed => None,
+        };
+        let reasons: Vec<String> = ignored.into_iter().chain(remark).collect();
+        self.entries.push(NewEntry {
+            instance: self.id(),
+            at: now,
+            told: Told::Stimulus(stimulus),
+            sender,
+            outcome: Some(decision.outcome.clone()),
+            from: self.instance.state.clone(),
+            to: decision.instance.state.clone(),
+            visit: decision.instance.visit,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            evidence,
+        });
+        for effect in &decision.effects {
+            match effect {
+                Effect::Cancel { visit } => {
+                    self.give_up(*visit);
+                    // What an earlier stimulus of this group asked for was never written.
+                    self.invoked.clear();
+                }
+                Effect::Invoke { actions, .. } => self.invoked = with_places(self.board().as_ref(), actions),
+            }
+        }
+        if decision.instance != self.instance {
+            self.is_rewritten = true;
+            self.instance = decision.instance.clone();
+        }
+        decision
+    }
+
+    /// Writes down what was noticed.
+    pub(super) fn note(&mut self, note: Note, now: DateTime<Utc>) {
+        let Note { name, sender, evidence, remark } = note;
+        self.entries.push(NewEntry {
+            instance: self.id(),
+            at: now,
+            told: Told::Note(name.to_owned()),
+            sender,
+            outcome: None,
+            from: self.instance.state.clone(),
+            to: self.instance.state.clone(),
+            visit: self.instance.visit,
+            reason: remark,
+            evidence: (!evidence.is_empty()).then_some(evidence),
+        });
+    }
+
+    /// Lets nothing more be done for `visit` and those before it.
+    pub(super) fn give_up(&mut self, visit: Visit) {
+        self.left = self.left.max(Some(visit));
+        self.is_rewritten = true;
+    }
+
+    /// Lets a waiting action run.
+    pub(super) fn start(&mut self, action: ActionId) {
+        self.started = Some(action);
+        self.is_rewritten = true;
+    }
+
+    /// Takes an action's row away, of which others have to take note.
+    pub(super) fn end(&mut self, action: ActionId) {
+        self.ended = Some(action);
+        self.is_rewritten = true;
+    }
+
+    /// Takes away the row of an action that counts no more.
+    pub(super) fn sweep(&mut self, action: ActionId) {
+        self.ended = Some(action);
+    }
+
+    /// What is to be written.
+    pub(super) fn finish(self) -> Decided {
+        let Self { seen, instance, entries, left, invoked, ended, started, is_rewritten } = self;
+        let instance = is_rewritten.then_some(instance);
+        Decided { id: seen.id, version: seen.version, instance, left, entries, ended, started, invoked }
+    }
+
+    /// What drivers may know of the device.
+    pub(super) fn board(&self) -> Option<action::Board> {
+        let device = self.device()?.clone();
+        Some(board(&self.instance.name, device))
+    }
+
+    /// What guards may know of the device: the names are the ones that definitions may use.
+    fn facts(&self, images: &Images) -> Map<String, Value> {
+        let Some(device) = self.device() else { return Map::new() };
+        let Device { fqdn, mac, power_url, poll_url: _, hardware, environment, comments: _ } = device;
+        let images = images.get(hardware).cloned().unwrap_or_default();
+        let facts = [
+            ("name", json!(self.instance.name)),
+            ("fqdn", json!(fqdn)),
+            ("mac", json!(mac)),
+            ("hardware", json!(hardware)),
+            ("environment", json!(environment)),
+            ("power", json!(power_url.is_some())),
+            ("images", json!(images)),
+        ];
+        facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
+    }
+}
+
+/// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole
+/// list waits for its turn before it begins, so that a board loses no time of its deadline in a queue.
+pub(super) fn with_places(board: Option<&action::Board>, invoked: &[Invoke]) -> Vec<NewAction> {
+    let mut place = None;
+    let mut new: Vec<NewAction> = invoked
+        .iter()
+        .rev()
+        .map(|invoke| {
+            let own = board.and_then(|board| action::place(&invoke.action, board));
+            place = own.or_else(|| place.take());
+            NewAction { invoke: invoke.clone(), place: place.clone() }
+        })
+        .collect();
+    new.reverse();
+    new
+}
+
+/// What drivers may know of a device.
+pub(super) fn board(name: &str, device: Device) -> action::Board {
+    action::Board {
+        name: name.to_owned(),
+        fqdn: device.fqdn,
+        mac: device.mac,
+        power_url: device.power_url,
+        poll_url: device.poll_url,
+    }
+}

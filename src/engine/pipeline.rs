@@ -1,0 +1,428 @@
+//! The one path by which anything that happens becomes durable: take what has arrived, read, decide, write, answer.
+//!
+//! ```text
+//! events ───────────┐          ┌─ lane: fill ─▶ read ─▶ decide ─▶ write ─▶ answer ─┐
+//! ends of actions ──┼─▶ queue ─┤                                       (commit)      ├─▶ next group
+//! deadlines due ────┘          └─ lane: the same, while the other waits for the disk ┘
+//! ```
+//!
+//! A group is whatever has arrived by the time that a lane is free: a lone event waits for no company, and groups grow
+//! with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
+//! on a row that somebody else has rewritten meanwhile is not applied and is decided on anew. A group that fails is
+//! halved until the one that cannot be written fails alone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::error::Error;
+use std::time::Duration;
+
+use super::carry;
+use super::draft::{Draft, Images};
+use super::work::{Committed, Done, Heard, Submission, Work};
+use super::{Engine, EngineError, fetches, rest};
+use crate::clock::pause;
+use crate::machine::{Cause, Definition, MachineName, Outcome, Source};
+use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
+use crate::store::groups::{self, Decided};
+use crate::store::history::{self, Boot};
+use crate::store::instances::{InstanceId, Target};
+use crate::store::{Connection, StoreError, images};
+
+/// How many groups are on their way at once: while one waits for the disk, another is decided on.
+pub(super) const LANES: usize = 2;
+/// How long something is tried again while others rewrite its row or keep it locked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Commits groups until the queue is closed and empty.
+pub(super) async fn run(engine: Engine) {
+    let mut lane = Lane { engine, db: None };
+    let mut group = Vec::new();
+    while let Some(filled) = lane.engine.inner.queue.fill(group).await {
+        let size = filled.len();
+        group = lane.commit(filled).await;
+        if group.len() == size {
+            // Others are at the same rows; they need a moment.
+            pause(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+struct Lane {
+    engine: Engine,
+    /// Its own connection, once there is one.
+    db: Option<Connection>,
+}
+
+/// A group whose fate is decided, and who is answered then.
+struct Decisions {
+    decided: Vec<Decided>,
+    /// With whose part each becomes durable.
+    done: Vec<(InstanceId, Work, Done)>,
+    worker: Option<WorkerId>,
+    /// Actions of instances that are gone, and who asks.
+    orphans: Vec<(ActionId, Work)>,
+}
+
+impl Lane {
+    /// Makes a group durable and answers; gives what has to be decided on anew.
+    async fn commit(&mut self, group: Vec<Work>) -> Vec<Work> {
+        let mut again = Vec::new();
+        let mut parts = vec![group];
+        while let Some(mut part) = parts.pop() {
+            let Err(error) = self.attempt(&mut part, &mut again).await else { continue };
+            match error {
+                StoreError::Conflict(_) => {
+                    self.engine.inner.counts.conflicts.increment();
+                    again.append(&mut part);
+                }
+                StoreError::Locked(_) => {
+                    let (free, kept) = self.without_locked(part).await;
+                    again.extend(kept.into_iter().filter_map(|work| self.patiently(work, &error)));
+                    if !free.is_empty() {
+                        parts.push(free);
+                    }
+                }
+                error if error.is_passing() => {
+                    self.db = None;
+                    part.into_iter().chain(parts.drain(..).flatten()).for_each(|work| self.fail(work, &error));
+                    rest().await;
+                }
+                error if part.len() == 1 => {
+                    part.into_iter().for_each(|work| self.fail(work, &error));
+                }
+                _ => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
+            }
+        }
+        again
+    }
+
+    /// Tries to make a part of a group durable. What was answered is gone from `part` then; an error leaves all of it.
+    async fn attempt(&mut self, part: &mut Vec<Work>, again: &mut Vec<Work>) -> Result<(), StoreError> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        let mut db = match self.db.take() {
+            Some(db) => db,
+            None => engine.store().connect().await?,
+        };
+        let material = match Material::read(&engine, &mut db, part).await {
+            // A connection that broke while nobody used it says so only now, and nothing has been written yet.
+            Err(StoreError::Unavailable(_)) => {
+                db = engine.store().connect().await?;
+                Material::read(&engine, &mut db, part).await?
+            }
+            material => material?,
+        };
+        // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
+        let decisions = material.decide(&engine, std::mem::take(part), again);
+        let written = if decisions.decided.is_empty() {
+            Ok(groups::Applied::default())
+        } else {
+            groups::write(&mut db, &decisions.decided, decisions.worker, engine.clock().now()).await
+        };
+        let written = match written {
+            Ok(applied) => sweep(&mut db, &decisions.orphans).await.map(|()| applied),
+            error => error,
+        };
+        match written {
+            Ok(applied) => {
+                self.db = Some(db);
+                again.extend(settle(&engine, decisions, &applied));
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    self.db = Some(db);
+                }
+                part.extend(decisions.done.into_iter().map(|(_, work, _)| work));
+                part.extend(decisions.orphans.into_iter().map(|(_, work)| work));
+                Err(error)
+            }
+        }
+    }
+
+    /// Splits off what belongs to rows that somebody keeps locked.
+    async fn without_locked(&mut self, part: Vec<Work>) -> (Vec<Work>, Vec<Work>) {
+        let Some(db) = &mut self.db else { return (Vec::new(), part) };
+        let targets: Vec<Target> = part.iter().map(Work::target).collect();
+        let free = match free_targets(db, &targets).await {
+            Ok(free) => free,
+            Err(_) => HashSet::new(),
+        };
+        part.into_iter().partition(|work| free.contains(&work.target()))
+    }
+
+    /// Gives `work` back to be tried again, unless whoever waits for it has waited long enough.
+    fn patiently(&self, work: Work, error: &StoreError) -> Option<Work> {
+        match work.since() {
+            Some(since) if since.elapsed() < PATIENCE => Some(work),
+            Some(_) | None => {
+                self.fail(work, error);
+                None
+            }
+        }
+    }
+
+    /// Tells whoever waits that `work` could not be done; a deadline is tried again.
+    fn fail(&self, work: Work, error: &StoreError) {
+        if let Work::Due(due) = &work {
+            if error.is_passing() {
+                tracing::debug!(error = error as &dyn Error, "a deadline could not be fired yet");
+            } else {
+                tracing::error!(error = error as &dyn Error, instance.id = due.id.0, "a deadline cannot be fired");
+            }
+            self.engine.inner.queue.deadlines().put_back(*due);
+        }
+        work.fail(error.clone().into());
+    }
+}
+
+/// Says which of `targets` nobody keeps locked.
+async fn free_targets(db: &mut Connection, targets: &[Target]) -> Result<HashSet<Target>, StoreError> {
+    let (ids, named) = by_kind(targets.iter());
+    let seen = groups::read(db, &ids, &named).await?;
+    let all: Vec<InstanceId> = seen.iter().map(|seen| seen.id).collect();
+    let free = groups::find_free(db, &all).await?;
+    let free = seen.into_iter().filter(|seen| free.contains(&seen.id));
+    Ok(free
+        .flat_map(|seen| [Target::Id(seen.id), Target::Name(seen.instance.machine, seen.instance.name)])
+        .collect())
+}
+
+/// Numbers and names, each once.
+fn by_kind<'a>(targets: impl Iterator<Item = &'a Target>) -> (Vec<InstanceId>, Vec<(MachineName, String)>) {
+    let (mut ids, mut named) = (HashSet::new(), HashSet::new());
+    for target in targets {
+        match target {
+            Target::Id(id) => _ = ids.insert(*id),
+            Target::Name(machine, name) => _ = named.insert((machine.clone(), name.clone())),
+        }
+    }
+    (ids.into_iter().collect(), named.into_iter().collect())
+}
+
+/// All that the decisions on a group may look at.
+struct Material {
+    drafts: BTreeMap<InstanceId, Draft>,
+    names: HashMap<(MachineName, String), InstanceId>,
+    /// What the instances have to do, where an action begins or ends.
+    actions: HashMap<InstanceId, Vec<LiveAction>>,
+    /// How far boots got, where a board's time has run out.
+    boots: HashMap<InstanceId, Boot>,
+    images: Images,
+}
+
+impl Material {
+    /// Reads it. The instances come first: whatever is read after them and has changed since shows in their rows.
+    async fn read(engine: &Engine, db: &mut Connection, part: &[Work]) -> Result<Self, StoreError> {
+        let targets: Vec<Target> = part.iter().map(Work::target).collect();
+        let (ids, named) = by_kind(targets.iter());
+        let mut material = Self {
+            drafts: BTreeMap::new(),
+            names: HashMap::new(),
+            actions: HashMap::new(),
+            boots: HashMap::new(),
+            images: Images::new(),
+        };
+        for seen in groups::read(db, &ids, &named).await? {
+            let name = (seen.instance.machine.clone(), seen.instance.name.clone());
+            material.names.insert(name, seen.id);
+            material.drafts.insert(seen.id, Draft::new(seen));
+        }
+        let (mut with_actions, mut silent, mut reads_images) = (Vec::new(), Vec::new(), false);
+        for work in part {
+            let Some(draft) = material.id(&work.target()).and_then(|id| material.drafts.get(&id)) else { continue };
+            let Ok(definition) = engine.definition(&draft.instance().machine) else { continue };
+            match work {
+                Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
+                Work::Due(_) if waits_for_board(definition, draft) => silent.push(draft.id()),
+                // By any of its states: another stimulus of this group may move it first.
+                Work::Happened { submission, .. } => {
+                    let reads = |state| crate::machine::reads_device(definition, state, &submission.cause);
+                    reads_images = reads_images || definition.states.keys().any(reads);
+                }
+                Work::Due(_) | Work::Noted { .. } => {}
+            }
+        }
+        if !with_actions.is_empty() {
+            for action in actions::list_live(db, &with_actions).await? {
+                material.actions.entry(action.action.instance).or_default().push(action);
+            }
+        }
+        if !silent.is_empty() {
+            material.boots = history::read_boots(db, &silent).await?;
+        }
+        if reads_images {
+            material.images = images::list_by_hardware(db).await?;
+        }
+        Ok(material)
+    }
+
+    fn id(&self, target: &Target) -> Option<InstanceId> {
+        match target {
+            Target::Id(id) => Some(*id),
+            Target::Name(machine, name) => self.names.get(&(machine.clone(), name.clone())).copied(),
+        }
+    }
+
+    /// Decides on everything in the order of its arrival. What is for the next group goes to `again`; what is about
+    /// nothing that there is, or changes nothing, is answered at once.
+    fn decide(mut self, engine: &Engine, part: Vec<Work>, again: &mut Vec<Work>) -> Decisions {
+        let now = engine.clock().now();
+        let mut done = Vec::with_capacity(part.len());
+        let (mut worker, mut orphans) = (None, Vec::new());
+        let mut deferred = HashSet::new();
+        for work in part {
+            let target = work.target();
+            let Some(id) = self.id(&target).filter(|id| self.drafts.contains_key(id)) else {
+                match &work {
+                    Work::Begin { action, .. } => orphans.push((action.id, work)),
+                    Work::End { ended, .. } => orphans.push((ended.action.id, work)),
+                    Work::Happened { .. } | Work::Due(_) | Work::Noted { .. } => {
+                        work.fail(EngineError::NoInstance(target));
+                    }
+                }
+                continue;
+            };
+            let Some(draft) = self.drafts.get_mut(&id) else { continue };
+            let definition = match engine.definition(&draft.instance().machine) {
+                Ok(definition) => definition,
+                Err(error) => {
+                    work.fail(error);
+                    continue;
+                }
+            };
+            // An action's part is decided on by itself, on the row as it was read.
+            let is_action = matches!(work, Work::Begin { .. } | Work::End { .. });
+            if draft.is_closed() || (is_action && !draft.is_untouched()) || deferred.contains(&id) {
+                deferred.insert(id);
+                again.push(work);
+                continue;
+            }
+            let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let came_to = match &work {
+                Work::Happened { submission, .. }
+                    if submission.is_from_board() && engine.inner.running.is_ending(id) =>
+                {
+                    Done::Heard(Heard::TooEarly(id))
+                }
+                Work::Happened { submission, .. } => {
+                    let decision = draft.decide(definition, submission.clone(), &self.images, now);
+                    let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
+                    Done::Heard(Heard::Committed(committed))
+                }
+                Work::Due(due) => {
+                    let cause = Cause::Deadline { visit: due.visit };
+                    let remark = self.boots.get(&id).and_then(fetches::describe_boot);
+                    let submission = Submission { remark, ..Submission::new(target, cause) };
+                    draft.decide(definition, submission, &self.images, now);
+                    Done::Fired(draft.instance().clone())
+                }
+                Work::Begin { action, worker: by, .. } => {
+                    worker = Some(*by);
+                    Done::Started(carry::begin(engine, definition, draft, live, action.id, now))
+                }
+                Work::End { ended, .. } => {
+                    worker = Some(ended.worker);
+                    Done::Started(carry::end(engine, definition, draft, live, ended, now))
+                }
+                Work::Noted { note, .. } => {
+                    draft.note(note.clone(), now);
+                    Done::Noted
+                }
+            };
+            done.push((id, work, came_to));
+        }
+        let drafts = std::mem::take(&mut self.drafts);
+        let (untouched, touched): (Vec<_>, Vec<_>) =
+            drafts.into_values().partition(Draft::is_untouched);
+        let untouched: HashSet<InstanceId> = untouched.iter().map(Draft::id).collect();
+        // Nothing is to be written for these, so nothing has to become durable first.
+        let (now_done, done): (Vec<_>, Vec<_>) = done.into_iter().partition(|(id, ..)| untouched.contains(id));
+        for (id, work, came_to) in now_done {
+            finish(engine, id, work, came_to);
+        }
+        Decisions { decided: touched.into_iter().map(Draft::finish).collect(), done, worker, orphans }
+    }
+}
+
+/// Whether the instance's state waits for something that the board itself has to say.
+fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
+    let Some(state) = definition.states.get(&draft.instance().state) else { return false };
+    let is_boards = |event| definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Board));
+    state.on.keys().any(is_boards)
+}
+
+/// Deletes what instances still had to do that are gone.
+async fn sweep(db: &mut Connection, orphans: &[(ActionId, Work)]) -> Result<(), StoreError> {
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<ActionId> = orphans.iter().map(|(action, _)| *action).collect();
+    actions::delete_orphans(db, &ids).await
+}
+
+/// Answers whose part is durable; gives back what has to be decided on anew.
+fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> Vec<Work> {
+    let Decisions { decided, done, worker: _, orphans } = decisions;
+    // Their places are free now.
+    let (mut is_changed, mut has_actions, mut is_earlier) = (!orphans.is_empty(), !orphans.is_empty(), false);
+    for one in decided.iter().filter(|one| applied.instances.contains(&one.id)) {
+        has_actions |= !one.invoked.is_empty() || one.ended.is_some() || one.left.is_some();
+        if let Some(instance) = &one.instance {
+            is_changed = true;
+            is_earlier |= engine.inner.queue.deadlines().learn(one.id, instance.visit, instance.deadline_at);
+        }
+    }
+    for action in &applied.stopped {
+        engine.inner.running.cancel(*action);
+    }
+    if is_earlier {
+        engine.inner.queue.wake();
+    }
+    if has_actions {
+        engine.inner.actions_changed.notify_one();
+    }
+    if is_changed {
+        engine.inner.written.notify_one();
+    }
+    for (_, work) in orphans {
+        work.answer(Done::Started(None));
+    }
+    let mut again = Vec::new();
+    for (id, work, came_to) in done {
+        if applied.instances.contains(&id) {
+            finish(engine, id, work, came_to);
+        } else {
+            engine.inner.counts.overtaken.increment();
+            again.push(work);
+        }
+    }
+    again
+}
+
+/// Answers one whose part is durable.
+fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
+    match &came_to {
+        Done::Heard(Heard::Committed(committed)) => tell(committed),
+        Done::Fired(instance) => {
+            // Where it did not stand any more, or stands for later: what the row says is known from now on.
+            if engine.inner.queue.deadlines().learn(id, instance.visit, instance.deadline_at) {
+                engine.inner.queue.wake();
+            }
+        }
+        Done::Heard(Heard::TooEarly(_)) | Done::Started(_) | Done::Noted => {}
+    }
+    work.answer(came_to);
+}
+
+/// Logs a state change that has become durable; history is the record of them.
+fn tell(committed: &Committed) {
+    if let Outcome::Moved { from, to } = &committed.outcome {
+        let name = committed.instance.name.as_str();
+        tracing::debug!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
+    }
+}

@@ -1,0 +1,158 @@
+//! What goes through the pipeline, and how whoever waits for it is answered.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::EngineError;
+use super::carry::Started;
+use super::deadlines::Due;
+use crate::action::{Evidence, Failed};
+use crate::machine::{Cause, Instance, Outcome, Source};
+use crate::store::actions::{RunningAction, Startable, WorkerId};
+use crate::store::instances::{InstanceId, Target};
+
+/// Something that happened, for the engine to decide on.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// To which instance.
+    pub target: Target,
+    /// What.
+    pub cause: Cause,
+    /// Who says so, as far as is known.
+    pub sender: Option<String>,
+    /// What was observed, for history.
+    pub evidence: Option<Map<String, Value>>,
+    /// What people should read beside it in history.
+    pub remark: Option<String>,
+}
+
+impl Submission {
+    /// Something that happened to `target`, of which nothing more is known.
+    #[must_use]
+    pub fn new(target: Target, cause: Cause) -> Self {
+        Self { target, cause, sender: None, evidence: None, remark: None }
+    }
+
+    pub(super) fn is_from_board(&self) -> bool {
+        matches!(self.cause, Cause::Event { source: Source::Board, .. })
+    }
+}
+
+/// A submission that has been decided on; what it changed is durable.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The instance's number.
+    pub id: InstanceId,
+    /// What it amounted to.
+    pub outcome: Outcome,
+    /// The instance after it.
+    pub instance: Instance,
+}
+
+/// Something noticed, which is told and not decided on.
+#[derive(Debug, Clone)]
+pub(super) struct Note {
+    pub(super) name: &'static str,
+    pub(super) sender: Option<String>,
+    pub(super) evidence: Map<String, Value>,
+    pub(super) remark: Option<String>,
+}
+
+/// What a board's report has to wait for.
+pub(super) enum Heard {
+    /// Nothing: it is decided on.
+    Committed(Committed),
+    /// An action of the board that has ended while that is not written down yet.
+    TooEarly(InstanceId),
+}
+
+/// An action that has ended, and how.
+pub(super) struct Ended {
+    pub(super) action: RunningAction,
+    pub(super) worker: WorkerId,
+    pub(super) result: Result<Evidence, Failed>,
+    /// Cancelled when the action was to stop.
+    pub(super) token: CancellationToken,
+}
+
+/// Whoever waits to be answered.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// One thing to be decided on.
+pub(super) enum Work {
+    /// Something happened.
+    Happened { submission: Submission, since: Instant, answer: Answer<Heard> },
+    /// A deadline is due.
+    Due(Due),
+    /// An action is to begin.
+    Begin { action: Startable, worker: WorkerId, since: Instant, answer: Answer<Option<Started>> },
+    /// An action has ended.
+    End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Started>> },
+    /// Something was noticed.
+    Noted { id: InstanceId, note: Note, since: Instant, answer: Answer<()> },
+}
+
+impl Work {
+    /// Whose it is.
+    pub(super) fn target(&self) -> Target {
+        match self {
+            Self::Happened { submission, .. } => submission.target.clone(),
+            Self::Due(due) => Target::Id(due.id),
+            Self::Begin { action, .. } => Target::Id(action.instance),
+            Self::End { ended, .. } => Target::Id(ended.action.instance),
+            Self::Noted { id, .. } => Target::Id(*id),
+        }
+    }
+
+    /// Since when somebody waits; nobody waits for a deadline.
+    pub(super) fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Happened { since, .. }
+            | Self::Begin { since, .. }
+            | Self::End { since, .. }
+            | Self::Noted { since, .. } => Some(*since),
+            Self::Due(_) => None,
+        }
+    }
+
+    /// Tells whoever waits that it came to nothing. Whoever does not wait any more needs no answer.
+    pub(super) fn fail(self, error: EngineError) {
+        match self {
+            Self::Happened { answer, .. } => _ = answer.send(Err(error)),
+            Self::Begin { answer, .. } | Self::End { answer, .. } => _ = answer.send(Err(error)),
+            Self::Noted { answer, .. } => _ = answer.send(Err(error)),
+            Self::Due(_) => {}
+        }
+    }
+}
+
+/// What a thing came to, once it is durable.
+pub(super) enum Done {
+    /// Decided on, for whoever sent it.
+    Heard(Heard),
+    /// A deadline was decided on; this is how the instance stands.
+    Fired(Instance),
+    /// An action began, or none.
+    Started(Option<Started>),
+    /// Written down.
+    Noted,
+}
+
+impl Work {
+    /// Tells whoever waits what it came to.
+    pub(super) fn answer(self, done: Done) {
+        match (self, done) {
+            (Self::Happened { answer, .. }, Done::Heard(heard)) => _ = answer.send(Ok(heard)),
+            (Self::Begin { answer, .. } | Self::End { answer, .. }, Done::Started(started)) => {
+                _ = answer.send(Ok(started));
+            }
+            (Self::Noted { answer, .. }, Done::Noted) => _ = answer.send(Ok(())),
+            (_, Done::Fired(_) | Done::Heard(_) | Done::Started(_) | Done::Noted) => {}
+        }
+    }
+}
+

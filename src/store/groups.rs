@@ -1,0 +1,436 @@
+//! Groups of decisions: everything that was decided at one time about many instances, read and written together.
+//!
+//! A group is read without locks and written by one statement, which takes the rows' locks itself, in the order of
+//! their numbers, and applies what was decided only where the row is still the one that was read: compare and set. So no
+//! lock is ever held while we think or while the network is slow, and a process that is stopped in the middle holds up
+//! nobody. Whatever is written for an instance, other than history, rewrites its row; so its row's version (`xmin`)
+//! speaks for its actions and its device too.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::StoreError;
+use super::actions::{ActionId, NewAction, WorkerId};
+use super::devices::Device;
+use super::history::{NewEntry, Rows};
+use super::instances::{InstanceId, name};
+use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
+
+/// Which version of an instance's row was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowVersion(i64);
+
+/// An instance as it was read, and of which version.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its number.
+    pub id: InstanceId,
+    /// The version of its row.
+    pub version: RowVersion,
+    /// The instance.
+    pub instance: Instance,
+    /// Its device, where it has one.
+    pub device: Option<Device>,
+}
+
+struct SeenRow {
+    instance_id: i64,
+    version: i64,
+    machine: String,
+    name: String,
+    state: String,
+    visit: i64,
+    entered_at: DateTime<Utc>,
+    deadline_at: Option<DateTime<Utc>>,
+    counters: Json<BTreeMap<CounterName, i64>>,
+    data: Json<Map<String, Value>>,
+    fqdn: Option<String>,
+    mac: Option<String>,
+    power_url: Option<String>,
+    poll_url: Option<String>,
+    hardware: Option<String>,
+    environment: Option<String>,
+}
+
+impl TryFrom<SeenRow> for Seen {
+    type Error = StoreError;
+
+    fn try_from(row: SeenRow) -> Result<Self, StoreError> {
+        let device = match (row.fqdn, row.mac, row.hardware, row.environment) {
+            (Some(fqdn), Some(mac), Some(hardware), Some(environment)) => Some(Device {
+                fqdn,
+                mac,
+                power_url: row.power_url,
+                poll_url: row.poll_url,
+                hardware,
+                environment,
+                // Neither guards nor drivers read what people wrote.
+                comments: String::new(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: InstanceId(row.instance_id),
+            version: RowVersion(row.version),
+            instance: Instance {
+                machine: name(MachineName::new(&row.machine))?,
+                name: row.name,
+                state: name(StateName::new(&row.state))?,
+                visit: Visit(row.visit),
+                entered_at: row.entered_at,
+                deadline_at: row.deadline_at,
+                counters: row.counters.0,
+                data: row.data.0,
+            },
+            device,
+        })
+    }
+}
+
+/// Reads instances by number and by name, each once; those that are not there are left out.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn read(
+    db: &mut PgConnection,
+    ids: &[InstanceId],
+    named: &[(MachineName, String)],
+) -> Result<Vec<Seen>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let machines: Vec<&str> = named.iter().map(|(machine, _)| machine.as_str()).collect();
+    let names: Vec<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
+    let rows = sqlx::query_as!(
+        SeenRow,
+        r#"SELECT i.instance_id AS "instance_id!", i.xmin::text::bigint AS "version!", i.machine AS "machine!",
+                  i.name AS "name!", i.state AS "state!", i.visit AS "visit!", i.entered_at AS "entered_at!",
+                  i.deadline_at AS "deadline_at?", i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
+                  i.data AS "data!: Json<Map<String, Value>>",
+                  d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
+                  d.environment AS "environment?"
+             FROM (SELECT unnest($1::bigint[]) AS instance_id
+                   UNION
+                   SELECT named.instance_id
+                     FROM unnest($2::text[], $3::text[]) AS wanted (machine, name)
+                     JOIN instance named ON named.machine = wanted.machine AND named.name = wanted.name) wanted
+             JOIN instance i ON i.instance_id = wanted.instance_id
+             LEFT JOIN device d ON d.instance_id = i.instance_id"#,
+        &ids,
+        &machines as _,
+        &names as _,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Seen::try_from).collect()
+}
+
+/// What was decided about one instance.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// Whose it is.
+    pub id: InstanceId,
+    /// The version that it was decided on.
+    pub version: RowVersion,
+    /// The instance after it; nothing where only history is added.
+    pub instance: Option<Instance>,
+    /// The visit that was left: what it still had to do is deleted, and what runs is to be stopped.
+    pub left: Option<Visit>,
+    /// What happened, in order.
+    pub entries: Vec<NewEntry>,
+    /// The action that ended.
+    pub ended: Option<ActionId>,
+    /// The action that begins.
+    pub started: Option<ActionId>,
+    /// The actions that the present visit asks for, in order.
+    pub invoked: Vec<NewAction>,
+}
+
+/// What a group came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The instances of which everything that was decided is durable; of the others nothing is.
+    pub instances: HashSet<InstanceId>,
+    /// The actions that run and are to be stopped.
+    pub stopped: Vec<ActionId>,
+}
+
+/// Writes what was decided, at `now`, by `worker`; each instance's part is written whole, or not at all where its row
+/// has been rewritten since it was read.
+///
+/// `decided` has each instance once, in the order of their numbers: all processes lock in that order.
+///
+/// # Errors
+///
+/// [`StoreError::Constraint`] `action_place` when somebody else holds the place of an action that begins;
+/// [`StoreError::Locked`] when a row is kept locked; nothing was written then.
+#[tracing::instrument(name = "store.group.write", level = "debug", skip_all, fields(instances = decided.len()))]
+pub async fn write(
+    db: &mut PgConnection,
+    decided: &[Decided],
+    worker: Option<WorkerId>,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
+    let group = Columns::of(decided);
+    let Columns { saved, held, told, left, ended, started, invoked } = &group;
+    let rows = sqlx::query!(
+        r#"WITH
+           -- Locked as they are saved, in the order in which they come: the connection plans no other join.
+           saved AS (
+               UPDATE instance i
+                  SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
+                      counters = n.counters, data = n.data
+                 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
+                             $7::jsonb[], $8::jsonb[])
+                      AS n (id, version, state, visit, entered_at, deadline_at, counters, data)
+                WHERE i.instance_id = n.id AND i.xmin::text::bigint = n.version
+            RETURNING i.instance_id, i.visit, i.deadline_at
+           ),
+           -- What only gets history keeps its row. Never waited for: whoever waits here may keep locks already.
+           held AS MATERIALIZED (
+               SELECT i.instance_id
+                 FROM unnest($9::bigint[], $10::bigint[]) AS n (id, version)
+                 JOIN instance i ON i.instance_id = n.id
+                WHERE i.xmin::text::bigint = n.version AND (SELECT count(*) FROM saved) >= 0
+                  FOR UPDATE OF i SKIP LOCKED
+           ),
+           applied AS MATERIALIZED (
+               SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
+           ),
+           told AS (
+               INSERT INTO history (instance_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
+                                    from_state, to_state, visit, reason, evidence)
+               SELECT h.id, h.at, h.kind, h.event, h.source, h.sender, h.spoken_visit, h.args, h.device, h.outcome,
+                      h.from_state, h.to_state, h.visit, h.reason, h.evidence
+                 FROM unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[],
+                             $17::bigint[], $18::jsonb[], $19::jsonb[], $20::text[], $21::text[], $22::text[],
+                             $23::bigint[], $24::text[], $25::jsonb[])
+                      WITH ORDINALITY
+                      AS h (id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
+                            to_state, visit, reason, evidence, number)
+                WHERE h.id IN (SELECT instance_id FROM applied)
+                ORDER BY h.number
+           ),
+           ended AS (
+               DELETE FROM action a
+                USING unnest($26::bigint[], $27::bigint[]) AS e (id, action)
+                WHERE a.action_id = e.action AND e.id IN (SELECT instance_id FROM applied)
+            RETURNING a.action_id
+           ),
+           dropped AS (
+               DELETE FROM action a
+                USING unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
+                WHERE a.instance_id = l.id AND a.visit <= l.visit AND a.status = 'WAITING'
+                  AND l.id IN (SELECT instance_id FROM applied)
+           ),
+           stopped AS (
+               UPDATE action a SET cancelled = true
+                 FROM unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
+                WHERE a.instance_id = l.id AND a.visit <= l.visit AND a.status = 'RUNNING' AND NOT a.cancelled
+                  AND a.action_id <> ALL($27::bigint[]) AND l.id IN (SELECT instance_id FROM applied)
+            RETURNING a.action_id
+           ),
+           -- After what ended, whose place it may take.
+           started AS (
+               UPDATE action a SET status = 'RUNNING', worker_id = $32, began_at = $33
+                 FROM unnest($30::bigint[], $31::bigint[]) AS s (id, action)
+                WHERE a.action_id = s.action AND a.status = 'WAITING' AND s.id IN (SELECT instance_id FROM applied)
+                  AND (SELECT count(*) FROM ended) >= 0
+           ),
+           invoked AS (
+               INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
+               SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $33
+                 FROM unnest($34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::jsonb[], $39::bigint[],
+                             $40::text[])
+                      WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, number)
+                WHERE n.id IN (SELECT instance_id FROM applied)
+                ORDER BY n.number
+           )
+           SELECT instance_id AS "id!", true AS "is_instance!" FROM applied
+           UNION ALL
+           SELECT action_id, false FROM stopped"#,
+        &saved.ids,
+        &saved.versions,
+        &saved.states as _,
+        &saved.visits,
+        &saved.entered_at,
+        &saved.deadlines as _,
+        &saved.counters as _,
+        &saved.data as _,
+        &held.ids,
+        &held.versions,
+        &told.instances,
+        &told.at,
+        &told.kinds as _,
+        &told.events as _,
+        &told.sources as _,
+        &told.senders as _,
+        &told.spoken_visits as _,
+        &told.args as _,
+        &told.devices as _,
+        &told.outcomes as _,
+        &told.from_states as _,
+        &told.to_states as _,
+        &told.visits,
+        &told.reasons as _,
+        &told.evidence as _,
+        &ended.ids,
+        &ended.others,
+        &left.ids,
+        &left.others,
+        &started.ids,
+        &started.others,
+        worker.map(|worker| worker.0),
+        now,
+        &invoked.ids,
+        &invoked.visits,
+        &invoked.seqs,
+        &invoked.actions as _,
+        &invoked.settings as _,
+        &invoked.limits as _,
+        &invoked.places as _,
+    )
+    .fetch_all(db)
+    .await?;
+    let mut applied = Applied::default();
+    for row in rows {
+        if row.is_instance {
+            applied.instances.insert(InstanceId(row.id));
+        } else {
+            applied.stopped.push(ActionId(row.id));
+        }
+    }
+    Ok(applied)
+}
+
+/// Says which of `ids` can be locked now; the others are kept by somebody, or gone.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_free(db: &mut PgConnection, ids: &[InstanceId]) -> Result<HashSet<InstanceId>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let free = sqlx::query_scalar!(
+        "SELECT instance_id FROM instance WHERE instance_id = ANY($1) FOR UPDATE SKIP LOCKED",
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(free.into_iter().map(InstanceId).collect())
+}
+
+/// Pairs of an instance and something of it.
+#[derive(Default)]
+struct Pairs {
+    ids: Vec<i64>,
+    others: Vec<i64>,
+}
+
+impl Pairs {
+    fn push(&mut self, id: InstanceId, other: i64) {
+        self.ids.push(id.0);
+        self.others.push(other);
+    }
+}
+
+#[derive(Default)]
+struct Saved<'a> {
+    ids: Vec<i64>,
+    versions: Vec<i64>,
+    states: Vec<&'a str>,
+    visits: Vec<i64>,
+    entered_at: Vec<DateTime<Utc>>,
+    deadlines: Vec<Option<DateTime<Utc>>>,
+    counters: Vec<Json<&'a BTreeMap<CounterName, i64>>>,
+    data: Vec<Json<&'a Map<String, Value>>>,
+}
+
+#[derive(Default)]
+struct Held {
+    ids: Vec<i64>,
+    versions: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Invoked<'a> {
+    ids: Vec<i64>,
+    visits: Vec<i64>,
+    seqs: Vec<i32>,
+    actions: Vec<&'a str>,
+    settings: Vec<Json<&'a Map<String, Value>>>,
+    limits: Vec<Option<i64>>,
+    places: Vec<Option<&'a str>>,
+}
+
+/// A group as the statement takes it: an array for each column.
+#[derive(Default)]
+struct Columns<'a> {
+    saved: Saved<'a>,
+    held: Held,
+    told: Rows<'a>,
+    left: Pairs,
+    ended: Pairs,
+    started: Pairs,
+    invoked: Invoked<'a>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(decided: &'a [Decided]) -> Self {
+        let mut columns = Self::default();
+        for one in decided {
+            columns.push(one);
+        }
+        columns
+    }
+
+    fn push(&mut self, one: &'a Decided) {
+        let Decided { id, version, instance, left, entries, ended, started, invoked } = one;
+        match instance {
+            Some(instance) => {
+                let saved = &mut self.saved;
+                saved.ids.push(id.0);
+                saved.versions.push(version.0);
+                saved.states.push(instance.state.as_str());
+                saved.visits.push(instance.visit.0);
+                saved.entered_at.push(instance.entered_at);
+                saved.deadlines.push(instance.deadline_at);
+                saved.counters.push(Json(&instance.counters));
+                saved.data.push(Json(&instance.data));
+                for (seq, new) in (1..).zip(invoked) {
+                    self.invoked.push(*id, instance.visit, seq, new);
+                }
+            }
+            None => {
+                self.held.ids.push(id.0);
+                self.held.versions.push(version.0);
+            }
+        }
+        for entry in entries {
+            self.told.push(entry);
+        }
+        if let Some(visit) = left {
+            self.left.push(*id, visit.0);
+        }
+        if let Some(action) = ended {
+            self.ended.push(*id, action.0);
+        }
+        if let Some(action) = started {
+            self.started.push(*id, action.0);
+        }
+    }
+}
+
+impl<'a> Invoked<'a> {
+    fn push(&mut self, id: InstanceId, visit: Visit, seq: i32, new: &'a NewAction) {
+        self.ids.push(id.0);
+        self.visits.push(visit.0);
+        self.seqs.push(seq);
+        self.actions.push(new.invoke.action.as_str());
+        self.settings.push(Json(&new.invoke.with));
+        self.limits.push(new.limit_ms());
+        self.places.push(new.place.as_deref());
+    }
+}
