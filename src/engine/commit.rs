@@ -10,6 +10,7 @@ use crate::machine::{
     Stimulus, Visit,
 };
 use crate::store::actions::{self, NewAction};
+use crate::store::changes::{self, Changed, Now};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Locked, Target};
 use crate::store::{StoreError, Tx, devices};
@@ -121,6 +122,7 @@ impl Engine {
         }
         if decision.instance != *before {
             instances::save(tx, locked.id, before.visit, &decision.instance).await?;
+            self.append_change(tx, locked.id, &decision.instance).await?;
         }
         self.write(tx, locked.id, before, &Told::Stimulus(stimulus), &decision, submission, now).await?;
         Ok(decision)
@@ -172,6 +174,17 @@ impl Engine {
             return Ok(());
         }
         Ok(crate::store::hint(tx).await?)
+    }
+
+    /// Writes into the log of changes what became of an instance or its device.
+    pub(super) async fn append_change(
+        &self,
+        tx: &mut Tx,
+        id: InstanceId,
+        instance: &Instance,
+    ) -> Result<(), EngineError> {
+        let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
     }
 
     /// Writes down something that was noticed about an instance, without deciding anything.

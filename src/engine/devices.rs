@@ -6,6 +6,7 @@ use super::commit::{Note, board};
 use super::{Committed, Engine, EngineError, Submission};
 use crate::action;
 use crate::machine::{self, Cause, Instance, MachineName, Stimulus};
+use crate::store::changes::{self, Changed, Now};
 use crate::store::devices::{self, Device};
 use crate::store::history::Told;
 use crate::store::instances::{self, Target};
@@ -78,6 +79,7 @@ impl Engine {
         let mut tx = self.store().begin().await?;
         let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
         devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
+        self.append_change(&mut tx, id, &decision.instance).await?;
         let submission = Submission { sender, ..Submission::new(Target::Id(id), Cause::Created) };
         let told = Told::Stimulus(Stimulus { cause: Cause::Created, device: facts });
         self.write(&mut tx, id, &decision.instance, &told, &decision, &submission, now).await?;
@@ -111,6 +113,7 @@ impl Engine {
             has_no_link(&locked.instance)?;
         }
         devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
+        self.append_change(&mut tx, locked.id, &locked.instance).await?;
         if changed.contains_key("power_url") {
             let place = action::power_place(&board(name, device));
             actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
@@ -145,6 +148,8 @@ impl Engine {
         };
         self.append_note(&mut tx, locked.id, state, visit, note).await?;
         instances::delete(&mut tx, locked.id).await?;
+        let now = Now::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[Changed { id: locked.id, now }]).await?;
         crate::store::hint(&mut tx).await?;
         self.commit(tx).await
     }

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::machine::{Definition, MachineName};
+use crate::store::changes::{self, Origin};
 use crate::store::instances::{Stranded, Target};
 use crate::store::{Store, StoreError, definitions, instances};
 use crate::worker::Worker;
@@ -105,6 +106,8 @@ struct Inner {
     definitions: BTreeMap<MachineName, Arc<Definition>>,
     clock: Arc<dyn Clock>,
     worker: Worker,
+    /// By what this process knows its own changes in the log.
+    origin: Origin,
     running: running::Running,
     deadlines_changed: Notify,
     actions_changed: Notify,
@@ -134,12 +137,14 @@ impl Engine {
             definitions::adopt(&mut tx, &machine, &source, clock.now()).await?;
             definitions.insert(machine, definition);
         }
+        let origin = changes::new_origin(&mut tx).await?;
         tx.commit().await?;
         let inner = Inner {
             store,
             definitions,
             clock,
             worker,
+            origin,
             running: running::Running::default(),
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),

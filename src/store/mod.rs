@@ -5,6 +5,7 @@
 //! the database's clock, the only one that all processes share.
 
 pub mod actions;
+pub mod changes;
 pub mod definitions;
 pub mod devices;
 pub mod history;
@@ -25,9 +26,14 @@ pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 /// The channel on which processes tell each other that there is something to do.
 const CHANNEL: &str = "lifeguard";
 
-/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long.
-const LIMITS: [(&str, &str); 3] =
-    [("lock_timeout", "2s"), ("statement_timeout", "20s"), ("idle_in_transaction_session_timeout", "10s")];
+/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long; and that
+/// no statement is compiled to machine code, which takes longer than any of them runs.
+const LIMITS: [(&str, &str); 4] = [
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "20s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("jit", "off"),
+];
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -172,7 +178,11 @@ impl Store {
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(options.options(LIMITS))
             .await?;
-        Ok(Self { pool })
+        let store = Self { pool };
+        let mut tx = store.begin().await?;
+        changes::adopt(&mut tx).await?;
+        tx.commit().await?;
+        Ok(store)
     }
 
     /// Begins a transaction.
