@@ -16,6 +16,7 @@ mod commit;
 mod deadlines;
 mod devices;
 mod dispatch;
+mod feed;
 mod fetches;
 mod images;
 mod lease;
@@ -38,6 +39,7 @@ use crate::worker::Worker;
 
 pub use commit::{Committed, Submission};
 pub use devices::DeviceChange;
+pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
 
 /// Why the engine could not do what it was asked.
@@ -111,6 +113,7 @@ struct Inner {
     running: running::Running,
     deadlines_changed: Notify,
     actions_changed: Notify,
+    feed: feed::Feed,
 }
 
 impl Engine {
@@ -138,6 +141,7 @@ impl Engine {
             definitions.insert(machine, definition);
         }
         let origin = changes::new_origin(&mut tx).await?;
+        let seen = changes::state(&mut tx).await?;
         tx.commit().await?;
         let inner = Inner {
             store,
@@ -148,6 +152,7 @@ impl Engine {
             running: running::Running::default(),
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),
+            feed: feed::Feed::new(seen),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -157,6 +162,7 @@ impl Engine {
         let mut loops = JoinSet::new();
         loops.spawn(deadlines::run(self.clone(), stop.clone()));
         loops.spawn(dispatch::run(self.clone(), stop.clone()));
+        loops.spawn(feed::run(self.clone(), stop.clone()));
         loops.spawn(hear_hints(self.clone(), stop));
         while let Some(ended) = loops.join_next().await {
             if let Err(fault) = ended {
@@ -193,6 +199,7 @@ impl Engine {
     fn wake(&self) {
         self.inner.deadlines_changed.notify_one();
         self.inner.actions_changed.notify_one();
+        self.inner.feed.wake();
     }
 }
 

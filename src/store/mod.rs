@@ -147,14 +147,21 @@ impl DerefMut for Tx {
 }
 
 /// The database.
+///
+/// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    writers: PgPool,
+    readers: PgPool,
 }
 
 impl Store {
     /// The oldest PostgreSQL that the statements are written for.
     pub const OLDEST: i32 = 14;
+    /// How many transactions may be open at once.
+    pub const WRITERS: u32 = 10;
+    /// How many may read at once, of which one listens to hints.
+    pub const READERS: u32 = 8;
 
     /// Connects, and brings the schema up to date; several processes may do so at once.
     ///
@@ -173,12 +180,11 @@ impl Store {
         }
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.options(LIMITS))
-            .await?;
-        let store = Self { pool };
+        let options = options.options(LIMITS);
+        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5));
+        let writers = pool(Self::WRITERS).connect_with(options.clone()).await?;
+        let readers = pool(Self::READERS).connect_with(options).await?;
+        let store = Self { writers, readers };
         let mut tx = store.begin().await?;
         changes::adopt(&mut tx).await?;
         tx.commit().await?;
@@ -191,7 +197,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(self.pool.begin().await?))
+        Ok(Tx(self.writers.begin().await?))
     }
 
     /// Takes a connection for reading.
@@ -200,7 +206,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
-        Ok(self.pool.acquire().await?)
+        Ok(self.readers.acquire().await?)
     }
 
     /// Asks the database for a sign of life.
@@ -219,14 +225,14 @@ impl Store {
     ///
     /// [`StoreError`] when no connection can be had.
     pub async fn listen(&self) -> Result<Hints, StoreError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = PgListener::connect_with(&self.readers).await?;
         listener.listen(CHANNEL).await?;
         Ok(Hints { listener })
     }
 
     /// Gives all connections back.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.writers.close(), self.readers.close());
     }
 }
 

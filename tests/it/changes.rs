@@ -2,14 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lifeguard::engine::{Follower, News};
 use lifeguard::machine::{MachineName, Visit};
-use lifeguard::store::changes::{self, Changed, Cursor, Now, Origin};
+use lifeguard::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Store, Tx};
+use lifeguard::store::{Store, Tx, devices};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database};
-use crate::world::ask;
+use crate::world::{World, ask, within};
 
 const ORIGIN: Origin = Origin(7);
 const NOTHING: [i64; 0] = [];
@@ -198,6 +201,63 @@ async fn what_was_written_is_read_whole() {
     let mut read: Vec<Changed> = read.changed.into_iter().map(|logged| logged.changed).collect();
     read.sort_by_key(|changed| changed.id);
     assert_eq!(read, written);
+}
+
+/// Waits until a follower has been told of board `id`, and says by whom it was changed and which visits it had.
+async fn told_of(follower: &mut Follower, id: InstanceId, until: Visit) -> (Vec<Option<Origin>>, Vec<Visit>) {
+    let (mut origins, mut visits) = (Vec::new(), Vec::new());
+    while visits.last().is_none_or(|visit| *visit < until) {
+        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else {
+            panic!("all that changes is told");
+        };
+        for Logged { origin, changed } in changed.iter().filter(|logged| logged.changed.id == id) {
+            let Now::Is { visit, .. } = changed.now else { panic!("nothing was removed") };
+            origins.push(*origin);
+            visits.push(visit);
+        }
+    }
+    (origins, visits)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_in_each_process_are_told_what_each_process_changes() {
+    let one = World::new().await;
+    let other = one.beside().await;
+    let mut followers = [one.server.engine.follow(), other.server.engine.follow()];
+    one.register("b1", json!({})).await;
+    other.force("b1", "LockedOut").await;
+    one.force("b1", "Maintenance").await;
+    let board = MachineName::new("board").unwrap();
+    let mut db = one.server.engine.store().reader().await.unwrap();
+    let id = devices::find(&mut db, &board, "b1").await.unwrap().unwrap().id;
+    for follower in &mut followers {
+        let (origins, visits) = told_of(follower, id, Visit(3)).await;
+        assert_eq!(visits, [Visit(1), Visit(2), Visit(3)]);
+        assert!(origins[0] == origins[2] && origins[0] != origins[1], "{origins:?}");
+    }
+    let (status, _) = one.call(Method::DELETE, "/api/v1/devices/b1", None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for follower in &mut followers {
+        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
+        let now = Now::Removed { machine: board.clone(), name: "b1".to_owned() };
+        assert_eq!(changed[0].changed, Changed { id, now });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_commits_wait_for_the_disk_reading_goes_on() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let mut busy = Vec::new();
+    for _ in 0..Store::WRITERS {
+        busy.push(within("a writer", world.server.engine.store().begin()).await.unwrap());
+    }
+    for path in ["/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz", "/"] {
+        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+    let (status, answer) = world.request("b1", "rq-reboot", json!({})).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
 }
 
 #[test]
