@@ -6,9 +6,10 @@ use super::draft::{board, with_places};
 use super::{Committed, Engine, EngineError};
 use crate::action;
 use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
+use crate::store::changes::{self, Changed, Now};
 use crate::store::devices::{self, Device};
 use crate::store::history::{self, NewEntry, Told};
-use crate::store::instances::{self, Locked, Target};
+use crate::store::instances::{self, InstanceId, Locked, Target};
 use crate::store::{StoreError, Tx, actions};
 
 /// A change to what is known of a board; what is not said stays as it is.
@@ -91,6 +92,7 @@ impl Engine {
             evidence: None,
         };
         history::append(&mut tx, &entry).await?;
+        self.append_change(&mut tx, id, &decision.instance).await?;
         for effect in &decision.effects {
             // There is no visit yet whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
@@ -129,6 +131,7 @@ impl Engine {
             has_no_link(&locked.instance)?;
         }
         devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
+        self.append_change(&mut tx, locked.id, &locked.instance).await?;
         if changed.contains_key("power_url") {
             let place = action::power_place(&board(name, device));
             actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
@@ -160,6 +163,8 @@ impl Engine {
         let removed = NewEntry { reason: remark, ..self.note_of(&locked, "removed", sender) };
         history::append(&mut tx, &removed).await?;
         instances::delete(&mut tx, locked.id).await?;
+        let now = Now::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[Changed { id: locked.id, now }]).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -169,6 +174,12 @@ impl Engine {
     /// Locks `target` until `tx` ends.
     async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
+    }
+
+    /// Writes into the log of changes what became of an instance or its device.
+    async fn append_change(&self, tx: &mut Tx, id: InstanceId, instance: &Instance) -> Result<(), EngineError> {
+        let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
     }
 
     /// A note about a board that is locked.

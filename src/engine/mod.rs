@@ -17,6 +17,7 @@ mod deadlines;
 mod devices;
 mod dispatch;
 mod draft;
+mod feed;
 mod fetches;
 mod images;
 mod lease;
@@ -36,14 +37,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
-use crate::machine::{Definition, Instance, MachineName};
+use crate::machine::{Definition, Instance, MachineName, Visit};
 use crate::store::actions::{Startable, WorkerId};
+use crate::store::changes::{self, Changed, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Stranded, Target};
 use crate::store::{Store, StoreError, definitions, instances};
 use crate::worker::Worker;
 
 pub use counts::Counts;
 pub use devices::DeviceChange;
+pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
 pub use work::{Committed, Submission};
 
@@ -123,6 +126,8 @@ struct Inner {
     definitions: BTreeMap<MachineName, Arc<Definition>>,
     clock: Arc<dyn Clock>,
     worker: Worker,
+    /// By what this process knows its own changes in the log.
+    origin: Origin,
     running: running::Running,
     queue: Queue,
     counts: Counts,
@@ -130,6 +135,7 @@ struct Inner {
     actions_changed: Notify,
     /// Something was written that other processes may want to know of.
     written: Notify,
+    feed: feed::Feed,
 }
 
 impl Engine {
@@ -156,6 +162,8 @@ impl Engine {
             definitions::adopt(&mut tx, &machine, &source, clock.now()).await?;
             definitions.insert(machine, definition);
         }
+        let origin = changes::new_origin(&mut tx).await?;
+        let seen = changes::state(&mut tx).await?;
         tx.commit().await?;
         let queue = Queue::new(Arc::clone(&clock));
         let inner = Inner {
@@ -163,11 +171,13 @@ impl Engine {
             definitions,
             clock,
             worker,
+            origin,
             running: running::Running::default(),
             queue,
             counts: Counts::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
+            feed: feed::Feed::new(seen),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -182,6 +192,7 @@ impl Engine {
         loops.spawn(learn_deadlines(self.clone(), stop.clone()));
         loops.spawn(dispatch::run(self.clone(), stop.clone()));
         loops.spawn(give_hints(self.clone(), stop.clone()));
+        loops.spawn(feed::run(self.clone(), stop.clone()));
         loops.spawn(hear_hints(self.clone(), stop));
         join(&mut loops).await;
         // The ends of the last actions went through the pipeline; what still waits there is done before it ends.
@@ -288,18 +299,43 @@ async fn rest() {
     clock::pause(Duration::from_millis(100)).await;
 }
 
-/// Learns all deadlines that are armed.
+/// Learns all deadlines that are armed, and then what becomes of them: from other processes, and from this one where a
+/// connection broke before the commit was confirmed.
 async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
     let machines = engine.machines();
+    let mut follower = engine.follow();
     let learn = async {
-        while let Err(error) = learn_all(&engine, &machines).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "deadlines wait for the database");
-            rest().await;
+        let mut news = Some(News::Anew);
+        while let Some(latest) = news {
+            match latest {
+                News::Anew => {
+                    while let Err(error) = learn_all(&engine, &machines).await {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "deadlines wait for the database");
+                        rest().await;
+                    }
+                }
+                News::Changed(changed, _) => learn_changed(&engine, &changed),
+            }
+            news = follower.next().await;
         }
     };
     tokio::select! {
         () = stop.cancelled() => {}
         () = learn => {}
+    }
+}
+
+fn learn_changed(engine: &Engine, changed: &[Logged]) {
+    let deadlines = engine.inner.queue.deadlines();
+    let mut is_earlier = false;
+    for Logged { changed: Changed { id, now }, .. } in changed {
+        is_earlier |= match now {
+            Now::Is { visit, deadline_at } => deadlines.learn(*id, *visit, *deadline_at),
+            Now::Removed { .. } => deadlines.learn(*id, Visit(i64::MAX), None),
+        };
+    }
+    if is_earlier {
+        engine.inner.queue.wake();
     }
 }
 
@@ -322,7 +358,7 @@ async fn give_hints(engine: Engine, stop: CancellationToken) {
         loop {
             engine.inner.written.notified().await;
             // Whoever misses a hint looks by itself before long.
-            if let Err(error) = engine.store().hint().await {
+            if let Err(error) = engine.store().hint(engine.inner.origin).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");
             }
             clock::pause(Duration::from_millis(2)).await;
@@ -334,15 +370,17 @@ async fn give_hints(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Wakes this process's loops when another process has written something.
+/// Looks at what another process has written as soon as it says so.
 async fn hear_hints(engine: Engine, stop: CancellationToken) {
     let hear = async {
         loop {
             match engine.inner.store.listen().await {
                 Ok(mut hints) => {
-                    engine.inner.actions_changed.notify_one();
-                    while hints.next().await.is_ok() {
+                    let mut is_heard = true;
+                    while is_heard {
+                        engine.inner.feed.wake();
                         engine.inner.actions_changed.notify_one();
+                        is_heard = hints.next(engine.inner.origin).await.is_ok();
                     }
                 }
                 Err(error) => {

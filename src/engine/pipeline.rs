@@ -121,7 +121,8 @@ impl Lane {
         let written = if decisions.decided.is_empty() {
             Ok(groups::Applied::default())
         } else {
-            groups::write(&mut db, &decisions.decided, decisions.worker, engine.clock().now()).await
+            let now = engine.clock().now();
+            groups::write(&mut db, &decisions.decided, engine.inner.origin, decisions.worker, now).await
         };
         let written = match written {
             Ok(applied) => sweep(&mut db, &decisions.orphans).await.map(|()| applied),
@@ -388,6 +389,7 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> V
     }
     if is_changed {
         engine.inner.written.notify_one();
+        engine.inner.feed.wake();
     }
     for (_, work) in orphans {
         work.answer(Done::Started(None));

@@ -15,6 +15,7 @@ use sqlx::types::Json;
 
 use super::StoreError;
 use super::actions::{ActionId, NewAction, WorkerId};
+use super::changes::Origin;
 use super::devices::Device;
 use super::history::{NewEntry, Rows};
 use super::instances::{InstanceId, name};
@@ -158,7 +159,7 @@ pub struct Applied {
     pub stopped: Vec<ActionId>,
 }
 
-/// Writes what was decided, at `now`, by `worker`; each instance's part is written whole, or not at all where its row
+/// Writes what the process `origin` decided at `now`, with its `worker` for what begins; each instance's part is written whole, or not at all where its row
 /// has been rewritten since it was read.
 ///
 /// `decided` has each instance once, in the order of their numbers: all processes lock in that order.
@@ -171,6 +172,7 @@ pub struct Applied {
 pub async fn write(
     db: &mut PgConnection,
     decided: &[Decided],
+    origin: Origin,
     worker: Option<WorkerId>,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
@@ -196,6 +198,13 @@ pub async fn write(
                  JOIN instance i ON i.instance_id = n.id
                 WHERE i.xmin::text::bigint = n.version AND (SELECT count(*) FROM saved) >= 0
                   FOR UPDATE OF i SKIP LOCKED
+           ),
+           -- Whoever keeps a picture of the instances reads on from here.
+           changed AS (
+               INSERT INTO change (xact, origin, instances, visits, deadlines)
+               SELECT pg_current_xact_id()::text::bigint, $41, array_agg(instance_id), array_agg(visit),
+                      array_agg(deadline_at)
+                 FROM saved HAVING count(*) > 0
            ),
            applied AS MATERIALIZED (
                SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
@@ -292,6 +301,7 @@ pub async fn write(
         &invoked.settings as _,
         &invoked.limits as _,
         &invoked.places as _,
+        origin.0,
     )
     .fetch_all(db)
     .await?;

@@ -5,6 +5,7 @@
 //! the database's clock, the only one that all processes share.
 
 pub mod actions;
+pub mod changes;
 pub mod definitions;
 pub mod devices;
 pub mod groups;
@@ -21,15 +22,22 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
 
+use changes::Origin;
+
 /// How to reach a database: what a URL says, or the private Postgres.
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 
 /// The channel on which processes tell each other that there is something to do.
 const CHANNEL: &str = "lifeguard";
 
-/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long.
-const LIMITS: [(&str, &str); 3] =
-    [("lock_timeout", "2s"), ("statement_timeout", "20s"), ("idle_in_transaction_session_timeout", "10s")];
+/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long; and that
+/// no statement is compiled to machine code, which takes longer than any of them runs.
+const LIMITS: [(&str, &str); 4] = [
+    ("lock_timeout", "2s"),
+    ("statement_timeout", "20s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("jit", "off"),
+];
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -176,15 +184,22 @@ const GROUP_PLANS: [(&str, &str); 6] = [
 ];
 
 /// The database.
+///
+/// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    writers: PgPool,
+    readers: PgPool,
     options: PgConnectOptions,
 }
 
 impl Store {
     /// The oldest PostgreSQL that the statements are written for.
     pub const OLDEST: i32 = 14;
+    /// How many transactions may be open at once.
+    pub const WRITERS: u32 = 10;
+    /// How many may read at once, of which one listens to hints.
+    pub const READERS: u32 = 8;
 
     /// Connects, and brings the schema up to date; several processes may do so at once.
     ///
@@ -203,12 +218,15 @@ impl Store {
         }
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.clone().options(LIMITS))
-            .await?;
-        Ok(Self { pool, options })
+        let limited = options.clone().options(LIMITS);
+        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5));
+        let writers = pool(Self::WRITERS).connect_with(limited.clone()).await?;
+        let readers = pool(Self::READERS).connect_with(limited).await?;
+        let store = Self { writers, readers, options };
+        let mut tx = store.begin().await?;
+        changes::adopt(&mut tx).await?;
+        tx.commit().await?;
+        Ok(store)
     }
 
     /// Begins a transaction.
@@ -217,7 +235,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(self.pool.begin().await?))
+        Ok(Tx(self.writers.begin().await?))
     }
 
     /// Makes a connection for writing groups, which belongs to whoever asks for it.
@@ -241,13 +259,15 @@ impl Store {
         Ok(PgConnection::connect_with(&options).await?)
     }
 
-    /// Hints to all processes that there is something to do.
+    /// Hints to all other processes than `origin` that there is something to do.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn hint(&self) -> Result<(), StoreError> {
-        hint(&mut *self.reader().await?).await
+    pub async fn hint(&self, origin: Origin) -> Result<(), StoreError> {
+        let mut db = self.reader().await?;
+        sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
+        Ok(())
     }
 
     /// Takes a connection for reading.
@@ -256,7 +276,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
-        Ok(self.pool.acquire().await?)
+        Ok(self.readers.acquire().await?)
     }
 
     /// Asks the database for a sign of life.
@@ -275,14 +295,14 @@ impl Store {
     ///
     /// [`StoreError`] when no connection can be had.
     pub async fn listen(&self) -> Result<Hints, StoreError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = PgListener::connect_with(&self.readers).await?;
         listener.listen(CHANNEL).await?;
         Ok(Hints { listener })
     }
 
     /// Gives all connections back.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.writers.close(), self.readers.close());
     }
 }
 
@@ -294,13 +314,14 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Waits for the next hint, or for the connection to have been lost and made anew.
+    /// Waits for the next hint of another process than `origin`, or for the connection to have been lost and made anew.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the connection was lost and cannot be made anew.
-    pub async fn next(&mut self) -> Result<(), StoreError> {
-        self.listener.try_recv().await?;
+    pub async fn next(&mut self, origin: Origin) -> Result<(), StoreError> {
+        let own = origin.0.to_string();
+        while self.listener.try_recv().await?.is_some_and(|hint| hint.payload() == own) {}
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod action;
 mod api;
 mod boot_watch;
 mod bounds;
+mod changes;
 mod cli;
 mod database;
 mod demo;
