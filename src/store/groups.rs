@@ -206,6 +206,7 @@ pub async fn write(
                       array_agg(deadline_at)
                  FROM saved HAVING count(*) > 0
            ),
+           -- Asked below within `coalesce`, which makes a look-up of what would be a loop in a loop.
            applied AS MATERIALIZED (
                SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
            ),
@@ -220,33 +221,36 @@ pub async fn write(
                       WITH ORDINALITY
                       AS h (id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
                             to_state, visit, reason, evidence, number)
-                WHERE h.id IN (SELECT instance_id FROM applied)
+                WHERE coalesce(h.id IN (SELECT instance_id FROM applied), false)
                 ORDER BY h.number
            ),
            ended AS (
                DELETE FROM action a
                 USING unnest($26::bigint[], $27::bigint[]) AS e (id, action)
-                WHERE a.action_id = e.action AND e.id IN (SELECT instance_id FROM applied)
+                WHERE a.action_id = e.action AND coalesce(e.id IN (SELECT instance_id FROM applied), false)
             RETURNING a.action_id
            ),
+           given_up AS MATERIALIZED (
+               SELECT a.action_id
+                 FROM unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
+                 JOIN action a ON a.instance_id = l.id
+                WHERE a.visit <= l.visit AND a.action_id <> ALL($27::bigint[])
+                  AND coalesce(l.id IN (SELECT instance_id FROM applied), false)
+           ),
            dropped AS (
-               DELETE FROM action a
-                USING unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
-                WHERE a.instance_id = l.id AND a.visit <= l.visit AND a.status = 'WAITING'
-                  AND l.id IN (SELECT instance_id FROM applied)
+               DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
            ),
            stopped AS (
-               UPDATE action a SET cancelled = true
-                 FROM unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
-                WHERE a.instance_id = l.id AND a.visit <= l.visit AND a.status = 'RUNNING' AND NOT a.cancelled
-                  AND a.action_id <> ALL($27::bigint[]) AND l.id IN (SELECT instance_id FROM applied)
+               UPDATE action a SET cancelled = true FROM given_up g
+                WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
             RETURNING a.action_id
            ),
            -- After what ended, whose place it may take.
            started AS (
                UPDATE action a SET status = 'RUNNING', worker_id = $32, began_at = $33
                  FROM unnest($30::bigint[], $31::bigint[]) AS s (id, action)
-                WHERE a.action_id = s.action AND a.status = 'WAITING' AND s.id IN (SELECT instance_id FROM applied)
+                WHERE a.action_id = s.action AND a.status = 'WAITING'
+                  AND coalesce(s.id IN (SELECT instance_id FROM applied), false)
                   AND (SELECT count(*) FROM ended) >= 0
            ),
            invoked AS (
@@ -255,7 +259,7 @@ pub async fn write(
                  FROM unnest($34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::jsonb[], $39::bigint[],
                              $40::text[])
                       WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, number)
-                WHERE n.id IN (SELECT instance_id FROM applied)
+                WHERE coalesce(n.id IN (SELECT instance_id FROM applied), false)
                 ORDER BY n.number
            )
            SELECT instance_id AS "id!", true AS "is_instance!" FROM applied

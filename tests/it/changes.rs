@@ -252,6 +252,10 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
     for _ in 0..Store::WRITERS {
         busy.push(within("a writer", world.server.engine.store().begin()).await.unwrap());
     }
+    // And whoever writes with a connection of its own waits for these.
+    let pool = world.database.pool().await;
+    let mut slow = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE instance IN EXCLUSIVE MODE").execute(&mut *slow).await.unwrap();
     for path in ["/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz", "/"] {
         let (status, _) = within(path, world.call(Method::GET, path, None)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
