@@ -169,3 +169,100 @@ impl State {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn learn(deadlines: &Deadlines, id: i64, visit: i64, second: Option<i64>) -> bool {
+        deadlines.learn(InstanceId(id), Visit(visit), second.map(at))
+    }
+
+    fn take(deadlines: &Deadlines, second: i64) -> Vec<(i64, i64)> {
+        deadlines.take_due(at(second), 100).into_iter().map(|due| (due.id.0, due.visit.0)).collect()
+    }
+
+    #[test]
+    fn what_is_due_is_taken_once_and_the_oldest_first() {
+        let deadlines = Deadlines::default();
+        for (id, second) in [(1, 30), (2, 10), (3, 20)] {
+            learn(&deadlines, id, 1, Some(second));
+        }
+        assert!(!deadlines.has_due(at(9)) && deadlines.has_due(at(10)));
+        assert_eq!(take(&deadlines, 9), []);
+        assert_eq!(take(&deadlines, 20), [(2, 1), (3, 1)]);
+        assert_eq!(deadlines.next(), Some(at(30)));
+        assert_eq!(deadlines.take_due(at(30), 0), []);
+        assert_eq!(take(&deadlines, 30), [(1, 1)]);
+        assert_eq!((take(&deadlines, 99), deadlines.next()), (vec![], None));
+    }
+
+    #[test]
+    fn only_an_earlier_one_than_all_others_wakes_who_sleeps() {
+        let deadlines = Deadlines::default();
+        assert!(learn(&deadlines, 1, 1, Some(20)));
+        assert!(!learn(&deadlines, 2, 1, Some(30)));
+        assert!(learn(&deadlines, 3, 1, Some(10)));
+        assert!(!learn(&deadlines, 3, 2, None));
+    }
+
+    #[test]
+    fn late_news_of_an_earlier_visit_changes_nothing() {
+        let deadlines = Deadlines::default();
+        learn(&deadlines, 1, 5, Some(20));
+        learn(&deadlines, 1, 4, Some(10));
+        learn(&deadlines, 1, 4, None);
+        assert_eq!(deadlines.next(), Some(at(20)));
+        // Within a visit a deadline is armed after entry, and the news of both may come in any order.
+        learn(&deadlines, 1, 5, None);
+        assert_eq!(deadlines.next(), Some(at(20)));
+        learn(&deadlines, 1, 6, None);
+        assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn what_falls_to_another_process_is_looked_at_again_and_fired_if_it_still_stands() {
+        let deadlines = Deadlines::default();
+        deadlines.set_share(Share { rank: 0, of: 2 });
+        for id in 1..=4 {
+            learn(&deadlines, id, 1, Some(10));
+        }
+        assert_eq!(take(&deadlines, 10), [(2, 1), (4, 1)]);
+        // The other process has fired one of its own, and then died.
+        learn(&deadlines, 1, 2, None);
+        let now = at(10).timestamp_micros();
+        let soon = deadlines.with(|state| state.take_due(now, 100, Instant::now()));
+        assert_eq!(soon, []);
+        let later = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));
+        assert_eq!(later, [Due { id: InstanceId(3), visit: Visit(1), at: at(10) }]);
+        assert_eq!(deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE)), []);
+    }
+
+    #[test]
+    fn what_could_not_be_fired_is_tried_again_unless_it_has_passed_meanwhile() {
+        let deadlines = Deadlines::default();
+        learn(&deadlines, 1, 1, Some(10));
+        learn(&deadlines, 2, 1, Some(10));
+        let taken = deadlines.take_due(at(10), 100);
+        taken.iter().for_each(|due| deadlines.put_back(*due));
+        learn(&deadlines, 2, 2, Some(50));
+        let now = at(10).timestamp_micros();
+        let again = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));
+        assert_eq!(again, taken[..1]);
+        assert_eq!(deadlines.next(), Some(at(50)));
+    }
+
+    #[test]
+    fn every_deadline_falls_to_exactly_one_of_the_processes() {
+        for of in 1..5 {
+            for id in -3..20 {
+                let has = |rank: u32| Share { rank, of }.has(InstanceId(id));
+                assert_eq!((0..of).filter(|rank| has(*rank)).count(), 1, "{id} of {of}");
+            }
+        }
+    }
+}

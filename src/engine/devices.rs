@@ -177,7 +177,12 @@ impl Engine {
     }
 
     /// Writes into the log of changes what became of an instance or its device.
-    async fn append_change(&self, tx: &mut Tx, id: InstanceId, instance: &Instance) -> Result<(), EngineError> {
+    async fn append_change(
+        &self,
+        tx: &mut Tx,
+        id: InstanceId,
+        instance: &Instance,
+    ) -> Result<(), EngineError> {
         let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
         Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
     }

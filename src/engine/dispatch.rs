@@ -72,7 +72,12 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 }
 
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
-async fn keep(engine: Engine, mut registered: Registered, someone_died: Arc<Notify>, lapsed: CancellationToken) {
+async fn keep(
+    engine: Engine,
+    mut registered: Registered,
+    someone_died: Arc<Notify>,
+    lapsed: CancellationToken,
+) {
     loop {
         match registered.renew(engine.store()).await {
             Renewal::Holds(colleagues) => {

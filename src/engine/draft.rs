@@ -84,8 +84,7 @@ impl Draft {
         now: DateTime<Utc>,
     ) -> Decision {
         let Submission { target: _, cause, sender, evidence, remark } = submission;
-        let device =
-            if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
+        let device = if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
         let stimulus = Stimulus { cause, device };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });

@@ -310,7 +310,10 @@ async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
             match latest {
                 News::Anew => {
                     while let Err(error) = learn_all(&engine, &machines).await {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "deadlines wait for the database");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "deadlines wait for the database"
+                        );
                         rest().await;
                     }
                 }

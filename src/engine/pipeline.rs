@@ -83,7 +83,9 @@ impl Lane {
                 }
                 error if error.is_passing() => {
                     self.db = None;
-                    part.into_iter().chain(parts.drain(..).flatten()).for_each(|work| self.fail(work, &error));
+                    part.into_iter()
+                        .chain(parts.drain(..).flatten())
+                        .for_each(|work| self.fail(work, &error));
                     rest().await;
                 }
                 error if part.len() == 1 => {
@@ -173,7 +175,11 @@ impl Lane {
             if error.is_passing() {
                 tracing::debug!(error = error as &dyn Error, "a deadline could not be fired yet");
             } else {
-                tracing::error!(error = error as &dyn Error, instance.id = due.id.0, "a deadline cannot be fired");
+                tracing::error!(
+                    error = error as &dyn Error,
+                    instance.id = due.id.0,
+                    "a deadline cannot be fired"
+                );
             }
             self.engine.inner.queue.deadlines().put_back(*due);
         }
@@ -235,7 +241,9 @@ impl Material {
         }
         let (mut with_actions, mut silent, mut reads_images) = (Vec::new(), Vec::new(), false);
         for work in part {
-            let Some(draft) = material.id(&work.target()).and_then(|id| material.drafts.get(&id)) else { continue };
+            let Some(draft) = material.id(&work.target()).and_then(|id| material.drafts.get(&id)) else {
+                continue;
+            };
             let Ok(definition) = engine.definition(&draft.instance().machine) else { continue };
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
@@ -338,11 +346,11 @@ impl Material {
             done.push((id, work, came_to));
         }
         let drafts = std::mem::take(&mut self.drafts);
-        let (untouched, touched): (Vec<_>, Vec<_>) =
-            drafts.into_values().partition(Draft::is_untouched);
+        let (untouched, touched): (Vec<_>, Vec<_>) = drafts.into_values().partition(Draft::is_untouched);
         let untouched: HashSet<InstanceId> = untouched.iter().map(Draft::id).collect();
         // Nothing is to be written for these, so nothing has to become durable first.
-        let (now_done, done): (Vec<_>, Vec<_>) = done.into_iter().partition(|(id, ..)| untouched.contains(id));
+        let (now_done, done): (Vec<_>, Vec<_>) =
+            done.into_iter().partition(|(id, ..)| untouched.contains(id));
         for (id, work, came_to) in now_done {
             finish(engine, id, work, came_to);
         }
@@ -353,7 +361,8 @@ impl Material {
 /// Whether the instance's state waits for something that the board itself has to say.
 fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
     let Some(state) = definition.states.get(&draft.instance().state) else { return false };
-    let is_boards = |event| definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Board));
+    let is_boards =
+        |event| definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Board));
     state.on.keys().any(is_boards)
 }
 

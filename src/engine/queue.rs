@@ -123,3 +123,103 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::engine::Submission;
+    use crate::engine::work::Note;
+    use crate::machine::{Cause, Visit};
+    use crate::store::instances::{InstanceId, Target};
+
+    fn queue() -> (Queue, ManualClock) {
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        (Queue::new(Arc::new(clock.clone())), clock)
+    }
+
+    fn event(id: i64) -> Work {
+        let submission = Submission::new(Target::Id(InstanceId(id)), Cause::Created);
+        Work::Happened { submission, since: Instant::now(), answer: oneshot::channel().0 }
+    }
+
+    fn note(id: i64) -> Work {
+        let note = Note { name: "asked", sender: None, evidence: serde_json::Map::new(), remark: None };
+        Work::Noted { id: InstanceId(id), note, since: Instant::now(), answer: oneshot::channel().0 }
+    }
+
+    fn ids(group: &[Work]) -> Vec<i64> {
+        let id = |work: &Work| match work.target() {
+            Target::Id(id) => id.0,
+            Target::Name(..) => 0,
+        };
+        group.iter().map(id).collect()
+    }
+
+    #[tokio::test]
+    async fn a_group_is_what_has_arrived_in_its_order() {
+        let (queue, _) = queue();
+        for id in 0..300 {
+            queue.push(event(id)).unwrap();
+        }
+        let group = queue.fill(Vec::new()).await.unwrap();
+        assert!(ids(&group).into_iter().eq(0..256));
+        // What is to be decided on anew comes before what has arrived since.
+        let group = queue.fill(vec![event(7)]).await.unwrap();
+        assert_eq!(ids(&group)[..2], [7, 256]);
+        assert_eq!(group.len(), 45);
+    }
+
+    #[tokio::test]
+    async fn neither_a_storm_of_deadlines_nor_one_of_events_starves_the_other() {
+        let (queue, clock) = queue();
+        for id in 0..1000 {
+            queue.push(event(id)).unwrap();
+            queue.deadlines().learn(InstanceId(10_000 + id), Visit(1), Some(clock.now()));
+        }
+        let group = queue.fill(Vec::new()).await.unwrap();
+        let events = ids(&group).iter().filter(|id| **id < 10_000).count();
+        assert_eq!((events, group.len()), (GROUP - FOR_DEADLINES, GROUP));
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_outside_is_refused_when_too_much_waits_and_nothing_else_is() {
+        let (queue, _) = queue();
+        for id in 0..i64::try_from(MOST).unwrap() {
+            queue.push(event(id)).unwrap();
+        }
+        assert_eq!(queue.push(event(0)), Err(Refused::Full));
+        assert_eq!(queue.push(note(0)), Ok(()));
+        queue.fill(Vec::new()).await.unwrap();
+        assert_eq!(queue.push(event(0)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_hands_out_what_waits_and_takes_nothing_more() {
+        let (queue, clock) = queue();
+        queue.push(event(1)).unwrap();
+        queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now()));
+        queue.close();
+        assert_eq!(queue.push(note(3)), Err(Refused::Closed));
+        assert_eq!(ids(&queue.fill(Vec::new()).await.unwrap()), [1]);
+        assert!(queue.fill(Vec::new()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_clock_and_by_an_earlier_deadline() {
+        let (queue, clock) = queue();
+        let second = std::time::Duration::from_secs(1);
+        queue.deadlines().learn(InstanceId(1), Visit(1), Some(crate::clock::after(clock.now(), 5 * second)));
+        let (group, ()) = tokio::join!(queue.fill(Vec::new()), async { clock.advance(5 * second) });
+        assert_eq!(ids(&group.unwrap()), [1]);
+        let (group, ()) = tokio::join!(queue.fill(Vec::new()), async {
+            assert!(queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now())));
+            queue.wake();
+        });
+        assert_eq!(ids(&group.unwrap()), [2]);
+    }
+}

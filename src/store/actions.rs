@@ -256,7 +256,10 @@ impl TryFrom<LiveRow> for LiveAction {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_live(db: &mut PgConnection, instances: &[InstanceId]) -> Result<Vec<LiveAction>, StoreError> {
+pub async fn list_live(
+    db: &mut PgConnection,
+    instances: &[InstanceId],
+) -> Result<Vec<LiveAction>, StoreError> {
     let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         LiveRow,

@@ -127,7 +127,9 @@ pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<InstanceId, Stor
 /// [`StoreError`] when the statement fails.
 pub async fn touch(tx: &mut Tx, ids: &[InstanceId]) -> Result<(), StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    sqlx::query!("UPDATE instance SET visit = visit WHERE instance_id = ANY($1)", &ids).execute(&mut **tx).await?;
+    sqlx::query!("UPDATE instance SET visit = visit WHERE instance_id = ANY($1)", &ids)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod foreign;
 mod guarded;
 mod layers;
 mod lifecycle;
+mod pipeline;
 mod private_postgres;
 mod processes;
 mod rack;

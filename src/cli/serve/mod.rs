@@ -220,7 +220,17 @@ impl Parts {
         let until = stop_driver.clone();
         driver.spawn(async move { driven.run(until).await });
         let postgres = None;
-        Ok(Server { http: address, tftp, engine, boot_root, faces, driver, stop_faces, stop_driver, postgres })
+        Ok(Server {
+            http: address,
+            tftp,
+            engine,
+            boot_root,
+            faces,
+            driver,
+            stop_faces,
+            stop_driver,
+            postgres,
+        })
     }
 }
 
