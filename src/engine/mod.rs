@@ -19,6 +19,7 @@ mod dispatch;
 mod feed;
 mod fetches;
 mod images;
+mod kept;
 mod lease;
 mod running;
 
@@ -41,6 +42,7 @@ pub use commit::{Committed, Submission};
 pub use devices::DeviceChange;
 pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
+pub use kept::{Counts, Kept, Reading};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +116,7 @@ struct Inner {
     deadlines_changed: Notify,
     actions_changed: Notify,
     feed: feed::Feed,
+    counts: BTreeMap<MachineName, Kept<Counts>>,
 }
 
 impl Engine {
@@ -143,6 +146,7 @@ impl Engine {
         let origin = changes::new_origin(&mut tx).await?;
         let seen = changes::state(&mut tx).await?;
         tx.commit().await?;
+        let counts = definitions.keys().map(|machine| (machine.clone(), Kept::default())).collect();
         let inner = Inner {
             store,
             definitions,
@@ -153,6 +157,7 @@ impl Engine {
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),
             feed: feed::Feed::new(seen),
+            counts,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

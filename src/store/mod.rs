@@ -146,6 +146,28 @@ impl DerefMut for Tx {
     }
 }
 
+/// One moment of the database, for reading: all statements see what was committed then.
+#[derive(Debug)]
+pub struct Snapshot(Transaction<'static, Postgres>);
+
+impl Deref for Snapshot {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}
+
+/// How a snapshot begins. Its statements are planned for what is asked: a plan that is to fit each filter fits none.
+const SNAPSHOT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+
 /// The database.
 ///
 /// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on.
@@ -207,6 +229,15 @@ impl Store {
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// Takes a connection for reading several times in one and the same moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when no connection can be had.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Ok(Snapshot(self.readers.begin_with(SNAPSHOT).await?))
     }
 
     /// Asks the database for a sign of life.
