@@ -15,10 +15,12 @@ pub mod private;
 pub mod workers;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How to reach a database: what a URL says, or the private Postgres.
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
@@ -34,6 +36,9 @@ const LIMITS: [(&str, &str); 4] = [
     ("idle_in_transaction_session_timeout", "10s"),
     ("jit", "off"),
 ];
+
+/// How long it may take until a connection can be had.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -148,19 +153,22 @@ impl DerefMut for Tx {
 
 /// One moment of the database, for reading: all statements see what was committed then.
 #[derive(Debug)]
-pub struct Snapshot(Transaction<'static, Postgres>);
+pub struct Snapshot {
+    transaction: Transaction<'static, Postgres>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Deref for Snapshot {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0
+        &self.transaction
     }
 }
 
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.transaction
     }
 }
 
@@ -175,6 +183,7 @@ const SNAPSHOT: &str =
 pub struct Store {
     writers: PgPool,
     readers: PgPool,
+    snapshots: Arc<Semaphore>,
 }
 
 impl Store {
@@ -184,6 +193,9 @@ impl Store {
     pub const WRITERS: u32 = 10;
     /// How many may read at once, of which one listens to hints.
     pub const READERS: u32 = 8;
+    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, and those who
+    /// only want a word must not wait for that.
+    pub const SNAPSHOTS: usize = 4;
 
     /// Connects, and brings the schema up to date; several processes may do so at once.
     ///
@@ -203,10 +215,11 @@ impl Store {
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         let options = options.options(LIMITS);
-        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5));
+        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT);
         let writers = pool(Self::WRITERS).connect_with(options.clone()).await?;
         let readers = pool(Self::READERS).connect_with(options).await?;
-        let store = Self { writers, readers };
+        let snapshots = Arc::new(Semaphore::new(Self::SNAPSHOTS));
+        let store = Self { writers, readers, snapshots };
         let mut tx = store.begin().await?;
         changes::adopt(&mut tx).await?;
         tx.commit().await?;
@@ -231,13 +244,21 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
-    /// Takes a connection for reading several times in one and the same moment.
+    /// Takes a connection for reading several times in one and the same moment. Nobody may hold two: they are few.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when no connection can be had.
+    /// [`StoreError::Unavailable`] when none can be had.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot(self.readers.begin_with(SNAPSHOT).await?))
+        let permit = Arc::clone(&self.snapshots).acquire_owned();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it is about this process, as the wait for a connection is"
+        )]
+        let Ok(Ok(permit)) = tokio::time::timeout(LONGEST_WAIT, permit).await else {
+            return Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+        };
+        Ok(Snapshot { transaction: self.readers.begin_with(SNAPSHOT).await?, _permit: permit })
     }
 
     /// Asks the database for a sign of life.
