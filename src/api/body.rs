@@ -147,7 +147,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     }
 }
 
-/// Answers with JSON and an entity tag, or with 304 where the client has it already (Source: RFC 9110 §13.1.2).
+/// The entity tags of what the client has, without their quotes; `*` stands for any (Source: RFC 9110 §13.1.2).
+pub(super) fn known_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
+}
+
+/// Answers with JSON and an entity tag.
+pub(super) fn json(tag: &str, body: impl Into<axum::body::Body>) -> Response {
+    with_tag(tag, ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response())
+}
+
+/// Answers that the client has it already.
+pub(super) fn not_modified(tag: &str) -> Response {
+    with_tag(tag, StatusCode::NOT_MODIFIED.into_response())
+}
+
+fn with_tag(tag: &str, mut response: Response) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// Answers with JSON and a tag made of it, or with 304 where the client has it already.
 pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = match serde_json::to_vec(value) {
         Ok(body) => body,
@@ -155,20 +182,7 @@ pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     };
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);
-    let tag = format!("\"{:016x}\"", hasher.finish());
-    let has_it = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|known| matches!(known.trim(), known if known == "*" || known.trim_start_matches("W/") == tag));
-    let mut response = if has_it {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
+    let tag = format!("{:016x}", hasher.finish());
+    let has_it = known_tags(headers).any(|known| known == "*" || known == tag);
+    if has_it { not_modified(&tag) } else { json(&tag, body) }
 }

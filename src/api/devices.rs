@@ -1,4 +1,4 @@
-//! Boards: register, list, show, change, remove.
+//! Boards: register, show, change, remove.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{Body, Parameters, Sender, tagged};
+use super::body::{Body, Sender, tagged};
 use super::events::{find, target};
 use super::{Api, Problem};
 use crate::action::{Mac, PollUrl, PowerUrl};
 use crate::engine::{self, DeviceChange};
 use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
 use crate::store::actions::{self, OpenAction};
-use crate::store::devices::{self, Board, Device, Filter};
+use crate::store::devices::{Board, Device};
 use crate::store::history;
 
 /// A board as clients register it.
@@ -73,9 +73,9 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D
     Option::deserialize(from).map(Some)
 }
 
-/// A board in a list.
+/// A board as lists show it.
 #[derive(Debug, Serialize)]
-pub(super) struct DeviceView {
+struct DeviceView {
     name: String,
     state: StateName,
     since: DateTime<Utc>,
@@ -145,57 +145,6 @@ impl From<Board> for DeviceView {
             comments,
         }
     }
-}
-
-/// Which boards a list is about, as clients ask.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    /// States, separated by commas; `Failed*` stands for all that begin so.
-    state: Option<String>,
-    hardware: Option<String>,
-    environment: Option<String>,
-    image: Option<String>,
-    /// A part of the name.
-    name: Option<String>,
-    /// Only boards after this name: the `next` of the list before.
-    after: Option<String>,
-    limit: Option<i64>,
-}
-
-#[derive(Debug, Serialize)]
-struct ListView {
-    devices: Vec<DeviceView>,
-    /// What to ask for as `after` to read on; nothing at the end.
-    next: Option<String>,
-}
-
-/// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=`: boards by name.
-pub(super) async fn list(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    Parameters(query): Parameters<ListQuery>,
-) -> Result<Response, Problem> {
-    let ListQuery { state, hardware, environment, image, name, after, limit } = query;
-    let texts = [&state, &hardware, &environment, &image, &name, &after];
-    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Err(Problem::invalid("a query parameter holds the character U+0000"));
-    }
-    if limit.is_some_and(|limit| limit < 1) {
-        return Err(Problem::invalid("limit must be 1 or more"));
-    }
-    let states =
-        state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
-    // One more than is wanted tells whether there are more.
-    let asked = limit.map(|limit| limit.saturating_add(1));
-    let filter = Filter { states, hardware, environment, image, name, after, limit: asked };
-    let mut boards = devices::list(&mut *api.engine.store().reader().await?, &api.machine, &filter).await?;
-    let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let has_more = boards.len() > most;
-    boards.truncate(most);
-    let next = boards.last().filter(|_| has_more).map(|last| last.instance.name.clone());
-    let devices = boards.into_iter().map(DeviceView::from).collect();
-    Ok(tagged(&headers, &ListView { devices, next }))
 }
 
 /// `GET /api/v1/devices/{name}`: one board in full.

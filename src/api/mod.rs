@@ -7,7 +7,7 @@
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
-//! | readers | `/api/v1/devices`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
+//! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
 //! | supervisors | `/healthz`, `/readyz` |
 
 mod body;
@@ -16,6 +16,7 @@ mod events;
 mod health;
 mod history;
 mod images;
+mod list;
 mod problem;
 mod requests;
 
@@ -53,13 +54,14 @@ pub struct Api {
 /// Makes the routes.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .route("/api/v1/devices", get(devices::list).post(devices::register))
+        .route("/api/v1/devices", get(list::list).post(devices::register))
         .route("/api/v1/devices/{name}", get(devices::show).patch(devices::change).delete(devices::remove))
         .route("/api/v1/devices/{name}/boot-config", get(events::boot_config))
         .route("/api/v1/devices/{name}/events/{event}", events::routes())
         .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
         .route("/api/v1/devices/{name}/force", post(requests::force))
         .route("/api/v1/devices/{name}/history", get(history::list))
+        .route("/api/v1/states", get(list::states))
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/healthz", get(health::alive))

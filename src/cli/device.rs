@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, ClientError, ServerOptions};
 use super::output;
 
+/// How many boards are asked for at a time.
+const PAGE: u32 = 5000;
+
 /// The command's options.
 #[derive(Debug, Args)]
 pub(super) struct DeviceOptions {
@@ -169,8 +172,8 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
         DeviceCommand::List { state, hardware, environment, image } => {
             let wanted =
                 [("state", state), ("hardware", hardware), ("environment", environment), ("image", image)];
-            let query: Vec<_> = wanted.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-            show(&client.get(&["devices"], &query).await?, list)
+            let query = wanted.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            show(&all(&client, query).await?, list)
         }
         DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
         DeviceCommand::History { name, limit } => {
@@ -197,6 +200,26 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
             each(&names, server.json, forget, |_| "forgotten".to_owned()).await
         }
     }
+}
+
+/// Lists boards, page by page, so that no answer is too long for the patience of a client.
+async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<Value, ClientError> {
+    let ask = async |after: Option<String>| {
+        let more = [("limit", Some(PAGE.to_string())), ("after", after)];
+        let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        client.get(&["devices"], &query.iter().cloned().chain(more).collect::<Vec<_>>()).await
+    };
+    let mut answer = ask(None).await?;
+    while let Some(next) = answer["next"].as_str().map(str::to_owned) {
+        let mut page = ask(Some(next)).await?;
+        if let (Some(devices), Some(more)) =
+            (answer["devices"].as_array_mut(), page["devices"].as_array_mut())
+        {
+            devices.append(more);
+        }
+        answer["next"] = page["next"].take();
+    }
+    Ok(answer)
 }
 
 /// Does the same to each board; one that is refused does not keep the others waiting.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,29 +10,65 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Kept};
 use crate::machine::MachineName;
-use crate::store::StoreError;
-use crate::store::devices::{self, Board, Filter};
+use crate::store::devices::{self, Filter, Listed};
+use crate::store::{Snapshot, StoreError};
+
+/// How many boards the page shows at most; of a farm that has more, those that need hands come first.
+const MOST: i64 = 1000;
+
+/// What the page shows.
+struct Farm {
+    counts: BTreeMap<(u8, String), i64>,
+    shown: Vec<Listed>,
+}
+
+#[derive(Clone)]
+struct Pages {
+    engine: Engine,
+    machine: MachineName,
+    farm: Arc<Kept<Farm>>,
+}
 
 /// Makes the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
-    Router::new().route("/", get(farm)).with_state((engine, machine))
+    Router::new().route("/", get(farm)).with_state(Pages { engine, machine, farm: Arc::default() })
 }
 
 /// `GET /`: the boards by state, those that need hands first.
-async fn farm(State((engine, machine)): State<(Engine, MachineName)>) -> Response {
-    let boards = async {
-        let mut db = engine.store().reader().await?;
-        devices::list(&mut db, &machine, &Filter::default()).await
-    };
+async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
+    let farm = farm.get(engine.store(), async |snapshot: &mut Snapshot| read(snapshot, &machine).await).await;
     let now = engine.clock().now();
-    match boards.await {
-        Ok(boards) => ([(header::CACHE_CONTROL, "no-store")], Html(page(&boards, now))).into_response(),
+    match farm {
+        Ok(farm) => ([(header::CACHE_CONTROL, "no-store")], Html(page(&farm.value, now))).into_response(),
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
         Err(error) => without_boards(&error, now),
     }
+}
+
+/// Reads how many boards there are in each state, and those that are shown.
+async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Farm, StoreError> {
+    let counts = devices::count_by_state(snapshot, machine).await?;
+    let counts: BTreeMap<_, _> =
+        counts.into_iter().map(|(state, count)| ((rank(&state), state), count)).collect();
+    let mut left = MOST;
+    let mut states = Vec::new();
+    for ((_, state), count) in &counts {
+        // Whole states, or else one could not tell whether a board is missing.
+        if *count <= left {
+            left -= count;
+            states.push(state.clone());
+        }
+    }
+    if states.is_empty() {
+        return Ok(Farm { counts, shown: Vec::new() });
+    }
+    let filter = Filter { states, ..Filter::default() };
+    let shown = devices::list(snapshot, machine, &filter, "", MOST).await?;
+    Ok(Farm { counts, shown })
 }
 
 /// Where a state stands on the page: what needs hands, what is under way, what rests.
@@ -64,50 +101,48 @@ fn whole(title: &str, main: &str, now: DateTime<Utc>) -> String {
     format!(include_str!("farm.html"), title = title, at = now.format("%Y-%m-%d %H:%M:%S UTC"), main = main)
 }
 
-fn page(boards: &[Board], now: DateTime<Utc>) -> String {
-    let mut by_state: BTreeMap<(u8, &str), Vec<&Board>> = BTreeMap::new();
-    for board in boards {
-        let state = board.instance.state.as_str();
-        by_state.entry((rank(state), state)).or_default().push(board);
+fn page(farm: &Farm, now: DateTime<Utc>) -> String {
+    let mut by_state: BTreeMap<&str, Vec<&Listed>> = BTreeMap::new();
+    for board in &farm.shown {
+        by_state.entry(&board.state).or_default().push(board);
     }
     let mut main = String::new();
-    for ((rank, state), boards) in &by_state {
-        let _ = write!(
-            main,
-            "<section class=\"rank{rank}\"><h2>{} <small>{}</small></h2><ul>",
-            escaped(state),
-            boards.len()
-        );
-        for board in boards {
-            let _ = write!(main, "<li>{}</li>", item(board, now));
+    for ((rank, state), count) in &farm.counts {
+        let _ =
+            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escaped(state));
+        match by_state.get(state.as_str()) {
+            Some(boards) => {
+                main.push_str("<ul>");
+                for board in boards {
+                    let _ = write!(main, "<li>{}</li>", item(board, now));
+                }
+                main.push_str("</ul></section>");
+            }
+            None => main.push_str("<p>Too many to show here.</p></section>"),
         }
-        main.push_str("</ul></section>");
     }
-    if boards.is_empty() {
+    if farm.counts.is_empty() {
         main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
     }
-    let title = match boards.len() {
-        1 => "1 board".to_owned(),
+    let title = match farm.counts.values().sum() {
+        1_i64 => "1 board".to_owned(),
         many => format!("{many} boards"),
     };
     whole(&title, &main, now)
 }
 
-fn item(board: &Board, now: DateTime<Utc>) -> String {
-    let instance = &board.instance;
-    let name = escaped(&instance.name);
-    let text = |key: &str| instance.data.get(key).and_then(serde_json::Value::as_str).map(escaped);
-    let mut item = format!(
-        "<a href=\"/api/v1/devices/{name}\">{name}</a> <span>{}</span>",
-        ago(now - instance.entered_at)
-    );
-    if let Some(next) = text("next_image") {
+fn item(board: &Listed, now: DateTime<Utc>) -> String {
+    let name = escaped(&board.name);
+    let mut item =
+        format!("<a href=\"/api/v1/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
+    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
+    if let Some(next) = board.next_image.as_ref().and_then(|image| text(&image.0)) {
         let _ = write!(item, " <span>→ {next}</span>");
-    } else if let Some(image) = text("image") {
+    } else if let Some(image) = board.image.as_ref().and_then(|image| text(&image.0)) {
         let _ = write!(item, " <span>{image}</span>");
     }
-    if let Some(failure) = text("failure") {
-        let _ = write!(item, " <em>{failure}</em>");
+    if let Some(failure) = &board.failure {
+        let _ = write!(item, " <em>{}</em>", escaped(failure));
     }
     item
 }

@@ -12,7 +12,6 @@
 //! processes may drive the same database; the rows' versions and visits keep them apart.
 
 mod carry;
-mod counts;
 mod deadlines;
 mod devices;
 mod dispatch;
@@ -20,9 +19,11 @@ mod draft;
 mod feed;
 mod fetches;
 mod images;
+mod kept;
 mod lease;
 mod pipeline;
 mod queue;
+mod retries;
 mod running;
 mod work;
 
@@ -44,10 +45,11 @@ use crate::store::instances::{InstanceId, Stranded, Target};
 use crate::store::{Store, StoreError, definitions, instances};
 use crate::worker::Worker;
 
-pub use counts::Counts;
 pub use devices::DeviceChange;
 pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
+pub use kept::{Counts, Kept, Reading};
+pub use retries::Retries;
 pub use work::{Committed, Submission};
 
 use carry::Started;
@@ -130,12 +132,13 @@ struct Inner {
     origin: Origin,
     running: running::Running,
     queue: Queue,
-    counts: Counts,
+    retries: Retries,
     /// There may be actions to begin.
     actions_changed: Notify,
     /// Something was written that other processes may want to know of.
     written: Notify,
     feed: feed::Feed,
+    counts: BTreeMap<MachineName, Kept<Counts>>,
 }
 
 impl Engine {
@@ -166,6 +169,7 @@ impl Engine {
         let seen = changes::state(&mut tx).await?;
         tx.commit().await?;
         let queue = Queue::new(Arc::clone(&clock));
+        let counts = definitions.keys().map(|machine| (machine.clone(), Kept::default())).collect();
         let inner = Inner {
             store,
             definitions,
@@ -174,10 +178,11 @@ impl Engine {
             origin,
             running: running::Running::default(),
             queue,
-            counts: Counts::default(),
+            retries: Retries::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
             feed: feed::Feed::new(seen),
+            counts,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -270,10 +275,10 @@ impl Engine {
         self.inner.definitions.keys().map(ToString::to_string).collect()
     }
 
-    /// What the engine has counted since it was made.
+    /// What had to be tried again since the engine was made.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.inner.counts
+    pub fn retries(&self) -> &Retries {
+        &self.inner.retries
     }
 
     /// Learns that an instance was written outside the pipeline.

@@ -71,7 +71,7 @@ impl Lane {
             let Err(error) = self.attempt(&mut part, &mut again).await else { continue };
             match error {
                 StoreError::Conflict(_) => {
-                    self.engine.inner.counts.conflicts.increment();
+                    self.engine.inner.retries.conflicts.increment();
                     again.append(&mut part);
                 }
                 StoreError::Locked(_) => {
@@ -408,7 +408,7 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> V
         if applied.instances.contains(&id) {
             finish(engine, id, work, came_to);
         } else {
-            engine.inner.counts.overtaken.increment();
+            engine.inner.retries.overtaken.increment();
             again.push(work);
         }
     }

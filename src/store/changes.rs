@@ -90,6 +90,13 @@ pub struct Cursor {
     open: Vec<i64>,
 }
 
+impl Cursor {
+    /// Whether what changed since is still in the log of `life`, of which all up to `forgotten` is gone.
+    fn is_within(&self, life: i64, forgotten: i64) -> bool {
+        self.life == life && forgotten <= self.last && self.open.iter().all(|open| *open > forgotten)
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.life, self.last)?;
@@ -210,6 +217,23 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
     .fetch_one(db)
     .await?;
     Ok(Cursor { life: row.life, last: row.last, open: row.open })
+}
+
+/// Whether nothing became visible since `since`, by reading at most the log's last entry and those that were open.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT life, forgotten, (SELECT coalesce(max(xact), 0) FROM change) AS "last!",
+                  EXISTS (SELECT FROM change WHERE xact = ANY($1)) AS "has_ended!"
+             FROM change_log"#,
+        &since.open,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(since.is_within(row.life, row.forgotten) && since.last == row.last && !row.has_ended)
 }
 
 /// Reads what became visible since `since`, at most `most` rows of the log. `None` when that cannot be told any more,

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
-use sqlx::{QueryBuilder, Row};
 
 use super::instances::{InstanceId, name};
-use super::{StoreError, Tx};
+use super::{Snapshot, StoreError, Tx};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
 /// What is known of a board besides its lifecycle.
@@ -42,8 +42,39 @@ pub struct Board {
     pub device: Device,
 }
 
+/// A board as lists show it.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The state that it is in.
+    pub state: String,
+    /// Which visit of a state that is.
+    pub visit: i64,
+    /// Since when it is there.
+    pub entered_at: DateTime<Utc>,
+    /// Until when, at the longest.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// The image on its card.
+    pub image: Option<Json<Box<RawValue>>>,
+    /// The image that it is to boot.
+    pub next_image: Option<Json<Box<RawValue>>>,
+    /// Why it needs hands, in words.
+    pub failure: Option<String>,
+    /// The host name or address that it answers on.
+    pub fqdn: String,
+    /// Its network address.
+    pub mac: String,
+    /// Its type of hardware.
+    pub hardware: String,
+    /// Which part of the farm it belongs to.
+    pub environment: String,
+    /// What people wrote about it.
+    pub comments: String,
+}
+
 /// Which boards a list is about. What is not said does not matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// In one of these states; a trailing `*` stands for the rest of a name.
     pub states: Vec<String>,
@@ -55,10 +86,8 @@ pub struct Filter {
     pub image: Option<String>,
     /// With this text in the name.
     pub name: Option<String>,
-    /// After this name.
-    pub after: Option<String>,
-    /// At most so many.
-    pub limit: Option<i64>,
+    /// Among these.
+    pub among: Option<Vec<InstanceId>>,
 }
 
 /// Writes what is known of a new instance's board.
@@ -141,6 +170,23 @@ pub async fn find_by_mac(db: &mut PgConnection, mac: &str) -> Result<Option<Inst
     Ok(id.map(InstanceId))
 }
 
+struct BoardRow {
+    instance_id: i64,
+    state: String,
+    visit: i64,
+    entered_at: DateTime<Utc>,
+    deadline_at: Option<DateTime<Utc>>,
+    counters: Json<BTreeMap<CounterName, i64>>,
+    data: Json<Map<String, Value>>,
+    fqdn: String,
+    mac: String,
+    power_url: Option<String>,
+    poll_url: Option<String>,
+    hardware: String,
+    environment: String,
+    comments: String,
+}
+
 /// Finds a board by its name.
 ///
 /// # Errors
@@ -149,46 +195,128 @@ pub async fn find_by_mac(db: &mut PgConnection, mac: &str) -> Result<Option<Inst
 pub async fn find(
     db: &mut PgConnection,
     machine: &MachineName,
-    name: &str,
+    board: &str,
 ) -> Result<Option<Board>, StoreError> {
-    let mut query = select(machine);
-    query.push(" AND i.name = ").push_bind(name);
-    query.build().fetch_optional(db).await?.map(|row| board(&row)).transpose()
+    let row = sqlx::query_as!(
+        BoardRow,
+        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at, i.deadline_at,
+                  i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
+                  i.data AS "data: Json<Map<String, Value>>",
+                  d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
+             FROM instance i JOIN device d USING (instance_id)
+            WHERE i.machine = $1 AND i.name = $2"#,
+        machine.as_str(),
+        board,
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let instance = Instance {
+        machine: machine.clone(),
+        name: board.to_owned(),
+        state: name(StateName::new(&row.state))?,
+        visit: Visit(row.visit),
+        entered_at: row.entered_at,
+        deadline_at: row.deadline_at,
+        counters: row.counters.0,
+        data: row.data.0,
+    };
+    let device = Device {
+        fqdn: row.fqdn,
+        mac: row.mac,
+        power_url: row.power_url,
+        poll_url: row.poll_url,
+        hardware: row.hardware,
+        environment: row.environment,
+        comments: row.comments,
+    };
+    Ok(Some(Board { id: InstanceId(row.instance_id), instance, device }))
 }
 
-/// Lists boards by name.
+/// Lists at most `most` boards by name, those after the name `after`.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list(
-    db: &mut PgConnection,
+    db: &mut Snapshot,
     machine: &MachineName,
     filter: &Filter,
-) -> Result<Vec<Board>, StoreError> {
-    let mut query = select(machine);
-    if !filter.states.is_empty() {
-        let patterns: Vec<String> = filter.states.iter().map(|state| like(state, '*')).collect();
-        query.push(" AND i.state LIKE ANY (").push_bind(patterns).push(")");
-    }
-    for (column, wanted) in [
-        (" AND d.hardware = ", &filter.hardware),
-        (" AND d.environment = ", &filter.environment),
-        (" AND i.data->>'image' = ", &filter.image),
-        (" AND i.name > ", &filter.after),
-    ] {
-        if let Some(wanted) = wanted {
-            query.push(column).push_bind(wanted);
-        }
-    }
-    if let Some(part) = &filter.name {
-        query.push(" AND i.name LIKE ").push_bind(format!("%{}%", like(part, '\0')));
-    }
-    query.push(" ORDER BY i.name");
-    if let Some(limit) = filter.limit {
-        query.push(" LIMIT ").push_bind(limit);
-    }
-    query.build().fetch_all(db).await?.iter().map(board).collect()
+    after: &str,
+    most: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let Filter { states, hardware, environment, image, name, among } = filter;
+    let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
+    let name = name.as_ref().map(|part| format!("%{}%", like(part, '\0')));
+    let among: Option<Vec<i64>> = among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
+    let rows = sqlx::query_as!(
+        Listed,
+        r#"SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
+                  i.data->'image' AS "image: Json<Box<RawValue>>",
+                  i.data->'next_image' AS "next_image: Json<Box<RawValue>>",
+                  i.data->>'failure' AS failure,
+                  d.fqdn, d.mac, d.hardware, d.environment, d.comments
+             FROM instance i JOIN device d USING (instance_id)
+            WHERE i.machine = $1 AND i.name > $2
+              AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
+              AND ($5::text IS NULL OR d.hardware = $5)
+              AND ($6::text IS NULL OR d.environment = $6)
+              AND ($7::text IS NULL OR i.data->>'image' = $7)
+              AND ($8::text IS NULL OR i.name LIKE $8)
+              AND ($9::bigint[] IS NULL OR i.instance_id = ANY ($9))
+            ORDER BY i.name LIMIT $3"#,
+        machine.as_str(),
+        after,
+        most,
+        (!states.is_empty()).then_some(states.as_slice()),
+        hardware.as_deref(),
+        environment.as_deref(),
+        image.as_deref(),
+        name,
+        among.as_deref(),
+    )
+    .fetch_all(&mut **db)
+    .await?;
+    Ok(rows)
+}
+
+/// Lists the names of those of `machine` that are among `ids`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_names(
+    db: &mut PgConnection,
+    machine: &MachineName,
+    ids: &[InstanceId],
+) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let names = sqlx::query_scalar!(
+        "SELECT name FROM instance WHERE machine = $1 AND instance_id = ANY ($2) ORDER BY name",
+        machine.as_str(),
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(names)
+}
+
+/// Counts the instances of `machine` by state.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn count_by_state(
+    db: &mut PgConnection,
+    machine: &MachineName,
+) -> Result<BTreeMap<String, i64>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT state, count(*) AS "count!" FROM instance WHERE machine = $1 GROUP BY state"#,
+        machine.as_str(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
 
 /// Makes a LIKE pattern of `text`, in which only `joker` stands for anything.
@@ -202,43 +330,4 @@ fn like(text: &str, joker: char) -> String {
         }
     }
     pattern
-}
-
-/// The one reading of boards; the list adds its filter.
-fn select(machine: &MachineName) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new(
-        "SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at, i.deadline_at, i.counters, i.data,
-                d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
-           FROM instance i JOIN device d USING (instance_id)
-          WHERE i.machine = ",
-    );
-    query.push_bind(machine.as_str().to_owned());
-    query
-}
-
-fn board(row: &sqlx::postgres::PgRow) -> Result<Board, StoreError> {
-    let counters: Json<BTreeMap<CounterName, i64>> = row.try_get("counters")?;
-    let data: Json<Map<String, Value>> = row.try_get("data")?;
-    Ok(Board {
-        id: InstanceId(row.try_get("instance_id")?),
-        instance: Instance {
-            machine: name(MachineName::new(row.try_get("machine")?))?,
-            name: row.try_get("name")?,
-            state: name(StateName::new(row.try_get("state")?))?,
-            visit: Visit(row.try_get("visit")?),
-            entered_at: row.try_get("entered_at")?,
-            deadline_at: row.try_get("deadline_at")?,
-            counters: counters.0,
-            data: data.0,
-        },
-        device: Device {
-            fqdn: row.try_get("fqdn")?,
-            mac: row.try_get("mac")?,
-            power_url: row.try_get("power_url")?,
-            poll_url: row.try_get("poll_url")?,
-            hardware: row.try_get("hardware")?,
-            environment: row.try_get("environment")?,
-            comments: row.try_get("comments")?,
-        },
-    })
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use changes::Origin;
 
@@ -38,6 +39,9 @@ const LIMITS: [(&str, &str); 4] = [
     ("idle_in_transaction_session_timeout", "10s"),
     ("jit", "off"),
 ];
+
+/// How long it may take until a connection can be had.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -182,6 +186,30 @@ const GROUP_PLANS: [(&str, &str); 6] = [
     // A row that somebody keeps locked is left out before long.
     ("lock_timeout", "200ms"),
 ];
+/// One moment of the database, for reading: all statements see what was committed then.
+#[derive(Debug)]
+pub struct Snapshot {
+    transaction: Transaction<'static, Postgres>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Deref for Snapshot {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
+
+/// How a snapshot begins. Its statements are planned for what is asked: a plan that is to fit each filter fits none.
+const SNAPSHOT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
 
 /// The database.
 ///
@@ -191,6 +219,7 @@ pub struct Store {
     writers: PgPool,
     readers: PgPool,
     options: PgConnectOptions,
+    snapshots: Arc<Semaphore>,
 }
 
 impl Store {
@@ -200,6 +229,9 @@ impl Store {
     pub const WRITERS: u32 = 10;
     /// How many may read at once, of which one listens to hints.
     pub const READERS: u32 = 8;
+    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, and those who
+    /// only want a word must not wait for that.
+    pub const SNAPSHOTS: usize = 4;
 
     /// Connects, and brings the schema up to date; several processes may do so at once.
     ///
@@ -219,10 +251,11 @@ impl Store {
         MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         let limited = options.clone().options(LIMITS);
-        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(5));
+        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT);
         let writers = pool(Self::WRITERS).connect_with(limited.clone()).await?;
         let readers = pool(Self::READERS).connect_with(limited).await?;
-        let store = Self { writers, readers, options };
+        let snapshots = Arc::new(Semaphore::new(Self::SNAPSHOTS));
+        let store = Self { writers, readers, options, snapshots };
         let mut tx = store.begin().await?;
         changes::adopt(&mut tx).await?;
         tx.commit().await?;
@@ -277,6 +310,23 @@ impl Store {
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
         Ok(self.readers.acquire().await?)
+    }
+
+    /// Takes a connection for reading several times in one and the same moment. Nobody may hold two: they are few.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when none can be had.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let permit = Arc::clone(&self.snapshots).acquire_owned();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it is about this process, as the wait for a connection is"
+        )]
+        let Ok(Ok(permit)) = tokio::time::timeout(LONGEST_WAIT, permit).await else {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        };
+        Ok(Snapshot { transaction: self.readers.begin_with(SNAPSHOT).await?, _permit: permit })
     }
 
     /// Asks the database for a sign of life.

@@ -264,6 +264,23 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let mut lists = Vec::new();
+    for _ in 0..Store::SNAPSHOTS {
+        lists.push(within("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
+    }
+    for path in ["/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz"] {
+        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+    let waits = world.call(Method::GET, "/api/v1/devices", None);
+    lists.pop();
+    assert_eq!(within("the list", waits).await.0, StatusCode::OK);
+}
+
 #[test]
 fn what_is_no_cursor_is_not_taken_for_one() {
     for text in ["1f-12", "0-0", "ffffffffffffffff-9-4-7"] {

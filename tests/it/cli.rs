@@ -320,8 +320,13 @@ async fn json_is_what_the_server_answers() {
         ("device history b1 --json", "/api/v1/devices/b1/history"),
         ("image list --json", "/api/v1/images"),
     ] {
-        let shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
-        assert_eq!(shown, world.get(path).await, "{words}");
+        let mut shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
+        let mut answer = world.get(path).await;
+        // A cursor may tell of transactions that have ended meanwhile.
+        for value in [&mut shown, &mut answer] {
+            value.as_object_mut().unwrap().remove("cursor");
+        }
+        assert_eq!(shown, answer, "{words}");
     }
     let told = session(
         &world,

@@ -76,7 +76,7 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
     let history = world.history("b1").await;
     let last = history.last().unwrap();
     assert_eq!((&last["from"], &last["visit"]), (&json!("RebootComplete"), &json!(2)), "{last}");
-    assert!(world.server.engine.counts().overtaken.get() > 0);
+    assert!(world.server.engine.retries().overtaken.get() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +97,7 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
     }
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(late).await });
-    ask("it was tried", async || world.server.engine.counts().overtaken.get() > 0).await;
+    ask("it was tried", async || world.server.engine.retries().overtaken.get() > 0).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(committed.instance.state.as_str(), "Maintenance");
@@ -172,6 +172,6 @@ async fn two_processes_at_the_same_boards_neither_lose_nor_double_anything_nor_m
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(sqlx::query_scalar::<_, i64>(deadlocks).fetch_one(&pool).await.unwrap(), 0);
     for world in [&one, &other] {
-        assert_eq!(world.server.engine.counts().conflicts.get(), 0);
+        assert_eq!(world.server.engine.retries().conflicts.get(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifeguard::action::ACTIONS;
-use lifeguard::machine::{self, Cause, Decision, Definition, Instance, Outcome};
+use lifeguard::machine::{self, Cause, Decision, Definition, Instance, MachineName, Outcome};
 use lifeguard::store::Store;
 use lifeguard::store::devices::{self, Board, Filter};
 use lifeguard::store::history::{self, Entry, Told};
@@ -11,12 +11,24 @@ use lifeguard::store::history::{self, Entry, Told};
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
 
+/// All boards in full.
+pub(crate) async fn boards(store: &Store) -> Vec<Board> {
+    let machine = MachineName::new("board").unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    let listed = devices::list(&mut snapshot, &machine, &Filter::default(), "", i64::MAX).await.unwrap();
+    let mut boards = Vec::new();
+    for board in listed {
+        boards.push(devices::find(&mut snapshot, &machine, &board.name).await.unwrap().unwrap());
+    }
+    boards
+}
+
 /// Replays the history of every instance and compares what comes out with what is stored, outcomes of single entries
 /// included. Nothing may be writing meanwhile: stop or kill the servers first.
 pub(crate) async fn assert_history_gives_instances(store: &Store) {
     let definition = machine::load(BOARD_YAML, ACTIONS).unwrap();
+    let boards = boards(store).await;
     let mut db = store.reader().await.unwrap();
-    let boards = devices::list(&mut db, &definition.machine, &Filter::default()).await.unwrap();
     assert!(!boards.is_empty(), "there is nothing to replay");
     for Board { id, instance: stored, .. } in boards {
         let mut entries = history::list(&mut db, id, None, i64::MAX).await.unwrap();

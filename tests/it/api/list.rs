@@ -1,8 +1,11 @@
 use insta::assert_snapshot;
-use serde_json::json;
+use lifeguard::store::changes::{self, Cursor};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use super::{contract, laid_out, send, send_to};
-use crate::world::World;
+use crate::world::{World, ask, within};
 
 /// The names of a list.
 async fn names(world: &World, query: &str) -> String {
@@ -99,7 +102,11 @@ async fn boards_are_listed_as_asked() {
         ("GET /api/v1/devices?limit=ten", ""),
         ("GET /api/v1/devices?sate=New", ""),
         ("GET /api/v1/devices?name=%00", ""),
-        ("GET /api/v1/devices?name=%ff&limit=1", ""),
+        ("GET /api/v1/devices?since=", ""),
+        ("GET /api/v1/devices?since=yesterday", ""),
+        ("GET /api/v1/devices?since=0-0&limit=1", ""),
+        ("GET /api/v1/devices?since=0-0&after=b1", ""),
+        ("GET /api/v1/devices?since=0-0", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     GET /api/v1/devices?limit=0
@@ -112,15 +119,30 @@ async fn boards_are_listed_as_asked() {
     422 invalid: query: limit: invalid digit found in string
 
     GET /api/v1/devices?sate=New
-    422 invalid: query: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `image`, `name`, `after`, `limit`
+    422 invalid: query: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `image`, `name`, `after`, `limit`, `since`
 
     GET /api/v1/devices?name=%00
     422 invalid: a query parameter holds the character U+0000
 
-    GET /api/v1/devices?name=%ff&limit=1
-    200 {"devices":[],"next":null}
+    GET /api/v1/devices?since=
+    422 invalid: since: "" is not a cursor: take the `cursor` of an earlier answer
+
+    GET /api/v1/devices?since=yesterday
+    422 invalid: since: "yesterday" is not a cursor: take the `cursor` of an earlier answer
+
+    GET /api/v1/devices?since=0-0&limit=1
+    422 invalid: since tells all that changed: it goes with neither after nor limit
+
+    GET /api/v1/devices?since=0-0&after=b1
+    422 invalid: since tells all that changed: it goes with neither after nor limit
+
+    GET /api/v1/devices?since=0-0
+    410 cursor_gone: what changed since this cursor is too much, or not known any more: list anew without since, and go on from the cursor of that answer
     "#);
-    let one = world.get("/api/v1/devices?limit=1&state=FailedBadBoard").await;
+    assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");
+    let mut one = world.get("/api/v1/devices?limit=1&state=FailedBadBoard").await;
+    let cursor = one.as_object_mut().unwrap().remove("cursor").unwrap();
+    assert!(cursor.as_str().unwrap().parse::<Cursor>().is_ok(), "{cursor}");
     assert_snapshot!(laid_out(&one), @r#"
     {
       "devices": [
@@ -148,16 +170,26 @@ async fn boards_are_listed_as_asked() {
 async fn what_has_not_changed_is_not_sent_again() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
-    for path in ["/api/v1/devices", "/api/v1/devices/b1", "/api/v1/images"] {
+    for path in [
+        "/api/v1/devices",
+        "/api/v1/devices?state=*",
+        "/api/v1/states",
+        "/api/v1/devices/b1",
+        "/api/v1/images",
+    ] {
         let line = format!("GET {path}");
         let tag = send(&world, &line, "").await.header("etag").to_owned();
         assert!(tag.starts_with('"') && tag.ends_with('"'), "{path}: {tag}");
-        for has in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        for has in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}")] {
             let answer = send_to(world.server.http, &line, &[("if-none-match", &has)], "").await;
             assert_eq!((answer.status, answer.header("etag"), &*answer.text), (304, &*tag, ""), "{path}");
         }
-        let answer = send_to(world.server.http, &line, &[("if-none-match", "\"other\"")], "").await;
-        assert_eq!((answer.status, answer.header("etag")), (200, &*tag), "{path}");
+        let answer = send_to(world.server.http, &line, &[("if-none-match", "*")], "").await;
+        assert_eq!((answer.status, &*answer.text), (304, ""), "{path}");
+        for other in ["\"other\"", "\"0000000000000000.0-0\"", &format!("\"0{}", &tag[1..])] {
+            let answer = send_to(world.server.http, &line, &[("if-none-match", other)], "").await;
+            assert_eq!(answer.status, 200, "{path}: {other}");
+        }
         let image = json!({ "about": path, "boot_configs": { "panda": "p.cfg" } });
         assert!(send(&world, "PUT /api/v1/images/base", image.to_string()).await.status < 300);
         let to = if path == "/api/v1/devices" { "LockedOut" } else { "New" };
@@ -166,4 +198,199 @@ async fn what_has_not_changed_is_not_sent_again() {
         assert_eq!(answer.status, 200, "{path}");
         assert_ne!(answer.header("etag"), tag, "{path}");
     }
+    // A tag is of one question.
+    let tag = send(&world, "GET /api/v1/devices?state=New", "").await.header("etag").to_owned();
+    let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kind_of_change_makes_another_list() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let changes = [
+        ("POST /api/v1/devices", r#"{"name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda"}"#),
+        ("PATCH /api/v1/devices/b2", r#"{"comments": "squeaks"}"#),
+        ("POST /api/v1/devices/b2/force", r#"{"from": "New", "to": "LockedOut", "reason": "it squeaks"}"#),
+        ("DELETE /api/v1/devices/b2", ""),
+    ];
+    for (line, body) in changes {
+        let tag = send(&world, "GET /api/v1/devices", "").await.header("etag").to_owned();
+        let answer = send(&world, line, body).await;
+        assert!(answer.status < 300, "{line}: {}", answer.text);
+        let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
+        assert_eq!(answer.status, 200, "{line}");
+    }
+    // What is heard and changes nothing makes no other list.
+    let tag = send(&world, "GET /api/v1/devices", "").await.header("etag").to_owned();
+    assert_eq!(world.report("b1", "image-installed").await.1["outcome"], "ignored");
+    let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
+    assert_eq!(answer.status, 304);
+}
+
+/// Asks what changed since the cursor, which goes on with the answer: the boards with their states, and what is gone.
+async fn since(world: &World, query: &str, cursor: &mut String) -> String {
+    let answer = world.get(&format!("/api/v1/devices?{query}since={cursor}")).await;
+    answer["cursor"].as_str().unwrap().clone_into(cursor);
+    let devices = answer["devices"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let devices = devices.map(|device| format!("{} {}", text(&device["name"]), text(&device["state"])));
+    let removed = answer["removed"].as_array().unwrap().iter().map(|name| format!("-{}", text(name)));
+    devices.chain(removed).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_changed_is_told_to_who_comes_back() {
+    let world = World::new().await;
+    for name in ["b1", "b2", "b3"] {
+        world.register(name, json!({})).await;
+    }
+    let begin = world.get("/api/v1/devices?state=New").await["cursor"].as_str().unwrap().to_owned();
+    let (mut all, mut new) = (begin.clone(), begin.clone());
+    assert_eq!(since(&world, "", &mut all).await, "");
+
+    world.force("b2", "LockedOut").await;
+    world.force("b2", "Maintenance").await;
+    assert_eq!(since(&world, "", &mut all).await, "b2 Maintenance");
+    assert_eq!(since(&world, "state=New&", &mut new).await, "-b2", "it is not in this list any more");
+    assert_eq!(since(&world, "", &mut all).await, "");
+    assert_eq!(since(&world, "state=New&", &mut new).await, "");
+
+    world.register("b4", json!({})).await;
+    let (status, _) = world.call(Method::PATCH, "/api/v1/devices/b1", Some(json!({ "comments": "x" }))).await;
+    assert_eq!(status, StatusCode::OK);
+    for name in ["b2", "b3"] {
+        let (status, _) = world.call(Method::DELETE, &format!("/api/v1/devices/{name}"), None).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+    }
+    world.register("b3", json!({})).await;
+    assert_eq!(since(&world, "", &mut all).await, "b1 New, b3 New, b4 New, -b2");
+    assert_eq!(since(&world, "state=New&", &mut new).await, "b1 New, b3 New, b4 New, -b2");
+    assert_eq!(since(&world, "", &mut begin.clone()).await, "b1 New, b3 New, b4 New, -b2");
+
+    // What is open on other databases of this server keeps the log from being forgotten.
+    ask("the cursor is gone", async || {
+        let mut tx = world.server.engine.store().begin().await.unwrap();
+        changes::forget(&mut tx, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        let answer = send(&world, &format!("GET /api/v1/devices?since={begin}"), "").await;
+        answer.status == 410 && answer.json()["code"] == "cursor_gone"
+    })
+    .await;
+    let fresh = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
+    assert_eq!(since(&world, "", &mut fresh.clone()).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_are_counted_by_state() {
+    let world = World::new().await;
+    let counts = async || {
+        let mut counts = world.get("/api/v1/states").await;
+        counts.as_object_mut().unwrap().remove("cursor").unwrap();
+        counts
+    };
+    assert_eq!(counts().await, json!({ "total": 0, "states": {} }));
+    for name in ["b1", "b2", "b3"] {
+        world.register(name, json!({})).await;
+    }
+    world.force("b3", "LockedOut").await;
+    let answers = futures_util::future::join_all((0..10).map(|_| counts())).await;
+    for counts in answers {
+        assert_eq!(counts, json!({ "total": 3, "states": { "LockedOut": 1, "New": 2 } }));
+    }
+    // The cursor is one to go on from.
+    let mut cursor = world.get("/api/v1/states").await["cursor"].as_str().unwrap().to_owned();
+    world.force("b1", "LockedOut").await;
+    assert_eq!(since(&world, "", &mut cursor).await, "b1 LockedOut");
+    assert_eq!(counts().await, json!({ "total": 3, "states": { "LockedOut": 2, "New": 1 } }));
+}
+
+/// Registers boards in the database, quicker than by HTTP, each with so many bytes of comments.
+pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
+    sqlx::query(
+        "WITH made AS (
+             INSERT INTO instance (machine, name, state, visit, entered_at, counters, data)
+             SELECT 'board', 'b' || lpad(n::text, 6, '0'), 'New', 1, '2026-01-01T12:00:00Z', '{}', '{}'
+               FROM generate_series(1, $1) n RETURNING instance_id, name)
+         INSERT INTO device (instance_id, fqdn, mac, hardware, environment, comments, registered_at)
+         SELECT instance_id, name, name, 'panda', '', repeat('x', $2), '2026-01-01T12:00:00Z' FROM made",
+    )
+    .bind(boards)
+    .bind(bytes)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_list_comes_whole_and_of_one_moment() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    fill(&pool, 3000, 0).await;
+    let expected: Vec<String> = (1..=3000).map(|n| format!("b{n:06}")).collect();
+    for (query, begin, most) in
+        [("", 0, 3000), ("?limit=1500", 0, 1500), ("?limit=1500&after=b001000", 1000, 1500)]
+    {
+        let list = world.get(&format!("/api/v1/devices{query}")).await;
+        let devices = list["devices"].as_array().unwrap();
+        let names: Vec<&str> = devices.iter().map(|device| device["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected[begin..begin + most], "{query}");
+        let next = (begin + most < 3000).then(|| expected[begin + most - 1].clone());
+        assert_eq!(list["next"], json!(next), "{query}");
+    }
+    // Boards that come while a list is read are not in it, and those that go are.
+    fill_comments(&pool).await;
+    let mut answer = begin_list(&world).await;
+    sqlx::query("DELETE FROM instance WHERE name = 'b003000'").execute(&pool).await.unwrap();
+    sqlx::query(
+        "INSERT INTO instance (machine, name, state, visit, entered_at, counters, data)
+                 VALUES ('board', 'b900000', 'New', 1, now(), '{}', '{}')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut text = Vec::new();
+    while let Some(chunk) = within("the list", answer.chunk()).await.unwrap() {
+        text.extend_from_slice(&chunk);
+    }
+    let list: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(list["devices"].as_array().unwrap().len(), 3000);
+    assert_eq!(list["devices"][2999]["name"], "b003000");
+}
+
+/// Gives all boards so much to say that no socket holds it.
+async fn fill_comments(pool: &PgPool) {
+    sqlx::query("UPDATE device SET comments = repeat('x', 10000)").execute(pool).await.unwrap();
+}
+
+/// Asks for all boards; the answer begins.
+async fn begin_list(world: &World) -> reqwest::Response {
+    let answer = reqwest::get(format!("http://{}/api/v1/devices", world.server.http)).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_breaks_off_is_seen_to_break_off() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    fill(&pool, 5000, 10_000).await;
+    let mut answer = begin_list(&world).await;
+    // The server has got as far as the sockets hold, and waits.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND state = 'idle in transaction'
+                  AND query LIKE '%JOIN device%'";
+    ask("the list's connection is cut", async || {
+        sqlx::query_scalar::<_, i64>(end).fetch_one(&pool).await.unwrap() > 0
+    })
+    .await;
+    let end = loop {
+        match within("the end of the answer", answer.chunk()).await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "a part is not taken for the whole");
+    // The next one is whole.
+    assert_eq!(world.get("/api/v1/devices").await["devices"].as_array().unwrap().len(), 5000);
 }

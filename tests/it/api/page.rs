@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::list::fill;
 use super::send;
 use crate::world::World;
 
@@ -34,4 +35,24 @@ async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
     assert!(page.text.contains("<meta http-equiv=\"refresh\" content=\"2\">"));
     assert!(!page.text.contains("<script") && !page.text.contains("<img"), "{}", page.text);
     assert!(page.text.contains("&lt;img src=x onerror=&quot;alert('1')&quot;&gt; &amp; so on"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_large_farm_the_page_shows_those_that_need_hands_and_counts_the_rest() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    fill(&pool, 2000, 0).await;
+    for name in ["b000007", "b001999"] {
+        world.force(name, "FailedBadBoard").await;
+    }
+    let page = send(&world, "GET /", "").await.text;
+    assert!(
+        page.contains("Lifeguard: 2000 boards") && page.contains("FailedBadBoard <small>2</small>"),
+        "{page:.2000}"
+    );
+    assert!(
+        page.contains(">b000007<") && page.contains(">b001999<") && !page.contains("b000008"),
+        "{page:.2000}"
+    );
+    assert!(page.contains("New <small>1998</small></h2><p>Too many to show here."), "{page:.2000}");
 }

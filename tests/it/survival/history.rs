@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use lifeguard::farm::Farm;
-use lifeguard::machine::{Cause, MachineName, Source};
+use lifeguard::machine::{Cause, Source};
+use lifeguard::store::Store;
 use lifeguard::store::history::{self, Entry, Told};
-use lifeguard::store::{Store, devices};
+
+use crate::replay::boards;
 
 /// What a board and its relay know of themselves.
 pub(super) struct Hardware {
@@ -39,10 +41,8 @@ impl Hardware {
 
 /// All boards' histories, the oldest first.
 pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
+    let boards = boards(store).await;
     let mut db = store.reader().await.unwrap();
-    let boards = devices::list(&mut db, &MachineName::new("board").unwrap(), &devices::Filter::default())
-        .await
-        .unwrap();
     let mut histories = BTreeMap::new();
     for board in boards {
         let mut entries = history::list(&mut db, board.id, None, i64::MAX).await.unwrap();

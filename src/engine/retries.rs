@@ -1,4 +1,4 @@
-//! What the engine counts, for those who ask how it does.
+//! What had to be tried again: for those who ask how the engine does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,9 +18,9 @@ impl Count {
     }
 }
 
-/// What is counted since the process began.
+/// What had to be tried again since the engine was made.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct Retries {
     /// Groups that the database refused because of a deadlock or a conflict of transactions (40P01, 40001), and that were
     /// tried again. There should be none: locks are taken in one order.
     pub conflicts: Count,

@@ -1,0 +1,86 @@
+//! What was read, kept for as long as nothing changes: what many ask for and takes long to read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::{Engine, EngineError};
+use crate::clock::pause;
+use crate::machine::MachineName;
+use crate::store::changes::{self, Cursor};
+use crate::store::{Snapshot, Store, StoreError, devices};
+
+/// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
+/// however many ask and however much changes.
+const REST: u32 = 9;
+
+/// What was read, and when.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// What was read.
+    pub value: T,
+    /// Which changes it has seen.
+    pub cursor: Cursor,
+    begun: Instant,
+    took: Duration,
+}
+
+/// A reading that is kept. Whoever asks gets one that is at least as new as the question.
+#[derive(Debug)]
+pub struct Kept<T>(Mutex<Option<Arc<Reading<T>>>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Kept<T> {
+    /// Gives what was read, if nothing changed since, or what `read` reads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn get(
+        &self,
+        store: &Store,
+        read: impl AsyncFnOnce(&mut Snapshot) -> Result<T, StoreError>,
+    ) -> Result<Arc<Reading<T>>, StoreError> {
+        let asked = Instant::now();
+        // Held while it is read: those who ask meanwhile wait, and are given what was begun after they had asked.
+        let mut kept = self.0.lock().await;
+        if let Some(reading) = &*kept {
+            let is_new = reading.begun > asked
+                || changes::is_current(&mut *store.reader().await?, &reading.cursor).await?;
+            if is_new {
+                return Ok(Arc::clone(reading));
+            }
+            let rests_until = reading.begun + reading.took * (REST + 1);
+            pause(rests_until.saturating_duration_since(Instant::now())).await;
+        }
+        let begun = Instant::now();
+        let mut snapshot = store.snapshot().await?;
+        let cursor = changes::state(&mut snapshot).await?;
+        let value = read(&mut snapshot).await?;
+        let reading = Arc::new(Reading { value, cursor, begun, took: begun.elapsed() });
+        *kept = Some(Arc::clone(&reading));
+        Ok(reading)
+    }
+}
+
+/// How many instances are in each state.
+pub type Counts = std::collections::BTreeMap<String, i64>;
+
+impl Engine {
+    /// Counts the instances of `machine` by state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoMachine`] when no definition of it is loaded; [`EngineError::Store`] when the database fails.
+    pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<Reading<Counts>>, EngineError> {
+        let kept = self.inner.counts.get(machine).ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
+        let count = async |snapshot: &mut Snapshot| devices::count_by_state(snapshot, machine).await;
+        Ok(kept.get(self.store(), count).await?)
+    }
+}
