@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,8 @@ def main():
         "--lifeguard", type=float, metavar="FIGURE", help="Lifeguard's events a second at the last of --in-flight"
     )
     options = parser.parse_args()
+    # So that the peers under way are ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     figures = {}
     with psycopg.connect(dbname="postgres", autocommit=True) as server:

@@ -11,6 +11,8 @@ from work import FIND, MOVE, TARGETS, TELL, Run, decide
 # A worker fetches its jobs one after the other, each by a commit of its own, so several workers share the queue.
 WORKERS = 8
 POOL = 10
+# A notification that arrives during a fetch is lost (3.10.0), and the job then waits for the next poll: by default 5 s.
+POLL_S = 0.02
 
 
 async def main():
@@ -45,10 +47,14 @@ async def main():
         workers = [
             asyncio.create_task(
                 app.run_worker_async(
-                    queues=[queue], concurrency=run.count, delete_jobs="successful", install_signal_handlers=False
+                    queues=[queue],
+                    concurrency=run.count,
+                    fetch_job_polling_interval=POLL_S,
+                    delete_jobs="successful",
+                    install_signal_handlers=False,
                 )
             )
-            for _ in range(WORKERS)
+            for _ in range(min(WORKERS, run.count))
         ]
         await asyncio.to_thread(run.wait_for_start)
         callers = [asyncio.create_task(call(caller)) for caller in run.callers()]
