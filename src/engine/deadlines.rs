@@ -97,5 +97,6 @@ async fn fire(engine: &Engine, due: DueDeadline) -> bool {
 /// What the board has let be known of itself since its power came on.
 async fn remark(engine: &Engine, due: DueDeadline) -> Result<Option<String>, StoreError> {
     let mut db = engine.store().reader().await?;
-    Ok(fetches::describe_boot(&history::read_boot(&mut db, due.id).await?))
+    let boot = history::read_boot(&mut db, due.id, engine.clock().now()).await?;
+    Ok(fetches::describe_boot(&boot))
 }

@@ -33,8 +33,8 @@ impl Engine {
         let mut tx = self.store().begin().await?;
         let Some(id) = devices::find_by_mac(&mut tx, &fetch.mac).await? else { return Ok(()) };
         let Some(locked) = instances::lock(&mut tx, &Target::Id(id)).await? else { return Ok(()) };
-        let boot = history::read_boot(&mut tx, id).await?;
         let now = self.clock().now();
+        let boot = history::read_boot(&mut tx, id, now).await?;
         let what = if fetch.is_boot_config { "its boot config" } else { fetch.file.as_str() };
         let when =
             boot.powered_at.map(|at| format!(" {} after power-on", seconds(now - at))).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What happened to instances, in order: enough to explain each present state and to replay each past one.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
@@ -78,9 +78,9 @@ struct HistoryRow {
     spoken_visit: Option<i64>,
     args: Option<Json<Map<String, Value>>>,
     device: Option<Json<Map<String, Value>>>,
-    outcome: String,
+    outcome: Option<String>,
     from_state: String,
-    to_state: String,
+    to_state: Option<String>,
     visit: i64,
     reason: Option<String>,
     evidence: Option<Json<Map<String, Value>>>,
@@ -132,6 +132,11 @@ fn columns(told: &Told) -> Columns<'_> {
     }
 }
 
+/// The visit before an entry, where nothing says otherwise: most moves enter one state.
+fn visit_found(moved: bool, after: Visit) -> Visit {
+    if moved { Visit(after.0.saturating_sub(1)) } else { after }
+}
+
 fn unreadable(what: &str) -> StoreError {
     StoreError::Statement(sqlx::Error::Decode(format!("a history row without a readable {what}").into()))
 }
@@ -139,6 +144,8 @@ fn unreadable(what: &str) -> StoreError {
 impl HistoryRow {
     fn told(&self) -> Result<Told, StoreError> {
         let spoken = self.spoken_visit.map(Visit);
+        // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
+        let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
         let args = self.args.as_ref().map(|args| args.0.clone()).unwrap_or_default();
         let text = |key: &str| args.get(key).and_then(Value::as_str).ok_or_else(|| unreadable("argument"));
         let cause = match self.kind.as_str() {
@@ -155,8 +162,8 @@ impl HistoryRow {
                 args,
                 visit: spoken,
             },
-            "began" => Cause::Began { visit: spoken.ok_or_else(|| unreadable("visit"))? },
-            "deadline" => Cause::Deadline { visit: spoken.ok_or_else(|| unreadable("visit"))? },
+            "began" => Cause::Began { visit: found },
+            "deadline" => Cause::Deadline { visit: found },
             "force" => Cause::Force {
                 expected: name(StateName::new(text("expected")?))?,
                 to: name(StateName::new(text("to")?))?,
@@ -178,9 +185,9 @@ impl TryFrom<HistoryRow> for Entry {
             at: row.at,
             told: row.told()?,
             sender: row.sender,
-            outcome: row.outcome,
+            to: name(StateName::new(row.to_state.as_ref().unwrap_or(&row.from_state)))?,
             from: name(StateName::new(&row.from_state))?,
-            to: name(StateName::new(&row.to_state))?,
+            outcome: row.outcome.unwrap_or_else(|| "moved".to_owned()),
             visit: Visit(row.visit),
             reason: row.reason,
             evidence: row.evidence.map(|evidence| evidence.0),
@@ -197,33 +204,37 @@ impl TryFrom<HistoryRow> for Entry {
 pub async fn append(tx: &mut Tx, entry: &NewEntry<'_>) -> Result<(), StoreError> {
     let columns = columns(entry.told);
     let outcome = match entry.outcome {
-        None => "noted",
-        Some(Outcome::Moved { .. }) => "moved",
-        Some(Outcome::Stayed) => "stayed",
-        Some(Outcome::Ignored(_)) => "ignored",
+        None => Some("noted"),
+        Some(Outcome::Moved { .. }) => None,
+        Some(Outcome::Stayed) => Some("stayed"),
+        Some(Outcome::Ignored(_)) => Some("ignored"),
     };
     let device = match entry.told {
         Told::Stimulus(stimulus) if !stimulus.device.is_empty() => Some(Json(stimulus.device.clone())),
         Told::Stimulus(_) | Told::Note(_) => None,
     };
+    // NULL is what can be told from the rest; the migration says how.
+    let is_clockwork = matches!(columns.kind, "began" | "deadline");
+    let found = visit_found(outcome.is_none(), entry.visit);
+    let spoken_visit = columns.spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
     sqlx::query!(
-        "INSERT INTO history (instance_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
-                              from_state, to_state, visit, reason, evidence)
+        "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
+                              sender, reason, args, device, evidence)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-        entry.instance.0,
         entry.at,
+        entry.instance.0,
+        entry.visit.0,
+        spoken_visit,
         columns.kind,
+        entry.from.as_str(),
+        (entry.to != entry.from).then(|| entry.to.as_str()),
+        outcome,
         columns.event,
         columns.source,
         entry.sender,
-        columns.spoken_visit,
+        entry.reason,
         columns.args as _,
         device as _,
-        outcome,
-        entry.from.as_str(),
-        entry.to.as_str(),
-        entry.visit.0,
-        entry.reason,
         entry.evidence.map(Json) as _,
     )
     .execute(&mut **tx)
@@ -231,7 +242,36 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry<'_>) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Adds one entry for many instances whose `state` was entered anew by its own deadline and kept its actions: which
+/// they are, and the visits that began.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+#[tracing::instrument(name = "store.history.append_kept", level = "debug", skip_all)]
+pub async fn append_kept(
+    tx: &mut Tx,
+    at: DateTime<Utc>,
+    state: &StateName,
+    kept: &[(InstanceId, Visit)],
+) -> Result<(), StoreError> {
+    let instances: Vec<i64> = kept.iter().map(|(instance, _)| instance.0).collect();
+    let visits: Vec<i64> = kept.iter().map(|(_, visit)| visit.0).collect();
+    sqlx::query!(
+        "INSERT INTO history (at, kind, from_state, instances, visits) VALUES ($1, 'kept', $2, $3, $4)",
+        at,
+        state.as_str(),
+        &instances,
+        &visits,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Lists at most `most` entries of an instance that come before entry `before`, the newest first.
+///
+/// What it shares with others is not among them: that its deadline entered its state anew and kept its actions.
 ///
 /// # Errors
 ///
@@ -246,7 +286,7 @@ pub async fn list(
         HistoryRow,
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
                   args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
-                  outcome, from_state, to_state, visit, reason,
+                  outcome, from_state, to_state, visit AS "visit!", reason,
                   evidence AS "evidence: Json<Map<String, Value>>"
              FROM history
             WHERE instance_id = $1 AND history_id < coalesce($2, 9223372036854775807)
@@ -254,6 +294,37 @@ pub async fn list(
         instance.0,
         before,
         most,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Lists all entries of an instance, the oldest first, with those that it shares with others.
+///
+/// For replay only: no index has the shared ones, so that all of them are read.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<Entry>, StoreError> {
+    // What began a visit comes before all else of that visit, whatever their numbers within one transaction.
+    let rows = sqlx::query_as!(
+        HistoryRow,
+        r#"SELECT history_id AS "history_id!", at AS "at!", kind AS "kind!", event, source, sender, spoken_visit,
+                  args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
+                  outcome, from_state AS "from_state!", to_state, visit AS "visit!", reason,
+                  evidence AS "evidence: Json<Map<String, Value>>"
+             FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
+                          to_state, visit, reason, evidence
+                     FROM history WHERE instance_id = $1
+                   UNION ALL
+                   SELECT h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL, h.from_state,
+                          NULL, kept.visit, NULL, NULL
+                     FROM history h, unnest(h.instances, h.visits) AS kept (instance_id, visit)
+                    WHERE h.kind = 'kept' AND kept.instance_id = $1) AS entry
+            ORDER BY visit, outcome IS NULL DESC, history_id"#,
+        instance.0,
     )
     .fetch_all(db)
     .await?;
@@ -271,24 +342,34 @@ pub struct Boot {
     pub heard_at: Option<DateTime<Utc>>,
 }
 
-/// Reads what is known of the board's present boot.
+/// How far back the beginning of a boot is looked for. Each day is another partition to look into, and what a board
+/// did days ago explains nothing that happens today.
+const LONGEST_BOOT: TimeDelta = TimeDelta::days(1);
+
+/// Reads what is known of the board's present boot at `now`, if that began within the last day.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read_boot(db: &mut PgConnection, instance: InstanceId) -> Result<Boot, StoreError> {
+pub async fn read_boot(
+    db: &mut PgConnection,
+    instance: InstanceId,
+    now: DateTime<Utc>,
+) -> Result<Boot, StoreError> {
     let boot = sqlx::query_as!(
         Boot,
         r#"WITH power AS (
                SELECT history_id, at FROM history
-                WHERE instance_id = $1 AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
+                WHERE instance_id = $1 AND at >= $2
+                  AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
                 ORDER BY history_id DESC LIMIT 1)
            SELECT (SELECT at FROM power) AS powered_at,
                   min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
                   max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
              FROM history h
-            WHERE h.instance_id = $1 AND h.history_id > (SELECT history_id FROM power)"#,
+            WHERE h.instance_id = $1 AND h.at >= $2 AND h.history_id > (SELECT history_id FROM power)"#,
         instance.0,
+        now - LONGEST_BOOT,
     )
     .fetch_one(db)
     .await?;

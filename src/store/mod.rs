@@ -10,6 +10,7 @@ pub mod devices;
 pub mod history;
 pub mod images;
 pub mod instances;
+pub mod partitions;
 pub mod private;
 pub mod workers;
 
