@@ -17,6 +17,7 @@ mod deadlines;
 mod devices;
 mod dispatch;
 mod fetches;
+mod housekeeping;
 mod images;
 mod lease;
 mod running;
@@ -38,6 +39,7 @@ use crate::worker::Worker;
 pub use commit::{Committed, Submission};
 pub use devices::DeviceChange;
 pub use fetches::{Fetch, describe_boot};
+pub use housekeeping::Retention;
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,13 +107,14 @@ struct Inner {
     definitions: BTreeMap<MachineName, Arc<Definition>>,
     clock: Arc<dyn Clock>,
     worker: Worker,
+    retention: Retention,
     running: running::Running,
     deadlines_changed: Notify,
     actions_changed: Notify,
 }
 
 impl Engine {
-    /// Makes an engine for `definitions`, and remembers their texts.
+    /// Makes an engine for `definitions`, remembers their texts, and sees to it that history has room for today.
     ///
     /// # Errors
     ///
@@ -121,6 +124,7 @@ impl Engine {
         loaded: Vec<Loaded>,
         clock: Arc<dyn Clock>,
         worker: Worker,
+        retention: Retention,
     ) -> Result<Self, EngineError> {
         let mut definitions = BTreeMap::new();
         let mut tx = store.begin().await?;
@@ -140,11 +144,20 @@ impl Engine {
             definitions,
             clock,
             worker,
+            retention,
             running: running::Running::default(),
             deadlines_changed: Notify::new(),
             actions_changed: Notify::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        match housekeeping::round(&engine).await {
+            // It is tried again while we serve, and the default partition takes what comes meanwhile.
+            Err(error) if error.is_passing() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
+            }
+            result => result?,
+        }
+        Ok(engine)
     }
 
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
@@ -152,6 +165,7 @@ impl Engine {
         let mut loops = JoinSet::new();
         loops.spawn(deadlines::run(self.clone(), stop.clone()));
         loops.spawn(dispatch::run(self.clone(), stop.clone()));
+        loops.spawn(housekeeping::run(self.clone(), stop.clone()));
         loops.spawn(hear_hints(self.clone(), stop));
         while let Some(ended) = loops.join_next().await {
             if let Err(fault) = ended {

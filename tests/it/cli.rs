@@ -550,6 +550,8 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         usually installed] [env: LIFEGUARD_PG_BIN=]
           --states <PATH>               A machine definition, or a directory of them [default: the board
                                         lifecycle that is built in] [env: LIFEGUARD_STATES=]
+          --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
+                                        days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help
 
     Log:

@@ -12,6 +12,7 @@ mod engine;
 mod farm;
 mod foreign;
 mod guarded;
+mod history;
 mod layers;
 mod lifecycle;
 mod private_postgres;
