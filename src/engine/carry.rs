@@ -7,7 +7,7 @@ use super::commit::{board, tell};
 use super::running::Hold;
 use super::{Engine, EngineError, Submission, rest};
 use crate::action::{Evidence, Failed, Job};
-use crate::machine::{Cause, EventName, Source};
+use crate::machine::{Cause, EventName, Source, Visit};
 use crate::store::actions::{self, ActionId, Ended, RunningAction, WorkerId};
 use crate::store::instances::{self, Locked, Target};
 use crate::store::{Tx, devices, images};
@@ -80,15 +80,11 @@ async fn end(
     let mut tx = engine.store().begin().await?;
     let target = Target::Id(action.instance);
     let locked = instances::lock(&mut tx, &target).await?;
-    if token.is_cancelled()
-        && result.is_err()
-        && let Some(locked) = &locked
-        && locked.instance.visit == action.visit
-    {
+    let ended = actions::delete_ended(&mut tx, action.id, worker).await?;
+    if ended == Ended::Running && token.is_cancelled() && result.is_err() {
         // Stopped because this process stops, not because the board left: whoever comes next does it again.
         return Ok(None);
     }
-    let ended = actions::delete_ended(&mut tx, action.id, worker).await?;
     let is_news = match ended {
         Ended::Running => true,
         // Stale, and for the record: whether an abandoned power cycle left its board with power.
@@ -100,15 +96,15 @@ async fn end(
         engine.commit(tx).await?;
         return Ok(None);
     };
-    let submission = report(target, action, result)?;
+    let present = locked.instance.visit;
+    let visit = if ended == Ended::Running { action.speaks_for(present) } else { action.visit };
+    let submission = report(target, action, visit, result)?;
     let decision = engine.apply(&mut tx, &locked, &submission).await?;
     let next = match result {
-        Ok(_) if decision.instance.visit == action.visit => {
-            match actions::find_next(&mut tx, action).await? {
-                Some(next) => take(engine, &mut tx, &locked, worker, next).await?,
-                None => None,
-            }
-        }
+        Ok(_) if decision.instance.visit == present => match actions::find_next(&mut tx, action).await? {
+            Some(next) => take(engine, &mut tx, &locked, worker, next).await?,
+            None => None,
+        },
         Ok(_) => None,
         Err(_) => {
             // What was to follow makes no sense without this one.
@@ -122,10 +118,11 @@ async fn end(
     Ok(next)
 }
 
-/// The event that an action's end is.
+/// The event that an action's end is, for `visit`.
 fn report(
     target: Target,
     action: &RunningAction,
+    visit: Visit,
     result: &Result<Evidence, Failed>,
 ) -> Result<Submission, EngineError> {
     let (suffix, evidence, remark) = match result {
@@ -137,7 +134,7 @@ fn report(
     if let Some(reason) = &remark {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
-    let cause = Cause::Event { name, source: Source::Action, args, visit: Some(action.visit) };
+    let cause = Cause::Event { name, source: Source::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
     Ok(Submission { evidence, remark, ..Submission::new(target, cause) })
 }

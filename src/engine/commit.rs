@@ -145,7 +145,9 @@ impl Engine {
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };
-        let reasons: Vec<String> = ignored.into_iter().chain(submission.remark.clone()).collect();
+        // How the last boot went is of no interest to a board at rest.
+        let remark = submission.remark.clone().filter(|_| !decision.keeps_actions());
+        let reasons: Vec<String> = ignored.into_iter().chain(remark).collect();
         let entry = NewEntry {
             instance: id,
             at: now,
@@ -158,11 +160,17 @@ impl Engine {
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             evidence: submission.evidence.as_ref(),
         };
-        history::append(tx, &entry).await?;
+        if decision.keeps_actions() && matches!(told, Told::Stimulus(stimulus) if stimulus.device.is_empty())
+        {
+            history::append_kept(tx, now, &before.state, &[(id, decision.instance.visit)]).await?;
+        } else {
+            history::append(tx, &entry).await?;
+        }
         for effect in &decision.effects {
             match effect {
-                Effect::Cancel { visit } => actions::cancel(tx, id, *visit).await?,
-                Effect::Invoke { visit, actions } => {
+                Effect::Cancel { .. } => actions::cancel_state(tx, id).await?,
+                Effect::Keep { .. } if actions::has_live(tx, id).await? => {}
+                Effect::Keep { visit, actions } | Effect::Invoke { visit, actions } => {
                     let new = with_places(tx, id, &before.name, actions).await?;
                     actions::insert(tx, id, *visit, &new, now).await?;
                 }
@@ -210,7 +218,9 @@ pub(super) struct Note {
 /// Logs a state change that has become durable.
 pub(super) fn tell(before: &Instance, decision: &Decision) {
     let (name, to) = (before.name.as_str(), &decision.instance.state);
-    if let Outcome::Moved { from, .. } = &decision.outcome {
+    if let Outcome::Moved { from, .. } = &decision.outcome
+        && !decision.keeps_actions()
+    {
         tracing::info!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
     }
 }

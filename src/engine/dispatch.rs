@@ -153,7 +153,7 @@ async fn begin(engine: &Engine, worker: WorkerId, action: Startable) -> Result<O
     };
     let began = Submission {
         evidence: Some(Map::from_iter([("action".to_owned(), Value::from(started.action.action.as_str()))])),
-        ..Submission::new(target, Cause::Began { visit: started.action.visit })
+        ..Submission::new(target, Cause::Began { visit: started.action.speaks_for(locked.instance.visit) })
     };
     engine.apply(&mut tx, &locked, &began).await?;
     engine.commit(tx).await?;

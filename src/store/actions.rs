@@ -45,8 +45,10 @@ pub struct RunningAction {
     pub id: ActionId,
     /// Whose it is.
     pub instance: InstanceId,
-    /// The visit that asked for it.
+    /// The visit that asked for it: the present one, or an earlier one of a state that keeps its actions.
     pub visit: Visit,
+    /// Whether it only makes up for an action whose visit has ended.
+    pub is_rescue: bool,
     /// Which action.
     pub action: ActionName,
     /// Settings from the definition.
@@ -55,6 +57,17 @@ pub struct RunningAction {
     pub limit: Option<Duration>,
     /// What it holds while it runs.
     pub place: Option<String>,
+}
+
+impl RunningAction {
+    /// The visit that it speaks for while it is not cancelled and its instance is in visit `present`.
+    ///
+    /// Leaving a state cancels its actions in the same transaction, so what is not cancelled is the present visit's,
+    /// however often the state has been entered anew since it was asked for.
+    #[must_use]
+    pub fn speaks_for(&self, present: Visit) -> Visit {
+        if self.is_rescue { self.visit } else { present }
+    }
 }
 
 /// An action that may be started.
@@ -89,6 +102,7 @@ struct RunningRow {
     action_id: i64,
     instance_id: i64,
     visit: i64,
+    rescue: bool,
     action: String,
     settings: Json<Map<String, Value>>,
     limit_ms: Option<i64>,
@@ -103,6 +117,7 @@ impl TryFrom<RunningRow> for RunningAction {
             id: ActionId(row.action_id),
             instance: InstanceId(row.instance_id),
             visit: Visit(row.visit),
+            is_rescue: row.rescue,
             action: name(ActionName::new(&row.action))?,
             settings: row.settings.0,
             limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
@@ -149,7 +164,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Deletes what the visit still has to do and marks what it is doing as cancelled.
+/// Deletes what the list of actions that `visit` asked for still has to do and marks what of it runs as cancelled.
 ///
 /// # Errors
 ///
@@ -172,7 +187,41 @@ pub async fn cancel(tx: &mut Tx, instance: InstanceId, visit: Visit) -> Result<(
     Ok(())
 }
 
-/// The same for all visits, for an instance that goes.
+/// The same for everything that the instance's state asked for, whichever visits those were, because it is left.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn cancel_state(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "DELETE FROM action WHERE instance_id = $1 AND status = 'WAITING' AND NOT rescue",
+        instance.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE action SET cancelled = true WHERE instance_id = $1 AND NOT cancelled AND NOT rescue",
+        instance.0,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether anything that the instance's state asked for is still to be done or being done.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn has_live(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
+    let has_live = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM action WHERE instance_id = $1 AND NOT cancelled AND NOT rescue) AS "live!""#,
+        instance.0,
+    );
+    Ok(has_live.fetch_one(&mut **tx).await?)
+}
+
+/// Deletes all that an instance still has to do, rescue included, and marks what runs as cancelled, because it goes.
 ///
 /// # Errors
 ///
@@ -227,7 +276,7 @@ pub async fn start(
         RunningRow,
         r#"UPDATE action SET status = 'RUNNING', worker_id = $2, began_at = $3
             WHERE action_id = $1 AND status = 'WAITING' AND NOT cancelled
-        RETURNING action_id, instance_id, visit, action, settings AS "settings: Json<Map<String, Value>>", limit_ms,
+        RETURNING action_id, instance_id, visit, rescue, action, settings AS "settings: Json<Map<String, Value>>", limit_ms,
                   place"#,
         action.0,
         worker.0,
@@ -258,9 +307,9 @@ pub async fn delete_unwanted(tx: &mut Tx, action: ActionId) -> Result<(), StoreE
 /// How an action stood when its end was reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It ran for its visit.
+    /// It ran, and its state had not been left.
     Running,
-    /// Its visit had ended.
+    /// Its state had been left.
     Cancelled,
     /// It had been taken from the worker, whose lease ran out.
     Lost,
@@ -344,7 +393,7 @@ pub async fn hand_back(
     .await?;
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
-        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false
+        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false, rescue = true
           WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))
             AND cancelled AND action = 'power-cycle'
             AND EXISTS (SELECT FROM instance i WHERE i.instance_id = action.instance_id)",
