@@ -1,5 +1,7 @@
 //! What happened to instances, in order: enough to explain each present state and to replay each past one.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
@@ -356,22 +358,45 @@ pub async fn read_boot(
     instance: InstanceId,
     now: DateTime<Utc>,
 ) -> Result<Boot, StoreError> {
-    let boot = sqlx::query_as!(
-        Boot,
-        r#"WITH power AS (
-               SELECT history_id, at FROM history
-                WHERE instance_id = $1 AND at >= $2
-                  AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
-                ORDER BY history_id DESC LIMIT 1)
-           SELECT (SELECT at FROM power) AS powered_at,
+    Ok(read_boots(db, &[instance], now).await?.remove(&instance).unwrap_or_default())
+}
+
+/// The same for many boards; of those whose power was not seen to come on there is nothing.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn read_boots(
+    db: &mut PgConnection,
+    instances: &[InstanceId],
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<InstanceId, Boot>, StoreError> {
+    let instances: Vec<i64> = instances.iter().map(|instance| instance.0).collect();
+    // Board by board (`OFFSET 0` says so), by the index whatever the server believes: a plan that was made while
+    // today's partition was empty would read all of it.
+    let rows = sqlx::query!(
+        r#"WITH recent AS MATERIALIZED (
+               SELECT h.instance_id, h.history_id, h.at, h.kind, h.event, h.source
+                 FROM unnest($1::bigint[]) AS wanted (instance_id),
+                      LATERAL (SELECT instance_id, history_id, at, kind, event, source FROM history
+                                WHERE instance_id = wanted.instance_id AND at >= $2 OFFSET 0) h),
+           power AS (
+               SELECT DISTINCT ON (instance_id) instance_id, history_id, at FROM recent
+                WHERE kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
+                ORDER BY instance_id, history_id DESC)
+           SELECT power.instance_id AS "instance_id!", power.at AS "powered_at!",
                   min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
                   max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
-             FROM history h
-            WHERE h.instance_id = $1 AND h.at >= $2 AND h.history_id > (SELECT history_id FROM power)"#,
-        instance.0,
+             FROM power LEFT JOIN recent h ON h.instance_id = power.instance_id AND h.history_id > power.history_id
+            GROUP BY power.instance_id, power.at"#,
+        &instances,
         now - LONGEST_BOOT,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(boot)
+    let boot = |powered_at, asked_at, heard_at| Boot { powered_at: Some(powered_at), asked_at, heard_at };
+    Ok(rows
+        .into_iter()
+        .map(|row| (InstanceId(row.instance_id), boot(row.powered_at, row.asked_at, row.heard_at)))
+        .collect())
 }
