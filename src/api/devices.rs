@@ -161,7 +161,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     let mut db = api.engine.store().reader().await?;
     let actions = actions::list_open(&mut db, board.id).await?;
-    let boot = history::read_boots(&mut db, &[board.id]).await?.remove(&board.id).unwrap_or_default();
+    let boot = history::read_boot(&mut db, board.id, api.engine.clock().now()).await?;
     Ok(FullDeviceView {
         power_url: board.device.power_url.clone(),
         poll_url: board.device.poll_url.clone(),

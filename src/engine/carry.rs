@@ -44,7 +44,7 @@ pub(super) fn begin(
         return None;
     }
     let evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
-    let cause = Cause::Began { visit: next.action.visit };
+    let cause = Cause::Began { visit: next.action.speaks_for(draft.instance().visit) };
     let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
     draft.decide(definition, began, &Images::new(), now);
     Some(take(engine, draft, next))
@@ -85,11 +85,12 @@ pub(super) fn end(
     }
     draft.end(action.id);
     // For the record where it is stale: whether an abandoned power cycle left its board with power.
-    let visit = draft.instance().visit;
-    if let Some(report) = report(draft, action, result) {
+    let present = draft.instance().visit;
+    let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
+    if let Some(report) = report(draft, action, visit, result) {
         draft.decide(definition, report, &Images::new(), now);
     }
-    if row.is_cancelled || draft.instance().visit != visit {
+    if row.is_cancelled || draft.instance().visit != present {
         return None;
     }
     if result.is_err() {
@@ -103,8 +104,13 @@ pub(super) fn end(
     is_here.then(|| take(engine, draft, next))
 }
 
-/// The event that an action's end is.
-fn report(draft: &Draft, action: &RunningAction, result: &Result<Evidence, Failed>) -> Option<Submission> {
+/// The event that an action's end is, for `visit`.
+fn report(
+    draft: &Draft,
+    action: &RunningAction,
+    visit: Visit,
+    result: &Result<Evidence, Failed>,
+) -> Option<Submission> {
     let (suffix, evidence, remark) = match result {
         Ok(evidence) => ("ok", evidence, None),
         Err(failed) => ("failed", &failed.evidence, Some(failed.reason.clone())),
@@ -115,8 +121,7 @@ fn report(draft: &Draft, action: &RunningAction, result: &Result<Evidence, Faile
     if let Some(reason) = &remark {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
-    let visit: Option<Visit> = Some(action.visit);
-    let cause = Cause::Event { name, source: Source::Action, args, visit };
+    let cause = Cause::Event { name, source: Source::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
     Some(Submission { evidence, remark, ..Submission::new(Target::Id(draft.id()), cause) })
 }

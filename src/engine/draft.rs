@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::work::{Note, Submission};
 use crate::action;
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus,
+    Visit,
 };
 use crate::store::actions::{ActionId, NewAction};
 use crate::store::devices::Device;
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     entries: Vec<NewEntry>,
     left: Option<Visit>,
     invoked: Vec<NewAction>,
+    kept: Option<(StateName, Visit)>,
+    goes_on: bool,
     ended: Option<ActionId>,
     started: Option<ActionId>,
     is_rewritten: bool,
@@ -40,6 +43,8 @@ impl Draft {
             entries: Vec::new(),
             left: None,
             invoked: Vec::new(),
+            kept: None,
+            goes_on: false,
             ended: None,
             started: None,
             is_rewritten: false,
@@ -99,27 +104,38 @@ impl Draft {
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };
-        let reasons: Vec<String> = ignored.into_iter().chain(remark).collect();
-        self.entries.push(NewEntry {
-            instance: self.id(),
-            at: now,
-            told: Told::Stimulus(stimulus),
-            sender,
-            outcome: Some(decision.outcome.clone()),
-            from: self.instance.state.clone(),
-            to: decision.instance.state.clone(),
-            visit: decision.instance.visit,
-            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-            evidence,
-        });
+        // Of what is at rest and stays there, one entry tells for many; and nobody asks how its last boot went.
+        if decision.keeps_actions() && self.is_untouched() && stimulus.device.is_empty() {
+            self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
+        } else {
+            let reasons: Vec<String> = ignored.into_iter().chain(remark).collect();
+            self.entries.push(NewEntry {
+                instance: self.id(),
+                at: now,
+                told: Told::Stimulus(stimulus),
+                sender,
+                outcome: Some(decision.outcome.clone()),
+                from: self.instance.state.clone(),
+                to: decision.instance.state.clone(),
+                visit: decision.instance.visit,
+                reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+                evidence,
+            });
+        }
         for effect in &decision.effects {
             match effect {
                 Effect::Cancel { visit } => {
                     self.give_up(*visit);
                     // What an earlier stimulus of this group asked for was never written.
                     self.invoked.clear();
+                    self.goes_on = false;
                 }
-                Effect::Invoke { actions, .. } => self.invoked = with_places(self.board().as_ref(), actions),
+                // What an earlier stimulus of this group asked for begins with the present visit.
+                Effect::Keep { .. } if !self.invoked.is_empty() => {}
+                Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
+                    self.invoked = with_places(self.board().as_ref(), actions);
+                    self.goes_on = matches!(effect, Effect::Keep { .. });
+                }
             }
         }
         if decision.instance != self.instance {
@@ -171,9 +187,10 @@ impl Draft {
 
     /// What is to be written.
     pub(super) fn finish(self) -> Decided {
-        let Self { seen, instance, entries, left, invoked, ended, started, is_rewritten } = self;
+        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, is_rewritten } = self;
         let instance = is_rewritten.then_some(instance);
-        Decided { id: seen.id, version: seen.version, instance, left, entries, ended, started, invoked }
+        let (id, version) = (seen.id, seen.version);
+        Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on }
     }
 
     /// What drivers may know of the device.

@@ -32,8 +32,7 @@ impl Engine {
         let (id, boot) = {
             let mut db = self.store().reader().await?;
             let Some(id) = devices::find_by_mac(&mut db, &fetch.mac).await? else { return Ok(()) };
-            let boot = history::read_boots(&mut db, &[id]).await?.remove(&id).unwrap_or_default();
-            (id, boot)
+            (id, history::read_boot(&mut db, id, self.clock().now()).await?)
         };
         let now = self.clock().now();
         let what = if fetch.is_boot_config { "its boot config" } else { fetch.file.as_str() };

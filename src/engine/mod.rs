@@ -18,6 +18,7 @@ mod dispatch;
 mod draft;
 mod feed;
 mod fetches;
+mod housekeeping;
 mod images;
 mod kept;
 mod lease;
@@ -48,6 +49,7 @@ use crate::worker::Worker;
 pub use devices::DeviceChange;
 pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
+pub use housekeeping::Retention;
 pub use kept::{Counts, Kept, Reading};
 pub use retries::Retries;
 pub use work::{Committed, Submission};
@@ -130,6 +132,7 @@ struct Inner {
     worker: Worker,
     /// By what this process knows its own changes in the log.
     origin: Origin,
+    retention: Retention,
     running: running::Running,
     queue: Queue,
     retries: Retries,
@@ -142,7 +145,7 @@ struct Inner {
 }
 
 impl Engine {
-    /// Makes an engine for `definitions`, and remembers their texts.
+    /// Makes an engine for `definitions`, remembers their texts, and sees to it that history has room for today.
     ///
     /// # Errors
     ///
@@ -152,6 +155,7 @@ impl Engine {
         loaded: Vec<Loaded>,
         clock: Arc<dyn Clock>,
         worker: Worker,
+        retention: Retention,
     ) -> Result<Self, EngineError> {
         let mut definitions = BTreeMap::new();
         let mut tx = store.begin().await?;
@@ -176,6 +180,7 @@ impl Engine {
             clock,
             worker,
             origin,
+            retention,
             running: running::Running::default(),
             queue,
             retries: Retries::default(),
@@ -184,7 +189,15 @@ impl Engine {
             feed: feed::Feed::new(seen),
             counts,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        match housekeeping::round(&engine).await {
+            // It is tried again while we serve, and the default partition takes what comes meanwhile.
+            Err(error) if error.is_passing() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
+            }
+            result => result?,
+        }
+        Ok(engine)
     }
 
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
@@ -198,6 +211,7 @@ impl Engine {
         loops.spawn(dispatch::run(self.clone(), stop.clone()));
         loops.spawn(give_hints(self.clone(), stop.clone()));
         loops.spawn(feed::run(self.clone(), stop.clone()));
+        loops.spawn(housekeeping::run(self.clone(), stop.clone()));
         loops.spawn(hear_hints(self.clone(), stop));
         join(&mut loops).await;
         // The ends of the last actions went through the pipeline; what still waits there is done before it ends.

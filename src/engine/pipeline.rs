@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::carry;
 use super::draft::{Draft, Images};
 use super::work::{Committed, Done, Heard, Submission, Work};
@@ -58,6 +60,7 @@ struct Decisions {
     /// With whose part each becomes durable.
     done: Vec<(InstanceId, Work, Done)>,
     worker: Option<WorkerId>,
+    at: DateTime<Utc>,
     /// Actions of instances that are gone, and who asks.
     orphans: Vec<(ActionId, Work)>,
 }
@@ -123,8 +126,8 @@ impl Lane {
         let written = if decisions.decided.is_empty() {
             Ok(groups::Applied::default())
         } else {
-            let now = engine.clock().now();
-            groups::write(&mut db, &decisions.decided, engine.inner.origin, decisions.worker, now).await
+            let Decisions { decided, worker, at, .. } = &decisions;
+            groups::write(&mut db, decided, engine.inner.origin, *worker, *at).await
         };
         let written = match written {
             Ok(applied) => sweep(&mut db, &decisions.orphans).await.map(|()| applied),
@@ -218,7 +221,7 @@ struct Material {
     /// What the instances have to do, where an action begins or ends.
     actions: HashMap<InstanceId, Vec<LiveAction>>,
     /// How far boots got, where a board's time has run out.
-    boots: HashMap<InstanceId, Boot>,
+    boots: BTreeMap<InstanceId, Boot>,
     images: Images,
 }
 
@@ -231,7 +234,7 @@ impl Material {
             drafts: BTreeMap::new(),
             names: HashMap::new(),
             actions: HashMap::new(),
-            boots: HashMap::new(),
+            boots: BTreeMap::new(),
             images: Images::new(),
         };
         for seen in groups::read(db, &ids, &named).await? {
@@ -262,7 +265,7 @@ impl Material {
             }
         }
         if !silent.is_empty() {
-            material.boots = history::read_boots(db, &silent).await?;
+            material.boots = history::read_boots(db, &silent, engine.clock().now()).await?;
         }
         if reads_images {
             material.images = images::list_by_hardware(db).await?;
@@ -354,7 +357,8 @@ impl Material {
         for (id, work, came_to) in now_done {
             finish(engine, id, work, came_to);
         }
-        Decisions { decided: touched.into_iter().map(Draft::finish).collect(), done, worker, orphans }
+        let decided = touched.into_iter().map(Draft::finish).collect();
+        Decisions { decided, done, worker, at: now, orphans }
     }
 }
 
@@ -377,7 +381,7 @@ async fn sweep(db: &mut Connection, orphans: &[(ActionId, Work)]) -> Result<(), 
 
 /// Answers whose part is durable; gives back what has to be decided on anew.
 fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> Vec<Work> {
-    let Decisions { decided, done, worker: _, orphans } = decisions;
+    let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
     // Their places are free now.
     let (mut is_changed, mut has_actions, mut is_earlier) = (!orphans.is_empty(), !orphans.is_empty(), false);
     for one in decided.iter().filter(|one| applied.instances.contains(&one.id)) {

@@ -88,6 +88,8 @@ pub struct Timeout {
     pub target: StateName,
     /// How often it may pass before it leads elsewhere.
     pub limit: Option<Limit>,
+    /// Whether the state's actions go on where it leads back to the state itself; otherwise they are begun anew.
+    pub keeps_actions: bool,
 }
 
 /// When a state's time limit passes.

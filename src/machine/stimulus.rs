@@ -65,6 +65,14 @@ pub struct Decision {
     pub effects: Vec<Effect>,
 }
 
+impl Decision {
+    /// Whether a state was entered anew and its actions go on: what happens to everything at rest, again and again.
+    #[must_use]
+    pub fn keeps_actions(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Keep { .. }))
+    }
+}
+
 /// What a stimulus amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -165,6 +173,14 @@ pub enum Effect {
     },
     /// Start these, one after the other, for the visit.
     Invoke {
+        /// The visit that began.
+        visit: Visit,
+        /// The actions, in order.
+        actions: Vec<Invoke>,
+    },
+    /// Let these go on, which were started for an earlier visit of the state; where none of them is left, start them for
+    /// this one.
+    Keep {
         /// The visit that began.
         visit: Visit,
         /// The actions, in order.

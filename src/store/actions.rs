@@ -54,8 +54,10 @@ pub struct RunningAction {
     pub id: ActionId,
     /// Whose it is.
     pub instance: InstanceId,
-    /// The visit that asked for it.
+    /// The visit that asked for it: the present one, or an earlier one of a state that keeps its actions.
     pub visit: Visit,
+    /// Whether it only makes up for an action whose visit has ended.
+    pub is_rescue: bool,
     /// Which action.
     pub action: ActionName,
     /// Settings from the definition.
@@ -64,6 +66,17 @@ pub struct RunningAction {
     pub limit: Option<Duration>,
     /// What it holds while it runs.
     pub place: Option<String>,
+}
+
+impl RunningAction {
+    /// The visit that it speaks for while it is not cancelled and its instance is in visit `present`.
+    ///
+    /// Leaving a state cancels its actions in the same transaction, so what is not cancelled is the present visit's,
+    /// however often the state has been entered anew since it was asked for.
+    #[must_use]
+    pub fn speaks_for(&self, present: Visit) -> Visit {
+        if self.is_rescue { self.visit } else { present }
+    }
 }
 
 /// An action that may be started.
@@ -129,7 +142,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Deletes what an instance that goes still has to do and marks what it is doing as cancelled.
+/// Deletes all that an instance still has to do, rescue included, and marks what runs as cancelled, because it goes.
 ///
 /// # Errors
 ///
@@ -220,6 +233,7 @@ struct LiveRow {
     place: Option<String>,
     status: String,
     cancelled: bool,
+    rescue: bool,
     worker_id: Option<i64>,
     boot_config: Option<String>,
 }
@@ -233,6 +247,7 @@ impl TryFrom<LiveRow> for LiveAction {
                 id: ActionId(row.action_id),
                 instance: InstanceId(row.instance_id),
                 visit: Visit(row.visit),
+                is_rescue: row.rescue,
                 action: name(ActionName::new(&row.action))?,
                 settings: row.settings.0,
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
@@ -265,7 +280,7 @@ pub async fn list_live(
         LiveRow,
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
                   a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status, a.cancelled,
-                  a.worker_id,
+                  a.rescue, a.worker_id,
                   (SELECT b.file FROM instance i JOIN device d USING (instance_id)
                      JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
                     WHERE i.instance_id = a.instance_id) AS boot_config
@@ -335,7 +350,7 @@ pub async fn hand_back(
     super::instances::touch(tx, &instances).await?;
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
-        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false
+        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false, rescue = true
           WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))
             AND cancelled AND action = 'power-cycle'
             AND EXISTS (SELECT FROM instance i WHERE i.instance_id = action.instance_id)",

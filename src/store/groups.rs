@@ -142,12 +142,16 @@ pub struct Decided {
     pub left: Option<Visit>,
     /// What happened, in order.
     pub entries: Vec<NewEntry>,
+    /// The state that was entered anew by its own deadline, and the visit that began; it has no entry of its own.
+    pub kept: Option<(StateName, Visit)>,
     /// The action that ended.
     pub ended: Option<ActionId>,
     /// The action that begins.
     pub started: Option<ActionId>,
     /// The actions that the present visit asks for, in order.
     pub invoked: Vec<NewAction>,
+    /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
+    pub goes_on: bool,
 }
 
 /// What a group came to.
@@ -177,7 +181,7 @@ pub async fn write(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let group = Columns::of(decided);
-    let Columns { saved, held, told, left, ended, started, invoked } = &group;
+    let Columns { saved, held, told, kept, left, ended, started, invoked } = &group;
     let rows = sqlx::query!(
         r#"WITH
            -- Locked as they are saved, in the order in which they come: the connection plans no other join.
@@ -211,18 +215,26 @@ pub async fn write(
                SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
            ),
            told AS (
-               INSERT INTO history (instance_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
-                                    from_state, to_state, visit, reason, evidence)
-               SELECT h.id, h.at, h.kind, h.event, h.source, h.sender, h.spoken_visit, h.args, h.device, h.outcome,
-                      h.from_state, h.to_state, h.visit, h.reason, h.evidence
-                 FROM unnest($11::bigint[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[],
-                             $17::bigint[], $18::jsonb[], $19::jsonb[], $20::text[], $21::text[], $22::text[],
-                             $23::bigint[], $24::text[], $25::jsonb[])
+               INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event,
+                                    source, sender, reason, args, device, evidence)
+               SELECT h.at, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome, h.event,
+                      h.source, h.sender, h.reason, h.args, h.device, h.evidence
+                 FROM unnest($11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[],
+                             $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::jsonb[],
+                             $24::jsonb[], $25::jsonb[])
                       WITH ORDINALITY
-                      AS h (id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
-                            to_state, visit, reason, evidence, number)
+                      AS h (at, id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source, sender,
+                            reason, args, device, evidence, number)
                 WHERE coalesce(h.id IN (SELECT instance_id FROM applied), false)
                 ORDER BY h.number
+           ),
+           -- One entry for all that are at rest and stay there.
+           kept AS (
+               INSERT INTO history (at, kind, from_state, instances, visits)
+               SELECT $33, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
+                 FROM unnest($42::bigint[], $43::bigint[], $44::text[]) AS k (id, visit, state)
+                WHERE coalesce(k.id IN (SELECT instance_id FROM applied), false)
+                GROUP BY k.state
            ),
            ended AS (
                DELETE FROM action a
@@ -234,7 +246,7 @@ pub async fn write(
                SELECT a.action_id
                  FROM unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
                  JOIN action a ON a.instance_id = l.id
-                WHERE a.visit <= l.visit AND a.action_id <> ALL($27::bigint[])
+                WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($27::bigint[])
                   AND coalesce(l.id IN (SELECT instance_id FROM applied), false)
            ),
            dropped AS (
@@ -257,9 +269,12 @@ pub async fn write(
                INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
                SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $33
                  FROM unnest($34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::jsonb[], $39::bigint[],
-                             $40::text[])
-                      WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, number)
+                             $40::text[], $45::bool[])
+                      WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, is_kept, number)
                 WHERE coalesce(n.id IN (SELECT instance_id FROM applied), false)
+                  -- Those that go on are there already, unless they have ended meanwhile.
+                  AND NOT (n.is_kept AND EXISTS (
+                          SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
                 ORDER BY n.number
            )
            SELECT instance_id AS "id!", true AS "is_instance!" FROM applied
@@ -275,20 +290,20 @@ pub async fn write(
         &saved.data as _,
         &held.ids,
         &held.versions,
-        &told.instances,
         &told.at,
+        &told.instances,
+        &told.visits,
+        &told.spoken_visits as _,
         &told.kinds as _,
+        &told.from_states as _,
+        &told.to_states as _,
+        &told.outcomes as _,
         &told.events as _,
         &told.sources as _,
         &told.senders as _,
-        &told.spoken_visits as _,
+        &told.reasons as _,
         &told.args as _,
         &told.devices as _,
-        &told.outcomes as _,
-        &told.from_states as _,
-        &told.to_states as _,
-        &told.visits,
-        &told.reasons as _,
         &told.evidence as _,
         &ended.ids,
         &ended.others,
@@ -306,6 +321,10 @@ pub async fn write(
         &invoked.limits as _,
         &invoked.places as _,
         origin.0,
+        &kept.ids,
+        &kept.visits,
+        &kept.states as _,
+        &invoked.kept,
     )
     .fetch_all(db)
     .await?;
@@ -377,6 +396,14 @@ struct Invoked<'a> {
     settings: Vec<Json<&'a Map<String, Value>>>,
     limits: Vec<Option<i64>>,
     places: Vec<Option<&'a str>>,
+    kept: Vec<bool>,
+}
+
+#[derive(Default)]
+struct KeptStates<'a> {
+    ids: Vec<i64>,
+    visits: Vec<i64>,
+    states: Vec<&'a str>,
 }
 
 /// A group as the statement takes it: an array for each column.
@@ -385,6 +412,7 @@ struct Columns<'a> {
     saved: Saved<'a>,
     held: Held,
     told: Rows<'a>,
+    kept: KeptStates<'a>,
     left: Pairs,
     ended: Pairs,
     started: Pairs,
@@ -401,7 +429,7 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, one: &'a Decided) {
-        let Decided { id, version, instance, left, entries, ended, started, invoked } = one;
+        let Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
         match instance {
             Some(instance) => {
                 let saved = &mut self.saved;
@@ -415,6 +443,7 @@ impl<'a> Columns<'a> {
                 saved.data.push(Json(&instance.data));
                 for (seq, new) in (1..).zip(invoked) {
                     self.invoked.push(*id, instance.visit, seq, new);
+                    self.invoked.kept.push(*goes_on);
                 }
             }
             None => {
@@ -424,6 +453,11 @@ impl<'a> Columns<'a> {
         }
         for entry in entries {
             self.told.push(entry);
+        }
+        if let Some((state, visit)) = kept {
+            self.kept.ids.push(id.0);
+            self.kept.visits.push(visit.0);
+            self.kept.states.push(state.as_str());
         }
         if let Some(visit) = left {
             self.left.push(*id, visit.0);

@@ -1,9 +1,9 @@
 //! What happened to instances, in order: enough to explain each present state and to replay each past one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
@@ -81,9 +81,9 @@ struct HistoryRow {
     spoken_visit: Option<i64>,
     args: Option<Json<Map<String, Value>>>,
     device: Option<Json<Map<String, Value>>>,
-    outcome: String,
+    outcome: Option<String>,
     from_state: String,
-    to_state: String,
+    to_state: Option<String>,
     visit: i64,
     reason: Option<String>,
     evidence: Option<Json<Map<String, Value>>>,
@@ -135,6 +135,11 @@ fn columns(told: &Told) -> Columns<'_> {
     }
 }
 
+/// The visit before an entry, where nothing says otherwise: most moves enter one state.
+fn visit_found(moved: bool, after: Visit) -> Visit {
+    if moved { Visit(after.0.saturating_sub(1)) } else { after }
+}
+
 fn unreadable(what: &str) -> StoreError {
     StoreError::unreadable(format!("a history row without a readable {what}"))
 }
@@ -142,6 +147,8 @@ fn unreadable(what: &str) -> StoreError {
 impl HistoryRow {
     fn told(&self) -> Result<Told, StoreError> {
         let spoken = self.spoken_visit.map(Visit);
+        // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
+        let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
         let args = self.args.as_ref().map(|args| args.0.clone()).unwrap_or_default();
         let text = |key: &str| args.get(key).and_then(Value::as_str).ok_or_else(|| unreadable("argument"));
         let cause = match self.kind.as_str() {
@@ -158,8 +165,8 @@ impl HistoryRow {
                 args,
                 visit: spoken,
             },
-            "began" => Cause::Began { visit: spoken.ok_or_else(|| unreadable("visit"))? },
-            "deadline" => Cause::Deadline { visit: spoken.ok_or_else(|| unreadable("visit"))? },
+            "began" => Cause::Began { visit: found },
+            "deadline" => Cause::Deadline { visit: found },
             "force" => Cause::Force {
                 expected: name(StateName::new(text("expected")?))?,
                 to: name(StateName::new(text("to")?))?,
@@ -181,9 +188,9 @@ impl TryFrom<HistoryRow> for Entry {
             at: row.at,
             told: row.told()?,
             sender: row.sender,
-            outcome: row.outcome,
+            to: name(StateName::new(row.to_state.as_ref().unwrap_or(&row.from_state)))?,
             from: name(StateName::new(&row.from_state))?,
-            to: name(StateName::new(&row.to_state))?,
+            outcome: row.outcome.unwrap_or_else(|| "moved".to_owned()),
             visit: Visit(row.visit),
             reason: row.reason,
             evidence: row.evidence.map(|evidence| evidence.0),
@@ -203,9 +210,9 @@ pub(super) struct Rows<'a> {
     pub(super) spoken_visits: Vec<Option<i64>>,
     pub(super) args: Vec<Option<Json<Cow<'a, Map<String, Value>>>>>,
     pub(super) devices: Vec<Option<Json<&'a Map<String, Value>>>>,
-    pub(super) outcomes: Vec<&'static str>,
+    pub(super) outcomes: Vec<Option<&'static str>>,
     pub(super) from_states: Vec<&'a str>,
-    pub(super) to_states: Vec<&'a str>,
+    pub(super) to_states: Vec<Option<&'a str>>,
     pub(super) visits: Vec<i64>,
     pub(super) reasons: Vec<Option<&'a str>>,
     pub(super) evidence: Vec<Option<Json<&'a Map<String, Value>>>>,
@@ -221,11 +228,15 @@ impl<'a> Rows<'a> {
             Told::Stimulus(_) | Told::Note(_) => None,
         };
         let outcome = match outcome {
-            None => "noted",
-            Some(Outcome::Moved { .. }) => "moved",
-            Some(Outcome::Stayed) => "stayed",
-            Some(Outcome::Ignored(_)) => "ignored",
+            None => Some("noted"),
+            Some(Outcome::Moved { .. }) => None,
+            Some(Outcome::Stayed) => Some("stayed"),
+            Some(Outcome::Ignored(_)) => Some("ignored"),
         };
+        // NULL is what can be told from the rest; the migration says how.
+        let is_clockwork = matches!(kind, "began" | "deadline");
+        let found = visit_found(outcome.is_none(), *visit);
+        let spoken_visit = spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
         self.instances.push(instance.0);
         self.at.push(*at);
         self.kinds.push(kind);
@@ -237,7 +248,7 @@ impl<'a> Rows<'a> {
         self.devices.push(device);
         self.outcomes.push(outcome);
         self.from_states.push(from.as_str());
-        self.to_states.push(to.as_str());
+        self.to_states.push((to != from).then(|| to.as_str()));
         self.visits.push(visit.0);
         self.reasons.push(reason.as_deref());
         self.evidence.push(evidence.as_ref().map(Json));
@@ -253,25 +264,25 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
     let mut rows = Rows::default();
     rows.push(entry);
     sqlx::query!(
-        "INSERT INTO history (instance_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
-                              from_state, to_state, visit, reason, evidence)
-         SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[],
-                              $7::bigint[], $8::jsonb[], $9::jsonb[], $10::text[], $11::text[], $12::text[],
-                              $13::bigint[], $14::text[], $15::jsonb[])",
-        &rows.instances,
+        "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
+                              sender, reason, args, device, evidence)
+         SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[],
+                              $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[],
+                              $14::jsonb[], $15::jsonb[])",
         &rows.at,
+        &rows.instances,
+        &rows.visits,
+        &rows.spoken_visits as _,
         &rows.kinds as _,
+        &rows.from_states as _,
+        &rows.to_states as _,
+        &rows.outcomes as _,
         &rows.events as _,
         &rows.sources as _,
         &rows.senders as _,
-        &rows.spoken_visits as _,
+        &rows.reasons as _,
         &rows.args as _,
         &rows.devices as _,
-        &rows.outcomes as _,
-        &rows.from_states as _,
-        &rows.to_states as _,
-        &rows.visits,
-        &rows.reasons as _,
         &rows.evidence as _,
     )
     .execute(&mut **tx)
@@ -280,6 +291,8 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
 }
 
 /// Lists at most `most` entries of an instance that come before entry `before`, the newest first.
+///
+/// What it shares with others is not among them: that its deadline entered its state anew and kept its actions.
 ///
 /// # Errors
 ///
@@ -294,7 +307,7 @@ pub async fn list(
         HistoryRow,
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
                   args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
-                  outcome, from_state, to_state, visit, reason,
+                  outcome, from_state, to_state, visit AS "visit!", reason,
                   evidence AS "evidence: Json<Map<String, Value>>"
              FROM history
             WHERE instance_id = $1 AND history_id < coalesce($2, 9223372036854775807)
@@ -302,6 +315,37 @@ pub async fn list(
         instance.0,
         before,
         most,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Lists all entries of an instance, the oldest first, with those that it shares with others.
+///
+/// For replay only: no index has the shared ones, so that all of them are read.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<Entry>, StoreError> {
+    // What began a visit comes before all else of that visit, whatever their numbers within one transaction.
+    let rows = sqlx::query_as!(
+        HistoryRow,
+        r#"SELECT history_id AS "history_id!", at AS "at!", kind AS "kind!", event, source, sender, spoken_visit,
+                  args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
+                  outcome, from_state AS "from_state!", to_state, visit AS "visit!", reason,
+                  evidence AS "evidence: Json<Map<String, Value>>"
+             FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
+                          to_state, visit, reason, evidence
+                     FROM history WHERE instance_id = $1
+                   UNION ALL
+                   SELECT h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL, h.from_state,
+                          NULL, kept.visit, NULL, NULL
+                     FROM history h, unnest(h.instances, h.visits) AS kept (instance_id, visit)
+                    WHERE h.kind = 'kept' AND kept.instance_id = $1) AS entry
+            ORDER BY visit, outcome IS NULL DESC, history_id"#,
+        instance.0,
     )
     .fetch_all(db)
     .await?;
@@ -319,7 +363,24 @@ pub struct Boot {
     pub heard_at: Option<DateTime<Utc>>,
 }
 
-/// Reads what is known of the present boots of boards.
+/// How far back the beginning of a boot is looked for. Each day is another partition to look into, and what a board
+/// did days ago explains nothing that happens today.
+const LONGEST_BOOT: TimeDelta = TimeDelta::days(1);
+
+/// Reads what is known of the board's present boot at `now`, if that began within the last day.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn read_boot(
+    db: &mut PgConnection,
+    instance: InstanceId,
+    now: DateTime<Utc>,
+) -> Result<Boot, StoreError> {
+    Ok(read_boots(db, &[instance], now).await?.remove(&instance).unwrap_or_default())
+}
+
+/// The same for many boards; of those whose power was not seen to come on there is nothing.
 ///
 /// # Errors
 ///
@@ -327,28 +388,34 @@ pub struct Boot {
 pub async fn read_boots(
     db: &mut PgConnection,
     instances: &[InstanceId],
-) -> Result<HashMap<InstanceId, Boot>, StoreError> {
-    let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<InstanceId, Boot>, StoreError> {
+    let instances: Vec<i64> = instances.iter().map(|instance| instance.0).collect();
+    // Board by board (`OFFSET 0` says so), by the index whatever the server believes: a plan that was made while
+    // today's partition was empty would read all of it.
     let rows = sqlx::query!(
-        r#"SELECT wanted.id AS "id!", power.at AS "powered_at?", heard.asked_at AS "asked_at?",
-                  heard.heard_at AS "heard_at?"
-             FROM unnest($1::bigint[]) AS wanted (id)
-             LEFT JOIN LATERAL (
-                  SELECT history_id, at FROM history
-                   WHERE instance_id = wanted.id AND kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
-                   ORDER BY history_id DESC LIMIT 1) power ON true
-             LEFT JOIN LATERAL (
-                  SELECT min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
-                         max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
-                    FROM history h
-                   WHERE h.instance_id = wanted.id AND h.history_id > power.history_id) heard ON true"#,
-        &ids,
+        r#"WITH recent AS MATERIALIZED (
+               SELECT h.instance_id, h.history_id, h.at, h.kind, h.event, h.source
+                 FROM unnest($1::bigint[]) AS wanted (instance_id),
+                      LATERAL (SELECT instance_id, history_id, at, kind, event, source FROM history
+                                WHERE instance_id = wanted.instance_id AND at >= $2 OFFSET 0) h),
+           power AS (
+               SELECT DISTINCT ON (instance_id) instance_id, history_id, at FROM recent
+                WHERE kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
+                ORDER BY instance_id, history_id DESC)
+           SELECT power.instance_id AS "instance_id!", power.at AS "powered_at!",
+                  min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
+                  max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
+             FROM power LEFT JOIN recent h ON h.instance_id = power.instance_id AND h.history_id > power.history_id
+            GROUP BY power.instance_id, power.at"#,
+        &instances,
+        now - LONGEST_BOOT,
     )
     .fetch_all(db)
     .await?;
-    let boot = |powered_at, asked_at, heard_at| Boot { powered_at, asked_at, heard_at };
+    let boot = |powered_at, asked_at, heard_at| Boot { powered_at: Some(powered_at), asked_at, heard_at };
     Ok(rows
         .into_iter()
-        .map(|row| (InstanceId(row.id), boot(row.powered_at, row.asked_at, row.heard_at)))
+        .map(|row| (InstanceId(row.instance_id), boot(row.powered_at, row.asked_at, row.heard_at)))
         .collect())
 }

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod history;
 pub mod images;
 pub mod instances;
+pub mod partitions;
 pub mod private;
 pub mod workers;
 

@@ -555,6 +555,8 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         usually installed] [env: LIFEGUARD_PG_BIN=]
           --states <PATH>               A machine definition, or a directory of them [default: the board
                                         lifecycle that is built in] [env: LIFEGUARD_STATES=]
+          --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
+                                        days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help
 
     Log:
@@ -625,26 +627,26 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(told, @r#"
-    stderr: lifeguard: FOLDER/board.yaml:114:22: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:116:22: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:91:5: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:93:5: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:91:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:93:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:134:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:134:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:136:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:136:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:135:17: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:137:17: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:150:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:152:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:27:7: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:29:7: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

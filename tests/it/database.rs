@@ -26,12 +26,21 @@ pub(crate) struct TestDatabase {
 
 /// Makes a database with all migrations applied.
 pub(crate) async fn database() -> TestDatabase {
+    copy_of(|server| server.template.clone()).await
+}
+
+/// Makes a database with nothing in it.
+pub(crate) async fn empty_database() -> TestDatabase {
+    copy_of(|_| "template0".to_owned()).await
+}
+
+async fn copy_of(template: impl FnOnce(&Server) -> String) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     // The first one waits for the server to start, and must not hold up its runtime meanwhile.
     let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
     let name = name_of(NUMBER.fetch_add(1, Ordering::Relaxed));
     let (done, made) = oneshot::channel();
-    let template = &server.template;
+    let template = template(server);
     let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
     server.requests.send(Request { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
     made.await.expect("the server's thread made the database");

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use lifeguard::store::Store;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::rack::Rack;
+use crate::replay::assert_history_gives_instances;
 use crate::world::{World, within};
 
 /// What answers polls of a board, and the board's settings that say so.
@@ -110,14 +112,16 @@ async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_
 
     set_counters(&world, "b1", json!({ "RebootComplete": 3 })).await;
     world.pass_deadline("b1").await;
-    // The old poll gives way to one of the new visit.
-    let is_polled = |device: &Value| {
-        let actions = device["actions"].as_array().unwrap();
-        actions.len() == 1 && actions[0]["status"] == "RUNNING" && is_armed(device)
-    };
-    let again = world.until("b1", "polled by one poll", is_polled).await;
+    let again = world.get("/api/v1/devices/b1").await;
     assert_eq!((&again["state"], &again["counters"]), (&json!("Ready"), &json!({})));
     assert_eq!(again["visit"], ready["visit"].as_i64().unwrap() + 1);
+    // The poll goes on, and so does the clock; nobody wants to read that.
+    assert_eq!((&again["actions"], is_armed(&again)), (&ready["actions"], true));
+    assert_eq!(world.history("b1").await.last().unwrap()["kind"], "began");
+    world.pass_deadline("b1").await;
+    let history = world.history("b1").await;
+    assert_eq!(history.last().unwrap()["kind"], "began");
+    assert_history_gives_instances(&Store::open(world.database.connect_options()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,6 +145,64 @@ async fn a_ready_board_that_falls_silent_is_rebooted() {
     let failed = history.iter().find(|entry| entry["event"] == "poll-failed").unwrap();
     assert_eq!((&failed["from"], &failed["to"]), (&json!("Ready"), &json!("RebootRebooting")));
     assert!(failed["reason"].as_str().unwrap().contains("3 times in a row"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_was_kept_speaks_for_the_present_visit_and_ends_with_its_state() {
+    let world = World::new().await;
+    let mut listeners = Vec::new();
+    for name in ["silent", "forced", "locked"] {
+        let (listener, polled) = answering().await;
+        world.register(name, polled).await;
+        world.force(name, "Ready").await;
+        world.until(name, "it is polled", is_armed).await;
+        listeners.push(listener);
+    }
+    // Each was entered at the same moment, so one step of the clock is a new visit of all.
+    for visit in [3, 4] {
+        world.clock.advance(Duration::from_mins(5));
+        for name in ["silent", "forced", "locked"] {
+            world.until(name, "a new visit", |device| device["visit"] == visit).await;
+        }
+    }
+    world.force("forced", "New").await;
+    assert_eq!(world.request("locked", "rq-lock-out", json!({})).await.0, 200);
+    drop(listeners.remove(0));
+    let is_rebooted = |device: &Value| {
+        world.clock.advance(Duration::from_secs(1));
+        device["state"] == "RebootRebooting"
+    };
+    world.until("silent", "rebooted", is_rebooted).await;
+    let failed =
+        world.history("silent").await.into_iter().find(|entry| entry["event"] == "poll-failed").unwrap();
+    assert_eq!((&failed["outcome"], &failed["visit"]), (&json!("moved"), &json!(5)), "{failed}");
+    for name in ["forced", "locked"] {
+        world.until(name, "no poll any more", |device| device["actions"] == json!([])).await;
+    }
+    assert_history_gives_instances(&Store::open(world.database.connect_options()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
+    let world = World::new().await;
+    let (listener, polled) = answering().await;
+    world.register("b1", polled).await;
+    world.force("b1", "Ready").await;
+    world.until("b1", "it is polled", is_armed).await;
+    within("a poll", listener.accept()).await.unwrap();
+    // A day is all that one poll takes; the deadline passes meanwhile, and keeps what still runs.
+    world.clock.advance(Duration::from_mins(24 * 60 - 1));
+    let ended = world.until("b1", "the poll has ended", |device| device["actions"] == json!([])).await;
+    assert!(is_armed(&ended) && ended["state"] == "Ready", "{ended}");
+    world.pass_deadline("b1").await;
+    let again =
+        world.until("b1", "it is polled again", |device| device["actions"][0]["status"] == "RUNNING").await;
+    within("a poll", listener.accept()).await.unwrap();
+    // The clock ran from entry already: that the poll began changes nothing.
+    assert_eq!(again["deadline"], world.get("/api/v1/devices/b1").await["deadline"]);
+    let kinds: Vec<Value> = world.history("b1").await.iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(kinds, ["created", "forced", "actions-began", "poll-ok"]);
+    assert_history_gives_instances(&Store::open(world.database.connect_options()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod action;
+mod actions;
 mod api;
 mod boot_watch;
 mod bounds;
@@ -13,6 +14,7 @@ mod engine;
 mod farm;
 mod foreign;
 mod guarded;
+mod history;
 mod layers;
 mod lifecycle;
 mod pipeline;

@@ -94,11 +94,18 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
         ("unix_socket_permissions", "0700"),
         ("server_encoding", "UTF8"),
         ("jit", "off"),
+        ("checkpoint_timeout", "15min"),
     ];
     for (name, value) in expected {
         let shown = sqlx::query_scalar::<_, String>("SELECT current_setting($1)").bind(name);
         assert_eq!(shown.fetch_one(&mut connection).await.unwrap(), value, "{name}");
     }
+    // The best that this server has.
+    let best = sqlx::query_scalar::<_, bool>(
+        "SELECT setting = CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END
+           FROM pg_settings WHERE name = 'wal_compression' AND vartype = 'enum'",
+    );
+    assert_ne!(best.fetch_optional(&mut connection).await.unwrap(), Some(false));
     let options = postgres.connect_options();
     let socket_dir = options.get_socket().unwrap();
     assert_eq!(*socket_dir, dir.path().join("run"));

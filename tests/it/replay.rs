@@ -31,8 +31,7 @@ pub(crate) async fn assert_history_gives_instances(store: &Store) {
     let mut db = store.reader().await.unwrap();
     assert!(!boards.is_empty(), "there is nothing to replay");
     for Board { id, instance: stored, .. } in boards {
-        let mut entries = history::list(&mut db, id, None, i64::MAX).await.unwrap();
-        entries.reverse();
+        let entries = history::list_all(&mut db, id).await.unwrap();
         let replayed = replay(&definition, &stored.name, &entries);
         assert_eq!(replayed, stored, "{} is not what its history says", stored.name);
     }

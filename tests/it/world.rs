@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use lifeguard::cli::serve::{ServeOptions, Server};
 use lifeguard::clock::{Clock, ManualClock, after};
+use lifeguard::engine::Retention;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -205,6 +206,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         data_dir: None,
         pg_bin: None,
         states: None,
+        history_retention: Retention::For(Duration::from_hours(90 * 24)),
     }
 }
 

@@ -85,9 +85,13 @@ impl Poll {
         Self { clock }
     }
 
-    /// Probes until the board is found silent, the run is cancelled, or there is no time for another probe.
+    /// Probes until the board is found silent, the run is cancelled, or the board answers when there would be no time
+    /// left to find it silent: no run ends with a board that is half judged.
     async fn watch(&self, target: &Target, settings: &Settings, tally: &mut Tally) -> Result<(), String> {
-        let ends_at = after(self.clock.now(), self.limit().saturating_sub(settings.limit));
+        let longest = self.limit().saturating_sub(settings.limit);
+        let to_be_sure = settings.interval.max(settings.limit).saturating_mul(settings.failures);
+        let ends_at = after(self.clock.now(), longest);
+        let suffices_at = after(self.clock.now(), longest.saturating_sub(to_be_sure));
         loop {
             // From beginning to beginning, so that the pace does not depend on how quickly the board answers.
             let next_at = after(self.clock.now(), settings.interval);
@@ -97,15 +101,15 @@ impl Poll {
                 Some(Err(reason)) => tally.silent(reason),
                 None => tally.silent(format!("no answer within {}", format_duration(settings.limit))),
             }
-            let is_over = next_at > ends_at;
-            if tally.silent_in_a_row >= settings.failures || (is_over && tally.silent_in_a_row > 0) {
+            let is_silent = tally.silent_in_a_row > 0;
+            if tally.silent_in_a_row >= settings.failures || (is_silent && next_at > ends_at) {
                 return Err(format!(
                     "no answer {} in a row; last: {}",
                     times(tally.silent_in_a_row),
                     tally.last
                 ));
             }
-            if is_over {
+            if !is_silent && next_at > suffices_at {
                 return Ok(());
             }
             self.clock.sleep_until(next_at).await;
@@ -174,7 +178,8 @@ fn cause(error: &(dyn Error + 'static)) -> String {
 #[async_trait]
 impl Driver for Poll {
     fn limit(&self) -> Duration {
-        Duration::from_hours(1)
+        // A state that keeps its poll begins a new one when this one ends: seldom enough to cost nothing.
+        Duration::from_hours(24)
     }
 
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed> {

@@ -19,7 +19,7 @@ use crate::action::Drivers;
 use crate::api::{self, Api};
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
-use crate::engine::Engine;
+use crate::engine::{Engine, Retention};
 use crate::machine::MachineName;
 use crate::store::private::{Options, PrivatePostgres};
 use crate::store::{ConnectOptions, Store};
@@ -70,6 +70,10 @@ pub struct ServeOptions {
     /// A machine definition, or a directory of them [default: the board lifecycle that is built in]
     #[arg(long, env = "LIFEGUARD_STATES", value_name = "PATH")]
     pub states: Option<PathBuf>,
+
+    /// How long history is kept: `90d`, or `forever`; it goes by whole days
+    #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
+    pub history_retention: Retention,
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -121,7 +125,13 @@ impl Server {
             (postgres.connect_options(), Some(postgres))
         };
         let boot_root = options.boot_root.unwrap_or_else(|| data_dir.join("boot"));
-        let parts = Parts { http, tftp_listen: options.tftp_listen, boot_root, clock };
+        let parts = Parts {
+            http,
+            tftp_listen: options.tftp_listen,
+            boot_root,
+            history_retention: options.history_retention,
+            clock,
+        };
         // A private Postgres is stopped in order also when a later part fails to start.
         match parts.start(connect, loaded).await {
             Ok(server) => Ok(Self { postgres, ..server }),
@@ -183,6 +193,7 @@ struct Parts {
     http: TcpListener,
     tftp_listen: Option<SocketAddr>,
     boot_root: PathBuf,
+    history_retention: Retention,
     clock: Arc<dyn Clock>,
 }
 
@@ -192,10 +203,10 @@ impl Parts {
         connect: ConnectOptions,
         loaded: Vec<crate::engine::Loaded>,
     ) -> Result<Server, Box<dyn Error>> {
-        let Self { http, tftp_listen, boot_root, clock } = self;
+        let Self { http, tftp_listen, boot_root, history_retention, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
-        let engine = Engine::new(store, loaded, clock, worker).await?;
+        let engine = Engine::new(store, loaded, clock, worker, history_retention).await?;
         for folder in ["configs", "pxelinux.cfg"] {
             fs_err::create_dir_all(boot_root.join(folder))?;
         }

@@ -26,7 +26,7 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
         state.invoke.extend(invoke(node, known, faults));
     }
-    state.timeout = fields.get("timeout").and_then(|node| timeout(key, node, known, faults));
+    state.timeout = fields.get("timeout").and_then(|node| timeout(key, node, &state.invoke, known, faults));
     if let Some(node) = fields.get("always") {
         state.always = transition::check_always(node, known, faults);
     }
@@ -62,8 +62,14 @@ fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invo
     Some(Invoke { action: action?, limit: limit.flatten(), with })
 }
 
-fn timeout(state: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Timeout> {
-    let keys = ["after", "at", "target", "limit", "exceeded", "count"];
+fn timeout(
+    state: &Key,
+    node: &Node,
+    invoke: &[Invoke],
+    known: &Known<'_>,
+    faults: &mut Collector,
+) -> Option<Timeout> {
+    let keys = ["after", "at", "target", "keep", "limit", "exceeded", "count"];
     let fields = node.fields("a time limit such as `{ after: 60s, target: … }`", &keys, faults);
     let due = match (fields.get("after"), fields.get("at")) {
         (Some(after), None) => duration(after, faults).map(Due::After),
@@ -79,8 +85,25 @@ fn timeout(state: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) 
     };
     let target =
         required(node, fields, "target", faults).and_then(|node| known.state(node, "target", faults));
+    let keep = fields.get("keep");
+    if let Some(node) = keep {
+        check_keep(node, faults);
+        if target.as_ref().is_some_and(|target| target.as_str() != state.text) {
+            faults.add(node.at, format!("`keep` is for a time limit that leads back to `{}`", state.text));
+        }
+        if invoke.is_empty() {
+            faults.add(node.at, format!("`{}` invokes nothing that could be kept", state.text));
+        }
+    }
     let limit = limit(state, fields, known, faults);
-    Some(Timeout { due: due?, target: target?, limit })
+    Some(Timeout { due: due?, target: target?, limit, keeps_actions: keep.is_some() })
+}
+
+fn check_keep(node: &Node, faults: &mut Collector) {
+    match node.text("`actions`", faults) {
+        Some("actions") | None => {}
+        Some(other) => faults.add_unknown(node.at, "thing to keep", other, ["actions"]),
+    }
 }
 
 fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collector) -> Option<Limit> {

@@ -73,6 +73,23 @@ fn faults_of_states_are_told_with_their_places() {
         ("invoke: [{ limit: 1s }]", "f:6:14: `action` is missing"),
         ("invoke: [{ action: poll, with: 3 }]", "f:6:36: expected a mapping of settings, found a number"),
         ("timeout: { after: 60s }", "f:6:14: `target` is missing"),
+        ("invoke: poll\ntimeout: { after: 60s, target: Here, keep: actions }", "no fault"),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: There, keep: actions }",
+            "f:7:49: `keep` is for a time limit that leads back to `Here`",
+        ),
+        (
+            "timeout: { after: 60s, target: Here, keep: actions }",
+            "f:6:48: `Here` invokes nothing that could be kept",
+        ),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: Here, keep: true }",
+            "f:7:48: expected `actions`, found a truth value",
+        ),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: Here, keep: action }",
+            "f:7:48: unknown thing to keep `action`; did you mean `actions`?",
+        ),
         ("timeout: { target: There }", "f:6:14: a time limit says `after:` (a duration) or `at:` (a time)"),
         (
             "timeout: { after: 1s, at: 3000-01-01T12:00:00, target: There }",

@@ -186,7 +186,11 @@ fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<De
         Some(limit) if step.count(&limit.counter) > i64::from(limit.most) => &limit.exceeded,
         Some(_) | None => &timeout.target,
     };
-    Ok(step.enter(target))
+    Ok(if timeout.keeps_actions && *target == instance.state {
+        step.keep(target)
+    } else {
+        step.enter(target)
+    })
 }
 
 #[cfg(test)]

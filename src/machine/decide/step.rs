@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::definition::{Definition, Due, Operation, Setting, State, Transition, TransitionEffect};
 use super::super::guard::Variables;
-use super::super::instance::Instance;
+use super::super::instance::{Instance, Visit};
 use super::super::names::{CounterName, StateName};
 use super::super::stimulus::{Decision, Effect, Ignored, Outcome};
 
@@ -130,42 +130,78 @@ impl<'a> Step<'a> {
 
     /// Leaves the present state and enters `target`, and the states that it leads to at once.
     pub(super) fn enter(mut self, target: &StateName) -> Decision {
-        let from = self.instance.state.clone();
-        let mut effects = Vec::new();
-        // Also where the state invokes nothing: under an earlier version of the definition it may have.
-        if self.instance.visit.0 > 0 {
-            effects.push(Effect::Cancel { visit: self.instance.visit });
+        let before = (self.instance.state.clone(), self.instance.visit);
+        let state = self.pass_to(target);
+        self.begin_anew(state, before)
+    }
+
+    /// Enters the present state anew, whose actions go on unless it leads elsewhere at once.
+    pub(super) fn keep(mut self, present: &StateName) -> Decision {
+        let before = (self.instance.state.clone(), self.instance.visit);
+        match self.pass_to(present) {
+            Some(state) if self.instance.state == before.0 => {
+                // The actions have begun, so the clock need not wait for that.
+                self.instance.deadline_at = self.deadline(state, Clock::Runs);
+                let effect = Effect::Keep { visit: self.instance.visit, actions: state.invoke.clone() };
+                self.moved(before.0, vec![effect])
+            }
+            state => self.begin_anew(state, before),
         }
-        let mut target = target;
+    }
+
+    /// Enters `target`, and the states that it leads to at once; gives the one where that ends.
+    fn pass_to(&mut self, target: &StateName) -> Option<&'a State> {
+        let mut state = self.definition.states.get_key_value(target)?;
         // No circle of `always` was loaded, so this many entries are enough.
         for _ in 0..=self.definition.states.len() {
-            let Some(state) = self.definition.states.get(target) else { break };
-            self.instance.state = target.clone();
+            let (name, entered) = state;
+            self.instance.state = name.clone();
             self.instance.visit = self.instance.visit.next();
             self.instance.entered_at = self.now;
-            self.apply(&state.entry);
-            let Some((operations, next)) = self.way_out(state) else {
-                self.settle(state, &mut effects);
-                break;
-            };
+            self.apply(&entered.entry);
+            let Some((operations, next)) = self.way_out(entered) else { break };
             self.apply(operations);
-            target = next;
+            state = self.definition.states.get_key_value(next)?;
         }
+        Some(state.1)
+    }
+
+    /// Cancels what was to be done before, starts what `state` invokes, and its clock where that runs from entry.
+    fn begin_anew(mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> Decision {
+        let mut effects = Vec::new();
+        // Also where the state invokes nothing: under an earlier version of the definition it may have.
+        if left.0 > 0 {
+            effects.push(Effect::Cancel { visit: left });
+        }
+        if let Some(state) = state {
+            let clock = if state.invoke.is_empty() { Clock::Runs } else { Clock::Waits };
+            self.instance.deadline_at = self.deadline(state, clock);
+            if !state.invoke.is_empty() {
+                effects.push(Effect::Invoke { visit: self.instance.visit, actions: state.invoke.clone() });
+            }
+        }
+        self.moved(from, effects)
+    }
+
+    /// When the time of a state that is entered now passes.
+    fn deadline(&self, state: &State, clock: Clock) -> Option<DateTime<Utc>> {
+        match (state.timeout.as_ref()?.due, clock) {
+            (Due::At(at), _) => Some(at),
+            (Due::After(duration), Clock::Runs) => Some(later(self.now, duration)),
+            (Due::After(_), Clock::Waits) => None,
+        }
+    }
+
+    fn moved(self, from: StateName, effects: Vec<Effect>) -> Decision {
         let to = self.instance.state.clone();
         Decision { outcome: Outcome::Moved { from, to }, instance: self.instance, effects }
     }
+}
 
-    /// Starts what the state that was entered invokes, and its clock where that runs from entry.
-    fn settle(&mut self, state: &State, effects: &mut Vec<Effect>) {
-        self.instance.deadline_at = match state.timeout.as_ref().map(|timeout| timeout.due) {
-            Some(Due::At(at)) => Some(at),
-            Some(Due::After(duration)) if state.invoke.is_empty() => Some(later(self.now, duration)),
-            Some(Due::After(_)) | None => None,
-        };
-        if !state.invoke.is_empty() {
-            effects.push(Effect::Invoke { visit: self.instance.visit, actions: state.invoke.clone() });
-        }
-    }
+/// Whether a state's time runs from entry, or waits for its first action to begin.
+enum Clock {
+    Runs,
+    Waits,
 }
 
 fn later(now: DateTime<Utc>, duration: std::time::Duration) -> DateTime<Utc> {

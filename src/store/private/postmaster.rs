@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use super::error::PrivateError;
 
-/// How long a start may take: after a crash Postgres first replays its log, of 1 GB at most by default.
+/// How long a start may take: after a crash Postgres first replays its log, of 2 GB at most by our settings.
 const START_LIMIT: Duration = Duration::from_mins(5);
 /// How long a fast shutdown may take: it ends with a checkpoint.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::world::breathe;
 
 fn poll_job(url: String, with: &Value) -> Job {
     let mut job = job("");
@@ -92,18 +93,48 @@ async fn polling_goes_on_until_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn polling_ends_well_when_there_is_no_time_for_another_probe() {
+async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
-    let job = poll_job(format!("tcp://{authority}"), &json!({ "interval": "10m", "limit": "30m" }));
+    let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
+    let job = poll_job(format!("tcp://{authority}"), &with);
     let (driver, token) = (Poll::new(shared), CancellationToken::new());
     let board = async {
-        for _ in 0..4 {
+        for _ in 0..6 {
             listener.accept().await.unwrap();
-            clock.advance(Duration::from_mins(10));
+            clock.advance(Duration::from_hours(3));
         }
     };
     let (ended, ()) = soon("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
-    assert_eq!(ended.unwrap()["probes"], 4, "at 0, 10, 20 and 30 minutes");
+    assert_eq!(ended.unwrap()["probes"], 6, "at 0, 3, 6, 9, 12 and 15 hours of 24");
+}
+
+#[tokio::test]
+async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
+    let job = poll_job(format!("tcp://{authority}"), &with);
+    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let board = async {
+        for _ in 0..5 {
+            listener.accept().await.unwrap();
+            clock.advance(Duration::from_hours(3));
+        }
+        drop(listener);
+        loop {
+            breathe().await;
+            clock.advance(Duration::from_mins(10));
+        }
+    };
+    let ended = soon("its end", async {
+        tokio::select! {
+            ended = driver.run(&job, &token) => ended,
+            () = board => unreachable!("time goes by for ever"),
+        }
+    })
+    .await;
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.contains("2 times in a row"), "{failed}");
+    assert_eq!(failed.evidence["probes"], 7, "at 0, 3, 6, 9, 12, 15 and 18 hours");
 }
 
 #[tokio::test]

@@ -45,8 +45,7 @@ pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
     let mut db = store.reader().await.unwrap();
     let mut histories = BTreeMap::new();
     for board in boards {
-        let mut entries = history::list(&mut db, board.id, None, i64::MAX).await.unwrap();
-        entries.reverse();
+        let entries = history::list_all(&mut db, board.id).await.unwrap();
         histories.insert(board.instance.name, entries);
     }
     histories

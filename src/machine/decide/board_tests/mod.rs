@@ -111,6 +111,9 @@ fn describe(definition: &Definition, name: &str) -> String {
     if let Some(timeout) = &state.timeout {
         let Due::After(after) = timeout.due else { panic!("{name}: a time") };
         write!(line, " {}s → {}", after.as_secs(), timeout.target).unwrap();
+        if timeout.keeps_actions {
+            line += " with its actions";
+        }
         if let Some(limit) = &timeout.limit {
             write!(line, ", more than {} of {} → {}", limit.most, limit.counter, limit.exceeded).unwrap();
         }
@@ -132,7 +135,7 @@ fn the_table_of_states_is_as_agreed() {
                     rq-reimage → ReimageRebooting; rq-self-test → SelfTestRebooting";
     for (state, rest) in [
         ("New", format!("[]; {requests}")),
-        ("Ready", format!("[poll] 300s → Ready; poll-failed → RebootRebooting; {requests}")),
+        ("Ready", format!("[poll] 300s → Ready with its actions; poll-failed → RebootRebooting; {requests}")),
         ("RebootRebooting",
          "[clear-pxe, power-cycle] 60s → RebootRebooting, more than 200 of RebootRebooting → FailedRebootRebooting; \
           power-cycle-ok → RebootComplete".to_owned()),
@@ -185,6 +188,10 @@ fn a_reboot_leads_to_ready() {
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(4)));
     board.pass(300);
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(5)));
+    // Its poll goes on, so its time runs already.
+    assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(300)));
+    board.pass(300);
+    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(6)));
     let reason = json!({ "reason": "no answer" });
     board.send("poll-failed", Source::Action, reason);
     assert_eq!(board.state(), "RebootRebooting");

@@ -30,6 +30,8 @@ const OPERATIONS: [&str; 8] = [
     "{ clear: c }",
     "{ clear: counters }",
 ];
+/// What makes a state keep its actions.
+pub(super) const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
 /// A transition in the making: guard, target (or to stay, or to refuse), operations.
@@ -39,8 +41,8 @@ pub(super) type Shape = (Option<usize>, usize, Vec<usize>);
 pub(super) struct StateShape {
     entry: Vec<usize>,
     invoke: usize,
-    /// Kind of due time, target, limit.
-    timeout: Option<(usize, usize, Option<u32>)>,
+    /// Kind of due time, target, limit, whether to keep actions where that can be.
+    timeout: Option<(usize, usize, Option<u32>, bool)>,
     always: Vec<Shape>,
     on: BTreeMap<usize, Vec<Shape>>,
 }
@@ -54,7 +56,7 @@ pub(super) fn state_shape() -> impl Strategy<Value = StateShape> {
     (
         prop::collection::vec(0..OPERATIONS.len(), 0..3),
         0..4_usize,
-        prop::option::weighted(0.7, (0..3_usize, 0..9_usize, prop::option::of(0..3_u32))),
+        prop::option::weighted(0.7, (0..3_usize, 0..9_usize, prop::option::of(0..3_u32), any::<bool>())),
         prop::collection::vec(shape(), 0..2),
         prop::collection::btree_map(0..5_usize, prop::collection::vec(shape(), 1..3), 0..4),
     )
@@ -99,11 +101,13 @@ pub(super) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> Str
         writeln!(text, "  S{index}:\n    entry: [{counted}{}]", operations(&shape.entry)).unwrap();
         let invoke = ["", "a", "b, a", "{ action: b, limit: 5s, with: { n: 1 } }"][shape.invoke];
         writeln!(text, "    invoke: [{invoke}]").unwrap();
-        if let Some((kind, target, limit)) = shape.timeout {
+        if let Some((kind, target, limit, keeps)) = shape.timeout {
             let due = ["after: 20s", "after: 1m 30s", "at: 2027-01-15T08:01:00"][kind];
             let limit = limit
                 .map_or_else(String::new, |most| format!(", limit: {most}, exceeded: {}", state(target + 1)));
-            writeln!(text, "    timeout: {{ {due}, target: {}{limit} }}", state(target)).unwrap();
+            let can_keep = target % states.len() == index && shape.invoke > 0;
+            let keep = if keeps && can_keep { KEEP } else { "" };
+            writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
         }
         let always = reachable(&shape.always);
         // Only to later states, so that there is no circle.

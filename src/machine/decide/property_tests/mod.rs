@@ -15,10 +15,11 @@ use crate::machine::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
     StateName, Stimulus, Visit, load,
 };
-use generate::{Happening, Shape, StateShape, cause, happening, shape, state_shape, write};
+use generate::{Happening, KEEP, Shape, StateShape, cause, happening, shape, state_shape, write};
 
 /// A decision, and what it was made of.
 struct Made<'a> {
+    text: &'a str,
     definition: &'a Definition,
     before: &'a Instance,
     stimulus: &'a Stimulus,
@@ -39,6 +40,19 @@ impl Made<'_> {
         matches!(self.decision.outcome, Outcome::Moved { .. })
     }
 
+    /// Whether the state's own deadline enters it anew, it does not lead elsewhere at once, and it keeps its actions.
+    fn is_kept(&self) -> bool {
+        let timeout = self.definition.states[&self.before.state].timeout.as_ref();
+        let is_deadline = matches!(self.stimulus.cause, Cause::Deadline { .. });
+        let is_back =
+            self.after().visit == self.before.visit.next() && self.after().state == self.before.state;
+        let is_exceeded = timeout.and_then(|timeout| timeout.limit.as_ref()).is_some_and(|limit| {
+            let counted = self.before.counters.get(&limit.counter).copied().unwrap_or(0);
+            counted >= i64::from(limit.most) && limit.exceeded != self.before.state
+        });
+        is_deadline && is_back && !is_exceeded && timeout.is_some_and(|timeout| timeout.keeps_actions)
+    }
+
     fn invokes(&self, state: &StateName) -> bool {
         !self.definition.states[state].invoke.is_empty()
     }
@@ -46,7 +60,7 @@ impl Made<'_> {
 
 /// Checks every decision of many runs through many definitions.
 fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestCaseError>) {
-    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let input =
         (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
@@ -72,6 +86,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             let stimulus = Stimulus { cause, device: device.clone() };
             let decision = decide(&definition, &instance, &stimulus, now);
             let made = Made {
+                text: &text,
                 definition: &definition,
                 before: &instance,
                 stimulus: &stimulus,
@@ -161,6 +176,7 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
                 prop_assert!(made.invokes(&made.after().state) && made.before.deadline_at.is_none());
                 Some(after(duration))
             }
+            Some(Due::After(duration)) if made.is_kept() => Some(after(duration)),
             Some(Due::After(duration)) if made.is_moved() => {
                 (!made.invokes(&made.after().state)).then(|| after(duration))
             }
@@ -216,7 +232,10 @@ fn a_visit_is_an_entry_and_every_entry_is_a_visit() {
 fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
     in_every_decision(false, |made| {
         let mut expected = Vec::new();
-        if made.is_moved() {
+        if made.is_kept() {
+            let actions = made.definition.states[&made.after().state].invoke.clone();
+            expected.push(Effect::Keep { visit: made.after().visit, actions });
+        } else if made.is_moved() {
             if made.before.visit > Visit(0) {
                 expected.push(Effect::Cancel { visit: made.before.visit });
             }
@@ -226,6 +245,22 @@ fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
             }
         }
         prop_assert_eq!(&made.decision.effects, &expected);
+        prop_assert_eq!(made.decision.keeps_actions(), made.is_kept());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_keeps_its_actions_is_otherwise_entered_like_any_state() {
+    in_every_decision(false, |made| {
+        if made.is_kept() {
+            let text = made.text.replace(KEEP, "");
+            let anew = decide(&load(&text, &["a", "b"]).unwrap(), made.before, made.stimulus, made.now);
+            prop_assert!(!anew.keeps_actions());
+            let mut expected = anew.instance;
+            expected.deadline_at = made.after().deadline_at;
+            prop_assert_eq!((made.after(), &made.decision.outcome), (&expected, &anew.outcome));
+        }
         Ok(())
     });
 }
@@ -237,6 +272,7 @@ fn the_runs_see_every_kind_of_answer() {
         let cause = format!("{:?}", made.stimulus.cause);
         let outcome = format!("{:?}", made.decision.outcome);
         let word = |text: &str| text.split([' ', '{']).next().unwrap_or_default().to_owned();
+        let outcome = if made.is_kept() { "Kept".to_owned() } else { outcome };
         *seen.borrow_mut().entry(format!("{} {}", word(&cause), word(&outcome))).or_default() += 1;
         Ok(())
     });
@@ -250,6 +286,7 @@ fn the_runs_see_every_kind_of_answer() {
         "Deadline Ignored(Future",
         "Deadline Ignored(NotDue)",
         "Deadline Ignored(Stale",
+        "Deadline Kept",
         "Deadline Moved",
         "Event Ignored(Future",
         "Event Ignored(MissingArgument",

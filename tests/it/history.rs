@@ -1,0 +1,307 @@
+//! History in its partitions: where entries land, how partitions come and go, and what the migration made of old rows.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use futures_util::future::join_all;
+use insta::assert_snapshot;
+use lifeguard::machine::{Cause, EventName, Outcome, Source, StateName, Stimulus, Visit};
+use lifeguard::store::history::{self, Entry, NewEntry, Told};
+use lifeguard::store::instances::InstanceId;
+use lifeguard::store::{MIGRATOR, Store, StoreError, partitions};
+use serde_json::{Map, Value, json};
+use sqlx::postgres::PgPool;
+use sqlx::{Connection, PgConnection};
+
+use crate::database::{TestDatabase, database, empty_database};
+use crate::world::{World, ask, within};
+
+/// The migration that partitions history, and the one before it.
+const PARTITIONED: i64 = 20_261_124_000_001;
+const BEFORE: i64 = 20_261_122_000_003;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn time(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+async fn open(database: &TestDatabase) -> Store {
+    Store::open(database.connect_options()).await.unwrap()
+}
+
+/// The partitions of entries, in the order of their numbers.
+async fn partitions_of(pool: &PgPool, instance: i64) -> Vec<String> {
+    let sql = "SELECT tableoid::regclass::text FROM history WHERE instance_id = $1 ORDER BY history_id";
+    sqlx::query_scalar(sql).bind(instance).fetch_all(pool).await.unwrap()
+}
+
+/// Writes that an instance in visit 2 of `S` was left in peace, at `at`.
+async fn note(store: &Store, instance: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let state = StateName::new("S").unwrap();
+    let entry = NewEntry {
+        instance: InstanceId(instance),
+        at,
+        told: &Told::Note("peace".to_owned()),
+        sender: None,
+        outcome: None,
+        from: &state,
+        to: &state,
+        visit: Visit(2),
+        reason: None,
+        evidence: None,
+    };
+    let mut tx = store.begin().await?;
+    history::append(&mut tx, &entry).await?;
+    tx.commit().await
+}
+
+async fn times(store: &Store, instance: i64) -> Vec<DateTime<Utc>> {
+    let mut db = store.reader().await.unwrap();
+    let entries = history::list(&mut db, InstanceId(instance), None, 100).await.unwrap();
+    entries.iter().map(|entry| entry.at).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    let store = open(&world.database).await;
+    let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
+    let week = |from: &str, count| day(from).iter_days().take(count).collect::<Vec<_>>();
+    // Before anything was served.
+    assert_eq!(days().await, week("2026-01-01", 8));
+
+    world.register("b1", json!({})).await;
+    world.clock.advance(Duration::from_hours(36));
+    ask("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
+    world.force("b1", "RebootComplete").await;
+    world.clock.advance(Duration::from_hours(24));
+    ask("and further ahead", async || days().await == week("2026-01-01", 11)).await;
+    world.until_state("b1", "RebootRebooting").await;
+    assert_eq!(
+        partitions_of(&pool, 1).await[..3],
+        ["history_20260101", "history_20260103", "history_20260104"]
+    );
+    let kinds: Vec<Value> = world.history("b1").await.iter().map(|entry| entry["kind"].clone()).collect();
+    assert_eq!(kinds[..3], ["created", "force", "deadline"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
+    let world = World::new().await;
+    let store = open(&world.database).await;
+    let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
+    world.register("b1", json!({})).await;
+    note(&store, 1, time("2025-12-01T00:00:00Z")).await.unwrap();
+    assert_eq!(times(&store, 1).await.len(), 2);
+
+    // Ninety days are kept: on the ninetieth the whole of the first is not that old yet.
+    world.clock.advance(Duration::from_hours(90 * 24));
+    ask("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
+    ask("what fell into no day and is too old has gone", async || {
+        times(&store, 1).await == [time("2026-01-01T12:00:00Z")]
+    })
+    .await;
+    assert_eq!(days().await[0], day("2026-01-01"));
+    world.clock.advance(Duration::from_hours(12));
+    ask("the first day has gone", async || days().await[0] == day("2026-01-02")).await;
+    assert!(times(&store, 1).await.is_empty());
+    assert_eq!(world.get("/api/v1/devices/b1/history").await["history"], json!([]));
+}
+
+#[tokio::test]
+async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one() {
+    let database = database().await;
+    let (store, pool) = (open(&database).await, database.pool().await);
+    let (early, late) = (time("2026-05-01T00:00:00Z"), time("2026-05-02T00:00:00Z"));
+    note(&store, 1, early).await.unwrap();
+    note(&store, 1, late).await.unwrap();
+    assert_eq!(partitions_of(&pool, 1).await, ["history_default", "history_default"]);
+    assert_eq!(times(&store, 1).await, [late, early]);
+
+    assert_eq!(partitions::ensure(&store, day("2026-05-01"), day("2026-05-01")).await.unwrap(), 1);
+    assert_eq!(partitions_of(&pool, 1).await, ["history_20260501", "history_default"]);
+    assert_eq!(times(&store, 1).await, [late, early]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_make_and_drop_days_at_once_while_others_write() {
+    let database = database().await;
+    let store = open(&database).await;
+    let (first, last) = (day("2026-01-01"), day("2026-01-10"));
+    let made = join_all((0..4).map(async |_| partitions::ensure(&store, first, last).await.unwrap()));
+    let written = join_all((0..40).map(async |number| {
+        note(&store, 1, time("2026-01-05T00:00:00Z") + Duration::from_hours(number)).await.unwrap();
+    }));
+    let (made, _) = tokio::join!(made, written);
+    assert_eq!(made.iter().sum::<usize>(), 10, "{made:?}");
+    assert_eq!(times(&store, 1).await.len(), 40);
+
+    let dropped = join_all((0..4).map(async |_| partitions::drop_before(&store, day("2026-01-05")).await));
+    let written = join_all((0..40).map(async |number| {
+        note(&store, 1, time("2026-01-06T00:00:00Z") + Duration::from_hours(number)).await.unwrap();
+    }));
+    let (dropped, _) = tokio::join!(dropped, written);
+    // Who did not come to its turn is told to try again.
+    assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_passing));
+    partitions::drop_before(&store, day("2026-01-05")).await.unwrap();
+    assert_eq!(partitions::list(&mut store.reader().await.unwrap()).await.unwrap()[0], day("2026-01-05"));
+    assert_eq!(times(&store, 1).await.len(), 80);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
+    let database = database().await;
+    let (store, pool) = (open(&database).await, database.pool().await);
+    partitions::ensure(&store, day("2026-01-01"), day("2026-01-02")).await.unwrap();
+    let mut reader = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM history").fetch_all(&mut *reader).await.unwrap();
+
+    let made = within("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
+    assert!(made.unwrap_err().is_passing());
+    let dropped = within("an answer", partitions::drop_before(&store, day("2026-01-02"))).await;
+    assert!(dropped.unwrap_err().is_passing());
+    within("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
+    within("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
+
+    reader.rollback().await.unwrap();
+    assert_eq!(partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")).await.unwrap(), 1);
+    assert_eq!(partitions::drop_before(&store, day("2026-01-02")).await.unwrap(), 1);
+    assert_eq!(times(&store, 1).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
+    let database = database().await;
+    let store = open(&database).await;
+    let state = StateName::new("S").unwrap();
+    let (one, other) = (InstanceId(1), InstanceId(2));
+    let at = time("2026-01-01T00:00:00Z");
+    // Of the same transaction, and written before what began the visit.
+    note(&store, 1, at).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    history::append_kept(&mut tx, at, &state, &[(one, Visit(2)), (other, Visit(70))]).await.unwrap();
+    history::append_kept(&mut tx, at, &state, &[(other, Visit(71)), (one, Visit(3))]).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut db = store.reader().await.unwrap();
+    let told = |entries: &[Entry]| {
+        entries.iter().map(|entry| (entry.visit.0, entry.told.clone())).collect::<Vec<_>>()
+    };
+    let note = (2, Told::Note("peace".to_owned()));
+    let kept = |visit: i64| {
+        let cause = Cause::Deadline { visit: Visit(visit - 1) };
+        (visit, Told::Stimulus(Stimulus { cause, device: Map::new() }))
+    };
+    assert_eq!(told(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
+    assert_eq!(told(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
+    let all = history::list_all(&mut db, other).await.unwrap();
+    assert_eq!(told(&all), [kept(70), kept(71)]);
+    assert_eq!((all[0].at, &all[0].from, &all[0].to, all[0].outcome.as_str()), (at, &state, &state, "moved"));
+}
+
+#[tokio::test]
+async fn every_kind_of_stimulus_is_read_as_it_was_written() {
+    let database = database().await;
+    let store = open(&database).await;
+    let (from, to) = (StateName::new("S").unwrap(), StateName::new("T").unwrap());
+    let event = |source, visit| Cause::Event {
+        name: EventName::new("e").unwrap(),
+        source,
+        args: Map::from_iter([("x".to_owned(), json!(1))]),
+        visit,
+    };
+    let moved = Outcome::Moved { from: from.clone(), to: to.clone() };
+    let mut written = Vec::new();
+    for spoken in [4, 5, 6, 7] {
+        for outcome in [&moved, &Outcome::Stayed] {
+            for cause in [
+                Cause::Created,
+                event(Source::Board, None),
+                event(Source::Operator, Some(Visit(spoken))),
+                event(Source::Action, Some(Visit(spoken))),
+                Cause::Began { visit: Visit(spoken) },
+                Cause::Deadline { visit: Visit(spoken) },
+                Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
+            ] {
+                let told = Told::Stimulus(Stimulus { cause, device: Map::new() });
+                let after = if *outcome == moved { &to } else { &from };
+                let entry = NewEntry {
+                    instance: InstanceId(1),
+                    at: time("2026-01-01T00:00:00Z"),
+                    told: &told,
+                    sender: Some("anna"),
+                    outcome: Some(outcome),
+                    from: &from,
+                    to: after,
+                    visit: Visit(6),
+                    reason: None,
+                    evidence: None,
+                };
+                let mut tx = store.begin().await.unwrap();
+                history::append(&mut tx, &entry).await.unwrap();
+                tx.commit().await.unwrap();
+                let outcome = if *outcome == moved { "moved" } else { "stayed" };
+                written.push((told, after.clone(), outcome.to_owned()));
+            }
+        }
+    }
+    let mut db = store.reader().await.unwrap();
+    let entries = history::list(&mut db, InstanceId(1), None, 1000).await.unwrap();
+    let read: Vec<_> = entries.into_iter().rev().map(|entry| (entry.told, entry.to, entry.outcome)).collect();
+    assert_eq!(read, written);
+}
+
+#[tokio::test]
+async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
+    let database = empty_database().await;
+    let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(BEFORE, &mut connection).await.unwrap();
+    let rows = include_str!("../../fixtures/migrations/20261124000001_history.sql");
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    let as_json = "SELECT jsonb_agg(jsonb_build_array(history_id, instance_id, at, kind, event, source, sender,
+                       CASE WHEN kind IN ('began', 'deadline')
+                            THEN coalesce(spoken_visit, visit - (coalesce(outcome, 'moved') = 'moved')::int)
+                            ELSE spoken_visit END,
+                       args, device, coalesce(outcome, 'moved'), from_state, coalesce(to_state, from_state), visit,
+                       reason, evidence) ORDER BY history_id) FROM history";
+    let before = sqlx::query_scalar::<_, Value>(as_json).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(before.as_array().unwrap().len(), 11);
+
+    MIGRATOR.run_to(PARTITIONED, &mut connection).await.unwrap();
+    let after = sqlx::query_scalar::<_, Value>(as_json).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(after, before);
+
+    // The rest of the migrations, and everything is read as what it is.
+    let store = open(&database).await;
+    let days = partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
+    assert_eq!(days, [day("2026-11-01"), day("2026-11-02"), day("2026-11-03")]);
+    let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
+    let told = entries.iter().map(|entry| {
+        let told = match &entry.told {
+            Told::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
+            Told::Note(note) => note.clone(),
+        };
+        format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
+    });
+    assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+    1 moved New Created
+    2 moved ReimageRebooting Event { name: "rq-reimage", source: Operator, args: {"image": String("linux")}, visit: None }
+    2 stayed ReimageRebooting Began { visit: Visit(2) }
+    3 moved ReimageRebooting Deadline { visit: Visit(2) }
+    3 ignored ReimageRebooting Event { name: "power-cycle-ok", source: Action, args: {}, visit: Some(Visit(2)) }
+    3 noted ReimageRebooting asked
+    5 moved Ready Deadline { visit: Visit(3) }
+    5 stayed Ready Deadline { visit: Visit(5) }
+    5 ignored Ready Event { name: "image-running", source: Board, args: {}, visit: Some(Visit(5)) }
+    7 moved ReimageDone Force { expected: "Ready", to: "ReimageDone", reason: "it smells" }
+    "#);
+
+    // Numbers go on from the last that was taken.
+    note(&store, 1, time("2026-11-03T01:00:00Z")).await.unwrap();
+    let last = history::list(&mut store.reader().await.unwrap(), InstanceId(1), None, 1).await.unwrap();
+    assert_eq!(last[0].id, 13);
+}
