@@ -12,7 +12,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -24,8 +24,8 @@ use crate::store::changes::{self, Cursor, Now};
 use crate::store::devices::{self, Filter, Listed};
 use crate::store::{Snapshot, StoreError};
 
-/// How many boards are read at a time: some tens of kilobytes of JSON.
-const PAGE: i64 = 256;
+/// How many boards are read at a time: some hundreds of kilobytes of JSON.
+const PAGE: i64 = 1000;
 /// How many rows of the log are read for a client that comes back.
 const MOST_CHANGES: u16 = 4096;
 /// How many boards may have changed for it to be worth telling which.
@@ -136,33 +136,29 @@ pub(super) async fn list(
     let mut snapshot = api.engine.store().snapshot().await?;
     let cursor = changes::state(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
-    let left = limit.unwrap_or(i64::MAX);
-    let mut pages = Pages {
-        snapshot,
-        machine: api.machine,
-        filter,
-        after: after.unwrap_or_default(),
-        left,
-        is_at_end: false,
-    };
-    let mut body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
+    let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
+    let mut pages = Pages { snapshot, machine: api.machine, filter, after, left, is_at_end: false };
     // What fails before anything was sent is told as a problem.
     let first = pages.next().await?;
-    first.write(true, &mut body).map_err(|error| fault(&error))?;
+    let mut body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     if pages.is_at_end {
+        first.write(&mut body).map_err(|error| fault(&error))?;
         return Ok(json(&tag, body));
     }
-    let rest = stream::try_unfold(pages, |mut pages| async move {
-        if pages.is_at_end {
-            return Ok(None);
-        }
-        let mut body = Vec::new();
-        pages.next().await?.write(false, &mut body)?;
-        Ok::<_, Box<dyn Error + Send + Sync>>(Some((Bytes::from(body), pages)))
+    let rest = stream::try_unfold(Some((pages, first, body)), |rest| async move {
+        let Some((mut pages, page, mut body)) = rest else { return Ok(None) };
+        // The next page is asked for before this one is written, so that the database and we work at once.
+        let (next, written) = futures_util::join!(
+            async { if pages.is_at_end { Ok(None) } else { pages.next().await.map(Some) } },
+            async { page.write(&mut body) },
+        );
+        written?;
+        let next = next?.map(|page| (pages, page, vec![b',']));
+        Ok::<_, Box<dyn Error + Send + Sync>>(Some((Bytes::from(body), next)))
     });
     // Whoever listens must not take a part for the whole: the connection is cut.
     let rest = rest.inspect_err(|error| tracing::warn!(error = &**error as &dyn Error, "a list broke off"));
-    Ok(json(&tag, Body::from_stream(stream::iter([Ok(Bytes::from(body))]).chain(rest))))
+    Ok(json(&tag, Body::from_stream(rest)))
 }
 
 /// A list, page by page, all of one moment.
@@ -187,16 +183,13 @@ struct Page {
 impl Pages {
     async fn next(&mut self) -> Result<Page, StoreError> {
         // One more than is wanted tells whether there are more.
-        let most = PAGE.min(self.left.saturating_add(1));
+        let wanted = PAGE.min(self.left);
         let Self { snapshot, machine, filter, after, .. } = self;
-        let mut boards = devices::list(snapshot, machine, filter, after, most).await?;
-        let read = i64::try_from(boards.len()).unwrap_or(i64::MAX);
-        let has_more = read > self.left;
-        if has_more {
-            boards.pop();
-        }
-        self.left -= read.min(self.left);
-        self.is_at_end = has_more || read < most;
+        let mut boards = devices::list(snapshot, machine, filter, after, wanted + 1).await?;
+        let has_more = i64::try_from(boards.len()).unwrap_or(i64::MAX) > wanted;
+        boards.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+        self.left -= wanted;
+        self.is_at_end = !has_more || self.left == 0;
         if let Some(last) = boards.last() {
             self.after.clone_from(&last.name);
         }
@@ -207,9 +200,9 @@ impl Pages {
 
 impl Page {
     /// Writes the page's part of the list's JSON.
-    fn write(&self, is_first: bool, body: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn write(&self, body: &mut Vec<u8>) -> serde_json::Result<()> {
         for (index, board) in self.boards.iter().enumerate() {
-            if index > 0 || !is_first {
+            if index > 0 {
                 body.push(b',');
             }
             serde_json::to_writer(&mut *body, &ListedView::from(board))?;

@@ -205,6 +205,35 @@ async fn what_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let mut tags = Vec::new();
+    for path in ["/api/v1/devices", "/api/v1/devices?state=New&limit=5", "/api/v1/states"] {
+        let answer = send(&world, &format!("GET {path}"), "").await;
+        tags.push((
+            path,
+            answer.header("etag").to_owned(),
+            answer.json()["cursor"].as_str().unwrap().to_owned(),
+        ));
+    }
+    let pool = world.database.pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE instance, device, history IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    for (path, tag, cursor) in tags {
+        let (line, has) = (format!("GET {path}"), [("if-none-match", &*tag)]);
+        let answer = send_to(world.server.http, &line, &has, "");
+        assert_eq!(within(path, answer).await.status, 304, "{path}");
+        assert_eq!(within(path, since(&world, "", &mut cursor.clone())).await, "", "{path}");
+        let counts = within("counts", world.get("/api/v1/states")).await;
+        assert_eq!(counts["states"], json!({ "New": 1 }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_of_change_makes_another_list() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
