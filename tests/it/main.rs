@@ -3,6 +3,7 @@
 
 mod action;
 mod api;
+mod bench;
 mod boot_watch;
 mod bounds;
 mod cli;

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use super::client::Connection;
 use super::stats::{float, millis, percentile};
 use crate::cli::output;
-use crate::engine::{Engine, Submission};
+use crate::cli::serve::BOARD;
+use crate::engine::{Committed, Engine, Submission};
 use crate::machine::{Cause, EventName, MachineName, Outcome, Source};
 use crate::store::instances::Target;
 
@@ -67,29 +68,36 @@ pub(super) struct Load {
 /// Somebody who speaks for boards.
 pub(super) enum Caller {
     /// By the engine of this process.
-    InProcess(Engine, MachineName),
+    InProcess(Engine),
     /// By HTTP.
     Http(Connection),
 }
 
 impl Caller {
     /// Reports an event that moves `board` to another state; anything else is an error.
-    pub(super) async fn flip(&mut self, board: u64) -> io::Result<()> {
+    pub(super) async fn report(&mut self, board: u64, event: &str) -> io::Result<()> {
         match self {
-            Self::InProcess(engine, machine) => {
-                let name = EventName::new("flip").map_err(io::Error::other)?;
-                let cause = Cause::Event { name, source: Source::Board, args: Map::new(), visit: None };
-                let target = Target::Name(machine.clone(), name_of(board));
-                let committed =
-                    engine.submit(Submission::new(target, cause)).await.map_err(io::Error::other)?;
-                match committed.outcome {
-                    Outcome::Moved { .. } => Ok(()),
-                    Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
-                }
-            }
-            Self::Http(connection) => report(connection, board, "flip").await,
+            Self::InProcess(engine) => match submit(engine, board, event, Source::Board).await?.outcome {
+                Outcome::Moved { .. } => Ok(()),
+                Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
+            },
+            Self::Http(connection) => report(connection, board, event).await,
         }
     }
+}
+
+/// Submits an event of `board` to the engine of this process.
+pub(super) async fn submit(
+    engine: &Engine,
+    board: u64,
+    event: &str,
+    source: Source,
+) -> io::Result<Committed> {
+    let name = EventName::new(event).map_err(io::Error::other)?;
+    let machine = MachineName::new(BOARD).map_err(io::Error::other)?;
+    let cause = Cause::Event { name, source, args: Map::new(), visit: None };
+    let submission = Submission::new(Target::Name(machine, name_of(board)), cause);
+    engine.submit(submission).await.map_err(io::Error::other)
 }
 
 /// The name of a board by its number.
@@ -123,7 +131,7 @@ pub(super) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
                 if sent_at >= to {
                     return Ok(latencies);
                 }
-                caller.flip(turn.wrapping_mul(STEP) % plan.boards).await?;
+                caller.report(turn.wrapping_mul(STEP) % plan.boards, "flip").await?;
                 if (from..to).contains(&Instant::now()) {
                     latencies.push(millis(sent_at.elapsed()));
                 }
@@ -144,9 +152,37 @@ pub(super) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
 }
 
 /// Runs a load by the engine of this process.
-pub(super) async fn in_process(engine: &Engine, machine: &MachineName, plan: Plan) -> io::Result<Load> {
-    let caller = |_| Caller::InProcess(engine.clone(), machine.clone());
-    drive((0..plan.in_flight).map(caller).collect(), plan).await
+pub(super) async fn in_process(engine: &Engine, plan: Plan) -> io::Result<Load> {
+    drive((0..plan.in_flight).map(|_| Caller::InProcess(engine.clone())).collect(), plan).await
+}
+
+/// Lets each of `boards` report `event` once, so many at a time, by the engine of this process; says how many did so a
+/// second.
+pub(super) async fn once_each(
+    engine: &Engine,
+    in_flight: usize,
+    boards: u64,
+    event: &'static str,
+) -> io::Result<f64> {
+    let step = u64::try_from(in_flight).map_err(io::Error::other)?;
+    let began = Instant::now();
+    let mut tasks: JoinSet<io::Result<usize>> = JoinSet::new();
+    for first in 0..step {
+        let mut caller = Caller::InProcess(engine.clone());
+        tasks.spawn(async move {
+            let mut reported = 0;
+            for board in (first..boards).step_by(in_flight) {
+                caller.report(board, event).await?;
+                reported += 1;
+            }
+            Ok(reported)
+        });
+    }
+    let mut all = 0;
+    while let Some(ended) = tasks.join_next().await {
+        all += ended??;
+    }
+    Ok(float(all) / began.elapsed().as_secs_f64())
 }
 
 /// Runs a load from a second process against `server`.

@@ -133,6 +133,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<Row>,
+    /// What is to be said about whole figures.
+    notes: Vec<(&'static str, String)>,
     /// Figures that there are not, and why.
     missing: Vec<(&'static str, String)>,
 }
@@ -141,6 +143,11 @@ impl Report {
     /// Adds a line.
     pub(super) fn add(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// Says what a reader of `figure` should know.
+    pub(super) fn note(&mut self, figure: &'static str, note: impl Into<String>) {
+        self.notes.push((figure, note.into()));
     }
 
     /// Says why `figure`, or a part of it, is not there.
@@ -159,8 +166,9 @@ impl Report {
             let note = row.note.as_ref()?;
             Some(format!("{}, {}: {note}", row.figure, row.what))
         });
+        let of_figures = self.notes.iter().map(|(figure, note)| format!("{figure}: {note}"));
         let missing = self.missing.iter().map(|(figure, why)| format!("{figure}: no figure: {why}"));
-        for (index, line) in notes.chain(missing).enumerate() {
+        for (index, line) in of_figures.chain(notes).chain(missing).enumerate() {
             text.push_str(if index == 0 { "\n\n" } else { "\n" });
             text.push_str(&line);
         }
@@ -169,10 +177,14 @@ impl Report {
 
     /// The document; `about` says what ran where.
     pub(super) fn json(&self, about: &Value) -> Value {
-        let missing: Vec<Value> =
-            self.missing.iter().map(|(figure, why)| json!({ "figure": figure, "why": why })).collect();
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        json!({ "about": about, "rows": rows, "missing": missing })
+        let told = |list: &[(&'static str, String)], key: &str| {
+            let one = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
+            list.iter().map(one).collect::<Vec<Value>>()
+        };
+        json!({
+            "about": about, "rows": rows, "notes": told(&self.notes, "note"), "missing": told(&self.missing, "why"),
+        })
     }
 }
 
@@ -218,6 +230,7 @@ mod tests {
             Row::new("handout", "p99", "ms", vec![2.345, 0.25]).target(Target::AtMost(10.0)).note("idle"),
         );
         report.add(Row::new("start", "first due", "s", Vec::new()).target(Target::AtMost(5.0)));
+        report.note("events", "pgbench, 1 client: 2000");
         report.miss("reading", "lists have no cursor");
         report
     }

@@ -13,6 +13,8 @@ pub(super) struct Sizes {
     pub(super) pgbench_clients: &'static [usize],
     /// How many boards there are where their number is not the point.
     pub(super) boards: i64,
+    /// How many boards report that their image runs in a round.
+    pub(super) image_reports: u64,
     /// How many actions are handed out in a round.
     pub(super) handouts: u64,
     /// How many deadlines are armed far ahead.
@@ -55,6 +57,7 @@ impl Sizes {
         rate_s: 3,
         pgbench_clients: &[1, 4, 16, 64],
         boards: 10_000,
+        image_reports: 10_000,
         handouts: 500,
         armed: 1_000_000,
         due_per_second: &[100, 1_000, 5_000],
@@ -78,6 +81,7 @@ impl Sizes {
     pub(super) const QUICK: Self = Self {
         rate_s: 1,
         pgbench_clients: &[1, 16, 64],
+        image_reports: 2_000,
         handouts: 50,
         armed: 100_000,
         due_s: 3,
@@ -99,6 +103,7 @@ impl Sizes {
     pub(super) const TINY: Self = Self {
         pgbench_clients: &[1, 2],
         boards: 500,
+        image_reports: 100,
         handouts: 3,
         armed: 1_000,
         due_per_second: &[20, 50],

@@ -6,5 +6,5 @@ WITH moved AS (
      WHERE instance_id = :board
  RETURNING instance_id, entered_at, state, visit
 )
-INSERT INTO history (instance_id, at, kind, event, source, sender, args, device, outcome, from_state, to_state, visit)
-SELECT instance_id, entered_at, 'event', 'flip', 'board', '127.0.0.1', '{}', '{}', 'moved', 'A', state, visit FROM moved;
+INSERT INTO history (instance_id, at, kind, event, source, sender, outcome, from_state, to_state, visit)
+SELECT instance_id, entered_at, 'event', 'flip', 'board', '127.0.0.1', 'moved', 'A', state, visit FROM moved;

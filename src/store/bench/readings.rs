@@ -116,7 +116,7 @@ impl BenchDatabase {
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 
-    /// Says when the first transition of each of `armed` since it was put in was committed, by the commit record's own
+    /// Says when the first entry of each of `armed` in history was committed, by the commit record's own
     /// time; its flush to the disk comes after that.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl BenchDatabase {
         let ids: Vec<i64> = armed.iter().map(|(id, _)| id.0).collect();
         let rows = sqlx::query!(
             r#"SELECT instance_id, min(pg_xact_commit_timestamp(xmin)) AS "committed_at!"
-                 FROM history WHERE instance_id = ANY($1) AND outcome = 'moved' GROUP BY instance_id"#,
+                 FROM history WHERE instance_id = ANY($1) GROUP BY instance_id"#,
             &ids,
         )
         .fetch_all(&mut self.connection)
@@ -155,17 +155,6 @@ impl BenchDatabase {
             from,
             to,
         );
-        Ok(count.fetch_one(&mut self.connection).await?)
-    }
-
-    /// Counts the actions that run.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the statement fails.
-    pub async fn count_running(&mut self) -> Result<i64, StoreError> {
-        let count =
-            sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM action WHERE status = 'RUNNING'"#);
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 

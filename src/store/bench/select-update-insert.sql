@@ -6,6 +6,6 @@ UPDATE instance
    SET state = CASE state WHEN 'A' THEN 'B' ELSE 'A' END, visit = visit + 1, entered_at = clock_timestamp(),
        deadline_at = NULL, counters = '{}', data = '{}'
  WHERE instance_id = :board;
-INSERT INTO history (instance_id, at, kind, event, source, sender, args, device, outcome, from_state, to_state, visit)
-VALUES (:board, clock_timestamp(), 'event', 'flip', 'board', '127.0.0.1', '{}', '{}', 'moved', 'A', 'B', 2);
+INSERT INTO history (instance_id, at, kind, event, source, sender, outcome, from_state, to_state, visit)
+VALUES (:board, clock_timestamp(), 'event', 'flip', 'board', '127.0.0.1', 'moved', 'A', 'B', 2);
 COMMIT;

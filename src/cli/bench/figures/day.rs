@@ -3,22 +3,21 @@
 //! The server runs in this process, under a clock of 144 times real time; each board enters Ready again every 300 s of
 //! that clock, and is rebooted four times a day.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Map;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::load::name_of;
+use super::load::submit;
 use super::{Bench, Failure, Lives, Report, process, stats};
 use crate::cli::bench::report::Row;
-use crate::cli::serve::{BOARD, Server};
+use crate::cli::serve::Server;
 use crate::clock::{Clock, ScaledClock, SystemClock, pause};
-use crate::engine::{Engine, EngineError, Submission};
-use crate::machine::{Cause, EventName, MachineName, Source};
+use crate::engine::Engine;
+use crate::machine::Source;
 use crate::store::bench::{BenchDatabase, Boards, Scratch, Sizes};
-use crate::store::instances::Target;
 
 /// Farm seconds in a real one: a day in ten minutes.
 const SPEED: f64 = 144.0;
@@ -63,16 +62,16 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
 
 /// Reboots one board after the other; how long each event took goes to `latencies`, in milliseconds.
 async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) -> Result<(), Failure> {
-    let mut tasks: JoinSet<Result<(), EngineError>> = JoinSet::new();
+    let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
     let began = Instant::now();
     for turn in 0_u32.. {
         let due = Duration::from_secs(1) * turn / REBOOTS_PER_SECOND;
         pause(due.saturating_sub(began.elapsed())).await;
         let (engine, latencies, board) = (engine.clone(), latencies.clone(), u64::from(turn) % boards);
         tasks.spawn(async move {
-            submit(&engine, board, "rq-reboot", Source::Operator, &latencies).await?;
+            timed(&engine, board, "rq-reboot", Source::Operator, &latencies).await?;
             pause(REBOOT).await;
-            submit(&engine, board, "image-running", Source::Board, &latencies).await
+            timed(&engine, board, "image-running", Source::Board, &latencies).await
         });
         while let Some(ended) = tasks.try_join_next() {
             ended??;
@@ -81,17 +80,16 @@ async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) ->
     Ok(())
 }
 
-async fn submit(
+/// Submits an event and notes how long it took.
+async fn timed(
     engine: &Engine,
     board: u64,
     event: &str,
     source: Source,
     latencies: &UnboundedSender<f64>,
-) -> Result<(), EngineError> {
-    let (Ok(machine), Ok(name)) = (MachineName::new(BOARD), EventName::new(event)) else { return Ok(()) };
-    let cause = Cause::Event { name, source, args: Map::new(), visit: None };
+) -> io::Result<()> {
     let sent_at = Instant::now();
-    engine.submit(Submission::new(Target::Name(machine, name_of(board)), cause)).await?;
+    submit(engine, board, event, source).await?;
     // Nobody listens any more once the day is over.
     let _ = latencies.send(stats::millis(sent_at.elapsed()));
     Ok(())

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::load::{self, Plan};
 use super::{Bench, Failure, Lives, Report, Sizes};
+use crate::cli::bench::listener::PollListener;
 use crate::cli::bench::postgres::{FORMS, PGBENCH_BOARDS, Pgbench};
 use crate::cli::bench::report::{Row, Target};
 use crate::cli::bench::stats::Summary;
-use crate::cli::serve::{BOARD, Server};
+use crate::cli::serve::Server;
 use crate::clock::{Clock, SystemClock};
-use crate::machine::MachineName;
 use crate::store::bench::{Boards, Scratch};
 
 /// How many events are in flight, and what is to be reached in process and over HTTP: times pgbench's best.
@@ -89,27 +89,31 @@ pub(super) async fn run(
         database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
         database.settle().await?;
     }
-    let machine = MachineName::new(BOARD)?;
     let engine =
         Server::start(bench.serve_options(Scratch::One, Lives::Bench)?, Arc::new(SystemClock)).await?;
     let server = bench.serve(Scratch::Two, Lives::Bench).await?;
     let mut in_process = [const { Vec::new() }; IN_FLIGHT.len()];
     let mut http = [const { Vec::new() }; IN_FLIGHT.len()];
+    let mut images = Vec::new();
     for round in 1..=bench.repeats {
         tracing::info!("events: round {round} of {}", bench.repeats);
         limit.round(bench).await?;
         for (index, (in_flight, _)) in IN_FLIGHT.into_iter().enumerate() {
             let plan = plan(bench, in_flight)?;
             if is_in_process {
-                in_process[index].push(load::in_process(&engine.engine, &machine, plan).await?);
+                in_process[index].push(load::in_process(&engine.engine, plan).await?);
             }
             if is_http {
                 http[index].push(load::from_second_process(server.http, plan).await?);
             }
         }
+        if is_in_process {
+            images.push(image_running(bench).await?);
+        }
     }
     server.stop().await?;
     engine.stop().await?;
+    report.note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.told()));
     for (figure, how, is_asked, loads) in [
         ("events", "in process", is_in_process, in_process),
         ("http", "from a second process", is_http, http),
@@ -135,7 +139,29 @@ pub(super) async fn run(
             }
         }
     }
+    if is_in_process {
+        let (best, rates) = limit.best();
+        let what = "image-running by states/board.yaml, 256 in flight, in process: it asks for a poll, too";
+        report.add(Row::new("events", what, "1/s", images).beside(best, rates));
+    }
     Ok(())
+}
+
+/// How many boards a second can report that their image runs, of those which do so at once after a reboot.
+async fn image_running(bench: &Bench) -> Result<f64, Failure> {
+    let listener = PollListener::bind().await?;
+    let mut database = bench.postgres.make(Scratch::Three).await?;
+    let (count, at) = (bench.sizes.image_reports, SystemClock.now());
+    let poll_port = Some(listener.port);
+    let boards =
+        Boards { first: 0, count: count.try_into()?, state: "RebootComplete", due: None, poll_port, at };
+    database.fill(&boards).await?;
+    database.settle().await?;
+    let server =
+        Server::start(bench.serve_options(Scratch::Three, Lives::Board)?, Arc::new(SystemClock)).await?;
+    let rate = load::once_each(&server.engine, IN_FLIGHT[0].0, count, "image-running").await;
+    server.stop().await?;
+    Ok(rate?)
 }
 
 fn plan(bench: &Bench, in_flight: usize) -> Result<Plan, Failure> {
