@@ -50,7 +50,7 @@ enum LogFormat {
 enum Command {
     /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
     Serve(serve::ServeOptions),
-    /// Measure how fast and how exact it is on this machine, on a private PostgreSQL that is thrown away
+    /// Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
     Bench(bench::BenchOptions),
     /// The second process of `bench`
     #[command(hide = true)]

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -42,7 +43,7 @@ const DEFINITION: &str = include_str!("bench.yaml");
 #[derive(Debug, Clone, Args)]
 pub struct BenchOptions {
     /// All figures in under three minutes: smaller sizes, shorter runs, two repeats
-    #[arg(long)]
+    #[arg(long, env = "LIFEGUARD_BENCH_QUICK", value_parser = BoolishValueParser::new())]
     quick: bool,
 
     /// Sizes at which the figures mean nothing; for the tests
@@ -50,15 +51,15 @@ pub struct BenchOptions {
     tiny: bool,
 
     /// Only these figures, separated by commas [default: all but `day`]
-    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
+    #[arg(long, env = "LIFEGUARD_BENCH_ONLY", value_name = "NAME", value_enum, value_delimiter = ',')]
     only: Vec<Figure>,
 
     /// How often each is measured, the contestants taking turns [default: 5, or 2 with --quick]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, env = "LIFEGUARD_BENCH_REPEATS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repeats: Option<u8>,
 
     /// Where the JSON document goes: a file, or `-` for standard output, and then without the table
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "LIFEGUARD_BENCH_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
 
     /// The directory of PostgreSQL's programs, pgbench among them [default: where they are usually installed]
@@ -67,7 +68,7 @@ pub struct BenchOptions {
 
     /// On which disk it is measured: a directory in which a fresh one is made, and removed at the end [default: the
     /// system's directory for temporary files]
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, env = "LIFEGUARD_BENCH_DIR", value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 }
 
@@ -296,5 +297,56 @@ impl Drop for ScratchDir {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn options(words: &str) -> Result<BenchOptions, String> {
+        let command = BenchOptions::augment_args(Command::new("bench"));
+        let words = std::iter::once("bench").chain(words.split_whitespace());
+        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
+        BenchOptions::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_options_all_but_the_day_is_measured_five_times() {
+        let full = options("").unwrap();
+        let all: Vec<Figure> = Figure::ALL.into_iter().filter(|figure| *figure != Figure::Day).collect();
+        assert_eq!((full.figures(), full.repeats()), (all, 5));
+        assert_eq!(full.sizes().armed, 1_000_000);
+    }
+
+    #[test]
+    fn a_quick_run_is_smaller_and_says_so_in_its_sizes() {
+        let quick = options("--quick").unwrap();
+        assert_eq!((quick.repeats(), quick.sizes().armed), (2, 100_000));
+        assert_eq!(options("--quick --repeats 3").unwrap().repeats(), 3);
+    }
+
+    #[test]
+    fn figures_are_measured_once_and_in_their_own_order() {
+        let only = options("--only day,http --only events,http").unwrap();
+        assert_eq!(only.figures(), [Figure::Events, Figure::Http, Figure::Day]);
+    }
+
+    #[test]
+    fn bad_options_are_refused_with_what_would_be_right() {
+        for (words, right) in
+            [("--only speed", "storm"), ("--repeats 0", "1..=100"), ("--repeats many", "invalid digit")]
+        {
+            let error = options(words).unwrap_err();
+            assert!(error.contains(right), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_boards_live_by_a_definition_that_is_one() {
+        let loaded = crate::machine::load(DEFINITION, crate::action::ACTIONS);
+        assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
     }
 }

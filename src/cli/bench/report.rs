@@ -237,7 +237,16 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_row_and_says_what_is_missing() {
-        assert_snapshot!(report().table(), @"");
+        assert_snapshot!(report().table(), @"
+        FIGURE   WHAT           MEDIAN      MIN–MAX        COMPARISON IN THE SAME RUN  RATIO   TARGET     MET
+        events   256 in flight  41,000 1/s  39,000–42,000  pgbench, best: 9,500 1/s    4.32 ×  ≥ 4.50 ×   NO
+        handout  p99            1.30 ms     0.250–2.35                                         ≤ 10.0 ms  yes
+        start    first due      —                                                              ≤ 5.00 s   unknown
+
+        events: pgbench, 1 client: 2000
+        handout, p99: idle
+        reading: no figure: lists have no cursor
+        ");
     }
 
     #[test]
@@ -254,6 +263,6 @@ mod tests {
     #[test]
     fn numbers_are_short_and_grouped() {
         let numbers = [0.0, 0.1234, 1.239, 12.34, 123.4, 1234.5, 1_234_567.0, -4321.0];
-        assert_snapshot!(numbers.map(number).join(" "), @"");
+        assert_snapshot!(numbers.map(number).join(" "), @"0 0.123 1.24 12.3 123 1,234 1,234,567 -4,321");
     }
 }
