@@ -41,7 +41,7 @@ fn figures_come_as_a_document_and_as_a_table_and_nothing_is_left_behind() {
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
         assert_eq!(about["postgres"]["settings"][setting], "on", "{about:#}");
     }
-    assert_eq!((&about["size"], &about["repeats"]), (&json!("tiny"), &json!(2)));
+    assert_eq!((&about["sizes"]["run"], &about["sizes"]["repeats"]), (&json!("tiny"), &json!(2)));
     let rows = document["rows"].as_array().unwrap();
     let of = |figure: &str| rows.iter().filter(|row| row["figure"] == figure).count();
     assert!(of("reading") >= 2 && of("start") == 2 && of("reading") + of("start") == rows.len(), "{rows:#?}");

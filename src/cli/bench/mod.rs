@@ -7,6 +7,7 @@ mod client;
 mod figures;
 mod listener;
 mod load;
+mod options;
 mod postgres;
 mod process;
 mod report;
@@ -20,8 +21,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -29,8 +28,8 @@ use super::output;
 use super::serve::{ServeOptions, asked_to_stop};
 use crate::clock::{Clock, SystemClock, pause};
 use crate::store::bench::Scratch;
-use figures::Figure;
 pub use load::LoadOptions;
+pub use options::BenchOptions;
 use postgres::BenchPostgres;
 use report::Report;
 use server::ServerProcess;
@@ -38,69 +37,6 @@ use sizes::Sizes;
 
 /// What the boards of most figures live by.
 const DEFINITION: &str = include_str!("bench.yaml");
-
-/// What `bench` can be told.
-#[derive(Debug, Clone, Args)]
-pub struct BenchOptions {
-    /// All figures in under three minutes: smaller sizes, shorter runs, two repeats
-    #[arg(long, env = "LIFEGUARD_BENCH_QUICK", value_parser = BoolishValueParser::new())]
-    quick: bool,
-
-    /// Sizes at which the figures mean nothing; for the tests
-    #[arg(long, hide = true, conflicts_with = "quick")]
-    tiny: bool,
-
-    /// Only these figures, separated by commas [default: all but `day`]
-    #[arg(long, env = "LIFEGUARD_BENCH_ONLY", value_name = "NAME", value_enum, value_delimiter = ',')]
-    only: Vec<Figure>,
-
-    /// How often each is measured, the contestants taking turns [default: 5, or 2 with --quick]
-    #[arg(long, env = "LIFEGUARD_BENCH_REPEATS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
-    repeats: Option<u8>,
-
-    /// Where the JSON document goes: a file, or `-` for standard output, and then without the table
-    #[arg(long, env = "LIFEGUARD_BENCH_JSON", value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// The directory of PostgreSQL's programs, pgbench among them [default: where they are usually installed]
-    #[arg(long, env = "LIFEGUARD_PG_BIN", value_name = "DIRECTORY")]
-    pg_bin: Option<PathBuf>,
-
-    /// On which disk it is measured: a directory in which a fresh one is made, and removed at the end [default: the
-    /// system's directory for temporary files]
-    #[arg(long, env = "LIFEGUARD_BENCH_DIR", value_name = "DIRECTORY")]
-    dir: Option<PathBuf>,
-}
-
-impl BenchOptions {
-    fn figures(&self) -> Vec<Figure> {
-        let is_asked = |figure: &Figure| {
-            if self.only.is_empty() { *figure != Figure::Day } else { self.only.contains(figure) }
-        };
-        Figure::ALL.into_iter().filter(is_asked).collect()
-    }
-
-    fn sizes(&self) -> Sizes {
-        if self.tiny {
-            Sizes::TINY
-        } else if self.quick {
-            Sizes::QUICK
-        } else {
-            Sizes::FULL
-        }
-    }
-
-    fn repeats(&self) -> usize {
-        let usual = if self.tiny {
-            1
-        } else if self.quick {
-            2
-        } else {
-            5
-        };
-        self.repeats.unwrap_or(usual).into()
-    }
-}
 
 /// By which definition boards live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +50,6 @@ enum Lives {
 /// What figures work with.
 struct Bench {
     sizes: Sizes,
-    repeats: usize,
     postgres: BenchPostgres,
     scratch: ScratchDir,
 }
@@ -124,7 +59,7 @@ impl Bench {
         let scratch = ScratchDir::make(options.dir.as_deref())?;
         fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
         let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
-        Ok(Self { sizes: options.sizes(), repeats: options.repeats(), postgres, scratch })
+        Ok(Self { sizes: options.sizes(), postgres, scratch })
     }
 
     /// What a server on a database is told.
@@ -173,12 +108,16 @@ pub(super) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
     if cfg!(debug_assertions) && !options.tiny {
         output::complain("this is a debug build: its figures say nothing of a release");
     }
+    if let Some(file) = options.json.as_ref().filter(|file| file.as_os_str() != "-") {
+        // What could not be written would be known only after an hour.
+        fs_err::OpenOptions::new().append(true).create(true).open(file)?;
+    }
     tokio::pin!(signal);
     let bench = tokio::select! {
         started = Bench::start(&options) => started?,
         () = &mut signal => return Err("interrupted; nothing is left running".into()),
     };
-    let mut about = about(&options, &bench);
+    let mut about = about(&bench);
     let mut report = Report::default();
     let figures = options.figures();
     let ended = tokio::select! {
@@ -216,7 +155,7 @@ pub(super) async fn run_load(options: LoadOptions) -> Result<(), Box<dyn Error>>
 }
 
 /// What ran where.
-fn about(options: &BenchOptions, bench: &Bench) -> Value {
+fn about(bench: &Bench) -> Value {
     let read = |path| fs_err::read_to_string(path).unwrap_or_default();
     let find = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name))?;
@@ -228,9 +167,7 @@ fn about(options: &BenchOptions, bench: &Bench) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "is_debug_build": cfg!(debug_assertions),
         "command": std::env::args().skip(1).collect::<Vec<_>>(),
-        "size": if options.tiny { "tiny" } else if options.quick { "quick" } else { "full" },
         "sizes": bench.sizes,
-        "repeats": bench.repeats,
         "server_log": server::LOG,
         "processors": std::thread::available_parallelism().map_or(0, usize::from),
         "processor": find(&read("/proc/cpuinfo"), "model name"),
@@ -302,47 +239,7 @@ impl Drop for ScratchDir {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args, Command, FromArgMatches};
-
-    use super::*;
-
-    fn options(words: &str) -> Result<BenchOptions, String> {
-        let command = BenchOptions::augment_args(Command::new("bench"));
-        let words = std::iter::once("bench").chain(words.split_whitespace());
-        let matches = command.try_get_matches_from(words).map_err(|error| error.to_string())?;
-        BenchOptions::from_arg_matches(&matches).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn without_options_all_but_the_day_is_measured_five_times() {
-        let full = options("").unwrap();
-        let all: Vec<Figure> = Figure::ALL.into_iter().filter(|figure| *figure != Figure::Day).collect();
-        assert_eq!((full.figures(), full.repeats()), (all, 5));
-        assert_eq!(full.sizes().armed, 1_000_000);
-    }
-
-    #[test]
-    fn a_quick_run_is_smaller_and_says_so_in_its_sizes() {
-        let quick = options("--quick").unwrap();
-        assert_eq!((quick.repeats(), quick.sizes().armed), (2, 100_000));
-        assert_eq!(options("--quick --repeats 3").unwrap().repeats(), 3);
-    }
-
-    #[test]
-    fn figures_are_measured_once_and_in_their_own_order() {
-        let only = options("--only day,http --only events,http").unwrap();
-        assert_eq!(only.figures(), [Figure::Events, Figure::Http, Figure::Day]);
-    }
-
-    #[test]
-    fn bad_options_are_refused_with_what_would_be_right() {
-        for (words, right) in
-            [("--only speed", "storm"), ("--repeats 0", "1..=100"), ("--repeats many", "invalid digit")]
-        {
-            let error = options(words).unwrap_err();
-            assert!(error.contains(right), "{words}: {error}");
-        }
-    }
+    use super::DEFINITION;
 
     #[test]
     fn the_boards_live_by_a_definition_that_is_one() {

@@ -96,9 +96,8 @@ impl BenchPostgres {
             command.arg("-h").arg(socket);
         }
         command.args(["-U", options.get_username(), Scratch::Pgbench.name()]);
-        let output = command.process_group(0).kill_on_drop(true).output().await.map_err(|error| {
-            format!("{} could not be run (it comes with PostgreSQL's server): {error}", program.display())
-        })?;
+        let output = command.process_group(0).kill_on_drop(true).output().await;
+        let output = output.map_err(|error| format!("{} could not be run: {error}", program.display()))?;
         let told = String::from_utf8_lossy(&output.stdout);
         match parse(&told) {
             Some(pgbench) if output.status.success() => Ok(pgbench),
@@ -118,6 +117,14 @@ impl BenchPostgres {
 }
 
 async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(Durability, i32, PathBuf), Box<dyn Error>> {
+    let bin_dir = postgres.bin_dir();
+    if !bin_dir.join("pgbench").is_file() {
+        return Err(format!(
+            "there is no pgbench in {}: it comes with PostgreSQL's server",
+            bin_dir.display()
+        )
+        .into());
+    }
     let mut database = BenchDatabase::connect(&postgres.connect_options()).await?;
     let durability = database.durability().await?;
     let missing = durability.missing();

@@ -7,6 +7,10 @@ use serde::Serialize;
 /// Sizes of all figures; they are a part of the report.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Sizes {
+    /// Which run this is.
+    pub(super) run: &'static str,
+    /// How often each figure is measured that is timed and not counted.
+    pub(super) repeats: usize,
     /// How long a rate is measured, in seconds.
     pub(super) rate_s: u64,
     /// Clients of pgbench.
@@ -54,6 +58,8 @@ pub(super) struct Sizes {
 impl Sizes {
     /// The sizes that the targets speak of.
     pub(super) const FULL: Self = Self {
+        run: "full",
+        repeats: 5,
         rate_s: 3,
         pgbench_clients: &[1, 4, 16, 64],
         boards: 10_000,
@@ -79,6 +85,8 @@ impl Sizes {
 
     /// All of it in under three minutes.
     pub(super) const QUICK: Self = Self {
+        run: "quick",
+        repeats: 2,
         rate_s: 1,
         pgbench_clients: &[1, 16, 64],
         image_reports: 2_000,
@@ -101,6 +109,8 @@ impl Sizes {
 
     /// For the tests, which look at whether there are figures and not at what they are.
     pub(super) const TINY: Self = Self {
+        run: "tiny",
+        repeats: 1,
         pgbench_clients: &[1, 2],
         boards: 500,
         image_reports: 100,

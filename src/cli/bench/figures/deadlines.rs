@@ -107,8 +107,8 @@ pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), F
         .map(|per_second| Rate { per_second: *per_second, seconds: bench.sizes.due_s })
         .collect();
     let mut found = vec![(Vec::new(), Vec::new(), 0); rates.len()];
-    for round in 1..=bench.repeats {
-        tracing::info!("lateness: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("lateness: round {round} of {}", bench.sizes.repeats);
         limit.round(bench).await?;
         let (server, moments) = arm_and_serve(bench, &mut database, &mut first, &rates).await?;
         let mut armed = Vec::new();
@@ -156,8 +156,8 @@ pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Fail
         let mut first = count;
         let rate = Rate { per_second: u32::try_from(*storm)?, seconds: 1 };
         let (mut drained, mut p99, mut beside, mut before) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for round in 1..=bench.repeats {
-            tracing::info!("storm of {storm}: round {round} of {}", bench.repeats);
+        for round in 1..=bench.sizes.repeats {
+            tracing::info!("storm of {storm}: round {round} of {}", bench.sizes.repeats);
             limit.round(bench).await?;
             beside.extend(limit.last_rate().map(|per_second| f64::from(rate.per_second) / per_second));
             let (server, moments) = arm_at_once(bench, &mut database, &mut first, rate).await?;

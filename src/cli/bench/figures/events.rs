@@ -95,8 +95,8 @@ pub(super) async fn run(
     let mut in_process = [const { Vec::new() }; IN_FLIGHT.len()];
     let mut http = [const { Vec::new() }; IN_FLIGHT.len()];
     let mut images = Vec::new();
-    for round in 1..=bench.repeats {
-        tracing::info!("events: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("events: round {round} of {}", bench.sizes.repeats);
         limit.round(bench).await?;
         for (index, (in_flight, _)) in IN_FLIGHT.into_iter().enumerate() {
             let plan = plan(bench, in_flight)?;

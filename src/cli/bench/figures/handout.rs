@@ -21,7 +21,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     let mut limit = Limit::prepare(bench, &[1]).await?;
     let mut listener = PollListener::bind().await?;
     let mut database = bench.postgres.make(Scratch::One).await?;
-    let (rounds, handouts) = (u64::try_from(bench.repeats)?, bench.sizes.handouts);
+    let (rounds, handouts) = (u64::try_from(bench.sizes.repeats)?, bench.sizes.handouts);
     let (count, at) = (i64::try_from(rounds * handouts)?, SystemClock.now());
     let poll_port = Some(listener.port);
     database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port, at }).await?;

@@ -22,8 +22,8 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     let filled = many.sizes().await?;
     let mut few = bench.postgres.make(Scratch::Two).await?;
     let (mut resident, mut without) = (Vec::new(), Vec::new());
-    for round in 1..=bench.repeats {
-        tracing::info!("memory: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("memory: round {round} of {}", bench.sizes.repeats);
         let none = steady(bench.serve(Scratch::Two, Lives::Bench).await?).await?;
         let all = steady(bench.serve(Scratch::One, Lives::Bench).await?).await?;
         resident.push((all - none) / stats::counted(count));

@@ -55,8 +55,8 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     let server = bench.serve(Scratch::One, Lives::Bench).await?;
     let mut connection = Connection::open(server.http).await?;
     let mut found = Found::default();
-    for round in 1..=bench.repeats {
-        tracing::info!("reading: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("reading: round {round} of {}", bench.sizes.repeats);
         let (mut bare, mut times) = (Vec::new(), [const { Vec::new() }; 4]);
         let (list, tag) = read(&mut connection, count).await?;
         let unchanged = format!("if-none-match: {tag}\r\n");

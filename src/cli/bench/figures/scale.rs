@@ -31,8 +31,8 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
         database.settle().await?;
     }
     let mut costs = vec![Vec::new(); contestants.len()];
-    for round in 1..=bench.repeats {
-        tracing::info!("scale: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("scale: round {round} of {}", bench.sizes.repeats);
         for ((count, scratch), costs) in contestants.iter().zip(&mut costs) {
             costs.push(cost(bench, *scratch, *count).await?);
         }

@@ -24,8 +24,8 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     bench.serve(Scratch::One, Lives::Bench).await?.kill().await?;
     bench.serve(Scratch::Two, Lives::Bench).await?.kill().await?;
     let (mut fired, mut answered) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
-    for round in 1..=bench.repeats {
-        tracing::info!("start: round {round} of {}", bench.repeats);
+    for round in 1..=bench.sizes.repeats {
+        tracing::info!("start: round {round} of {}", bench.sizes.repeats);
         let first = bench.sizes.armed + DUE * i64::try_from(round)?;
         for (index, (scratch, database)) in
             [(Scratch::One, &mut many), (Scratch::Two, &mut none)].into_iter().enumerate()
