@@ -46,8 +46,13 @@ impl BenchPostgres {
             )
             .into());
         }
-        // So that the database itself says when something was committed.
-        let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
+        let settings = [
+            // So that the database itself says when something was committed.
+            ("track_commit_timestamp", "on"),
+            // For two servers and all clients of pgbench at once.
+            ("max_connections", "200"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let options = Options { bin_dir, settings, ..Options::new(dir.join("data")) };
         let postgres = PrivatePostgres::start(options).await?;
         let asked = ask(&postgres, dir).await;

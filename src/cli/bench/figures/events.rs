@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::load::{self, Plan};
-use super::{Bench, Failure, Lives, Report, Sizes};
+use super::{Bench, Failure, Figure, Lives, Report, Sizes};
 use crate::cli::bench::listener::PollListener;
 use crate::cli::bench::postgres::{FORMS, PGBENCH_BOARDS, Pgbench};
 use crate::cli::bench::report::{Row, Target};
@@ -75,16 +75,12 @@ fn median(values: &[f64]) -> f64 {
     Summary::of(values).map_or(0.0, |summary| summary.median)
 }
 
-/// Measures.
-pub(super) async fn run(
-    bench: &Bench,
-    is_in_process: bool,
-    is_http: bool,
-    report: &mut Report,
-) -> Result<(), Failure> {
+/// Measures those of the two figures that are among `figures`.
+pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Result<(), Failure> {
+    let (is_in_process, is_http) = (figures.contains(&Figure::Events), figures.contains(&Figure::Http));
     let mut limit = Limit::prepare(bench, bench.sizes.pgbench_clients).await?;
-    for scratch in [Scratch::One, Scratch::Two] {
-        let mut database = bench.postgres.make(scratch).await?;
+    let mut databases = [bench.postgres.make(Scratch::One).await?, bench.postgres.make(Scratch::Two).await?];
+    for database in &mut databases {
         let (count, at) = (bench.sizes.boards, SystemClock.now());
         database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
         database.settle().await?;
@@ -113,6 +109,13 @@ pub(super) async fn run(
     }
     server.stop().await?;
     engine.stop().await?;
+    for (database, loads) in databases.iter_mut().zip([&in_process, &http]) {
+        let answered: usize = loads.iter().flatten().map(|load| load.events).sum();
+        let written = database.sizes().await?.history_rows;
+        if written < i64::try_from(answered)? {
+            return Err(format!("{answered} events were answered, but only {written} are in history").into());
+        }
+    }
     report.note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.told()));
     for (figure, how, is_asked, loads) in [
         ("events", "in process", is_in_process, in_process),

@@ -89,18 +89,16 @@ impl Figure {
 
 /// Measures `figures`. One that fails does not keep the others from being measured; the names of those are returned.
 pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Vec<&'static str> {
-    let has = |figure| figures.contains(&figure);
     let mut failed = Vec::new();
     for figure in figures {
         let name = figure.name();
-        if *figure == Figure::Http && has(Figure::Events) {
+        if *figure == Figure::Http && figures.contains(&Figure::Events) {
             // Measured with the other: the contestants are the same.
             continue;
         }
         tracing::info!("{name}");
         let measured = match figure {
-            Figure::Events => events::run(bench, true, has(Figure::Http), report).await,
-            Figure::Http => events::run(bench, false, true, report).await,
+            Figure::Events | Figure::Http => events::run(bench, figures, report).await,
             Figure::Handout => handout::run(bench, report).await,
             Figure::Lateness => deadlines::lateness(bench, report).await,
             Figure::Storm => deadlines::storm(bench, report).await,

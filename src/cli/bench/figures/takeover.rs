@@ -64,6 +64,7 @@ async fn kill_one(bench: &Bench) -> Result<Found, Failure> {
     // The last of them run actions, the others report events.
     let (count, poll_port) = (boards + actions, Some(listener.port));
     database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port, at }).await?;
+    database.settle().await?;
     let lead = TimeDelta::seconds(i64::from(sizes.lead_s) * 2);
     let seconds_after = TimeDelta::seconds(i64::from(sizes.due_s) + 2);
     let begin = SystemClock.now() + lead;
@@ -72,7 +73,6 @@ async fn kill_one(bench: &Bench) -> Result<Found, Failure> {
     let due_count = i64::from(sizes.takeover_per_second) * (end - begin).num_seconds();
     let armed = Boards { first: count, count: due_count, state: "Armed", due, poll_port: None, at };
     database.fill(&armed).await?;
-    database.settle().await?;
     let armed = database.list_armed(begin, end).await?;
     let victim = bench.serve(Scratch::One, Lives::Bench).await?;
     let survivor = bench.serve(Scratch::One, Lives::Bench).await?;
