@@ -1,6 +1,6 @@
 //! What `lifeguard bench` does to its databases and asks of them. For nobody else.
 //!
-//! Over a connection of its own without the limits of [`Store`](super::Store): filling a million boards takes longer
+//! Over a connection of its own without the limits of [`Store`]: filling a million boards takes longer
 //! than any transaction of the engine may.
 
 mod readings;
