@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod bench;
 mod client;
 mod demo;
 mod device;
@@ -49,6 +50,11 @@ enum LogFormat {
 enum Command {
     /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
     Serve(serve::ServeOptions),
+    /// Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
+    Bench(bench::BenchOptions),
+    /// The second process of `bench`
+    #[command(hide = true)]
+    BenchLoad(bench::LoadOptions),
     /// Show it all with simulated boards and relay boards on loopback
     Demo(demo::DemoOptions),
     /// Register, list, show, reboot and reimage boards, by a server's HTTP interface
@@ -62,7 +68,9 @@ pub async fn run(cli: Cli) -> ExitCode {
     let Cli { log_format, log, command } = cli;
     let usual = match &command {
         // The demo tells its own story; its faults are meant to be.
-        Command::Demo(_) => "error",
+        Command::Demo(_) | Command::BenchLoad(_) => "error",
+        // It tells how far it is.
+        Command::Bench(_) => "error,lifeguard::cli::bench=info",
         Command::Serve(_) | Command::Device(_) | Command::Image(_) => "info,sqlx=error",
     };
     let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
@@ -77,6 +85,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
     let result = match command {
         Command::Serve(options) => serve::run(options).await,
+        Command::Bench(options) => bench::run(options).await,
+        Command::BenchLoad(options) => bench::run_load(options).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Device(options) => device::run(options).await,
         Command::Image(options) => image::run(options).await,

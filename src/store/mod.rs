@@ -5,6 +5,7 @@
 //! the database's clock, the only one that all processes share.
 
 pub mod actions;
+pub mod bench;
 pub mod changes;
 pub mod definitions;
 pub mod devices;

@@ -483,6 +483,7 @@ async fn a_reader_that_goes_away_is_no_fault() {
 async fn every_option_has_an_environment_variable_and_every_command_says_what_it_does() {
     let commands = [
         "serve",
+        "bench",
         "demo",
         "device add",
         "device list",
@@ -517,6 +518,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
 
     Commands:
       serve   Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+      bench   Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
       demo    Show it all with simulated boards and relay boards on loopback
       device  Register, list, show, reboot and reimage boards, by a server's HTTP interface
       image   Say which boot config boots which image on which hardware

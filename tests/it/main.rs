@@ -4,6 +4,7 @@
 mod action;
 mod actions;
 mod api;
+mod bench;
 mod boot_watch;
 mod bounds;
 mod changes;

@@ -28,7 +28,7 @@ use crate::worker::Worker;
 use boot_watch::BootWatch;
 
 /// The machine whose instances are boards.
-const BOARD: &str = "board";
+pub(super) const BOARD: &str = "board";
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]

@@ -18,6 +18,11 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
+    /// Where the programs are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The program that makes a cluster.
     pub(super) fn initdb(&self) -> PathBuf {
         self.dir.join("initdb")

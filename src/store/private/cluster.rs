@@ -35,6 +35,11 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    /// Where the server's programs are.
+    pub(super) fn bin_dir(&self) -> &Path {
+        self.binaries.dir()
+    }
+
     /// Prepares the cluster in `layout`; makes it if there is none yet.
     ///
     /// # Errors

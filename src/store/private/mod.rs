@@ -22,7 +22,7 @@ mod layout;
 mod postmaster;
 mod supervise;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -122,6 +122,12 @@ impl PrivatePostgres {
             .username(USER)
             .database(USER)
             .ssl_mode(PgSslMode::Disable)
+    }
+
+    /// The directory of the server's programs.
+    #[must_use]
+    pub fn bin_dir(&self) -> &Path {
+        self.cluster.bin_dir()
     }
 
     /// Stops Postgres in order, and by force when it takes longer than 30 s. Open connections are closed; what was

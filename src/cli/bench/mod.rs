@@ -1,0 +1,251 @@
+//! `lifeguard bench`: how fast and how exact it is on this machine, each figure beside what it is compared with.
+//!
+//! A private Postgres at full durability, real `lifeguard serve` processes, real sockets; what is compared is measured
+//! in the same run, the contestants taking turns, so that a noisy hour hits all of them. Figures are one file each.
+
+mod client;
+mod figures;
+mod listener;
+mod load;
+mod options;
+mod postgres;
+mod process;
+mod report;
+mod server;
+mod sizes;
+pub mod stats;
+
+use std::error::Error;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::output;
+use super::serve::{ServeOptions, asked_to_stop};
+use crate::clock::{Clock, SystemClock, pause};
+use crate::engine::Retention;
+use crate::store::bench::Scratch;
+pub use load::LoadOptions;
+pub use options::BenchOptions;
+use postgres::BenchPostgres;
+use report::Report;
+use server::ServerProcess;
+use sizes::Sizes;
+
+/// What the boards of most figures live by.
+const DEFINITION: &str = include_str!("bench.yaml");
+
+/// By which definition boards live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lives {
+    /// By that of the bench.
+    Bench,
+    /// By the built-in one, `states/board.yaml`.
+    Board,
+}
+
+/// What figures work with.
+struct Bench {
+    sizes: Sizes,
+    postgres: BenchPostgres,
+    scratch: ScratchDir,
+}
+
+impl Bench {
+    async fn start(options: &BenchOptions) -> Result<Self, Box<dyn Error>> {
+        let scratch = ScratchDir::make(options.dir.as_deref())?;
+        fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
+        let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
+        Ok(Self { sizes: options.sizes(), postgres, scratch })
+    }
+
+    /// What a server on a database is told.
+    fn serve_options(&self, database: Scratch, lives: Lives) -> Result<ServeOptions, Box<dyn Error>> {
+        Ok(ServeOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            insecure: false,
+            tftp_listen: None,
+            boot_root: Some(self.scratch.path.join("boot")),
+            database_url: Some(self.postgres.url(database)?),
+            data_dir: None,
+            pg_bin: None,
+            states: match lives {
+                Lives::Bench => Some(self.scratch.path.join("bench.yaml")),
+                Lives::Board => None,
+            },
+            history_retention: Retention::Forever,
+        })
+    }
+
+    /// Starts a server on a database, as a process of its own.
+    async fn serve(&self, database: Scratch, lives: Lives) -> Result<ServerProcess, Box<dyn Error>> {
+        let options = self.serve_options(database, lives)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LIFEGUARD_") {
+                command.env_remove(name);
+            }
+        }
+        command.arg("serve");
+        if let Some(url) = &options.database_url {
+            command.args(["--database-url", url.as_str()]);
+        }
+        for (name, path) in [("--boot-root", &options.boot_root), ("--states", &options.states)] {
+            if let Some(path) = path {
+                command.arg(name).arg(path);
+            }
+        }
+        ServerProcess::start(command).await
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
+    let signal = asked_to_stop()?;
+    let (began, began_at) = (Instant::now(), SystemClock.now());
+    if cfg!(debug_assertions) && !options.tiny {
+        output::complain("this is a debug build: its figures say nothing of a release");
+    }
+    if let Some(file) = options.json.as_ref().filter(|file| file.as_os_str() != "-") {
+        // What could not be written would be known only after an hour.
+        fs_err::OpenOptions::new().append(true).create(true).open(file)?;
+    }
+    tokio::pin!(signal);
+    let bench = tokio::select! {
+        started = Bench::start(&options) => started?,
+        () = &mut signal => return Err("interrupted; nothing is left running".into()),
+    };
+    let mut about = about(&bench);
+    let mut report = Report::default();
+    let figures = options.figures();
+    let ended = tokio::select! {
+        failed = figures::run(&bench, &figures, &mut report) => Some(failed),
+        () = signal => None,
+    };
+    // In order, whatever came before: nothing is left running, and no directory.
+    let Bench { postgres, scratch, .. } = bench;
+    let stopped = postgres.stop().await;
+    drop(scratch);
+    if let Some(about) = about.as_object_mut() {
+        about.insert("began_at".to_owned(), json!(began_at));
+        about.insert("seconds".to_owned(), json!(began.elapsed().as_secs()));
+    }
+    let document = serde_json::to_string_pretty(&report.json(&about))?;
+    match &options.json {
+        Some(path) if path.as_os_str() == "-" => output::print(&document)?,
+        Some(path) => {
+            fs_err::write(path, document + "\n")?;
+            output::print(&report.table())?;
+        }
+        None => output::print(&report.table())?,
+    }
+    stopped?;
+    match ended {
+        Some(failed) if failed.is_empty() => Ok(()),
+        Some(failed) => Err(format!("failed: {}", failed.join(", ")).into()),
+        None => Err("interrupted; the rest was not measured, and nothing is left running".into()),
+    }
+}
+
+/// Runs the second process of a load.
+pub(super) async fn run_load(options: LoadOptions) -> Result<(), Box<dyn Error>> {
+    load::run(options).await
+}
+
+/// What ran where.
+fn about(bench: &Bench) -> Value {
+    let read = |path| fs_err::read_to_string(path).unwrap_or_default();
+    let find = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let settings: serde_json::Map<String, Value> =
+        bench.postgres.durability.settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "is_debug_build": cfg!(debug_assertions),
+        "command": std::env::args().skip(1).collect::<Vec<_>>(),
+        "sizes": bench.sizes,
+        "server_log": server::LOG,
+        "processors": std::thread::available_parallelism().map_or(0, usize::from),
+        "processor": find(&read("/proc/cpuinfo"), "model name"),
+        "memory": find(&read("/proc/meminfo"), "MemTotal"),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "postgres": { "version": bench.postgres.durability.version, "settings": settings },
+    })
+}
+
+/// Does `work` for at most `limit` of real time; `None` when the time ran out.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = pause(limit) => None,
+    }
+}
+
+/// Waits until it is so, asking often enough; false when it was not within `limit` of real time.
+async fn until(
+    limit: Duration,
+    mut is_so: impl AsyncFnMut() -> Result<bool, Box<dyn Error>>,
+) -> Result<bool, Box<dyn Error>> {
+    let give_up_at = Instant::now() + limit;
+    loop {
+        if is_so().await? {
+            return Ok(true);
+        }
+        if Instant::now() >= give_up_at {
+            return Ok(false);
+        }
+        pause(Duration::from_millis(200)).await;
+    }
+}
+
+/// The directory of everything; it goes with the bench.
+#[derive(Debug)]
+struct ScratchDir {
+    path: PathBuf,
+}
+
+impl ScratchDir {
+    fn make(parent: Option<&std::path::Path>) -> Result<Self, Box<dyn Error>> {
+        let parent = parent.map_or_else(std::env::temp_dir, ToOwned::to_owned);
+        if !parent.is_dir() {
+            return Err(format!("--dir: {} is not a directory", parent.display()).into());
+        }
+        let path = fs_err::canonicalize(parent)?.join(format!("lifeguard-bench-{}", std::process::id()));
+        fs_err::create_dir(&path)?;
+        let made = Self { path };
+        // Root's Postgres runs as another user, who must be able to pass.
+        fs_err::set_permissions(&made.path, Permissions::from_mode(0o711))?;
+        Ok(made)
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        // A Postgres that was told to stop in the middle of its start may write for a moment yet.
+        let give_up_at = Instant::now() + Duration::from_secs(5);
+        while let Err(error) = fs_err::remove_dir_all(&self.path) {
+            if Instant::now() >= give_up_at {
+                return tracing::warn!(error = &error as &dyn Error, "the bench's directory is left");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DEFINITION;
+
+    #[test]
+    fn the_boards_live_by_a_definition_that_is_one() {
+        let loaded = crate::machine::load(DEFINITION, crate::action::ACTIONS);
+        assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
+    }
+}
