@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lifeguard::machine::{ActionName, Instance, Invoke, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, WorkerId};
+use lifeguard::store::changes::Origin;
+use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::{Store, workers};
 use serde_json::Map;
@@ -14,22 +16,56 @@ use crate::database::database;
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// Begins the only action that may be started.
-async fn start(store: &Store, worker: WorkerId) -> RunningAction {
-    let mut tx = store.begin().await.unwrap();
-    let startable = actions::list_startable(&mut tx, 10).await.unwrap();
-    let [Startable { id, .. }] = startable[..] else { panic!("not one: {startable:?}") };
-    let started = actions::start(&mut tx, id, worker, NOW).await.unwrap().unwrap();
-    tx.commit().await.unwrap();
-    started
+/// Writes what is decided on the instance as it is.
+async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnOnce(&mut Decided)) {
+    let mut db = store.connect().await.unwrap();
+    let seen = groups::read(&mut db, &[id], &[]).await.unwrap().remove(0);
+    let mut decided = Decided {
+        id,
+        version: seen.version,
+        instance: Some(seen.instance),
+        left: None,
+        entries: Vec::new(),
+        kept: None,
+        ended: None,
+        started: None,
+        invoked: Vec::new(),
+        goes_on: false,
+    };
+    decide(&mut decided);
+    let applied = groups::write(&mut db, &[decided], Origin(1), Some(worker), NOW).await.unwrap();
+    assert!(applied.instances.contains(&id));
 }
 
-async fn leave(store: &Store, instance: InstanceId) -> bool {
-    let mut tx = store.begin().await.unwrap();
-    actions::cancel_state(&mut tx, instance).await.unwrap();
-    let has_live = actions::has_live(&mut tx, instance).await.unwrap();
-    tx.commit().await.unwrap();
-    has_live
+/// Begins the only action that may be started.
+async fn start(store: &Store, worker: WorkerId) -> RunningAction {
+    let mut db = store.reader().await.unwrap();
+    let startable = actions::list_startable(&mut db, 10).await.unwrap();
+    let [Startable { id, instance }] = startable[..] else { panic!("not one: {startable:?}") };
+    write(store, instance, worker, |decided| decided.started = Some(id)).await;
+    let live = actions::list_live(&mut db, &[instance]).await.unwrap();
+    live.into_iter().find(|live| live.worker == Some(worker)).unwrap().action
+}
+
+/// Leaves the state; says whether what it asked for goes on: then nothing is asked for in its place.
+async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
+    write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
+    let next = |decided: &mut Decided| {
+        // What is asked for belongs to the visit that begins.
+        let instance = decided.instance.as_mut().unwrap();
+        instance.visit = instance.visit.next();
+    };
+    let before = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len();
+    let invoke = Invoke { action: ActionName::new("poll").unwrap(), limit: None, with: Map::new() };
+    let poll = NewAction { invoke, place: None };
+    let ask = |decided: &mut Decided| {
+        next(decided);
+        (decided.invoked, decided.goes_on) = (vec![poll], true);
+    };
+    write(store, instance, worker, ask).await;
+    let goes_on = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len() == before;
+    write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
+    goes_on
 }
 
 #[tokio::test]
@@ -51,22 +87,21 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     let mut tx = store.begin().await.unwrap();
     let id = instances::insert(&mut tx, &instance).await.unwrap();
     actions::insert(&mut tx, id, Visit(1), &[new], NOW).await.unwrap();
-    assert!(actions::has_live(&mut tx, id).await.unwrap());
     tx.commit().await.unwrap();
     let dies = workers::register(&store, "dies", Duration::from_mins(1)).await.unwrap();
     let lives = workers::register(&store, "lives", Duration::from_mins(1)).await.unwrap();
 
     let cycle = start(&store, dies).await;
     assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state has been entered anew and kept it");
-    assert!(!leave(&store, id).await);
+    assert!(!leave(&store, id, lives).await);
     let mut tx = store.begin().await.unwrap();
     actions::hand_back(&mut tx, &[dies], None).await.unwrap();
     tx.commit().await.unwrap();
 
-    assert!(!leave(&store, id).await);
+    assert!(!leave(&store, id, lives).await);
     let rescue = start(&store, lives).await;
     assert_eq!((rescue.action.as_str(), rescue.speaks_for(Visit(7))), ("power-on", Visit(1)));
-    assert!(!leave(&store, id).await);
+    assert!(!leave(&store, id, lives).await);
     let open = actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap();
     assert_eq!((open[0].status.as_str(), open[0].cancelled), ("RUNNING", false));
 }

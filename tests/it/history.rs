@@ -44,11 +44,11 @@ async fn note(store: &Store, instance: i64, at: DateTime<Utc>) -> Result<(), Sto
     let entry = NewEntry {
         instance: InstanceId(instance),
         at,
-        told: &Told::Note("peace".to_owned()),
+        told: Told::Note("peace".to_owned()),
         sender: None,
         outcome: None,
-        from: &state,
-        to: &state,
+        from: state.clone(),
+        to: state,
         visit: Visit(2),
         reason: None,
         evidence: None,
@@ -182,10 +182,11 @@ async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
     let at = time("2026-01-01T00:00:00Z");
     // Of the same transaction, and written before what began the visit.
     note(&store, 1, at).await.unwrap();
-    let mut tx = store.begin().await.unwrap();
-    history::append_kept(&mut tx, at, &state, &[(one, Visit(2)), (other, Visit(70))]).await.unwrap();
-    history::append_kept(&mut tx, at, &state, &[(other, Visit(71)), (one, Visit(3))]).await.unwrap();
-    tx.commit().await.unwrap();
+    let pool = database.pool().await;
+    for (instances, visits) in [([1, 2], [2, 70]), ([2, 1], [71, 3])] {
+        let sql = "INSERT INTO history (at, kind, from_state, instances, visits) VALUES ($1, 'kept', 'S', $2, $3)";
+        sqlx::query(sql).bind(at).bind(instances).bind(visits).execute(&pool).await.unwrap();
+    }
 
     let mut db = store.reader().await.unwrap();
     let told = |entries: &[Entry]| {
@@ -232,11 +233,11 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 let entry = NewEntry {
                     instance: InstanceId(1),
                     at: time("2026-01-01T00:00:00Z"),
-                    told: &told,
-                    sender: Some("anna"),
-                    outcome: Some(outcome),
-                    from: &from,
-                    to: after,
+                    told: told.clone(),
+                    sender: Some("anna".to_owned()),
+                    outcome: Some(outcome.clone()),
+                    from: from.clone(),
+                    to: after.clone(),
                     visit: Visit(6),
                     reason: None,
                     evidence: None,
