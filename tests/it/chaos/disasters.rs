@@ -1,0 +1,98 @@
+//! What is killed, and when.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use lifeguard::farm::Random;
+
+use super::servers::{SERVERS, Servers};
+use crate::process::{kill_9, postmaster};
+
+/// How a Postgres dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Death {
+    /// Its first process, whose others then end by themselves.
+    Postmaster,
+    /// One of the others, whereupon the first ends the rest and begins anew.
+    Backend,
+    /// All at once, as when the machine falls over.
+    All,
+}
+
+/// Something bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disaster {
+    /// The server dies that has just answered.
+    ThatServer,
+    /// A server dies, whatever it was doing.
+    AnyServer(usize),
+    Postgres(Death),
+}
+
+/// All that is to happen in a run. Each disaster strikes when so many answers have been given, at the very moment: what
+/// was answered must be durable then.
+#[derive(Debug)]
+pub(super) struct Disasters {
+    plan: Mutex<Vec<(usize, Disaster)>>,
+    data: PathBuf,
+}
+
+impl Disasters {
+    /// Chooses from one to three servers, and every third time a Postgres as well, among so many answers.
+    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path) -> Self {
+        let mut plan = Vec::new();
+        for _ in 0..=random.below(3) {
+            let server = match random.below(2) {
+                0 => Disaster::ThatServer,
+                _ => Disaster::AnyServer(random.below(SERVERS)),
+            };
+            plan.push((1 + random.below(answers), server));
+        }
+        if random.below(3) == 0 {
+            let death = [Death::Postmaster, Death::Backend, Death::All][random.below(3)];
+            plan.push((1 + random.below(answers), Disaster::Postgres(death)));
+        }
+        Self { plan: Mutex::new(plan), data: data.to_owned() }
+    }
+
+    /// Lets happen what is due now that there are so many answers, the last of which is of server `that`.
+    pub(super) fn strike(&self, answers: usize, that: usize, servers: &Servers) {
+        let due: Vec<_> = self.plan.lock().unwrap().extract_if(.., |(at, _)| *at <= answers).collect();
+        for (_, disaster) in due {
+            match disaster {
+                Disaster::ThatServer => servers.kill(that),
+                Disaster::AnyServer(server) => servers.kill(server),
+                Disaster::Postgres(death) => self.kill_postgres(death),
+            }
+        }
+    }
+
+    /// A Postgres that is only just coming back is left alone.
+    fn kill_postgres(&self, death: Death) {
+        let Some(postmaster) = postmaster(&self.data) else { return };
+        let children = children(postmaster);
+        match death {
+            Death::Postmaster => kill_9(postmaster),
+            Death::Backend => children.into_iter().next_back().into_iter().for_each(kill_9),
+            Death::All => [postmaster].into_iter().chain(children).for_each(kill_9),
+        }
+    }
+}
+
+/// The processes that `parent` has started, in the order of their numbers.
+fn children(parent: i32) -> Vec<i32> {
+    let mut children = Vec::new();
+    for entry in fs_err::read_dir("/proc").unwrap() {
+        let Some(pid) = entry.unwrap().file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // It may end while it is looked at. The parent is the second after the name, which is in brackets.
+        let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        if after_name.split(' ').nth(1).and_then(|parent| parent.parse().ok()) == Some(parent) {
+            children.push(pid);
+        }
+    }
+    children.sort_unstable();
+    children
+}
