@@ -92,7 +92,7 @@ impl Model {
     }
 
     fn enter(&mut self, state: &str, row: &Row) -> &'static str {
-        self.state = state.to_owned();
+        state.clone_into(&mut self.state);
         self.visit += 1;
         self.due = (state == "Hurried").then(|| row.at + TimeDelta::milliseconds(HURRIED_MS));
         if state == "Clearing" {
