@@ -25,7 +25,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::guarded::GuardedDir;
 use crate::world::breathe;
-use checker::Fault;
+use checker::{Fault, Rule};
 use clients::Load;
 use disasters::Disasters;
 use message::{Message, Told};
@@ -118,7 +118,10 @@ fn number(name: &str) -> Option<u64> {
 
 /// Shows the first faults, and all that is written of the boards that they are about.
 fn show(faults: &[Fault], boards: &BTreeMap<String, Written>) -> String {
-    let mut text: Vec<String> = faults.iter().take(SHOWN).map(ToString::to_string).collect();
+    let mut rules: BTreeMap<Rule, usize> = BTreeMap::new();
+    faults.iter().for_each(|fault| *rules.entry(fault.rule).or_default() += 1);
+    let mut text = vec![format!("{rules:?}")];
+    text.extend(faults.iter().take(SHOWN).map(ToString::to_string));
     text.extend((faults.len() > SHOWN).then(|| format!("and {} more", faults.len() - SHOWN)));
     for (board, written) in
         boards.iter().filter(|(board, _)| faults.iter().any(|fault| fault.board == **board))
