@@ -21,6 +21,13 @@ pub(crate) struct ServerProcess {
     killed_at: Option<DateTime<Utc>>,
 }
 
+/// The two ends of a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Begins,
+    Ends,
+}
+
 impl ServerProcess {
     /// Starts a server and waits until it serves.
     pub(crate) fn start(options: &[String]) -> Self {
@@ -67,6 +74,15 @@ impl ServerProcess {
     /// Whether it has not ended.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Stops it in its tracks, as a machine that hangs does, or lets it go on.
+    pub(crate) fn pause(&self, pause: Pause) {
+        let signal = match pause {
+            Pause::Begins => Signal::SIGSTOP,
+            Pause::Ends => Signal::SIGCONT,
+        };
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// When it was killed.

@@ -1,4 +1,4 @@
-//! What is killed, and when.
+//! What is killed or hangs, and when.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,6 +26,8 @@ enum Disaster {
     ThatServer,
     /// A server dies, whatever it was doing.
     AnyServer(usize),
+    /// A server hangs for a while, and then goes on with what it believes to be so.
+    Pause(usize),
     Postgres(Death),
 }
 
@@ -38,7 +40,8 @@ pub(super) struct Disasters {
 }
 
 impl Disasters {
-    /// Chooses from one to three servers, and every third time a Postgres as well, among so many answers.
+    /// Chooses from one to three servers that die, one that hangs, and every third time a Postgres that dies as well,
+    /// among so many answers.
     pub(super) fn choose(random: &mut Random, answers: usize, data: &Path) -> Self {
         let mut plan = Vec::new();
         for _ in 0..=random.below(3) {
@@ -48,6 +51,7 @@ impl Disasters {
             };
             plan.push((1 + random.below(answers), server));
         }
+        plan.push((1 + random.below(answers), Disaster::Pause(random.below(SERVERS))));
         if random.below(3) == 0 {
             let death = [Death::Postmaster, Death::Backend, Death::All][random.below(3)];
             plan.push((1 + random.below(answers), Disaster::Postgres(death)));
@@ -62,6 +66,7 @@ impl Disasters {
             match disaster {
                 Disaster::ThatServer => servers.kill(that),
                 Disaster::AnyServer(server) => servers.kill(server),
+                Disaster::Pause(server) => servers.pause(server),
                 Disaster::Postgres(death) => self.kill_postgres(death),
             }
         }

@@ -114,7 +114,9 @@ fn number(name: &str) -> Option<u64> {
 /// Shows the first faults, and all that is written of the boards that they are about.
 fn show(faults: &[Fault], boards: &BTreeMap<String, Written>) -> String {
     let mut rules: BTreeMap<Rule, usize> = BTreeMap::new();
-    faults.iter().for_each(|fault| *rules.entry(fault.rule).or_default() += 1);
+    for fault in faults {
+        *rules.entry(fault.rule).or_default() += 1;
+    }
     let mut text = vec![format!("{rules:?}")];
     text.extend(faults.iter().take(SHOWN).map(ToString::to_string));
     text.extend((faults.len() > SHOWN).then(|| format!("and {} more", faults.len() - SHOWN)));

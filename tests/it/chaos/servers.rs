@@ -1,22 +1,25 @@
 //! Three servers on one database; one that is killed is replaced at once.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::process::ServerProcess;
+use crate::process::{Pause, ServerProcess};
 use crate::world::breathe;
 
 /// How many servers there are.
 pub(super) const SERVERS: usize = 3;
+/// How long a server hangs: long enough for the others to go far, and short of any lease or lock timeout.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The servers, each in its place; none is there while it is being replaced.
 pub(super) struct Servers {
     options: Vec<String>,
     places: [Mutex<Option<ServerProcess>>; SERVERS],
-    replacing: Mutex<JoinSet<()>>,
-    own: std::sync::Weak<Self>,
+    tasks: Mutex<JoinSet<()>>,
+    own: Weak<Self>,
 }
 
 impl Servers {
@@ -25,7 +28,7 @@ impl Servers {
         let servers = Arc::new_cyclic(|own| Self {
             options,
             places: Default::default(),
-            replacing: Mutex::default(),
+            tasks: Mutex::default(),
             own: own.clone(),
         });
         (0..SERVERS).for_each(|server| servers.replace(server));
@@ -45,10 +48,34 @@ impl Servers {
         self.replace(server);
     }
 
+    /// Stops a server in its tracks, if there is one, and lets it go on after a while, unless it was killed meanwhile.
+    pub(super) fn pause(&self, server: usize) {
+        let paused = self.address(server);
+        self.tell(server, paused, Pause::Begins);
+        let servers = self.own.upgrade().unwrap();
+        self.tasks.lock().unwrap().spawn(async move {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "whatever goes on, it goes on without this server"
+            )]
+            tokio::time::sleep(PAUSE).await;
+            servers.tell(server, paused, Pause::Ends);
+        });
+    }
+
+    /// Tells the server at `address`, if it is still there.
+    fn tell(&self, server: usize, address: Option<SocketAddr>, pause: Pause) {
+        let place = self.places[server].lock().unwrap();
+        place
+            .iter()
+            .filter(|process| Some(process.http()) == address)
+            .for_each(|process| process.pause(pause));
+    }
+
     /// Starts a server in an empty place; again and again, as the database may be away.
     fn replace(&self, server: usize) {
         let servers = self.own.upgrade().unwrap();
-        self.replacing.lock().unwrap().spawn(async move {
+        self.tasks.lock().unwrap().spawn(async move {
             loop {
                 let options = servers.options.clone();
                 let started = tokio::task::spawn_blocking(move || ServerProcess::try_start(&options));
@@ -61,18 +88,18 @@ impl Servers {
         });
     }
 
-    /// Waits until all have been replaced, none of which may have ended by itself.
+    /// Waits until all serve, none of which may have ended by itself.
     pub(super) async fn until_all_serve(&self) {
-        while let Some(replaced) = self.next_replaced().await {
-            replaced.unwrap();
+        while let Some(done) = self.next_done().await {
+            done.unwrap();
         }
         for place in &self.places {
             assert!(place.lock().unwrap().as_mut().unwrap().is_running(), "a server ended by itself");
         }
     }
 
-    async fn next_replaced(&self) -> Option<Result<(), tokio::task::JoinError>> {
-        std::future::poll_fn(|context| self.replacing.lock().unwrap().poll_join_next(context)).await
+    async fn next_done(&self) -> Option<Result<(), tokio::task::JoinError>> {
+        std::future::poll_fn(|context| self.tasks.lock().unwrap().poll_join_next(context)).await
     }
 
     /// Asks all to stop and waits until they have, in order.
