@@ -1,11 +1,12 @@
 //! What is killed or hangs, and when.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use lifeguard::farm::Random;
 
 use super::servers::{SERVERS, Servers};
+use super::wire::Wire;
 use crate::process::{kill_9, postmaster};
 
 /// How a Postgres dies.
@@ -28,35 +29,39 @@ enum Disaster {
     AnyServer(usize),
     /// A server hangs for a while, and then goes on with what it believes to be so.
     Pause(usize),
+    /// All servers lose their connections to Postgres, and with them its last answers.
+    Cut,
     Postgres(Death),
 }
 
 /// All that is to happen in a run. Each disaster strikes when so many answers have been given, at the very moment: what
 /// was answered must be durable then.
-#[derive(Debug)]
 pub(super) struct Disasters {
     plan: Mutex<Vec<(usize, Disaster)>>,
     data: PathBuf,
+    wire: Arc<Wire>,
 }
 
 impl Disasters {
-    /// Chooses from one to three servers that die, one that hangs, and every third time a Postgres that dies as well,
-    /// among so many answers.
-    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path) -> Self {
-        let mut plan = Vec::new();
+    /// Chooses what is to happen among so many answers: from one to three servers die, one hangs, every second time the
+    /// wire is cut, and every third time Postgres dies.
+    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path, wire: &Arc<Wire>) -> Self {
+        let mut disasters = vec![Disaster::Pause(random.below(SERVERS))];
         for _ in 0..=random.below(3) {
-            let server = match random.below(2) {
+            disasters.push(match random.below(2) {
                 0 => Disaster::ThatServer,
                 _ => Disaster::AnyServer(random.below(SERVERS)),
-            };
-            plan.push((1 + random.below(answers), server));
+            });
         }
-        plan.push((1 + random.below(answers), Disaster::Pause(random.below(SERVERS))));
+        if random.below(2) == 0 {
+            disasters.push(Disaster::Cut);
+        }
         if random.below(3) == 0 {
-            let death = [Death::Postmaster, Death::Backend, Death::All][random.below(3)];
-            plan.push((1 + random.below(answers), Disaster::Postgres(death)));
+            let deaths = [Death::Postmaster, Death::Backend, Death::All];
+            disasters.push(Disaster::Postgres(deaths[random.below(deaths.len())]));
         }
-        Self { plan: Mutex::new(plan), data: data.to_owned() }
+        let plan = disasters.into_iter().map(|disaster| (1 + random.below(answers), disaster)).collect();
+        Self { plan: Mutex::new(plan), data: data.to_owned(), wire: Arc::clone(wire) }
     }
 
     /// Lets happen what is due now that there are so many answers, the last of which is of server `that`.
@@ -67,6 +72,7 @@ impl Disasters {
                 Disaster::ThatServer => servers.kill(that),
                 Disaster::AnyServer(server) => servers.kill(server),
                 Disaster::Pause(server) => servers.pause(server),
+                Disaster::Cut => self.wire.cut(),
                 Disaster::Postgres(death) => self.kill_postgres(death),
             }
         }

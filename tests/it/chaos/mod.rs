@@ -12,6 +12,7 @@ mod message;
 mod model;
 mod rows;
 mod servers;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use disasters::Disasters;
 use message::{Message, Told};
 use rows::Written;
 use servers::Servers;
+use wire::Wire;
 
 /// The lifecycle that the boards follow.
 const BOARD_YAML: &str = include_str!("board.yaml");
@@ -47,6 +49,7 @@ const SHOWN: usize = 10;
 struct Scene {
     data: PathBuf,
     servers: Arc<Servers>,
+    wire: Arc<Wire>,
     pool: PgPool,
     postgres: PrivatePostgres,
     _dir: GuardedDir,
@@ -62,8 +65,12 @@ impl Scene {
         let states = dir.path().join("board.yaml");
         fs_err::write(&states, BOARD_YAML).unwrap();
         let database = postgres.connect_options();
+        let road = dir.path().join("road");
+        fs_err::create_dir(&road).unwrap();
+        let name = format!(".s.PGSQL.{}", database.get_port());
+        let wire = Wire::new(&road.join(&name), database.get_socket().unwrap().join(&name));
         let options = [
-            ("--database-url", database.to_url_lossy().to_string()),
+            ("--database-url", database.clone().socket(&road).to_url_lossy().to_string()),
             ("--boot-root", dir.path().join("boot").display().to_string()),
             ("--states", states.display().to_string()),
             ("--log", "lifeguard::cli=info,warn,sqlx=error".to_owned()),
@@ -71,7 +78,8 @@ impl Scene {
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
         let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
         let pool = pool.connect_lazy_with(database);
-        Self { data, servers: Servers::start(options).await, pool, postgres, _dir: dir }
+        let (servers, wire) = (Servers::start(options).await, Arc::new(wire));
+        Self { data, servers, wire, pool, postgres, _dir: dir }
     }
 
     /// Lets one run happen, until all boards are at rest; gives what is written and what was said.
@@ -79,7 +87,7 @@ impl Scene {
         let mut random = Random::stream(seed, 0);
         let boards: Vec<String> =
             (0..6 + random.below(5)).map(|number| format!("c{seed}-{number}")).collect();
-        let disasters = Disasters::choose(&mut random, ANSWERS, &self.data);
+        let disasters = Disasters::choose(&mut random, ANSWERS, &self.data, &self.wire);
         let (servers, pool) = (Arc::clone(&self.servers), self.pool.clone());
         let load = Arc::new(Load::new(seed, servers, boards.clone(), disasters, pool, ANSWERS));
         load.register().await;
