@@ -30,12 +30,12 @@ use tokio::task::JoinSet;
 pub use board::{Activity, Registration, SimulatedBoard, Status};
 pub use boot_config::{BadBootConfig, BootConfig, Task};
 pub use faults::{Fault, Faults};
+pub use random::Random;
 pub use times::Times;
 pub use tree::{HARDWARE, IMAGES, boot_config_name, write_boot_tree};
 
 use crate::clock::Clock;
 use network::Network;
-use random::Random;
 use relay::{Behaviour, RelayBoard};
 
 /// How many boards hang on one relay board.

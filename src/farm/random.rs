@@ -9,22 +9,24 @@ const SPREAD: f64 = 0.3;
 ///
 /// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014): `SplitMix64`.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// Begins the sequence that belongs to `seed`.
-    pub(super) fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Begins a sequence of its own for each `(seed, stream)`.
-    pub(super) fn stream(seed: u64, stream: u64) -> Self {
+    #[must_use]
+    pub fn stream(seed: u64, stream: u64) -> Self {
         let mut streams = Self(stream);
         Self(seed ^ streams.number())
     }
 
     /// Any number.
-    pub(super) fn number(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -32,19 +34,19 @@ impl Random {
     }
 
     /// A number from 0 up to, but not including, 1.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub fn fraction(&mut self) -> f64 {
         let high = u32::try_from(self.number() >> 32).unwrap_or(u32::MAX);
         f64::from(high) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// A number below `end`, or 0 where `end` is 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.number() % end).unwrap_or(0)
     }
 
     /// `span`, up to 30 % more or less.
-    pub(super) fn spread(&mut self, span: Duration) -> Duration {
+    pub fn spread(&mut self, span: Duration) -> Duration {
         span.mul_f64(1.0 - SPREAD + 2.0 * SPREAD * self.fraction())
     }
 }

@@ -3,7 +3,6 @@
 //! The boards are quick, so that a life takes a second; what is asked of the servers is what the contract says.
 
 mod history;
-mod process;
 mod road;
 
 use std::collections::BTreeMap;
@@ -25,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::database;
 use crate::guarded::GuardedDir;
+use crate::process::{self, ServerProcess};
 use crate::world::breathe;
-use process::ServerProcess;
 use road::Road;
 
 /// How long a farm may take to come to rest, in real time: a power cycle that came to nothing on a busy machine is
@@ -226,9 +225,7 @@ async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
     let mut killed = None;
     while put_off.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < give_up_at, "nobody was told that the database was away");
-        // While a postmaster starts, its file may be missing or half written.
-        let text = fs_err::read_to_string(data.join("postgres/postmaster.pid")).unwrap_or_default();
-        let pid = text.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1);
+        let pid = process::postmaster(data);
         if pid.is_some() && pid != killed {
             pid.into_iter().for_each(process::kill_9);
             killed = pid;

@@ -15,15 +15,27 @@ use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 
 /// A running `lifeguard serve`; it is killed when it is dropped.
-pub(super) struct ServerProcess {
+pub(crate) struct ServerProcess {
     child: Child,
     http: SocketAddr,
     killed_at: Option<DateTime<Utc>>,
 }
 
+/// The two ends of a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Begins,
+    Ends,
+}
+
 impl ServerProcess {
     /// Starts a server and waits until it serves.
-    pub(super) fn start(options: &[String]) -> Self {
+    pub(crate) fn start(options: &[String]) -> Self {
+        Self::try_start(options).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// Starts a server and waits until it serves; gives its log where it ends instead.
+    pub(crate) fn try_start(options: &[String]) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(options);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -31,7 +43,8 @@ impl ServerProcess {
         let mut log = Vec::new();
         let http = loop {
             let Some(Ok(line)) = lines.next() else {
-                panic!("the server did not start:\n{}", log.join("\n"))
+                child.wait().unwrap();
+                return Err(log.join("\n"));
             };
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["fields"]["message"] == "serving" {
@@ -43,34 +56,48 @@ impl ServerProcess {
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
         let tell = |line| println!("server: {line}");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(tell));
-        Self { child, http, killed_at: None }
+        Ok(Self { child, http, killed_at: None })
     }
 
     /// Where it serves HTTP.
-    pub(super) fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         self.http
     }
 
     /// Kills it as a machine that falls over does.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.killed_at = Some(SystemClock.now());
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Stops it in its tracks, as a machine that hangs does, or lets it go on.
+    pub(crate) fn pause(&self, pause: Pause) {
+        let signal = match pause {
+            Pause::Begins => Signal::SIGSTOP,
+            Pause::Ends => Signal::SIGCONT,
+        };
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
     /// When it was killed.
-    pub(super) fn killed_at(&self) -> DateTime<Utc> {
+    pub(crate) fn killed_at(&self) -> DateTime<Utc> {
         self.killed_at.unwrap()
     }
 
     /// Asks it to stop and waits until it has, in order.
-    pub(super) fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "SIGTERM ends a server with 0");
     }
 
     /// Its private Postgres, of the data directory `data`.
-    pub(super) async fn store_of(&self, data: &Path) -> Store {
+    pub(crate) async fn store_of(&self, data: &Path) -> Store {
         let options = PgConnectOptions::new_without_pgpass().socket(data.join("run"));
         Store::open(options.username("lifeguard").database("lifeguard")).await.unwrap()
     }
@@ -84,8 +111,14 @@ impl Drop for ServerProcess {
     }
 }
 
+/// The postmaster of the private Postgres in `data`. While it starts, its file may be missing or half written.
+pub(crate) fn postmaster(data: &Path) -> Option<i32> {
+    let text = fs_err::read_to_string(data.join("postgres/postmaster.pid")).ok()?;
+    text.lines().next()?.parse().ok().filter(|pid| *pid > 1)
+}
+
 /// Kills the process `pid`, unless it has ended already.
-pub(super) fn kill_9(pid: i32) {
+pub(crate) fn kill_9(pid: i32) {
     let killed = kill(Pid::from_raw(pid), Signal::SIGKILL);
     assert!(matches!(killed, Ok(()) | Err(Errno::ESRCH)), "{pid}: {killed:?}");
 }

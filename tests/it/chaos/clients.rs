@@ -1,0 +1,154 @@
+//! The clients: each says one thing after the other, to whichever server answers.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use lifeguard::farm::Random;
+use serde_json::{Value, json};
+use sqlx::postgres::PgPool;
+use tokio::task::JoinSet;
+
+use super::disasters::Disasters;
+use super::http::Connection;
+use super::message::{Known, Message, Said, Told};
+use super::rows;
+use super::servers::{SERVERS, Servers};
+use crate::world::breathe;
+
+/// How many clients there are.
+const CLIENTS: u64 = 8;
+
+/// What the clients of a run share.
+pub(super) struct Load {
+    pub(super) seed: u64,
+    pub(super) servers: Arc<Servers>,
+    pub(super) boards: Vec<String>,
+    pub(super) disasters: Disasters,
+    pub(super) pool: PgPool,
+    known: Vec<Mutex<Known>>,
+    /// Counts what is sent and what is answered.
+    moments: AtomicU64,
+    answers: AtomicUsize,
+    /// After so many the run is over.
+    most_answers: usize,
+}
+
+impl Load {
+    pub(super) fn new(
+        seed: u64,
+        servers: Arc<Servers>,
+        boards: Vec<String>,
+        disasters: Disasters,
+        pool: PgPool,
+        most_answers: usize,
+    ) -> Self {
+        let new = || Mutex::new(Known { state: "New".to_owned(), visit: 1 });
+        let known = boards.iter().map(|_| new()).collect();
+        let (moments, answers) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { seed, servers, boards, disasters, pool, known, moments, answers, most_answers }
+    }
+
+    /// Registers the boards.
+    pub(super) async fn register(&self) {
+        let mut lines = Lines::default();
+        for (number, board) in self.boards.iter().enumerate() {
+            let mac = format!("02:00:{:02x}:{:02x}:00:{number:02x}", self.seed >> 8 & 0xff, self.seed & 0xff);
+            let body = json!({ "name": board, "mac": mac, "hardware": "panda" });
+            loop {
+                match lines.post(&self.servers, 0, "/api/v1/devices", &body).await {
+                    // Who is not answered does not know whether it was done.
+                    Some((_, Some((201 | 409, _)))) => break,
+                    Some((_, Some((503, _)) | None)) | None => breathe().await,
+                    Some((_, Some(answer))) => panic!("{board}: {answer:?}"),
+                }
+            }
+        }
+    }
+
+    /// Lets all clients speak until there are enough answers, and gives all that was said.
+    pub(super) async fn run(self: &Arc<Self>) -> Vec<Message> {
+        let clients = (0..CLIENTS).map(|client| Arc::clone(self).speak(client));
+        clients.collect::<JoinSet<_>>().join_all().await.concat()
+    }
+
+    async fn speak(self: Arc<Self>, client: u64) -> Vec<Message> {
+        let mut random = Random::stream(self.seed, 1 + client);
+        let mut lines = Lines::default();
+        let mut messages = Vec::new();
+        while self.answers.load(Ordering::Relaxed) < self.most_answers {
+            // The lesser of two, so that some boards hear much from all.
+            let board = random.below(self.boards.len()).min(random.below(self.boards.len()));
+            let said = Said::choose(&mut random, &self.known[board].lock().unwrap());
+            let mark = format!("{}-{client}-{}", self.seed, messages.len());
+            let path = format!("/api/v1/devices/{}/{}", self.boards[board], said.path());
+            let wanted = random.below(SERVERS);
+            let sent = self.moments.fetch_add(1, Ordering::SeqCst);
+            let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &said.body(&mark)).await
+            else {
+                breathe().await;
+                continue;
+            };
+            let answered = self.moments.fetch_add(1, Ordering::SeqCst);
+            let told = answer.map_or(Told::Nothing, |(status, answer)| Told::read(status, &answer));
+            let mut is_seen = None;
+            if told == Told::Nothing {
+                breathe().await;
+            } else {
+                let answers = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
+                self.disasters.strike(answers, server, &self.servers);
+                self.learn(board, &told);
+                if random.below(4) == 0 {
+                    is_seen = rows::is_seen(&self.pool, &self.boards[board], &mark).await;
+                }
+            }
+            messages.push(Message {
+                mark,
+                board: self.boards[board].clone(),
+                said,
+                told,
+                sent,
+                answered,
+                is_seen,
+            });
+        }
+        messages
+    }
+
+    fn learn(&self, board: usize, told: &Told) {
+        let mut known = self.known[board].lock().unwrap();
+        if let Some(news) = told.known().filter(|news| news.visit >= known.visit) {
+            *known = news;
+        }
+    }
+}
+
+/// A client's connections, one to each server.
+#[derive(Default)]
+struct Lines([Option<Connection>; SERVERS]);
+
+impl Lines {
+    /// Posts to the server that is wanted, or to the next that can be reached; says which it was and what it answered.
+    /// Nothing was sent where nobody can be reached.
+    async fn post(
+        &mut self,
+        servers: &Servers,
+        wanted: usize,
+        path: &str,
+        body: &Value,
+    ) -> Option<(usize, Option<(u16, Value)>)> {
+        for server in (wanted..wanted + SERVERS).map(|server| server % SERVERS) {
+            let Some(address) = servers.address(server) else { continue };
+            let line = &mut self.0[server];
+            if line.as_ref().is_none_or(|line| line.server != address) {
+                *line = Connection::open(address).await.ok();
+            }
+            let Some(connection) = line else { continue };
+            let answer = connection.post(path, body).await.ok();
+            if answer.is_none() {
+                *line = None;
+            }
+            return Some((server, answer));
+        }
+        None
+    }
+}

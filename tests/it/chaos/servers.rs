@@ -1,0 +1,111 @@
+//! Three servers on one database; one that is killed is replaced at once.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::process::{Pause, ServerProcess};
+use crate::world::breathe;
+
+/// How many servers there are.
+pub(super) const SERVERS: usize = 3;
+/// How long a server hangs: long enough for the others to go far, and short of any lease or lock timeout.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The servers, each in its place; none is there while it is being replaced.
+pub(super) struct Servers {
+    options: Vec<String>,
+    places: [Mutex<Option<ServerProcess>>; SERVERS],
+    tasks: Mutex<JoinSet<()>>,
+    own: Weak<Self>,
+}
+
+impl Servers {
+    /// Starts them, all at once.
+    pub(super) async fn start(options: Vec<String>) -> Arc<Self> {
+        let servers = Arc::new_cyclic(|own| Self {
+            options,
+            places: Default::default(),
+            tasks: Mutex::default(),
+            own: own.clone(),
+        });
+        (0..SERVERS).for_each(|server| servers.replace(server));
+        servers.until_all_serve().await;
+        servers
+    }
+
+    /// Where a server serves; nothing while there is none.
+    pub(super) fn address(&self, server: usize) -> Option<SocketAddr> {
+        self.places[server].lock().unwrap().as_ref().map(ServerProcess::http)
+    }
+
+    /// Kills a server, if there is one, and has it replaced.
+    pub(super) fn kill(&self, server: usize) {
+        let Some(mut process) = self.places[server].lock().unwrap().take() else { return };
+        process.kill();
+        self.replace(server);
+    }
+
+    /// Stops a server in its tracks, if there is one, and lets it go on after a while, unless it was killed meanwhile.
+    pub(super) fn pause(&self, server: usize) {
+        let paused = self.address(server);
+        self.tell(server, paused, Pause::Begins);
+        let servers = self.own.upgrade().unwrap();
+        self.tasks.lock().unwrap().spawn(async move {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "whatever goes on, it goes on without this server"
+            )]
+            tokio::time::sleep(PAUSE).await;
+            servers.tell(server, paused, Pause::Ends);
+        });
+    }
+
+    /// Tells the server at `address`, if it is still there.
+    fn tell(&self, server: usize, address: Option<SocketAddr>, pause: Pause) {
+        let place = self.places[server].lock().unwrap();
+        place
+            .iter()
+            .filter(|process| Some(process.http()) == address)
+            .for_each(|process| process.pause(pause));
+    }
+
+    /// Starts a server in an empty place; again and again, as the database may be away.
+    fn replace(&self, server: usize) {
+        let servers = self.own.upgrade().unwrap();
+        self.tasks.lock().unwrap().spawn(async move {
+            loop {
+                let options = servers.options.clone();
+                let started = tokio::task::spawn_blocking(move || ServerProcess::try_start(&options));
+                if let Ok(process) = started.await.unwrap() {
+                    *servers.places[server].lock().unwrap() = Some(process);
+                    return;
+                }
+                breathe().await;
+            }
+        });
+    }
+
+    /// Waits until all serve, none of which may have ended by itself.
+    pub(super) async fn until_all_serve(&self) {
+        while let Some(done) = self.next_done().await {
+            done.unwrap();
+        }
+        for place in &self.places {
+            assert!(place.lock().unwrap().as_mut().unwrap().is_running(), "a server ended by itself");
+        }
+    }
+
+    async fn next_done(&self) -> Option<Result<(), tokio::task::JoinError>> {
+        std::future::poll_fn(|context| self.tasks.lock().unwrap().poll_join_next(context)).await
+    }
+
+    /// Asks all to stop and waits until they have, in order.
+    pub(super) fn terminate(&self) {
+        for place in &self.places {
+            place.lock().unwrap().take().unwrap().terminate();
+        }
+    }
+}
