@@ -33,9 +33,16 @@ pub(super) struct Draft {
     ended: Option<ActionId>,
     started: Option<ActionId>,
     is_rewritten: bool,
+    is_remembered: bool,
 }
 
 impl Draft {
+    /// Begins with an instance as it was remembered: whether it is still so shows when something is written.
+    pub(super) fn remembered(seen: Seen) -> Self {
+        Self { is_remembered: true, ..Self::new(seen) }
+    }
+
+    /// Begins with an instance as it was read just now.
     pub(super) fn new(seen: Seen) -> Self {
         Self {
             instance: seen.instance.clone(),
@@ -48,6 +55,7 @@ impl Draft {
             ended: None,
             started: None,
             is_rewritten: false,
+            is_remembered: false,
         }
     }
 
@@ -73,6 +81,11 @@ impl Draft {
     /// Whether anything at all is to be written so far.
     pub(super) fn is_untouched(&self) -> bool {
         !self.is_rewritten && self.entries.is_empty() && !self.is_closed()
+    }
+
+    /// Whether nobody has looked whether it is still so.
+    pub(super) fn is_remembered(&self) -> bool {
+        self.is_remembered
     }
 
     /// Whether a guard may look at the device when `cause` happens now.
@@ -125,7 +138,9 @@ impl Draft {
         for effect in &decision.effects {
             match effect {
                 Effect::Cancel { visit } => {
-                    self.give_up(*visit);
+                    if self.seen.has_actions {
+                        self.give_up(*visit);
+                    }
                     // What an earlier stimulus of this group asked for was never written.
                     self.invoked.clear();
                     self.goes_on = false;
@@ -185,12 +200,14 @@ impl Draft {
         self.ended = Some(action);
     }
 
-    /// What is to be written.
-    pub(super) fn finish(self) -> Decided {
-        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, is_rewritten } = self;
-        let instance = is_rewritten.then_some(instance);
+    /// What is to be written, and what the instance is then, but for its row's version.
+    pub(super) fn finish(self) -> (Decided, Seen) {
+        let Self { mut seen, instance, entries, left, invoked, kept, goes_on, ended, started, .. } = self;
+        seen.has_actions |= !invoked.is_empty();
+        seen.instance.clone_from(&instance);
+        let instance = self.is_rewritten.then_some(instance);
         let (id, version) = (seen.id, seen.version);
-        Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on }
+        (Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on }, seen)
     }
 
     /// What drivers may know of the device.

@@ -24,6 +24,7 @@ mod kept;
 mod lease;
 mod pipeline;
 mod queue;
+mod recent;
 mod retries;
 mod running;
 mod work;
@@ -56,6 +57,7 @@ pub use work::{Committed, Submission};
 
 use carry::Started;
 use queue::{Queue, Refused};
+use recent::Recent;
 use work::{Answer, Ended, Heard, Note, Work};
 
 /// Why the engine could not do what it was asked.
@@ -135,6 +137,7 @@ struct Inner {
     retention: Retention,
     running: running::Running,
     queue: Queue,
+    recent: Recent,
     retries: Retries,
     /// There may be actions to begin.
     actions_changed: Notify,
@@ -183,6 +186,7 @@ impl Engine {
             retention,
             running: running::Running::default(),
             queue,
+            recent: Recent::default(),
             retries: Retries::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),

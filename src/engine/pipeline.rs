@@ -24,7 +24,7 @@ use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, MachineName, Outcome, Source};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
-use crate::store::groups::{self, Decided};
+use crate::store::groups::{self, Decided, Seen};
 use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
 use crate::store::{Connection, StoreError, images};
@@ -57,6 +57,8 @@ struct Lane {
 /// A group whose fate is decided, and who is answered then.
 struct Decisions {
     decided: Vec<Decided>,
+    /// What the instances are then.
+    after: Vec<Seen>,
     /// With whose part each becomes durable.
     done: Vec<(InstanceId, Work, Done)>,
     worker: Option<WorkerId>,
@@ -229,7 +231,13 @@ impl Material {
     /// Reads it. The instances come first: whatever is read after them and has changed since shows in their rows.
     async fn read(engine: &Engine, db: &mut Connection, part: &[Work]) -> Result<Self, StoreError> {
         let targets: Vec<Target> = part.iter().map(Work::target).collect();
-        let (ids, named) = by_kind(targets.iter());
+        let (mut remembered, mut unknown) = (Vec::new(), Vec::new());
+        for (target, seen) in targets.iter().zip(engine.inner.recent.find(targets.iter())) {
+            match seen {
+                Some(seen) => remembered.push(seen),
+                None => unknown.push(target),
+            }
+        }
         let mut material = Self {
             drafts: BTreeMap::new(),
             names: HashMap::new(),
@@ -237,10 +245,14 @@ impl Material {
             boots: BTreeMap::new(),
             images: Images::new(),
         };
-        for seen in groups::read(db, &ids, &named).await? {
-            let name = (seen.instance.machine.clone(), seen.instance.name.clone());
-            material.names.insert(name, seen.id);
-            material.drafts.insert(seen.id, Draft::new(seen));
+        for seen in remembered {
+            material.add(Draft::remembered(seen));
+        }
+        if !unknown.is_empty() {
+            let (ids, named) = by_kind(unknown.into_iter());
+            for seen in groups::read(db, &ids, &named).await? {
+                material.add(Draft::new(seen));
+            }
         }
         let (mut with_actions, mut silent, mut reads_images) = (Vec::new(), Vec::new(), false);
         for work in part {
@@ -271,6 +283,12 @@ impl Material {
             material.images = images::list_by_hardware(db).await?;
         }
         Ok(material)
+    }
+
+    fn add(&mut self, draft: Draft) {
+        let instance = draft.instance();
+        self.names.insert((instance.machine.clone(), instance.name.clone()), draft.id());
+        self.drafts.insert(draft.id(), draft);
     }
 
     fn id(&self, target: &Target) -> Option<InstanceId> {
@@ -350,15 +368,21 @@ impl Material {
         }
         let drafts = std::mem::take(&mut self.drafts);
         let (untouched, touched): (Vec<_>, Vec<_>) = drafts.into_values().partition(Draft::is_untouched);
-        let untouched: HashSet<InstanceId> = untouched.iter().map(Draft::id).collect();
+        let untouched: HashMap<InstanceId, bool> =
+            untouched.iter().map(|draft| (draft.id(), draft.is_remembered())).collect();
         // Nothing is to be written for these, so nothing has to become durable first.
-        let (now_done, done): (Vec<_>, Vec<_>) =
-            done.into_iter().partition(|(id, ..)| untouched.contains(id));
+        let (now_done, done): (Vec<_>, Vec<_>) = done.into_iter().partition(|(id, ..)| untouched.contains_key(id));
         for (id, work, came_to) in now_done {
-            finish(engine, id, work, came_to);
+            if untouched.get(&id) == Some(&true) && matches!(came_to, Done::Fired(_)) {
+                // Only a look at the row says that nothing is due.
+                engine.inner.recent.forget([id].into_iter());
+                again.push(work);
+            } else {
+                finish(engine, id, work, came_to);
+            }
         }
-        let decided = touched.into_iter().map(Draft::finish).collect();
-        Decisions { decided, done, worker, at: now, orphans }
+        let (decided, after) = touched.into_iter().map(Draft::finish).unzip();
+        Decisions { decided, after, done, worker, at: now, orphans }
     }
 }
 
@@ -381,7 +405,8 @@ async fn sweep(db: &mut Connection, orphans: &[(ActionId, Work)]) -> Result<(), 
 
 /// Answers whose part is durable; gives back what has to be decided on anew.
 fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> Vec<Work> {
-    let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
+    let Decisions { decided, after, done, orphans, worker: _, at: _ } = decisions;
+    remember(engine, &decided, after, applied);
     // Their places are free now.
     let (mut is_changed, mut has_actions, mut is_earlier) = (!orphans.is_empty(), !orphans.is_empty(), false);
     for one in decided.iter().filter(|one| applied.instances.contains(&one.id)) {
@@ -417,6 +442,14 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> V
         }
     }
     again
+}
+
+/// Remembers what was written, and forgets what turned out to be otherwise.
+fn remember(engine: &Engine, decided: &[Decided], after: Vec<Seen>, applied: &groups::Applied) {
+    let is_applied = |id: &InstanceId| applied.instances.contains(id);
+    engine.inner.recent.forget(decided.iter().map(|one| one.id).filter(|id| !is_applied(id)));
+    let rewritten = decided.iter().zip(after).filter(|(one, _)| one.instance.is_some() && is_applied(&one.id));
+    engine.inner.recent.remember(rewritten.filter_map(|(_, seen)| Some(Seen { version: applied.version?, ..seen })));
 }
 
 /// Answers one whose part is durable.

@@ -21,9 +21,21 @@ use super::history::{NewEntry, Rows};
 use super::instances::{InstanceId, name};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
-/// Which version of an instance's row was read.
+/// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowVersion(i64);
+pub struct RowVersion(u32);
+
+impl RowVersion {
+    fn of(xmin: i64) -> Result<Self, StoreError> {
+        u32::try_from(xmin).map(Self).map_err(StoreError::unreadable)
+    }
+}
+
+/// Versions as one text, in Postgres's form for an array of transaction numbers.
+fn versions(versions: &[RowVersion]) -> String {
+    let versions: Vec<String> = versions.iter().map(|version| version.0.to_string()).collect();
+    format!("{{{}}}", versions.join(","))
+}
 
 /// An instance as it was read, and of which version.
 #[derive(Debug, Clone)]
@@ -36,6 +48,8 @@ pub struct Seen {
     pub instance: Instance,
     /// Its device, where it has one.
     pub device: Option<Device>,
+    /// Whether there may be actions that its states asked for.
+    pub has_actions: bool,
 }
 
 struct SeenRow {
@@ -55,6 +69,7 @@ struct SeenRow {
     poll_url: Option<String>,
     hardware: Option<String>,
     environment: Option<String>,
+    has_actions: bool,
 }
 
 impl TryFrom<SeenRow> for Seen {
@@ -76,7 +91,7 @@ impl TryFrom<SeenRow> for Seen {
         };
         Ok(Self {
             id: InstanceId(row.instance_id),
-            version: RowVersion(row.version),
+            version: RowVersion::of(row.version)?,
             instance: Instance {
                 machine: name(MachineName::new(&row.machine))?,
                 name: row.name,
@@ -88,6 +103,7 @@ impl TryFrom<SeenRow> for Seen {
                 data: row.data.0,
             },
             device,
+            has_actions: row.has_actions,
         })
     }
 }
@@ -112,7 +128,8 @@ pub async fn read(
                   i.deadline_at AS "deadline_at?", i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>",
                   d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
-                  d.environment AS "environment?"
+                  d.environment AS "environment?",
+                  EXISTS (SELECT FROM action a WHERE a.instance_id = i.instance_id) AS "has_actions!"
              FROM (SELECT unnest($1::bigint[]) AS instance_id
                    UNION
                    SELECT named.instance_id
@@ -159,6 +176,8 @@ pub struct Decided {
 pub struct Applied {
     /// The instances of which everything that was decided is durable; of the others nothing is.
     pub instances: HashSet<InstanceId>,
+    /// The version of the rows that were rewritten.
+    pub version: Option<RowVersion>,
     /// The actions that run and are to be stopped.
     pub stopped: Vec<ActionId>,
 }
@@ -182,158 +201,180 @@ pub async fn write(
 ) -> Result<Applied, StoreError> {
     let group = Columns::of(decided);
     let Columns { saved, held, told, kept, left, ended, started, invoked } = &group;
-    let rows = sqlx::query!(
-        r#"WITH
-           -- Locked as they are saved, in the order in which they come: the connection plans no other join.
-           saved AS (
-               UPDATE instance i
-                  SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
-                      counters = n.counters, data = n.data
-                 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
-                             $7::jsonb[], $8::jsonb[])
-                      AS n (id, version, state, visit, entered_at, deadline_at, counters, data)
-                WHERE i.instance_id = n.id AND i.xmin::text::bigint = n.version
-            RETURNING i.instance_id, i.visit, i.deadline_at
-           ),
-           -- What only gets history keeps its row. Never waited for: whoever waits here may keep locks already.
-           held AS MATERIALIZED (
-               SELECT i.instance_id
-                 FROM unnest($9::bigint[], $10::bigint[]) AS n (id, version)
-                 JOIN instance i ON i.instance_id = n.id
-                WHERE i.xmin::text::bigint = n.version AND (SELECT count(*) FROM saved) >= 0
-                  FOR UPDATE OF i SKIP LOCKED
-           ),
-           -- Whoever keeps a picture of the instances reads on from here.
-           changed AS (
-               INSERT INTO change (xact, origin, instances, visits, deadlines)
-               SELECT pg_current_xact_id()::text::bigint, $41, array_agg(instance_id), array_agg(visit),
-                      array_agg(deadline_at)
-                 FROM saved HAVING count(*) > 0
-           ),
-           -- Asked below within `coalesce`, which makes a look-up of what would be a loop in a loop.
-           applied AS MATERIALIZED (
-               SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
-           ),
-           told AS (
-               INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event,
-                                    source, sender, reason, args, device, evidence)
-               SELECT h.at, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome, h.event,
-                      h.source, h.sender, h.reason, h.args, h.device, h.evidence
-                 FROM unnest($11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[],
-                             $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::jsonb[],
-                             $24::jsonb[], $25::jsonb[])
-                      WITH ORDINALITY
-                      AS h (at, id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source, sender,
-                            reason, args, device, evidence, number)
-                WHERE coalesce(h.id IN (SELECT instance_id FROM applied), false)
-                ORDER BY h.number
-           ),
-           -- One entry for all that are at rest and stay there.
-           kept AS (
-               INSERT INTO history (at, kind, from_state, instances, visits)
-               SELECT $33, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
-                 FROM unnest($42::bigint[], $43::bigint[], $44::text[]) AS k (id, visit, state)
-                WHERE coalesce(k.id IN (SELECT instance_id FROM applied), false)
-                GROUP BY k.state
-           ),
-           ended AS (
-               DELETE FROM action a
-                USING unnest($26::bigint[], $27::bigint[]) AS e (id, action)
-                WHERE a.action_id = e.action AND coalesce(e.id IN (SELECT instance_id FROM applied), false)
-            RETURNING a.action_id
-           ),
-           given_up AS MATERIALIZED (
-               SELECT a.action_id
-                 FROM unnest($28::bigint[], $29::bigint[]) AS l (id, visit)
-                 JOIN action a ON a.instance_id = l.id
-                WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($27::bigint[])
-                  AND coalesce(l.id IN (SELECT instance_id FROM applied), false)
-           ),
-           dropped AS (
-               DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
-           ),
-           stopped AS (
-               UPDATE action a SET cancelled = true FROM given_up g
-                WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
-            RETURNING a.action_id
-           ),
-           -- After what ended, whose place it may take.
-           started AS (
-               UPDATE action a SET status = 'RUNNING', worker_id = $32, began_at = $33
-                 FROM unnest($30::bigint[], $31::bigint[]) AS s (id, action)
-                WHERE a.action_id = s.action AND a.status = 'WAITING'
-                  AND coalesce(s.id IN (SELECT instance_id FROM applied), false)
-                  AND (SELECT count(*) FROM ended) >= 0
-           ),
-           invoked AS (
-               INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-               SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $33
-                 FROM unnest($34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::jsonb[], $39::bigint[],
-                             $40::text[], $45::bool[])
-                      WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, is_kept, number)
-                WHERE coalesce(n.id IN (SELECT instance_id FROM applied), false)
-                  -- Those that go on are there already, unless they have ended meanwhile.
-                  AND NOT (n.is_kept AND EXISTS (
-                          SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
-                ORDER BY n.number
-           )
-           SELECT instance_id AS "id!", true AS "is_instance!" FROM applied
-           UNION ALL
-           SELECT action_id, false FROM stopped"#,
-        &saved.ids,
-        &saved.versions,
-        &saved.states as _,
-        &saved.visits,
-        &saved.entered_at,
-        &saved.deadlines as _,
-        &saved.counters as _,
-        &saved.data as _,
-        &held.ids,
-        &held.versions,
-        &told.at,
-        &told.instances,
-        &told.visits,
-        &told.spoken_visits as _,
-        &told.kinds as _,
-        &told.from_states as _,
-        &told.to_states as _,
-        &told.outcomes as _,
-        &told.events as _,
-        &told.sources as _,
-        &told.senders as _,
-        &told.reasons as _,
-        &told.args as _,
-        &told.devices as _,
-        &told.evidence as _,
-        &ended.ids,
-        &ended.others,
-        &left.ids,
-        &left.others,
-        &started.ids,
-        &started.others,
-        worker.map(|worker| worker.0),
-        now,
-        &invoked.ids,
-        &invoked.visits,
-        &invoked.seqs,
-        &invoked.actions as _,
-        &invoked.settings as _,
-        &invoked.limits as _,
-        &invoked.places as _,
-        origin.0,
-        &kept.ids,
-        &kept.visits,
-        &kept.states as _,
-        &invoked.kept,
-    )
-    .fetch_all(db)
-    .await?;
+    let (saved_versions, held_versions) = (versions(&saved.versions), versions(&held.versions));
     let mut applied = Applied::default();
-    for row in rows {
-        if row.is_instance {
-            applied.instances.insert(InstanceId(row.id));
+    macro_rules! run {
+        ($actions:tt, $stopped:tt, $($of_actions:expr),*) => {
+            sqlx::query!(
+                r#"WITH
+                   -- Locked as they are saved, in the order in which they come: the connection plans no other join.
+                   saved AS (
+                       UPDATE instance i
+                          SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
+                              counters = n.counters, data = n.data
+                         FROM unnest($1::bigint[], $2::text::xid[], $3::text[], $4::bigint[], $5::timestamptz[],
+                                     $6::timestamptz[], $7::jsonb[], $8::jsonb[])
+                              AS n (id, version, state, visit, entered_at, deadline_at, counters, data)
+                        WHERE i.instance_id = n.id AND i.xmin = n.version
+                    RETURNING i.instance_id, i.visit, i.deadline_at
+                   ),
+                   -- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
+                   held AS MATERIALIZED (
+                       SELECT i.instance_id
+                         FROM unnest($9::bigint[], $10::text::xid[]) AS n (id, version)
+                         JOIN instance i ON i.instance_id = n.id
+                        WHERE i.xmin = n.version AND (SELECT count(*) FROM saved) >= 0
+                          FOR UPDATE OF i SKIP LOCKED
+                   ),
+                   -- Whoever keeps a picture of the instances reads on from here.
+                   changed AS (
+                       INSERT INTO change (xact, origin, instances, visits, deadlines)
+                       SELECT pg_current_xact_id()::text::bigint, $26, array_agg(instance_id), array_agg(visit),
+                              array_agg(deadline_at)
+                         FROM saved HAVING count(*) > 0
+                   ),
+                   -- Asked within `coalesce`, which makes a look-up of what would be a loop in a loop.
+                   applied AS MATERIALIZED (
+                       SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
+                   ),
+                   told AS (
+                       INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome,
+                                            event, source, sender, reason, args, device, evidence)
+                       SELECT h.at, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
+                              h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence
+                         FROM unnest($11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[],
+                                     $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
+                                     $22::text[], $23::jsonb[], $24::jsonb[], $25::jsonb[])
+                              WITH ORDINALITY
+                              AS h (at, id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
+                                    sender, reason, args, device, evidence, number)
+                        WHERE coalesce(h.id IN (SELECT instance_id FROM applied), false)
+                        ORDER BY h.number
+                   ),
+                   -- One entry for all that are at rest and stay there.
+                   kept AS (
+                       INSERT INTO history (at, kind, from_state, instances, visits)
+                       SELECT $30, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
+                         FROM unnest($27::bigint[], $28::bigint[], $29::text[]) AS k (id, visit, state)
+                        WHERE coalesce(k.id IN (SELECT instance_id FROM applied), false)
+                        GROUP BY k.state
+                   )"#
+                + $actions
+                + r#"
+                   SELECT instance_id AS "id!", true AS "is_instance!",
+                          pg_current_xact_id()::text::bigint & 4294967295 AS "version!"
+                     FROM applied"#
+                + $stopped,
+                &saved.ids,
+                saved_versions,
+                &saved.states as _,
+                &saved.visits,
+                &saved.entered_at,
+                &saved.deadlines as _,
+                &saved.counters as _,
+                &saved.data as _,
+                &held.ids,
+                held_versions,
+                &told.at,
+                &told.instances,
+                &told.visits,
+                &told.spoken_visits as _,
+                &told.kinds as _,
+                &told.from_states as _,
+                &told.to_states as _,
+                &told.outcomes as _,
+                &told.events as _,
+                &told.sources as _,
+                &told.senders as _,
+                &told.reasons as _,
+                &told.args as _,
+                &told.devices as _,
+                &told.evidence as _,
+                origin.0,
+                &kept.ids,
+                &kept.visits,
+                &kept.states as _,
+                now,
+                $($of_actions),*
+            )
+            .fetch_all(db)
+            .await?
+            .into_iter()
+            .map(|row| (row.id, row.is_instance, row.version))
+            .collect::<Vec<_>>()
+        };
+    }
+    let rows = if group.has_actions() {
+        run!(
+            r#",
+               ended AS (
+                   DELETE FROM action a
+                    USING unnest($31::bigint[], $32::bigint[]) AS e (id, action)
+                    WHERE a.action_id = e.action AND coalesce(e.id IN (SELECT instance_id FROM applied), false)
+                RETURNING a.action_id
+               ),
+               given_up AS MATERIALIZED (
+                   SELECT a.action_id
+                     FROM unnest($33::bigint[], $34::bigint[]) AS l (id, visit)
+                     JOIN action a ON a.instance_id = l.id
+                    WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($32::bigint[])
+                      AND coalesce(l.id IN (SELECT instance_id FROM applied), false)
+               ),
+               dropped AS (
+                   DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+               ),
+               stopped AS (
+                   UPDATE action a SET cancelled = true FROM given_up g
+                    WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
+                RETURNING a.action_id
+               ),
+               -- After what ended, whose place it may take.
+               started AS (
+                   UPDATE action a SET status = 'RUNNING', worker_id = $37, began_at = $30
+                     FROM unnest($35::bigint[], $36::bigint[]) AS s (id, action)
+                    WHERE a.action_id = s.action AND a.status = 'WAITING'
+                      AND coalesce(s.id IN (SELECT instance_id FROM applied), false)
+                      AND (SELECT count(*) FROM ended) >= 0
+               ),
+               invoked AS (
+                   INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
+                   SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $30
+                     FROM unnest($38::bigint[], $39::bigint[], $40::int[], $41::text[], $42::jsonb[], $43::bigint[],
+                                 $44::text[], $45::bool[])
+                          WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, is_kept, number)
+                    WHERE coalesce(n.id IN (SELECT instance_id FROM applied), false)
+                      -- Those that go on are there already, unless they have ended meanwhile.
+                      AND NOT (n.is_kept AND EXISTS (
+                              SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
+                    ORDER BY n.number
+               )"#,
+            " UNION ALL SELECT action_id, false, 0 FROM stopped",
+            &ended.ids,
+            &ended.others,
+            &left.ids,
+            &left.others,
+            &started.ids,
+            &started.others,
+            worker.map(|worker| worker.0),
+            &invoked.ids,
+            &invoked.visits,
+            &invoked.seqs,
+            &invoked.actions as _,
+            &invoked.settings as _,
+            &invoked.limits as _,
+            &invoked.places as _,
+            &invoked.kept
+        )
+    } else {
+        // The tables' locks and indexes alone would cost a lone event as much as all the rest.
+        run!("", "",)
+    };
+    for (id, is_instance, version) in rows {
+        if is_instance {
+            applied.instances.insert(InstanceId(id));
+            applied.version = Some(RowVersion::of(version)?);
         } else {
-            applied.stopped.push(ActionId(row.id));
+            applied.stopped.push(ActionId(id));
         }
     }
     Ok(applied)
@@ -372,7 +413,7 @@ impl Pairs {
 #[derive(Default)]
 struct Saved<'a> {
     ids: Vec<i64>,
-    versions: Vec<i64>,
+    versions: Vec<RowVersion>,
     states: Vec<&'a str>,
     visits: Vec<i64>,
     entered_at: Vec<DateTime<Utc>>,
@@ -384,7 +425,7 @@ struct Saved<'a> {
 #[derive(Default)]
 struct Held {
     ids: Vec<i64>,
-    versions: Vec<i64>,
+    versions: Vec<RowVersion>,
 }
 
 #[derive(Default)]
@@ -428,13 +469,19 @@ impl<'a> Columns<'a> {
         columns
     }
 
+    /// Whether it is about actions at all.
+    fn has_actions(&self) -> bool {
+        let pairs = [&self.left, &self.ended, &self.started];
+        pairs.iter().any(|pairs| !pairs.ids.is_empty()) || !self.invoked.ids.is_empty()
+    }
+
     fn push(&mut self, one: &'a Decided) {
         let Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
         match instance {
             Some(instance) => {
                 let saved = &mut self.saved;
                 saved.ids.push(id.0);
-                saved.versions.push(version.0);
+                saved.versions.push(*version);
                 saved.states.push(instance.state.as_str());
                 saved.visits.push(instance.visit.0);
                 saved.entered_at.push(instance.entered_at);
@@ -448,7 +495,7 @@ impl<'a> Columns<'a> {
             }
             None => {
                 self.held.ids.push(id.0);
-                self.held.versions.push(version.0);
+                self.held.versions.push(*version);
             }
         }
         for entry in entries {

@@ -1,0 +1,85 @@
+//! Instances as this process wrote them last, so that what happens next to them need not read them again.
+//!
+//! Nothing here has to be right: a decision on a row that another process has rewritten meanwhile is not applied, and then
+//! the instance is forgotten and read. It is a matter of speed only, and of so much memory and no more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use crate::machine::MachineName;
+use crate::store::groups::Seen;
+use crate::store::instances::{InstanceId, Target};
+
+/// How many instances are remembered; about a kilobyte each.
+const MOST: usize = 8192;
+
+/// What is remembered.
+#[derive(Default)]
+pub(super) struct Recent {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: HashMap<InstanceId, Seen>,
+    names: HashMap<MachineName, HashMap<String, InstanceId>>,
+    /// In the order in which they came; one that was forgotten may still be here.
+    order: VecDeque<InstanceId>,
+}
+
+impl Recent {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // A panic elsewhere can at worst have left something wrong, and that does no harm.
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds what is remembered of some instances, in the order in which they are asked for.
+    pub(super) fn find<'a>(&self, targets: impl Iterator<Item = &'a Target>) -> Vec<Option<Seen>> {
+        self.with(|state| targets.map(|target| state.find(target).cloned()).collect())
+    }
+
+    /// Remembers instances as they are now.
+    pub(super) fn remember(&self, seen: impl Iterator<Item = Seen>) {
+        self.with(|state| seen.for_each(|seen| state.remember(seen)));
+    }
+
+    /// Forgets instances of which something else is true by now.
+    pub(super) fn forget(&self, ids: impl Iterator<Item = InstanceId>) {
+        self.with(|state| ids.for_each(|id| state.forget(id)));
+    }
+}
+
+impl State {
+    fn find(&self, target: &Target) -> Option<&Seen> {
+        let id = match target {
+            Target::Id(id) => id,
+            Target::Name(machine, name) => self.names.get(machine)?.get(name)?,
+        };
+        self.seen.get(id)
+    }
+
+    fn remember(&mut self, seen: Seen) {
+        let id = seen.id;
+        let names = self.names.entry(seen.instance.machine.clone()).or_default();
+        if !names.contains_key(&seen.instance.name) {
+            names.insert(seen.instance.name.clone(), id);
+        }
+        if self.seen.insert(id, seen).is_none() {
+            self.order.push_back(id);
+        }
+        while self.order.len() > MOST {
+            if let Some(oldest) = self.order.pop_front() {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: InstanceId) {
+        let Some(Seen { instance, .. }) = self.seen.remove(&id) else { return };
+        if let Some(names) = self.names.get_mut(&instance.machine)
+            && names.get(&instance.name) == Some(&id)
+        {
+            names.remove(&instance.name);
+        }
+    }
+}
