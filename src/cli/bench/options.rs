@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_quick_run_is_smaller_and_says_so_in_its_sizes() {
         let quick = options("--quick").unwrap();
-        assert_eq!((quick.sizes().repeats, quick.sizes().armed), (2, 100_000));
+        assert_eq!((quick.sizes().repeats, quick.sizes().armed), (2, 50_000));
         assert_eq!(options("--quick --repeats 3").unwrap().sizes().repeats, 3);
     }
 
