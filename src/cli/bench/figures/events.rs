@@ -131,8 +131,7 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             let p99 = median(&of(|load| load.p99_ms));
             let what = format!("durable events, {in_flight} in flight, {how}");
             let mut row = Row::new(figure, what, "1/s", of(|load| load.per_second)).beside(best, rates);
-            row =
-                row.note(format!("answered within {p99:.2} ms (p99); pgbench by clients: {}", limit.told()));
+            row = row.note(format!("99 of 100 were answered within {p99:.2} ms"));
             if let Some((of_engine, of_http)) = targets {
                 row = row.target(Target::RatioAtLeast(if figure == "http" { of_http } else { of_engine }));
             }
