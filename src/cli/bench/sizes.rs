@@ -9,8 +9,10 @@ use serde::Serialize;
 pub(super) struct Sizes {
     /// Which run this is.
     pub(super) run: &'static str,
-    /// How often each figure is measured that is timed and not counted.
+    /// How often each figure is measured; what is counted and not timed is measured once.
     pub(super) repeats: usize,
+    /// The same of those that watch deadlines fall due for a while: lateness, storm and takeover.
+    pub(super) watches: usize,
     /// How long a rate is measured, in seconds.
     pub(super) rate_s: u64,
     /// Clients of pgbench.
@@ -60,6 +62,7 @@ impl Sizes {
     pub(super) const FULL: Self = Self {
         run: "full",
         repeats: 5,
+        watches: 5,
         rate_s: 3,
         pgbench_clients: &[1, 4, 16, 64],
         boards: 10_000,
@@ -87,23 +90,24 @@ impl Sizes {
     pub(super) const QUICK: Self = Self {
         run: "quick",
         repeats: 2,
+        watches: 1,
         rate_s: 1,
         pgbench_clients: &[1, 16, 64],
-        image_reports: 2_000,
+        image_reports: 1_000,
         handouts: 50,
-        armed: 100_000,
-        due_s: 3,
+        armed: 50_000,
+        due_s: 2,
         storms: &[10_000],
         takeover_actions: 50,
         idle_boards: 20_000,
         idle_s: 20,
-        ready_s: 10,
-        reads: 20,
-        polling_s: 3,
+        ready_s: 5,
+        reads: 10,
+        polling_s: 2,
         scales: &[1_000, 100_000],
         day_s: 60,
         day_sample_s: 5,
-        lead_s: 3,
+        lead_s: 2,
         ..Self::FULL
     };
 

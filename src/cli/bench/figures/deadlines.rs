@@ -8,6 +8,7 @@ use super::events::Limit;
 use super::load::report as report_event;
 use super::{Bench, Failure, Lives, Report, stats};
 use crate::cli::bench::client::Connection;
+use crate::cli::bench::postgres::FORMS;
 use crate::cli::bench::report::{Row, Target};
 use crate::cli::bench::server::ServerProcess;
 use crate::cli::bench::until;
@@ -96,7 +97,7 @@ pub(super) fn seconds(span: TimeDelta) -> f64 {
 
 /// Measures the lateness at each rate.
 pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut limit = Limit::prepare(bench, &[1]).await?;
+    let mut limit = Limit::prepare(bench, &FORMS[2..], &[1]).await?;
     let mut database = bench.postgres.make(Scratch::One).await?;
     arm_far(&mut database, bench.sizes.armed).await?;
     let mut first = bench.sizes.armed;
@@ -107,8 +108,8 @@ pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), F
         .map(|per_second| Rate { per_second: *per_second, seconds: bench.sizes.due_s })
         .collect();
     let mut found = vec![(Vec::new(), Vec::new(), 0); rates.len()];
-    for round in 1..=bench.sizes.repeats {
-        tracing::info!("lateness: round {round} of {}", bench.sizes.repeats);
+    for round in 1..=bench.sizes.watches {
+        tracing::info!("lateness: round {round} of {}", bench.sizes.watches);
         limit.round(bench).await?;
         let (server, moments) = arm_and_serve(bench, &mut database, &mut first, &rates).await?;
         let mut armed = Vec::new();
@@ -147,7 +148,7 @@ pub(super) async fn lateness(bench: &Bench, report: &mut Report) -> Result<(), F
 /// Measures how long very many at one moment take, and what events wait meanwhile.
 pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
     let clients = bench.sizes.pgbench_clients.last().copied().unwrap_or(1);
-    let mut limit = Limit::prepare(bench, &[clients]).await?;
+    let mut limit = Limit::prepare(bench, &FORMS[2..], &[clients]).await?;
     for storm in bench.sizes.storms {
         let mut database = bench.postgres.make(Scratch::One).await?;
         let (count, at) = (bench.sizes.boards, SystemClock.now());
@@ -156,8 +157,8 @@ pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Fail
         let mut first = count;
         let rate = Rate { per_second: u32::try_from(*storm)?, seconds: 1 };
         let (mut drained, mut p99, mut beside, mut before) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for round in 1..=bench.sizes.repeats {
-            tracing::info!("storm of {storm}: round {round} of {}", bench.sizes.repeats);
+        for round in 1..=bench.sizes.watches {
+            tracing::info!("storm of {storm}: round {round} of {}", bench.sizes.watches);
             limit.round(bench).await?;
             beside.extend(limit.last_rate().map(|per_second| f64::from(rate.per_second) / per_second));
             let (server, moments) = arm_at_once(bench, &mut database, &mut first, rate).await?;

@@ -7,6 +7,7 @@ use super::load::report as report_event;
 use super::{Bench, Failure, Lives, Report, stats, within};
 use crate::cli::bench::client::Connection;
 use crate::cli::bench::listener::PollListener;
+use crate::cli::bench::postgres::FORMS;
 use crate::cli::bench::report::{Row, Target};
 use crate::clock::{Clock, SystemClock, pause};
 use crate::store::bench::{Boards, Scratch};
@@ -18,7 +19,7 @@ const REST: Duration = Duration::from_millis(20);
 
 /// Measures.
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut limit = Limit::prepare(bench, &[1]).await?;
+    let mut limit = Limit::prepare(bench, &FORMS[2..], &[1]).await?;
     let mut listener = PollListener::bind().await?;
     let mut database = bench.postgres.make(Scratch::One).await?;
     let (rounds, handouts) = (u64::try_from(bench.sizes.repeats)?, bench.sizes.handouts);

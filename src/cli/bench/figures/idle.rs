@@ -12,7 +12,7 @@ use crate::store::bench::{BenchDatabase, Boards, Scratch, WalUse};
 /// The tables that are about boards.
 const TABLES: [&str; 5] = ["instance", "device", "history", "action", "change"];
 /// How long a server has to come to rest after its start.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(1);
 /// How often a board in Ready enters it again, by `states/board.yaml`.
 const READY_S: f64 = 300.0;
 /// For how long at most a farm without boards is looked at; it writes the same all the time.
@@ -37,7 +37,7 @@ async fn at_rest(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
     let (count, idle_s) = (bench.sizes.idle_boards, bench.sizes.idle_s);
     tracing::info!("idle: {count} boards at rest for {idle_s} s");
     let mut database = bench.postgres.make(Scratch::One).await?;
-    let empty_s = idle_s.min(EMPTY_S);
+    let empty_s = EMPTY_S.min(idle_s.div_ceil(4));
     let server = bench.serve(Scratch::One, Lives::Board).await?;
     let empty = watch(&mut database, empty_s).await?;
     server.stop().await?;

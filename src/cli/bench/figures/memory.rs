@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock, pause};
 use crate::store::bench::{Boards, Scratch};
 
 /// How long the memory of a server must stay the same to be taken for what it needs, and how often it is looked at.
-const STEADY: (u32, Duration) = (5, Duration::from_millis(300));
+const STEADY: (u32, Duration) = (3, Duration::from_millis(300));
 
 /// Measures. Once for the disk: what is there is counted, not timed.
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {

@@ -35,8 +35,8 @@ struct Found {
 /// Measures.
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
     let mut found = Vec::new();
-    for round in 1..=bench.sizes.repeats {
-        tracing::info!("takeover: round {round} of {}", bench.sizes.repeats);
+    for round in 1..=bench.sizes.watches {
+        tracing::info!("takeover: round {round} of {}", bench.sizes.watches);
         found.push(kill_one(bench).await?);
     }
     let of = |value: fn(&Found) -> f64| found.iter().map(value).collect::<Vec<f64>>();
