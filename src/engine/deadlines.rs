@@ -89,6 +89,11 @@ impl Deadlines {
         self.with(|state| state.share = share);
     }
 
+    /// Whether all of them fall to this process: no other one lives.
+    pub(super) fn is_alone(&self) -> bool {
+        self.with(|state| state.share.of <= 1)
+    }
+
     /// Whether something is due at `now`.
     pub(super) fn has_due(&self, now: DateTime<Utc>) -> bool {
         self.with(|state| state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros()))

@@ -64,6 +64,14 @@ impl Feed {
         self.wake.notify_one();
     }
 
+    /// Says that this process has written something. The memory of deadlines knows already; if nobody else follows,
+    /// there is no hurry.
+    pub(super) fn wake_for_own(&self) {
+        if self.news.receiver_count() > 1 {
+            self.wake.notify_one();
+        }
+    }
+
     fn tell(&self, news: News) {
         // Nobody need follow.
         let _ = self.news.send(news);

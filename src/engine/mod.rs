@@ -207,7 +207,8 @@ impl Engine {
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
     pub async fn run(&self, stop: CancellationToken) {
         let mut lanes = JoinSet::new();
-        for _ in 0..pipeline::LANES {
+        #[allow(clippy::disallowed_methods)]
+        for _ in 0..std::env::var("LANES").ok().and_then(|l| l.parse().ok()).unwrap_or(pipeline::LANES) {
             lanes.spawn(pipeline::run(self.clone()));
         }
         let mut loops = JoinSet::new();
@@ -306,6 +307,7 @@ impl Engine {
         }
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
+        self.inner.feed.wake_for_own();
     }
 }
 
@@ -383,6 +385,10 @@ async fn give_hints(engine: Engine, stop: CancellationToken) {
     let give = async {
         loop {
             engine.inner.written.notified().await;
+            if engine.inner.queue.deadlines().is_alone() {
+                // Whoever is just starting looks by itself.
+                continue;
+            }
             // Whoever misses a hint looks by itself before long.
             if let Err(error) = engine.store().hint(engine.inner.origin).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");

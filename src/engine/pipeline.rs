@@ -224,7 +224,8 @@ struct Material {
     actions: HashMap<InstanceId, Vec<LiveAction>>,
     /// How far boots got, where a board's time has run out.
     boots: BTreeMap<InstanceId, Boot>,
-    images: Images,
+    /// What guards may know of images, where one asks.
+    images: Option<Images>,
 }
 
 impl Material {
@@ -243,7 +244,7 @@ impl Material {
             names: HashMap::new(),
             actions: HashMap::new(),
             boots: BTreeMap::new(),
-            images: Images::new(),
+            images: None,
         };
         for seen in remembered {
             material.add(Draft::remembered(seen));
@@ -263,10 +264,8 @@ impl Material {
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
                 Work::Due(_) if waits_for_board(definition, draft) => silent.push(draft.id()),
-                // By any of its states: another stimulus of this group may move it first.
                 Work::Happened { submission, .. } => {
-                    let reads = |state| crate::machine::reads_device(definition, state, &submission.cause);
-                    reads_images = reads_images || definition.states.keys().any(reads);
+                    reads_images = reads_images || draft.reads_device(definition, &submission.cause);
                 }
                 Work::Due(_) | Work::Noted { .. } => {}
             }
@@ -280,7 +279,7 @@ impl Material {
             material.boots = history::read_boots(db, &silent, engine.clock().now()).await?;
         }
         if reads_images {
-            material.images = images::list_by_hardware(db).await?;
+            material.images = Some(images::list_by_hardware(db).await?);
         }
         Ok(material)
     }
@@ -304,7 +303,7 @@ impl Material {
         let now = engine.clock().now();
         let mut done = Vec::with_capacity(part.len());
         let (mut worker, mut orphans) = (None, Vec::new());
-        let mut deferred = HashSet::new();
+        let (mut deferred, none) = (HashSet::new(), Images::new());
         for work in part {
             let target = work.target();
             let Some(id) = self.id(&target).filter(|id| self.drafts.contains_key(id)) else {
@@ -327,11 +326,16 @@ impl Material {
             };
             // An action's part is decided on by itself, on the row as it was read.
             let is_action = matches!(work, Work::Begin { .. } | Work::End { .. });
-            if draft.is_closed() || (is_action && !draft.is_untouched()) || deferred.contains(&id) {
+            // Where another stimulus of this group made it so, nothing was read yet of what a guard asks for.
+            let lacks_images = self.images.is_none()
+                && matches!(&work, Work::Happened { submission, .. } if draft.reads_device(definition, &submission.cause));
+            let is_late = draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_images;
+            if is_late || deferred.contains(&id) {
                 deferred.insert(id);
                 again.push(work);
                 continue;
             }
+            let images = self.images.as_ref().unwrap_or(&none);
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             let came_to = match &work {
                 Work::Happened { submission, .. }
@@ -340,7 +344,7 @@ impl Material {
                     Done::Heard(Heard::TooEarly(id))
                 }
                 Work::Happened { submission, .. } => {
-                    let decision = draft.decide(definition, submission.clone(), &self.images, now);
+                    let decision = draft.decide(definition, submission.clone(), images, now);
                     let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
                     Done::Heard(Heard::Committed(committed))
                 }
@@ -348,7 +352,7 @@ impl Material {
                     let cause = Cause::Deadline { visit: due.visit };
                     let remark = self.boots.get(&id).and_then(fetches::describe_boot);
                     let submission = Submission { remark, ..Submission::new(target, cause) };
-                    draft.decide(definition, submission, &self.images, now);
+                    draft.decide(definition, submission, images, now);
                     Done::Fired(draft.instance().clone())
                 }
                 Work::Begin { action, worker: by, .. } => {
@@ -427,7 +431,7 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> V
     }
     if is_changed {
         engine.inner.written.notify_one();
-        engine.inner.feed.wake();
+        engine.inner.feed.wake_for_own();
     }
     for (_, work) in orphans {
         work.answer(Done::Started(None));

@@ -82,6 +82,7 @@ impl Queue {
     /// Adds to `group` what has arrived and what is due. An empty group waits for its first; `None` when there will be
     /// nothing more.
     pub(super) async fn fill(&self, mut group: Vec<Work>) -> Option<Vec<Work>> {
+        self.gather(group.len()).await;
         loop {
             // Listening begins before looking, so that nothing comes unnoticed in between.
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -116,10 +117,24 @@ impl Queue {
             };
             let second_look = self.deadlines.second_look();
             tokio::select! {
-                () = changed => {}
+                () = changed => self.gather(0).await,
                 () = due => {}
                 () = second_look => {}
             }
+        }
+    }
+
+    /// Lets those run who are about to add something: whoever was answered together asks together, and the first of
+    /// them must not be taken alone. Nobody is waited for.
+    async fn gather(&self, taken: usize) {
+        let mut size = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let grown = self.with(|waiting| waiting.work.len());
+            if grown <= size || grown + taken >= GROUP {
+                return;
+            }
+            size = grown;
         }
     }
 }
