@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::work::{Note, Submission};
 use crate::action;
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus,
-    Visit,
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName,
+    Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction};
 use crate::store::devices::Device;

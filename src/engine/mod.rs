@@ -207,8 +207,7 @@ impl Engine {
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
     pub async fn run(&self, stop: CancellationToken) {
         let mut lanes = JoinSet::new();
-        #[allow(clippy::disallowed_methods)]
-        for _ in 0..std::env::var("LANES").ok().and_then(|l| l.parse().ok()).unwrap_or(pipeline::LANES) {
+        for _ in 0..pipeline::LANES {
             lanes.spawn(pipeline::run(self.clone()));
         }
         let mut loops = JoinSet::new();

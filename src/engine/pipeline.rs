@@ -375,7 +375,8 @@ impl Material {
         let untouched: HashMap<InstanceId, bool> =
             untouched.iter().map(|draft| (draft.id(), draft.is_remembered())).collect();
         // Nothing is to be written for these, so nothing has to become durable first.
-        let (now_done, done): (Vec<_>, Vec<_>) = done.into_iter().partition(|(id, ..)| untouched.contains_key(id));
+        let (now_done, done): (Vec<_>, Vec<_>) =
+            done.into_iter().partition(|(id, ..)| untouched.contains_key(id));
         for (id, work, came_to) in now_done {
             if untouched.get(&id) == Some(&true) && matches!(came_to, Done::Fired(_)) {
                 // Only a look at the row says that nothing is due.
@@ -452,8 +453,12 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> V
 fn remember(engine: &Engine, decided: &[Decided], after: Vec<Seen>, applied: &groups::Applied) {
     let is_applied = |id: &InstanceId| applied.instances.contains(id);
     engine.inner.recent.forget(decided.iter().map(|one| one.id).filter(|id| !is_applied(id)));
-    let rewritten = decided.iter().zip(after).filter(|(one, _)| one.instance.is_some() && is_applied(&one.id));
-    engine.inner.recent.remember(rewritten.filter_map(|(_, seen)| Some(Seen { version: applied.version?, ..seen })));
+    let rewritten =
+        decided.iter().zip(after).filter(|(one, _)| one.instance.is_some() && is_applied(&one.id));
+    engine
+        .inner
+        .recent
+        .remember(rewritten.filter_map(|(_, seen)| Some(Seen { version: applied.version?, ..seen })));
 }
 
 /// Answers one whose part is durable.

@@ -10,8 +10,8 @@ use crate::machine::MachineName;
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Target};
 
-/// How many instances are remembered; about a kilobyte each.
-const MOST: usize = 8192;
+/// How many instances are remembered: a large farm's, at about a kilobyte each.
+const MOST: usize = 32_768;
 
 /// What is remembered.
 #[derive(Default)]

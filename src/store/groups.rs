@@ -108,7 +108,7 @@ impl TryFrom<SeenRow> for Seen {
     }
 }
 
-/// Reads instances by number and by name, each once; those that are not there are left out.
+/// Reads instances by number and by name; those that are not there are left out.
 ///
 /// # Errors
 ///
@@ -123,19 +123,20 @@ pub async fn read(
     let names: Vec<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
     let rows = sqlx::query_as!(
         SeenRow,
-        r#"SELECT i.instance_id AS "instance_id!", i.xmin::text::bigint AS "version!", i.machine AS "machine!",
+        r#"SELECT i.instance_id AS "instance_id!", i.version AS "version!", i.machine AS "machine!",
                   i.name AS "name!", i.state AS "state!", i.visit AS "visit!", i.entered_at AS "entered_at!",
                   i.deadline_at AS "deadline_at?", i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>",
                   d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
                   d.environment AS "environment?",
                   EXISTS (SELECT FROM action a WHERE a.instance_id = i.instance_id) AS "has_actions!"
-             FROM (SELECT unnest($1::bigint[]) AS instance_id
-                   UNION
-                   SELECT named.instance_id
+             FROM (SELECT by_id.xmin::text::bigint AS version, by_id.*
+                     FROM unnest($1::bigint[]) AS wanted (id)
+                     JOIN instance by_id ON by_id.instance_id = wanted.id
+                   UNION ALL
+                   SELECT by_name.xmin::text::bigint AS version, by_name.*
                      FROM unnest($2::text[], $3::text[]) AS wanted (machine, name)
-                     JOIN instance named ON named.machine = wanted.machine AND named.name = wanted.name) wanted
-             JOIN instance i ON i.instance_id = wanted.instance_id
+                     JOIN instance by_name ON by_name.machine = wanted.machine AND by_name.name = wanted.name) i
              LEFT JOIN device d ON d.instance_id = i.instance_id"#,
         &ids,
         &machines as _,
@@ -233,7 +234,8 @@ pub async fn write(
                               array_agg(deadline_at)
                          FROM saved HAVING count(*) > 0
                    ),
-                   -- Asked within `coalesce`, which makes a look-up of what would be a loop in a loop.
+                   -- Mostly it is all of them. Otherwise asked within `coalesce`, which makes a look-up of what would
+                   -- be a loop in a loop.
                    applied AS MATERIALIZED (
                        SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
                    ),
@@ -248,7 +250,8 @@ pub async fn write(
                               WITH ORDINALITY
                               AS h (at, id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
                                     sender, reason, args, device, evidence, number)
-                        WHERE coalesce(h.id IN (SELECT instance_id FROM applied), false)
+                        WHERE ((SELECT count(*) FROM applied) = cardinality($1) + cardinality($9)
+                               OR coalesce(h.id IN (SELECT instance_id FROM applied), false))
                         ORDER BY h.number
                    ),
                    -- One entry for all that are at rest and stay there.

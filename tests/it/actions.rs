@@ -63,7 +63,8 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
         (decided.invoked, decided.goes_on) = (vec![poll], true);
     };
     write(store, instance, worker, ask).await;
-    let goes_on = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len() == before;
+    let goes_on =
+        actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len() == before;
     write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
     goes_on
 }

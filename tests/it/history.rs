@@ -184,7 +184,8 @@ async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
     note(&store, 1, at).await.unwrap();
     let pool = database.pool().await;
     for (instances, visits) in [([1, 2], [2, 70]), ([2, 1], [71, 3])] {
-        let sql = "INSERT INTO history (at, kind, from_state, instances, visits) VALUES ($1, 'kept', 'S', $2, $3)";
+        let sql =
+            "INSERT INTO history (at, kind, from_state, instances, visits) VALUES ($1, 'kept', 'S', $2, $3)";
         sqlx::query(sql).bind(at).bind(instances).bind(visits).execute(&pool).await.unwrap();
     }
 
