@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(limit("power-on"), Some(Duration::from_secs(35)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(85)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
-        assert_eq!(limit("poll"), Some(Duration::from_hours(1)));
+        assert_eq!(limit("poll"), Some(Duration::from_hours(24)));
         assert_eq!(limit("power"), None);
     }
 

@@ -79,10 +79,13 @@ pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, W
     let instances = instances.bind(boards).fetch_all(&mut *tx).await.unwrap();
     let mut written = BTreeMap::new();
     for row in instances {
-        // A state that stays need not be written twice.
+        // What can be told from the rest is NULL; the migration says how.
         let history = sqlx::query(
-            "SELECT history_id, at, kind, event, spoken_visit, args, outcome, from_state,
-                    coalesce(to_state, from_state) AS to_state, visit
+            "SELECT history_id, at, kind, event, args, coalesce(outcome, 'moved') AS outcome, from_state,
+                    coalesce(to_state, from_state) AS to_state, visit,
+                    CASE WHEN kind IN ('began', 'deadline')
+                         THEN coalesce(spoken_visit, visit - (outcome IS NULL)::int) ELSE spoken_visit END
+                    AS spoken_visit
                FROM history WHERE instance_id = $1 ORDER BY history_id",
         );
         let history = history.bind(row.get::<i64, _>("instance_id")).fetch_all(&mut *tx).await.unwrap();
