@@ -253,7 +253,9 @@ mod tests {
         learn(&deadlines, 1, 1, Some(10));
         learn(&deadlines, 2, 1, Some(10));
         let taken = deadlines.take_due(at(10), 100);
-        taken.iter().for_each(|due| deadlines.put_back(*due));
+        for due in &taken {
+            deadlines.put_back(*due);
+        }
         learn(&deadlines, 2, 2, Some(50));
         let now = at(10).timestamp_micros();
         let again = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));

@@ -86,19 +86,26 @@ impl Lane {
                         parts.push(free);
                     }
                 }
-                error if error.is_passing() => {
+                StoreError::Unavailable(_) => {
                     self.db = None;
-                    part.into_iter()
-                        .chain(parts.drain(..).flatten())
-                        .for_each(|work| self.fail(work, &error));
+                    for work in part.into_iter().chain(parts.drain(..).flatten()) {
+                        self.fail(work, &error);
+                    }
                     rest().await;
                 }
-                error if part.len() == 1 => {
-                    part.into_iter().for_each(|work| self.fail(work, &error));
-                }
-                _ => {
+                StoreError::Constraint { .. }
+                | StoreError::Statement(_)
+                | StoreError::Migration(_)
+                | StoreError::TooOld { .. } => {
                     let second = part.split_off(part.len() / 2);
-                    parts.extend([second, part]);
+                    if part.is_empty() {
+                        // One is left, and fails alone.
+                        for work in second {
+                            self.fail(work, &error);
+                        }
+                    } else {
+                        parts.extend([second, part]);
+                    }
                 }
             }
         }
@@ -156,10 +163,8 @@ impl Lane {
     async fn without_locked(&mut self, part: Vec<Work>) -> (Vec<Work>, Vec<Work>) {
         let Some(db) = &mut self.db else { return (Vec::new(), part) };
         let targets: Vec<Target> = part.iter().map(Work::target).collect();
-        let free = match free_targets(db, &targets).await {
-            Ok(free) => free,
-            Err(_) => HashSet::new(),
-        };
+        // Where that cannot be told either, all of it is tried again.
+        let free = free_targets(db, &targets).await.unwrap_or_default();
         part.into_iter().partition(|work| free.contains(&work.target()))
     }
 

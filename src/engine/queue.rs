@@ -51,13 +51,15 @@ impl Queue {
 
     /// Adds what somebody waits for; what comes from outside is refused where too much waits.
     pub(super) fn push(&self, work: Work) -> Result<(), Refused> {
-        self.with(|waiting| match work {
-            _ if waiting.is_closed => Err(Refused::Closed),
-            Work::Happened { .. } if waiting.work.len() >= MOST => Err(Refused::Full),
-            work => {
-                waiting.work.push_back(work);
-                Ok(())
+        self.with(|waiting| {
+            if waiting.is_closed {
+                return Err(Refused::Closed);
             }
+            if matches!(work, Work::Happened { .. }) && waiting.work.len() >= MOST {
+                return Err(Refused::Full);
+            }
+            waiting.work.push_back(work);
+            Ok(())
         })?;
         self.changed.notify_one();
         Ok(())

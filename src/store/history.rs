@@ -198,6 +198,9 @@ impl TryFrom<HistoryRow> for Entry {
     }
 }
 
+/// A stimulus's arguments, where it has any.
+type Arguments<'a> = Option<Json<Cow<'a, Map<String, Value>>>>;
+
 /// Entries as a statement takes them: an array for each column.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
@@ -208,7 +211,7 @@ pub(super) struct Rows<'a> {
     pub(super) sources: Vec<Option<&'static str>>,
     pub(super) senders: Vec<Option<&'a str>>,
     pub(super) spoken_visits: Vec<Option<i64>>,
-    pub(super) args: Vec<Option<Json<Cow<'a, Map<String, Value>>>>>,
+    pub(super) args: Vec<Arguments<'a>>,
     pub(super) devices: Vec<Option<Json<&'a Map<String, Value>>>>,
     pub(super) outcomes: Vec<Option<&'static str>>,
     pub(super) from_states: Vec<&'a str>,

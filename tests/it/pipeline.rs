@@ -44,7 +44,7 @@ async fn one_that_cannot_be_written_fails_alone() {
         match answer {
             Ok(committed) => assert_eq!(committed.instance.state.as_str(), "LockedOut"),
             Err(EngineError::Store(error)) => {
-                assert!(number == 17 && !error.is_passing(), "{number}: {error}")
+                assert!(number == 17 && !error.is_passing(), "{number}: {error}");
             }
             Err(error) => panic!("{number}: {error}"),
         }

@@ -6,6 +6,8 @@
 //! nobody. Whatever is written for an instance, other than history, rewrites its row; so its row's version (`xmin`)
 //! speaks for its actions and its device too.
 
+mod columns;
+
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -17,9 +19,10 @@ use super::StoreError;
 use super::actions::{ActionId, NewAction, WorkerId};
 use super::changes::Origin;
 use super::devices::Device;
-use super::history::{NewEntry, Rows};
+use super::history::NewEntry;
 use super::instances::{InstanceId, name};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
+use columns::{Columns, versions};
 
 /// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +32,6 @@ impl RowVersion {
     fn of(xmin: i64) -> Result<Self, StoreError> {
         u32::try_from(xmin).map(Self).map_err(StoreError::unreadable)
     }
-}
-
-/// Versions as one text, in Postgres's form for an array of transaction numbers.
-fn versions(versions: &[RowVersion]) -> String {
-    let versions: Vec<String> = versions.iter().map(|version| version.0.to_string()).collect();
-    format!("{{{}}}", versions.join(","))
 }
 
 /// An instance as it was read, and of which version.
@@ -397,138 +394,4 @@ pub async fn find_free(db: &mut PgConnection, ids: &[InstanceId]) -> Result<Hash
     .fetch_all(db)
     .await?;
     Ok(free.into_iter().map(InstanceId).collect())
-}
-
-/// Pairs of an instance and something of it.
-#[derive(Default)]
-struct Pairs {
-    ids: Vec<i64>,
-    others: Vec<i64>,
-}
-
-impl Pairs {
-    fn push(&mut self, id: InstanceId, other: i64) {
-        self.ids.push(id.0);
-        self.others.push(other);
-    }
-}
-
-#[derive(Default)]
-struct Saved<'a> {
-    ids: Vec<i64>,
-    versions: Vec<RowVersion>,
-    states: Vec<&'a str>,
-    visits: Vec<i64>,
-    entered_at: Vec<DateTime<Utc>>,
-    deadlines: Vec<Option<DateTime<Utc>>>,
-    counters: Vec<Json<&'a BTreeMap<CounterName, i64>>>,
-    data: Vec<Json<&'a Map<String, Value>>>,
-}
-
-#[derive(Default)]
-struct Held {
-    ids: Vec<i64>,
-    versions: Vec<RowVersion>,
-}
-
-#[derive(Default)]
-struct Invoked<'a> {
-    ids: Vec<i64>,
-    visits: Vec<i64>,
-    seqs: Vec<i32>,
-    actions: Vec<&'a str>,
-    settings: Vec<Json<&'a Map<String, Value>>>,
-    limits: Vec<Option<i64>>,
-    places: Vec<Option<&'a str>>,
-    kept: Vec<bool>,
-}
-
-#[derive(Default)]
-struct KeptStates<'a> {
-    ids: Vec<i64>,
-    visits: Vec<i64>,
-    states: Vec<&'a str>,
-}
-
-/// A group as the statement takes it: an array for each column.
-#[derive(Default)]
-struct Columns<'a> {
-    saved: Saved<'a>,
-    held: Held,
-    told: Rows<'a>,
-    kept: KeptStates<'a>,
-    left: Pairs,
-    ended: Pairs,
-    started: Pairs,
-    invoked: Invoked<'a>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(decided: &'a [Decided]) -> Self {
-        let mut columns = Self::default();
-        for one in decided {
-            columns.push(one);
-        }
-        columns
-    }
-
-    /// Whether it is about actions at all.
-    fn has_actions(&self) -> bool {
-        let pairs = [&self.left, &self.ended, &self.started];
-        pairs.iter().any(|pairs| !pairs.ids.is_empty()) || !self.invoked.ids.is_empty()
-    }
-
-    fn push(&mut self, one: &'a Decided) {
-        let Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
-        match instance {
-            Some(instance) => {
-                let saved = &mut self.saved;
-                saved.ids.push(id.0);
-                saved.versions.push(*version);
-                saved.states.push(instance.state.as_str());
-                saved.visits.push(instance.visit.0);
-                saved.entered_at.push(instance.entered_at);
-                saved.deadlines.push(instance.deadline_at);
-                saved.counters.push(Json(&instance.counters));
-                saved.data.push(Json(&instance.data));
-                for (seq, new) in (1..).zip(invoked) {
-                    self.invoked.push(*id, instance.visit, seq, new);
-                    self.invoked.kept.push(*goes_on);
-                }
-            }
-            None => {
-                self.held.ids.push(id.0);
-                self.held.versions.push(*version);
-            }
-        }
-        for entry in entries {
-            self.told.push(entry);
-        }
-        if let Some((state, visit)) = kept {
-            self.kept.ids.push(id.0);
-            self.kept.visits.push(visit.0);
-            self.kept.states.push(state.as_str());
-        }
-        if let Some(visit) = left {
-            self.left.push(*id, visit.0);
-        }
-        if let Some(action) = ended {
-            self.ended.push(*id, action.0);
-        }
-        if let Some(action) = started {
-            self.started.push(*id, action.0);
-        }
-    }
-}
-
-impl<'a> Invoked<'a> {
-    fn push(&mut self, id: InstanceId, visit: Visit, seq: i32, new: &'a NewAction) {
-        self.ids.push(id.0);
-        self.visits.push(visit.0);
-        self.seqs.push(seq);
-        self.actions.push(new.invoke.action.as_str());
-        self.settings.push(Json(&new.invoke.with));
-        self.limits.push(new.limit_ms());
-        self.places.push(new.place.as_deref());
-    }
 }

@@ -1,0 +1,150 @@
+//! A group as the statement takes it: an array for each column.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+
+use super::super::actions::NewAction;
+use super::super::history::Rows;
+use super::super::instances::InstanceId;
+use super::{Decided, RowVersion};
+use crate::machine::{CounterName, Visit};
+
+/// Versions as one text, in Postgres's form for an array of transaction numbers.
+pub(super) fn versions(versions: &[RowVersion]) -> String {
+    let versions: Vec<String> = versions.iter().map(|version| version.0.to_string()).collect();
+    format!("{{{}}}", versions.join(","))
+}
+
+/// Pairs of an instance and something of it.
+#[derive(Default)]
+pub(super) struct Pairs {
+    pub(super) ids: Vec<i64>,
+    pub(super) others: Vec<i64>,
+}
+
+impl Pairs {
+    fn push(&mut self, id: InstanceId, other: i64) {
+        self.ids.push(id.0);
+        self.others.push(other);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Saved<'a> {
+    pub(super) ids: Vec<i64>,
+    pub(super) versions: Vec<RowVersion>,
+    pub(super) states: Vec<&'a str>,
+    pub(super) visits: Vec<i64>,
+    pub(super) entered_at: Vec<DateTime<Utc>>,
+    pub(super) deadlines: Vec<Option<DateTime<Utc>>>,
+    pub(super) counters: Vec<Json<&'a BTreeMap<CounterName, i64>>>,
+    pub(super) data: Vec<Json<&'a Map<String, Value>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) ids: Vec<i64>,
+    pub(super) versions: Vec<RowVersion>,
+}
+
+#[derive(Default)]
+pub(super) struct Invoked<'a> {
+    pub(super) ids: Vec<i64>,
+    pub(super) visits: Vec<i64>,
+    pub(super) seqs: Vec<i32>,
+    pub(super) actions: Vec<&'a str>,
+    pub(super) settings: Vec<Json<&'a Map<String, Value>>>,
+    pub(super) limits: Vec<Option<i64>>,
+    pub(super) places: Vec<Option<&'a str>>,
+    pub(super) kept: Vec<bool>,
+}
+
+#[derive(Default)]
+pub(super) struct KeptStates<'a> {
+    pub(super) ids: Vec<i64>,
+    pub(super) visits: Vec<i64>,
+    pub(super) states: Vec<&'a str>,
+}
+
+/// A group as the statement takes it: an array for each column.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    pub(super) saved: Saved<'a>,
+    pub(super) held: Held,
+    pub(super) told: Rows<'a>,
+    pub(super) kept: KeptStates<'a>,
+    pub(super) left: Pairs,
+    pub(super) ended: Pairs,
+    pub(super) started: Pairs,
+    pub(super) invoked: Invoked<'a>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(decided: &'a [Decided]) -> Self {
+        let mut columns = Self::default();
+        for one in decided {
+            columns.push(one);
+        }
+        columns
+    }
+
+    /// Whether it is about actions at all.
+    pub(super) fn has_actions(&self) -> bool {
+        let pairs = [&self.left, &self.ended, &self.started];
+        pairs.iter().any(|pairs| !pairs.ids.is_empty()) || !self.invoked.ids.is_empty()
+    }
+
+    fn push(&mut self, one: &'a Decided) {
+        let Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
+        if let Some(instance) = instance {
+            let saved = &mut self.saved;
+            saved.ids.push(id.0);
+            saved.versions.push(*version);
+            saved.states.push(instance.state.as_str());
+            saved.visits.push(instance.visit.0);
+            saved.entered_at.push(instance.entered_at);
+            saved.deadlines.push(instance.deadline_at);
+            saved.counters.push(Json(&instance.counters));
+            saved.data.push(Json(&instance.data));
+            for (seq, new) in (1..).zip(invoked) {
+                self.invoked.push(*id, instance.visit, seq, new);
+                self.invoked.kept.push(*goes_on);
+            }
+        } else {
+            self.held.ids.push(id.0);
+            self.held.versions.push(*version);
+        }
+        for entry in entries {
+            self.told.push(entry);
+        }
+        if let Some((state, visit)) = kept {
+            self.kept.ids.push(id.0);
+            self.kept.visits.push(visit.0);
+            self.kept.states.push(state.as_str());
+        }
+        if let Some(visit) = left {
+            self.left.push(*id, visit.0);
+        }
+        if let Some(action) = ended {
+            self.ended.push(*id, action.0);
+        }
+        if let Some(action) = started {
+            self.started.push(*id, action.0);
+        }
+    }
+}
+
+impl<'a> Invoked<'a> {
+    fn push(&mut self, id: InstanceId, visit: Visit, seq: i32, new: &'a NewAction) {
+        self.ids.push(id.0);
+        self.visits.push(visit.0);
+        self.seqs.push(seq);
+        self.actions.push(new.invoke.action.as_str());
+        self.settings.push(Json(&new.invoke.with));
+        self.limits.push(new.limit_ms());
+        self.places.push(new.place.as_deref());
+    }
+}
