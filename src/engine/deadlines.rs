@@ -96,7 +96,10 @@ impl Deadlines {
 
     /// Whether something is due at `now`.
     pub(super) fn has_due(&self, now: DateTime<Utc>) -> bool {
-        self.with(|state| state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros()))
+        self.with(|state| {
+            state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros())
+                || state.later.front().is_some_and(|(look_at, _)| *look_at <= Instant::now())
+        })
     }
 
     /// When the next one is due.

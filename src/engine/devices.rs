@@ -168,6 +168,7 @@ impl Engine {
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
+        self.inner.feed.wake_for_own();
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 
 /// Works under one registration, until it lapses or `stop`.
 async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken) {
+    engine.inner.worker.lease().extend(registered.holds_until());
     engine.inner.running.let_go(LetGo::Nothing);
     let worker = registered.id;
     let lapsed = CancellationToken::new();
@@ -51,7 +52,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
         match hand_out(engine, worker, &mut tasks).await {
-            Ok(()) => is_well = true,
+            // There may be more than were looked at.
+            Ok(BATCH) => continue,
+            Ok(_) => is_well = true,
             Err(error) => {
                 if std::mem::replace(&mut is_well, false) {
                     tracing::warn!(error = &error as &dyn Error, "actions wait for the database");
@@ -97,13 +100,21 @@ async fn keep(
 /// Takes over from the dead, and hands back what was lost.
 async fn tend(engine: Engine, worker: WorkerId, someone_died: Arc<Notify>) {
     loop {
-        // Both are tried again soon, and what stands in the way is said by whoever else needs the database.
-        if let Ok(lost @ 1..) = hand_back_lost(&engine, worker).await {
-            tracing::info!(actions = lost, "handed back what was lost in the middle of a commit");
+        // Both are tried again soon.
+        match hand_back_lost(&engine, worker).await {
+            Ok(0) => {}
+            Ok(lost) => tracing::info!(actions = lost, "handed back what was lost in the middle of a commit"),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
+            }
         }
-        if let Ok(dead @ 1..) = workers::bury(engine.store()).await {
-            tracing::info!(workers = dead, "took over from processes that died");
-            engine.inner.actions_changed.notify_one();
+        match workers::bury(engine.store()).await {
+            Ok(0) => {}
+            Ok(dead) => {
+                tracing::info!(workers = dead, "took over from processes that died");
+                engine.inner.actions_changed.notify_one();
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn Error, "cannot take over from the dead yet"),
         }
         tokio::select! {
             () = someone_died.notified() => {}
@@ -120,7 +131,7 @@ async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, laps
         () = lapsed.cancelled() => {
             tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
             engine.inner.running.let_go(LetGo::Everything);
-            tasks.join_all().await;
+            while tasks.join_next().await.is_some() {}
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
             if let Err(error) = workers::retire(engine.store(), worker).await {
@@ -133,8 +144,9 @@ async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, laps
     }
 }
 
-/// Stops what was cancelled and starts what may start.
-async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
+/// Stops what was cancelled and starts what may start; says how many were started.
+async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) -> Result<i64, StoreError> {
+    let (mut started, mut fault) = (0, None);
     let startable = {
         let mut db = engine.store().reader().await?;
         for cancelled in actions::list_cancelled(&mut db, worker).await? {
@@ -147,19 +159,20 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
     let mut begun = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
     while let Some(begun) = begun.next().await {
         match begun {
-            Ok(Some(started)) => {
+            Ok(Some(first)) => {
+                started += 1;
                 let engine = engine.clone();
-                tasks.spawn(async move { carry_out(&engine, worker, started).await });
+                tasks.spawn(async move { carry_out(&engine, worker, first).await });
             }
-            Ok(None) => {}
-            // Somebody else took the place between our look and our transaction.
+            // Somebody else took the place between our look and our transaction, or keeps the row.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
-            Err(EngineError::Store(error)) if error.is_passing() => return Err(error),
+            Ok(None) | Err(EngineError::Store(StoreError::Locked(_) | StoreError::Conflict(_))) => {}
+            Err(EngineError::Store(error)) if error.is_passing() => fault = Some(error),
             // One that cannot be begun does not keep the others waiting.
             Err(error) => tracing::error!(error = &error as &dyn Error, "an action cannot be started"),
         }
     }
-    Ok(())
+    fault.map_or(Ok(started), Err)
 }
 
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.

@@ -85,7 +85,6 @@ pub(super) async fn round(engine: &Engine) -> Result<(), StoreError> {
         Some(horizon) => partitions::drop_before(engine.store(), horizon.date_naive()).await?,
         None => 0,
     };
-    // What readers of the change log have long passed goes here too: `store::changes::forget`.
     if made > 0 || dropped > 0 {
         tracing::info!(made, dropped, "history has its days");
     }

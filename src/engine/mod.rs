@@ -210,13 +210,25 @@ impl Engine {
         for _ in 0..pipeline::LANES {
             lanes.spawn(pipeline::run(self.clone()));
         }
+        // What this process is told and tells of goes on until it has let go of its actions.
+        let told = CancellationToken::new();
         let mut loops = JoinSet::new();
-        loops.spawn(learn_deadlines(self.clone(), stop.clone()));
-        loops.spawn(dispatch::run(self.clone(), stop.clone()));
-        loops.spawn(give_hints(self.clone(), stop.clone()));
-        loops.spawn(feed::run(self.clone(), stop.clone()));
+        loops.spawn(learn_deadlines(self.clone(), told.clone()));
+        loops.spawn(give_hints(self.clone(), told.clone()));
+        loops.spawn(feed::run(self.clone(), told.clone()));
+        loops.spawn(hear_hints(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
-        loops.spawn(hear_hints(self.clone(), stop));
+        let mut work = JoinSet::new();
+        work.spawn(dispatch::run(self.clone(), stop.clone()));
+        tokio::select! {
+            () = join(&mut work) => {}
+            // None of these ends before it is told to, unless it broke down: then the rest stops in order, and whoever
+            // runs this sees that it ended.
+            () = join_one(&mut lanes) => stop.cancel(),
+            () = join_one(&mut loops), if !stop.is_cancelled() => stop.cancel(),
+        }
+        join(&mut work).await;
+        told.cancel();
         join(&mut loops).await;
         // The ends of the last actions went through the pipeline; what still waits there is done before it ends.
         self.inner.queue.close();
@@ -311,10 +323,14 @@ impl Engine {
 }
 
 async fn join(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(fault) = ended {
-            tracing::error!(error = &fault as &dyn std::error::Error, "a part of the engine broke down");
-        }
+    while !tasks.is_empty() {
+        join_one(tasks).await;
+    }
+}
+
+async fn join_one(tasks: &mut JoinSet<()>) {
+    if let Some(Err(fault)) = tasks.join_next().await {
+        tracing::error!(error = &fault as &dyn std::error::Error, "a part of the engine broke down");
     }
 }
 

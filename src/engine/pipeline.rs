@@ -16,6 +16,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::carry;
 use super::draft::{Draft, Images};
@@ -27,12 +28,16 @@ use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Decided, Seen};
 use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Connection, StoreError, images};
+use crate::store::{self, Connection, StoreError, images};
 
 /// How many groups are on their way at once: while one waits for the disk, another is decided on.
 pub(super) const LANES: usize = 2;
 /// How long something is tried again while others rewrite its row or keep it locked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the database may take for one statement: longer than it lets statements take by itself.
+const LONGEST: Duration = Duration::from_secs(25);
+/// How long a connection is taken to be alive without being asked.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Commits groups until the queue is closed and empty.
 pub(super) async fn run(engine: Engine) {
@@ -51,7 +56,13 @@ pub(super) async fn run(engine: Engine) {
 struct Lane {
     engine: Engine,
     /// Its own connection, once there is one.
-    db: Option<Connection>,
+    db: Option<Idle>,
+}
+
+/// A connection that nobody uses at the moment.
+struct Idle {
+    db: Connection,
+    since: Instant,
 }
 
 /// A group whose fate is decided, and who is answered then.
@@ -81,8 +92,11 @@ impl Lane {
                 }
                 StoreError::Locked(_) => {
                     let (free, kept) = self.without_locked(part).await;
-                    again.extend(kept.into_iter().filter_map(|work| self.patiently(work, &error)));
-                    if !free.is_empty() {
+                    if kept.is_empty() {
+                        // It was no row of an instance: nobody is to be left out.
+                        again.extend(free.into_iter().filter_map(|work| self.patiently(work, &error)));
+                    } else {
+                        again.extend(kept.into_iter().filter_map(|work| self.patiently(work, &error)));
                         parts.push(free);
                     }
                 }
@@ -118,39 +132,22 @@ impl Lane {
             return Ok(());
         }
         let engine = self.engine.clone();
-        let mut db = match self.db.take() {
-            Some(db) => db,
-            None => engine.store().connect().await?,
-        };
-        let material = match Material::read(&engine, &mut db, part).await {
-            // A connection that broke while nobody used it says so only now, and nothing has been written yet.
-            Err(StoreError::Unavailable(_)) => {
-                db = engine.store().connect().await?;
-                Material::read(&engine, &mut db, part).await?
-            }
-            material => material?,
-        };
+        let mut db = self.connection().await?;
+        let material = within_limits(Material::read(&engine, &mut db, part)).await?;
         // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
         let decisions = material.decide(&engine, std::mem::take(part), again);
-        let written = if decisions.decided.is_empty() {
-            Ok(groups::Applied::default())
-        } else {
-            let Decisions { decided, worker, at, .. } = &decisions;
-            groups::write(&mut db, decided, engine.inner.origin, *worker, *at).await
-        };
-        let written = match written {
-            Ok(applied) => sweep(&mut db, &decisions.orphans).await.map(|()| applied),
-            error => error,
-        };
+        let written = write(&engine, &mut db, &decisions).await;
         match written {
             Ok(applied) => {
-                self.db = Some(db);
-                again.extend(settle(&engine, decisions, &applied));
+                self.db = Some(Idle { db, since: Instant::now() });
+                for work in settle(&engine, decisions, &applied) {
+                    again.extend(self.patiently(work, &StoreError::overtaken()));
+                }
                 Ok(())
             }
             Err(error) => {
                 if !matches!(error, StoreError::Unavailable(_)) {
-                    self.db = Some(db);
+                    self.db = Some(Idle { db, since: Instant::now() });
                 }
                 part.extend(decisions.done.into_iter().map(|(_, work, _)| work));
                 part.extend(decisions.orphans.into_iter().map(|(_, work)| work));
@@ -159,9 +156,19 @@ impl Lane {
         }
     }
 
+    /// The lane's connection; made anew where it broke while nobody used it, before anything depends on it.
+    async fn connection(&mut self) -> Result<Connection, StoreError> {
+        if let Some(Idle { mut db, since }) = self.db.take()
+            && (since.elapsed() < FRESH || within_limits(store::ping(&mut db)).await.is_ok())
+        {
+            return Ok(db);
+        }
+        within_limits(self.engine.store().connect()).await
+    }
+
     /// Splits off what belongs to rows that somebody keeps locked.
     async fn without_locked(&mut self, part: Vec<Work>) -> (Vec<Work>, Vec<Work>) {
-        let Some(db) = &mut self.db else { return (Vec::new(), part) };
+        let Some(Idle { db, .. }) = &mut self.db else { return (Vec::new(), part) };
         let targets: Vec<Target> = part.iter().map(Work::target).collect();
         // Where that cannot be told either, all of it is tried again.
         let free = free_targets(db, &targets).await.unwrap_or_default();
@@ -170,13 +177,12 @@ impl Lane {
 
     /// Gives `work` back to be tried again, unless whoever waits for it has waited long enough.
     fn patiently(&self, work: Work, error: &StoreError) -> Option<Work> {
-        match work.since() {
-            Some(since) if since.elapsed() < PATIENCE => Some(work),
-            Some(_) | None => {
-                self.fail(work, error);
-                None
-            }
+        let is_overtaken_deadline = work.since().is_none() && matches!(error, StoreError::Conflict(_));
+        if is_overtaken_deadline || work.since().is_some_and(|since| since.elapsed() < PATIENCE) {
+            return Some(work);
         }
+        self.fail(work, error);
+        None
     }
 
     /// Tells whoever waits that `work` could not be done; a deadline is tried again.
@@ -402,6 +408,28 @@ fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
     let is_boards =
         |event| definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Board));
     state.on.keys().any(is_boards)
+}
+
+/// Writes what was decided.
+async fn write(
+    engine: &Engine,
+    db: &mut Connection,
+    decisions: &Decisions,
+) -> Result<groups::Applied, StoreError> {
+    let Decisions { decided, worker, at, orphans, .. } = decisions;
+    // First, because whatever fails after the group is durable would have it written again.
+    within_limits(sweep(db, orphans)).await?;
+    if decided.is_empty() {
+        return Ok(groups::Applied::default());
+    }
+    within_limits(groups::write(db, decided, engine.inner.origin, *worker, *at)).await
+}
+
+/// Gives up on a database that does not answer at all, as one whose machine is gone.
+async fn within_limits<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
+    let done = tokio::time::timeout(LONGEST, work).await;
+    done.unwrap_or_else(|_| Err(StoreError::silent()))
 }
 
 /// Deletes what instances still had to do that are gone.

@@ -337,18 +337,20 @@ pub async fn hand_back(
     actions: Option<&[ActionId]>,
 ) -> Result<(), StoreError> {
     let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
+    let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     // Whatever others have read of these instances is out of date then: they decide anew.
     let instances = sqlx::query_scalar!(
         "SELECT instance_id FROM instance
-          WHERE instance_id IN (SELECT instance_id FROM action WHERE worker_id = ANY($1))
+          WHERE instance_id IN (SELECT instance_id FROM action
+                                 WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2)))
           ORDER BY instance_id FOR UPDATE",
         &workers,
+        actions.as_deref(),
     )
     .fetch_all(&mut **tx)
     .await?;
     let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
     super::instances::touch(tx, &instances).await?;
-    let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
     sqlx::query!(
         "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false, rescue = true
           WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))

@@ -35,7 +35,9 @@ const CHANNEL: &str = "lifeguard";
 
 /// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long; and that
 /// no statement is compiled to machine code, which takes longer than any of them runs.
-const LIMITS: [(&str, &str); 4] = [
+const LIMITS: [(&str, &str); 5] = [
+    // Whatever the server or the role says: what is answered is durable.
+    ("synchronous_commit", "on"),
     ("lock_timeout", "2s"),
     ("statement_timeout", "20s"),
     ("idle_in_transaction_session_timeout", "10s"),
@@ -126,6 +128,18 @@ fn is_passing(code: &str) -> bool {
 }
 
 impl StoreError {
+    /// Others rewrote a row again and again before we could.
+    #[must_use]
+    pub fn overtaken() -> Self {
+        Self::Conflict(Arc::new(sqlx::Error::RowNotFound))
+    }
+
+    /// The database does not answer.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    }
+
     /// A row holds what cannot be read.
     fn unreadable(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Statement(Arc::new(sqlx::Error::Decode(what.into())))
@@ -337,8 +351,7 @@ impl Store {
     ///
     /// [`StoreError`] when there is none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query_scalar!("SELECT 1").fetch_one(&mut *self.reader().await?).await?;
-        Ok(())
+        ping(&mut *self.reader().await?).await
     }
 
     /// Listens to the hints of all processes on this database.
@@ -354,8 +367,21 @@ impl Store {
 
     /// Gives all connections back.
     pub async fn close(&self) {
-        tokio::join!(self.writers.close(), self.readers.close());
+        let closed = async { tokio::join!(self.writers.close(), self.readers.close()) };
+        // A client that reads a list and stalls keeps its connection until Postgres ends that: nobody waits for it.
+        #[expect(clippy::disallowed_methods, reason = "this is about connections, not about the farm")]
+        let _ = tokio::time::timeout(LONGEST_WAIT, closed).await;
     }
+}
+
+/// Asks over `db` for a sign of life.
+///
+/// # Errors
+///
+/// [`StoreError`] when there is none.
+pub async fn ping(db: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query_scalar!("SELECT 1").fetch_one(db).await?;
+    Ok(())
 }
 
 /// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it

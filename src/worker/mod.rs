@@ -77,14 +77,16 @@ impl Worker {
         // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
         let stop = cancel.child_token();
         let stopped = stop.clone();
-        let lease = self.lease.clone();
+        // Not the child: that the lease ran out is no failure of the action.
+        let (lease, given) = (self.lease.clone(), cancel.clone());
         task.spawn(async move {
             let mut run = driver.run(&job, &stopped);
-            // Looked at whenever the driver goes on: a process that was paused for longer than its lease must not take
-            // another step as if nothing had happened, for others may have taken over.
+            // Looked at whenever the driver goes on: a process that was paused for longer than its lease must not go on
+            // as if nothing had happened, for others may have taken over. (A driver that has cut a board's power still
+            // gives it back.)
             std::future::poll_fn(|context| {
                 if lease.has_run_out() {
-                    stopped.cancel();
+                    given.cancel();
                 }
                 run.as_mut().poll(context)
             })
