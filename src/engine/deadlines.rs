@@ -84,9 +84,19 @@ impl Deadlines {
         self.with(|state| state.learn(id, visit, at.map(|at| at.timestamp_micros())))
     }
 
-    /// Takes this process's share from now on.
-    pub(super) fn set_share(&self, share: Share) {
-        self.with(|state| state.share = share);
+    /// Takes this process's share from now on; true when it is another one than before: then what was left to others is
+    /// looked at again at once, for it may have become ours.
+    pub(super) fn set_share(&self, share: Share) -> bool {
+        self.with(|state| {
+            let is_other = std::mem::replace(&mut state.share, share) != share;
+            if is_other {
+                let now = Instant::now();
+                for (look_at, _) in &mut state.later {
+                    *look_at = now.min(*look_at);
+                }
+            }
+            is_other
+        })
     }
 
     /// Whether all of them fall to this process: no other one lives.
@@ -248,6 +258,17 @@ mod tests {
         let later = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));
         assert_eq!(later, [Due { id: InstanceId(3), visit: Visit(1), at: at(10) }]);
         assert_eq!(deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE)), []);
+    }
+
+    #[test]
+    fn what_was_left_to_a_process_that_is_gone_is_fired_as_soon_as_that_is_known() {
+        let deadlines = Deadlines::default();
+        assert!(deadlines.set_share(Share { rank: 0, of: 2 }));
+        assert!(!deadlines.set_share(Share { rank: 0, of: 2 }));
+        learn(&deadlines, 1, 1, Some(10));
+        assert_eq!(take(&deadlines, 10), []);
+        assert!(deadlines.set_share(Share { rank: 0, of: 1 }));
+        assert_eq!(take(&deadlines, 10), [(1, 1)]);
     }
 
     #[test]

@@ -85,7 +85,9 @@ async fn keep(
         match registered.renew(engine.store()).await {
             Renewal::Holds(colleagues) => {
                 engine.inner.worker.lease().extend(registered.holds_until());
-                engine.inner.queue.deadlines().set_share(registered.share(&colleagues));
+                if engine.inner.queue.deadlines().set_share(registered.share(&colleagues)) {
+                    engine.inner.queue.wake();
+                }
                 if colleagues.has_dead {
                     someone_died.notify_one();
                 }

@@ -142,15 +142,15 @@ impl BenchDatabase {
         Ok(fired.collect())
     }
 
-    /// Counts the rows of history that were committed at `from` or later, but before `to`.
+    /// Counts the entries of states that were committed at `from` or later, but before `to`.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
     pub async fn count_moves(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM history
-                WHERE outcome IS NULL AND kind <> 'kept' AND pg_xact_commit_timestamp(xmin) >= $1
+            r#"SELECT coalesce(sum(coalesce(cardinality(instances), 1)), 0)::bigint AS "count!" FROM history
+                WHERE outcome IS NULL AND pg_xact_commit_timestamp(xmin) >= $1
                   AND pg_xact_commit_timestamp(xmin) < $2"#,
             from,
             to,
