@@ -59,7 +59,7 @@ fn events_are_counted_beside_pgbench() {
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     let document: Value = serde_json::from_slice(&told.stdout).unwrap();
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 9);
+    assert_eq!(rows.len(), 11);
     for row in rows {
         assert!(row["summary"]["min"].as_f64().unwrap() > 0.0, "{row:#}");
         assert!(row["comparison"]["what"].as_str().unwrap().starts_with("pgbench"), "{row:#}");

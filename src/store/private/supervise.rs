@@ -17,6 +17,9 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How often a first start is tried.
 const FIRST_TRIES: u32 = 5;
 
+/// How long a stop waits for a start that is under way: mostly it is a matter of milliseconds.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Starts the first server. The processes of one that was killed may hold on to the cluster for a moment, so a
 /// server that dies is tried again a few times.
 ///
@@ -72,11 +75,11 @@ pub(super) async fn run(
             () = pause(wait) => {}
         }
         wait = longer(wait);
-        // A stop drops a start that is under way, and with it the server that it had begun.
+        let mut launch = std::pin::pin!(cluster.launch());
         let launched = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
-            launched = cluster.launch() => launched,
+            launched = &mut launch => launched,
+            () = stop.cancelled() => return stop_start(launch).await,
         };
         match launched {
             Ok(postmaster) => {
@@ -89,6 +92,23 @@ pub(super) async fn run(
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "Postgres does not start yet"),
         }
+    }
+}
+
+/// Stops the server that a start under way brings, in order if it comes up soon; otherwise it goes with the start.
+///
+/// # Errors
+///
+/// As [`Postmaster::stop`].
+async fn stop_start(
+    start: impl Future<Output = Result<Postmaster, PrivateError>>,
+) -> Result<(), PrivateError> {
+    tokio::select! {
+        started = start => match started {
+            Ok(postmaster) => postmaster.stop().await,
+            Err(_) => Ok(()),
+        },
+        () = pause(START_PATIENCE) => Ok(()),
     }
 }
 

@@ -58,11 +58,21 @@ impl Limit {
 
     /// The least time that a transaction of a single client took, by its median: what it was, and its rounds.
     pub(super) fn latency(&self) -> (String, Vec<f64>) {
-        let single = self.0.iter().filter(|(_, clients, _)| *clients == 1).map(|(form, _, found)| {
+        self.latencies()
+            .min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other)))
+            .unwrap_or_default()
+    }
+
+    /// The same of the transaction that reads before it writes, as whoever decides must.
+    fn latency_of_deciding(&self) -> Option<(String, Vec<f64>)> {
+        self.latencies().find(|(what, _)| what.contains("select-update-insert"))
+    }
+
+    fn latencies(&self) -> impl Iterator<Item = (String, Vec<f64>)> {
+        self.0.iter().filter(|(_, clients, _)| *clients == 1).map(|(form, _, found)| {
             let latencies: Vec<f64> = found.iter().map(|one| one.latency_ms).collect();
             (format!("pgbench, {form}, 1 client"), latencies)
-        });
-        single.min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other))).unwrap_or_default()
+        })
     }
 
     /// All contestants in words, by their medians.
@@ -139,9 +149,12 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             if in_flight == 1 {
                 let (least, latencies) = limit.latency();
                 let means = of(|load| 1e3 / load.per_second);
-                let row =
-                    Row::new(figure, format!("mean time of an event, one in flight, {how}"), "ms", means);
-                report.add(row.beside(least, latencies).target(Target::RatioAtMost(1.0)));
+                let what = format!("mean time of an event, one in flight, {how}");
+                let row = Row::new(figure, what.clone(), "ms", means.clone()).beside(least, latencies);
+                report.add(row.target(Target::RatioAtMost(1.0)));
+                if let Some((deciding, latencies)) = limit.latency_of_deciding() {
+                    report.add(Row::new(figure, what, "ms", means).beside(deciding, latencies));
+                }
             }
         }
     }
