@@ -88,7 +88,8 @@ pub struct Timeout {
     pub target: StateName,
     /// How often it may pass before it leads elsewhere.
     pub limit: Option<Limit>,
-    /// Whether the state's actions go on where it leads back to the state itself; otherwise they are begun anew.
+    /// Whether the state's actions go on where it leads back to the state itself; otherwise they are begun anew. Its time
+    /// passes at the nearest full second then.
     pub keeps_actions: bool,
 }
 

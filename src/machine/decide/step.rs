@@ -1,9 +1,11 @@
 //! A decision in the making: the instance as it changes, and what is to be done in the end.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{Definition, Due, Operation, Setting, State, Transition, TransitionEffect};
+use super::super::definition::{
+    Definition, Due, Operation, Setting, State, Timeout, Transition, TransitionEffect,
+};
 use super::super::guard::Variables;
 use super::super::instance::{Instance, Visit};
 use super::super::names::{CounterName, StateName};
@@ -101,16 +103,12 @@ impl<'a> Step<'a> {
 
     /// Starts the clock of a state that waited for its actions to begin.
     pub(super) fn arm_late(mut self, state: &State) -> Result<Decision, Ignored> {
-        match state.timeout.as_ref().map(|timeout| timeout.due) {
-            Some(Due::After(_)) if state.invoke.is_empty() || self.instance.deadline_at.is_some() => {
-                Err(Ignored::NotDue)
-            }
-            Some(Due::After(duration)) => {
-                self.instance.deadline_at = Some(later(self.now, duration));
-                Ok(Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() })
-            }
-            Some(Due::At(_)) | None => Err(Ignored::NotDue),
+        let Some(Timeout { due: Due::After(_), .. }) = state.timeout else { return Err(Ignored::NotDue) };
+        if state.invoke.is_empty() || self.instance.deadline_at.is_some() {
+            return Err(Ignored::NotDue);
         }
+        self.instance.deadline_at = self.deadline(state, Clock::Runs);
+        Ok(Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() })
     }
 
     /// Stays, with no deadline any more.
@@ -185,9 +183,14 @@ impl<'a> Step<'a> {
 
     /// When the time of a state that is entered now passes.
     fn deadline(&self, state: &State, clock: Clock) -> Option<DateTime<Utc>> {
-        match (state.timeout.as_ref()?.due, clock) {
+        let timeout = state.timeout.as_ref()?;
+        match (timeout.due, clock) {
             (Due::At(at), _) => Some(at),
-            (Due::After(duration), Clock::Runs) => Some(later(self.now, duration)),
+            (Due::After(duration), Clock::Runs) => {
+                let at = later(self.now, duration);
+                let is_shared = timeout.keeps_actions && duration >= SHARED;
+                Some(if is_shared { at.round_subsecs(0) } else { at })
+            }
             (Due::After(_), Clock::Waits) => None,
         }
     }
@@ -197,6 +200,10 @@ impl<'a> Step<'a> {
         Decision { outcome: Outcome::Moved { from, to }, instance: self.instance, effects }
     }
 }
+
+/// A state that keeps its actions is one of rest, and mostly there are many in it: from this length on, its time passes
+/// at a full second, so that all of a second are entered anew together. Their number is what makes that cheap.
+const SHARED: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Whether a state's time runs from entry, or waits for its first action to begin.
 enum Clock {

@@ -116,6 +116,17 @@ impl BenchDatabase {
         Ok(count.fetch_one(&mut self.connection).await?)
     }
 
+    /// Counts the actions that nobody has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn count_waiting(&mut self) -> Result<i64, StoreError> {
+        let count =
+            sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM action WHERE status = 'WAITING'"#,);
+        Ok(count.fetch_one(&mut self.connection).await?)
+    }
+
     /// Says when the first entry of each of `armed` in history was committed, by the commit record's own
     /// time; its flush to the disk comes after that.
     ///

@@ -45,7 +45,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     let clock = Arc::new(ScaledClock::new(SPEED));
     let (count, at) = (bench.sizes.boards, clock.now());
     let due = Some((at, stats::counted(count) / READY_S));
-    database.fill(&Boards { first: 0, count, state: "Ready", due, poll_port: None, at }).await?;
+    database.fill(&Boards { count, state: "Ready", due, at, ..Boards::default() }).await?;
     database.settle().await?;
     let server = Server::start(bench.serve_options(Scratch::One, Lives::Bench)?, clock).await?;
     let (latencies, mut answered) = unbounded_channel();

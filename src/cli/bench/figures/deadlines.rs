@@ -28,7 +28,7 @@ const TRIES: u32 = 4;
 pub(super) async fn arm_far(database: &mut BenchDatabase, count: i64) -> Result<(), Failure> {
     let at = SystemClock.now();
     let due = Some((at + TimeDelta::days(FAR_DAYS), 100.0));
-    database.fill(&Boards { first: 0, count, state: "Armed", due, poll_port: None, at }).await?;
+    database.fill(&Boards { count, state: "Armed", due, at, ..Boards::default() }).await?;
     Ok(database.settle().await?)
 }
 
@@ -55,8 +55,14 @@ pub(super) async fn arm_and_serve(
         for Rate { per_second, seconds } in rates {
             let count = i64::from(*per_second) * i64::from(*seconds);
             let due = Some((at, f64::from(*per_second)));
-            let boards =
-                Boards { first: *first, count, state: "Armed", due, poll_port: None, at: SystemClock.now() };
+            let boards = Boards {
+                first: *first,
+                count,
+                state: "Armed",
+                due,
+                at: SystemClock.now(),
+                ..Boards::default()
+            };
             database.fill(&boards).await?;
             *first += count;
             at += TimeDelta::seconds(i64::from(*seconds) + 1);
@@ -152,7 +158,7 @@ pub(super) async fn storm(bench: &Bench, report: &mut Report) -> Result<(), Fail
     for storm in bench.sizes.storms {
         let mut database = bench.postgres.make(Scratch::One).await?;
         let (count, at) = (bench.sizes.boards, SystemClock.now());
-        database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
+        database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
         database.settle().await?;
         let mut first = count;
         let rate = Rate { per_second: u32::try_from(*storm)?, seconds: 1 };
@@ -198,7 +204,9 @@ async fn arm_at_once(
     let count = i64::from(rate.per_second);
     let due = Some((at, 1e9));
     let now = SystemClock.now();
-    database.fill(&Boards { first: *first, count, state: "Armed", due, poll_port: None, at: now }).await?;
+    database
+        .fill(&Boards { first: *first, count, state: "Armed", due, at: now, ..Boards::default() })
+        .await?;
     *first += count;
     let server = bench.serve(Scratch::One, Lives::Bench).await?;
     if SystemClock.now() > at {

@@ -28,7 +28,7 @@ impl Limit {
     ) -> Result<Self, Failure> {
         let mut database = bench.postgres.make(Scratch::Pgbench).await?;
         let (count, at) = (PGBENCH_BOARDS, SystemClock.now());
-        database.fill(&Boards { first: 1, count, state: "A", due: None, poll_port: None, at }).await?;
+        database.fill(&Boards { first: 1, count, state: "A", at, ..Boards::default() }).await?;
         database.settle().await?;
         let with = |clients: usize| forms.iter().map(move |form| (*form, clients, Vec::new()));
         Ok(Self(clients.iter().copied().flat_map(with).collect()))
@@ -96,7 +96,7 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
     let mut databases = [bench.postgres.make(Scratch::One).await?, bench.postgres.make(Scratch::Two).await?];
     for database in &mut databases {
         let (count, at) = (bench.sizes.boards, SystemClock.now());
-        database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
+        database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
         database.settle().await?;
     }
     let engine =
@@ -173,7 +173,7 @@ async fn image_running(bench: &Bench) -> Result<f64, Failure> {
     let (count, at) = (bench.sizes.image_reports, SystemClock.now());
     let poll_port = Some(listener.port);
     let boards =
-        Boards { first: 0, count: count.try_into()?, state: "RebootComplete", due: None, poll_port, at };
+        Boards { count: count.try_into()?, state: "RebootComplete", poll_port, at, ..Boards::default() };
     database.fill(&boards).await?;
     database.settle().await?;
     let server =

@@ -25,7 +25,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     let (rounds, handouts) = (u64::try_from(bench.sizes.repeats)?, bench.sizes.handouts);
     let (count, at) = (i64::try_from(rounds * handouts)?, SystemClock.now());
     let poll_port = Some(listener.port);
-    database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port, at }).await?;
+    database.fill(&Boards { count, state: "A", poll_port, at, ..Boards::default() }).await?;
     database.settle().await?;
     let server = bench.serve(Scratch::One, Lives::Bench).await?;
     let mut connection = Connection::open(server.http).await?;

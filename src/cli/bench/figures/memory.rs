@@ -44,8 +44,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     report.add(row.beside("of it the instance", vec![instance]));
 
     let at = SystemClock.now();
-    few.fill(&Boards { first: 0, count: bench.sizes.boards, state: "A", due: None, poll_port: None, at })
-        .await?;
+    few.fill(&Boards { count: bench.sizes.boards, state: "A", at, ..Boards::default() }).await?;
     few.settle().await?;
     let before = few.sizes().await?;
     let server = bench.serve(Scratch::Two, Lives::Bench).await?;

@@ -50,7 +50,7 @@ struct Used {
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
     let (count, at) = (bench.sizes.boards, SystemClock.now());
     let mut database = bench.postgres.make(Scratch::One).await?;
-    database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
+    database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
     database.settle().await?;
     let server = bench.serve(Scratch::One, Lives::Bench).await?;
     let mut connection = Connection::open(server.http).await?;

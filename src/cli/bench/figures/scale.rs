@@ -27,7 +27,7 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
     for (count, scratch) in &contestants {
         let mut database = bench.postgres.make(*scratch).await?;
         let (count, at) = (*count, SystemClock.now());
-        database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port: None, at }).await?;
+        database.fill(&Boards { count, state: "A", at, ..Boards::default() }).await?;
         database.settle().await?;
     }
     let mut costs = vec![Vec::new(); contestants.len()];

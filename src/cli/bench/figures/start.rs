@@ -51,7 +51,7 @@ async fn start(
     first: i64,
 ) -> Result<(f64, f64), Failure> {
     let at = SystemClock.now();
-    let boards = Boards { first, count: DUE, state: "Armed", due: Some((at, 1e9)), poll_port: None, at };
+    let boards = Boards { first, count: DUE, state: "Armed", due: Some((at, 1e9)), at, ..Boards::default() };
     database.fill(&boards).await?;
     let armed = database.list_armed(at, at + chrono::TimeDelta::seconds(1)).await?;
     let server = bench.serve(scratch, Lives::Bench).await?;

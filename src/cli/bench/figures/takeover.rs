@@ -63,7 +63,7 @@ async fn kill_one(bench: &Bench) -> Result<Found, Failure> {
     let actions = i64::try_from(sizes.takeover_actions)?;
     // The last of them run actions, the others report events.
     let (count, poll_port) = (boards + actions, Some(listener.port));
-    database.fill(&Boards { first: 0, count, state: "A", due: None, poll_port, at }).await?;
+    database.fill(&Boards { count, state: "A", poll_port, at, ..Boards::default() }).await?;
     database.settle().await?;
     let lead = TimeDelta::seconds(i64::from(sizes.lead_s) * 2);
     let seconds_after = TimeDelta::seconds(i64::from(sizes.due_s) + 2);
@@ -71,7 +71,7 @@ async fn kill_one(bench: &Bench) -> Result<Found, Failure> {
     let end = begin + BEFORE + seconds_after;
     let due = Some((begin, f64::from(sizes.takeover_per_second)));
     let due_count = i64::from(sizes.takeover_per_second) * (end - begin).num_seconds();
-    let armed = Boards { first: count, count: due_count, state: "Armed", due, poll_port: None, at };
+    let armed = Boards { first: count, count: due_count, state: "Armed", due, at, ..Boards::default() };
     database.fill(&armed).await?;
     let armed = database.list_armed(begin, end).await?;
     let victim = bench.serve(Scratch::One, Lives::Bench).await?;

@@ -5,7 +5,7 @@ mod generate;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Map, json};
@@ -68,7 +68,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         let text = write(&states, &grouped, census);
         let definition = load(&text, &["a", "b"])
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
-        let mut now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut now = DateTime::from_timestamp(1_800_000_000, 387_000_000).unwrap();
         let device = Map::from_iter([("power".to_owned(), json!(true))]);
         let mut instance = Instance {
             machine: MachineName::new("m").unwrap(),
@@ -166,9 +166,14 @@ fn what_speaks_of_another_visit_changes_nothing() {
 #[test]
 fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
     in_every_decision(false, |made| {
-        let due = made.definition.states[&made.after().state].timeout.as_ref().map(|timeout| timeout.due);
+        let timeout = made.definition.states[&made.after().state].timeout.as_ref();
+        let due = timeout.map(|timeout| timeout.due);
         let has_begun = matches!(made.stimulus.cause, Cause::Began { .. }) && !made.is_ignored();
-        let after = |duration| made.now + TimeDelta::from_std(duration).unwrap();
+        let after = |duration| {
+            let exact = made.now + TimeDelta::from_std(duration).unwrap();
+            // A second is the shortest that is generated.
+            if timeout.is_some_and(|timeout| timeout.keeps_actions) { exact.round_subsecs(0) } else { exact }
+        };
         let expected = match due {
             None => None,
             Some(Due::At(at)) => Some(at),
