@@ -84,6 +84,18 @@ impl Deadlines {
         self.with(|state| state.learn(id, visit, at.map(|at| at.timestamp_micros())))
     }
 
+    /// Learns all of these; true when one of them is the next that is due.
+    pub(super) fn learn_all(
+        &self,
+        armed: impl Iterator<Item = (InstanceId, Visit, Option<DateTime<Utc>>)>,
+    ) -> bool {
+        self.with(|state| {
+            armed.fold(false, |is_earlier, (id, visit, at)| {
+                state.learn(id, visit, at.map(|at| at.timestamp_micros())) || is_earlier
+            })
+        })
+    }
+
     /// Takes this process's share from now on; true when it is another one than before: then what was left to others is
     /// looked at again at once, for it may have become ours.
     pub(super) fn set_share(&self, share: Share) -> bool {

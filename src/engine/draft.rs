@@ -200,14 +200,11 @@ impl Draft {
         self.ended = Some(action);
     }
 
-    /// What is to be written, and what the instance is then, but for its row's version.
-    pub(super) fn finish(self) -> (Decided, Seen) {
-        let Self { mut seen, instance, entries, left, invoked, kept, goes_on, ended, started, .. } = self;
-        seen.has_actions |= !invoked.is_empty();
-        seen.instance.clone_from(&instance);
+    /// What is to be written.
+    pub(super) fn finish(self) -> Decided {
+        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, .. } = self;
         let instance = self.is_rewritten.then_some(instance);
-        let (id, version) = (seen.id, seen.version);
-        (Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on }, seen)
+        Decided { seen, instance, left, entries, kept, ended, started, invoked, goes_on }
     }
 
     /// What drivers may know of the device.

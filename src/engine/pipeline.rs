@@ -25,7 +25,7 @@ use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, MachineName, Outcome, Source};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
-use crate::store::groups::{self, Decided, Seen};
+use crate::store::groups::{self, Applied, Decided, Seen};
 use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
 use crate::store::{self, Connection, StoreError, images};
@@ -68,8 +68,6 @@ struct Idle {
 /// A group whose fate is decided, and who is answered then.
 struct Decisions {
     decided: Vec<Decided>,
-    /// What the instances are then.
-    after: Vec<Seen>,
     /// With whose part each becomes durable.
     done: Vec<(InstanceId, Work, Done)>,
     worker: Option<WorkerId>,
@@ -397,8 +395,8 @@ impl Material {
                 finish(engine, id, work, came_to);
             }
         }
-        let (decided, after) = touched.into_iter().map(Draft::finish).unzip();
-        Decisions { decided, after, done, worker, at: now, orphans }
+        let decided = touched.into_iter().map(Draft::finish).collect();
+        Decisions { decided, done, worker, at: now, orphans }
     }
 }
 
@@ -411,16 +409,12 @@ fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
 }
 
 /// Writes what was decided.
-async fn write(
-    engine: &Engine,
-    db: &mut Connection,
-    decisions: &Decisions,
-) -> Result<groups::Applied, StoreError> {
+async fn write(engine: &Engine, db: &mut Connection, decisions: &Decisions) -> Result<Applied, StoreError> {
     let Decisions { decided, worker, at, orphans, .. } = decisions;
     // First, because whatever fails after the group is durable would have it written again.
     within_limits(sweep(db, orphans)).await?;
     if decided.is_empty() {
-        return Ok(groups::Applied::default());
+        return Ok(Applied::default());
     }
     within_limits(groups::write(db, decided, engine.inner.origin, *worker, *at)).await
 }
@@ -442,56 +436,49 @@ async fn sweep(db: &mut Connection, orphans: &[(ActionId, Work)]) -> Result<(), 
 }
 
 /// Answers whose part is durable; gives back what has to be decided on anew.
-fn settle(engine: &Engine, decisions: Decisions, applied: &groups::Applied) -> Vec<Work> {
-    let Decisions { decided, after, done, orphans, worker: _, at: _ } = decisions;
-    remember(engine, &decided, after, applied);
+fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work> {
+    let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
+    let inner = &engine.inner;
+    let is_overtaken = |id: &InstanceId| applied.overtaken.contains(id);
+    inner.recent.forget(applied.overtaken.iter().copied());
+    let decided = decided.into_iter().filter(|one| !is_overtaken(&one.id()));
     // Their places are free now.
-    let (mut is_changed, mut has_actions, mut is_earlier) = (!orphans.is_empty(), !orphans.is_empty(), false);
-    for one in decided.iter().filter(|one| applied.instances.contains(&one.id)) {
-        has_actions |= !one.invoked.is_empty() || one.ended.is_some() || one.left.is_some();
-        if let Some(instance) = &one.instance {
-            is_changed = true;
-            is_earlier |= engine.inner.queue.deadlines().learn(one.id, instance.visit, instance.deadline_at);
-        }
+    let (mut is_changed, mut has_actions) = (!orphans.is_empty(), !orphans.is_empty());
+    let rewritten: Vec<Seen> = decided
+        .inspect(|one| {
+            has_actions |= !one.invoked.is_empty() || one.ended.is_some() || one.left.is_some();
+            is_changed |= one.instance.is_some();
+        })
+        .filter_map(|one| one.into_seen(applied.version?))
+        .collect();
+    let armed = rewritten.iter().map(|seen| (seen.id, seen.instance.visit, seen.instance.deadline_at));
+    if inner.queue.deadlines().learn_all(armed) {
+        inner.queue.wake();
     }
+    inner.recent.remember(rewritten.into_iter());
     for action in &applied.stopped {
-        engine.inner.running.cancel(*action);
-    }
-    if is_earlier {
-        engine.inner.queue.wake();
+        inner.running.cancel(*action);
     }
     if has_actions {
-        engine.inner.actions_changed.notify_one();
+        inner.actions_changed.notify_one();
     }
     if is_changed {
-        engine.inner.written.notify_one();
-        engine.inner.feed.wake_for_own();
+        inner.written.notify_one();
+        inner.feed.wake_for_own();
     }
     for (_, work) in orphans {
         work.answer(Done::Started(None));
     }
     let mut again = Vec::new();
     for (id, work, came_to) in done {
-        if applied.instances.contains(&id) {
-            finish(engine, id, work, came_to);
-        } else {
-            engine.inner.retries.overtaken.increment();
+        if is_overtaken(&id) {
+            inner.retries.overtaken.increment();
             again.push(work);
+        } else {
+            finish(engine, id, work, came_to);
         }
     }
     again
-}
-
-/// Remembers what was written, and forgets what turned out to be otherwise.
-fn remember(engine: &Engine, decided: &[Decided], after: Vec<Seen>, applied: &groups::Applied) {
-    let is_applied = |id: &InstanceId| applied.instances.contains(id);
-    engine.inner.recent.forget(decided.iter().map(|one| one.id).filter(|id| !is_applied(id)));
-    let rewritten =
-        decided.iter().zip(after).filter(|(one, _)| one.instance.is_some() && is_applied(&one.id));
-    engine
-        .inner
-        .recent
-        .remember(rewritten.filter_map(|(_, seen)| Some(Seen { version: applied.version?, ..seen })));
 }
 
 /// Answers one whose part is durable.

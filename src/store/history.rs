@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::instances::{InstanceId, name};
+use super::sparse::Sparse;
 use super::{StoreError, Tx};
 use crate::machine::{Cause, EventName, Outcome, Source, StateName, Stimulus, Visit};
 
@@ -198,33 +199,29 @@ impl TryFrom<HistoryRow> for Entry {
     }
 }
 
-/// A stimulus's arguments, where it has any.
-type Arguments<'a> = Option<Json<Cow<'a, Map<String, Value>>>>;
-
-/// Entries as a statement takes them: an array for each column.
+/// Entries as a statement takes them: an array for each column but their time.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
     pub(super) instances: Vec<i64>,
-    pub(super) at: Vec<DateTime<Utc>>,
     pub(super) kinds: Vec<&'static str>,
-    pub(super) events: Vec<Option<&'a str>>,
-    pub(super) sources: Vec<Option<&'static str>>,
-    pub(super) senders: Vec<Option<&'a str>>,
-    pub(super) spoken_visits: Vec<Option<i64>>,
-    pub(super) args: Vec<Arguments<'a>>,
-    pub(super) devices: Vec<Option<Json<&'a Map<String, Value>>>>,
-    pub(super) outcomes: Vec<Option<&'static str>>,
+    pub(super) events: Sparse<&'a str>,
+    pub(super) sources: Sparse<&'static str>,
+    pub(super) senders: Sparse<&'a str>,
+    pub(super) spoken_visits: Sparse<i64>,
+    pub(super) args: Sparse<Json<Cow<'a, Map<String, Value>>>>,
+    pub(super) devices: Sparse<Json<&'a Map<String, Value>>>,
+    pub(super) outcomes: Sparse<&'static str>,
     pub(super) from_states: Vec<&'a str>,
-    pub(super) to_states: Vec<Option<&'a str>>,
+    pub(super) to_states: Sparse<&'a str>,
     pub(super) visits: Vec<i64>,
-    pub(super) reasons: Vec<Option<&'a str>>,
-    pub(super) evidence: Vec<Option<Json<&'a Map<String, Value>>>>,
+    pub(super) reasons: Sparse<&'a str>,
+    pub(super) evidence: Sparse<Json<&'a Map<String, Value>>>,
 }
 
 impl<'a> Rows<'a> {
     /// Adds an entry.
     pub(super) fn push(&mut self, entry: &'a NewEntry) {
-        let NewEntry { instance, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let NewEntry { instance, at: _, told, sender, outcome, from, to, visit, reason, evidence } = entry;
         let Columns { kind, event, source, spoken_visit, args } = columns(told);
         let device = match told {
             Told::Stimulus(stimulus) if !stimulus.device.is_empty() => Some(Json(&stimulus.device)),
@@ -241,7 +238,6 @@ impl<'a> Rows<'a> {
         let found = visit_found(outcome.is_none(), *visit);
         let spoken_visit = spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
         self.instances.push(instance.0);
-        self.at.push(*at);
         self.kinds.push(kind);
         self.events.push(event);
         self.sources.push(source);
@@ -269,24 +265,25 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
                               sender, reason, args, device, evidence)
-         SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[],
-                              $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[],
-                              $14::jsonb[], $15::jsonb[])",
-        &rows.at,
+         SELECT $1, unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]),
+                unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
+                unnest($11::text[]), unnest($12::text[]), unnest($13::jsonb[]), unnest($14::jsonb[]),
+                unnest($15::jsonb[])",
+        entry.at,
         &rows.instances,
         &rows.visits,
-        &rows.spoken_visits as _,
+        rows.spoken_visits.as_slice() as _,
         &rows.kinds as _,
         &rows.from_states as _,
-        &rows.to_states as _,
-        &rows.outcomes as _,
-        &rows.events as _,
-        &rows.sources as _,
-        &rows.senders as _,
-        &rows.reasons as _,
-        &rows.args as _,
-        &rows.devices as _,
-        &rows.evidence as _,
+        rows.to_states.as_slice() as _,
+        rows.outcomes.as_slice() as _,
+        rows.events.as_slice() as _,
+        rows.sources.as_slice() as _,
+        rows.senders.as_slice() as _,
+        rows.reasons.as_slice() as _,
+        rows.args.as_slice() as _,
+        rows.devices.as_slice() as _,
+        rows.evidence.as_slice() as _,
     )
     .execute(&mut **tx)
     .await?;

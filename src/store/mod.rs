@@ -15,6 +15,7 @@ pub mod images;
 pub mod instances;
 pub mod partitions;
 pub mod private;
+mod sparse;
 pub mod workers;
 
 use std::ops::{Deref, DerefMut};

@@ -21,9 +21,8 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
     let mut db = store.connect().await.unwrap();
     let seen = groups::read(&mut db, &[id], &[]).await.unwrap().remove(0);
     let mut decided = Decided {
-        id,
-        version: seen.version,
-        instance: Some(seen.instance),
+        instance: Some(seen.instance.clone()),
+        seen,
         left: None,
         entries: Vec::new(),
         kept: None,
@@ -34,7 +33,7 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
     };
     decide(&mut decided);
     let applied = groups::write(&mut db, &[decided], Origin(1), Some(worker), NOW).await.unwrap();
-    assert!(applied.instances.contains(&id));
+    assert!(applied.overtaken.is_empty());
 }
 
 /// Begins the only action that may be started.

@@ -629,26 +629,26 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(told, @r#"
-    stderr: lifeguard: FOLDER/board.yaml:116:22: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:117:22: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:93:5: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:94:5: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:93:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:94:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:136:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:136:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:137:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:137:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:137:17: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:138:17: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:152:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:153:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:29:7: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:30:7: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

@@ -9,14 +9,9 @@ use sqlx::types::Json;
 use super::super::actions::NewAction;
 use super::super::history::Rows;
 use super::super::instances::InstanceId;
-use super::{Decided, RowVersion};
+use super::super::sparse::Sparse;
+use super::Decided;
 use crate::machine::{CounterName, Visit};
-
-/// Versions as one text, in Postgres's form for an array of transaction numbers.
-pub(super) fn versions(versions: &[RowVersion]) -> String {
-    let versions: Vec<String> = versions.iter().map(|version| version.0.to_string()).collect();
-    format!("{{{}}}", versions.join(","))
-}
 
 /// Pairs of an instance and something of it.
 #[derive(Default)]
@@ -35,19 +30,21 @@ impl Pairs {
 #[derive(Default)]
 pub(super) struct Saved<'a> {
     pub(super) ids: Vec<i64>,
-    pub(super) versions: Vec<RowVersion>,
+    pub(super) versions: Vec<i32>,
     pub(super) states: Vec<&'a str>,
     pub(super) visits: Vec<i64>,
     pub(super) entered_at: Vec<DateTime<Utc>>,
-    pub(super) deadlines: Vec<Option<DateTime<Utc>>>,
-    pub(super) counters: Vec<Json<&'a BTreeMap<CounterName, i64>>>,
-    pub(super) data: Vec<Json<&'a Map<String, Value>>>,
+    pub(super) deadlines: Sparse<DateTime<Utc>>,
+    /// Where they are not what they were.
+    pub(super) counters: Sparse<Json<&'a BTreeMap<CounterName, i64>>>,
+    /// Where it is not what it was.
+    pub(super) data: Sparse<Json<&'a Map<String, Value>>>,
 }
 
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) ids: Vec<i64>,
-    pub(super) versions: Vec<RowVersion>,
+    pub(super) versions: Vec<i32>,
 }
 
 #[derive(Default)]
@@ -98,24 +95,26 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, one: &'a Decided) {
-        let Decided { id, version, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
+        let Decided { seen, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
+        let (id, version) = (seen.id, seen.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
             saved.ids.push(id.0);
-            saved.versions.push(*version);
+            saved.versions.push(version);
             saved.states.push(instance.state.as_str());
             saved.visits.push(instance.visit.0);
             saved.entered_at.push(instance.entered_at);
             saved.deadlines.push(instance.deadline_at);
-            saved.counters.push(Json(&instance.counters));
-            saved.data.push(Json(&instance.data));
+            let before = &seen.instance;
+            saved.counters.push((instance.counters != before.counters).then_some(Json(&instance.counters)));
+            saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
             for (seq, new) in (1..).zip(invoked) {
-                self.invoked.push(*id, instance.visit, seq, new);
+                self.invoked.push(id, instance.visit, seq, new);
                 self.invoked.kept.push(*goes_on);
             }
         } else {
             self.held.ids.push(id.0);
-            self.held.versions.push(*version);
+            self.held.versions.push(version);
         }
         for entry in entries {
             self.told.push(entry);
@@ -126,13 +125,13 @@ impl<'a> Columns<'a> {
             self.kept.states.push(state.as_str());
         }
         if let Some(visit) = left {
-            self.left.push(*id, visit.0);
+            self.left.push(id, visit.0);
         }
         if let Some(action) = ended {
-            self.ended.push(*id, action.0);
+            self.ended.push(id, action.0);
         }
         if let Some(action) = started {
-            self.started.push(*id, action.0);
+            self.started.push(id, action.0);
         }
     }
 }

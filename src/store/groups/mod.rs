@@ -22,7 +22,7 @@ use super::devices::Device;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
-use columns::{Columns, versions};
+use columns::Columns;
 
 /// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub struct RowVersion(u32);
 impl RowVersion {
     fn of(xmin: i64) -> Result<Self, StoreError> {
         u32::try_from(xmin).map(Self).map_err(StoreError::unreadable)
+    }
+
+    /// As the integer that Postgres compares transaction numbers with: the same bits, with a sign.
+    fn to_sql(self) -> i32 {
+        self.0.cast_signed()
     }
 }
 
@@ -147,10 +152,8 @@ pub async fn read(
 /// What was decided about one instance.
 #[derive(Debug, Clone)]
 pub struct Decided {
-    /// Whose it is.
-    pub id: InstanceId,
-    /// The version that it was decided on.
-    pub version: RowVersion,
+    /// The instance as it was read.
+    pub seen: Seen,
     /// The instance after it; nothing where only history is added.
     pub instance: Option<Instance>,
     /// The visit that was left: what it still had to do is deleted, and what runs is to be stopped.
@@ -169,19 +172,34 @@ pub struct Decided {
     pub goes_on: bool,
 }
 
+impl Decided {
+    /// Whose it is.
+    #[must_use]
+    pub fn id(&self) -> InstanceId {
+        self.seen.id
+    }
+
+    /// The instance as it was written with `version`; nothing where its row was not rewritten.
+    #[must_use]
+    pub fn into_seen(self, version: RowVersion) -> Option<Seen> {
+        let has_actions = self.seen.has_actions || !self.invoked.is_empty();
+        Some(Seen { version, instance: self.instance?, has_actions, ..self.seen })
+    }
+}
+
 /// What a group came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The instances of which everything that was decided is durable; of the others nothing is.
-    pub instances: HashSet<InstanceId>,
+    /// The instances of which nothing that was decided is durable; of the others everything is.
+    pub overtaken: HashSet<InstanceId>,
     /// The version of the rows that were rewritten.
     pub version: Option<RowVersion>,
     /// The actions that run and are to be stopped.
     pub stopped: Vec<ActionId>,
 }
 
-/// Writes what the process `origin` decided at `now`, with its `worker` for what begins; each instance's part is written whole, or not at all where its row
-/// has been rewritten since it was read.
+/// Writes what the process `origin` decided at `now`, with its `worker` for what begins; each instance's part is
+/// written whole, or not at all where its row has been rewritten since it was read.
 ///
 /// `decided` has each instance once, in the order of their numbers: all processes lock in that order.
 ///
@@ -199,27 +217,28 @@ pub async fn write(
 ) -> Result<Applied, StoreError> {
     let group = Columns::of(decided);
     let Columns { saved, held, told, kept, left, ended, started, invoked } = &group;
-    let (saved_versions, held_versions) = (versions(&saved.versions), versions(&held.versions));
-    let mut applied = Applied::default();
     macro_rules! run {
         ($actions:tt, $stopped:tt, $($of_actions:expr),*) => {
             sqlx::query!(
                 r#"WITH
+                   -- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
+                   -- Where one is shorter than the others, the rest of it is NULL.
                    -- Locked as they are saved, in the order in which they come: the connection plans no other join.
                    saved AS (
                        UPDATE instance i
                           SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
-                              counters = n.counters, data = n.data
-                         FROM unnest($1::bigint[], $2::text::xid[], $3::text[], $4::bigint[], $5::timestamptz[],
-                                     $6::timestamptz[], $7::jsonb[], $8::jsonb[])
-                              AS n (id, version, state, visit, entered_at, deadline_at, counters, data)
+                              counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)
+                         FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::int[]) AS version,
+                                      unnest($3::text[]) AS state, unnest($4::bigint[]) AS visit,
+                                      unnest($5::timestamptz[]) AS entered_at, unnest($6::timestamptz[]) AS deadline_at,
+                                      unnest($7::jsonb[]) AS counters, unnest($8::jsonb[]) AS data) n
                         WHERE i.instance_id = n.id AND i.xmin = n.version
                     RETURNING i.instance_id, i.visit, i.deadline_at
                    ),
                    -- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
                    held AS MATERIALIZED (
                        SELECT i.instance_id
-                         FROM unnest($9::bigint[], $10::text::xid[]) AS n (id, version)
+                         FROM (SELECT unnest($9::bigint[]) AS id, unnest($10::int[]) AS version) n
                          JOIN instance i ON i.instance_id = n.id
                         WHERE i.xmin = n.version AND (SELECT count(*) FROM saved) >= 0
                           FOR UPDATE OF i SKIP LOCKED
@@ -227,98 +246,97 @@ pub async fn write(
                    -- Whoever keeps a picture of the instances reads on from here.
                    changed AS (
                        INSERT INTO change (xact, origin, instances, visits, deadlines)
-                       SELECT pg_current_xact_id()::text::bigint, $26, array_agg(instance_id), array_agg(visit),
+                       SELECT pg_current_xact_id()::text::bigint, $11, array_agg(instance_id), array_agg(visit),
                               array_agg(deadline_at)
                          FROM saved HAVING count(*) > 0
                    ),
-                   -- Mostly it is all of them. Otherwise asked within `coalesce`, which makes a look-up of what would
-                   -- be a loop in a loop.
+                   -- Mostly it is all of them.
                    applied AS MATERIALIZED (
-                       SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held
+                       SELECT array_agg(instance_id) AS ids,
+                              count(*) = cardinality($1::bigint[]) + cardinality($9::bigint[]) AS is_all
+                         FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
                    ),
                    told AS (
                        INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome,
                                             event, source, sender, reason, args, device, evidence)
-                       SELECT h.at, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
+                       SELECT $12, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
                               h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence
-                         FROM unnest($11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[],
-                                     $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
-                                     $22::text[], $23::jsonb[], $24::jsonb[], $25::jsonb[])
-                              WITH ORDINALITY
-                              AS h (at, id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
-                                    sender, reason, args, device, evidence, number)
-                        WHERE ((SELECT count(*) FROM applied) = cardinality($1) + cardinality($9)
-                               OR coalesce(h.id IN (SELECT instance_id FROM applied), false))
-                        ORDER BY h.number
+                         FROM (SELECT unnest($13::bigint[]) AS id, unnest($14::bigint[]) AS visit,
+                                      unnest($15::bigint[]) AS spoken_visit, unnest($16::text[]) AS kind,
+                                      unnest($17::text[]) AS from_state, unnest($18::text[]) AS to_state,
+                                      unnest($19::text[]) AS outcome, unnest($20::text[]) AS event,
+                                      unnest($21::text[]) AS source, unnest($22::text[]) AS sender,
+                                      unnest($23::text[]) AS reason, unnest($24::jsonb[]) AS args,
+                                      unnest($25::jsonb[]) AS device, unnest($26::jsonb[]) AS evidence) h
+                        WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
                    ),
                    -- One entry for all that are at rest and stay there.
                    kept AS (
                        INSERT INTO history (at, kind, from_state, instances, visits)
-                       SELECT $30, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
-                         FROM unnest($27::bigint[], $28::bigint[], $29::text[]) AS k (id, visit, state)
-                        WHERE coalesce(k.id IN (SELECT instance_id FROM applied), false)
+                       SELECT $12, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
+                         FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::bigint[]) AS visit,
+                                      unnest($29::text[]) AS state) k
+                        WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
                         GROUP BY k.state
                    )"#
                 + $actions
                 + r#"
-                   SELECT instance_id AS "id!", true AS "is_instance!",
-                          pg_current_xact_id()::text::bigint & 4294967295 AS "version!"
-                     FROM applied"#
-                + $stopped,
+                   SELECT CASE WHEN NOT is_all THEN coalesce(ids, '{}') END AS ids,
+                          pg_current_xact_id()::text::bigint & 4294967295 AS "version!","#
+                + $stopped
+                + r#" AS "stopped!" FROM applied"#,
                 &saved.ids,
-                saved_versions,
+                &saved.versions,
                 &saved.states as _,
                 &saved.visits,
                 &saved.entered_at,
-                &saved.deadlines as _,
-                &saved.counters as _,
-                &saved.data as _,
+                saved.deadlines.as_slice() as _,
+                saved.counters.as_slice() as _,
+                saved.data.as_slice() as _,
                 &held.ids,
-                held_versions,
-                &told.at,
+                &held.versions,
+                origin.0,
+                now,
                 &told.instances,
                 &told.visits,
-                &told.spoken_visits as _,
+                told.spoken_visits.as_slice() as _,
                 &told.kinds as _,
                 &told.from_states as _,
-                &told.to_states as _,
-                &told.outcomes as _,
-                &told.events as _,
-                &told.sources as _,
-                &told.senders as _,
-                &told.reasons as _,
-                &told.args as _,
-                &told.devices as _,
-                &told.evidence as _,
-                origin.0,
+                told.to_states.as_slice() as _,
+                told.outcomes.as_slice() as _,
+                told.events.as_slice() as _,
+                told.sources.as_slice() as _,
+                told.senders.as_slice() as _,
+                told.reasons.as_slice() as _,
+                told.args.as_slice() as _,
+                told.devices.as_slice() as _,
+                told.evidence.as_slice() as _,
                 &kept.ids,
                 &kept.visits,
                 &kept.states as _,
-                now,
                 $($of_actions),*
             )
-            .fetch_all(db)
-            .await?
-            .into_iter()
-            .map(|row| (row.id, row.is_instance, row.version))
-            .collect::<Vec<_>>()
+            .fetch_one(db)
+            .await
+            .map(|row| (row.ids, row.version, row.stopped))
         };
     }
-    let rows = if group.has_actions() {
+    let (ids, version, stopped) = if group.has_actions() {
         run!(
             r#",
                ended AS (
                    DELETE FROM action a
-                    USING unnest($31::bigint[], $32::bigint[]) AS e (id, action)
-                    WHERE a.action_id = e.action AND coalesce(e.id IN (SELECT instance_id FROM applied), false)
+                    USING (SELECT unnest($30::bigint[]) AS id, unnest($31::bigint[]) AS action) e
+                    WHERE a.action_id = e.action
+                      AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
                 RETURNING a.action_id
                ),
                given_up AS MATERIALIZED (
                    SELECT a.action_id
-                     FROM unnest($33::bigint[], $34::bigint[]) AS l (id, visit)
+                     FROM (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS visit) l
                      JOIN action a ON a.instance_id = l.id
-                    WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($32::bigint[])
-                      AND coalesce(l.id IN (SELECT instance_id FROM applied), false)
+                    WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($31::bigint[])
+                      AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
                ),
                dropped AS (
                    DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
@@ -330,25 +348,25 @@ pub async fn write(
                ),
                -- After what ended, whose place it may take.
                started AS (
-                   UPDATE action a SET status = 'RUNNING', worker_id = $37, began_at = $30
-                     FROM unnest($35::bigint[], $36::bigint[]) AS s (id, action)
+                   UPDATE action a SET status = 'RUNNING', worker_id = $36, began_at = $12
+                     FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS action) s
                     WHERE a.action_id = s.action AND a.status = 'WAITING'
-                      AND coalesce(s.id IN (SELECT instance_id FROM applied), false)
+                      AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                       AND (SELECT count(*) FROM ended) >= 0
                ),
                invoked AS (
                    INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-                   SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $30
-                     FROM unnest($38::bigint[], $39::bigint[], $40::int[], $41::text[], $42::jsonb[], $43::bigint[],
-                                 $44::text[], $45::bool[])
-                          WITH ORDINALITY AS n (id, visit, seq, action, settings, limit_ms, place, is_kept, number)
-                    WHERE coalesce(n.id IN (SELECT instance_id FROM applied), false)
+                   SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $12
+                     FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit,
+                                  unnest($39::int[]) AS seq, unnest($40::text[]) AS action,
+                                  unnest($41::jsonb[]) AS settings, unnest($42::bigint[]) AS limit_ms,
+                                  unnest($43::text[]) AS place, unnest($44::bool[]) AS is_kept) n
+                    WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
                       -- Those that go on are there already, unless they have ended meanwhile.
                       AND NOT (n.is_kept AND EXISTS (
                               SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
-                    ORDER BY n.number
                )"#,
-            " UNION ALL SELECT action_id, false, 0 FROM stopped",
+            "ARRAY(SELECT action_id FROM stopped)",
             &ended.ids,
             &ended.others,
             &left.ids,
@@ -367,17 +385,18 @@ pub async fn write(
         )
     } else {
         // The tables' locks and indexes alone would cost a lone event as much as all the rest.
-        run!("", "",)
-    };
-    for (id, is_instance, version) in rows {
-        if is_instance {
-            applied.instances.insert(InstanceId(id));
-            applied.version = Some(RowVersion::of(version)?);
-        } else {
-            applied.stopped.push(ActionId(id));
-        }
-    }
-    Ok(applied)
+        run!("", "'{}'::bigint[]",)
+    }?;
+    // Mostly none is.
+    let overtaken = ids.map_or_else(HashSet::new, |applied| {
+        let applied: HashSet<InstanceId> = applied.into_iter().map(InstanceId).collect();
+        decided.iter().map(Decided::id).filter(|id| !applied.contains(id)).collect()
+    });
+    Ok(Applied {
+        overtaken,
+        version: Some(RowVersion::of(version)?),
+        stopped: stopped.into_iter().map(ActionId).collect(),
+    })
 }
 
 /// Says which of `ids` can be locked now; the others are kept by somebody, or gone.

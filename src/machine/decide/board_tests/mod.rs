@@ -190,17 +190,14 @@ fn a_reboot_leads_to_ready() {
     assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(5)));
     // Its poll goes on, so its time runs already.
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(300)));
-    // At a full second, with all others whose time is up then.
-    board.now += TimeDelta::milliseconds(499);
-    board.pass(300);
-    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(6)));
-    assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::milliseconds(299_501)));
-    board.now += TimeDelta::milliseconds(1);
-    board.pass(300);
-    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(7)));
-    assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::milliseconds(300_500)));
-    board.pass(301);
-    assert_eq!((board.state(), board.instance.visit), ("Ready", Visit(8)));
+    // However late it is seen, the next one is at a full second, with all others whose time is up then.
+    for (late, until_next) in [(499, 299_501), (500, 300_500), (0, 300_000)] {
+        let visit = board.instance.visit;
+        board.now = board.instance.deadline_at.unwrap() + TimeDelta::milliseconds(late);
+        assert!(matches!(board.take(Cause::Deadline { visit }).outcome, Outcome::Moved { .. }));
+        assert_eq!((board.state(), board.instance.visit), ("Ready", visit.next()));
+        assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::milliseconds(until_next)));
+    }
     let reason = json!({ "reason": "no answer" });
     board.send("poll-failed", Source::Action, reason);
     assert_eq!(board.state(), "RebootRebooting");
