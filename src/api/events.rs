@@ -126,10 +126,12 @@ pub(super) async fn boot_config(
 /// Takes `event` as one that boards may send.
 fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
     let definition = api.engine.definition(&api.machine)?;
-    let known = definition.events_from(Source::Board);
-    if let Some(name) = known.iter().find(|name| name.as_str() == event) {
-        return Ok((*name).clone());
+    if let Some((name, declared)) = definition.events.get_key_value(event)
+        && declared.from.contains(&Source::Board)
+    {
+        return Ok(name.clone());
     }
+    let known = definition.events_from(Source::Board);
     let hint = if definition.events_from(Source::Operator).iter().any(|name| name.as_str() == event) {
         format!("{event} is an operator's request, not a board's event: POST it to …/requests/{event}")
     } else {

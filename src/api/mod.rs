@@ -71,10 +71,7 @@ pub fn router(api: Api) -> Router {
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
-    let routes = routes
-        .fallback(problem::no_such_path)
-        .layer(middleware::from_fn(problem::refuse_other_sites))
-        .layer(middleware::map_response(problem::as_problem));
+    let routes = routes.fallback(problem::no_such_path).layer(middleware::from_fn(problem::answer));
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     let drained = async {
         stop.cancelled().await;

@@ -127,11 +127,12 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
 }
 
-/// Refuses what a page of another site makes a browser do: an operator who reads it did not ask for that.
+/// Stands around everything: makes problem documents of the framework's own errors, and refuses what a page of another
+/// site makes a browser do, for an operator who reads it did not ask for that.
 ///
 /// Browsers say where a request comes from, and other clients say nothing (Source: W3C Fetch Metadata, §2.3). Reading is
 /// left to the browser's own rules; but boards may report by GET, so such a path changes something.
-pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response {
+pub(super) async fn answer(request: Request, next: Next) -> Response {
     let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
     let is_foreign = matches!(site, Some("cross-site" | "same-site"));
     let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
@@ -139,15 +140,17 @@ pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response
         let detail = "a page of another site asked for this";
         return Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response();
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() { as_problem(response).await } else { response }
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
-pub(super) async fn as_problem(response: Response) -> Response {
+async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
     let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
+    if !is_plain {
         return response;
     }
     let (parts, body) = response.into_parts();

@@ -242,14 +242,16 @@ impl Engine {
     /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
-    pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+    pub async fn submit(&self, mut submission: Submission) -> Result<Committed, EngineError> {
         loop {
-            let submission = submission.clone();
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
                 Heard::Committed(committed) => return Ok(committed),
                 // The board came up because its power cycle ended: its report must not overtake that, as it does where
                 // the end waits for a database that was away.
-                Heard::TooEarly(id) => self.inner.running.wait_for_ends(id).await,
+                Heard::TooEarly(id, again) => {
+                    submission = again;
+                    self.inner.running.wait_for_ends(id).await;
+                }
             }
         }
     }

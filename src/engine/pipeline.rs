@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::carry;
 use super::draft::{Draft, Images};
-use super::work::{Committed, Done, Heard, Submission, Work};
+use super::work::{Committed, Done, Submission, Work};
 use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, MachineName, Outcome, Source};
@@ -350,12 +350,12 @@ impl Material {
                 Work::Happened { submission, .. }
                     if submission.is_from_board() && engine.inner.running.is_ending(id) =>
                 {
-                    Done::Heard(Heard::TooEarly(id))
+                    Done::TooEarly(id)
                 }
                 Work::Happened { submission, .. } => {
                     let decision = draft.decide(definition, submission.clone(), images, now);
                     let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
-                    Done::Heard(Heard::Committed(committed))
+                    Done::Committed(committed)
                 }
                 Work::Due(due) => {
                     let cause = Cause::Deadline { visit: due.visit };
@@ -484,14 +484,14 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work>
 /// Answers one whose part is durable.
 fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
     match &came_to {
-        Done::Heard(Heard::Committed(committed)) => tell(committed),
+        Done::Committed(committed) => tell(committed),
         Done::Fired(instance) => {
             // Where it did not stand any more, or stands for later: what the row says is known from now on.
             if engine.inner.queue.deadlines().learn(id, instance.visit, instance.deadline_at) {
                 engine.inner.queue.wake();
             }
         }
-        Done::Heard(Heard::TooEarly(_)) | Done::Started(_) | Done::Noted => {}
+        Done::TooEarly(_) | Done::Started(_) | Done::Noted => {}
     }
     work.answer(came_to);
 }

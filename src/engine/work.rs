@@ -66,8 +66,8 @@ pub(super) struct Note {
 pub(super) enum Heard {
     /// Nothing: it is decided on.
     Committed(Committed),
-    /// An action of the board that has ended while that is not written down yet.
-    TooEarly(InstanceId),
+    /// An action of the board that has ended while that is not written down yet; here it is again.
+    TooEarly(InstanceId, Submission),
 }
 
 /// An action that has ended, and how.
@@ -133,7 +133,9 @@ impl Work {
 /// What a thing came to, once it is durable.
 pub(super) enum Done {
     /// Decided on, for whoever sent it.
-    Heard(Heard),
+    Committed(Committed),
+    /// To be sent again when an action of this instance that has ended is written down.
+    TooEarly(InstanceId),
     /// A deadline was decided on; this is how the instance stands.
     Fired(Instance),
     /// An action began, or none.
@@ -146,12 +148,18 @@ impl Work {
     /// Tells whoever waits what it came to.
     pub(super) fn answer(self, done: Done) {
         match (self, done) {
-            (Self::Happened { answer, .. }, Done::Heard(heard)) => _ = answer.send(Ok(heard)),
+            (Self::Happened { answer, .. }, Done::Committed(committed)) => {
+                _ = answer.send(Ok(Heard::Committed(committed)));
+            }
+            (Self::Happened { answer, submission, .. }, Done::TooEarly(id)) => {
+                _ = answer.send(Ok(Heard::TooEarly(id, submission)));
+            }
             (Self::Begin { answer, .. } | Self::End { answer, .. }, Done::Started(started)) => {
                 _ = answer.send(Ok(started));
             }
             (Self::Noted { answer, .. }, Done::Noted) => _ = answer.send(Ok(())),
-            (_, Done::Fired(_) | Done::Heard(_) | Done::Started(_) | Done::Noted) => {}
+            (_, Done::Fired(_) | Done::Committed(_) | Done::TooEarly(_) | Done::Started(_) | Done::Noted) => {
+            }
         }
     }
 }
