@@ -88,10 +88,11 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    /// Whether it is about actions at all.
-    pub(super) fn has_actions(&self) -> bool {
-        let pairs = [&self.left, &self.ended, &self.started];
-        pairs.iter().any(|pairs| !pairs.ids.is_empty()) || !self.invoked.ids.is_empty()
+    /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
+    pub(super) fn only_moves(&self) -> bool {
+        let Self { saved: _, told: _, held, kept, left, ended, started, invoked } = self;
+        let ids = [&held.ids, &kept.ids, &left.ids, &ended.ids, &started.ids, &invoked.ids];
+        ids.iter().all(|ids| ids.is_empty())
     }
 
     fn push(&mut self, one: &'a Decided) {

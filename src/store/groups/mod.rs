@@ -218,7 +218,7 @@ pub async fn write(
     let group = Columns::of(decided);
     let Columns { saved, held, told, kept, left, ended, started, invoked } = &group;
     macro_rules! run {
-        ($actions:tt, $stopped:tt, $($of_actions:expr),*) => {
+        ($applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
                    -- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
@@ -235,51 +235,32 @@ pub async fn write(
                         WHERE i.instance_id = n.id AND i.xmin = n.version
                     RETURNING i.instance_id, i.visit, i.deadline_at
                    ),
-                   -- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
-                   held AS MATERIALIZED (
-                       SELECT i.instance_id
-                         FROM (SELECT unnest($9::bigint[]) AS id, unnest($10::int[]) AS version) n
-                         JOIN instance i ON i.instance_id = n.id
-                        WHERE i.xmin = n.version AND (SELECT count(*) FROM saved) >= 0
-                          FOR UPDATE OF i SKIP LOCKED
-                   ),
                    -- Whoever keeps a picture of the instances reads on from here.
                    changed AS (
                        INSERT INTO change (xact, origin, instances, visits, deadlines)
-                       SELECT pg_current_xact_id()::text::bigint, $11, array_agg(instance_id), array_agg(visit),
+                       SELECT pg_current_xact_id()::text::bigint, $9, array_agg(instance_id), array_agg(visit),
                               array_agg(deadline_at)
                          FROM saved HAVING count(*) > 0
                    ),
-                   -- Mostly it is all of them.
-                   applied AS MATERIALIZED (
-                       SELECT array_agg(instance_id) AS ids,
-                              count(*) = cardinality($1::bigint[]) + cardinality($9::bigint[]) AS is_all
-                         FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
-                   ),
+                   "#
+                + $applied
+                + r#",
+                   -- Mostly all of it.
                    told AS (
                        INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome,
                                             event, source, sender, reason, args, device, evidence)
-                       SELECT $12, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
+                       SELECT $10, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
                               h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence
-                         FROM (SELECT unnest($13::bigint[]) AS id, unnest($14::bigint[]) AS visit,
-                                      unnest($15::bigint[]) AS spoken_visit, unnest($16::text[]) AS kind,
-                                      unnest($17::text[]) AS from_state, unnest($18::text[]) AS to_state,
-                                      unnest($19::text[]) AS outcome, unnest($20::text[]) AS event,
-                                      unnest($21::text[]) AS source, unnest($22::text[]) AS sender,
-                                      unnest($23::text[]) AS reason, unnest($24::jsonb[]) AS args,
-                                      unnest($25::jsonb[]) AS device, unnest($26::jsonb[]) AS evidence) h
+                         FROM (SELECT unnest($11::bigint[]) AS id, unnest($12::bigint[]) AS visit,
+                                      unnest($13::bigint[]) AS spoken_visit, unnest($14::text[]) AS kind,
+                                      unnest($15::text[]) AS from_state, unnest($16::text[]) AS to_state,
+                                      unnest($17::text[]) AS outcome, unnest($18::text[]) AS event,
+                                      unnest($19::text[]) AS source, unnest($20::text[]) AS sender,
+                                      unnest($21::text[]) AS reason, unnest($22::jsonb[]) AS args,
+                                      unnest($23::jsonb[]) AS device, unnest($24::jsonb[]) AS evidence) h
                         WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
-                   ),
-                   -- One entry for all that are at rest and stay there.
-                   kept AS (
-                       INSERT INTO history (at, kind, from_state, instances, visits)
-                       SELECT $12, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
-                         FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::bigint[]) AS visit,
-                                      unnest($29::text[]) AS state) k
-                        WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
-                        GROUP BY k.state
                    )"#
-                + $actions
+                + $more
                 + r#"
                    SELECT CASE WHEN NOT is_all THEN coalesce(ids, '{}') END AS ids,
                           pg_current_xact_id()::text::bigint & 4294967295 AS "version!","#
@@ -293,8 +274,6 @@ pub async fn write(
                 saved.deadlines.as_slice() as _,
                 saved.counters.as_slice() as _,
                 saved.data.as_slice() as _,
-                &held.ids,
-                &held.versions,
                 origin.0,
                 now,
                 &told.instances,
@@ -311,62 +290,95 @@ pub async fn write(
                 told.args.as_slice() as _,
                 told.devices.as_slice() as _,
                 told.evidence.as_slice() as _,
-                &kept.ids,
-                &kept.visits,
-                &kept.states as _,
-                $($of_actions),*
+                $($arguments),*
             )
             .fetch_one(db)
             .await
             .map(|row| (row.ids, row.version, row.stopped))
         };
     }
-    let (ids, version, stopped) = if group.has_actions() {
+    let (ids, version, stopped) = if group.only_moves() {
+        // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
         run!(
+            r#"applied AS MATERIALIZED (
+                       SELECT array_agg(instance_id) AS ids, count(*) = cardinality($1::bigint[]) AS is_all FROM saved
+                   )"#,
+            "",
+            "'{}'::bigint[]",
+        )
+    } else {
+        run!(
+            r#"-- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
+                   held AS MATERIALIZED (
+                       SELECT i.instance_id
+                         FROM (SELECT unnest($25::bigint[]) AS id, unnest($26::int[]) AS version) n
+                         JOIN instance i ON i.instance_id = n.id
+                        WHERE i.xmin = n.version AND (SELECT count(*) FROM saved) >= 0
+                          FOR UPDATE OF i SKIP LOCKED
+                   ),
+                   applied AS MATERIALIZED (
+                       SELECT array_agg(instance_id) AS ids,
+                              count(*) = cardinality($1::bigint[]) + cardinality($25::bigint[]) AS is_all
+                         FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
+                   )"#,
             r#",
-               ended AS (
-                   DELETE FROM action a
-                    USING (SELECT unnest($30::bigint[]) AS id, unnest($31::bigint[]) AS action) e
-                    WHERE a.action_id = e.action
-                      AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
-                RETURNING a.action_id
-               ),
-               given_up AS MATERIALIZED (
-                   SELECT a.action_id
-                     FROM (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS visit) l
-                     JOIN action a ON a.instance_id = l.id
-                    WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($31::bigint[])
-                      AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
-               ),
-               dropped AS (
-                   DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
-               ),
-               stopped AS (
-                   UPDATE action a SET cancelled = true FROM given_up g
-                    WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
-                RETURNING a.action_id
-               ),
-               -- After what ended, whose place it may take.
-               started AS (
-                   UPDATE action a SET status = 'RUNNING', worker_id = $36, began_at = $12
-                     FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS action) s
-                    WHERE a.action_id = s.action AND a.status = 'WAITING'
-                      AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
-                      AND (SELECT count(*) FROM ended) >= 0
-               ),
-               invoked AS (
-                   INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-                   SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $12
-                     FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit,
-                                  unnest($39::int[]) AS seq, unnest($40::text[]) AS action,
-                                  unnest($41::jsonb[]) AS settings, unnest($42::bigint[]) AS limit_ms,
-                                  unnest($43::text[]) AS place, unnest($44::bool[]) AS is_kept) n
-                    WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
-                      -- Those that go on are there already, unless they have ended meanwhile.
-                      AND NOT (n.is_kept AND EXISTS (
-                              SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
-               )"#,
+                   -- One entry for all that are at rest and stay there.
+                   kept AS (
+                       INSERT INTO history (at, kind, from_state, instances, visits)
+                       SELECT $10, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
+                         FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::bigint[]) AS visit,
+                                      unnest($29::text[]) AS state) k
+                        WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
+                        GROUP BY k.state
+                   ),
+                   ended AS (
+                       DELETE FROM action a
+                        USING (SELECT unnest($30::bigint[]) AS id, unnest($31::bigint[]) AS action) e
+                        WHERE a.action_id = e.action
+                          AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                    RETURNING a.action_id
+                   ),
+                   given_up AS MATERIALIZED (
+                       SELECT a.action_id
+                         FROM (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS visit) l
+                         JOIN action a ON a.instance_id = l.id
+                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($31::bigint[])
+                          AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                   ),
+                   dropped AS (
+                       DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                   ),
+                   stopped AS (
+                       UPDATE action a SET cancelled = true FROM given_up g
+                        WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
+                    RETURNING a.action_id
+                   ),
+                   -- After what ended, whose place it may take.
+                   started AS (
+                       UPDATE action a SET status = 'RUNNING', worker_id = $36, began_at = $10
+                         FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS action) s
+                        WHERE a.action_id = s.action AND a.status = 'WAITING'
+                          AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                          AND (SELECT count(*) FROM ended) >= 0
+                   ),
+                   invoked AS (
+                       INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
+                       SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $10
+                         FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit,
+                                      unnest($39::int[]) AS seq, unnest($40::text[]) AS action,
+                                      unnest($41::jsonb[]) AS settings, unnest($42::bigint[]) AS limit_ms,
+                                      unnest($43::text[]) AS place, unnest($44::bool[]) AS is_kept) n
+                        WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                          -- Those that go on are there already, unless they have ended meanwhile.
+                          AND NOT (n.is_kept AND EXISTS (
+                                  SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
+                   )"#,
             "ARRAY(SELECT action_id FROM stopped)",
+            &held.ids,
+            &held.versions,
+            &kept.ids,
+            &kept.visits,
+            &kept.states as _,
             &ended.ids,
             &ended.others,
             &left.ids,
@@ -383,9 +395,6 @@ pub async fn write(
             &invoked.places as _,
             &invoked.kept
         )
-    } else {
-        // The tables' locks and indexes alone would cost a lone event as much as all the rest.
-        run!("", "'{}'::bigint[]",)
     }?;
     // Mostly none is.
     let overtaken = ids.map_or_else(HashSet::new, |applied| {
