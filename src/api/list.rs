@@ -6,19 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use futures_util::{TryStreamExt, stream};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::body::{Parameters, json, known_tags, not_modified};
 use super::problem::fault;
 use super::{Api, Problem};
+use crate::clock::pause;
 use crate::machine::MachineName;
 use crate::store::changes::{self, Cursor, Now};
 use crate::store::devices::{self, Filter, Listed};
@@ -26,6 +30,8 @@ use crate::store::{Snapshot, StoreError};
 
 /// How many boards are read at a time: some hundreds of kilobytes of JSON.
 const PAGE: i64 = 1000;
+/// How long a client may take for a list, in real time: meanwhile the database keeps everything as it was.
+const LONGEST: Duration = Duration::from_mins(1);
 /// How many rows of the log are read for a client that comes back.
 const MOST_CHANGES: u16 = 4096;
 /// How many boards may have changed for it to be worth telling which.
@@ -145,19 +151,25 @@ pub(super) async fn list(
         first.write(&mut body).map_err(|error| fault(&error))?;
         return Ok(json(&tag, body));
     }
-    let rest = stream::try_unfold(Some((pages, first, body)), |rest| async move {
-        let Some((mut pages, page, mut body)) = rest else { return Ok(None) };
-        // The next page is asked for before this one is written, so that the database and we work at once.
-        let (next, written) = futures_util::join!(
-            async { if pages.is_at_end { Ok(None) } else { pages.next().await.map(Some) } },
-            async { page.write(&mut body) },
-        );
-        written?;
-        let next = next?.map(|page| (pages, page, vec![b',']));
-        Ok::<_, Box<dyn Error + Send + Sync>>(Some((Bytes::from(body), next)))
+    let (sender, receiver) = mpsc::channel(1);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let sent = tokio::select! {
+            sent = pages.send(first, body, &sender) => sent,
+            () = pause(LONGEST) => Err(format!("it took longer than {} s", LONGEST.as_secs()).into()),
+        };
+        if let Err(error) = sent {
+            tracing::warn!(error = &*error as &dyn Error, "a list broke off");
+        }
     });
-    // Whoever listens must not take a part for the whole: the connection is cut.
-    let rest = rest.inspect_err(|error| tracing::warn!(error = &**error as &dyn Error, "a list broke off"));
+    let rest = stream::try_unfold(Some((receiver, task)), |rest| async {
+        let Some((mut receiver, task)) = rest else { return Ok(None) };
+        match receiver.recv().await {
+            Some(Part { bytes, is_last }) => Ok(Some((bytes, (!is_last).then_some((receiver, task))))),
+            // Whoever listens must not take a part for the whole: the connection is cut.
+            None => Err("the list broke off"),
+        }
+    });
     Ok(json(&tag, Body::from_stream(rest)))
 }
 
@@ -180,7 +192,39 @@ struct Page {
     next: Option<String>,
 }
 
+/// A part of a list as it is sent.
+struct Part {
+    bytes: Bytes,
+    is_last: bool,
+}
+
 impl Pages {
+    /// Sends all pages, the first of which is read already; `body` goes before it. Ends early where nobody listens.
+    ///
+    /// It runs in a task of its own, or else a client that takes nothing any more would keep the snapshot for ever.
+    async fn send(
+        mut self,
+        mut page: Page,
+        mut body: Vec<u8>,
+        to: &mpsc::Sender<Part>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        loop {
+            // The next page is asked for before this one is written, so that the database and we work at once.
+            let (next, written) = futures_util::join!(
+                async { if self.is_at_end { Ok(None) } else { self.next().await.map(Some) } },
+                async { page.write(&mut body) },
+            );
+            written?;
+            let part = Part { bytes: Bytes::from(std::mem::take(&mut body)), is_last: page.is_last };
+            let is_heard = to.send(part).await.is_ok();
+            match next? {
+                Some(next) if is_heard => page = next,
+                Some(_) | None => return Ok(()),
+            }
+            body.push(b',');
+        }
+    }
+
     async fn next(&mut self) -> Result<Page, StoreError> {
         // One more than is wanted tells whether there are more.
         let wanted = PAGE.min(self.left);

@@ -59,8 +59,8 @@ impl<T> Kept<T> {
             let rests_until = reading.begun + reading.took * (REST + 1);
             pause(rests_until.saturating_duration_since(Instant::now())).await;
         }
-        let begun = Instant::now();
         let mut snapshot = store.snapshot().await?;
+        let begun = Instant::now();
         let cursor = changes::state(&mut snapshot).await?;
         let value = read(&mut snapshot).await?;
         let reading = Arc::new(Reading { value, cursor, begun, took: begun.elapsed() });

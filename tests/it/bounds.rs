@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask};
+use crate::world::{World, ask, within};
+use lifeguard::engine::{EngineError, Submission};
 use lifeguard::farm::relay::Behaviour;
+use lifeguard::machine::{Cause, EventName, MachineName, Source};
+use lifeguard::store::instances::Target;
 
 /// The board lifecycle, with a power cycle that has a second.
 fn hurried() -> String {
@@ -66,6 +70,46 @@ async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
 
     forgotten.rollback().await.unwrap();
     world.until_state("b1", "RebootRebooting").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let pool = world.database.pool().await;
+    let mut forgotten = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM instance FOR UPDATE").execute(&mut *forgotten).await.unwrap();
+    let name = EventName::new("image-running").unwrap();
+    let cause = Cause::Event { name, source: Source::Board, args: Map::new(), visit: None };
+    let board = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
+    // As many as may wait, and the two groups that are on their way, and one more.
+    let mut waiting = JoinSet::new();
+    for _ in 0..=8192 + 2 * 256 {
+        let engine = world.server.engine.clone();
+        let submission = Submission::new(board.clone(), cause.clone());
+        waiting.spawn(async move { engine.submit(submission).await });
+    }
+    let first = within("a refusal", waiting.join_next()).await.unwrap().unwrap();
+    assert!(matches!(first, Err(EngineError::Busy)), "{first:?}");
+    let url = format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http);
+    let answer = reqwest::Client::new().post(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "busy");
+
+    forgotten.rollback().await.unwrap();
+    // Whoever was let in is answered, and what was answered is in history.
+    let mut done = 0;
+    while let Some(ended) = waiting.join_next().await {
+        match ended.unwrap() {
+            Ok(_) => done += 1,
+            Err(error) => assert!(matches!(error, EngineError::Busy | EngineError::Store(_)), "{error}"),
+        }
+    }
+    let written = "SELECT count(*) FROM history WHERE event = 'image-running'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(written).fetch_one(&pool).await.unwrap(), done);
+    assert!(done > 0);
+    assert_eq!(world.report("b1", "image-running").await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

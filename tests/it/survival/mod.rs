@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::database;
+use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
-use crate::process::{self, ServerProcess};
+use crate::process::{self, Pause, ServerProcess};
 use crate::world::breathe;
 use road::Road;
 
@@ -275,19 +275,22 @@ async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_los
     server.terminate();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice() {
-    let database = database().await;
-    let dir = GuardedDir::new();
-    let boot_root = dir.path().join("boot");
+fn two_servers(database: &TestDatabase, boot_root: &Path) -> [ServerProcess; 2] {
     let options = [
         "--database-url".to_owned(),
         database.url(),
         "--boot-root".to_owned(),
         boot_root.display().to_string(),
     ];
-    let mut doomed = ServerProcess::start(&options);
-    let mut other = ServerProcess::start(&options);
+    [ServerProcess::start(&options), ServerProcess::start(&options)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice() {
+    let database = database().await;
+    let dir = GuardedDir::new();
+    let boot_root = dir.path().join("boot");
+    let [mut doomed, mut other] = two_servers(&database, &boot_root);
     farm::write_boot_tree(&boot_root).unwrap();
     let scene = Scene::new(200, &boot_root, &other).await;
     scene.road.lead_to(&[doomed.http(), other.http()]);
@@ -307,5 +310,41 @@ async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice(
     history::assert_power_was_cycled_once_a_visit(&boards, &hardware, doomed.killed_at());
     crate::replay::assert_history_gives_instances(&store).await;
     store.close().await;
+    other.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hung_for_longer_than_its_lease_does_not_do_what_another_has_done_since() {
+    let database = database().await;
+    let dir = GuardedDir::new();
+    let boot_root = dir.path().join("boot");
+    let [mut hanging, mut other] = two_servers(&database, &boot_root);
+    farm::write_boot_tree(&boot_root).unwrap();
+    let scene = Scene::new(100, &boot_root, &other).await;
+    // Both cycle power; boards speak to the other one, so that none waits for an answer of the one that hangs.
+    scene.request_all("rq-reboot", &json!({})).await;
+    scene.until_ready(|ready| ready >= 10).await;
+
+    let hung_at = SystemClock.now();
+    hanging.pause(Pause::Begins);
+    scene.until_ready(|ready| ready == 100).await;
+    hanging.pause(Pause::Ends);
+    // It wakes up amid its power cycles, of boards that are Ready by now; then it serves again.
+    scene.road.lead_to(&[hanging.http()]);
+    scene.request_all("rq-reboot", &json!({})).await;
+    scene.until_ready(|ready| ready == 100).await;
+    let states = scene.states().await.unwrap();
+    assert_eq!(states, BTreeMap::from([("Ready".to_owned(), 100)]));
+
+    let hardware = scene.end().await;
+    let store = lifeguard::store::Store::open(database.connect_options()).await.unwrap();
+    let boards = history::read(&store).await;
+    history::assert_all_acknowledged_is_there(&boards, &hardware);
+    history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
+    history::assert_no_visit_is_twice(&boards);
+    history::assert_power_was_cycled_once_a_visit(&boards, &hardware, hung_at);
+    crate::replay::assert_history_gives_instances(&store).await;
+    store.close().await;
+    hanging.terminate();
     other.terminate();
 }
