@@ -64,6 +64,11 @@ impl ServerProcess {
         self.http
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as a machine that falls over does.
     pub(crate) fn kill(&mut self) {
         self.killed_at = Some(SystemClock.now());

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
 use crate::process::{self, Pause, ServerProcess};
-use crate::world::breathe;
+use crate::world::{ask, breathe};
 use road::Road;
 
 /// How long a farm may take to come to rest, in real time: a power cycle that came to nothing on a busy machine is
@@ -320,13 +320,26 @@ async fn a_server_that_hung_for_longer_than_its_lease_does_not_do_what_another_h
     let boot_root = dir.path().join("boot");
     let [mut hanging, mut other] = two_servers(&database, &boot_root);
     farm::write_boot_tree(&boot_root).unwrap();
+    // Boards speak to the other one, so that none waits for an answer of the one that hangs; the operator does not.
     let scene = Scene::new(100, &boot_root, &other).await;
-    // Both cycle power; boards speak to the other one, so that none waits for an answer of the one that hangs.
-    scene.request_all("rq-reboot", &json!({})).await;
-    scene.until_ready(|ready| ready >= 10).await;
-
+    // Power cycles of its own are under way and do not get on when it hangs.
+    scene.set_relays(0..13, Behaviour::Hanging);
+    for board in scene.farm.boards() {
+        let name = &board.registration().name;
+        let url = format!("http://{}/api/v1/devices/{name}/requests/rq-reboot", hanging.http());
+        assert_eq!(scene.http.post(url).send().await.unwrap().status(), StatusCode::OK);
+    }
+    let pool = database.pool().await;
+    ask("it has power cycles under way", async || {
+        let busy = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
+                     WHERE action = 'power-cycle' AND status = 'RUNNING' AND w.name = 'pid ' || $1";
+        let busy = sqlx::query_scalar::<_, i64>(busy).bind(i64::from(hanging.pid()));
+        busy.fetch_one(&pool).await.unwrap() > 0
+    })
+    .await;
     let hung_at = SystemClock.now();
     hanging.pause(Pause::Begins);
+    scene.set_relays(0..13, Behaviour::Normal);
     scene.until_ready(|ready| ready == 100).await;
     hanging.pause(Pause::Ends);
     // It wakes up amid its power cycles, of boards that are Ready by now; then it serves again.
