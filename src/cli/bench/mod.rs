@@ -111,7 +111,7 @@ pub(super) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
         output::complain("this is a debug build: its figures say nothing of a release");
     }
     if let Some(file) = options.json.as_ref().filter(|file| file.as_os_str() != "-") {
-        // What could not be written would be known only after an hour.
+        // What could not be written would be known only at the very end.
         fs_err::OpenOptions::new().append(true).create(true).open(file)?;
     }
     tokio::pin!(signal);

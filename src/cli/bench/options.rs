@@ -11,7 +11,7 @@ use super::sizes::Sizes;
 /// What `bench` can be told.
 #[derive(Debug, Clone, Args)]
 pub struct BenchOptions {
-    /// In under three minutes, rather than an hour: smaller sizes, shorter runs, two repeats
+    /// In under three minutes, rather than forty: smaller sizes, shorter runs, two repeats
     #[arg(long, env = "LIFEGUARD_BENCH_QUICK", value_parser = BoolishValueParser::new())]
     quick: bool,
 
