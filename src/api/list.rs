@@ -30,7 +30,8 @@ use crate::store::{Snapshot, StoreError};
 
 /// How many boards are read at a time: some hundreds of kilobytes of JSON.
 const PAGE: i64 = 1000;
-/// How long a client may take for a list, in real time: meanwhile the database keeps everything as it was.
+/// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps what is
+/// replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
 const LONGEST: Duration = Duration::from_mins(1);
 /// How many rows of the log are read for a client that comes back.
 const MOST_CHANGES: u16 = 4096;
@@ -201,7 +202,8 @@ struct Part {
 impl Pages {
     /// Sends all pages, the first of which is read already; `body` goes before it. Ends early where nobody listens.
     ///
-    /// It runs in a task of its own, or else a client that takes nothing any more would keep the snapshot for ever.
+    /// It runs in a task of its own, or else a client that takes nothing any more would keep one of the few snapshots for
+    /// ever.
     async fn send(
         mut self,
         mut page: Page,

@@ -452,10 +452,11 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work>
         .filter_map(|one| one.into_seen(applied.version?))
         .collect();
     let armed = rewritten.iter().map(|seen| (seen.id, seen.instance.visit, seen.instance.deadline_at));
-    if inner.queue.deadlines().learn_all(armed) {
+    let is_earlier = inner.queue.deadlines().learn_all(armed);
+    inner.recent.remember(rewritten.into_iter());
+    if is_earlier {
         inner.queue.wake();
     }
-    inner.recent.remember(rewritten.into_iter());
     for action in &applied.stopped {
         inner.running.cancel(*action);
     }

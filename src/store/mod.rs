@@ -246,7 +246,7 @@ impl Store {
     pub const WRITERS: u32 = 10;
     /// How many may read at once, of which one listens to hints.
     pub const READERS: u32 = 8;
-    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, and those who
+    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, a minute at most, and those who
     /// only want a word must not wait for that.
     pub const SNAPSHOTS: usize = 4;
 

@@ -82,7 +82,9 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     let name = EventName::new("image-running").unwrap();
     let cause = Cause::Event { name, source: Source::Board, args: Map::new(), visit: None };
     let board = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
-    // As many as may wait, and the two groups that are on their way, and one more.
+    // The engine's limits: as many as may wait, and the two groups that are on their way, and one more.
+    let http = reqwest::Client::new();
+    let url = format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http);
     let mut waiting = JoinSet::new();
     for _ in 0..=8192 + 2 * 256 {
         let engine = world.server.engine.clone();
@@ -91,8 +93,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     }
     let first = within("a refusal", waiting.join_next()).await.unwrap().unwrap();
     assert!(matches!(first, Err(EngineError::Busy)), "{first:?}");
-    let url = format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http);
-    let answer = reqwest::Client::new().post(url).send().await.unwrap();
+    let answer = http.post(url).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers()["retry-after"], "1");
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "busy");

@@ -181,7 +181,7 @@ impl<'a> Step<'a> {
         self.moved(from, effects)
     }
 
-    /// When the time of a state that is entered now passes.
+    /// When the time of `state` passes, where its clock starts now.
     fn deadline(&self, state: &State, clock: Clock) -> Option<DateTime<Utc>> {
         let timeout = state.timeout.as_ref()?;
         match (timeout.due, clock) {

@@ -158,7 +158,7 @@ pub struct Decided {
     pub instance: Option<Instance>,
     /// The visit that was left: what it still had to do is deleted, and what runs is to be stopped.
     pub left: Option<Visit>,
-    /// What happened, in order.
+    /// What happened, in order; all of it at the time at which the group is written.
     pub entries: Vec<NewEntry>,
     /// The state that was entered anew by its own deadline, and the visit that began; it has no entry of its own.
     pub kept: Option<(StateName, Visit)>,
@@ -192,7 +192,7 @@ impl Decided {
 pub struct Applied {
     /// The instances of which nothing that was decided is durable; of the others everything is.
     pub overtaken: HashSet<InstanceId>,
-    /// The version of the rows that were rewritten.
+    /// The version of the rows that were rewritten, if any were.
     pub version: Option<RowVersion>,
     /// The actions that run and are to be stopped.
     pub stopped: Vec<ActionId>,

@@ -13,6 +13,7 @@ use crate::machine::{
     Stimulus, TransitionEffect, Visit, load,
 };
 
+const BOARD: &str = include_str!("../../../../states/board.yaml");
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 
 fn object(value: Value) -> Map<String, Value> {
@@ -30,7 +31,11 @@ struct Board {
 
 impl Board {
     fn new() -> Self {
-        let definition = load(include_str!("../../../../states/board.yaml"), &ACTIONS).unwrap();
+        Self::under(BOARD)
+    }
+
+    fn under(definition: &str) -> Self {
+        let definition = load(definition, &ACTIONS).unwrap();
         let device =
             object(json!({ "name": "b1", "power": true, "images": ["debian", "self-test", "maintenance"] }));
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
@@ -171,6 +176,22 @@ fn a_new_board_is_in_its_first_visit() {
     assert_eq!(decision.outcome, Outcome::Moved { from: new.clone(), to: new });
     assert_eq!((decision.instance.visit, decision.instance.deadline_at), (Visit(1), None));
     assert!(decision.effects.is_empty());
+}
+
+#[test]
+fn what_is_kept_is_entered_anew_at_a_full_second_unless_its_time_is_shorter() {
+    for (after, until_next) in [("999ms", 999), ("1s", 600), ("1099ms", 600), ("1100ms", 1600)] {
+        let definition = BOARD.replace("after: 5m, target: Ready", &format!("after: {after}, target: Ready"));
+        assert_ne!(definition, BOARD);
+        let mut board = Board::under(&definition);
+        board.now += TimeDelta::milliseconds(400);
+        let [expected, to] = ["New", "Ready"].map(|name| StateName::new(name).unwrap());
+        board.take(Cause::Force { expected, to, reason: "the test wants it there".to_owned() });
+        let visit = board.instance.visit;
+        assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Stayed);
+        let at = board.now + TimeDelta::milliseconds(until_next);
+        assert_eq!(board.instance.deadline_at, Some(at), "{after}");
+    }
 }
 
 #[test]
