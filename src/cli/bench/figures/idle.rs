@@ -86,8 +86,10 @@ async fn in_ready(bench: &Bench) -> Result<Row, Failure> {
     if entered == 0 {
         return Err(format!("no board entered Ready again in {ready_s} s").into());
     }
-    let each = stats::counted(written.bytes) / stats::counted(entered);
-    let row = Row::new("idle", "all WAL for each re-entry of Ready, whose poll runs", "bytes", vec![each]);
+    // Their commits count. What Postgres does for its own catalogs meanwhile is told in the note.
+    let of_boards = written.of(&TABLES) + written.of(&["commits"]);
+    let each = stats::counted(of_boards) / stats::counted(entered);
+    let row = Row::new("idle", "WAL for each re-entry of Ready, whose poll runs", "bytes", vec![each]);
     Ok(row.note(format!("{entered} of {count} boards entered it again in {ready_s} s; {}", told(&written))))
 }
 
