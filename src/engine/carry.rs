@@ -6,20 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::draft::{Draft, Images};
-use super::running::Hold;
-use super::work::{Ended, Submission};
+use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
 use crate::action::{Evidence, Failed, Job};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, WorkerId};
 use crate::store::instances::Target;
-
-/// An action of which the database says that this process runs it, once that is committed.
-pub(super) struct Started {
-    action: RunningAction,
-    job: Job,
-    hold: Hold,
-}
 
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
 /// first of its visit.

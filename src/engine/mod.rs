@@ -55,10 +55,9 @@ pub use kept::{Counts, Kept, Reading};
 pub use retries::Retries;
 pub use work::{Committed, Submission};
 
-use carry::Started;
 use queue::{Queue, Refused};
 use recent::Recent;
-use work::{Answer, Ended, Heard, Note, Work};
+use work::{Answer, Ended, Heard, Note, Started, Work};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

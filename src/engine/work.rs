@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
-use super::carry::Started;
 use super::deadlines::Due;
-use crate::action::{Evidence, Failed};
+use super::running::Hold;
+use crate::action::{Evidence, Failed, Job};
 use crate::machine::{Cause, Instance, Outcome, Source};
 use crate::store::actions::{RunningAction, Startable, WorkerId};
 use crate::store::instances::{InstanceId, Target};
@@ -68,6 +68,13 @@ pub(super) enum Heard {
     Committed(Committed),
     /// An action of the board that has ended while that is not written down yet; here it is again.
     TooEarly(InstanceId, Submission),
+}
+
+/// An action of which the database says that this process runs it, once that is committed.
+pub(super) struct Started {
+    pub(super) action: RunningAction,
+    pub(super) job: Job,
+    pub(super) hold: Hold,
 }
 
 /// An action that has ended, and how.
