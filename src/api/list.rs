@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
@@ -30,9 +29,6 @@ use crate::store::{Snapshot, StoreError};
 
 /// How many boards are read at a time: some hundreds of kilobytes of JSON.
 const PAGE: i64 = 1000;
-/// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps what is
-/// replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
-const LONGEST: Duration = Duration::from_mins(1);
 /// How many rows of the log are read for a client that comes back.
 const MOST_CHANGES: u16 = 4096;
 /// How many boards may have changed for it to be worth telling which.
@@ -153,11 +149,11 @@ pub(super) async fn list(
         return Ok(json(&tag, body));
     }
     let (sender, receiver) = mpsc::channel(1);
-    let mut task = JoinSet::new();
+    let (longest, mut task) = (api.longest_list, JoinSet::new());
     task.spawn(async move {
         let sent = tokio::select! {
             sent = pages.send(first, body, &sender) => sent,
-            () = pause(LONGEST) => Err(format!("it took longer than {} s", LONGEST.as_secs()).into()),
+            () = pause(longest) => Err(format!("it took longer than {longest:?}").into()),
         };
         if let Err(error) = sent {
             tracing::warn!(error = &*error as &dyn Error, "a list broke off");

@@ -39,6 +39,9 @@ pub use problem::Problem;
 /// The largest request body, in bytes: a board's report is a few lines.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// How long a client may take for a list, unless something else is said.
+pub const LONGEST_LIST: Duration = Duration::from_mins(1);
+
 /// How long open connections may take to end once the server stops, in real time.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -49,6 +52,9 @@ pub struct Api {
     pub engine: Engine,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
+    /// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps
+    /// what is replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
+    pub longest_list: Duration,
 }
 
 /// Makes the routes.

@@ -224,7 +224,8 @@ impl Parts {
         };
         let address = http.local_addr()?;
         let machine = MachineName::new(BOARD)?;
-        let api = Api { engine: engine.clone(), machine: machine.clone() };
+        let longest_list = api::LONGEST_LIST;
+        let api = Api { engine: engine.clone(), machine: machine.clone(), longest_list };
         let pages = dashboard::router(engine.clone(), machine);
         faces.spawn(api::serve(http, api::router(api).merge(pages), stop_faces.clone()));
         let driven = engine.clone();

@@ -1,8 +1,16 @@
+use std::time::Duration;
+
 use insta::assert_snapshot;
+use lifeguard::api::{self, Api};
+use lifeguard::machine::MachineName;
+use lifeguard::store::Store;
 use lifeguard::store::changes::{self, Cursor};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::{contract, laid_out, send, send_to};
 use crate::world::{World, ask, within};
@@ -422,4 +430,33 @@ async fn a_list_that_breaks_off_is_seen_to_break_off() {
     assert!(end.is_err(), "a part is not taken for the whole");
     // The next one is whole.
     assert_eq!(world.get("/api/v1/devices").await["devices"].as_array().unwrap().len(), 5000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_from_another() {
+    let world = World::new().await;
+    fill(&world.database.pool().await, 5000, 10_000).await;
+    let engine = world.server.engine.clone();
+    let machine = MachineName::new("board").unwrap();
+    let routes = api::router(Api { engine, machine, longest_list: Duration::from_millis(200) });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
+    let mut server = JoinSet::new();
+    server.spawn(api::serve(listener, routes, CancellationToken::new()));
+    // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
+    let mut answers = Vec::new();
+    for _ in 0..Store::SNAPSHOTS {
+        answers.push(reqwest::get(&url).await.unwrap());
+    }
+    let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+    assert_eq!(list["devices"].as_array().unwrap().len(), 1);
+    for mut answer in answers {
+        let end = loop {
+            match within("the end of the answer", answer.chunk()).await {
+                Ok(Some(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(end.is_err(), "a part is not taken for the whole");
+    }
 }
