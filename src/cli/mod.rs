@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod device;
 mod image;
+mod machine;
 mod output;
 pub mod serve;
 
@@ -61,6 +62,8 @@ enum Command {
     Device(device::DeviceOptions),
     /// Say which boot config boots which image on which hardware
     Image(image::ImageOptions),
+    /// Check, draw and try machine definitions
+    Machine(machine::MachineOptions),
 }
 
 /// Runs one command; what went wrong is on standard error.
@@ -71,7 +74,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(_) | Command::BenchLoad(_) => "error",
         // It tells how far it is.
         Command::Bench(_) => "error,lifeguard::cli::bench=info",
-        Command::Serve(_) | Command::Device(_) | Command::Image(_) => "info,sqlx=error",
+        Command::Serve(_) | Command::Device(_) | Command::Image(_) | Command::Machine(_) => "info,sqlx=error",
     };
     let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
         Ok(filter) => filter,
@@ -90,9 +93,15 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Device(options) => device::run(options).await,
         Command::Image(options) => image::run(options).await,
+        Command::Machine(options) => return ended(machine::run(&options)),
     };
+    ended(result.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code; what went wrong is said.
+fn ended(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => output::fail(&told(&*error)),
     }
 }

@@ -26,6 +26,8 @@ pub struct Definition {
     pub counters: BTreeSet<CounterName>,
     /// The states; what groups share has been written into each of their members.
     pub states: BTreeMap<StateName, State>,
+    /// What states of earlier versions are called now, old name → new name: instances in flight go on there.
+    pub renamed: BTreeMap<StateName, StateName>,
 }
 
 /// Who an event comes from.
@@ -51,9 +53,26 @@ pub struct Event {
     pub about: String,
 }
 
+/// What being in a state means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Something is under way, and it has to end.
+    #[default]
+    Working,
+    /// Nothing is under way; an instance may stay for ever (`resting: true`, of a state or of a group of them).
+    Resting,
+    /// A person has to look: the state's name begins with `Failed` or `failed`.
+    Failed,
+    /// The end of the instance's life (`final: true`).
+    Final,
+}
+
 /// A state.
 #[derive(Debug, Default)]
 pub struct State {
+    /// What being in it means.
+    pub kind: Kind,
     /// One line for people, or empty: what the state waits for, or what a person should do.
     pub about: String,
     /// What entering it does to the instance.

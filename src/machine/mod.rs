@@ -16,7 +16,7 @@ mod stimulus;
 pub use check::load;
 pub use decide::{create, decide, reads_device};
 pub use definition::{
-    Definition, Due, Event, Invoke, Limit, Operation, Setting, Source, State, Timeout, Transition,
+    Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
 };
 pub use explain::{Awaited, Explanation, Then, explain};

@@ -85,6 +85,11 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// Whether there is a state of this name.
+    pub(super) fn has_state(&self, name: &str) -> bool {
+        self.states.contains(name)
+    }
+
     /// The state that `node`, which is to be a `kind` such as a target, names.
     pub(super) fn state(&self, node: &Node, kind: &str, faults: &mut Collector) -> Option<StateName> {
         let text = node.text("the name of a state", faults)?;

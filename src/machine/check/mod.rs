@@ -7,7 +7,7 @@ mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::definition::{Definition, Event, Source, State, Transition, TransitionEffect};
+use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
 use super::fault::{Collector, Faults, Position};
 use super::names::{BadName, EventName, StateName};
 use super::source::{self, Content, Fields, Node};
@@ -26,7 +26,7 @@ pub fn load(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
 }
 
 fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
-    let keys = ["machine", "initial", "events", "groups", "states"];
+    let keys = ["machine", "initial", "renamed", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
         return None;
@@ -62,8 +62,9 @@ fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Defini
         write_groups(node, &mut checked, &known, faults);
     }
     refuse_circles(states, &checked, faults);
+    let renamed = fields.get("renamed").map(|node| renamed(node, &known, faults)).unwrap_or_default();
     let Known { events, counters, .. } = known;
-    Some(Definition { machine: machine?, initial: initial?, events, counters, states: checked })
+    Some(Definition { machine: machine?, initial: initial?, events, counters, states: checked, renamed })
 }
 
 /// The value of `key`, which must be there.
@@ -129,6 +130,22 @@ fn outcome_of<'a>(event: &'a str, actions: &[&str]) -> Option<&'a str> {
     actions.contains(&action).then_some(action)
 }
 
+/// What states of earlier versions are called now.
+fn renamed(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<StateName, StateName> {
+    let mut renamed = BTreeMap::new();
+    for (key, node) in node.entries("a mapping from old names of states to new ones", faults) {
+        let new = known.state(node, "state", faults);
+        if known.has_state(&key.text) {
+            let message = format!("`{}` is a state of this version: it cannot be an old name too", key.text);
+            faults.add(key.at, message);
+        }
+        if let (Some(old), Some(new)) = (faults_of(key.at, StateName::new(&key.text), faults), new) {
+            renamed.insert(old, new);
+        }
+    }
+    renamed
+}
+
 /// Writes what groups share into their members.
 fn write_groups(
     node: &Node,
@@ -140,7 +157,8 @@ fn write_groups(
         states.iter().map(|(name, state)| (name.clone(), state.on.keys().cloned().collect())).collect();
     let mut givers: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
     for (key, node) in node.entries("a mapping of groups", faults) {
-        let fields = node.fields("a group of states", &["states", "on"], faults);
+        let fields = node.fields("a group of states", &["states", "resting", "on"], faults);
+        let is_resting = fields.get("resting").is_some_and(|node| state::yes(node, faults));
         let patterns = required(node, fields, "states", faults).map_or(&[][..], Node::one_or_many);
         let mut members = BTreeSet::new();
         for pattern in patterns {
@@ -151,7 +169,18 @@ fn write_groups(
                 None => {}
             }
         }
-        let Some(on) = required(node, fields, "on", faults) else { continue };
+        for member in members.iter().filter(|_| is_resting) {
+            if let Some(state) = states.get_mut(member)
+                && state.kind == Kind::Working
+            {
+                state.kind = Kind::Resting;
+            }
+        }
+        let on = match fields.get("on") {
+            None if is_resting => continue,
+            _ => required(node, fields, "on", faults),
+        };
+        let Some(on) = on else { continue };
         for (at, event, transitions) in transition::check_on(on, known, faults) {
             for member in &members {
                 if own.get(member).is_some_and(|events| events.contains(&event)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{Due, Invoke, Limit, State, Timeout};
+use super::super::definition::{Due, Invoke, Kind, Limit, State, Timeout};
 use super::super::fault::Collector;
 use super::super::names::CounterName;
 use super::super::source::{Content, Fields, Key, Node};
@@ -17,9 +17,10 @@ const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
 pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {
-    let keys = ["about", "entry", "invoke", "timeout", "always", "on"];
+    let keys = ["about", "resting", "final", "entry", "invoke", "timeout", "always", "on"];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
-    let mut state = State { about: about(fields, faults), ..State::default() };
+    let mut state =
+        State { kind: kind(key, fields, faults), about: about(fields, faults), ..State::default() };
     if let Some(node) = fields.get("entry") {
         state.entry = operation::check_all(node, faults);
     }
@@ -35,6 +36,35 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
         state.on = on.into_iter().map(|(_, event, transitions)| (event, transitions)).collect();
     }
     state
+}
+
+fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> Kind {
+    let resting = fields.get("resting").is_some_and(|node| yes(node, faults));
+    let is_final = fields.get("final").is_some_and(|node| yes(node, faults));
+    if resting && is_final {
+        let at = fields.position_of("final").unwrap_or(key.at);
+        faults.add(at, "a state is either `resting`, and may be left again, or `final`");
+    }
+    match (is_final, resting, has_failed(&key.text)) {
+        (true, _, _) => Kind::Final,
+        (false, _, true) => Kind::Failed,
+        (false, true, false) => Kind::Resting,
+        (false, false, false) => Kind::Working,
+    }
+}
+
+/// Whether a state's name says that a person has to look.
+fn has_failed(name: &str) -> bool {
+    name.starts_with("Failed") || name.starts_with("failed")
+}
+
+/// Whether `node` says yes: `true` is all that can be said.
+pub(super) fn yes(node: &Node, faults: &mut Collector) -> bool {
+    if matches!(node.content, Content::Bool(true)) {
+        return true;
+    }
+    faults.add(node.at, format!("expected `true`, found {}; leave it out for no", node.kind()));
+    false
 }
 
 fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invoke> {

@@ -1,0 +1,33 @@
+//! `lifeguard machine`: check, draw and try machine definitions.
+
+mod check;
+pub(super) mod file;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+/// Options of `lifeguard machine`.
+#[derive(Debug, Args)]
+pub(super) struct MachineOptions {
+    #[command(subcommand)]
+    command: MachineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MachineCommand {
+    /// Prove what can be proved of machine definitions without running them
+    Check(check::CheckOptions),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+///
+/// What kept it from being done, for people.
+pub(super) fn run(options: &MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
+    match &options.command {
+        MachineCommand::Check(options) => check::run(options),
+    }
+}
