@@ -167,7 +167,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
         poll_url: board.device.poll_url.clone(),
         counters: board.instance.counters.clone(),
         data: board.instance.data.clone(),
-        explanation: explain(definition, &board.instance),
+        explanation: explain(&definition, &board.instance),
         actions: actions.into_iter().map(ActionView::from).collect(),
         boot: engine::describe_boot(&boot),
         device: board.into(),

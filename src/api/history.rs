@@ -10,6 +10,7 @@ use super::body::Parameters;
 use super::events::find;
 use super::{Api, Problem};
 use crate::machine::{Cause, StateName, Visit};
+use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
 
 /// Which part of a history is wanted.
@@ -42,6 +43,9 @@ struct EntryView {
     to: StateName,
     visit: Visit,
     outcome: String,
+    /// The number of the definition that was in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,8 +56,9 @@ struct EntryView {
     evidence: Option<Map<String, Value>>,
 }
 
-impl From<Entry> for EntryView {
-    fn from(entry: Entry) -> Self {
+impl EntryView {
+    /// An entry, and which of the definitions `adopted` was in force for it.
+    fn new(entry: Entry, adopted: &[Adopted]) -> Self {
         let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
         let (kind, event, args) = match told {
             Told::Note(note) => ("note", note, None),
@@ -67,7 +72,9 @@ impl From<Entry> for EntryView {
                 Cause::Force { .. } => ("force", "forced".to_owned(), None),
             },
         };
-        Self { id, at, kind, event, from, to, visit, outcome, sender, reason, args, evidence }
+        let definition =
+            adopted.iter().rfind(|adopted| adopted.first_history <= id).map(|adopted| adopted.number);
+        Self { id, at, kind, event, from, to, visit, outcome, definition, sender, reason, args, evidence }
     }
 }
 
@@ -83,11 +90,15 @@ pub(super) async fn list(
     }
     let board = find(&api, &name).await?;
     let mut db = api.engine.store().reader().await?;
+    let adopted = definitions::list(&mut db, &api.machine).await?;
     // One more than is wanted tells whether there are more.
     let mut entries = history::list(&mut db, board.id, before, limit + 1).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = entries.len() > most;
     entries.truncate(most);
     let next = entries.last().filter(|_| has_more).map(|last| last.id);
-    Ok(Json(HistoryView { history: entries.into_iter().map(EntryView::from).collect(), next }))
+    Ok(Json(HistoryView {
+        history: entries.into_iter().map(|entry| EntryView::new(entry, &adopted)).collect(),
+        next,
+    }))
 }

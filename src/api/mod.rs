@@ -7,6 +7,7 @@
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
+//! | administrators | `/api/v1/machines/MACHINE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
 //! | supervisors | `/healthz`, `/readyz` |
 
@@ -17,6 +18,7 @@ mod health;
 mod history;
 mod images;
 mod list;
+mod machines;
 mod problem;
 mod requests;
 
@@ -68,6 +70,10 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/devices/{name}/force", post(requests::force))
         .route("/api/v1/devices/{name}/history", get(history::list))
         .route("/api/v1/states", get(list::states))
+        .route("/api/v1/machines", get(machines::list))
+        .route("/api/v1/machines/{machine}", get(machines::show).put(machines::put))
+        .route("/api/v1/machines/{machine}/replay", post(machines::replay))
+        .route("/api/v1/machines/{machine}/definitions/{number}", get(machines::text))
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/healthz", get(health::alive))

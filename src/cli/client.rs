@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
@@ -84,6 +84,7 @@ pub(super) enum ClientError {
 pub(super) struct Client {
     server: Url,
     http: reqwest::Client,
+    longest: Duration,
 }
 
 impl Client {
@@ -93,11 +94,16 @@ impl Client {
 
     pub(super) fn of(server: Url) -> Result<Self, ClientError> {
         // A server is on the farm's own network; what a proxy would answer is not the server's word.
-        let http = reqwest::Client::builder().no_proxy().timeout(LONGEST).build();
+        let http = reqwest::Client::builder().no_proxy().build();
         match http {
-            Ok(http) => Ok(Self { server, http }),
+            Ok(http) => Ok(Self { server, http, longest: LONGEST }),
             Err(source) => Err(ClientError::NoAnswer { server, source }),
         }
+    }
+
+    /// Waits for answers as long as they take.
+    pub(super) fn patient(self) -> Self {
+        Self { longest: Duration::from_hours(24), ..self }
     }
 
     /// Calls the path made of `segments` and gives the answer's JSON, null where it has none.
@@ -108,6 +114,32 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
+        let mut request = self.http.request(method, self.url(segments)?).query(query);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.json(&self.answer(request).await?)
+    }
+
+    /// Sends a text, and gives the answer's JSON.
+    pub(super) async fn send_text(
+        &self,
+        method: Method,
+        segments: &[&str],
+        query: &[(&str, String)],
+        text: String,
+    ) -> Result<Value, ClientError> {
+        let request = self.http.request(method, self.url(segments)?).query(query).body(text);
+        self.json(&self.answer(request).await?)
+    }
+
+    /// Gets a text.
+    pub(super) async fn get_text(&self, segments: &[&str]) -> Result<String, ClientError> {
+        let bytes = self.answer(self.http.get(self.url(segments)?)).await?;
+        String::from_utf8(bytes).map_err(|_| ClientError::NotLifeguard(self.server.clone()))
+    }
+
+    fn url(&self, segments: &[&str]) -> Result<Url, ClientError> {
         let mut url = self.server.clone();
         // A path would lose them, and then mean something else.
         if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
@@ -118,24 +150,31 @@ impl Client {
             .pop_if_empty()
             .extend(["api", "v1"])
             .extend(segments);
-        let mut request = self.http.request(method, url).query(query);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        Ok(url)
+    }
+
+    /// The body of what the server answers, if it does not refuse.
+    async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let no_answer = |source: reqwest::Error| {
             let source = source.without_url();
             ClientError::NoAnswer { server: self.server.clone(), source }
         };
-        let response = request.send().await.map_err(no_answer)?;
+        let response = request.timeout(self.longest).send().await.map_err(no_answer)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(no_answer)?;
-        let answer = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
         if status.is_success() {
-            return answer.map_err(|_| ClientError::NotLifeguard(self.server.clone()));
+            return Ok(bytes.into());
         }
-        let answer = answer.unwrap_or_default();
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
         Err(ClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
+    }
+
+    fn json(&self, bytes: &[u8]) -> Result<Value, ClientError> {
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(bytes).map_err(|_| ClientError::NotLifeguard(self.server.clone()))
     }
 
     pub(super) async fn get(

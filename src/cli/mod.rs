@@ -93,7 +93,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Device(options) => device::run(options).await,
         Command::Image(options) => image::run(options).await,
-        Command::Machine(options) => return ended(machine::run(&options)),
+        Command::Machine(options) => return ended(machine::run(options).await),
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

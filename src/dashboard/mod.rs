@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::engine::{Engine, Kept};
 use crate::machine::MachineName;
 use crate::store::devices::{self, Filter, Listed};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError, instances};
 
 /// How many boards the page shows at most; of a farm that has more, those that need hands come first.
 const MOST: i64 = 1000;
@@ -51,7 +51,7 @@ async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response 
 
 /// Reads how many boards there are in each state, and those that are shown.
 async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Farm, StoreError> {
-    let counts = devices::count_by_state(snapshot, machine).await?;
+    let counts = instances::count_by_state(snapshot, machine).await?;
     let counts: BTreeMap<_, _> =
         counts.into_iter().map(|(state, count)| ((rank(&state), state), count)).collect();
     let mut left = MOST;

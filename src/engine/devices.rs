@@ -71,12 +71,12 @@ impl Engine {
         device: &Device,
         sender: Option<String>,
     ) -> Result<Committed, EngineError> {
-        let definition = self.definition(machine)?;
+        let mut tx = self.store().begin().await?;
+        let rules = self.hold_rules(&mut tx).await?;
         let now = self.clock().now();
         // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
         let facts = Map::new();
-        let decision = machine::create(definition, name, facts.clone(), now);
-        let mut tx = self.store().begin().await?;
+        let decision = machine::create(rules.definition(machine)?, name, facts.clone(), now);
         let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
         devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
         let entry = NewEntry {

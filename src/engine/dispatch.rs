@@ -45,9 +45,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
     let mut keeper = JoinSet::new();
-    let someone_died = Arc::new(Notify::new());
-    keeper.spawn(keep(engine.clone(), registered, Arc::clone(&someone_died), lapsed.clone()));
-    keeper.spawn(tend(engine.clone(), worker, someone_died));
+    let is_needed = Arc::new(Notify::new());
+    keeper.spawn(keep(engine.clone(), registered, Arc::clone(&is_needed), lapsed.clone()));
+    keeper.spawn(tend(engine.clone(), worker, is_needed));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
@@ -75,12 +75,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 }
 
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
-async fn keep(
-    engine: Engine,
-    mut registered: Registered,
-    someone_died: Arc<Notify>,
-    lapsed: CancellationToken,
-) {
+async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
     loop {
         match registered.renew(engine.store()).await {
             Renewal::Holds(colleagues) => {
@@ -89,7 +84,10 @@ async fn keep(
                     engine.inner.queue.wake();
                 }
                 if colleagues.has_dead {
-                    someone_died.notify_one();
+                    is_needed.notify_one();
+                }
+                if engine.inner.rules.hear(colleagues.adoption) {
+                    is_needed.notify_one();
                 }
             }
             Renewal::Unknown => {}
@@ -99,8 +97,8 @@ async fn keep(
     }
 }
 
-/// Takes over from the dead, and hands back what was lost.
-async fn tend(engine: Engine, worker: WorkerId, someone_died: Arc<Notify>) {
+/// Takes over from the dead, hands back what was lost, and looks what is in force.
+async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
     loop {
         // Both are tried again soon.
         match hand_back_lost(&engine, worker).await {
@@ -118,8 +116,14 @@ async fn tend(engine: Engine, worker: WorkerId, someone_died: Arc<Notify>) {
             }
             Err(error) => tracing::warn!(error = &error as &dyn Error, "cannot take over from the dead yet"),
         }
+        // Whoever decides looks by itself; this is for what is explained meanwhile.
+        if engine.inner.rules.is_behind()
+            && let Err(error) = engine.look_again().await
+        {
+            tracing::debug!(error = &error as &dyn Error, "cannot see what is in force yet");
+        }
         tokio::select! {
-            () = someone_died.notified() => {}
+            () = is_needed.notified() => {}
             () = pause(Duration::from_secs(1)) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! What was read, kept for as long as nothing changes: what many ask for and takes long to read.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -9,7 +10,7 @@ use super::{Engine, EngineError};
 use crate::clock::pause;
 use crate::machine::MachineName;
 use crate::store::changes::{self, Cursor};
-use crate::store::{Snapshot, Store, StoreError, devices};
+use crate::store::{Snapshot, Store, StoreError, instances};
 
 /// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
 /// however many ask and however much changes.
@@ -70,17 +71,29 @@ impl<T> Kept<T> {
 }
 
 /// How many instances are in each state.
-pub type Counts = std::collections::BTreeMap<String, i64>;
+pub type Counts = BTreeMap<String, i64>;
+
+/// The counts of each machine's instances.
+#[derive(Debug, Default)]
+pub(super) struct ByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<Kept<Counts>>>>);
+
+impl ByMachine {
+    fn of(&self, machine: &MachineName) -> Arc<Kept<Counts>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(machine.clone()).or_default())
+    }
+}
 
 impl Engine {
     /// Counts the instances of `machine` by state.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoMachine`] when no definition of it is loaded; [`EngineError::Store`] when the database fails.
+    /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
     pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<Reading<Counts>>, EngineError> {
-        let kept = self.inner.counts.get(machine).ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
-        let count = async |snapshot: &mut Snapshot| devices::count_by_state(snapshot, machine).await;
+        self.definition(machine)?;
+        let kept = self.inner.counts.of(machine);
+        let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
         Ok(kept.get(self.store(), count).await?)
     }
 }

@@ -25,11 +25,12 @@ mod lease;
 mod pipeline;
 mod queue;
 mod recent;
+pub mod replay;
 mod retries;
+mod rules;
 mod running;
 mod work;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,11 +41,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
-use crate::machine::{Definition, Instance, MachineName, Visit};
+use crate::machine::{Instance, MachineName, Visit};
 use crate::store::actions::{Startable, WorkerId};
 use crate::store::changes::{self, Changed, Logged, Now, Origin};
-use crate::store::instances::{InstanceId, Stranded, Target};
-use crate::store::{Store, StoreError, definitions, instances};
+use crate::store::instances::{InstanceId, Target};
+use crate::store::{Store, StoreError, instances};
 use crate::worker::Worker;
 
 pub use devices::DeviceChange;
@@ -53,7 +54,11 @@ pub use fetches::{Fetch, describe_boot};
 pub use housekeeping::Retention;
 pub use kept::{Counts, Kept, Reading};
 pub use retries::Retries;
+pub use rules::{CarriedOver, InForce, Loaded, Replacement};
 pub use work::{Committed, Submission};
+
+pub use crate::store::definitions::{Adopted, Provenance};
+pub use crate::store::instances::Stranded;
 
 use queue::{Queue, Refused};
 use recent::Recent;
@@ -65,8 +70,8 @@ pub enum EngineError {
     /// There is no such instance; nothing was written.
     #[error("there is no {}", named(.0))]
     NoInstance(Target),
-    /// The instance's machine is not among those that this process drives; nothing was written.
-    #[error("no definition of the machine {0} is loaded")]
+    /// No definition of the machine is in force, or none that this program understands; nothing was written.
+    #[error("no definition of the machine {0} is in force")]
     NoMachine(MachineName),
     /// Another instance has the name, or another board the network address; nothing was written.
     #[error("another board has this {0} already")]
@@ -111,15 +116,6 @@ fn strandeds(stranded: &[Stranded]) -> String {
     stranded.iter().map(|one| format!("{} in {}", one.name, one.state)).collect::<Vec<_>>().join(", ")
 }
 
-/// A definition as it was loaded.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// Its text.
-    pub source: String,
-    /// What the check made of it.
-    pub definition: Arc<Definition>,
-}
-
 /// Drives the instances of the machines that it was given.
 #[derive(Clone)]
 pub struct Engine {
@@ -128,7 +124,7 @@ pub struct Engine {
 
 struct Inner {
     store: Store,
-    definitions: BTreeMap<MachineName, Arc<Definition>>,
+    rules: rules::Rules,
     clock: Arc<dyn Clock>,
     worker: Worker,
     /// By what this process knows its own changes in the log.
@@ -143,11 +139,12 @@ struct Inner {
     /// Something was written that other processes may want to know of.
     written: Notify,
     feed: feed::Feed,
-    counts: BTreeMap<MachineName, Kept<Counts>>,
+    counts: kept::ByMachine,
 }
 
 impl Engine {
-    /// Makes an engine for `definitions`, remembers their texts, and sees to it that history has room for today.
+    /// Makes an engine that follows the definitions in force, with `loaded` among them, and sees to it that history has
+    /// room for today.
     ///
     /// # Errors
     ///
@@ -159,26 +156,15 @@ impl Engine {
         worker: Worker,
         retention: Retention,
     ) -> Result<Self, EngineError> {
-        let mut definitions = BTreeMap::new();
-        let mut tx = store.begin().await?;
-        for Loaded { source, definition } in loaded {
-            let machine = definition.machine.clone();
-            let states: Vec<String> = definition.states.keys().map(ToString::to_string).collect();
-            let stranded = instances::list_stranded(&mut tx, &machine, &states).await?;
-            if !stranded.is_empty() {
-                return Err(EngineError::Strands { machine, stranded });
-            }
-            definitions::adopt(&mut tx, &machine, &source, clock.now()).await?;
-            definitions.insert(machine, definition);
-        }
-        let origin = changes::new_origin(&mut tx).await?;
-        let seen = changes::state(&mut tx).await?;
-        tx.commit().await?;
+        let mut db = store.reader().await?;
+        let origin = changes::new_origin(&mut db).await?;
+        let rules = rules::begin(&store, origin, &loaded, clock.now()).await?;
+        let seen = changes::state(&mut db).await?;
+        drop(db);
         let queue = Queue::new(Arc::clone(&clock));
-        let counts = definitions.keys().map(|machine| (machine.clone(), Kept::default())).collect();
         let inner = Inner {
             store,
-            definitions,
+            rules,
             clock,
             worker,
             origin,
@@ -190,7 +176,7 @@ impl Engine {
             actions_changed: Notify::new(),
             written: Notify::new(),
             feed: feed::Feed::new(seen),
-            counts,
+            counts: kept::ByMachine::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::round(&engine).await {
@@ -293,19 +279,6 @@ impl Engine {
         &*self.inner.clock
     }
 
-    /// The definition of `machine`.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoMachine`] when none is loaded.
-    pub fn definition(&self, machine: &MachineName) -> Result<&Arc<Definition>, EngineError> {
-        self.inner.definitions.get(machine).ok_or_else(|| EngineError::NoMachine(machine.clone()))
-    }
-
-    fn machines(&self) -> Vec<String> {
-        self.inner.definitions.keys().map(ToString::to_string).collect()
-    }
-
     /// What had to be tried again since the engine was made.
     #[must_use]
     pub fn retries(&self) -> &Retries {
@@ -343,14 +316,13 @@ async fn rest() {
 /// Learns all deadlines that are armed, and then what becomes of them: from other processes, and from this one where a
 /// connection broke before the commit was confirmed.
 async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
-    let machines = engine.machines();
     let mut follower = engine.follow();
     let learn = async {
         let mut news = Some(News::Anew);
         while let Some(latest) = news {
             match latest {
                 News::Anew => {
-                    while let Err(error) = learn_all(&engine, &machines).await {
+                    while let Err(error) = learn_all(&engine).await {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "deadlines wait for the database"
@@ -383,9 +355,9 @@ fn learn_changed(engine: &Engine, changed: &[Logged]) {
     }
 }
 
-async fn learn_all(engine: &Engine, machines: &[String]) -> Result<(), StoreError> {
+async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
     let mut db = engine.store().reader().await?;
-    let mut armed = std::pin::pin!(instances::stream_deadlines(&mut db, machines));
+    let mut armed = std::pin::pin!(instances::stream_deadlines(&mut db));
     while let Some(armed) = armed.next().await {
         let armed = armed?;
         if engine.inner.queue.deadlines().learn(armed.id, armed.visit, Some(armed.at)) {

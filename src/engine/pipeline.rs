@@ -8,7 +8,8 @@
 //!
 //! A group is whatever has arrived by the time that a lane is free: a lone event waits for no company, and groups grow
 //! with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
-//! on a row that somebody else has rewritten meanwhile is not applied and is decided on anew. A group that fails is
+//! on a row that somebody else has rewritten meanwhile, or under a definition that is not in force any more, is not applied
+//! and is decided on anew. A group that fails is
 //! halved until the one that cannot be written fails alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use super::carry;
 use super::draft::{Draft, Images};
+use super::rules::Known;
 use super::work::{Committed, Done, Submission, Work};
 use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
@@ -131,12 +133,19 @@ impl Lane {
         }
         let engine = self.engine.clone();
         let mut db = self.connection().await?;
-        let material = within_limits(Material::read(&engine, &mut db, part)).await?;
+        let rules = engine.inner.rules.known();
+        let material = within_limits(Material::read(&engine, &rules, &mut db, part)).await?;
         // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
-        let decisions = material.decide(&engine, std::mem::take(part), again);
-        let written = write(&engine, &mut db, &decisions).await;
+        let decisions = material.decide(&engine, &rules, std::mem::take(part), again);
+        let written = write(&engine, &rules, &mut db, &decisions).await;
         match written {
             Ok(applied) => {
+                if applied.is_outdated
+                    && let Err(error) = within_limits(engine.inner.rules.look(&mut db)).await
+                {
+                    // Nothing is written until it is seen.
+                    tracing::debug!(error = &error as &dyn Error, "cannot see what is in force");
+                }
                 self.db = Some(Idle { db, since: Instant::now() });
                 for work in settle(&engine, decisions, &applied) {
                     again.extend(self.patiently(work, &StoreError::overtaken()));
@@ -239,7 +248,12 @@ struct Material {
 
 impl Material {
     /// Reads it. The instances come first: whatever is read after them and has changed since shows in their rows.
-    async fn read(engine: &Engine, db: &mut Connection, part: &[Work]) -> Result<Self, StoreError> {
+    async fn read(
+        engine: &Engine,
+        rules: &Known,
+        db: &mut Connection,
+        part: &[Work],
+    ) -> Result<Self, StoreError> {
         let targets: Vec<Target> = part.iter().map(Work::target).collect();
         let (mut remembered, mut unknown) = (Vec::new(), Vec::new());
         for (target, seen) in targets.iter().zip(engine.inner.recent.find(targets.iter())) {
@@ -269,7 +283,7 @@ impl Material {
             let Some(draft) = material.id(&work.target()).and_then(|id| material.drafts.get(&id)) else {
                 continue;
             };
-            let Ok(definition) = engine.definition(&draft.instance().machine) else { continue };
+            let Ok(definition) = rules.definition(&draft.instance().machine) else { continue };
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
                 Work::Due(_) if waits_for_board(definition, draft) => silent.push(draft.id()),
@@ -308,7 +322,7 @@ impl Material {
 
     /// Decides on everything in the order of its arrival. What is for the next group goes to `again`; what is about
     /// nothing that there is, or changes nothing, is answered at once.
-    fn decide(mut self, engine: &Engine, part: Vec<Work>, again: &mut Vec<Work>) -> Decisions {
+    fn decide(mut self, engine: &Engine, rules: &Known, part: Vec<Work>, again: &mut Vec<Work>) -> Decisions {
         let now = engine.clock().now();
         let mut done = Vec::with_capacity(part.len());
         let (mut worker, mut orphans) = (None, Vec::new());
@@ -326,7 +340,7 @@ impl Material {
                 continue;
             };
             let Some(draft) = self.drafts.get_mut(&id) else { continue };
-            let definition = match engine.definition(&draft.instance().machine) {
+            let definition = match rules.definition(&draft.instance().machine) {
                 Ok(definition) => definition,
                 Err(error) => {
                     work.fail(error);
@@ -409,14 +423,19 @@ fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
 }
 
 /// Writes what was decided.
-async fn write(engine: &Engine, db: &mut Connection, decisions: &Decisions) -> Result<Applied, StoreError> {
+async fn write(
+    engine: &Engine,
+    rules: &Known,
+    db: &mut Connection,
+    decisions: &Decisions,
+) -> Result<Applied, StoreError> {
     let Decisions { decided, worker, at, orphans, .. } = decisions;
     // First, because whatever fails after the group is durable would have it written again.
     within_limits(sweep(db, orphans)).await?;
     if decided.is_empty() {
         return Ok(Applied::default());
     }
-    within_limits(groups::write(db, decided, engine.inner.origin, *worker, *at)).await
+    within_limits(groups::write(db, decided, engine.inner.origin, rules.adoption, *worker, *at)).await
 }
 
 /// Gives up on a database that does not answer at all, as one whose machine is gone.

@@ -4,6 +4,7 @@
 //! target exists, every event is declared, no guard names an unknown variable, no `always` leads in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -119,6 +120,16 @@ pub enum Due {
     After(Duration),
     /// At this time, whenever the state was entered.
     At(DateTime<Utc>),
+}
+
+impl fmt::Display for Due {
+    /// As a definition says it: `after: 60s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(span) => write!(f, "after: {}", humantime::format_duration(*span)),
+            Self::At(at) => write!(f, "at: {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        }
+    }
 }
 
 /// How often a state's time limit may pass.

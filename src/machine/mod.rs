@@ -2,7 +2,9 @@
 //!
 //! Pure: nothing here reads a file, a clock or a table, and equal arguments give equal results.
 
+mod adopt;
 mod check;
+mod compare;
 mod decide;
 mod definition;
 mod explain;
@@ -12,8 +14,11 @@ mod instance;
 mod names;
 mod source;
 mod stimulus;
+mod what_if;
 
+pub use adopt::{Adoption, Carried, Rearm};
 pub use check::load;
+pub use compare::{Change, Difference};
 pub use decide::{create, decide, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
@@ -26,3 +31,4 @@ pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};

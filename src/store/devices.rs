@@ -301,24 +301,6 @@ pub async fn list_names(
     Ok(names)
 }
 
-/// Counts the instances of `machine` by state.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn count_by_state(
-    db: &mut PgConnection,
-    machine: &MachineName,
-) -> Result<BTreeMap<String, i64>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT state, count(*) AS "count!" FROM instance WHERE machine = $1 GROUP BY state"#,
-        machine.as_str(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
-}
-
 /// Makes a LIKE pattern of `text`, in which only `joker` stands for anything.
 fn like(text: &str, joker: char) -> String {
     let mut pattern = String::with_capacity(text.len());

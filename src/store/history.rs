@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
@@ -11,7 +12,7 @@ use sqlx::types::Json;
 use super::instances::{InstanceId, name};
 use super::sparse::Sparse;
 use super::{StoreError, Tx};
-use crate::machine::{Cause, EventName, Outcome, Source, StateName, Stimulus, Visit};
+use crate::machine::{Cause, EventName, MachineName, Outcome, Source, StateName, Stimulus, Visit};
 
 /// What a history row tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -350,6 +351,61 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Reads everything that happened to the instances of `machine`, those that are gone left out, in the order of its numbers:
+/// what several have in common comes once for each.
+///
+/// # Errors
+///
+/// The stream ends with [`StoreError`] when the statement fails or a row cannot be read.
+pub fn stream<'a>(
+    db: &'a mut PgConnection,
+    machine: &'a MachineName,
+    name: Option<&'a str>,
+) -> impl Stream<Item = Result<(InstanceId, Entry), StoreError>> + 'a {
+    let rows = sqlx::query!(
+        r#"WITH wanted AS (SELECT instance_id FROM instance WHERE machine = $1 AND name = coalesce($2, name))
+           SELECT entry.instance_id AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,
+                  source, sender, spoken_visit, args AS "args: Json<Map<String, Value>>",
+                  device AS "device: Json<Map<String, Value>>", outcome, from_state AS "from_state!", to_state,
+                  visit AS "visit!", reason, evidence AS "evidence: Json<Map<String, Value>>"
+             FROM (SELECT instance_id, history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
+                          from_state, to_state, visit, reason, evidence
+                     FROM history WHERE instance_id IS NOT NULL
+                   UNION ALL
+                   SELECT kept.instance_id, h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                          h.from_state, NULL, kept.visit, NULL, NULL
+                     FROM history h, unnest(h.instances, h.visits) AS kept (instance_id, visit)
+                    WHERE h.kind = 'kept') AS entry
+             JOIN wanted ON wanted.instance_id = entry.instance_id
+            ORDER BY history_id"#,
+        machine.as_str(),
+        name,
+    )
+    .fetch(db);
+    rows.map(|row| {
+        let row = row?;
+        let instance = InstanceId(row.instance_id);
+        let entry = Entry::try_from(HistoryRow {
+            history_id: row.history_id,
+            at: row.at,
+            kind: row.kind,
+            event: row.event,
+            source: row.source,
+            sender: row.sender,
+            spoken_visit: row.spoken_visit,
+            args: row.args,
+            device: row.device,
+            outcome: row.outcome,
+            from_state: row.from_state,
+            to_state: row.to_state,
+            visit: row.visit,
+            reason: row.reason,
+            evidence: row.evidence,
+        })?;
+        Ok((instance, entry))
+    })
 }
 
 /// What is known of the board's present boot.

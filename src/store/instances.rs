@@ -96,6 +96,29 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     row.map(Locked::try_from).transpose()
 }
 
+/// Lists the instances of `machine`, or the one of this name.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list(
+    db: &mut PgConnection,
+    machine: &MachineName,
+    name: Option<&str>,
+) -> Result<Vec<(InstanceId, Instance)>, StoreError> {
+    let rows = sqlx::query_as!(
+        InstanceRow,
+        r#"SELECT instance_id, machine, name, state, visit, entered_at, deadline_at,
+                  counters AS "counters: Json<BTreeMap<CounterName, i64>>", data AS "data: Json<Map<String, Value>>"
+             FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
+        machine.as_str(),
+        name,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Locked::try_from(row).map(|Locked { id, instance }| (id, instance))).collect()
+}
+
 /// Writes a new instance.
 ///
 /// # Errors
@@ -154,19 +177,15 @@ pub struct ArmedDeadline {
     pub at: DateTime<Utc>,
 }
 
-/// Reads all deadlines of `machines` that are armed, one after the other.
+/// Reads all deadlines that are armed, one after the other.
 ///
 /// # Errors
 ///
 /// The stream ends with [`StoreError`] when the statement fails.
-pub fn stream_deadlines<'a>(
-    db: &'a mut PgConnection,
-    machines: &'a [String],
-) -> impl Stream<Item = Result<ArmedDeadline, StoreError>> + 'a {
+pub fn stream_deadlines(db: &mut PgConnection) -> impl Stream<Item = Result<ArmedDeadline, StoreError>> {
     let rows = sqlx::query!(
         r#"SELECT instance_id, visit, deadline_at AS "deadline_at!" FROM instance
-            WHERE deadline_at IS NOT NULL AND machine = ANY($1)"#,
-        machines,
+            WHERE deadline_at IS NOT NULL"#,
     )
     .fetch(db);
     rows.map(|row| {
@@ -203,4 +222,22 @@ pub async fn list_stranded(
     .fetch_all(db)
     .await?;
     Ok(rows)
+}
+
+/// Counts the instances of `machine` by state.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn count_by_state(
+    db: &mut PgConnection,
+    machine: &MachineName,
+) -> Result<BTreeMap<String, i64>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT state, count(*) AS "count!" FROM instance WHERE machine = $1 GROUP BY state"#,
+        machine.as_str(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }

@@ -224,6 +224,18 @@ impl DerefMut for Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Lets its statements take as long as they need: for whoever reads all there is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn take_time(&mut self) -> Result<(), StoreError> {
+        sqlx::query!("SET LOCAL statement_timeout = 0").execute(&mut *self.transaction).await?;
+        Ok(())
+    }
+}
+
 /// How a snapshot begins. Its statements are planned for what is asked: a plan that is to fit each filter fits none.
 const SNAPSHOT: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::actions::{self, WorkerId};
+use super::definitions::AdoptionId;
 use super::{Connection, Store, StoreError, Tx};
 
 fn seconds(span: Duration) -> f64 {
@@ -36,6 +37,8 @@ pub struct Colleagues {
     pub alive: Vec<WorkerId>,
     /// Whether there is one whose lease ran out.
     pub has_dead: bool,
+    /// Since when what is in force is.
+    pub adoption: AdoptionId,
 }
 
 /// Makes the lease hold for `lease` from now, and says who else is there; `None` when it has run out already and others
@@ -56,7 +59,8 @@ pub async fn renew(
             RETURNING worker_id
            )
            SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
-                  worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!"
+                  worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!",
+                  (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
         seconds(lease),
@@ -67,7 +71,8 @@ pub async fn renew(
         return Ok(None);
     }
     let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
-    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive) }))
+    let adoption = AdoptionId(rows.first().map_or(0, |row| row.adoption));
+    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption }))
 }
 
 /// Removes a worker that has stopped and puts its actions back to be handed out.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use lifeguard::machine::{ActionName, Instance, Invoke, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, WorkerId};
 use lifeguard::store::changes::Origin;
+use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::{Store, workers};
@@ -32,7 +33,8 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
         goes_on: false,
     };
     decide(&mut decided);
-    let applied = groups::write(&mut db, &[decided], Origin(1), Some(worker), NOW).await.unwrap();
+    let applied =
+        groups::write(&mut db, &[decided], Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
 }
 

@@ -28,5 +28,6 @@ mod reimage;
 mod replay;
 mod survival;
 mod tftp;
+mod versions;
 mod walk;
 mod world;

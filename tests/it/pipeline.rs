@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::world::{World, ask};
+use crate::world::{World, ask, until_somebody_waits};
 
 fn event(board: &str, name: &str, args: Value) -> Submission {
     let Value::Object(args) = args else { panic!("arguments are an object") };
@@ -15,16 +15,6 @@ fn event(board: &str, name: &str, args: Value) -> Submission {
     let cause =
         Cause::Event { name: EventName::new(name).unwrap(), source: Source::Operator, args, visit: None };
     Submission::new(target, cause)
-}
-
-/// Waits until somebody waits for a lock that another transaction has.
-async fn until_somebody_waits(pool: &sqlx::PgPool) {
-    ask("somebody waits for the row", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.unwrap() > 0
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -253,3 +253,18 @@ pub(crate) async fn ask(what: &str, is_so: impl AsyncFn() -> bool) {
         breathe().await;
     }
 }
+
+/// Waits until somebody waits for a lock that another transaction has.
+pub(crate) async fn until_somebody_waits(pool: &sqlx::PgPool) {
+    until_waiting(pool, 1).await;
+}
+
+/// Waits until so many wait for locks at once.
+pub(crate) async fn until_waiting(pool: &sqlx::PgPool, wanted: i64) {
+    ask("enough wait for a lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.unwrap() >= wanted
+    })
+    .await;
+}

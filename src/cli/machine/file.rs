@@ -1,17 +1,24 @@
 //! Files with machine definitions.
 
 use std::error::Error;
+use std::io::Read;
 use std::path::Path;
 
-use crate::machine::{self, MAX_SIZE_BYTES};
-use crate::{action::ACTIONS, machine::Definition};
+use crate::action::ACTIONS;
+use crate::machine::{self, Definition, MAX_SIZE_BYTES};
 
-/// The text of the definition at `path`.
+/// The text of the definition at `path`; `-` is standard input.
 ///
 /// # Errors
 ///
 /// Why it cannot be read, with its path.
 pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
+    if path.as_os_str() == "-" {
+        let most = MAX_SIZE_BYTES as u64;
+        let mut text = String::new();
+        std::io::stdin().take(most + 1).read_to_string(&mut text)?;
+        return Ok(text);
+    }
     let size = fs_err::File::open(path)?.metadata()?.len();
     if size > MAX_SIZE_BYTES as u64 {
         let file = path.display();

@@ -2,6 +2,8 @@
 
 mod check;
 pub(super) mod file;
+mod load;
+mod replay;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -19,6 +21,15 @@ pub(super) struct MachineOptions {
 enum MachineCommand {
     /// Prove what can be proved of machine definitions without running them
     Check(check::CheckOptions),
+    /// Put a definition in force, for all servers at one moment; boards that are half-way through go on under it
+    Load(load::LoadOptions),
+    /// List the definitions that are in force
+    List(load::ListOptions),
+    /// Put history through the kernel again: it must give what is stored; or say what another definition would have made
+    /// of it
+    Replay(replay::ReplayOptions),
+    /// Show which definitions of a machine were in force, or the text of one
+    Show(load::ShowOptions),
 }
 
 /// Runs one of them.
@@ -26,8 +37,13 @@ enum MachineCommand {
 /// # Errors
 ///
 /// What kept it from being done, for people.
-pub(super) fn run(options: &MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
-    match &options.command {
-        MachineCommand::Check(options) => check::run(options),
+pub(super) async fn run(options: MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
+    match options.command {
+        MachineCommand::Check(options) => return check::run(&options),
+        MachineCommand::Load(options) => load::load(options).await?,
+        MachineCommand::List(options) => load::list(options).await?,
+        MachineCommand::Replay(options) => return replay::run(options).await,
+        MachineCommand::Show(options) => load::show(options).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::machine::file;
-use crate::engine::Loaded;
+use crate::engine::{Loaded, Provenance};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
@@ -13,12 +13,12 @@ const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
 /// Loads the definition at `path`, or those in it, or the one that is built in. The board's machine must be among them.
 pub(super) fn load(path: Option<&Path>) -> Result<Vec<Loaded>, Box<dyn Error>> {
     let Some(path) = path else {
-        return Ok(vec![check("states/board.yaml", BOARD_YAML.to_owned())?]);
+        return Ok(vec![check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?]);
     };
     let mut loaded: Vec<Loaded> = Vec::new();
     for path in files(path)? {
         let text = file::read(&path)?;
-        let one = check(&path.display().to_string(), text)?;
+        let one = check(&path.display().to_string(), text, Provenance::File)?;
         if loaded.iter().any(|other| other.definition.machine == one.definition.machine) {
             return Err(
                 format!("{}: machine {} is defined twice", path.display(), one.definition.machine).into()
@@ -49,6 +49,6 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn check(file: &str, source: String) -> Result<Loaded, Box<dyn Error>> {
-    Ok(Loaded { definition: Arc::new(file::check(file, &source)?), source })
+fn check(file: &str, source: String, from: Provenance) -> Result<Loaded, Box<dyn Error>> {
+    Ok(Loaded { definition: Arc::new(file::check(file, &source)?), source, from })
 }

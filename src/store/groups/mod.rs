@@ -18,6 +18,7 @@ use sqlx::types::Json;
 use super::StoreError;
 use super::actions::{ActionId, NewAction, WorkerId};
 use super::changes::Origin;
+use super::definitions::AdoptionId;
 use super::devices::Device;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name};
@@ -196,10 +197,13 @@ pub struct Applied {
     pub version: Option<RowVersion>,
     /// The actions that run and are to be stopped.
     pub stopped: Vec<ActionId>,
+    /// Whether another definition has come into force than it was decided under.
+    pub is_outdated: bool,
 }
 
-/// Writes what the process `origin` decided at `now`, with its `worker` for what begins; each instance's part is
-/// written whole, or not at all where its row has been rewritten since it was read.
+/// Writes what the process `origin` decided at `now` under the definitions in force since `under`, with its `worker` for
+/// what begins; each instance's part is written whole, or not at all where its row has been rewritten since it was read,
+/// and nothing at all where something else is in force.
 ///
 /// `decided` has each instance once, in the order of their numbers: all processes lock in that order.
 ///
@@ -212,6 +216,7 @@ pub async fn write(
     db: &mut PgConnection,
     decided: &[Decided],
     origin: Origin,
+    under: AdoptionId,
     worker: Option<WorkerId>,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
@@ -221,6 +226,10 @@ pub async fn write(
         ($applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
+                   -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
+                   ruled AS MATERIALIZED (
+                       SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $25 FOR KEY SHARE) AS is_so
+                   ),
                    -- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
                    -- Where one is shorter than the others, the rest of it is NULL.
                    -- Locked as they are saved, in the order in which they come: the connection plans no other join.
@@ -232,7 +241,7 @@ pub async fn write(
                                       unnest($3::text[]) AS state, unnest($4::bigint[]) AS visit,
                                       unnest($5::timestamptz[]) AS entered_at, unnest($6::timestamptz[]) AS deadline_at,
                                       unnest($7::jsonb[]) AS counters, unnest($8::jsonb[]) AS data) n
-                        WHERE i.instance_id = n.id AND i.xmin = n.version
+                        WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_so FROM ruled)
                     RETURNING i.instance_id, i.visit, i.deadline_at
                    ),
                    -- Whoever keeps a picture of the instances reads on from here.
@@ -265,7 +274,7 @@ pub async fn write(
                    SELECT CASE WHEN NOT is_all THEN coalesce(ids, '{}') END AS ids,
                           pg_current_xact_id()::text::bigint & 4294967295 AS "version!","#
                 + $stopped
-                + r#" AS "stopped!" FROM applied"#,
+                + r#" AS "stopped!", is_so AS "is_ruled!" FROM applied, ruled"#,
                 &saved.ids,
                 &saved.versions,
                 &saved.states as _,
@@ -290,14 +299,15 @@ pub async fn write(
                 told.args.as_slice() as _,
                 told.devices.as_slice() as _,
                 told.evidence.as_slice() as _,
+                under.0,
                 $($arguments),*
             )
             .fetch_one(db)
             .await
-            .map(|row| (row.ids, row.version, row.stopped))
+            .map(|row| (row.ids, row.version, row.stopped, row.is_ruled))
         };
     }
-    let (ids, version, stopped) = if group.only_moves() {
+    let (ids, version, stopped, is_ruled) = if group.only_moves() {
         // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
         run!(
             r#"applied AS MATERIALIZED (
@@ -311,14 +321,14 @@ pub async fn write(
             r#"-- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
                    held AS MATERIALIZED (
                        SELECT i.instance_id
-                         FROM (SELECT unnest($25::bigint[]) AS id, unnest($26::int[]) AS version) n
+                         FROM (SELECT unnest($26::bigint[]) AS id, unnest($27::int[]) AS version) n
                          JOIN instance i ON i.instance_id = n.id
-                        WHERE i.xmin = n.version AND (SELECT count(*) FROM saved) >= 0
+                        WHERE i.xmin = n.version AND (SELECT is_so FROM ruled) AND (SELECT count(*) FROM saved) >= 0
                           FOR UPDATE OF i SKIP LOCKED
                    ),
                    applied AS MATERIALIZED (
                        SELECT array_agg(instance_id) AS ids,
-                              count(*) = cardinality($1::bigint[]) + cardinality($25::bigint[]) AS is_all
+                              count(*) = cardinality($1::bigint[]) + cardinality($26::bigint[]) AS is_all
                          FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
                    )"#,
             r#",
@@ -326,23 +336,23 @@ pub async fn write(
                    kept AS (
                        INSERT INTO history (at, kind, from_state, instances, visits)
                        SELECT $10, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
-                         FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::bigint[]) AS visit,
-                                      unnest($29::text[]) AS state) k
+                         FROM (SELECT unnest($28::bigint[]) AS id, unnest($29::bigint[]) AS visit,
+                                      unnest($30::text[]) AS state) k
                         WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
                         GROUP BY k.state
                    ),
                    ended AS (
                        DELETE FROM action a
-                        USING (SELECT unnest($30::bigint[]) AS id, unnest($31::bigint[]) AS action) e
+                        USING (SELECT unnest($31::bigint[]) AS id, unnest($32::bigint[]) AS action) e
                         WHERE a.action_id = e.action
                           AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
                     RETURNING a.action_id
                    ),
                    given_up AS MATERIALIZED (
                        SELECT a.action_id
-                         FROM (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS visit) l
+                         FROM (SELECT unnest($33::bigint[]) AS id, unnest($34::bigint[]) AS visit) l
                          JOIN action a ON a.instance_id = l.id
-                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($31::bigint[])
+                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($32::bigint[])
                           AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    dropped AS (
@@ -355,8 +365,8 @@ pub async fn write(
                    ),
                    -- After what ended, whose place it may take.
                    started AS (
-                       UPDATE action a SET status = 'RUNNING', worker_id = $36, began_at = $10
-                         FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS action) s
+                       UPDATE action a SET status = 'RUNNING', worker_id = $37, began_at = $10
+                         FROM (SELECT unnest($35::bigint[]) AS id, unnest($36::bigint[]) AS action) s
                         WHERE a.action_id = s.action AND a.status = 'WAITING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
@@ -364,10 +374,10 @@ pub async fn write(
                    invoked AS (
                        INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
                        SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $10
-                         FROM (SELECT unnest($37::bigint[]) AS id, unnest($38::bigint[]) AS visit,
-                                      unnest($39::int[]) AS seq, unnest($40::text[]) AS action,
-                                      unnest($41::jsonb[]) AS settings, unnest($42::bigint[]) AS limit_ms,
-                                      unnest($43::text[]) AS place, unnest($44::bool[]) AS is_kept) n
+                         FROM (SELECT unnest($38::bigint[]) AS id, unnest($39::bigint[]) AS visit,
+                                      unnest($40::int[]) AS seq, unnest($41::text[]) AS action,
+                                      unnest($42::jsonb[]) AS settings, unnest($43::bigint[]) AS limit_ms,
+                                      unnest($44::text[]) AS place, unnest($45::bool[]) AS is_kept) n
                         WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           -- Those that go on are there already, unless they have ended meanwhile.
                           AND NOT (n.is_kept AND EXISTS (
@@ -405,6 +415,7 @@ pub async fn write(
         overtaken,
         version: Some(RowVersion::of(version)?),
         stopped: stopped.into_iter().map(ActionId).collect(),
+        is_outdated: !is_ruled,
     })
 }
 

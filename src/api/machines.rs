@@ -1,0 +1,200 @@
+//! Machine definitions: which are in force, and putting another one in force.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::body::{Parameters, Sender, Text, tagged};
+use super::{Api, Problem};
+use crate::action::ACTIONS;
+use crate::engine::replay::{self, ReplayError, Replayed, Wanted};
+use crate::engine::{Adopted, CarriedOver, EngineError, Loaded, Provenance, Replacement};
+use crate::machine::{self, Definition, Difference, MachineName, Rearm};
+use crate::store::definitions;
+
+/// How many stranded instances an answer names.
+const MOST_NAMED: usize = 1000;
+
+/// A definition, and when it came into force.
+#[derive(Debug, Serialize)]
+struct View {
+    machine: String,
+    number: i32,
+    digest: String,
+    since: chrono::DateTime<chrono::Utc>,
+    origin: String,
+    sender: Option<String>,
+}
+
+impl From<Adopted> for View {
+    fn from(adopted: Adopted) -> Self {
+        let Adopted { machine, number, digest, at, origin, sender, first_history: _ } = adopted;
+        Self { machine: machine.to_string(), number, digest, since: at, origin, sender }
+    }
+}
+
+/// `GET /api/v1/machines`: the definitions in force.
+pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    let in_force = definitions::read_in_force(&mut *api.engine.store().reader().await?).await?;
+    let machines: Vec<View> = in_force.definitions.into_iter().map(View::from).collect();
+    Ok(tagged(&headers, &json!({ "machines": machines })))
+}
+
+/// `GET /api/v1/machines/{machine}`: the definition in force, and all that were, the oldest first.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
+    let adopted = definitions::list(&mut *api.engine.store().reader().await?, &name).await?;
+    let present = adopted.last().cloned().map(View::from).ok_or_else(|| no_machine(&machine))?;
+    let history: Vec<View> = adopted.into_iter().map(View::from).collect();
+    Ok(tagged(&headers, &json!({ "in_force": present, "history": history })))
+}
+
+/// `GET /api/v1/machines/{machine}/definitions/{number}`: a definition's text, as it was loaded.
+pub(super) async fn text(
+    State(api): State<Api>,
+    Path((machine, number)): Path<(String, i32)>,
+) -> Result<Response, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
+    let source = definitions::read_source(&mut *api.engine.store().reader().await?, &name, number).await?;
+    let none = || {
+        let detail = format!("the machine {machine:?} has no definition {number}");
+        Problem::new(StatusCode::NOT_FOUND, "no_definition", detail)
+    };
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], source.ok_or_else(none)?).into_response())
+}
+
+/// What may be said of a definition that is to be put in force.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    /// Only say what it would do.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `PUT /api/v1/machines/{machine}`: puts the definition that is the body in force, for all servers at one moment; with
+/// `?dry_run=true` it only says what that would do.
+pub(super) async fn put(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    Parameters(How { dry_run }): Parameters<How>,
+    Sender(sender): Sender,
+    Text(source): Text,
+) -> Result<Json<Value>, Problem> {
+    let definition = read(&machine, &source)?;
+    let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
+    if dry_run {
+        return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));
+    }
+    match api.engine.adopt(&loaded, sender.as_deref()).await {
+        Ok(done) => Ok(Json(replacement(&done, true))),
+        Err(error @ EngineError::Strands { .. }) => {
+            let EngineError::Strands { stranded, .. } = &error else { return Err(error.into()) };
+            let named: Vec<Value> = stranded.iter().take(MOST_NAMED).map(stranded_one).collect();
+            let problem = Problem::new(StatusCode::CONFLICT, "strands", error.to_string());
+            Err(problem.with("stranded", named).with("instances", stranded.len()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The definition of `machine` that is in `source`.
+fn read(machine: &str, source: &str) -> Result<Definition, Problem> {
+    let definition = machine::load(source, ACTIONS).map_err(|faults| {
+        let list: Vec<Value> = faults
+            .iter()
+            .map(|fault| json!({ "line": fault.line, "column": fault.column, "message": fault.message }))
+            .collect();
+        let detail = faults.display("definition").to_string();
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_definition", detail).with("faults", list)
+    })?;
+    if definition.machine.as_str() != machine {
+        let detail = format!("this defines the machine {}, not {machine:?}", definition.machine);
+        return Err(Problem::invalid(detail));
+    }
+    Ok(definition)
+}
+
+/// What is to be replayed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct What {
+    /// Only this instance's history.
+    device: Option<String>,
+    /// Only from then on.
+    since: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// `POST /api/v1/machines/{machine}/replay?device=&since=`: puts history through the kernel again. It must give what is
+/// stored; with a definition as the body it also says what would have gone differently under that.
+pub(super) async fn replay(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    Parameters(What { device, since }): Parameters<What>,
+    Text(source): Text,
+) -> Result<Json<Replayed>, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
+    let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, &source)?)) };
+    let wanted = Wanted { machine: name, name: device, since, with };
+    match replay::replay(api.engine.store(), &wanted).await {
+        Ok(replayed) => Ok(Json(replayed)),
+        Err(error @ ReplayError::NoInstance { .. }) => {
+            Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
+        }
+        Err(error @ ReplayError::Unreadable { .. }) => {
+            Err(Problem::new(StatusCode::CONFLICT, "unreadable_definition", error.to_string()))
+        }
+        Err(ReplayError::Store(error)) => Err(error.into()),
+    }
+}
+
+fn stranded_one(one: &crate::engine::Stranded) -> Value {
+    json!({ "name": one.name, "state": one.state })
+}
+
+fn replacement(replacement: &Replacement, is_done: bool) -> Value {
+    let Replacement { machine, was, number, digest, difference, carried, stranded } = replacement;
+    let is_same = was.as_ref().is_some_and(|was| was.digest == *digest);
+    let none = Difference::default();
+    json!({
+        "machine": machine,
+        "number": number,
+        "digest": digest,
+        "was": was.as_ref().map(|was| was.number),
+        "in_force": is_done || is_same,
+        "changed": is_done && !is_same,
+        "difference": difference.as_ref().unwrap_or(&none),
+        "carried_over": carried.iter().map(carried_over).collect::<Vec<_>>(),
+        "stranded": stranded.iter().take(MOST_NAMED).map(stranded_one).collect::<Vec<_>>(),
+        "stranded_instances": stranded.len(),
+    })
+}
+
+fn carried_over(one: &CarriedOver) -> Value {
+    let deadline = match one.carried.deadline {
+        Rearm::Keep => "stays".to_owned(),
+        Rearm::Disarm => "ends".to_owned(),
+        Rearm::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        Rearm::Shift(by) => {
+            let span = humantime::format_duration(by.abs().to_std().unwrap_or_default());
+            format!("is {span} {}", if by < chrono::TimeDelta::zero() { "earlier" } else { "later" })
+        }
+        Rearm::Arm(after) => {
+            format!("runs from now: {}", humantime::format_duration(after.to_std().unwrap_or_default()))
+        }
+    };
+    json!({ "state": one.state, "to": one.carried.to, "instances": one.instances, "deadline": deadline })
+}
+
+fn no_machine(machine: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_machine", format!("there is no machine {machine:?}"))
+}

@@ -1,0 +1,131 @@
+//! `lifeguard machine replay`: history once more through the kernel, as it was or under another definition.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::Value;
+
+use super::super::client::{Client, ServerOptions};
+use super::super::output;
+use super::file;
+
+/// How many boards that would be elsewhere are named.
+const MOST_NAMED: usize = 20;
+
+/// Options of `lifeguard machine replay`.
+#[derive(Debug, Args)]
+pub(super) struct ReplayOptions {
+    /// The machine whose instances' history is replayed
+    #[arg(long, env = "LIFEGUARD_MACHINE", value_name = "MACHINE", default_value = "board")]
+    machine: String,
+    /// Only this board's history
+    #[arg(long, env = "LIFEGUARD_DEVICE", value_name = "NAME")]
+    device: Option<String>,
+    /// Only what happened since then is compared; another definition is taken to be in force from then on
+    #[arg(long, env = "LIFEGUARD_SINCE", value_name = "TIME", value_parser = time)]
+    since: Option<DateTime<Utc>>,
+    /// Say what would have gone differently under this definition
+    #[arg(long, env = "LIFEGUARD_WITH", value_name = "FILE")]
+    with: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    text.parse().map_err(|_| "a time such as 2026-11-25T12:00:00Z is needed")
+}
+
+/// Replays: exit code 0 where history gives what is stored, 1 where it does not.
+pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let ReplayOptions { machine, device, since, with, server } = options;
+    let text = match &with {
+        Some(path) => {
+            let text = file::read(path)?;
+            file::check(&path.display().to_string(), &text)?;
+            text
+        }
+        None => String::new(),
+    };
+    let mut query = Vec::new();
+    query.extend(device.map(|device| ("device", device)));
+    query.extend(since.map(|since| ("since", since.to_rfc3339())));
+    let client = Client::new(&server)?.patient();
+    let answer =
+        client.send_text(reqwest::Method::POST, &["machines", &machine, "replay"], &query, text).await?;
+    let differs = !answer["difference"].is_null();
+    if server.json {
+        output::print(&serde_json::to_string_pretty(&answer)?)?;
+    } else {
+        output::print(&told(&answer))?;
+    }
+    Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn told(answer: &Value) -> String {
+    let mut lines = vec![format!("{} boards, {} entries of history", answer["instances"], answer["entries"])];
+    if answer["forgotten"].as_u64().unwrap_or_default() > 0 {
+        lines.push(format!(
+            "{} boards more, whose first entries are not kept any more: nothing can be said of them",
+            answer["forgotten"]
+        ));
+    }
+    let differs = &answer["difference"];
+    lines.push(if differs.is_null() {
+        "the kernel makes of it what is stored".to_owned()
+    } else {
+        let place = differs["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        format!(
+            "it does not give what is stored; first at {}{place}: {} is stored as {}, the kernel makes {} of it",
+            word(&differs["name"]),
+            word(&differs["what"]),
+            word(&differs["stored"]),
+            word(&differs["replayed"])
+        )
+    });
+    let what_if = &answer["what_if"];
+    if !what_if.is_null() {
+        lines.push(String::new());
+        lines.push(table(what_if));
+        lines.extend(elsewhere(what_if));
+    }
+    lines.join("\n")
+}
+
+fn table(what_if: &Value) -> String {
+    let mut rows = vec![["", "WAS", "WOULD BE", "DIFFERENCE"].map(str::to_owned).to_vec()];
+    let mut row = |name: &str, both: &Value| {
+        let number = |key: &str| both[key].as_i64().unwrap_or_default();
+        let (was, would_be) = (number("was"), number("would_be"));
+        rows.push(vec![
+            name.to_owned(),
+            was.to_string(),
+            would_be.to_string(),
+            format!("{:+}", would_be - was),
+        ]);
+    };
+    row("power operations", &what_if["power_operations"]);
+    for (state, both) in what_if["failures"].as_object().into_iter().flatten() {
+        row(state, both);
+    }
+    output::table(&rows)
+}
+
+fn elsewhere(what_if: &Value) -> Vec<String> {
+    let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = vec![format!("{} boards would be in another state", boards.len())];
+    for board in boards.iter().take(MOST_NAMED) {
+        let part = |key: &str| word(&board[key]);
+        lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));
+    }
+    if boards.len() > MOST_NAMED {
+        lines.push(format!("  and {} more; --json has all", boards.len() - MOST_NAMED));
+    }
+    lines
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,308 @@
+//! What happened, once more through the kernel: as it was, which must give what is stored; or as it would have been
+//! under another definition.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::action::ACTIONS;
+use crate::machine::{
+    self, Adoption, Cause, Course, Decision, Definition, Instance, MachineName, Outcome, Recorded, Stimulus,
+    WhatIf,
+};
+use crate::store::definitions::{self, Adopted};
+use crate::store::history::{self, Entry, Told};
+use crate::store::instances::{self, InstanceId};
+use crate::store::{Snapshot, Store, StoreError};
+
+/// What is to be replayed.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The machine whose instances' history it is.
+    pub machine: MachineName,
+    /// Only this instance's.
+    pub name: Option<String>,
+    /// From when on another definition is taken to have been in force; from the beginning where nothing is said. What is
+    /// compared with the record is from then on, too.
+    pub since: Option<DateTime<Utc>>,
+    /// The other definition.
+    pub with: Option<Arc<Definition>>,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Replayed {
+    /// How many instances were replayed.
+    pub instances: u64,
+    /// How many entries of history.
+    pub entries: u64,
+    /// Instances whose first entries are gone, so that nothing can be said of them.
+    pub forgotten: u64,
+    /// The first thing that is not as it is stored.
+    pub difference: Option<Differs>,
+    /// What would have gone differently under another definition.
+    pub what_if: Option<WhatIf>,
+}
+
+/// Something that replay does not give as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Differs {
+    /// The instance's name.
+    pub name: String,
+    /// The entry of history; nothing where it is the instance itself.
+    pub entry: Option<i64>,
+    /// What it is about: `state`, `visit`, `outcome`, …
+    pub what: String,
+    /// What is stored.
+    pub stored: String,
+    /// What the kernel makes of it.
+    pub replayed: String,
+}
+
+/// Why nothing could be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no such instance, or none at all.
+    #[error("{machine} has no instance{}", .name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default())]
+    NoInstance {
+        /// The machine.
+        machine: MachineName,
+        /// The name that was asked for.
+        name: Option<String>,
+    },
+    /// A definition that was in force is none to this program.
+    #[error("this program does not take definition {number} of {machine} any more: {faults}")]
+    Unreadable {
+        /// The machine.
+        machine: MachineName,
+        /// The definition's number.
+        number: i32,
+        /// What is wrong with it.
+        faults: machine::Faults,
+    },
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+/// The definitions that were in force, and from which entry of history on.
+struct Timeline {
+    adopted: Vec<(Adopted, Arc<Definition>)>,
+}
+
+impl Timeline {
+    async fn read(db: &mut Snapshot, machine: &MachineName) -> Result<Self, ReplayError> {
+        let mut timeline = Self { adopted: Vec::new() };
+        let mut known: BTreeMap<i32, Arc<Definition>> = BTreeMap::new();
+        for adopted in definitions::list(db, machine).await? {
+            let number = adopted.number;
+            let definition = if let Some(definition) = known.get(&number) {
+                Arc::clone(definition)
+            } else {
+                let source = definitions::read_source(db, machine, number).await?.unwrap_or_default();
+                let unreadable =
+                    |faults| ReplayError::Unreadable { machine: machine.clone(), number, faults };
+                Arc::new(machine::load(&source, ACTIONS).map_err(unreadable)?)
+            };
+            known.insert(number, Arc::clone(&definition));
+            timeline.adopted.push((adopted, definition));
+        }
+        Ok(timeline)
+    }
+
+    /// The place in the timeline of what was in force for entry `id`.
+    fn at(&self, id: i64) -> usize {
+        self.adopted.partition_point(|(adopted, _)| adopted.first_history <= id).saturating_sub(1)
+    }
+
+    /// What was in force for entry `id`.
+    fn definition(&self, id: i64) -> Option<&Definition> {
+        self.adopted.get(self.at(id)).map(|(_, definition)| &**definition)
+    }
+
+    /// How instances were carried over to what was in force for entry `id`.
+    fn adoption(&self, id: i64) -> Adoption {
+        let place = self.at(id);
+        let before = place.checked_sub(1).and_then(|before| self.adopted.get(before));
+        let Some((_, present)) = self.adopted.get(place) else { return Adoption::default() };
+        Adoption::new(before.map(|(_, definition)| &**definition), present)
+    }
+}
+
+/// One instance on its way through its history.
+#[derive(Default)]
+struct Life<'a> {
+    name: String,
+    instance: Option<Instance>,
+    /// Whether its first entries are gone.
+    is_forgotten: bool,
+    /// Entries of one moment, which belong to one transaction: their order is that of their visits.
+    moment: Vec<Entry>,
+    course: Option<Course<'a>>,
+}
+
+/// Replays history, of one moment of the database: others may go on writing.
+///
+/// # Errors
+///
+/// [`ReplayError`].
+pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayError> {
+    let Wanted { machine, name, .. } = wanted;
+    let mut snapshot = store.snapshot().await?;
+    // All of it is read in one go, however much there is.
+    snapshot.take_time().await?;
+    let timeline = Timeline::read(&mut snapshot, machine).await?;
+    let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
+    if stored.is_empty() {
+        return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
+    }
+    let life = |(id, instance): &(InstanceId, Instance)| {
+        (*id, Life { name: instance.name.clone(), ..Life::default() })
+    };
+    let mut lives: HashMap<InstanceId, Life> = stored.iter().map(life).collect();
+    let mut replayed = Replayed::default();
+    let mut until = DateTime::<Utc>::MIN_UTC;
+    {
+        let mut entries = std::pin::pin!(history::stream(&mut snapshot, machine, name.as_deref()));
+        while let Some(entry) = entries.next().await {
+            let (id, entry) = entry?;
+            let Some(life) = lives.get_mut(&id) else { continue };
+            replayed.entries += 1;
+            until = until.max(entry.at);
+            if life.moment.first().is_some_and(|first| first.at != entry.at) {
+                live(life, &timeline, wanted, &mut replayed);
+            }
+            life.moment.push(entry);
+        }
+    }
+    for (id, stored) in stored {
+        let Some(mut life) = lives.remove(&id) else { continue };
+        live(&mut life, &timeline, wanted, &mut replayed);
+        if life.is_forgotten {
+            replayed.forgotten += 1;
+            continue;
+        }
+        replayed.instances += 1;
+        if let Some(instance) = &life.instance {
+            compare(instance, &stored, &mut replayed.difference);
+        }
+        if let Some(course) = life.course {
+            course.end(&stored, until, replayed.what_if.get_or_insert_default());
+        }
+    }
+    Ok(replayed)
+}
+
+/// Lets `life` go through what happened at one moment.
+fn live<'a>(life: &mut Life<'a>, timeline: &Timeline, wanted: &'a Wanted, replayed: &mut Replayed) {
+    let mut moment = std::mem::take(&mut life.moment);
+    // What began a visit comes before all else of that visit.
+    moment.sort_by_key(|entry| (entry.visit, entry.outcome != "moved", entry.id));
+    for entry in &moment {
+        let Some(definition) = timeline.definition(entry.id) else { continue };
+        let is_since = wanted.since.is_none_or(|since| entry.at >= since);
+        match &entry.told {
+            Told::Stimulus(stimulus) => {
+                let Some(decision) = life.decide(definition, stimulus, entry.at) else { continue };
+                if let Some(before) = life.instance.as_ref().filter(|_| is_since) {
+                    check(&decision, before, entry, &mut replayed.difference);
+                }
+                if let Some(with) = wanted.with.as_ref().filter(|_| is_since) {
+                    let recorded = Recorded { at: entry.at, stimulus, decision: &decision };
+                    life.go_on_with(with, definition, recorded);
+                }
+                life.instance = Some(decision.instance);
+            }
+            Told::Note(note) if note == "adopted" => {
+                let deadline = entry.evidence.as_ref().and_then(|evidence| evidence.get("deadline"));
+                let deadline_at = deadline.and_then(Value::as_str).and_then(|at| at.parse().ok());
+                if let Some(instance) = &mut life.instance {
+                    timeline.adoption(entry.id).apply(instance, entry.to.clone(), deadline_at);
+                }
+            }
+            Told::Note(_) => {}
+        }
+    }
+}
+
+impl<'a> Life<'a> {
+    /// What the definition in force makes of an entry; nothing where the instance's first entries are gone.
+    fn decide(
+        &mut self,
+        definition: &Definition,
+        stimulus: &Stimulus,
+        at: DateTime<Utc>,
+    ) -> Option<Decision> {
+        match &self.instance {
+            Some(instance) => Some(machine::decide(definition, instance, stimulus, at)),
+            None if stimulus.cause == Cause::Created => {
+                Some(machine::create(definition, &self.name, stimulus.device.clone(), at))
+            }
+            None => {
+                self.is_forgotten = true;
+                None
+            }
+        }
+    }
+
+    /// Lets what would have been go on beside what was.
+    fn go_on_with(&mut self, with: &'a Definition, definition: &Definition, recorded: Recorded<'_>) {
+        match (&mut self.course, &self.instance) {
+            (Some(course), _) => course.follow(recorded),
+            (None, None) => self.course = Some(Course::begin(with, &self.name, recorded)),
+            (None, Some(before)) => {
+                self.course = Course::branch_off(with, definition, before, recorded.at);
+                if let Some(course) = &mut self.course {
+                    course.follow(recorded);
+                }
+            }
+        }
+    }
+}
+
+/// Notes where an entry does not tell what the kernel makes of its stimulus.
+fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut Option<Differs>) {
+    let outcome = match &decision.outcome {
+        Outcome::Moved { .. } => "moved",
+        Outcome::Stayed => "stayed",
+        Outcome::Ignored(_) => "ignored",
+    };
+    let after = &decision.instance;
+    let pairs = [
+        ("state before", entry.from.to_string(), before.state.to_string()),
+        ("outcome", entry.outcome.clone(), outcome.to_owned()),
+        ("state after", entry.to.to_string(), after.state.to_string()),
+        ("visit", entry.visit.to_string(), after.visit.to_string()),
+    ];
+    note(&before.name, Some(entry.id), pairs, difference);
+}
+
+/// Notes where an instance is not as it is stored.
+fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Differs>) {
+    let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), |at| at.to_rfc3339());
+    let pairs = [
+        ("state", stored.state.to_string(), replayed.state.to_string()),
+        ("visit", stored.visit.to_string(), replayed.visit.to_string()),
+        ("entered_at", time(Some(stored.entered_at)), time(Some(replayed.entered_at))),
+        ("deadline", time(stored.deadline_at), time(replayed.deadline_at)),
+        ("counters", json!(stored.counters).to_string(), json!(replayed.counters).to_string()),
+        ("data", json!(stored.data).to_string(), json!(replayed.data).to_string()),
+    ];
+    note(&stored.name, None, pairs, difference);
+}
+
+fn note<const N: usize>(
+    name: &str,
+    entry: Option<i64>,
+    pairs: [(&str, String, String); N],
+    difference: &mut Option<Differs>,
+) {
+    let differs = pairs.into_iter().find(|(_, stored, replayed)| stored != replayed);
+    if let (None, Some((what, stored, replayed))) = (&difference, differs) {
+        *difference = Some(Differs { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
+    }
+}

@@ -1,0 +1,111 @@
+//! What becomes of instances in flight when another definition of their machine comes into force.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::definition::{Definition, Due, State};
+use super::instance::Instance;
+use super::names::{CounterName, StateName};
+
+/// How instances go on under another definition: in the same visit, by the names of their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// What becomes of those in each state; those in a state that is not here are stranded.
+    pub states: BTreeMap<StateName, Carried>,
+    /// The counters that have another name: those of limits of states that have another name.
+    pub counters: BTreeMap<CounterName, CounterName>,
+}
+
+/// What becomes of instances in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// What the state is called now.
+    pub to: StateName,
+    /// What becomes of their deadlines.
+    pub deadline: Rearm,
+}
+
+/// What becomes of a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rearm {
+    /// It stays as it is.
+    Keep,
+    /// There is none any more.
+    Disarm,
+    /// It is then.
+    At(DateTime<Utc>),
+    /// It is so much later, or earlier; one that waits for an action to begin goes on waiting.
+    Shift(TimeDelta),
+    /// Where there is none it runs from now, unless it waits for an action to begin.
+    Arm(TimeDelta),
+}
+
+impl Adoption {
+    /// Says how instances go on that followed `old` (nothing, where it cannot be read any more).
+    #[must_use]
+    pub fn new(old: Option<&Definition>, new: &Definition) -> Self {
+        let was = |state: &StateName| old.and_then(|old| old.states.get(state));
+        let same = new.states.keys().map(|name| (name, name));
+        let states = same.chain(&new.renamed).filter_map(|(from, to)| {
+            let deadline = rearm(was(from), new.states.get(to)?);
+            Some((from.clone(), Carried { to: to.clone(), deadline }))
+        });
+        let counters = new.renamed.iter().filter_map(|(from, to)| {
+            let counted = own_counter(from, was(from)?)?;
+            let counts = own_counter(to, new.states.get(to)?)?;
+            (!new.counters.contains(counted)).then(|| (counted.clone(), counts.clone()))
+        });
+        Self { states: states.collect(), counters: counters.collect() }
+    }
+
+    /// The states whose instances do not simply go on.
+    pub fn changed(&self) -> impl Iterator<Item = (&StateName, &Carried)> {
+        self.states.iter().filter(|(from, carried)| **from != carried.to || carried.deadline != Rearm::Keep)
+    }
+
+    /// Gives what the counters of `instance` are called now their new names, and moves it on to `to` with `deadline_at`,
+    /// which is what [`Rearm`] came to.
+    pub fn apply(&self, instance: &mut Instance, to: StateName, deadline_at: Option<DateTime<Utc>>) {
+        instance.state = to;
+        instance.deadline_at = deadline_at;
+        let counters = std::mem::take(&mut instance.counters);
+        instance.counters = counters
+            .into_iter()
+            .map(|(counter, count)| (self.counters.get(&counter).cloned().unwrap_or(counter), count))
+            .collect();
+    }
+}
+
+/// The counter of a state's limit, where it has the state's name.
+fn own_counter<'a>(name: &StateName, state: &'a State) -> Option<&'a CounterName> {
+    let limit = state.timeout.as_ref()?.limit.as_ref()?;
+    (limit.counter.as_str() == name.as_str()).then_some(&limit.counter)
+}
+
+/// What becomes of the deadlines of instances in a state that was `was`, where that is known, and is `is` now.
+fn rearm(was: Option<&State>, is: &State) -> Rearm {
+    let due = |state: &State| state.timeout.as_ref().map(|timeout| timeout.due);
+    let Some(was) = was else {
+        return match due(is) {
+            Some(Due::After(after)) => Rearm::Arm(delta(after)),
+            Some(Due::At(_)) | None => Rearm::Keep,
+        };
+    };
+    let keeps = |state: &State| state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);
+    match (due(was), due(is)) {
+        (before, after) if before == after => Rearm::Keep,
+        // It is entered anew before long by itself, and mostly there are many.
+        _ if keeps(was) && keeps(is) => Rearm::Keep,
+        (_, None) => Rearm::Disarm,
+        (_, Some(Due::At(at))) => Rearm::At(at),
+        (Some(Due::After(before)), Some(Due::After(after))) => Rearm::Shift(delta(after) - delta(before)),
+        (_, Some(Due::After(after))) => Rearm::Arm(delta(after)),
+    }
+}
+
+/// Definitions have no longer durations than ten years.
+fn delta(span: Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
+}

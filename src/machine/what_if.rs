@@ -1,0 +1,251 @@
+//! What would have happened under another definition to an instance whose history is known.
+//!
+//! What boards and operators said is taken from the record, at the time at which they said it. Time limits pass by the
+//! other definition. An action that the record does not have, because the instance would have been elsewhere, is taken to
+//! begin at once; its end is that of the record where one comes while the instance waits for it, and otherwise none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::Map;
+
+use super::adopt::{Adoption, Rearm};
+use super::decide::{create, decide};
+use super::definition::{Definition, Kind, Source};
+use super::instance::Instance;
+use super::names::{EventName, StateName};
+use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
+
+/// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
+const GRACE: TimeDelta = TimeDelta::seconds(1);
+
+/// How many time limits may pass between two entries of a record.
+const MOST_PASSED: usize = 1_000_000;
+
+/// What went one way and would have gone another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WhatIf {
+    /// How many instances were followed.
+    pub instances: u64,
+    /// Those that would be in another state.
+    pub elsewhere: Vec<Elsewhere>,
+    /// How often a power action was asked for.
+    pub power_operations: Both,
+    /// How often each Failed state was entered.
+    pub failures: BTreeMap<StateName, Both>,
+}
+
+/// An instance that would be in another state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Elsewhere {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub is: StateName,
+    /// Where it would be.
+    pub would_be: StateName,
+}
+
+/// A number as it was, and as it would have been.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Both {
+    /// As it was.
+    pub was: u64,
+    /// As it would have been.
+    pub would_be: u64,
+}
+
+/// An entry of a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded<'a> {
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What happened.
+    pub stimulus: &'a Stimulus,
+    /// What the definition in force made of it.
+    pub decision: &'a Decision,
+}
+
+/// An instance on its way under another definition.
+#[derive(Debug)]
+pub struct Course<'a> {
+    definition: &'a Definition,
+    instance: Instance,
+    /// The events of actions that have come in the present visit.
+    ended: BTreeSet<EventName>,
+    power: Both,
+    failures: BTreeMap<StateName, Both>,
+}
+
+impl<'a> Course<'a> {
+    /// Lets an instance go on under `definition` that followed `before` until `at`; nothing where it would be stranded.
+    #[must_use]
+    pub fn branch_off(
+        definition: &'a Definition,
+        before: &Definition,
+        instance: &Instance,
+        at: DateTime<Utc>,
+    ) -> Option<Self> {
+        let adoption = Adoption::new(Some(before), definition);
+        let carried = adoption.states.get(&instance.state)?;
+        let mut instance = instance.clone();
+        let deadline_at = match carried.deadline {
+            Rearm::Keep => instance.deadline_at,
+            Rearm::Disarm => None,
+            Rearm::At(at) => Some(at),
+            Rearm::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
+            Rearm::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
+        };
+        adoption.apply(&mut instance, carried.to.clone(), deadline_at);
+        Some(Self::of(definition, instance))
+    }
+
+    fn of(definition: &'a Definition, instance: Instance) -> Self {
+        let (ended, failures) = (BTreeSet::new(), BTreeMap::new());
+        Self { definition, instance, ended, power: Both::default(), failures }
+    }
+
+    /// Begins with an instance that comes to be.
+    #[must_use]
+    pub fn begin(definition: &'a Definition, name: &str, created: Recorded<'_>) -> Self {
+        let decision = create(definition, name, created.stimulus.device.clone(), created.at);
+        let mut course = Self::of(definition, decision.instance.clone());
+        course.tally(&decision);
+        course.record(created.decision);
+        course
+    }
+
+    /// Follows the record by one entry.
+    pub fn follow(&mut self, recorded: Recorded<'_>) {
+        self.record(recorded.decision);
+        self.pass_time(recorded.at - GRACE);
+        if let Some(cause) = self.cause(recorded) {
+            self.happen(cause, recorded.stimulus.device.clone(), recorded.at);
+        }
+        let is_in_step = *self.renamed(&recorded.decision.instance.state) == self.instance.state;
+        if !is_in_step {
+            self.begin_actions(recorded.at);
+        }
+    }
+
+    /// Ends the course at the time up to which there is a record, where the instance was as `stored` is.
+    pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIf) {
+        self.pass_time(until - GRACE);
+        what_if.instances += 1;
+        what_if.power_operations.was += self.power.was;
+        what_if.power_operations.would_be += self.power.would_be;
+        if *self.renamed(&stored.state) != self.instance.state {
+            let (is, would_be) = (stored.state.clone(), self.instance.state.clone());
+            what_if.elsewhere.push(Elsewhere { name: stored.name.clone(), is, would_be });
+        }
+        for (state, both) in self.failures {
+            let sum = what_if.failures.entry(state).or_default();
+            sum.was += both.was;
+            sum.would_be += both.would_be;
+        }
+    }
+
+    /// What a state of the record is called here.
+    fn renamed<'s>(&'s self, state: &'s StateName) -> &'s StateName {
+        self.definition.renamed.get(state).unwrap_or(state)
+    }
+
+    /// What an entry of the record is here, if it is anything.
+    fn cause(&self, recorded: Recorded<'_>) -> Option<Cause> {
+        let visit = self.instance.visit;
+        let state = self.definition.states.get(&self.instance.state)?;
+        match &recorded.stimulus.cause {
+            Cause::Created => None,
+            Cause::Event { name, source: Source::Action, args, .. } => {
+                let is_of = |action: &str| {
+                    name.as_str().strip_prefix(action).is_some_and(|end| matches!(end, "-ok" | "-failed"))
+                };
+                let waits = state.invoke.iter().any(|invoke| is_of(invoke.action.as_str()));
+                (waits && !self.ended.contains(name)).then(|| Cause::Event {
+                    name: name.clone(),
+                    source: Source::Action,
+                    args: args.clone(),
+                    visit: Some(visit),
+                })
+            }
+            Cause::Event { visit: Some(_), .. }
+                if matches!(recorded.decision.outcome, Outcome::Ignored(_)) =>
+            {
+                None
+            }
+            Cause::Event { name, source, args, .. } => {
+                Some(Cause::Event { name: name.clone(), source: *source, args: args.clone(), visit: None })
+            }
+            Cause::Began { .. } => Some(Cause::Began { visit }),
+            Cause::Deadline { .. } => Some(Cause::Deadline { visit }),
+            Cause::Force { to, reason, .. } => Some(Cause::Force {
+                expected: self.instance.state.clone(),
+                to: self.renamed(to).clone(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// Lets all time limits pass that are due at `until`.
+    fn pass_time(&mut self, until: DateTime<Utc>) {
+        for _ in 0..MOST_PASSED {
+            let Some(due) = self.instance.deadline_at.filter(|due| *due <= until) else { return };
+            let visit = self.instance.visit;
+            self.happen(Cause::Deadline { visit }, Map::new(), due);
+            if self.instance.visit == visit {
+                return;
+            }
+            self.begin_actions(due);
+        }
+    }
+
+    /// Lets the actions of the present visit begin, if they have not.
+    fn begin_actions(&mut self, at: DateTime<Utc>) {
+        self.happen(Cause::Began { visit: self.instance.visit }, Map::new(), at);
+    }
+
+    fn happen(&mut self, cause: Cause, device: Map<String, serde_json::Value>, at: DateTime<Utc>) {
+        if let Cause::Event { name, source: Source::Action, .. } = &cause {
+            self.ended.insert(name.clone());
+        }
+        let decision = decide(self.definition, &self.instance, &Stimulus { cause, device }, at);
+        if decision.instance.visit != self.instance.visit {
+            self.ended.clear();
+        }
+        self.tally(&decision);
+        self.instance = decision.instance;
+    }
+
+    /// Counts what would have followed.
+    fn tally(&mut self, decision: &Decision) {
+        self.power.would_be += power_operations(decision);
+        if let Some(failed) = failed(self.definition, decision) {
+            self.failures.entry(failed).or_default().would_be += 1;
+        }
+    }
+
+    /// Counts what followed.
+    fn record(&mut self, decision: &Decision) {
+        self.power.was += power_operations(decision);
+        if let Outcome::Moved { to, .. } = &decision.outcome
+            && let to = self.renamed(to).clone()
+            && (to.as_str().starts_with("Failed") || to.as_str().starts_with("failed"))
+        {
+            self.failures.entry(to).or_default().was += 1;
+        }
+    }
+}
+
+fn power_operations(decision: &Decision) -> u64 {
+    let asked = decision.effects.iter().flat_map(|effect| match effect {
+        Effect::Invoke { actions, .. } => actions.as_slice(),
+        Effect::Cancel { .. } | Effect::Keep { .. } => &[],
+    });
+    asked.filter(|invoke| invoke.action.as_str().starts_with("power-")).count() as u64
+}
+
+fn failed(definition: &Definition, decision: &Decision) -> Option<StateName> {
+    let Outcome::Moved { to, .. } = &decision.outcome else { return None };
+    definition.states.get(to).is_some_and(|state| state.kind == Kind::Failed).then(|| to.clone())
+}
