@@ -88,6 +88,10 @@ impl Known {
         let in_force = self.machines.get(machine);
         in_force.map(|one| &one.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
     }
+
+    fn has(&self, one: &InForce) -> bool {
+        self.machines.get(&one.adopted.machine).is_some_and(|known| known.adopted == one.adopted)
+    }
 }
 
 /// What is in force, as this process knows it.
@@ -129,7 +133,12 @@ impl Rules {
         }
         let mut present = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Another task may have looked later and been faster.
-        if known.adoption >= present.adoption {
+        if known.adoption > present.adoption {
+            for InForce { adopted: Adopted { machine, number, digest, .. }, .. } in
+                known.machines.values().map(|one| &**one).filter(|one| !present.has(one))
+            {
+                tracing::info!(%machine, number, digest, "definition {number} of {machine} is in force");
+            }
             *present = Arc::new(known);
         }
         Ok(())
@@ -141,10 +150,7 @@ async fn read(db: &mut Connection, adopted: Adopted) -> Result<Option<InForce>, 
     let Adopted { machine, number, .. } = &adopted;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
     match machine::load(&source, ACTIONS) {
-        Ok(definition) => {
-            tracing::info!(%machine, number, digest = adopted.digest, "definition {number} of {machine} is in force");
-            Ok(Some(InForce { definition: Arc::new(definition), adopted }))
-        }
+        Ok(definition) => Ok(Some(InForce { definition: Arc::new(definition), adopted })),
         Err(faults) => {
             tracing::error!(
                 %machine,

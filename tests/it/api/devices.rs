@@ -242,10 +242,10 @@ async fn history_is_read_from_the_newest_in_pages() {
     let entries = whole["history"].as_array().unwrap();
     let shown: Vec<String> = entries.iter().map(|entry| without_id(entry.clone())).collect();
     assert_snapshot!(shown.join("\n"), @r#"
-    {"at":"2026-01-01T12:00:00Z","event":"changed","evidence":{"comments":"old"},"from":"LockedOut","kind":"note","outcome":"noted","sender":"127.0.0.1","to":"LockedOut","visit":2}
-    {"args":{"kernel":"6.1"},"at":"2026-01-01T12:00:00Z","event":"image-running","from":"LockedOut","kind":"event","outcome":"ignored","reason":"state LockedOut does not wait for image-running","sender":"127.0.0.1","to":"LockedOut","visit":2}
-    {"at":"2026-01-01T12:00:00Z","event":"forced","from":"New","kind":"force","outcome":"moved","reason":"forced: the test wants it there","sender":"127.0.0.1","to":"LockedOut","visit":2}
-    {"at":"2026-01-01T12:00:00Z","event":"created","from":"New","kind":"created","outcome":"moved","sender":"127.0.0.1","to":"New","visit":1}
+    {"at":"2026-01-01T12:00:00Z","definition":1,"event":"changed","evidence":{"comments":"old"},"from":"LockedOut","kind":"note","outcome":"noted","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"args":{"kernel":"6.1"},"at":"2026-01-01T12:00:00Z","definition":1,"event":"image-running","from":"LockedOut","kind":"event","outcome":"ignored","reason":"state LockedOut does not wait for image-running","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"at":"2026-01-01T12:00:00Z","definition":1,"event":"forced","from":"New","kind":"force","outcome":"moved","reason":"forced: the test wants it there","sender":"127.0.0.1","to":"LockedOut","visit":2}
+    {"at":"2026-01-01T12:00:00Z","definition":1,"event":"created","from":"New","kind":"created","outcome":"moved","sender":"127.0.0.1","to":"New","visit":1}
     "#);
     assert_eq!((entries.len(), &whole["next"]), (4, &Value::Null));
 

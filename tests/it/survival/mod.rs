@@ -2,6 +2,7 @@
 //!
 //! The boards are quick, so that a life takes a second; what is asked of the servers is what the contract says.
 
+mod change;
 mod history;
 mod road;
 

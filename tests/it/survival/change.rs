@@ -1,0 +1,144 @@
+//! A new definition comes into force while two hundred boards are being reimaged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use lifeguard::action::ACTIONS;
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::farm;
+use lifeguard::machine::{self, MachineName};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, Scene, history, private};
+use crate::guarded::GuardedDir;
+use crate::process::ServerProcess;
+use crate::versions::changed;
+use crate::world::breathe;
+
+/// How many boards.
+const BOARDS: u16 = 200;
+/// So many of them cannot install their image at first.
+const UNLUCKY: usize = 8;
+
+impl Scene {
+    async fn load(&self, text: &str) -> (StatusCode, Value) {
+        let answer = self.http.put(self.url("machines/board")).body(text.to_owned()).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    /// Waits until as many boards are in `state` as is wanted.
+    async fn until_in(&self, state: &str, wanted: usize) {
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let states = self.states().await.unwrap_or_default();
+            if states.get(state).is_some_and(|count| *count >= wanted) {
+                return;
+            }
+            assert!(Instant::now() < give_up_at, "never so many in {state}: {states:?}");
+            breathe().await;
+        }
+    }
+
+    /// Reports that a board's installation has failed, for no reason that it could name, `times` times.
+    async fn fail_to_install(&self, board: &str, times: i64) {
+        let url = self.url(&format!("devices/{board}"));
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let device: Value = self.http.get(&url).send().await.unwrap().json().await.unwrap();
+            if device["counters"]["ReimageInstalling"].as_i64() >= Some(times) {
+                return;
+            }
+            if device["state"] == "ReimageInstalling" {
+                let report = format!("{url}/events/image-failed?visit={}", device["visit"]);
+                let args = json!({ "reason": "out of luck" });
+                assert!(self.http.post(report).json(&args).send().await.unwrap().status().is_success());
+            }
+            assert!(Instant::now() < give_up_at, "it does not fail as it should: {device}");
+            breathe().await;
+        }
+    }
+}
+
+/// The built-in definition with another name and half the time for the state in which boards wait for their live image.
+fn renamed() -> String {
+    let names = "renamed: { ReimageBooting: ReimageStarting, FailedReimageBooting: FailedReimageStarting }\n";
+    changed(&[
+        ("ReimageBooting", "ReimageStarting"),
+        ("after: 180s, target: ReimageRebooting", "after: 90s, target: ReimageRebooting"),
+        ("initial: New\n", &format!("initial: New\n{names}")),
+    ])
+}
+
+/// Lets all boards be reimaged, and replaces the definition meanwhile; gives the time when that was done.
+async fn replace_amid(scene: &Scene) -> DateTime<Utc> {
+    scene.request_all("rq-reimage", &json!({ "image": farm::IMAGES[0] })).await;
+    scene.until_in("ReimageBooting", 3).await;
+
+    // One that knows nothing of the state that boards are in is refused, with their names.
+    let (status, refused) = scene.load(&changed(&[("ReimageBooting", "ReimageStarting")])).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("strands")), "{refused}");
+    let stranded = refused["stranded"].as_array().unwrap();
+    let named =
+        |one: &Value| one["name"].as_str().unwrap().starts_with("board-") && one["state"] == "ReimageBooting";
+    assert!(!stranded.is_empty() && stranded.iter().all(named), "{refused}");
+
+    scene.until_in("ReimageBooting", 3).await;
+    let (status, loaded) = scene.load(&renamed()).await;
+    let loaded_at = SystemClock.now();
+    assert_eq!((status, &loaded["number"]), (StatusCode::OK, &json!(2)), "{loaded}");
+    let carried = &loaded["carried_over"][0];
+    assert_eq!((&carried["state"], &carried["to"]), (&json!("ReimageBooting"), &json!("ReimageStarting")));
+    assert!(carried["instances"].as_i64().unwrap() > 0, "{loaded}");
+    loaded_at
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_is_replaced_amid_two_hundred_reimages() {
+    let dir = GuardedDir::new();
+    let data = dir.path().join("data");
+    let mut server = ServerProcess::start(&private(&dir));
+    farm::write_boot_tree(&data.join("boot")).unwrap();
+    let scene = Scene::new(BOARDS, &data.join("boot"), &server).await;
+    let unlucky = scene.farm.boards().take(UNLUCKY).map(|board| &*board.registration().name);
+    let unlucky = futures_util::future::join_all(unlucky.map(|board| scene.fail_to_install(board, 6)));
+    let (loaded_at, _) = tokio::join!(replace_amid(&scene), unlucky);
+    scene.until_ready(|ready| ready == usize::from(BOARDS)).await;
+    let states = scene.states().await.unwrap();
+    assert_eq!(states, BTreeMap::from([("Ready".to_owned(), usize::from(BOARDS))]));
+
+    let hardware = scene.end().await;
+    let store = server.store_of(&data).await;
+    let boards = history::read(&store).await;
+    history::assert_all_acknowledged_is_there(&boards, &hardware);
+    history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
+    history::assert_power_was_cycled_once_a_visit(&boards, &hardware, DateTime::<Utc>::MAX_UTC);
+    history::assert_no_visit_is_twice(&boards);
+    let adopted = |entry: &&lifeguard::store::history::Entry| {
+        entry.at <= loaded_at
+            && entry.from.as_str() == "ReimageBooting"
+            && entry.to.as_str() == "ReimageStarting"
+    };
+    assert!(boards.values().flatten().any(|entry| adopted(&entry)), "somebody was on the way");
+    crate::replay::assert_history_gives_instances(&store).await;
+
+    let limit =
+        ("limit: 10, exceeded: FailedReimageInstalling", "limit: 5, exceeded: FailedReimageInstalling");
+    let halved = renamed().replace(limit.0, limit.1);
+    let halved = halved.replace("counters.ReimageInstalling < 10", "counters.ReimageInstalling < 5");
+    let with = Some(Arc::new(machine::load(&halved, ACTIONS).unwrap()));
+    let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
+    let what_if = replay(&store, &wanted).await.unwrap().what_if.unwrap();
+    assert_eq!(what_if.instances, u64::from(BOARDS));
+    let unlucky: Vec<&str> = what_if.elsewhere.iter().map(|one| one.would_be.as_str()).collect();
+    assert_eq!(unlucky.len(), UNLUCKY, "{what_if:?}");
+    assert!(unlucky.iter().all(|state| *state == "FailedReimageInstalling"), "{what_if:?}");
+    let failures: u64 = what_if.failures.values().map(|both| both.would_be - both.was).sum();
+    assert_eq!(failures, UNLUCKY as u64, "{what_if:?}");
+    assert!(what_if.power_operations.would_be < what_if.power_operations.was, "{what_if:?}");
+    store.close().await;
+    server.terminate();
+}
