@@ -365,9 +365,10 @@ fn full(device: &Value) -> String {
 }
 
 fn history(answer: &Value) -> String {
-    let mut rows = vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "BY", "REMARK"].map(str::to_owned))];
+    let mut rows = vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
     for entry in answer["history"].as_array().into_iter().flatten().rev() {
-        let moved = entry["outcome"] == "moved";
+        // A state may also have got another name.
+        let moved = entry["outcome"] == "moved" || entry["from"] != entry["to"];
         let remark = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
         // Why a board or an action says that it failed.
         let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
@@ -377,6 +378,7 @@ fn history(answer: &Value) -> String {
             if moved { text(entry, "from") } else { String::new() },
             if moved { text(entry, "to") } else { String::new() },
             text(entry, "visit"),
+            text(entry, "definition"),
             text(entry, "sender"),
             remark,
         ]));

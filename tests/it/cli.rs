@@ -241,16 +241,16 @@ async fn boards_are_managed_from_the_command_line() {
     exit 2
 
     $ device history b2
-    AT                   WHAT         FROM  TO         VISIT  BY         REMARK
-    2026-01-01 12:00:00  created      New   New        1      127.0.0.1
-    2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      127.0.0.1
-    2026-01-01 12:00:00  rq-reboot                     2      127.0.0.1  state LockedOut does not wait for rq-reboot
-    2026-01-01 12:00:00  rq-reimage                    2      127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                   WHAT         FROM  TO         VISIT  DEFINITION  BY         REMARK
+    2026-01-01 12:00:00  created      New   New        1      1           127.0.0.1
+    2026-01-01 12:00:00  rq-lock-out  New   LockedOut  2      1           127.0.0.1
+    2026-01-01 12:00:00  rq-reboot                     2      1           127.0.0.1  state LockedOut does not wait for rq-reboot
+    2026-01-01 12:00:00  rq-reimage                    2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
     exit 0
 
     $ device history b2 --limit 1
-    AT                   WHAT        FROM  TO  VISIT  BY         REMARK
-    2026-01-01 12:00:00  rq-reimage            2      127.0.0.1  state LockedOut does not wait for rq-reimage
+    AT                   WHAT        FROM  TO  VISIT  DEFINITION  BY         REMARK
+    2026-01-01 12:00:00  rq-reimage            2      1           127.0.0.1  state LockedOut does not wait for rq-reimage
     exit 0
 
     $ device history b2 --limit 0
@@ -296,8 +296,8 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     ");
     let history = at(&world, "device history b1 --limit 1").await;
     assert_snapshot!(history.told(), @r"
-    AT                   WHAT          FROM           TO              VISIT  BY         REMARK
-    2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      127.0.0.1  �]0;mine� no card
+    AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REMARK
+    2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
     exit 0
     ");
     let show = at(&world, "device show b1").await;
