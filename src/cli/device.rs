@@ -365,7 +365,8 @@ fn full(device: &Value) -> String {
 }
 
 fn history(answer: &Value) -> String {
-    let mut rows = vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
+    let mut rows =
+        vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
     for entry in answer["history"].as_array().into_iter().flatten().rev() {
         // A state may also have got another name.
         let moved = entry["outcome"] == "moved" || entry["from"] != entry["to"];

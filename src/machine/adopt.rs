@@ -109,3 +109,48 @@ fn rearm(was: Option<&State>, is: &State) -> Rearm {
 fn delta(span: Duration) -> TimeDelta {
     TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+
+    fn definition(work: &str) -> Definition {
+        let text = format!(
+            "machine: m\ninitial: Rest\nevents:\n  go: {{ from: operator }}\n  done: {{ from: board }}\nstates:\n  \
+             Rest:\n    about: nothing is to be done\n    resting: true\n    on: {{ go: Work }}\n  \
+             Work:\n    about: work\n    {work}\n    on: {{ done: Rest }}\n",
+        );
+        load(&text, &["poll"]).unwrap()
+    }
+
+    #[test]
+    fn deadlines_in_flight_move_as_the_time_limit_did() {
+        let after = |time: &str| definition(&format!("timeout: {{ after: {time}, target: Rest }}"));
+        let at = definition("timeout: { at: 2030-01-01T00:00:00Z, target: Rest }");
+        let none = definition("resting: true");
+        let kept = |time: &str| {
+            let timeout = format!("timeout: {{ after: {time}, target: Work, keep: actions }}");
+            definition(&format!("resting: true\n    invoke: [poll]\n    {timeout}"))
+        };
+        let time = "2030-01-01T00:00:00Z".parse().unwrap();
+        for (was, is, expected) in [
+            (&after("60s"), &after("60s"), Rearm::Keep),
+            (&after("60s"), &after("90s"), Rearm::Shift(TimeDelta::seconds(30))),
+            (&after("60s"), &after("20s"), Rearm::Shift(TimeDelta::seconds(-40))),
+            (&after("60s"), &none, Rearm::Disarm),
+            (&after("60s"), &at, Rearm::At(time)),
+            (&none, &after("60s"), Rearm::Arm(TimeDelta::seconds(60))),
+            (&at, &after("60s"), Rearm::Arm(TimeDelta::seconds(60))),
+            (&none, &none, Rearm::Keep),
+            (&kept("5m"), &kept("7m"), Rearm::Keep),
+        ] {
+            let adoption = Adoption::new(Some(was), is);
+            assert_eq!(adoption.states["Work"].deadline, expected, "{was:?} {is:?}");
+        }
+        assert_eq!(
+            Adoption::new(None, &after("60s")).states["Work"].deadline,
+            Rearm::Arm(TimeDelta::seconds(60))
+        );
+    }
+}

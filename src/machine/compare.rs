@@ -57,7 +57,7 @@ impl Difference {
         for (from, was) in &old.states {
             let to = new_name(from);
             if let Some(is) = new.states.get(&to) {
-                difference.compare_states(&to, was, is);
+                difference.compare_states(&to, (was, &new_name), (is, &StateName::clone));
             }
         }
         difference
@@ -69,20 +69,23 @@ impl Difference {
         *self == Self::default()
     }
 
-    fn compare_states(&mut self, name: &StateName, was: &State, is: &State) {
-        let kind = |state: &State| Some(format!("{:?}", state.kind).to_lowercase());
-        self.note(Some(name), "kind", kind(was), kind(is));
-        let entry = |state: &State| some(operations(&state.entry));
-        self.note(Some(name), "entry", entry(was), entry(is));
-        let invoke = |state: &State| some(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", "));
-        self.note(Some(name), "invoke", invoke(was), invoke(is));
-        let timeout = |state: &State| state.timeout.as_ref().map(timeout);
-        self.note(Some(name), "timeout", timeout(was), timeout(is));
-        self.note(Some(name), "always", some(transitions(&was.always)), some(transitions(&is.always)));
-        let events: BTreeSet<_> = was.on.keys().chain(is.on.keys()).collect();
+    /// Compares what two definitions make of a state; each with what it calls the states that it speaks of.
+    fn compare_states(&mut self, name: &StateName, was: (&State, Names<'_>), is: (&State, Names<'_>)) {
+        let sides = [was, is];
+        let mut note = |what: &str, say: &dyn Fn((&State, Names<'_>)) -> Option<String>| {
+            let [was, is] = sides.map(say);
+            self.note(Some(name), what, was, is);
+        };
+        note("kind", &|(state, _)| Some(format!("{:?}", state.kind).to_lowercase()));
+        note("entry", &|(state, _)| some(operations(&state.entry)));
+        note("invoke", &|(state, _)| some(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
+        note("timeout", &|(state, names)| state.timeout.as_ref().map(|limit| timeout(limit, names)));
+        note("always", &|(state, names)| some(transitions(&state.always, names)));
+        let events: BTreeSet<_> = was.0.on.keys().chain(is.0.on.keys()).collect();
         for event in events {
-            let [was, is] = [was, is].map(|state| state.on.get(event).map(|all| transitions(all)));
-            self.note(Some(name), &format!("on {event}"), was, is);
+            note(&format!("on {event}"), &|(state, names)| {
+                state.on.get(event).map(|all| transitions(all, names))
+            });
         }
     }
 
@@ -92,6 +95,9 @@ impl Difference {
         }
     }
 }
+
+/// What a state is called.
+type Names<'a> = &'a dyn Fn(&StateName) -> StateName;
 
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
@@ -110,24 +116,27 @@ fn invoked(invoke: &Invoke) -> String {
     format!("{}{}{}", invoke.action, limit.unwrap_or_default(), with.unwrap_or_default())
 }
 
-fn timeout(timeout: &Timeout) -> String {
+fn timeout(timeout: &Timeout, names: Names<'_>) -> String {
     let Timeout { due, target, limit, keeps_actions } = timeout;
     let limit = limit.as_ref().map(|limit| {
-        format!(", limit: {} (counted as {}), exceeded: {}", limit.most, limit.counter, limit.exceeded)
+        // A counter that has the name of a state goes by its new name too.
+        let counter = StateName::new(limit.counter.as_str()).map(|counter| names(&counter).to_string());
+        let counter = counter.unwrap_or_default();
+        format!(", limit: {} (counted as {counter}), exceeded: {}", limit.most, names(&limit.exceeded))
     });
     let keep = if *keeps_actions { ", keep: actions" } else { "" };
-    format!("{due}, target: {target}{}{keep}", limit.unwrap_or_default())
+    format!("{due}, target: {}{}{keep}", names(target), limit.unwrap_or_default())
 }
 
-fn transitions(all: &[Transition]) -> String {
-    all.iter().map(transition).collect::<Vec<_>>().join("; ")
+fn transitions(all: &[Transition], names: Names<'_>) -> String {
+    all.iter().map(|one| transition(one, names)).collect::<Vec<_>>().join("; ")
 }
 
-fn transition(transition: &Transition) -> String {
+fn transition(transition: &Transition, names: Names<'_>) -> String {
     let mut parts = Vec::new();
     parts.extend(transition.guard.as_ref().map(|guard| format!("if {}", guard.text())));
     let (done, end) = match &transition.effect {
-        TransitionEffect::Move { operations: done, target } => (operations(done), target.to_string()),
+        TransitionEffect::Move { operations: done, target } => (operations(done), names(target).to_string()),
         TransitionEffect::Stay { operations: done } => (operations(done), "stay".to_owned()),
         TransitionEffect::Refuse { reason } => (String::new(), format!("refuse: {reason}")),
     };
@@ -154,5 +163,48 @@ fn operation(operation: &Operation) -> String {
             format!("set {}", settings.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         Operation::Unset(keys) => format!("unset {}", keys.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+
+    const ACTIONS: &[&str] = &["poll"];
+
+    fn definition(timeout: &str, name: &str, more: &str) -> Definition {
+        let text = format!(
+            "machine: m\ninitial: Rest\n{more}events:\n  go: {{ from: operator }}\n  done: {{ from: board }}\n\
+             states:\n  Rest:\n    about: nothing is to be done\n    resting: true\n    on: {{ go: {name} }}\n  \
+             {name}:\n    about: work\n    timeout: {{ after: {timeout}, target: Rest }}\n    on: {{ done: Rest }}\n",
+        );
+        load(&text, ACTIONS).unwrap()
+    }
+
+    #[test]
+    fn what_only_has_another_name_does_not_differ() {
+        let old = definition("60s", "Work", "");
+        let new = definition("60s", "Working", "renamed: { Work: Working }\n");
+        let difference = Difference::new(&old, &new);
+        let renamed = ["Work", "Working"].map(|name| StateName::new(name).unwrap());
+        assert_eq!(difference.renamed, [renamed.into()]);
+        assert_eq!((difference.added.len(), difference.removed.len()), (0, 0));
+        assert_eq!(difference.changed, []);
+        assert!(Difference::new(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn what_differs_is_told_as_it_was_and_as_it_is() {
+        let difference = Difference::new(&definition("60s", "Work", ""), &definition("2m", "Work", ""));
+        let change = Change {
+            state: Some(StateName::new("Work").unwrap()),
+            what: "timeout".to_owned(),
+            was: Some("after: 1m, target: Rest".to_owned()),
+            is: Some("after: 2m, target: Rest".to_owned()),
+        };
+        assert_eq!(difference, Difference { changed: vec![change], ..Difference::default() });
+        let stranding = Difference::new(&definition("60s", "Work", ""), &definition("60s", "Other", ""));
+        assert_eq!((stranding.added.len(), stranding.removed.len()), (1, 1));
     }
 }
