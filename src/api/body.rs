@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
+use crate::machine::MAX_SIZE_BYTES;
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
 /// sees the answer.
@@ -27,7 +28,7 @@ impl<S: Send + Sync> FromRequest<S> for Object {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request).await?;
+        let bytes = read(request, MAX_BODY).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
@@ -46,7 +47,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request).await?;
+        let bytes = read(request, MAX_BODY).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             let detail = "the body is empty; a JSON object is needed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
@@ -69,8 +70,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Reads a body, of which there may not be too much.
-async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+/// The text of a machine definition, of whatever content type.
+#[derive(Debug)]
+pub(super) struct DefinitionText(pub(super) String);
+
+impl<S: Send + Sync> FromRequest<S> for DefinitionText {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read(request, MAX_SIZE_BYTES).await?;
+        String::from_utf8(bytes).map(Self).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let detail = format!("the body is not UTF-8 text: byte {at} is none");
+            Problem::new(StatusCode::BAD_REQUEST, "bad_text", detail)
+        })
+    }
+}
+
+/// Reads a body, of which there may be `most` bytes.
+async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let mut size = 0;
@@ -82,12 +100,12 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
         if size > MAX_DRAINED {
             break;
         }
-        if size <= MAX_BODY {
+        if size <= most {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if size > MAX_BODY {
-        let detail = format!("a body may have at most {MAX_BODY} bytes");
+    if size > most {
+        let detail = format!("a body may have at most {most} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
     Ok(bytes)

@@ -8,6 +8,7 @@
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
+//! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz` |
 
 mod body;
@@ -17,6 +18,7 @@ mod health;
 mod history;
 mod images;
 mod list;
+mod machines;
 mod problem;
 mod requests;
 
@@ -70,6 +72,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/states", get(list::states))
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
+        .route("/api/v1/machines/check", post(machines::check))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api)

@@ -10,10 +10,13 @@ mod fault;
 mod guard;
 mod instance;
 mod names;
+mod rule;
 mod source;
 mod stimulus;
 
-pub use check::load;
+#[cfg(test)]
+use check::load_unproved;
+pub use check::{Checked, check, load};
 pub use decide::{create, decide, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
@@ -24,5 +27,6 @@ pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName};
+pub use rule::{Rule, Severity};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};

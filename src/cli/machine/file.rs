@@ -1,6 +1,7 @@
 //! Files with machine definitions.
 
 use std::error::Error;
+use std::io::Read;
 use std::path::Path;
 
 use crate::machine::{self, MAX_SIZE_BYTES};
@@ -20,6 +21,22 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
         );
     }
     Ok(fs_err::read_to_string(path)?)
+}
+
+/// The text on standard input.
+///
+/// # Errors
+///
+/// Why it cannot be read.
+pub(in crate::cli) fn read_input() -> Result<String, Box<dyn Error>> {
+    let mut text = String::new();
+    // One byte more than there may be, so that a text that is too long is told from one that is cut off.
+    let most = MAX_SIZE_BYTES as u64 + 1;
+    std::io::stdin()
+        .take(most)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("standard input: {error}"))?;
+    Ok(text)
 }
 
 /// The checked definition in `text`, which is that of `file`.
