@@ -499,6 +499,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "image set",
         "image list",
         "image remove",
+        "machine check",
     ];
     for words in commands {
         let mut args: Vec<&str> = words.split(' ').collect();
@@ -511,18 +512,19 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
             assert!(words_of_it.join(" ").contains("[env: LIFEGUARD_"), "{words}: --{option}");
         }
     }
-    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @"
     Device lifecycle manager for bare-metal board farms
 
     Usage: lifeguard [OPTIONS] <COMMAND>
 
     Commands:
-      serve   Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-      bench   Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
-      demo    Show it all with simulated boards and relay boards on loopback
-      device  Register, list, show, reboot and reimage boards, by a server's HTTP interface
-      image   Say which boot config boots which image on which hardware
-      help    Print this message or the help of the given subcommand(s)
+      serve    Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+      bench    Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
+      demo     Show it all with simulated boards and relay boards on loopback
+      device   Register, list, show, reboot and reimage boards, by a server's HTTP interface
+      image    Say which boot config boots which image on which hardware
+      machine  Check, draw and try machine definitions
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -629,26 +631,26 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(told, @r#"
-    stderr: lifeguard: FOLDER/board.yaml:117:22: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:124:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:94:5: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:99:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:94:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:99:23: error[form]: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:137:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:137:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:145:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:145:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:138:17: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:146:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:153:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:161:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:30:7: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:34:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

@@ -24,7 +24,7 @@ pub(super) struct CheckOptions {
     json: bool,
 
     /// Explain a rule instead, or list all rules: `list`
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["files", "json"])]
+    #[arg(long, env = "LIFEGUARD_EXPLAIN", value_name = "RULE")]
     explain: Option<String>,
 }
 
@@ -75,11 +75,12 @@ impl Found {
         let Self { file, checked: Checked { definition, faults } } = self;
         let mut lines: Vec<String> = faults.iter().map(|fault| fault.display(file).to_string()).collect();
         if let Some(definition) = definition {
-            let (states, events) = (definition.states.len(), definition.events.len());
+            let number =
+                |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let (states, events) =
+                (number(definition.states.len(), "state"), number(definition.events.len(), "event"));
             let machine = &definition.machine;
-            lines.push(format!(
-                "{file}: nothing is wrong with machine {machine}: {states} states, {events} events"
-            ));
+            lines.push(format!("{file}: nothing is wrong with machine {machine}: {states}, {events}"));
         }
         lines.join("\n")
     }

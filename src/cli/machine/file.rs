@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io::Read;
 use std::path::Path;
 
-use crate::machine::{self, MAX_SIZE_BYTES};
-use crate::{action::ACTIONS, machine::Definition};
+use crate::action::ACTIONS;
+use crate::machine::{self, Definition, MAX_SIZE_BYTES};
 
 /// The text of the definition at `path`.
 ///
