@@ -70,26 +70,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// A definition's text, with whatever content type.
+/// The text of a machine definition, of whatever content type.
 #[derive(Debug)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct DefinitionText(pub(super) String);
 
-impl<S: Send + Sync> FromRequest<S> for Text {
+impl<S: Send + Sync> FromRequest<S> for DefinitionText {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let bytes = read(request, MAX_SIZE_BYTES).await?;
-        match String::from_utf8(bytes) {
-            Ok(text) if text.contains('\0') => {
-                Err(Problem::invalid("the text holds the character U+0000, which cannot be stored"))
-            }
-            Ok(text) => Ok(Self(text)),
-            Err(_) => Err(Problem::invalid("the body is not a text in UTF-8")),
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let detail = format!("the body is not UTF-8 text: byte {at} is none");
+            Problem::new(StatusCode::BAD_REQUEST, "bad_text", detail)
+        })?;
+        if text.contains('\0') {
+            return Err(Problem::invalid("the text holds the character U+0000, which cannot be stored"));
         }
+        Ok(Self(text))
     }
 }
 
-/// Reads a body of at most `most` bytes.
+/// Reads a body, of which there may be `most` bytes.
 async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::body::{Parameters, Sender, Text, tagged};
+use super::body::{DefinitionText, Parameters, Sender, tagged};
+use super::problem::fault;
 use super::{Api, Problem};
 use crate::action::ACTIONS;
 use crate::engine::replay::{self, ReplayError, Replayed, Wanted};
 use crate::engine::{Adopted, CarriedOver, EngineError, Loaded, Provenance, Replacement};
-use crate::machine::{self, Definition, Difference, MachineName, Rearm};
+use crate::machine::{self, Checked, Definition, Difference, Fault, MachineName, Rearm};
 use crate::store::definitions;
 
 /// How many stranded instances an answer names.
@@ -72,6 +73,15 @@ pub(super) async fn text(
     Ok(([(header::CONTENT_TYPE, "application/yaml")], source.ok_or_else(none)?).into_response())
 }
 
+/// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
+pub(super) async fn check(DefinitionText(text): DefinitionText) -> Result<Json<Value>, Problem> {
+    // A large one takes a while, and other requests are not to wait for it.
+    let checked = tokio::task::spawn_blocking(move || machine::check(&text, ACTIONS));
+    let Checked { definition, faults } = checked.await.map_err(|error| fault(&error))?;
+    let machine = definition.as_ref().map(|definition| &definition.machine);
+    Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
+}
+
 /// What may be said of a definition that is to be put in force.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +98,7 @@ pub(super) async fn put(
     Path(machine): Path<String>,
     Parameters(How { dry_run }): Parameters<How>,
     Sender(sender): Sender,
-    Text(source): Text,
+    DefinitionText(source): DefinitionText,
 ) -> Result<Json<Value>, Problem> {
     let definition = read(&machine, &source)?;
     let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
@@ -110,10 +120,7 @@ pub(super) async fn put(
 /// The definition of `machine` that is in `source`.
 fn read(machine: &str, source: &str) -> Result<Definition, Problem> {
     let definition = machine::load(source, ACTIONS).map_err(|faults| {
-        let list: Vec<Value> = faults
-            .iter()
-            .map(|fault| json!({ "line": fault.line, "column": fault.column, "message": fault.message }))
-            .collect();
+        let list: Vec<&Fault> = faults.iter().collect();
         let detail = faults.display("definition").to_string();
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_definition", detail).with("faults", list)
     })?;
@@ -140,7 +147,7 @@ pub(super) async fn replay(
     State(api): State<Api>,
     Path(machine): Path<String>,
     Parameters(What { device, since }): Parameters<What>,
-    Text(source): Text,
+    DefinitionText(source): DefinitionText,
 ) -> Result<Json<Replayed>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
     let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, &source)?)) };

@@ -9,6 +9,7 @@
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
+//! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz` |
 
 mod body;
@@ -76,6 +77,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/machines/{machine}/definitions/{number}", get(machines::text))
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
+        .route("/api/v1/machines/check", post(machines::check))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api)

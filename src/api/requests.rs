@@ -99,6 +99,7 @@ async fn answer(
         | Ignored::Future { .. }
         | Ignored::NotDue
         | Ignored::NotHandled { .. }
+        | Ignored::LeftToDeadline { .. }
         | Ignored::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
                 format!("{why}, nor for any other request; only a forced move leaves it")

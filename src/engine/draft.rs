@@ -110,10 +110,12 @@ impl Draft {
             // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
             return decision;
         }
-        // An action whose end a state does not list is no surprise: it ends, and the deadline decides.
+        // An action whose end a state leaves to its deadline, or does not list, is no surprise: it ends.
         let is_action = matches!(stimulus.cause, Cause::Event { source: Source::Action, .. });
         let ignored = match &decision.outcome {
-            Outcome::Ignored(Ignored::NotHandled { .. } | Ignored::NotAllowed { .. }) if is_action => None,
+            Outcome::Ignored(
+                Ignored::LeftToDeadline { .. } | Ignored::NotHandled { .. } | Ignored::NotAllowed { .. },
+            ) if is_action => None,
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };

@@ -131,7 +131,9 @@ mod tests {
         let none = definition("resting: true");
         let kept = |time: &str| {
             let timeout = format!("timeout: {{ after: {time}, target: Work, keep: actions }}");
-            definition(&format!("resting: true\n    invoke: [poll]\n    {timeout}"))
+            definition(&format!(
+                "resting: true\n    invoke: [poll]\n    left_to_deadline: [poll-failed]\n    {timeout}"
+            ))
         };
         let time = "2030-01-01T00:00:00Z".parse().unwrap();
         for (was, is, expected) in [

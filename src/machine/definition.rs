@@ -1,7 +1,8 @@
 //! A machine definition that has been checked: what [`decide`](super::decide()) works on.
 //!
-//! Only [`load`](super::load) makes one, so whoever holds a [`Definition`] may rely on what the check proves: every
-//! target exists, every event is declared, no guard names an unknown variable, no `always` leads in a circle.
+//! Only [`load`](super::load()) and [`check`](super::check()) make one, so whoever holds a [`Definition`] may rely on what
+//! they prove: every target exists, every event is declared, no guard names an unknown variable, nothing goes round for
+//! ever by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -82,6 +83,8 @@ pub struct State {
     pub invoke: Vec<Invoke>,
     /// When it ends by itself.
     pub timeout: Option<Timeout>,
+    /// The ends of its actions that change nothing, because its time limit decides what follows.
+    pub left_to_deadline: BTreeSet<EventName>,
     /// What leaves it at once.
     pub always: Vec<Transition>,
     /// What each event does in it.

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-/// How many faults are collected: more help nobody, and looking for what was meant takes time.
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::rule::{Rule, Severity};
+
+/// How many errors are collected, and how many warnings: more help nobody, and looking for what was meant takes time.
 const MAX_FAULTS: usize = 100;
 
 /// A place in a definition's text.
@@ -21,12 +26,41 @@ pub struct Fault {
     pub column: u64,
     /// What is wrong, and what would be right.
     pub message: String,
+    /// The rule that is broken.
+    pub rule: Rule,
 }
 
-/// What is wrong with a definition, in the order of its text: one fault at least and a hundred at most.
+impl Fault {
+    /// Whether the definition is refused for it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.rule.severity() == Severity::Error
+    }
+
+    /// The fault as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`.
+    #[must_use]
+    pub fn display(&self, file: &str) -> impl fmt::Display {
+        let Self { line, column, message, rule } = self;
+        fmt::from_fn(move |f| write!(f, "{file}:{line}:{column}: {}[{rule}]: {message}", rule.severity()))
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fault = serializer.serialize_struct("Fault", 5)?;
+        fault.serialize_field("rule", &self.rule)?;
+        fault.serialize_field("severity", &self.rule.severity())?;
+        fault.serialize_field("line", &self.line)?;
+        fault.serialize_field("column", &self.column)?;
+        fault.serialize_field("message", &self.message)?;
+        fault.end()
+    }
+}
+
+/// Why a definition is refused, in the order of its text: one error at least and a hundred at most.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.display("definition"))]
-pub struct Faults(Vec<Fault>);
+pub struct Faults(pub(super) Vec<Fault>);
 
 impl Faults {
     /// The faults, in the order of the text.
@@ -34,13 +68,13 @@ impl Faults {
         self.0.iter()
     }
 
-    /// The faults as `FILE:LINE:COLUMN: MESSAGE`, a line each.
+    /// The faults as `FILE:LINE:COLUMN: error[RULE]: MESSAGE`, a line each.
     #[must_use]
     pub fn display(&self, file: &str) -> impl fmt::Display {
         fmt::from_fn(move |f| {
             for (index, fault) in self.0.iter().enumerate() {
                 let newline = if index == 0 { "" } else { "\n" };
-                write!(f, "{newline}{file}:{}:{}: {}", fault.line, fault.column, fault.message)?;
+                write!(f, "{newline}{}", fault.display(file))?;
             }
             Ok(())
         })
@@ -53,35 +87,43 @@ pub(super) struct Collector(Vec<Fault>);
 
 impl Collector {
     /// Notes a fault.
-    pub(super) fn add(&mut self, at: Position, message: impl Into<String>) {
-        if self.0.len() >= MAX_FAULTS {
+    pub(super) fn add(&mut self, at: Position, rule: Rule, message: impl Into<String>) {
+        if self.is_full(rule.severity()) {
             return;
         }
-        self.0.push(Fault { line: at.line, column: at.column, message: message.into() });
+        self.0.push(Fault { line: at.line, column: at.column, message: message.into(), rule });
     }
 
     /// Notes that `name` is not one of `known`, and says which of those it may have been meant to be.
     pub(super) fn add_unknown<'a>(
         &mut self,
         at: Position,
+        rule: Rule,
         kind: &str,
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) {
-        if self.0.len() < MAX_FAULTS {
-            self.add(at, unknown(kind, name, known));
+        if !self.is_full(rule.severity()) {
+            self.add(at, rule, unknown(kind, name, known));
         }
     }
 
-    /// `value`, or the faults where there are any.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Faults> {
+    /// Whether no more faults are collected of this severity: what is odd does not keep errors out.
+    fn is_full(&self, severity: Severity) -> bool {
+        self.0.iter().filter(|fault| fault.rule.severity() == severity).count() >= MAX_FAULTS
+    }
+
+    /// Whether the definition is to be refused.
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.iter().any(Fault::is_error)
+    }
+
+    /// The faults, in the order of the text.
+    pub(super) fn finish(mut self) -> Vec<Fault> {
         // An alias of the text repeats the faults of what it stands for.
         self.0.sort();
         self.0.dedup();
-        match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(Faults(self.0)),
-        }
+        self.0
     }
 }
 

@@ -12,12 +12,15 @@ mod fault;
 mod guard;
 mod instance;
 mod names;
+mod rule;
 mod source;
 mod stimulus;
 mod what_if;
 
 pub use adopt::{Adoption, Carried, Rearm};
-pub use check::load;
+#[cfg(test)]
+use check::load_unproved;
+pub use check::{Checked, check, load};
 pub use compare::{Change, Difference};
 pub use decide::{create, decide, reads_device};
 pub use definition::{
@@ -29,6 +32,7 @@ pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName};
+pub use rule::{Rule, Severity};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
 pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};

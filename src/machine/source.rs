@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 
 use super::fault::{Collector, Position};
+use super::rule::Rule;
 
 /// The longest definition, in bytes.
 pub const MAX_SIZE_BYTES: usize = 4 << 20;
@@ -49,7 +50,7 @@ pub(super) enum Content {
 /// Reads a text.
 pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
     if text.len() > MAX_SIZE_BYTES {
-        faults.add(Position { line: 1, column: 1 }, "a definition has at most 4 MiB");
+        faults.add(Position { line: 1, column: 1 }, Rule::Yaml, "a definition has at most 4 MiB");
         return None;
     }
     let options = serde_saphyr::options! {
@@ -67,7 +68,7 @@ pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or("not YAML");
             // The place is told once, before the message.
-            faults.add(at, message.split(" at line ").next().unwrap_or(message));
+            faults.add(at, Rule::Yaml, message.split(" at line ").next().unwrap_or(message));
             None
         }
     }
@@ -92,7 +93,7 @@ impl Node {
 
     /// Notes that it is not what belongs there.
     pub(super) fn refuse(&self, expected: &str, faults: &mut Collector) {
-        faults.add(self.at, format!("expected {expected}, found {}", self.kind()));
+        faults.add(self.at, Rule::Form, format!("expected {expected}, found {}", self.kind()));
     }
 
     /// Its entries, if it is a mapping; nothing written stands for an empty one.
@@ -102,7 +103,7 @@ impl Node {
                 let mut seen = BTreeSet::new();
                 for (key, _) in entries {
                     if !seen.insert(&key.text) {
-                        faults.add(key.at, format!("`{}` is here twice", key.text));
+                        faults.add(key.at, Rule::Form, format!("`{}` is here twice", key.text));
                     }
                 }
                 entries
@@ -120,7 +121,7 @@ impl Node {
         let entries = self.entries(expected, faults);
         for (key, _) in entries {
             if !known.contains(&key.text.as_str()) {
-                faults.add_unknown(key.at, "key", &key.text, known.iter().copied());
+                faults.add_unknown(key.at, Rule::Form, "key", &key.text, known.iter().copied());
             }
         }
         Fields(entries)
@@ -144,6 +145,12 @@ impl Node {
             _ => return self.at,
         };
         Position { line: self.at.line, column: self.at.column + quote + offset as u64 }
+    }
+
+    /// The value of `key` with the key, if it is a mapping with that key.
+    pub(super) fn child(&self, key: &str) -> Option<(&Key, &Node)> {
+        let Content::Map(entries) = &self.content else { return None };
+        entries.iter().find(|(candidate, _)| candidate.text == key).map(|(key, node)| (key, node))
     }
 
     /// The elements of a list; anything else is its own only element, and nothing is none.

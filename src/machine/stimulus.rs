@@ -119,6 +119,14 @@ pub enum Ignored {
         /// The event.
         event: EventName,
     },
+    /// The state leaves this end of its action to its deadline.
+    #[error("state {state} leaves {event} to its deadline")]
+    LeftToDeadline {
+        /// The instance's state.
+        state: StateName,
+        /// The event.
+        event: EventName,
+    },
     /// The state takes the event, but no guard of its transitions holds.
     #[error("no condition of {event} in state {state} holds")]
     NoGuardHolds {

@@ -516,7 +516,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
             assert!(words_of_it.join(" ").contains("[env: LIFEGUARD_"), "{words}: --{option}");
         }
     }
-    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @"
     Device lifecycle manager for bare-metal board farms
 
     Usage: lifeguard [OPTIONS] <COMMAND>
@@ -635,26 +635,26 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(told, @r#"
-    stderr: lifeguard: FOLDER/board.yaml:120:22: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:124:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:96:5: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:99:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:96:23: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:99:23: error[form]: bad duration `5 fortnights`: unknown time unit "fortnights", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:140:28: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:140:30: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:145:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:145:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:141:17: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:146:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:156:23: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:161:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:31:7: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:34:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

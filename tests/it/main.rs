@@ -19,6 +19,7 @@ mod guarded;
 mod history;
 mod layers;
 mod lifecycle;
+mod machine_check;
 mod pipeline;
 mod private_postgres;
 mod process;

@@ -1,40 +1,109 @@
 //! `lifeguard machine check`: says what is wrong with definitions, and where.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::super::output;
 use super::file;
+use crate::action::ACTIONS;
+use crate::machine::{self, Checked, Rule};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
-    /// The definitions
-    #[arg(required = true, value_name = "FILE")]
+    /// The definitions; `-` is standard input
+    #[arg(required_unless_present = "explain", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// Print what was found as JSON
+    #[arg(long, env = "LIFEGUARD_JSON")]
+    json: bool,
+
+    /// Explain a rule instead, or list all rules: `list`
+    #[arg(long, env = "LIFEGUARD_EXPLAIN", value_name = "RULE")]
+    explain: Option<String>,
+}
+
+/// A file, and what is wrong with its text.
+struct Found {
+    file: String,
+    checked: Checked,
 }
 
 /// Checks the files: exit code 0 where nothing is wrong, 1 where something is, 2 where one cannot be read.
 pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(rule) = &options.explain {
+        return explain(rule);
+    }
     let mut worst = 0;
+    let mut all = Vec::new();
     for path in &options.files {
-        let name = path.display().to_string();
-        match file::read(path) {
+        match read(path) {
             Err(error) => {
                 output::complain(&error.to_string());
                 worst = 2;
             }
-            Ok(text) => match file::check(&name, &text) {
-                Ok(_) => output::print(&format!("{name}: nothing is wrong"))?,
-                Err(faults) => {
-                    output::print(&faults.to_string())?;
-                    worst = worst.max(1);
-                }
-            },
+            Ok(found) => {
+                worst = worst.max(u8::from(found.checked.definition.is_none()));
+                all.push(found);
+            }
+        }
+    }
+    if options.json {
+        output::print(&format!("{:#}", all.iter().map(Found::to_json).collect::<serde_json::Value>()))?;
+    } else {
+        for found in &all {
+            output::print(&found.to_text())?;
         }
     }
     Ok(ExitCode::from(worst))
+}
+
+fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
+    let text = file::read(path)?;
+    Ok(Found { file: file::name(path), checked: machine::check(&text, ACTIONS) })
+}
+
+impl Found {
+    fn to_text(&self) -> String {
+        let Self { file, checked: Checked { definition, faults } } = self;
+        let mut lines: Vec<String> = faults.iter().map(|fault| fault.display(file).to_string()).collect();
+        if let Some(definition) = definition {
+            let number =
+                |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let (states, events) =
+                (number(definition.states.len(), "state"), number(definition.events.len(), "event"));
+            let machine = &definition.machine;
+            lines.push(format!("{file}: nothing is wrong with machine {machine}: {states}, {events}"));
+        }
+        lines.join("\n")
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let Self { file, checked: Checked { definition, faults } } = self;
+        json!({ "file": file, "ok": definition.is_some(), "faults": faults })
+    }
+}
+
+/// Prints a rule's page, or all rules.
+fn explain(rule: &str) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(rule) = Rule::find(rule) {
+        output::print(rule.page().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = Rule::ALL
+        .iter()
+        .map(|rule| [rule.id(), &rule.severity().to_string(), rule.summary()].map(str::to_owned).to_vec());
+    let heading = ["RULE", "SEVERITY", "WHAT IT FINDS"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = [heading].into_iter().chain(rows).collect();
+    output::print(&output::table(&rows))?;
+    if rule == "list" {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::complain(&format!("there is no rule {rule:?}; these there are"));
+    Ok(ExitCode::from(2))
 }

@@ -14,10 +14,7 @@ use crate::machine::{self, Definition, MAX_SIZE_BYTES};
 /// Why it cannot be read, with its path.
 pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     if path.as_os_str() == "-" {
-        let most = MAX_SIZE_BYTES as u64;
-        let mut text = String::new();
-        std::io::stdin().take(most + 1).read_to_string(&mut text)?;
-        return Ok(text);
+        return read_input();
     }
     let size = fs_err::File::open(path)?.metadata()?.len();
     if size > MAX_SIZE_BYTES as u64 {
@@ -27,6 +24,27 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
         );
     }
     Ok(fs_err::read_to_string(path)?)
+}
+
+/// What complaints call it.
+pub(in crate::cli) fn name(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// The text on standard input.
+///
+/// # Errors
+///
+/// Why it cannot be read.
+fn read_input() -> Result<String, Box<dyn Error>> {
+    let mut text = String::new();
+    // One byte more than there may be, so that a text that is too long is told from one that is cut off.
+    let most = MAX_SIZE_BYTES as u64 + 1;
+    std::io::stdin()
+        .take(most)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("standard input: {error}"))?;
+    Ok(text)
 }
 
 /// The checked definition in `text`, which is that of `file`.

@@ -47,7 +47,7 @@ pub(super) struct ShowOptions {
 /// Puts a definition in force.
 pub(super) async fn load(options: LoadOptions) -> Result<(), Box<dyn Error>> {
     let text = file::read(&options.file)?;
-    let name = options.file.display().to_string();
+    let name = file::name(&options.file);
     let definition = file::check(&name, &text)?;
     let client = Client::new(&options.server)?;
     let query: &[_] = if options.dry_run { &[("dry_run", "true".to_owned())] } else { &[] };

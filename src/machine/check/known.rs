@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::definition::{Event, Source};
 use super::super::fault::{Collector, Position};
 use super::super::names::{ActionName, CounterName, EventName, StateName};
+use super::super::rule::Rule;
 use super::super::source::{Content, Key, Node};
 use super::outcome_of;
 
@@ -104,7 +105,7 @@ impl<'a> Known<'a> {
     /// Notes that there is no such state as `node` names.
     pub(super) fn refuse_state(&self, node: &Node, kind: &str, faults: &mut Collector) {
         if let Content::Text(text) = &node.content {
-            faults.add_unknown(node.at, kind, text, self.states.iter().copied());
+            faults.add_unknown(node.at, Rule::UnknownTarget, kind, text, self.states.iter().copied());
         }
     }
 
@@ -114,10 +115,16 @@ impl<'a> Known<'a> {
             (Some((name, _)), _) => return Some(name.clone()),
             (None, Some(action)) => {
                 let message = format!("no state invokes `{action}`, so `{}` never comes", key.text);
-                faults.add(key.at, message);
+                faults.add(key.at, Rule::UnknownEvent, message);
             }
             (None, None) => {
-                faults.add_unknown(key.at, "event", &key.text, self.events.keys().map(EventName::as_str));
+                faults.add_unknown(
+                    key.at,
+                    Rule::UnknownEvent,
+                    "event",
+                    &key.text,
+                    self.events.keys().map(EventName::as_str),
+                );
             }
         }
         None
@@ -128,15 +135,14 @@ impl<'a> Known<'a> {
         if self.actions.contains(&text) {
             return super::faults_of(at, ActionName::new(text), faults);
         }
-        faults.add_unknown(at, "action", text, self.actions.iter().copied());
+        faults.add_unknown(at, Rule::UnknownAction, "action", text, self.actions.iter().copied());
         None
     }
 }
 
 fn text_at<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    let Content::Map(entries) = &node.content else { return None };
-    entries.iter().find(|(candidate, _)| candidate.text == key).and_then(|(_, node)| match &node.content {
+    match &node.child(key)?.1.content {
         Content::Text(text) => Some(text.as_str()),
         Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => None,
-    })
+    }
 }

@@ -1,31 +1,68 @@
 //! From a definition's text to a checked [`Definition`]: everything that is wrong is found at once.
+//!
+//! First the text is read; what cannot be made sense of would make nonsense of proofs, so it is told alone. Then what
+//! the definition's graph of states shows is proved ([`proofs`]).
 
 mod known;
 mod operation;
+mod places;
+mod proofs;
 mod state;
 mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
-use super::fault::{Collector, Faults, Position};
+use super::fault::{Collector, Fault, Faults, Position};
 use super::names::{BadName, EventName, StateName};
+use super::rule::Rule;
 use super::source::{self, Content, Fields, Node};
 use known::Known;
+use places::Places;
 
-/// Reads a definition; `actions` are the actions that there are.
+/// A definition's text, checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// The definition, if nothing is wrong with it.
+    pub definition: Option<Definition>,
+    /// What is wrong with the text or merely odd, in its order: a hundred errors and a hundred warnings at most.
+    pub faults: Vec<Fault>,
+}
+
+/// Checks a definition's text against every [`Rule`]; `actions` are the actions that there are.
+#[must_use]
+pub fn check(text: &str, actions: &[&str]) -> Checked {
+    let mut faults = Collector::default();
+    let root = source::read(text, &mut faults);
+    let definition = root.as_ref().and_then(|root| read(root, actions, &mut faults));
+    if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {
+        proofs::prove(definition, &Places::new(root), &mut faults);
+    }
+    Checked { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
+}
+
+/// Reads a definition with which nothing is wrong; `actions` are the actions that there are.
 ///
 /// # Errors
 ///
-/// [`Faults`], with everything that is wrong with the text, each with its line and column.
+/// [`Faults`], with every error in the text, each with its line and column.
 pub fn load(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
-    let mut faults = Collector::default();
-    let root = source::read(text, &mut faults);
-    let definition = root.and_then(|root| check(&root, actions, &mut faults));
-    faults.finish(definition)
+    let Checked { definition, faults } = check(text, actions);
+    definition.ok_or_else(|| Faults(faults.into_iter().filter(Fault::is_error).collect()))
 }
 
-fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
+/// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
+#[cfg(test)]
+pub(super) fn load_unproved(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
+    let mut faults = Collector::default();
+    let root = source::read(text, &mut faults);
+    let definition = root.and_then(|root| read(&root, actions, &mut faults));
+    let definition = definition.filter(|_| !faults.has_errors());
+    definition.ok_or_else(|| Faults(faults.finish()))
+}
+
+/// Makes sense of a text that is YAML.
+fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
     let keys = ["machine", "initial", "renamed", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
@@ -40,7 +77,7 @@ fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Defini
         if let Some(node) =
             fields.get("states").filter(|node| matches!(node.content, Content::Map(_) | Content::Null))
         {
-            faults.add(node.at, "a machine has at least one state");
+            faults.add(node.at, Rule::Form, "a machine has at least one state");
         }
         return None;
     }
@@ -71,14 +108,14 @@ fn check(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Defini
 fn required<'a>(parent: &Node, fields: Fields<'a>, key: &str, faults: &mut Collector) -> Option<&'a Node> {
     let node = fields.get(key);
     if node.is_none() {
-        faults.add(parent.at, format!("`{key}` is missing"));
+        faults.add(parent.at, Rule::Form, format!("`{key}` is missing"));
     }
     node
 }
 
 /// The value, or a note of why `text` is no name.
 fn faults_of<T>(at: Position, name: Result<T, BadName>, faults: &mut Collector) -> Option<T> {
-    name.inspect_err(|bad| faults.add(at, bad.to_string())).ok()
+    name.inspect_err(|bad| faults.add(at, Rule::Name, bad.to_string())).ok()
 }
 
 /// The name that `node` is.
@@ -99,19 +136,21 @@ fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: 
         if let Some(action) = outcome_of(&key.text, actions) {
             let message =
                 format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
-            faults.add(key.at, message);
+            faults.add(key.at, Rule::Form, message);
             continue;
         }
         let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about(fields, faults) };
         let senders = fields.get("from").map_or(&[][..], Node::one_or_many);
         if senders.is_empty() {
-            faults.add(key.at, "say who may send this event: `from: board` or `from: operator`");
+            faults.add(key.at, Rule::Form, "say who may send this event: `from: board` or `from: operator`");
         }
         for sender in senders {
             match sender.text("`board` or `operator`", faults) {
                 Some("board") => _ = event.from.insert(Source::Board),
                 Some("operator") => _ = event.from.insert(Source::Operator),
-                Some(other) => faults.add_unknown(sender.at, "sender", other, ["board", "operator"]),
+                Some(other) => {
+                    faults.add_unknown(sender.at, Rule::Form, "sender", other, ["board", "operator"]);
+                }
                 None => {}
             }
         }
@@ -137,7 +176,7 @@ fn renamed(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<S
         let new = known.state(node, "state", faults);
         if known.has_state(&key.text) {
             let message = format!("`{}` is a state of this version: it cannot be an old name too", key.text);
-            faults.add(key.at, message);
+            faults.add(key.at, Rule::Form, message);
         }
         if let (Some(old), Some(new)) = (faults_of(key.at, StateName::new(&key.text), faults), new) {
             renamed.insert(old, new);
@@ -190,7 +229,7 @@ fn write_groups(
                     let message = format!(
                         "state `{member}` has `{event}` from group `{other}` too; say in the state which it is"
                     );
-                    faults.add(at, message);
+                    faults.add(at, Rule::TwoGroups, message);
                 }
                 if let Some(state) = states.get_mut(member) {
                     state.on.insert(event.clone(), transitions.clone());
@@ -229,7 +268,11 @@ fn refuse_circles(
                         let message =
                             format!("`always` leads in a circle: {} → {target}", circle.join(" → "));
                         let key = written.iter().find(|(key, _)| key.text == target.as_str());
-                        faults.add(key.map_or_else(Position::default, |(key, _)| key.at), message);
+                        faults.add(
+                            key.map_or_else(Position::default, |(key, _)| key.at),
+                            Rule::AlwaysLoop,
+                            message,
+                        );
                     }
                     None => path.push((target, next_states(target, states))),
                 },

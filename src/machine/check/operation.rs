@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::definition::{Operation, Setting};
 use super::super::fault::Collector;
+use super::super::rule::Rule;
 use super::super::source::{Content, Key, Node};
 
 const OPERATIONS: [&str; 4] = ["clear", "count", "set", "unset"];
@@ -19,7 +20,7 @@ fn check(node: &Node, faults: &mut Collector) -> Option<Operation> {
     let fields = node.fields("an operation such as `{ clear: counters }`", &OPERATIONS, faults);
     let [(key, value)] = fields.entries() else {
         if matches!(node.content, Content::Map(_)) {
-            faults.add(node.at, format!("an operation is one of: {}", OPERATIONS.join(", ")));
+            faults.add(node.at, Rule::Form, format!("an operation is one of: {}", OPERATIONS.join(", ")));
         }
         return None;
     };
@@ -27,7 +28,7 @@ fn check(node: &Node, faults: &mut Collector) -> Option<Operation> {
         ("clear", Content::Text(all)) if all == "counters" => Some(Operation::ClearCounters),
         ("clear", _) => super::name(value, "a counter, or `counters` for all", faults).map(Operation::Clear),
         ("count", Content::Text(all)) if all == "counters" => {
-            faults.add(value.at, "`counters` means all of them: name the one to count");
+            faults.add(value.at, Rule::Form, "`counters` means all of them: name the one to count");
             None
         }
         ("count", _) => super::name(value, "a counter", faults).map(Operation::Count),
@@ -61,7 +62,7 @@ fn setting(node: &Node, faults: &mut Collector) -> Option<Setting> {
             let message = format!(
                 "`{text}` is neither `$args.NAME` nor `$data.NAME`; `$${reference}` is the text itself"
             );
-            faults.add(node.at, message);
+            faults.add(node.at, Rule::Form, message);
             None
         }
     }

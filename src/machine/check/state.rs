@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::super::definition::{Due, Invoke, Kind, Limit, State, Timeout};
 use super::super::fault::Collector;
-use super::super::names::CounterName;
+use super::super::names::{CounterName, EventName};
+use super::super::rule::Rule;
 use super::super::source::{Content, Fields, Key, Node};
 use super::known::Known;
 use super::{about, operation, required, transition};
@@ -17,7 +18,8 @@ const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
 pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {
-    let keys = ["about", "resting", "final", "entry", "invoke", "timeout", "always", "on"];
+    let keys =
+        ["about", "resting", "final", "entry", "invoke", "timeout", "left_to_deadline", "always", "on"];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
     let mut state =
         State { kind: kind(key, fields, faults), about: about(fields, faults), ..State::default() };
@@ -35,7 +37,38 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
         let on = transition::check_on(node, known, faults);
         state.on = on.into_iter().map(|(_, event, transitions)| (event, transitions)).collect();
     }
+    left_to_deadline(key, fields, &mut state, faults);
     state
+}
+
+/// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
+fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &mut Collector) {
+    let Some(node) = fields.get("left_to_deadline") else { return };
+    let ends: Vec<String> = state
+        .invoke
+        .iter()
+        .flat_map(|invoke| ["failed", "ok"].map(|end| format!("{}-{end}", invoke.action)))
+        .collect();
+    for element in node.one_or_many() {
+        let Some(text) = element.text("the end of an action, such as `power-cycle-failed`", faults) else {
+            continue;
+        };
+        // Of an action that there is not, no end is known either; that has been noted.
+        let knows_all = fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len();
+        if knows_all && !ends.iter().any(|end| end == text) {
+            let known = ends.iter().map(String::as_str);
+            faults.add_unknown(element.at, Rule::UnknownEvent, "end of an action of this state", text, known);
+        } else if state.on.contains_key(text) {
+            let message = format!("`on` says what `{text}` does: it cannot be left to the deadline too");
+            faults.add(element.at, Rule::Form, message);
+        } else {
+            state.left_to_deadline.extend(EventName::new(text));
+        }
+    }
+    if !node.one_or_many().is_empty() && fields.get("timeout").is_none() {
+        let message = format!("`{}` has no `timeout`, so there is no deadline to leave it to", key.text);
+        faults.add(node.at, Rule::UnhandledFailed, message);
+    }
 }
 
 fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> Kind {
@@ -43,7 +76,7 @@ fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> Kind {
     let is_final = fields.get("final").is_some_and(|node| yes(node, faults));
     if resting && is_final {
         let at = fields.position_of("final").unwrap_or(key.at);
-        faults.add(at, "a state is either `resting`, and may be left again, or `final`");
+        faults.add(at, Rule::Form, "a state is either `resting`, and may be left again, or `final`");
     }
     match (is_final, resting, has_failed(&key.text)) {
         (true, _, _) => Kind::Final,
@@ -63,7 +96,7 @@ pub(super) fn yes(node: &Node, faults: &mut Collector) -> bool {
     if matches!(node.content, Content::Bool(true)) {
         return true;
     }
-    faults.add(node.at, format!("expected `true`, found {}; leave it out for no", node.kind()));
+    faults.add(node.at, Rule::Form, format!("expected `true`, found {}; leave it out for no", node.kind()));
     false
 }
 
@@ -105,11 +138,11 @@ fn timeout(
         (Some(after), None) => duration(after, faults).map(Due::After),
         (None, Some(at)) => time(at, faults).map(Due::At),
         (None, None) => {
-            faults.add(node.at, "a time limit says `after:` (a duration) or `at:` (a time)");
+            faults.add(node.at, Rule::Form, "a time limit says `after:` (a duration) or `at:` (a time)");
             None
         }
         (Some(_), Some(at)) => {
-            faults.add(at.at, "a time limit has either `after` or `at`");
+            faults.add(at.at, Rule::Form, "a time limit has either `after` or `at`");
             None
         }
     };
@@ -119,10 +152,14 @@ fn timeout(
     if let Some(node) = keep {
         check_keep(node, faults);
         if target.as_ref().is_some_and(|target| target.as_str() != state.text) {
-            faults.add(node.at, format!("`keep` is for a time limit that leads back to `{}`", state.text));
+            faults.add(
+                node.at,
+                Rule::Form,
+                format!("`keep` is for a time limit that leads back to `{}`", state.text),
+            );
         }
         if invoke.is_empty() {
-            faults.add(node.at, format!("`{}` invokes nothing that could be kept", state.text));
+            faults.add(node.at, Rule::Form, format!("`{}` invokes nothing that could be kept", state.text));
         }
     }
     let limit = limit(state, fields, known, faults);
@@ -132,7 +169,7 @@ fn timeout(
 fn check_keep(node: &Node, faults: &mut Collector) {
     match node.text("`actions`", faults) {
         Some("actions") | None => {}
-        Some(other) => faults.add_unknown(node.at, "thing to keep", other, ["actions"]),
+        Some(other) => faults.add_unknown(node.at, Rule::Form, "thing to keep", other, ["actions"]),
     }
 }
 
@@ -141,14 +178,18 @@ fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collec
     let Some(most) = fields.get("limit") else {
         for key in ["exceeded", "count"] {
             if let Some(at) = fields.position_of(key) {
-                faults.add(at, format!("`{key}` without `limit`: say how often the time may pass"));
+                faults.add(
+                    at,
+                    Rule::Form,
+                    format!("`{key}` without `limit`: say how often the time may pass"),
+                );
             }
         }
         return None;
     };
     if exceeded.is_none() {
         let at = fields.position_of("limit").unwrap_or(most.at);
-        faults.add(at, "`limit` without `exceeded`: say which state follows");
+        faults.add(at, Rule::Form, "`limit` without `exceeded`: say which state follows");
     }
     let counter = match fields.get("count") {
         Some(node) => super::name(node, "a counter", faults),
@@ -159,7 +200,7 @@ fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collec
         Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
     }
     .or_else(|| {
-        faults.add(most.at, "`limit` is a whole number from 0 to 4294967295");
+        faults.add(most.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
         None
     });
     Some(Limit { counter: counter?, most: most?, exceeded: exceeded.flatten()? })
@@ -169,7 +210,7 @@ fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
     let example = "write it like `60s`, `5m` or `1h 30m`";
     let text = match &node.content {
         Content::Number(number) => {
-            faults.add(node.at, format!("the duration `{number}` has no unit; {example}"));
+            faults.add(node.at, Rule::Form, format!("the duration `{number}` has no unit; {example}"));
             return None;
         }
         Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
@@ -182,7 +223,7 @@ fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
         Ok(duration) => return Some(duration),
         Err(error) => format!("bad duration `{text}`: {error}; {example}"),
     };
-    faults.add(node.at, message);
+    faults.add(node.at, Rule::Form, message);
     None
 }
 
@@ -192,7 +233,7 @@ fn time(node: &Node, faults: &mut Collector) -> Option<DateTime<Utc>> {
     let time = time
         .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|time| time.and_utc()));
     if time.is_err() {
-        faults.add(node.at, format!("bad time `{text}`; write it like `3000-01-01T12:00:00Z`"));
+        faults.add(node.at, Rule::Form, format!("bad time `{text}`; write it like `3000-01-01T12:00:00Z`"));
     }
     time.ok()
 }

@@ -2,8 +2,9 @@
 
 use super::super::definition::{Transition, TransitionEffect};
 use super::super::fault::{Collector, Position};
-use super::super::guard::Guard;
+use super::super::guard::{Guard, Ranges};
 use super::super::names::EventName;
+use super::super::rule::Rule;
 use super::super::source::{Content, Node};
 use super::known::Known;
 use super::operation;
@@ -39,19 +40,60 @@ enum Kind {
 fn check_all(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
     let elements = node.one_or_many();
     if elements.is_empty() {
-        faults.add(node.at, "expected a state, `{ target, if, do }` or a list of those; `{}` stays");
+        faults.add(
+            node.at,
+            Rule::Form,
+            "expected a state, `{ target, if, do }` or a list of those; `{}` stays",
+        );
     }
     let mut checked = Vec::new();
-    let mut last = None;
+    let mut before = Before::default();
     for element in elements {
-        if last.is_some() {
-            faults.add(element.at, "this is never reached: what stands before it has no `if`");
-        }
         let (has_guard, transition) = check(element, kind, known, faults);
-        last = (!has_guard).then_some(());
+        let guard = transition.as_ref().and_then(|transition| transition.guard.as_ref());
+        before.look_at(element, guard, faults);
+        before.is_last |= !has_guard;
+        before.guards.extend(guard.cloned().map(|guard| (element.at, guard)));
         checked.extend(transition);
     }
     checked
+}
+
+/// What stands before a transition in its list.
+#[derive(Default)]
+struct Before {
+    guards: Vec<(Position, Guard)>,
+    /// Between which numbers counters are where none of these holds.
+    left: Ranges,
+    /// One of them has no condition.
+    is_last: bool,
+}
+
+impl Before {
+    /// Notes that the transition at `element` is never taken, where that can be told.
+    fn look_at(&mut self, element: &Node, guard: Option<&Guard>, faults: &mut Collector) {
+        let mut shadowed = |why: &str| {
+            faults.add(element.at, Rule::Shadowed, format!("this is never reached: {why}"));
+        };
+        if self.is_last {
+            return shadowed("what stands before it has no `if`");
+        }
+        let ranges = guard.map(Guard::ranges).unwrap_or_default();
+        let covers = |before: &Guard| {
+            guard.is_some_and(|guard| guard.text() == before.text())
+                || (before.is_ranges_only() && ranges.is_within(&before.ranges()))
+        };
+        if ranges.is_never() {
+            faults.add(element.at, Rule::NeverHolds, "this is never reached: its condition never holds");
+        } else if let Some((at, _)) = self.guards.iter().find(|(_, before)| covers(before)) {
+            shadowed(&format!("wherever its condition holds, that at line {} holds before it", at.line));
+        } else if self.left.clone().both(&ranges).is_never() {
+            shadowed("one of the conditions before it always holds where it would");
+        }
+        if let Some(guard) = guard {
+            self.left = std::mem::take(&mut self.left).both(&guard.ranges_otherwise());
+        }
+    }
 }
 
 /// Checks a transition, and says whether it has a condition.
@@ -73,15 +115,18 @@ fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> 
     let effect = match (fields.get("refuse").filter(|_| kind == Kind::On), target) {
         (Some(node), target) => {
             if target.is_some() || fields.get("do").is_some() {
-                faults
-                    .add(node.at, "what is refused changes nothing: no `target` and no `do` beside `refuse`");
+                faults.add(
+                    node.at,
+                    Rule::Form,
+                    "what is refused changes nothing: no `target` and no `do` beside `refuse`",
+                );
             }
             let reason = node.text("a sentence for the sender", faults);
             reason.map(|reason| TransitionEffect::Refuse { reason: reason.to_owned() })
         }
         (None, Some(target)) => target.map(|target| TransitionEffect::Move { operations, target }),
         (None, None) if kind == Kind::Always => {
-            faults.add(node.at, "`always` leaves the state: `target` is missing");
+            faults.add(node.at, Rule::Form, "`always` leaves the state: `target` is missing");
             None
         }
         (None, None) => Some(TransitionEffect::Stay { operations }),
@@ -101,7 +146,7 @@ fn guard(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Guard
         Ok(guard) => Some(guard),
         Err(found) => {
             for fault in found {
-                faults.add(node.position_within(&text, fault.offset), fault.message);
+                faults.add(node.position_within(&text, fault.offset), fault.rule, fault.message);
             }
             None
         }

@@ -155,8 +155,13 @@ fn event(
 ) -> Result<Decision, Ignored> {
     let refused = || (instance.state.clone(), name.clone());
     let Some(transitions) = state.on.get(name) else {
+        let is_left = state.left_to_deadline.contains(name);
         let (state, event) = refused();
-        return Err(Ignored::NotHandled { state, event });
+        return Err(if is_left {
+            Ignored::LeftToDeadline { state, event }
+        } else {
+            Ignored::NotHandled { state, event }
+        });
     };
     let Some(transition) = transitions.iter().find(|transition| step.holds(transition)) else {
         let (state, event) = refused();

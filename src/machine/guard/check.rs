@@ -6,10 +6,11 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::super::fault::unknown;
 use super::super::names::CounterName;
-use super::{GuardFault, MAX_OPERATORS};
+use super::super::rule::Rule;
+use super::{GuardFault, MAX_OPERATORS, types};
 
 /// The variables.
-const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
+pub(super) const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
 /// What is known of a device.
 const DEVICE: [&str; 7] = ["environment", "fqdn", "hardware", "images", "mac", "name", "power"];
 /// The functions of the standard environment that have a use in a condition.
@@ -27,7 +28,7 @@ pub(super) fn check(
     let mut checker = Checker { source, counters, bound: Vec::new(), has_macro: false, faults: Vec::new() };
     checker.walk(program, 0);
     if checker.faults.is_empty() {
-        checker.demand_boolean(program);
+        checker.faults = types::check(program, source);
     }
     if checker.faults.is_empty() { Ok(checker.has_macro) } else { Err(checker.faults) }
 }
@@ -42,15 +43,15 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn add(&mut self, at: &IdedExpr, message: impl Into<String>) {
+    fn add(&mut self, at: &IdedExpr, rule: Rule, message: impl Into<String>) {
         let offset = self.source.offset_for(at.id).map_or(0, |(start, _)| start as usize);
-        self.faults.push(GuardFault { offset, message: message.into() });
+        self.faults.push(GuardFault { offset, rule, message: message.into() });
     }
 
     fn walk(&mut self, node: &IdedExpr, depth: usize) {
         // A bound of its own, so that evaluating what was accepted is as bounded as reading it.
         if depth > MAX_OPERATORS {
-            return self.add(node, "this condition is too long: split it");
+            return self.add(node, Rule::GuardForm, "this condition is too long: split it");
         }
         match &node.expr {
             Expr::Literal(_) => {}
@@ -62,8 +63,10 @@ impl Checker<'_> {
             Expr::List(list) => list.elements.iter().for_each(|element| self.walk(element, depth + 1)),
             Expr::Call(call) => self.walk_call(node, call, depth),
             Expr::Comprehension(comprehension) => self.walk_macro(node, comprehension, depth),
-            Expr::Map(_) | Expr::Struct(_) => self.add(node, "a condition has no use for `{…}`"),
-            Expr::Unspecified => self.add(node, "this condition is not CEL"),
+            Expr::Map(_) | Expr::Struct(_) => {
+                self.add(node, Rule::GuardForm, "a condition has no use for `{…}`");
+            }
+            Expr::Unspecified => self.add(node, Rule::GuardForm, "this condition is not CEL"),
         }
     }
 
@@ -74,26 +77,30 @@ impl Checker<'_> {
 
     fn walk_variable(&mut self, node: &IdedExpr, name: &str) {
         if !VARIABLES.contains(&name) && !self.bound.iter().any(|bound| bound == name) {
-            self.add(node, unknown("variable", name, VARIABLES));
+            self.add(node, Rule::UnknownVariable, unknown("variable", name, VARIABLES));
         }
     }
 
     fn walk_field(&mut self, node: &IdedExpr, operand: &IdedExpr, field: &str) {
         if self.is_variable(operand, "counters") && !self.counters.contains(field) {
             let known = self.counters.iter().map(CounterName::as_str);
-            self.add(node, unknown("counter", field, known));
+            self.add(node, Rule::UnknownCounter, unknown("counter", field, known));
         }
         if self.is_variable(operand, "device") && !DEVICE.contains(&field) {
-            self.add(node, unknown("field of `device`", field, DEVICE));
+            self.add(node, Rule::UnknownVariable, unknown("field of `device`", field, DEVICE));
         }
     }
 
     fn walk_call(&mut self, node: &IdedExpr, call: &CallExpr, depth: usize) {
         let name = call.func_name.as_str();
         if MACROS.contains(&name) {
-            self.add(node, format!("`{name}` is not used like this; say `has(data.x)`, `list.exists(x, …)`"));
+            self.add(
+                node,
+                Rule::GuardForm,
+                format!("`{name}` is not used like this; say `has(data.x)`, `list.exists(x, …)`"),
+            );
         } else if !FUNCTIONS.contains(&name) && !is_operator(name) {
-            self.add(node, unknown("function", name, FUNCTIONS.into_iter().chain(MACROS)));
+            self.add(node, Rule::GuardForm, unknown("function", name, FUNCTIONS.into_iter().chain(MACROS)));
         }
         call.target.iter().for_each(|target| self.walk(target, depth + 1));
         call.args.iter().for_each(|argument| self.walk(argument, depth + 1));
@@ -107,11 +114,15 @@ impl Checker<'_> {
     fn walk_macro(&mut self, node: &IdedExpr, comprehension: &ComprehensionExpr, depth: usize) {
         self.has_macro = true;
         if !self.bound.is_empty() {
-            return self.add(node, "a macro (`exists`, `all`) cannot stand inside another");
+            return self.add(node, Rule::GuardForm, "a macro (`exists`, `all`) cannot stand inside another");
         }
         if matches!(comprehension.accu_init.expr, Expr::List(_)) {
             // They keep the order of a map's keys, which differs from one evaluation to the next.
-            return self.add(node, "`map` and `filter` have no place in a condition; say `exists` or `all`");
+            return self.add(
+                node,
+                Rule::GuardForm,
+                "`map` and `filter` have no place in a condition; say `exists` or `all`",
+            );
         }
         self.walk(&comprehension.iter_range, depth + 1);
         self.bound = vec![comprehension.iter_var.clone(), comprehension.accu_var.clone()];
@@ -120,61 +131,6 @@ impl Checker<'_> {
         self.walk(&comprehension.loop_step, depth + 1);
         self.walk(&comprehension.result, depth + 1);
         self.bound.clear();
-    }
-
-    /// Refuses what is certainly neither true nor false.
-    fn demand_boolean(&mut self, node: &IdedExpr) {
-        if let Expr::Call(call) = &node.expr {
-            match (call.func_name.as_str(), call.args.as_slice()) {
-                (operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT, parts)
-                | (operators::CONDITIONAL, [_, parts @ ..]) => {
-                    return parts.iter().for_each(|part| self.demand_boolean(part));
-                }
-                _ => {}
-            }
-        }
-        if let Some(kind) = self.kind_other_than_boolean(node) {
-            self.add(
-                node,
-                format!("a condition is true or false, and this is {kind}; compare it with something"),
-            );
-        }
-    }
-
-    fn kind_other_than_boolean(&self, node: &IdedExpr) -> Option<&'static str> {
-        match &node.expr {
-            Expr::Literal(literal) => match literal {
-                LiteralValue::Boolean(_) => None,
-                LiteralValue::Bytes(_) | LiteralValue::String(_) => Some("a text"),
-                LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => Some("a number"),
-                LiteralValue::Null => Some("nothing"),
-            },
-            Expr::List(_) => Some("a list"),
-            Expr::Map(_) | Expr::Struct(_) => Some("a mapping"),
-            Expr::Ident(_) if VARIABLES.iter().any(|name| self.is_variable(node, name)) => Some("a mapping"),
-            Expr::Select(select) if !select.test && self.is_variable(&select.operand, "counters") => {
-                Some("a number")
-            }
-            Expr::Select(select) if !select.test && self.is_variable(&select.operand, "device") => {
-                match select.field.as_str() {
-                    "power" => None,
-                    "images" => Some("a list"),
-                    _ => Some("a text"),
-                }
-            }
-            Expr::Call(call) => match call.func_name.as_str() {
-                "size" | "int" | "uint" | "double" => Some("a number"),
-                "string" => Some("a text"),
-                operators::ADD => Some("a sum"),
-                operators::SUBSTRACT
-                | operators::MULTIPLY
-                | operators::DIVIDE
-                | operators::MODULO
-                | operators::NEGATE => Some("a number"),
-                _ => None,
-            },
-            Expr::Ident(_) | Expr::Select(_) | Expr::Comprehension(_) | Expr::Unspecified => None,
-        }
     }
 }
 

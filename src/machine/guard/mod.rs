@@ -5,6 +5,8 @@
 //! a condition that cannot be evaluated does not hold.
 
 mod check;
+mod ranges;
+mod types;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,9 @@ use cel::{Context, Env, Value};
 use serde_json::Map;
 
 use super::names::CounterName;
+use super::rule::Rule;
+use ranges::Comes;
+pub(super) use ranges::Ranges;
 
 /// The longest condition, in characters.
 const MAX_LENGTH: usize = 1000;
@@ -44,6 +49,8 @@ pub struct Guard {
 pub(super) struct GuardFault {
     /// Which character, from 0.
     pub(super) offset: usize,
+    /// The rule that is broken.
+    pub(super) rule: Rule,
     /// What is wrong, and what would be right.
     pub(super) message: String,
 }
@@ -64,7 +71,7 @@ pub struct Variables<'a> {
 impl Guard {
     /// Parses and checks `text`, which may name the counters `counters`.
     pub(super) fn new(text: &str, counters: &BTreeSet<CounterName>) -> Result<Self, Vec<GuardFault>> {
-        let one = |offset, message: String| Err(vec![GuardFault { offset, message }]);
+        let one = |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
         if text.chars().count() > MAX_LENGTH {
             return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
         }
@@ -91,6 +98,28 @@ impl Guard {
     #[must_use]
     pub fn reads_device(&self) -> bool {
         self.program.references().has_variable("device")
+    }
+
+    /// The ranges that counters are in wherever it holds.
+    pub(super) fn ranges(&self) -> Ranges {
+        ranges::ranges(&self.program, Comes::True)
+    }
+
+    /// The ranges that counters are in wherever it does not hold.
+    pub(super) fn ranges_otherwise(&self) -> Ranges {
+        ranges::ranges(&self.program, Comes::NotTrue)
+    }
+
+    /// Whether it says nothing but what ranges counters are in, so that it holds wherever they are.
+    pub(super) fn is_ranges_only(&self) -> bool {
+        ranges::is_ranges_only(&self.program)
+    }
+
+    /// The words in it, among them the counters that it looks at.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        // `a-b` is a counter's name or a difference.
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        self.text.split(move |c| !is_part(c)).chain(self.text.split(move |c| !is_part(c) && c != '-'))
     }
 
     /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, does not hold.
@@ -146,6 +175,7 @@ fn syntax_fault(text: &str, error: &cel::ParseError) -> GuardFault {
     // The parser lists every token that could follow, which is most of them.
     let message = message.split(" expecting {").next().unwrap_or(message);
     GuardFault {
+        rule: Rule::GuardForm,
         offset: (before + column - 1).min(text.chars().count()),
         message: format!(
             "this condition is not CEL: {message}; write it like `args.fault == 'image' && counters.Booting < 3`"

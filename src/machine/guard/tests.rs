@@ -109,7 +109,7 @@ fn faults_say_where_and_what_would_be_right() {
             "8: a condition is true or false, and this is a number; compare it with something",
         ),
         ("true && 'x'", "8: a condition is true or false, and this is a text; compare it with something"),
-        ("data.n + 1", "7: a condition is true or false, and this is a sum; compare it with something"),
+        ("data.n + 1", "7: a condition is true or false, and this is a number; compare it with something"),
         ("device.images", "6: a condition is true or false, and this is a list; compare it with something"),
         (
             "size(data.list.map(x, x)) > 0",
@@ -183,4 +183,107 @@ fn long_and_deep_conditions_need_no_deep_stack() {
         }
     });
     worker.unwrap().join().unwrap();
+}
+
+#[test]
+fn values_are_not_taken_for_those_of_another_kind() {
+    for (text, expected) in [
+        ("counters.tries == 'x'", "15: `==` stands between a number and a text: it cannot hold"),
+        ("device.name > 3", "12: `>` stands between a text and a number: it cannot hold"),
+        ("counters.tries != null", "15: `!=` stands between a number and nothing: it cannot hold"),
+        ("device.images < 3", "6: `<` takes a number or a text, and this is a list"),
+        (
+            "true < false",
+            "0: `<` takes a number or a text, and this is a truth value\n7: `<` takes a number or a text, and this is a truth value",
+        ),
+        ("'x' in device.name", "13: `in` takes a list or a mapping, and this is a text"),
+        ("1 in counters.tries", "13: `in` takes a list or a mapping, and this is a number"),
+        (
+            "data.x || (data.y && counters.tries)",
+            "29: a condition is true or false, and this is a number; compare it with something",
+        ),
+        ("!device.name", "7: a condition is true or false, and this is a text; compare it with something"),
+        (
+            "(device.name ? 1 : 2) == 1",
+            "7: a condition is true or false, and this is a text; compare it with something",
+        ),
+        ("data.n - 'x' == 1", "9: `-` takes a number, and this is a text"),
+        ("'x' + 1 == data.n", "4: `+` stands between a text and a number: it cannot hold"),
+        ("data.n + 'x' > 3", "13: `>` stands between a text and a number: it cannot hold"),
+        ("counters.tries.more == 1", "14: a number has no `more`"),
+        ("device.images['x'] == 1", "14: a list's index takes a number, and this is a text"),
+        ("size(counters.tries) == 1", "13: `size` takes a text or a list or a mapping, and this is a number"),
+        ("size() == 1", "4: write it like `size(x)`"),
+        ("device.name.startsWith(3)", "23: `startsWith` takes a text, and this is a number"),
+        ("size(data.list) == '3'", "16: `==` stands between a number and a text: it cannot hold"),
+        ("counters.tries.exists(x, x)", "8: a macro takes a list or a mapping, and this is a number"),
+        (
+            "data.l.exists(x, x > 1) == 3",
+            "24: `==` stands between a truth value and a number: it cannot hold",
+        ),
+        (
+            "data.l.all(x, 'x')",
+            "14: a condition is true or false, and this is a text; compare it with something",
+        ),
+    ] {
+        assert_eq!(fault(text), expected, "{text}");
+    }
+    for text in [
+        "data.n == null",
+        "device['name'] == 'b1'",
+        "data['n'] > counters['tries']",
+        "'a' + 'b' == data.x",
+        "data.l.exists(counters, counters.x == 'a')",
+        "(data.x ? 1 : 'a') == 1",
+        "data.l.exists_one(x, x == 1)",
+        "1.5 < counters.tries",
+        "[1, 2] + data.l == data.l",
+    ] {
+        assert!(Guard::new(text, &counters()).is_ok(), "{text}: {}", fault(text));
+    }
+}
+
+#[test]
+fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
+    let within = |ranges: &super::Ranges, tries: i64| {
+        let exact = Guard::new(&format!("counters.tries == {tries}"), &counters()).unwrap().ranges();
+        !exact.both(ranges).is_never()
+    };
+    let exact = [
+        "counters.tries < 3",
+        "3 >= counters.tries",
+        "counters['tries'] > 1 && counters.tries <= 4",
+        "counters.tries == 2",
+        "counters.tries == 0",
+        "counters.tries < 2 || counters.tries < 4",
+        "!(counters.tries < 2)",
+        "!(counters.tries < 2 || !(counters.tries < 5))",
+        "true",
+        "!true",
+    ];
+    let rough = [
+        "counters.tries != 2",
+        "counters.tries < 1 || counters.tries > 3",
+        "counters.tries < 3 && data.missing == 1",
+        "data.missing == 1 || counters.tries > 3",
+        "!(data.missing == 1 && counters.tries > 3)",
+        "!(counters.tries > 3 || data.missing == 1)",
+        "counters.tries < 3 ? true : data.missing",
+        "counters.tries < size(data)",
+    ];
+    for (text, is_exact) in
+        exact.iter().map(|text| (text, true)).chain(rough.iter().map(|text| (text, false)))
+    {
+        let guard = Guard::new(text, &counters()).unwrap();
+        for tries in 0..7 {
+            let counted = [(CounterName::new("tries").unwrap(), tries)].into_iter().collect();
+            let none = Map::new();
+            let variables = Variables { counters: &counted, data: &none, args: &none, device: &none };
+            let holds = guard.holds(&counters(), variables);
+            let (may_hold, may_fail) =
+                (within(&guard.ranges(), tries), within(&guard.ranges_otherwise(), tries));
+            assert!(if holds { may_hold } else { may_fail }, "{text} at {tries}");
+            assert!(!(is_exact || guard.is_ranges_only()) || may_hold == holds, "{text} at {tries}");
+        }
+    }
 }

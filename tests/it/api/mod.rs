@@ -4,6 +4,7 @@ mod devices;
 mod events;
 mod images;
 mod list;
+mod machines;
 mod page;
 mod problems;
 mod requests;

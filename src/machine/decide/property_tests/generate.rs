@@ -1,6 +1,6 @@
 //! Definitions and happenings, by chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -86,10 +86,11 @@ pub(super) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> Str
             None => format!("{{ {condition}do: [{}], target: {} }}", operations(does), state(*to)),
         }
     };
-    // What stands behind one without a guard would be refused.
+    // What stands behind one without a guard, or with the same, would be refused.
     let reachable = |shapes: &[Shape]| {
         let end = shapes.iter().position(|shape| shape.0.is_none()).map_or(shapes.len(), |index| index + 1);
-        shapes[..end].to_vec()
+        let mut seen = BTreeSet::new();
+        shapes[..end].iter().filter(|shape| seen.insert(shape.0)).cloned().collect::<Vec<_>>()
     };
     let mut text = String::from("machine: m\ninitial: S0\nevents:\n  e0: { from: board }\n");
     text += "  e1: { from: [board, operator], args: x }\n  e2: { from: operator }\n";

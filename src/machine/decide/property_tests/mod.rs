@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 use super::{create, decide};
 use crate::machine::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
-    StateName, Stimulus, Visit, load,
+    StateName, Stimulus, Visit, load_unproved,
 };
 use generate::{Happening, KEEP, Shape, StateShape, cause, happening, shape, state_shape, write};
 
@@ -66,7 +66,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
     let run = |(states, grouped, happenings): (Vec<StateShape>, Shape, Vec<Happening>)| {
         let text = write(&states, &grouped, census);
-        let definition = load(&text, &["a", "b"])
+        let definition = load_unproved(&text, &["a", "b"])
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
         let mut now = DateTime::from_timestamp(1_800_000_000, 387_000_000).unwrap();
         let device = Map::from_iter([("power".to_owned(), json!(true))]);
@@ -152,6 +152,7 @@ fn what_speaks_of_another_visit_changes_nothing() {
                 Ignored::NotAllowed { .. } | Ignored::MissingArgument { .. } => true,
                 Ignored::NotDue
                 | Ignored::NotHandled { .. }
+                | Ignored::LeftToDeadline { .. }
                 | Ignored::NoGuardHolds { .. }
                 | Ignored::Refused { .. }
                 | Ignored::Unexpected { .. }
@@ -260,7 +261,8 @@ fn what_keeps_its_actions_is_otherwise_entered_like_any_state() {
     in_every_decision(false, |made| {
         if made.is_kept() {
             let text = made.text.replace(KEEP, "");
-            let anew = decide(&load(&text, &["a", "b"]).unwrap(), made.before, made.stimulus, made.now);
+            let anew =
+                decide(&load_unproved(&text, &["a", "b"]).unwrap(), made.before, made.stimulus, made.now);
             prop_assert!(!anew.keeps_actions());
             let mut expected = anew.instance;
             expected.deadline_at = made.after().deadline_at;

@@ -1,0 +1,82 @@
+//! Where in its text what a definition speaks of stands.
+
+use std::collections::BTreeMap;
+
+use super::super::fault::Position;
+use super::super::names::{CounterName, EventName, StateName};
+use super::super::source::{Content, Key, Node};
+
+/// The places of a definition's text.
+pub(super) struct Places<'a> {
+    root: &'a Node,
+    states: BTreeMap<&'a str, &'a (Key, Node)>,
+    events: BTreeMap<&'a str, &'a (Key, Node)>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(root: &'a Node) -> Self {
+        let entries = |key| match root.child(key).map(|(_, node)| &node.content) {
+            Some(Content::Map(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        let by_name = |entries: &'a [(Key, Node)]| {
+            entries.iter().map(|entry| (entry.0.text.as_str(), entry)).collect::<BTreeMap<_, _>>()
+        };
+        Self { root, states: by_name(entries("states")), events: by_name(entries("events")) }
+    }
+
+    /// Where a state stands.
+    pub(super) fn state(&self, name: &StateName) -> Position {
+        self.states.get(name.as_str()).map(|(key, _)| key.at).unwrap_or_default()
+    }
+
+    /// Where a state says `key`, or where it stands.
+    pub(super) fn within_state(&self, name: &StateName, key: &str) -> Position {
+        let found = self.states.get(name.as_str()).and_then(|(_, node)| node.child(key));
+        found.map_or_else(|| self.state(name), |(key, _)| key.at)
+    }
+
+    /// Where a state invokes its action of this index.
+    pub(super) fn invoked(&self, name: &StateName, index: usize) -> Position {
+        let invoke = self.states.get(name.as_str()).and_then(|(_, node)| node.child("invoke"));
+        let action = invoke.and_then(|(_, node)| node.one_or_many().get(index));
+        action.map_or_else(|| self.state(name), |node| node.at)
+    }
+
+    /// Where an event is declared.
+    pub(super) fn event(&self, name: &EventName) -> Option<Position> {
+        self.events.get(name.as_str()).map(|(key, _)| key.at)
+    }
+
+    /// Where an event's declaration says who may send it.
+    pub(super) fn senders(&self, name: &EventName) -> Option<Position> {
+        let (key, node) = self.events.get(name.as_str())?;
+        Some(node.child("from").map_or(key.at, |(key, _)| key.at))
+    }
+
+    /// Where an `operation` on this counter stands first.
+    pub(super) fn operation(&self, operation: &str, counter: &CounterName) -> Option<Position> {
+        let parts = ["groups", "states"].into_iter().filter_map(|key| self.root.child(key));
+        parts.filter_map(|(_, node)| find(node, operation, counter)).min()
+    }
+}
+
+fn find(node: &Node, operation: &str, counter: &CounterName) -> Option<Position> {
+    match &node.content {
+        Content::List(elements) => elements.iter().find_map(|element| find(element, operation, counter)),
+        Content::Map(entries) => entries.iter().find_map(|(key, node)| match &node.content {
+            Content::Text(text) if key.text == operation && text == counter.as_str() => Some(key.at),
+            // What is set is data, whatever it looks like; a timeout's `count` has a limit.
+            Content::Map(_) | Content::List(_) if !matches!(key.text.as_str(), "set" | "timeout") => {
+                find(node, operation, counter)
+            }
+            Content::Null
+            | Content::Bool(_)
+            | Content::Number(_)
+            | Content::Text(_)
+            | Content::List(_)
+            | Content::Map(_) => None,
+        }),
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => None,
+    }
+}

@@ -1,0 +1,55 @@
+//! How actions end: each success is waited for, and each failure is taken or left to the deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::definition::{Definition, Kind, State};
+use super::super::super::fault::{Collector, Position};
+use super::super::super::names::{ActionName, EventName};
+use super::super::super::rule::Rule;
+use super::super::places::Places;
+
+/// Checks what states say of how their actions end.
+pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+    let taken: BTreeSet<&str> =
+        definition.states.values().flat_map(|state| state.on.keys()).map(EventName::as_str).collect();
+    let mut awaited: BTreeMap<&ActionName, Position> = BTreeMap::new();
+    for (name, state) in &definition.states {
+        let mut seen = BTreeSet::new();
+        for (index, invoke) in state.invoke.iter().enumerate() {
+            let at = places.invoked(name, index);
+            let (ok, failed) = (format!("{}-ok", invoke.action), format!("{}-failed", invoke.action));
+            let is_last = index + 1 == state.invoke.len();
+            if is_last && awaits_success(state) && !taken.contains(ok.as_str()) && !says(state, &ok) {
+                let first = awaited.entry(&invoke.action).or_insert(at);
+                *first = at.min(*first);
+            }
+            if seen.insert(&invoke.action) && !says(state, &failed) {
+                let message = format!(
+                    "`{name}` does not say what follows when `{}` fails: take `{failed}` in `on`, or leave it to the \
+                     `timeout` with `left_to_deadline: [{failed}]`",
+                    invoke.action
+                );
+                faults.add(at, Rule::UnhandledFailed, message);
+            }
+        }
+    }
+    for (action, at) in awaited {
+        let message =
+            format!("no state takes `{action}-ok`, so it makes no difference that `{action}` succeeds");
+        faults.add(at, Rule::UnhandledOk, message);
+    }
+}
+
+/// Whether something should follow when the last of the state's actions succeeds.
+///
+/// At rest nothing is waited for, and what a time limit keeps going is looked at again and again: success only means
+/// that all is well.
+fn awaits_success(state: &State) -> bool {
+    let is_periodic = state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);
+    state.kind == Kind::Working && !is_periodic
+}
+
+/// Whether the state says what this end of an action does.
+fn says(state: &State, event: &str) -> bool {
+    state.on.contains_key(event) || state.left_to_deadline.contains(event)
+}

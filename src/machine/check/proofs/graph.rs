@@ -1,0 +1,217 @@
+//! The graph of a definition's states: what leads from which to which, and what that does to counters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::definition::{
+    Definition, Due, Kind, Operation, Source, State, Transition, TransitionEffect,
+};
+use super::super::super::guard::{Guard, Ranges};
+use super::super::super::names::{CounterName, EventName, StateName};
+
+/// The states by number, and the edges between them.
+pub(super) struct Graph<'d> {
+    pub(super) definition: &'d Definition,
+    pub(super) states: Vec<(&'d StateName, &'d State)>,
+    pub(super) edges: Vec<Edge<'d>>,
+    /// What happens in each state without leaving it and clears counters, by itself.
+    pub(super) stays: Vec<Stay<'d>>,
+    pub(super) initial: usize,
+}
+
+/// A way from one state to another, or back to itself.
+pub(super) struct Edge<'d> {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) cause: EdgeCause<'d>,
+    /// Only an operator goes this way.
+    pub(super) is_operators: bool,
+    /// The counters that grow on it.
+    pub(super) counts: BTreeSet<&'d CounterName>,
+    /// The counters that begin anew on it.
+    pub(super) clears: Clears<'d>,
+    /// The counters that have to be below some number for it.
+    pub(super) bounded_by: BTreeSet<CounterName>,
+}
+
+/// What makes an instance go a way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum EdgeCause<'d> {
+    Event(&'d EventName),
+    /// The time passes: how long, and how often at most.
+    Passed(Due, Option<u32>),
+    /// The time passes once too often.
+    Exceeded(Due, u32),
+    Always,
+}
+
+/// Something that happens in a state without leaving it.
+pub(super) struct Stay<'d> {
+    pub(super) state: usize,
+    pub(super) event: &'d EventName,
+    pub(super) clears: Clears<'d>,
+}
+
+/// The counters that begin anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Clears<'d> {
+    pub(super) all: bool,
+    pub(super) some: BTreeSet<&'d CounterName>,
+}
+
+impl Clears<'_> {
+    pub(super) fn has(&self, counter: &CounterName) -> bool {
+        self.all || self.some.contains(counter)
+    }
+
+    fn is_none(&self) -> bool {
+        !self.all && self.some.is_empty()
+    }
+}
+
+impl<'d> Graph<'d> {
+    pub(super) fn new(definition: &'d Definition) -> Self {
+        let states: Vec<_> = definition.states.iter().collect();
+        let numbers: BTreeMap<&StateName, usize> =
+            states.iter().enumerate().map(|(number, (name, _))| (*name, number)).collect();
+        let initial = numbers.get(&definition.initial).copied().unwrap_or_default();
+        let mut graph = Self { definition, states, edges: Vec::new(), stays: Vec::new(), initial };
+        for number in 0..graph.states.len() {
+            graph.add_state(number, &numbers);
+        }
+        graph
+    }
+
+    fn add_state(&mut self, from: usize, numbers: &BTreeMap<&StateName, usize>) {
+        let (_, state) = self.states[from];
+        // Whoever is still in the state when something else happens was not led out of it at once.
+        let stayed = self.add_transitions(from, EdgeCause::Always, &state.always, Ranges::default(), numbers);
+        self.add_timeout(from, state, &stayed, numbers);
+        for (event, transitions) in &state.on {
+            self.add_transitions(from, EdgeCause::Event(event), transitions, stayed.clone(), numbers);
+        }
+    }
+
+    /// Adds the ways of transitions that are looked at where counters are in `ranges`; gives those where none is taken.
+    fn add_transitions(
+        &mut self,
+        from: usize,
+        cause: EdgeCause<'d>,
+        transitions: &'d [Transition],
+        mut ranges: Ranges,
+        numbers: &BTreeMap<&StateName, usize>,
+    ) -> Ranges {
+        let is_operators = match cause {
+            EdgeCause::Event(event) => self
+                .definition
+                .events
+                .get(event)
+                .is_some_and(|event| event.from.iter().all(|source| *source == Source::Operator)),
+            EdgeCause::Passed(..) | EdgeCause::Exceeded(..) | EdgeCause::Always => false,
+        };
+        for Transition { guard, effect } in transitions {
+            let here = ranges.clone().both(&guard.as_ref().map(Guard::ranges).unwrap_or_default());
+            match (effect, cause) {
+                (TransitionEffect::Move { operations, target }, _) => {
+                    let Some(&to) = numbers.get(target) else { continue };
+                    let mut edge = Edge {
+                        from,
+                        to,
+                        cause,
+                        is_operators,
+                        counts: BTreeSet::new(),
+                        clears: Clears::default(),
+                        bounded_by: here.bounded().cloned().collect(),
+                    };
+                    edge.does(operations);
+                    self.add(edge);
+                }
+                (TransitionEffect::Stay { operations }, EdgeCause::Event(event)) => {
+                    let clears = operations_clear(operations);
+                    if !is_operators && !clears.is_none() {
+                        self.stays.push(Stay { state: from, event, clears });
+                    }
+                }
+                (TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. }, _) => {}
+            }
+            ranges = ranges.both(&guard.as_ref().map(Guard::ranges_otherwise).unwrap_or_default());
+        }
+        ranges
+    }
+
+    fn add_timeout(
+        &mut self,
+        from: usize,
+        state: &'d State,
+        stayed: &Ranges,
+        numbers: &BTreeMap<&StateName, usize>,
+    ) {
+        let Some(timeout) = &state.timeout else { return };
+        let limit = timeout.limit.as_ref();
+        let edge = |to, cause| Edge {
+            from,
+            to,
+            cause,
+            is_operators: false,
+            counts: limit.iter().map(|limit| &limit.counter).collect(),
+            clears: Clears::default(),
+            bounded_by: stayed.bounded().cloned().collect(),
+        };
+        if let Some(&to) = numbers.get(&timeout.target) {
+            let mut passed = edge(to, EdgeCause::Passed(timeout.due, limit.map(|limit| limit.most)));
+            passed.bounded_by.extend(limit.map(|limit| limit.counter.clone()));
+            self.add(passed);
+        }
+        if let Some((limit, &to)) = limit.and_then(|limit| Some((limit, numbers.get(&limit.exceeded)?))) {
+            self.add(edge(to, EdgeCause::Exceeded(timeout.due, limit.most)));
+        }
+    }
+
+    /// Adds an edge, with what entering its end does.
+    fn add(&mut self, mut edge: Edge<'d>) {
+        let (_, target) = self.states[edge.to];
+        edge.does(&target.entry);
+        self.edges.push(edge);
+    }
+
+    /// Whether entering `state` clears `counter`.
+    pub(super) fn clears_on_entry(&self, state: usize, counter: &CounterName) -> bool {
+        operations_clear(&self.states[state].1.entry).has(counter)
+    }
+
+    /// Whether an instance goes this way without any person and without having come to rest.
+    pub(super) fn goes_on_by_itself(&self, edge: &Edge<'_>) -> bool {
+        match self.states[edge.from].1.kind {
+            // It has failed in name only.
+            Kind::Working | Kind::Failed => !edge.is_operators,
+            // Whoever leaves it by anything else was at rest before.
+            Kind::Resting => matches!(edge.cause, EdgeCause::Always),
+            Kind::Final => false,
+        }
+    }
+}
+
+impl<'d> Edge<'d> {
+    fn does(&mut self, operations: &'d [Operation]) {
+        for operation in operations {
+            match operation {
+                Operation::Count(counter) => _ = self.counts.insert(counter),
+                Operation::ClearCounters | Operation::Clear(_) | Operation::Set(_) | Operation::Unset(_) => {}
+            }
+        }
+        let Clears { all, some } = operations_clear(operations);
+        self.clears.all |= all;
+        self.clears.some.extend(some);
+    }
+}
+
+fn operations_clear(operations: &[Operation]) -> Clears<'_> {
+    let mut clears = Clears::default();
+    for operation in operations {
+        match operation {
+            Operation::ClearCounters => clears.all = true,
+            Operation::Clear(counter) => _ = clears.some.insert(counter),
+            Operation::Count(_) | Operation::Set(_) | Operation::Unset(_) => {}
+        }
+    }
+    clears
+}

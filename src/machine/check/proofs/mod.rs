@@ -1,0 +1,44 @@
+//! What is proved of a definition that can be read: that whatever happens, every instance goes on, and comes to rest.
+//!
+//! The proofs run over the graph of its states ([`graph`]), every one of them; what guards say of data, arguments and
+//! devices is taken as unknown, and counters for what limits, guards and operations make of them.
+
+mod components;
+mod endless;
+mod ends;
+mod graph;
+mod odd;
+mod trace;
+mod ways;
+
+use super::super::definition::{Definition, Source};
+use super::super::fault::Collector;
+use super::super::rule::Rule;
+use super::places::Places;
+use graph::Graph;
+
+/// Proves what can be proved of `definition`, and notes where that fails.
+pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+    let graph = Graph::new(definition);
+    two_senders(definition, places, faults);
+    let endless = endless::check(&graph, places, faults);
+    ways::check(&graph, &endless, places, faults);
+    ends::check(definition, places, faults);
+    odd::check(definition, places, faults);
+}
+
+/// Refuses events that both boards and operators may send.
+fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+    for (name, event) in &definition.events {
+        if event.from.contains(&Source::Board) && event.from.contains(&Source::Operator) {
+            let message = format!(
+                "both a board and an operator may send `{name}`, so history cannot tell a report from a request; \
+                 declare two events, such as `{name}` and `rq-{name}`"
+            );
+            faults.add(places.senders(name).unwrap_or_default(), Rule::TwoSenders, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

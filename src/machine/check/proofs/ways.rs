@@ -1,0 +1,108 @@
+//! Ways in and out: every state is reached, and every state that is not for ever is left.
+
+use std::collections::BTreeSet;
+
+use super::super::super::definition::{Kind, State};
+use super::super::super::fault::Collector;
+use super::super::super::rule::Rule;
+use super::super::places::Places;
+use super::graph::Graph;
+
+/// Checks each state's ways in and out; those in `endless` have been told of.
+pub(super) fn check(
+    graph: &Graph<'_>,
+    endless: &BTreeSet<usize>,
+    places: &Places<'_>,
+    faults: &mut Collector,
+) {
+    let reached = reached(graph);
+    let (mut can_leave, mut operator_can) = (BTreeSet::new(), BTreeSet::new());
+    for edge in graph.edges.iter().filter(|edge| edge.from != edge.to) {
+        can_leave.insert(edge.from);
+        if edge.is_operators {
+            operator_can.insert(edge.from);
+        }
+    }
+    for (number, (name, state)) in graph.states.iter().enumerate() {
+        if !reached.contains(&number) {
+            let message = format!(
+                "nothing leads to `{name}` from `{}`; if only an operator's force leads there, say `resting: true`",
+                graph.states[graph.initial].0
+            );
+            faults.add(places.state(name), Rule::Unreachable, message);
+        }
+        match state.kind {
+            Kind::Resting => {}
+            Kind::Final => check_final(graph, number, places, faults),
+            Kind::Failed if operator_can.contains(&number) => {}
+            Kind::Failed => {
+                let message = format!(
+                    "no request of an operator leads out of `{name}`: take one in `on`, or in a group that it is in"
+                );
+                faults.add(places.state(name), Rule::FailedForEver, message);
+            }
+            Kind::Working if !can_leave.contains(&number) => {
+                if !endless.contains(&number) {
+                    let message = format!(
+                        "nothing leads out of `{name}`: give it a `timeout` or an event; or say `resting: true` if an \
+                         instance may stay, or `final: true` if its life ends there"
+                    );
+                    faults.add(places.state(name), Rule::NoWayOut, message);
+                }
+            }
+            Kind::Working => check_deadline(graph, number, places, faults),
+        }
+    }
+}
+
+fn check_deadline(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
+    let (name, state) = graph.states[number];
+    if state.timeout.is_some() || is_left_at_once(state) {
+        return;
+    }
+    let message = format!(
+        "`{name}` may wait for ever for what never comes: give it `timeout: {{ after: …, target: … }}`; or say \
+         `resting: true` if nothing is under way in it"
+    );
+    faults.add(places.state(name), Rule::NoDeadline, message);
+}
+
+/// Whether one of its `always` is taken whatever holds.
+fn is_left_at_once(state: &State) -> bool {
+    state
+        .always
+        .iter()
+        .any(|transition| transition.guard.as_ref().is_none_or(|guard| guard.ranges_otherwise().is_never()))
+}
+
+fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
+    let (name, state) = graph.states[number];
+    let found = [
+        ("invoke", !state.invoke.is_empty()),
+        ("timeout", state.timeout.is_some()),
+        ("always", !state.always.is_empty()),
+        ("on", !state.on.is_empty()),
+    ];
+    for (key, _) in found.into_iter().filter(|(_, is_there)| *is_there) {
+        let message =
+            format!("`{name}` is final, so `{key}` has no place in it, nor in a group that it is in");
+        faults.add(places.within_state(name, key), Rule::FinalGoesOn, message);
+    }
+}
+
+/// The states that instances come to: from the initial one, and from those where an operator may put them.
+fn reached(graph: &Graph<'_>) -> BTreeSet<usize> {
+    let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| state.kind == Kind::Resting);
+    let mut open: Vec<usize> = resting.map(|(number, _)| number).chain([graph.initial]).collect();
+    let mut out: Vec<Vec<usize>> = vec![Vec::new(); graph.states.len()];
+    for edge in &graph.edges {
+        out[edge.from].push(edge.to);
+    }
+    let mut reached = BTreeSet::new();
+    while let Some(state) = open.pop() {
+        if reached.insert(state) {
+            open.extend(&out[state]);
+        }
+    }
+    reached
+}

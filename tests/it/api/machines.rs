@@ -1,0 +1,92 @@
+use insta::assert_snapshot;
+
+use super::{contract, send};
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_are_checked() {
+    let world = World::new().await;
+    let clean = "machine: m\ninitial: A\nstates: { A: { resting: true, about: nothing is under way } }";
+    let odd = "machine: m\ninitial: A\nstates: { A: { resting: true } }";
+    let wrong = "machine: m\ninitial: A\nstates: { A: { about: hangs } }";
+    let requests = [
+        ("POST /api/v1/machines/check", clean),
+        ("POST /api/v1/machines/check", odd),
+        ("POST /api/v1/machines/check", wrong),
+        ("POST /api/v1/machines/check", ""),
+        ("GET /api/v1/machines/check", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    POST /api/v1/machines/check
+    200 {"faults":[],"machine":"m","ok":true}
+
+    POST /api/v1/machines/check
+    200 {
+      "faults": [
+        {
+          "column": 11,
+          "line": 3,
+          "message": "`A` has no `about`: say in a line what it waits for or what a person should do",
+          "rule": "no-about",
+          "severity": "warning"
+        }
+      ],
+      "machine": "m",
+      "ok": true
+    }
+
+    POST /api/v1/machines/check
+    200 {
+      "faults": [
+        {
+          "column": 11,
+          "line": 3,
+          "message": "nothing leads out of `A`: give it a `timeout` or an event; or say `resting: true` if an instance may stay, or `final: true` if its life ends there",
+          "rule": "no-way-out",
+          "severity": "error"
+        }
+      ],
+      "machine": null,
+      "ok": false
+    }
+
+    POST /api/v1/machines/check
+    200 {
+      "faults": [
+        {
+          "column": 1,
+          "line": 1,
+          "message": "`initial` is missing",
+          "rule": "form",
+          "severity": "error"
+        },
+        {
+          "column": 1,
+          "line": 1,
+          "message": "`machine` is missing",
+          "rule": "form",
+          "severity": "error"
+        },
+        {
+          "column": 1,
+          "line": 1,
+          "message": "`states` is missing",
+          "rule": "form",
+          "severity": "error"
+        }
+      ],
+      "machine": null,
+      "ok": false
+    }
+
+    GET /api/v1/machines/check
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    "#);
+    let answer = send(&world, "POST /api/v1/machines/check", vec![0xff]).await;
+    assert_snapshot!(answer.told(), @"400 bad_text: the body is not UTF-8 text: byte 0 is none");
+    let answer = send(&world, "POST /api/v1/machines/check", " ".repeat(5 << 20)).await;
+    assert_snapshot!(answer.told(), @"413 too_large: a body may have at most 4194304 bytes");
+    let most = format!("{clean}\n{}", "#".repeat((4 << 20) - clean.len() - 1));
+    let answer = send(&world, "POST /api/v1/machines/check", most).await;
+    assert!(answer.status == 200 && answer.json()["ok"] == true, "{}", answer.text);
+}

@@ -1,0 +1,229 @@
+//! `lifeguard machine check`: what is shipped is clean, and each seeded fault is found by the rule meant for it.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+use insta::assert_snapshot;
+use lifeguard::action::ACTIONS;
+use lifeguard::machine::{Fault, Rule, Severity, check};
+use serde_json::Value;
+
+/// The YAML files of a folder of the project.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_shipped_definitions_are_proved() {
+    let files = files("states");
+    assert!(!files.is_empty());
+    for file in files {
+        let checked = check(&fs::read_to_string(&file).unwrap(), ACTIONS);
+        let told: Vec<String> = checked
+            .faults
+            .iter()
+            .map(|fault| fault.display(&file.display().to_string()).to_string())
+            .collect();
+        assert!(checked.definition.is_some() && told.is_empty(), "{}", told.join("\n"));
+    }
+}
+
+#[test]
+fn each_seeded_fault_is_found_by_the_rule_meant_for_it_where_it_is() {
+    let files = files("fixtures/faults");
+    assert!(files.len() >= 20, "{} seeded faults", files.len());
+    let mut found_rules = BTreeSet::new();
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let expected: BTreeSet<(String, u64)> = text
+            .lines()
+            .map_while(|line| line.strip_prefix("# expect: "))
+            .map(|line| line.split_once(" at ").unwrap())
+            .map(|(rule, line)| (rule.to_owned(), line.parse().unwrap()))
+            .collect();
+        assert!(!expected.is_empty(), "{}", file.display());
+        let errors: Vec<_> = check(&text, ACTIONS).faults.into_iter().filter(Fault::is_error).collect();
+        let found: BTreeSet<(String, u64)> =
+            errors.iter().map(|fault| (fault.rule.to_string(), fault.line)).collect();
+        assert_eq!(found, expected, "{}: {errors:#?}", file.display());
+        found_rules.extend(errors.iter().map(|fault| fault.rule));
+    }
+    let errors = Rule::ALL.iter().filter(|rule| rule.severity() == Severity::Error);
+    let missing: Vec<&Rule> = errors.filter(|rule| !found_rules.contains(rule)).collect();
+    assert!(missing.is_empty(), "no fault is seeded for {missing:?}");
+}
+
+#[test]
+fn the_endless_power_cycle_is_shown_as_a_trace() {
+    let text = include_str!("../../fixtures/faults/power-cycles-without-end.yaml");
+    let faults = check(text, ACTIONS).faults;
+    assert_snapshot!(faults[0].message, @"these states can follow one another for ever: `ReimageBooted`, `ReimageBooting`, `ReimageClearing`, `ReimageComplete`, `ReimageInstalling`, `ReimageRebooting`; ReimageRebooting --(power-cycle-ok)--> ReimageBooting --(live-running)--> ReimageBooted --(image-installing)--> ReimageInstalling --(image-installed)--> ReimageClearing --(clear-pxe-ok)--> ReimageComplete --(10m pass)--> ReimageRebooting. Nothing ends it: give a `timeout` on the way a `limit`, or count in a transition and go on only `if: counters.NAME < N`");
+}
+
+/// What the program prints and how it ends, in the project's folder.
+fn told(args: &[&str], input: &[u8]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    command
+        .env_remove("LIFEGUARD_JSON")
+        .env_remove("LIFEGUARD_EXPLAIN")
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(["machine", "check"]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Whoever does not read its input may have gone away already.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}exit {}", text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+#[test]
+fn the_command_says_what_is_wrong_and_ends_accordingly() {
+    let fixture = "fixtures/faults/no-deadline-while-booting.yaml";
+    assert_snapshot!(told(&["states/board.yaml"], b""), @"
+    states/board.yaml: nothing is wrong with machine board: 33 states, 22 events
+    exit 0
+    ");
+    assert_snapshot!(told(&[fixture, "states/board.yaml"], b""), @"
+    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
+    states/board.yaml: nothing is wrong with machine board: 33 states, 22 events
+    exit 1
+    ");
+    assert_snapshot!(told(&["states/none.yaml", fixture], b""), @"
+    fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
+    lifeguard: failed to open file `states/none.yaml`: No such file or directory (os error 2)
+    exit 2
+    ");
+    assert_snapshot!(told(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
+    standard input:3:11: warning[no-about]: `A` has no `about`: say in a line what it waits for or what a person should do
+    standard input: nothing is wrong with machine m: 1 state, 0 events
+    exit 0
+    ");
+    assert_snapshot!(told(&["-"], b"machine: \xff"), @"
+    lifeguard: standard input: stream did not contain valid UTF-8
+    exit 2
+    ");
+    assert_snapshot!(told(&[], b""), @"
+    error: the following required arguments were not provided:
+      <FILE>...
+
+    Usage: lifeguard machine check <FILE>...
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn json_has_all_that_was_found() {
+    let fixture = "fixtures/faults/misspelt-target.yaml";
+    assert_snapshot!(told(&["--json", fixture, "states/board.yaml"], b""), @r#"
+    [
+      {
+        "faults": [
+          {
+            "column": 22,
+            "line": 127,
+            "message": "unknown target `Redy`; did you mean `Ready`?",
+            "rule": "unknown-target",
+            "severity": "error"
+          }
+        ],
+        "file": "fixtures/faults/misspelt-target.yaml",
+        "ok": false
+      },
+      {
+        "faults": [],
+        "file": "states/board.yaml",
+        "ok": true
+      }
+    ]
+    exit 1
+    "#);
+    let answer = told(&["--json", "states/board.yaml"], b"");
+    let all: Value = serde_json::from_str(answer.strip_suffix("exit 0").unwrap()).unwrap();
+    assert_eq!(all[0]["ok"], true);
+}
+
+#[test]
+fn rules_are_explained() {
+    assert_snapshot!(told(&["--explain", "no-deadline"], b""), @"
+    no-deadline (error)
+
+    A working state (one that is neither `resting`, `final` nor failed) has no `timeout`, and `always`
+    does not lead out of it whatever holds.
+
+    Why it matters
+
+    It waits for something, and what it waits for may never come: reports get lost, boards hang, relay
+    boards lose power. With a deadline that costs minutes; without one, the board stands still until
+    somebody asks.
+
+    Wrong
+
+        machine: m
+        initial: Booting
+        events: { image-running: { from: board } }
+        states:
+          Booting: { about: the image should report, on: { image-running: Idle } }
+          Idle: { resting: true, about: nothing is under way }
+
+    Right
+
+        machine: m
+        initial: Booting
+        events: { image-running: { from: board } }
+        states:
+          Booting: { about: the image should report, timeout: { after: 10m, target: Idle }, on: { image-running: Idle } }
+          Idle: { resting: true, about: nothing is under way }
+
+    Meant so?
+
+    Say `resting: true` if nothing is under way in the state and an instance may stay as long as it
+    likes.
+    exit 0
+    ");
+    assert_snapshot!(told(&["--explain", "list"], b""), @"
+    RULE              SEVERITY  WHAT IT FINDS
+    yaml              error     the text is not YAML
+    form              error     something has not the form that belongs there, is missing, or is there twice
+    name              error     a name has other characters than names have
+    unknown-target    error     a state is named that there is not
+    unknown-event     error     an event is named that nobody sends
+    unknown-action    error     an action is named that there is not
+    unknown-counter   error     a condition names a counter that nothing counts
+    unknown-variable  error     a condition names a variable that there is not
+    guard-form        error     a condition is not one: it cannot be parsed, or does what conditions may not
+    guard-type        error     a condition takes a text for a number, or the like
+    two-senders       error     both a board and an operator may send an event
+    two-groups        error     two groups say what an event does in a state
+    shadowed          error     a transition is never taken, because one before it always is
+    always-loop       error     `always` leads in a circle
+    unreachable       error     nothing leads to a state
+    no-way-out        error     a working state cannot be left
+    failed-for-ever   error     no operator can get a board out of a failed state
+    final-goes-on     error     a final state does something, or can be left
+    no-deadline       error     a working state may last for ever
+    endless-loop      error     working states can follow one another for ever
+    unhandled-ok      error     nobody waits for an action's success
+    unhandled-failed  error     a state says nothing of its action's failure
+    never-holds       warning   a condition never holds
+    unused-event      warning   no state takes an event
+    idle-counter      warning   a counter is counted or cleared to no purpose
+    no-about          warning   a state does not say what it is about
+    exit 0
+    ");
+    let unknown = told(&["--explain", "endless"], b"");
+    assert!(
+        unknown.ends_with("lifeguard: there is no rule \"endless\"; these there are\nexit 2"),
+        "{unknown}"
+    );
+}
