@@ -75,6 +75,9 @@ pub enum Kind {
 pub struct State {
     /// What being in it means.
     pub kind: Kind,
+    /// Whether it says of itself that it is resting, also where it is a failed one: then an operator's force may be all that
+    /// leads there.
+    pub rests: bool,
     /// One line for people, or empty: what the state waits for, or what a person should do.
     pub about: String,
     /// What entering it does to the instance.

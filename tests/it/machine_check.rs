@@ -68,6 +68,19 @@ fn the_endless_power_cycle_is_shown_as_a_trace() {
     assert_snapshot!(faults[0].message, @"these states can follow one another for ever: `ReimageBooted`, `ReimageBooting`, `ReimageClearing`, `ReimageComplete`, `ReimageInstalling`, `ReimageRebooting`; ReimageRebooting --(power-cycle-ok)--> ReimageBooting --(live-running)--> ReimageBooted --(image-installing)--> ReimageInstalling --(image-installed)--> ReimageClearing --(clear-pxe-ok)--> ReimageComplete --(10m pass)--> ReimageRebooting. Nothing ends it: give a `timeout` on the way a `limit`, or count in a transition and go on only `if: counters.NAME < N`");
 }
 
+#[test]
+fn mozpools_machine_as_it_was_has_its_endless_power_cycle() {
+    let text = include_str!("../../fixtures/mozpool-as-it-was.yaml");
+    let faults = check(text, ACTIONS).faults;
+    let endless: Vec<&str> =
+        faults.iter().filter(|fault| fault.rule == Rule::EndlessLoop).map(|fault| &*fault.message).collect();
+    assert_snapshot!(endless[0], @"these states can follow one another for ever: `pc_pinging`, `pc_power_cycling`, `pc_rebooting`; pc_power_cycling --(power-cycle-ok)--> pc_rebooting --(2m pass)--> pc_pinging --(10s pass, limit 12 exceeded)--> pc_power_cycling. Nothing ends it: `exceeded` of the timeout of `pc_pinging` leads on within it: lead it out");
+    assert!(endless.len() == 2 && endless[1].contains("`failed_android_downloading`"), "{endless:?}");
+    let others: BTreeSet<String> = faults.iter().map(|fault| fault.rule.to_string()).collect();
+    let expected = ["endless-loop", "no-deadline", "unhandled-failed", "unreachable"].map(str::to_owned);
+    assert_eq!(others, expected.into());
+}
+
 /// What the program prints and how it ends, in the project's folder.
 fn told(args: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));

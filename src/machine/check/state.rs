@@ -21,8 +21,8 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     let keys =
         ["about", "resting", "final", "entry", "invoke", "timeout", "left_to_deadline", "always", "on"];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
-    let mut state =
-        State { kind: kind(key, fields, faults), about: about(fields, faults), ..State::default() };
+    let (kind, rests) = kind(key, fields, faults);
+    let mut state = State { kind, rests, about: about(fields, faults), ..State::default() };
     if let Some(node) = fields.get("entry") {
         state.entry = operation::check_all(node, faults);
     }
@@ -71,19 +71,21 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
     }
 }
 
-fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> Kind {
+/// What the state is, and whether it says itself that it is resting.
+fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> (Kind, bool) {
     let resting = fields.get("resting").is_some_and(|node| yes(node, faults));
     let is_final = fields.get("final").is_some_and(|node| yes(node, faults));
     if resting && is_final {
         let at = fields.position_of("final").unwrap_or(key.at);
         faults.add(at, Rule::Form, "a state is either `resting`, and may be left again, or `final`");
     }
-    match (is_final, resting, has_failed(&key.text)) {
+    let kind = match (is_final, resting, has_failed(&key.text)) {
         (true, _, _) => Kind::Final,
         (false, _, true) => Kind::Failed,
         (false, true, false) => Kind::Resting,
         (false, false, false) => Kind::Working,
-    }
+    };
+    (kind, resting)
 }
 
 /// Whether a state's name says that a person has to look.

@@ -92,7 +92,8 @@ fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &m
 
 /// The states that instances come to: from the initial one, and from those where an operator may put them.
 fn reached(graph: &Graph<'_>) -> BTreeSet<usize> {
-    let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| state.kind == Kind::Resting);
+    let may_be_put = |state: &State| state.kind == Kind::Resting || state.rests;
+    let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| may_be_put(state));
     let mut open: Vec<usize> = resting.map(|(number, _)| number).chain([graph.initial]).collect();
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); graph.states.len()];
     for edge in &graph.edges {
