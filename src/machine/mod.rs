@@ -10,6 +10,7 @@ mod fault;
 mod guard;
 mod instance;
 mod names;
+pub mod simulate;
 mod source;
 mod stimulus;
 

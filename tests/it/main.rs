@@ -26,6 +26,7 @@ mod processes;
 mod rack;
 mod reimage;
 mod replay;
+mod simulate;
 mod survival;
 mod tftp;
 mod walk;

@@ -2,6 +2,7 @@
 
 mod check;
 pub(super) mod file;
+mod simulate;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ pub(super) struct MachineOptions {
 enum MachineCommand {
     /// Prove what can be proved of machine definitions without running them
     Check(check::CheckOptions),
+    /// Run a farm of instances under virtual time, and say what comes of it
+    Simulate(simulate::SimulateOptions),
 }
 
 /// Runs one of them.
@@ -29,5 +32,6 @@ enum MachineCommand {
 pub(super) fn run(options: &MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
     match &options.command {
         MachineCommand::Check(options) => check::run(options),
+        MachineCommand::Simulate(options) => simulate::run(options),
     }
 }

@@ -196,4 +196,4 @@ fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<De
 #[cfg(test)]
 mod board_tests;
 #[cfg(test)]
-mod property_tests;
+pub(super) mod property_tests;

@@ -14,6 +14,8 @@ use cel::parser::{Expression, Parser};
 use cel::{Context, Env, Value};
 use serde_json::Map;
 
+pub(super) use check::DEVICE;
+
 use super::names::CounterName;
 
 /// The longest condition, in characters.
