@@ -15,7 +15,7 @@ mod source;
 mod stimulus;
 
 pub use check::load;
-pub use decide::{create, decide, reads_device};
+pub use decide::{advance, create, decide, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,

@@ -8,10 +8,10 @@ mod life;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::decide::{create, decide, reads_device};
+use super::super::decide::{advance, create, reads_device};
 use super::super::definition::{Kind, Source};
 use super::super::names::EventName;
-use super::super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
+use super::super::stimulus::{Cause, Effect, Outcome, Stimulus};
 use super::board::{Board, Pace, Turns, Work};
 use super::queue::{Entry, Happening, Queue};
 use super::relay::Relay;
@@ -45,6 +45,15 @@ pub(super) struct Circuit<'a> {
 struct Told {
     reason: Reason,
     by: Option<Source>,
+}
+
+/// What the kernel decided.
+struct Decided {
+    outcome: Outcome,
+    /// Whether a state was entered anew and its actions go on.
+    is_kept: bool,
+    /// Whether there is another deadline than before.
+    is_armed_anew: bool,
 }
 
 impl Told {
@@ -149,8 +158,8 @@ impl<'a> Circuit<'a> {
     fn happen(&mut self, Entry { whose, what, .. }: Entry) -> Result<(), SimulateError> {
         match what {
             Happening::Deadline { visit } if visit == self.boards[whose].instance.visit => {
-                let decision = self.decide(whose, Cause::Deadline { visit })?;
-                self.settle(whose, decision, Told::DEADLINE)
+                let decided = self.decide(whose, Cause::Deadline { visit })?;
+                self.settle(whose, decided, Told::DEADLINE)
             }
             Happening::ActionEnds { run } => self.action_ends(whose, run),
             Happening::Reports { turn, report } if turn == self.boards[whose].turns.reports => {
@@ -179,8 +188,8 @@ impl<'a> Circuit<'a> {
         }
     }
 
-    /// Asks the kernel what follows.
-    fn decide(&mut self, board: usize, cause: Cause) -> Result<Decision, SimulateError> {
+    /// Asks the kernel what follows, and lets the board's instance be as it is then.
+    fn decide(&mut self, board: usize, cause: Cause) -> Result<Decided, SimulateError> {
         let Simulation { definition, .. } = self.simulation;
         self.tally.decisions += 1;
         if !self.boards[board].pace.count(self.now_ms, MAX_DECISIONS_AN_HOUR) {
@@ -191,7 +200,11 @@ impl<'a> Circuit<'a> {
         let is_read = self.simulation.reads_device
             || (matches!(cause, Cause::Event { .. }) && reads_device(definition, &instance.state, &cause));
         let stimulus = Stimulus { cause, device: self.facts(&instance.name, is_read) };
-        Ok(decide(definition, instance, &stimulus, self.now))
+        let instance = &mut self.boards[board].instance;
+        let before = (instance.visit, instance.deadline_at);
+        let (outcome, effects) = advance(definition, instance, &stimulus, self.now);
+        let is_kept = matches!(effects.as_slice(), [Effect::Keep { .. }]);
+        Ok(Decided { outcome, is_kept, is_armed_anew: before != (instance.visit, instance.deadline_at) })
     }
 
     fn storm(&self, board: usize) -> SimulateError {
@@ -222,9 +235,9 @@ impl<'a> Circuit<'a> {
         args: &Map<String, Value>,
     ) -> Result<(), SimulateError> {
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
-        let decision = self.decide(board, cause)?;
+        let decided = self.decide(board, cause)?;
         let told = Told { reason: self.reason(name), by: Some(source) };
-        self.settle(board, decision, told)
+        self.settle(board, decided, told)
     }
 
     fn reason(&self, event: &EventName) -> Reason {
@@ -232,12 +245,8 @@ impl<'a> Circuit<'a> {
     }
 
     /// Does what follows from a decision.
-    fn settle(&mut self, board: usize, decision: Decision, told: Told) -> Result<(), SimulateError> {
-        let Decision { outcome, instance, effects } = decision;
-        let it = &mut self.boards[board];
-        let is_armed_anew =
-            instance.visit != it.instance.visit || instance.deadline_at != it.instance.deadline_at;
-        it.instance = instance;
+    fn settle(&mut self, board: usize, decided: Decided, told: Told) -> Result<(), SimulateError> {
+        let Decided { outcome, is_kept, is_armed_anew } = decided;
         if is_armed_anew {
             self.arm(board);
         }
@@ -251,19 +260,17 @@ impl<'a> Circuit<'a> {
                 Ok(())
             }
             Outcome::Stayed => Ok(()),
-            Outcome::Moved { from, to } => match effects.as_slice() {
-                // Nothing changes at all for what is at rest and stays there.
-                [Effect::Keep { .. }] if from == to => match self.boards[board].work {
-                    Work::Done => self.begin_actions(board),
-                    Work::Blocked | Work::Waits { .. } | Work::Runs { .. } => Ok(()),
-                },
-                _ => {
-                    self.cancel_actions(board)?;
-                    let to = if from == to { self.boards[board].state } else { self.simulation.state(&to) };
-                    self.enter(board, to, told);
-                    self.begin_actions(board)
-                }
+            // Nothing changes at all for what is at rest and stays there.
+            Outcome::Moved { .. } if is_kept => match self.boards[board].work {
+                Work::Done => self.begin_actions(board),
+                Work::Blocked | Work::Waits { .. } | Work::Runs { .. } => Ok(()),
             },
+            Outcome::Moved { from, to } => {
+                self.cancel_actions(board)?;
+                let to = if from == to { self.boards[board].state } else { self.simulation.state(&to) };
+                self.enter(board, to, told);
+                self.begin_actions(board)
+            }
         }
     }
 

@@ -7,9 +7,9 @@ use super::super::profile::{Manner, Where};
 use super::super::queue::Happening;
 use super::super::tally::LongestQueue;
 use super::super::{SimulateError, Step};
-use super::{Circuit, Told};
+use super::{Circuit, Decided, Told};
 use crate::machine::definition::Source;
-use crate::machine::stimulus::{Cause, Decision};
+use crate::machine::stimulus::Cause;
 
 impl<'a> Circuit<'a> {
     /// Starts what the board's state invokes.
@@ -41,8 +41,8 @@ impl<'a> Circuit<'a> {
         // Before the kernel is asked: what begins is no longer to be begun.
         self.start(board, step);
         let visit = self.boards[board].instance.visit;
-        let decision = self.decide(board, Cause::Began { visit })?;
-        self.settle(board, decision, Told::DEADLINE)
+        let decided = self.decide(board, Cause::Began { visit })?;
+        self.settle(board, decided, Told::DEADLINE)
     }
 
     /// Lets an action run, which will end in one way or the other.
@@ -112,15 +112,15 @@ impl<'a> Circuit<'a> {
         }
         self.boards[board].work = Work::Done;
         let visit = self.boards[board].instance.visit;
-        let Some((decision, told)) = self.decide_end(board, step, succeeds)? else { return Ok(()) };
+        let Some((decided, told)) = self.decide_end(board, step, succeeds)? else { return Ok(()) };
         let steps = self.simulation.states[self.boards[board].state].steps.len();
         // What was to follow makes no sense without this one.
-        let goes_on = decision.instance.visit == visit && succeeds && step + 1 < steps;
+        let goes_on = self.boards[board].instance.visit == visit && succeeds && step + 1 < steps;
         let keeps_place = goes_on && self.step(board, step + 1).holds_place;
         if self.boards[board].holds_place && !keeps_place {
             self.release(board)?;
         }
-        self.settle(board, decision, told)?;
+        self.settle(board, decided, told)?;
         if keeps_place && self.boards[board].holds_place {
             self.start(board, step + 1);
         } else if goes_on {
@@ -135,7 +135,7 @@ impl<'a> Circuit<'a> {
         board: usize,
         step: usize,
         succeeds: bool,
-    ) -> Result<Option<(Decision, Told)>, SimulateError> {
+    ) -> Result<Option<(Decided, Told)>, SimulateError> {
         let outcomes = &self.simulation.actions[self.step(board, step).action];
         let name = if succeeds { &outcomes.ok } else { &outcomes.failed };
         let Some(name) = name else { return Ok(None) };
