@@ -15,7 +15,8 @@ use clap::builder::BoolishValueParser;
 
 use super::super::output;
 use super::file;
-use crate::machine::simulate::{Counted, Profile, SimulateError, Simulation, Size};
+use crate::machine::simulate::{Counted, Profile, Simulation, Size};
+use crate::machine::{Definition, Faults};
 
 /// Options of `lifeguard machine simulate`.
 ///
@@ -71,7 +72,7 @@ pub(super) struct SimulateOptions {
     svg: Option<PathBuf>,
 }
 
-/// Simulates a farm and prints what came of it: exit code 0, or 2 where the profile or the definition is not right.
+/// Simulates a farm and prints what came of it.
 ///
 /// # Errors
 ///
@@ -81,20 +82,14 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
     if options.json && csv_on_stdout {
         return Err("--json and --csv - both print on standard output: write the CSV to a file".into());
     }
-    let definition = file::check(&options.file.display().to_string(), &file::read(&options.file)?)?;
-    let profile = match &options.profile {
-        None => Profile::read("", &definition).map_err(|faults| faults.display("profile").to_string())?,
-        Some(path) => {
-            let faults =
-                |faults: crate::machine::Faults| faults.display(&path.display().to_string()).to_string();
-            Profile::read(&file::read(path)?, &definition).map_err(faults)?
-        }
-    };
+    let written = Written::read(options)?;
+    let definition = written.definition()?;
+    let profile = written.profile(&definition)?;
     let every_s = options.every.map(whole_seconds).transpose()?;
     let size = Size { boards: options.boards, days: options.days, seed: options.seed, every_s };
     let simulation = Simulation::new(&definition, &profile, size)?;
     let began = Instant::now();
-    let report = simulation.report(&on_threads(&simulation, options.threads)?);
+    let report = simulation.report(&on_threads(&written, size, options.threads)?);
     tracing::info!(
         decisions = report.decisions,
         seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0,
@@ -126,59 +121,98 @@ fn whole_seconds(span: Duration) -> Result<u64, String> {
     Ok(span.as_secs())
 }
 
+/// What is simulated, as it was written, and where.
+struct Written {
+    definition: (String, String),
+    profile: (String, String),
+}
+
+impl Written {
+    fn read(options: &SimulateOptions) -> Result<Self, Box<dyn Error>> {
+        let read = |path: &Path| file::read(path).map(|text| (path.display().to_string(), text));
+        let none = || Ok(("profile".to_owned(), String::new()));
+        Ok(Self {
+            definition: read(&options.file)?,
+            profile: options.profile.as_deref().map_or_else(none, read)?,
+        })
+    }
+
+    fn definition(&self) -> Result<Definition, Box<dyn Error>> {
+        file::check(&self.definition.0, &self.definition.1)
+    }
+
+    fn profile(&self, definition: &Definition) -> Result<Profile, Box<dyn Error>> {
+        let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
+        Ok(Profile::read(&self.profile.1, definition).map_err(faults)?)
+    }
+}
+
+/// Which circuits are still to be simulated.
+#[derive(Default)]
+struct Circuits {
+    next: AtomicUsize,
+    /// Whether one came to no end, so that the others are not wanted.
+    is_over: AtomicBool,
+}
+
+impl Circuits {
+    fn next(&self, all: usize) -> Option<usize> {
+        let circuit =
+            (!self.is_over.load(Ordering::Relaxed)).then(|| self.next.fetch_add(1, Ordering::Relaxed));
+        circuit.filter(|circuit| *circuit < all)
+    }
+}
+
 /// Simulates all circuits, each on whatever thread is free.
-fn on_threads(simulation: &Simulation<'_>, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
+fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
     let threads = match threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || {
-        let mut all: Option<Counted> = None;
-        while !is_over.load(Ordering::Relaxed) {
-            let circuit = next.fetch_add(1, Ordering::Relaxed);
-            if circuit >= simulation.circuits() {
-                break;
-            }
-            match simulation.run(circuit) {
-                Ok(counted) => match &mut all {
-                    Some(all) => all.merge(&counted),
-                    None => all = Some(counted),
-                },
-                Err(error) => {
-                    is_over.store(true, Ordering::Relaxed);
-                    return Err((circuit, error));
-                }
-            }
-        }
-        Ok(all)
-    };
-    let ended: Vec<Result<Option<Counted>, (usize, SimulateError)>> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads.min(simulation.circuits())).map(|_| scope.spawn(work)).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    let circuits = Circuits::default();
+    let parts: Vec<Part> = std::thread::scope(|scope| {
+        let start = |_| scope.spawn(|| on_thread(written, size, &circuits));
+        let running: Vec<_> = (0..threads).map(start).collect();
+        let broke_down = |_| Err((0, "a thread broke down".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(broke_down)).collect()
     });
-    if ended.len() < threads.min(simulation.circuits()) {
-        return Err("a part of the simulation broke down: this is a bug".into());
-    }
     let mut all: Option<Counted> = None;
-    // Circuits are begun in their order, so the first that failed is the same whoever got there first.
-    let mut first_fault: Option<(usize, SimulateError)> = None;
-    for part in ended {
+    let mut faults = Vec::new();
+    for part in parts {
         match (part, &mut all) {
             (Ok(None), _) => {}
             (Ok(Some(part)), Some(all)) => all.merge(&part),
             (Ok(part), None) => all = part,
-            (Err(fault), _) => {
-                let is_first = first_fault.as_ref().is_none_or(|(circuit, _)| fault.0 < *circuit);
-                if is_first {
-                    first_fault = Some(fault);
-                }
-            }
+            (Err(fault), _) => faults.push(fault),
         }
     }
-    match (first_fault, all) {
-        (Some((_, error)), _) => Err(error.into()),
-        (None, Some(all)) => Ok(all),
-        (None, None) => Err("nothing was simulated: this is a bug".into()),
+    // Circuits are begun in their order, so the first of those that failed is the same whoever got there first.
+    match faults.into_iter().min() {
+        Some((_, fault)) => Err(fault.into()),
+        None => all.ok_or_else(|| "nothing was simulated".into()),
     }
+}
+
+/// What one thread counted, if it had anything to do; or which circuit came to no end, and why.
+type Part = Result<Option<Counted>, (usize, String)>;
+
+/// Simulates circuits until there is none left.
+fn on_thread(written: &Written, size: Size, circuits: &Circuits) -> Part {
+    // A definition of its own: names are counted references, and threads that count the same slow each other down.
+    let told = |error: Box<dyn Error>| (0, error.to_string());
+    let definition = written.definition().map_err(told)?;
+    let profile = written.profile(&definition).map_err(told)?;
+    let simulation = Simulation::new(&definition, &profile, size).map_err(|error| (0, error.to_string()))?;
+    let mut all: Option<Counted> = None;
+    while let Some(circuit) = circuits.next(simulation.circuits()) {
+        let counted = simulation.run(circuit).map_err(|error| {
+            circuits.is_over.store(true, Ordering::Relaxed);
+            (circuit, error.to_string())
+        })?;
+        match &mut all {
+            Some(all) => all.merge(&counted),
+            None => all = Some(counted),
+        }
+    }
+    Ok(all)
 }
