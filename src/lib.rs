@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli → api, dashboard → engine → { store, worker → action }
-//!                 everybody → machine, clock
+//!                 everybody → machine, clock, random
 //! tftp and farm stand apart: one serves files, the other plays the hardware
 //! ```
 //!
@@ -18,6 +18,7 @@
 //! * [`api`]: HTTP, one file a resource.
 //! * [`dashboard`]: the web pages.
 //! * [`farm`]: simulated boards and relay boards on real sockets.
+//! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
 //! * [`cli`]: one file a command.
 //!
 //! # Glossary
@@ -37,6 +38,7 @@ pub mod dashboard;
 pub mod engine;
 pub mod farm;
 pub mod machine;
+pub mod random;
 pub mod store;
 pub mod tftp;
 pub mod worker;

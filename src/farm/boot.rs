@@ -11,7 +11,7 @@ use super::board::{Activity, SimulatedBoard};
 use super::boot_config::{BootConfig, Task};
 use super::faults::Fault;
 use super::network::Answer;
-use super::random::Random;
+use crate::random::Random;
 
 /// Boots, and boots again as often as the board reboots itself; the caller ends it by taking the power away.
 pub(super) async fn run(board: &SimulatedBoard) -> Infallible {

@@ -1,6 +1,6 @@
 //! What goes wrong with simulated hardware, and how often.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// What one boot of a board suffers from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

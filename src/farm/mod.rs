@@ -14,7 +14,6 @@ mod boot;
 mod boot_config;
 mod faults;
 mod network;
-mod random;
 pub mod relay;
 mod times;
 mod tree;
@@ -27,10 +26,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use crate::random::Random;
 pub use board::{Activity, Registration, SimulatedBoard, Status};
 pub use boot_config::{BadBootConfig, BootConfig, Task};
 pub use faults::{Fault, Faults};
-pub use random::Random;
 pub use times::Times;
 pub use tree::{HARDWARE, IMAGES, boot_config_name, write_boot_tree};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::boot_config::{BootConfig, Task};
-use super::random::Random;
+use crate::random::Random;
 
 /// The hardware types there are.
 pub const HARDWARE: [&str; 2] = ["panda", "rpi4"];

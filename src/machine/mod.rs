@@ -13,6 +13,7 @@ mod guard;
 mod instance;
 mod names;
 mod rule;
+pub mod simulate;
 mod source;
 mod stimulus;
 mod what_if;
@@ -22,7 +23,7 @@ pub use adopt::{Adoption, Carried, Rearm};
 use check::load_unproved;
 pub use check::{Checked, check, load};
 pub use compare::{Change, Difference};
-pub use decide::{create, decide, reads_device};
+pub use decide::{advance, create, decide, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
-    ("machine", &[]),
+    ("random", &[]),
+    ("machine", &["random"]),
     ("action", &["clock", "machine"]),
     ("worker", &["action", "clock", "machine"]),
     ("store", &["machine"]),
@@ -13,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["action", "clock", "engine", "machine", "store"]),
     ("dashboard", &["engine", "machine", "store"]),
     ("tftp", &["clock"]),
-    ("farm", &["clock", "tftp"]),
+    ("farm", &["clock", "random", "tftp"]),
     ("cli", &["action", "api", "clock", "dashboard", "engine", "farm", "machine", "store", "tftp", "worker"]),
 ];
 

@@ -27,6 +27,7 @@ mod processes;
 mod rack;
 mod reimage;
 mod replay;
+mod simulate;
 mod survival;
 mod tftp;
 mod versions;

@@ -4,6 +4,7 @@ mod check;
 pub(super) mod file;
 mod load;
 mod replay;
+mod simulate;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum MachineCommand {
     Replay(replay::ReplayOptions),
     /// Show which definitions of a machine were in force, or the text of one
     Show(load::ShowOptions),
+    /// Run a farm of instances under virtual time, and say what comes of it
+    Simulate(simulate::SimulateOptions),
 }
 
 /// Runs one of them.
@@ -44,6 +47,7 @@ pub(super) async fn run(options: MachineOptions) -> Result<ExitCode, Box<dyn Err
         MachineCommand::List(options) => load::list(options).await?,
         MachineCommand::Replay(options) => return replay::run(options).await,
         MachineCommand::Show(options) => load::show(options).await?,
+        MachineCommand::Simulate(options) => return simulate::run(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,8 +14,8 @@ use super::definition::{Definition, Source, State, Transition, TransitionEffect}
 use super::guard::Guard;
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
-use super::stimulus::{Cause, Decision, Ignored, Outcome, Stimulus};
-use step::Step;
+use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+use step::{Followed, Step};
 
 /// Decides what follows when `stimulus` happens to `instance` at `now`.
 ///
@@ -28,18 +28,27 @@ pub fn decide(
     stimulus: &Stimulus,
     now: DateTime<Utc>,
 ) -> Decision {
+    let mut instance = instance.clone();
+    let (outcome, effects) = advance(definition, &mut instance, stimulus, now);
+    Decision { outcome, instance, effects }
+}
+
+/// [`decide`], for whoever has no more use for the instance as it was: it becomes what it is afterwards.
+pub fn advance(
+    definition: &Definition,
+    instance: &mut Instance,
+    stimulus: &Stimulus,
+    now: DateTime<Utc>,
+) -> (Outcome, Vec<Effect>) {
     let none = Map::new();
     let args = match &stimulus.cause {
         Cause::Event { args, .. } => args,
         Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => &none,
     };
-    let step = Step::new(definition, instance.clone(), args, &stimulus.device, now);
-    match follow(definition, instance, &stimulus.cause, step) {
-        Ok(decision) => decision,
-        Err(ignored) => {
-            Decision { outcome: Outcome::Ignored(ignored), instance: instance.clone(), effects: Vec::new() }
-        }
-    }
+    let mut step = Step::new(definition, instance, args, &stimulus.device, now);
+    // What is ignored is so before anything was changed.
+    follow(definition, &stimulus.cause, &mut step)
+        .unwrap_or_else(|ignored| (Outcome::Ignored(ignored), Vec::new()))
 }
 
 /// Whether a guard that may be asked when `cause` happens in `state` looks at the device.
@@ -77,13 +86,9 @@ pub fn create(
     decide(definition, &unborn, &Stimulus { cause: Cause::Created, device }, now)
 }
 
-fn follow(
-    definition: &Definition,
-    instance: &Instance,
-    cause: &Cause,
-    step: Step<'_>,
-) -> Result<Decision, Ignored> {
+fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {
     let missing = |state: &StateName| Ignored::NoState { state: state.clone() };
+    let instance = step.instance();
     let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
     match cause {
         // Visit 0 is that of an instance that is yet to be.
@@ -94,7 +99,7 @@ fn follow(
         Cause::Event { name, source, visit, .. } => {
             allow(definition, step.args(), name, *source, *visit)?;
             visit.map_or(Ok(()), |visit| fence(visit, instance.visit))?;
-            event(instance, state?, name, step)
+            event(state?, name, step)
         }
         Cause::Began { visit } => {
             fence(*visit, instance.visit)?;
@@ -102,7 +107,7 @@ fn follow(
         }
         Cause::Deadline { visit } => {
             fence(*visit, instance.visit)?;
-            deadline(instance, state?, step)
+            deadline(state?, step)
         }
         Cause::Force { expected, to, .. } => {
             if *expected != instance.state {
@@ -147,16 +152,11 @@ fn allow(
     }
 }
 
-fn event(
-    instance: &Instance,
-    state: &State,
-    name: &EventName,
-    mut step: Step<'_>,
-) -> Result<Decision, Ignored> {
-    let refused = || (instance.state.clone(), name.clone());
+fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+    let present = &step.instance().state;
     let Some(transitions) = state.on.get(name) else {
         let is_left = state.left_to_deadline.contains(name);
-        let (state, event) = refused();
+        let (state, event) = (present.clone(), name.clone());
         return Err(if is_left {
             Ignored::LeftToDeadline { state, event }
         } else {
@@ -164,8 +164,7 @@ fn event(
         });
     };
     let Some(transition) = transitions.iter().find(|transition| step.holds(transition)) else {
-        let (state, event) = refused();
-        return Err(Ignored::NoGuardHolds { state, event });
+        return Err(Ignored::NoGuardHolds { state: present.clone(), event: name.clone() });
     };
     match &transition.effect {
         TransitionEffect::Refuse { reason } => Err(Ignored::Refused { reason: reason.clone() }),
@@ -180,8 +179,8 @@ fn event(
     }
 }
 
-fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<Decision, Ignored> {
-    let is_due = instance.deadline_at.is_some_and(|at| at <= step.now());
+fn deadline(state: &State, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+    let is_due = step.instance().deadline_at.is_some_and(|at| at <= step.now());
     if !is_due {
         return Err(Ignored::NotDue);
     }
@@ -191,7 +190,7 @@ fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<De
         Some(limit) if step.count(&limit.counter) > i64::from(limit.most) => &limit.exceeded,
         Some(_) | None => &timeout.target,
     };
-    Ok(if timeout.keeps_actions && *target == instance.state {
+    Ok(if timeout.keeps_actions && *target == step.instance().state {
         step.keep(target)
     } else {
         step.enter(target)
@@ -201,4 +200,4 @@ fn deadline(instance: &Instance, state: &State, mut step: Step<'_>) -> Result<De
 #[cfg(test)]
 mod board_tests;
 #[cfg(test)]
-mod property_tests;
+pub(super) mod property_tests;

@@ -9,12 +9,15 @@ use super::super::definition::{
 use super::super::guard::Variables;
 use super::super::instance::{Instance, Visit};
 use super::super::names::{CounterName, StateName};
-use super::super::stimulus::{Decision, Effect, Ignored, Outcome};
+use super::super::stimulus::{Effect, Ignored, Outcome};
+
+/// What an instance does, and what is to be done because of it.
+pub(super) type Followed = (Outcome, Vec<Effect>);
 
 /// The instance as it changes.
 pub(super) struct Step<'a> {
     definition: &'a Definition,
-    instance: Instance,
+    instance: &'a mut Instance,
     args: &'a Map<String, Value>,
     device: &'a Map<String, Value>,
     now: DateTime<Utc>,
@@ -24,12 +27,17 @@ impl<'a> Step<'a> {
     /// Begins with the instance as it is.
     pub(super) fn new(
         definition: &'a Definition,
-        instance: Instance,
+        instance: &'a mut Instance,
         args: &'a Map<String, Value>,
         device: &'a Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Self {
         Self { definition, instance, args, device, now }
+    }
+
+    /// The instance as it stands.
+    pub(super) fn instance(&self) -> &Instance {
+        self.instance
     }
 
     /// The arguments of the event, or nothing.
@@ -45,7 +53,7 @@ impl<'a> Step<'a> {
     /// Says whether a transition's guard holds.
     pub(super) fn holds(&self, transition: &Transition) -> bool {
         let Some(guard) = &transition.guard else { return true };
-        let Instance { counters, data, .. } = &self.instance;
+        let Instance { counters, data, .. } = &*self.instance;
         let variables = Variables { counters, data, args: self.args, device: self.device };
         guard.holds(&self.definition.counters, variables)
     }
@@ -93,28 +101,28 @@ impl<'a> Step<'a> {
     }
 
     /// Stays in `state`, unless the changes make it one to leave at once.
-    pub(super) fn stay(mut self, state: &State) -> Decision {
+    pub(super) fn stay(&mut self, state: &State) -> Followed {
         if let Some((operations, target)) = self.way_out(state) {
             self.apply(operations);
             return self.enter(target);
         }
-        Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() }
+        (Outcome::Stayed, Vec::new())
     }
 
     /// Starts the clock of a state that waited for its actions to begin.
-    pub(super) fn arm_late(mut self, state: &State) -> Result<Decision, Ignored> {
+    pub(super) fn arm_late(&mut self, state: &State) -> Result<Followed, Ignored> {
         let Some(Timeout { due: Due::After(_), .. }) = state.timeout else { return Err(Ignored::NotDue) };
         if state.invoke.is_empty() || self.instance.deadline_at.is_some() {
             return Err(Ignored::NotDue);
         }
         self.instance.deadline_at = self.deadline(state, Clock::Runs);
-        Ok(Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() })
+        Ok((Outcome::Stayed, Vec::new()))
     }
 
     /// Stays, with no deadline any more.
-    pub(super) fn disarm(mut self) -> Decision {
+    pub(super) fn disarm(&mut self) -> Followed {
         self.instance.deadline_at = None;
-        Decision { outcome: Outcome::Stayed, instance: self.instance, effects: Vec::new() }
+        (Outcome::Stayed, Vec::new())
     }
 
     /// What the first `always` transition that holds does, and where it leads.
@@ -127,14 +135,14 @@ impl<'a> Step<'a> {
     }
 
     /// Leaves the present state and enters `target`, and the states that it leads to at once.
-    pub(super) fn enter(mut self, target: &StateName) -> Decision {
+    pub(super) fn enter(&mut self, target: &StateName) -> Followed {
         let before = (self.instance.state.clone(), self.instance.visit);
         let state = self.pass_to(target);
         self.begin_anew(state, before)
     }
 
     /// Enters the present state anew, whose actions go on unless it leads elsewhere at once.
-    pub(super) fn keep(mut self, present: &StateName) -> Decision {
+    pub(super) fn keep(&mut self, present: &StateName) -> Followed {
         let before = (self.instance.state.clone(), self.instance.visit);
         match self.pass_to(present) {
             Some(state) if self.instance.state == before.0 => {
@@ -165,7 +173,7 @@ impl<'a> Step<'a> {
     }
 
     /// Cancels what was to be done before, starts what `state` invokes, and its clock where that runs from entry.
-    fn begin_anew(mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> Decision {
+    fn begin_anew(&mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> Followed {
         let mut effects = Vec::new();
         // Also where the state invokes nothing: under an earlier version of the definition it may have.
         if left.0 > 0 {
@@ -195,9 +203,9 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn moved(self, from: StateName, effects: Vec<Effect>) -> Decision {
+    fn moved(&self, from: StateName, effects: Vec<Effect>) -> Followed {
         let to = self.instance.state.clone();
-        Decision { outcome: Outcome::Moved { from, to }, instance: self.instance, effects }
+        (Outcome::Moved { from, to }, effects)
     }
 }
 

@@ -12,7 +12,8 @@ use super::{GuardFault, MAX_OPERATORS, types};
 /// The variables.
 pub(super) const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
 /// What is known of a device.
-const DEVICE: [&str; 7] = ["environment", "fqdn", "hardware", "images", "mac", "name", "power"];
+pub(in super::super) const DEVICE: [&str; 7] =
+    ["environment", "fqdn", "hardware", "images", "mac", "name", "power"];
 /// The functions of the standard environment that have a use in a condition.
 pub(super) const FUNCTIONS: [&str; 9] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string", "uint"];

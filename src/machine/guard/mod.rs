@@ -16,6 +16,8 @@ use cel::parser::{Expression, Parser};
 use cel::{Context, Env, Value};
 use serde_json::Map;
 
+pub(super) use check::DEVICE;
+
 use super::names::CounterName;
 use super::rule::Rule;
 use ranges::Comes;

@@ -31,14 +31,14 @@ const OPERATIONS: [&str; 8] = [
     "{ clear: counters }",
 ];
 /// What makes a state keep its actions.
-pub(super) const KEEP: &str = ", keep: actions";
+pub(in crate::machine) const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
 /// A transition in the making: guard, target (or to stay, or to refuse), operations.
-pub(super) type Shape = (Option<usize>, usize, Vec<usize>);
+pub(in crate::machine) type Shape = (Option<usize>, usize, Vec<usize>);
 
 #[derive(Debug, Clone)]
-pub(super) struct StateShape {
+pub(in crate::machine) struct StateShape {
     entry: Vec<usize>,
     invoke: usize,
     /// Kind of due time, target, limit, whether to keep actions where that can be.
@@ -47,12 +47,12 @@ pub(super) struct StateShape {
     on: BTreeMap<usize, Vec<Shape>>,
 }
 
-pub(super) fn shape() -> impl Strategy<Value = Shape> {
+pub(in crate::machine) fn shape() -> impl Strategy<Value = Shape> {
     let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
     (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
 }
 
-pub(super) fn state_shape() -> impl Strategy<Value = StateShape> {
+pub(in crate::machine) fn state_shape() -> impl Strategy<Value = StateShape> {
     (
         prop::collection::vec(0..OPERATIONS.len(), 0..3),
         0..4_usize,
@@ -70,7 +70,7 @@ pub(super) fn state_shape() -> impl Strategy<Value = StateShape> {
 }
 
 /// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
-pub(super) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
+pub(in crate::machine) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
     let operations = |indexes: &[usize]| -> String {
         let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
         kept.map(|index| OPERATIONS[*index]).collect::<Vec<_>>().join(", ")
@@ -133,13 +133,13 @@ pub(super) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> Str
 }
 
 /// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
-pub(super) type Happening = (usize, usize, usize, i64, bool, i64);
+pub(in crate::machine) type Happening = (usize, usize, usize, i64, bool, i64);
 
-pub(super) fn happening() -> impl Strategy<Value = Happening> {
+pub(in crate::machine) fn happening() -> impl Strategy<Value = Happening> {
     (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
 }
 
-pub(super) fn cause(happening: &Happening, instance: &Instance) -> Cause {
+pub(in crate::machine) fn cause(happening: &Happening, instance: &Instance) -> Cause {
     let (kind, detail, to, visit, has_args, _) = *happening;
     // The present visit more often than others.
     let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });

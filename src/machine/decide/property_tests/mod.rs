@@ -1,6 +1,6 @@
 //! What holds of every decision, whatever the definition and whatever happens.
 
-mod generate;
+pub(in crate::machine) mod generate;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Chance that repeats: the same seed gives the same farm and the same troubles.
+//! Chance that repeats: the same seed gives the same numbers, so the same farm and the same troubles.
 
 use std::time::Duration;
 

@@ -1,0 +1,218 @@
+//! `lifeguard machine simulate`: a farm under virtual time, without a database or a board.
+
+mod csv;
+mod svg;
+mod text;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use super::super::output;
+use super::file;
+use crate::machine::simulate::{Counted, Profile, Simulation, Size};
+use crate::machine::{Definition, Faults};
+
+/// Options of `lifeguard machine simulate`.
+///
+/// Boards report, actions end and operators ask as a profile says, in virtual time; what follows is decided as for
+/// real boards. Without a profile, or where it is silent, this is assumed: a board sends what leads to an available
+/// state within about a third of each time limit, one visit in fifty it is silent; actions fail once in two hundred
+/// times; new boards are put to use within an hour, available ones are asked for something once a day, failed ones
+/// repaired after a day; one board in five hundred is dead. fixtures/profiles/board.yaml says it all for board.yaml.
+///
+/// The same options give the same results, however many threads there are.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct SimulateOptions {
+    /// The machine definition
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// How the farm behaves: a profile written for this definition
+    #[arg(long, env = "LIFEGUARD_SIMULATE_PROFILE", value_name = "FILE")]
+    profile: Option<PathBuf>,
+
+    /// How many boards
+    #[arg(long, env = "LIFEGUARD_SIMULATE_BOARDS", value_name = "N", default_value_t = 1000)]
+    boards: u32,
+
+    /// For how many days
+    #[arg(long, env = "LIFEGUARD_SIMULATE_DAYS", value_name = "D", default_value_t = 30)]
+    days: u32,
+
+    /// Where chance begins
+    #[arg(long, env = "LIFEGUARD_SIMULATE_SEED", value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// How often the boards in each state are counted over time, such as `1h`, in whole seconds [default: about two
+    /// hundred times in all]
+    #[arg(long, env = "LIFEGUARD_SIMULATE_EVERY", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+
+    /// On how many threads [default: one for each processor]
+    #[arg(long, env = "LIFEGUARD_SIMULATE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Print a JSON object instead of tables
+    #[arg(long, env = "LIFEGUARD_SIMULATE_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+
+    /// Write how many boards are in each state over time as CSV: to a file, or to `-`, standard output, instead of tables
+    #[arg(long, env = "LIFEGUARD_SIMULATE_CSV", value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Draw how many boards are in each state over time, as SVG
+    #[arg(long, env = "LIFEGUARD_SIMULATE_SVG", value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Simulates a farm and prints what came of it.
+///
+/// # Errors
+///
+/// What kept it from being done, for people.
+pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let csv_on_stdout = options.csv.as_deref().is_some_and(|path| path == Path::new("-"));
+    if options.json && csv_on_stdout {
+        return Err("--json and --csv - both print on standard output: write the CSV to a file".into());
+    }
+    let written = Written::read(options)?;
+    let definition = written.definition()?;
+    let profile = written.profile(&definition)?;
+    let every_s = options.every.map(whole_seconds).transpose()?;
+    let size = Size { boards: options.boards, days: options.days, seed: options.seed, every_s };
+    let simulation = Simulation::new(&definition, &profile, size)?;
+    let began = Instant::now();
+    let report = simulation.report(&on_threads(&written, size, options.threads)?);
+    tracing::info!(
+        decisions = report.decisions,
+        seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0,
+        "simulated"
+    );
+    if let Some(path) = &options.svg {
+        fs_err::write(path, svg::draw(&report))?;
+    }
+    match &options.csv {
+        Some(_) if csv_on_stdout => {
+            output::print(csv::write(&report).trim_end())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(path) => fs_err::write(path, csv::write(&report))?,
+        None => {}
+    }
+    if options.json {
+        output::print(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        output::print(&text::write(&report))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn whole_seconds(span: Duration) -> Result<u64, String> {
+    if span.subsec_nanos() != 0 || span.is_zero() {
+        return Err("--every is a number of whole seconds, such as `1h` or `90s`".to_owned());
+    }
+    Ok(span.as_secs())
+}
+
+/// What is simulated, as it was written, and where.
+struct Written {
+    definition: (String, String),
+    profile: (String, String),
+}
+
+impl Written {
+    fn read(options: &SimulateOptions) -> Result<Self, Box<dyn Error>> {
+        let read = |path: &Path| file::read(path).map(|text| (path.display().to_string(), text));
+        let none = || Ok(("profile".to_owned(), String::new()));
+        Ok(Self {
+            definition: read(&options.file)?,
+            profile: options.profile.as_deref().map_or_else(none, read)?,
+        })
+    }
+
+    fn definition(&self) -> Result<Definition, Box<dyn Error>> {
+        file::check(&self.definition.0, &self.definition.1)
+    }
+
+    fn profile(&self, definition: &Definition) -> Result<Profile, Box<dyn Error>> {
+        let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
+        Ok(Profile::read(&self.profile.1, definition).map_err(faults)?)
+    }
+}
+
+/// Which circuits are still to be simulated.
+#[derive(Default)]
+struct Circuits {
+    next: AtomicUsize,
+    /// Whether one came to no end, so that the others are not wanted.
+    is_over: AtomicBool,
+}
+
+impl Circuits {
+    fn next(&self, all: usize) -> Option<usize> {
+        let circuit =
+            (!self.is_over.load(Ordering::Relaxed)).then(|| self.next.fetch_add(1, Ordering::Relaxed));
+        circuit.filter(|circuit| *circuit < all)
+    }
+}
+
+/// Simulates all circuits, each on whatever thread is free.
+fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
+    let threads = match threads {
+        Some(threads) => usize::from(threads),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let circuits = Circuits::default();
+    let parts: Vec<Part> = std::thread::scope(|scope| {
+        let start = |_| scope.spawn(|| on_thread(written, size, &circuits));
+        let running: Vec<_> = (0..threads).map(start).collect();
+        let broke_down = |_| Err((0, "a thread broke down".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(broke_down)).collect()
+    });
+    let mut all: Option<Counted> = None;
+    let mut faults = Vec::new();
+    for part in parts {
+        match (part, &mut all) {
+            (Ok(None), _) => {}
+            (Ok(Some(part)), Some(all)) => all.merge(&part),
+            (Ok(part), None) => all = part,
+            (Err(fault), _) => faults.push(fault),
+        }
+    }
+    // Circuits are begun in their order, so the first of those that failed is the same whoever got there first.
+    match faults.into_iter().min() {
+        Some((_, fault)) => Err(fault.into()),
+        None => all.ok_or_else(|| "nothing was simulated".into()),
+    }
+}
+
+/// What one thread counted, if it had anything to do; or which circuit came to no end, and why.
+type Part = Result<Option<Counted>, (usize, String)>;
+
+/// Simulates circuits until there is none left.
+fn on_thread(written: &Written, size: Size, circuits: &Circuits) -> Part {
+    // A definition of its own: names are counted references, and threads that count the same slow each other down.
+    let told = |error: Box<dyn Error>| (0, error.to_string());
+    let definition = written.definition().map_err(told)?;
+    let profile = written.profile(&definition).map_err(told)?;
+    let simulation = Simulation::new(&definition, &profile, size).map_err(|error| (0, error.to_string()))?;
+    let mut all: Option<Counted> = None;
+    while let Some(circuit) = circuits.next(simulation.circuits()) {
+        let counted = simulation.run(circuit).map_err(|error| {
+            circuits.is_over.store(true, Ordering::Relaxed);
+            (circuit, error.to_string())
+        })?;
+        match &mut all {
+            Some(all) => all.merge(&counted),
+            None => all = Some(counted),
+        }
+    }
+    Ok(all)
+}

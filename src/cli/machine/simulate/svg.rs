@@ -1,0 +1,197 @@
+//! How many boards are in each state over time, as a picture: all of them, and below, enlarged, those at work or failed.
+
+use std::fmt::Write as _;
+
+use super::text::{percent, when};
+use crate::machine::Kind;
+use crate::machine::simulate::{Report, StateShare};
+
+/// Where the areas are drawn, and how large everything is. Lengths are in pixels.
+const WIDTH: f64 = 1080.0;
+const LEFT: f64 = 64.0;
+const PLOT: f64 = 700.0;
+const LEGEND: f64 = 790.0;
+const LINE: f64 = 18.0;
+/// The top and the height of both parts.
+const ALL: (f64, f64) = (84.0, 230.0);
+const ENLARGED: (f64, f64) = (394.0, 230.0);
+
+/// The colours of each kind of state; where there are more states, they come again.
+const AVAILABLE: [&str; 3] = ["#4caf7a", "#2e8b57", "#86cfa5"];
+const RESTING: [&str; 4] = ["#a9b1bd", "#8a94a3", "#c3c9d1", "#6f7a8a"];
+const WORKING: [&str; 12] = [
+    "#4e79a7", "#f2b447", "#7c6bb0", "#5fb7c6", "#d98b3a", "#94b6e0", "#b08fd8", "#2f6f87", "#ecd27a",
+    "#3d5a98", "#c7a252", "#8ed0d8",
+];
+const FAILED: [&str; 6] = ["#d64545", "#a32638", "#f08080", "#7b1e2b", "#e0667a", "#c0392b"];
+
+/// How it looks in light and in dark.
+const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}\
+                     .note{fill:#57606a}.end{text-anchor:end}.mid{text-anchor:middle}.back{fill:#fff}\
+                     .grid{stroke:#d0d7de;stroke-width:1}.area{stroke:none}\
+                     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9198a1}.back{fill:#0d1117}\
+                     .grid{stroke:#30363d}}";
+
+/// A state in the picture.
+struct Layer<'a> {
+    share: &'a StateShare,
+    colour: &'static str,
+    /// How many boards are in it at each sample.
+    boards: Vec<f64>,
+}
+
+/// The picture.
+pub(super) fn draw(report: &Report) -> String {
+    let layers = layers(report);
+    let legend_end = ALL.0 + LINE * f64::from(u32::try_from(layers.len()).unwrap_or(u32::MAX));
+    let height = (ENLARGED.0 + ENLARGED.1 + 40.0).max(legend_end + 20.0);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" role=\"img\" aria-label=\"How many boards are in each state over time\">\n\
+         <style>{STYLE}</style>\n<rect class=\"back\" width=\"{WIDTH}\" height=\"{height}\"/>\n"
+    );
+    let title =
+        format!("{}: {} boards, {} days, seed {}", report.machine, report.boards, report.days, report.seed);
+    text(&mut svg, 20.0, 30.0, "title", &title);
+    let about = format!("{} of the boards' time available", percent(report.availability.share));
+    text(&mut svg, 20.0, 50.0, "note", &about);
+    part(&mut svg, report, ALL, "boards in each state", &layers.iter().collect::<Vec<_>>());
+    let is_busy = |layer: &&Layer<'_>| matches!(layer.share.kind, Kind::Working | Kind::Failed);
+    let busy: Vec<&Layer<'_>> = layers.iter().filter(is_busy).collect();
+    part(&mut svg, report, ENLARGED, "of these, at work or failed", &busy);
+    legend(&mut svg, &layers);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The states that boards were seen in, from the bottom of the picture to its top.
+fn layers(report: &Report) -> Vec<Layer<'_>> {
+    let mut shares: Vec<&StateShare> = report.states.iter().collect();
+    shares.sort_by_key(|share| rank(share));
+    let mut used = [0_usize; 4];
+    let mut layers = Vec::new();
+    let series = &report.series;
+    for share in shares {
+        let Some(column) = series.states.iter().position(|state| *state == share.state) else { continue };
+        let rank = rank(share);
+        let colours: &[&'static str] = [&AVAILABLE[..], &RESTING, &WORKING, &FAILED][rank];
+        let colour = colours[used[rank] % colours.len()];
+        used[rank] += 1;
+        let count = |row: &Vec<u32>| row.get(column).copied().map_or(0.0, f64::from);
+        layers.push(Layer { share, colour, boards: series.boards.iter().map(count).collect() });
+    }
+    layers
+}
+
+/// What is well is at the bottom, what is not on top.
+fn rank(share: &StateShare) -> usize {
+    match share.kind {
+        _ if share.is_available => 0,
+        Kind::Resting | Kind::Final => 1,
+        Kind::Working => 2,
+        Kind::Failed => 3,
+    }
+}
+
+/// One part of the picture: its axes and its areas.
+fn part(svg: &mut String, report: &Report, (top, height): (f64, f64), about: &str, layers: &[&Layer<'_>]) {
+    let samples = report.series.boards.len();
+    let mut stack = vec![0.0; samples];
+    for layer in layers {
+        stack.iter_mut().zip(&layer.boards).for_each(|(sum, boards)| *sum += boards);
+    }
+    let most = stack.iter().copied().fold(1.0, f64::max);
+    let step = round_step(most / 4.0);
+    let scale = (most / step).ceil() * step;
+    let y = |boards: f64| top + height - height * boards / scale;
+    text(svg, LEFT, top - 10.0, "note", about);
+    let mut mark = 0.0;
+    while mark <= scale {
+        grid(svg, (LEFT, y(mark)), (LEFT + PLOT, y(mark)));
+        text(svg, LEFT - 8.0, y(mark) + 4.0, "end note", &format!("{mark:.0}"));
+        mark += step;
+    }
+    areas(svg, report, layers, &y);
+    let end_s = u64::from(report.days) * 86_400;
+    let steps = [10_800, 21_600, 86_400, 172_800, 432_000, 864_000, 2_592_000, 7_776_000, 15_552_000];
+    let step_s = steps.into_iter().find(|step| end_s / step <= 10).unwrap_or(31_536_000);
+    for at_s in (0..=end_s).step_by(usize::try_from(step_s).unwrap_or(usize::MAX)) {
+        let x = LEFT + PLOT * part_of(at_s, end_s);
+        grid(svg, (x, top + height), (x, top + height + 5.0));
+        text(svg, x, top + height + 19.0, "mid note", &when(at_s));
+    }
+}
+
+/// The areas, one on the other, each between what is below it and itself on top of that.
+fn areas(svg: &mut String, report: &Report, layers: &[&Layer<'_>], y: &dyn Fn(f64) -> f64) {
+    let end_s = u64::from(report.days) * 86_400;
+    let x = |sample: usize| LEFT + PLOT * part_of(sample as u64 * report.series.every_s, end_s);
+    let mut below = vec![0.0; report.series.boards.len()];
+    for layer in layers {
+        let above: Vec<f64> = below.iter().zip(&layer.boards).map(|(below, boards)| below + boards).collect();
+        let _ = write!(svg, "<path class=\"area\" fill=\"{}\" d=\"", layer.colour);
+        let forth = above.iter().enumerate();
+        let back = below.iter().enumerate().rev();
+        for (index, (sample, boards)) in forth.chain(back).enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(svg, "{command}{:.1} {:.1}", x(sample), y(*boards));
+        }
+        let _ = writeln!(svg, "Z\"><title>{}</title></path>", layer.share.state);
+        below = above;
+    }
+}
+
+/// The states beside the picture, in its order: from its top to its bottom.
+fn legend(svg: &mut String, layers: &[Layer<'_>]) {
+    let mut top = ALL.0;
+    for layer in layers.iter().rev() {
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{LEGEND}\" y=\"{top}\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{}\"/>",
+            layer.colour
+        );
+        text(svg, LEGEND + 18.0, top + 10.5, "", &shortened(layer.share.state.as_str()));
+        text(svg, WIDTH - 14.0, top + 10.5, "end note", &percent(layer.share.share));
+        top += LINE;
+    }
+}
+
+/// A name that leaves room for the share beside it.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 27;
+    if name.chars().count() <= MOST {
+        name.to_owned()
+    } else {
+        name.chars().take(MOST - 1).chain(['…']).collect()
+    }
+}
+
+/// Names and numbers need no escapes: names have letters, digits, `-` and `_`.
+fn text(svg: &mut String, x: f64, y: f64, class: &str, what: &str) {
+    let what = what.replace('<', "&lt;");
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{what}</text>");
+}
+
+fn grid(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
+    let _ =
+        writeln!(svg, "<line class=\"grid\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
+}
+
+/// The least of 1, 2, 5, 10, 20, 50, … that is not below `least`.
+fn round_step(least: f64) -> f64 {
+    let mut power = 1.0;
+    loop {
+        for digit in [1.0, 2.0, 5.0] {
+            if digit * power >= least {
+                return digit * power;
+            }
+        }
+        power *= 10.0;
+    }
+}
+
+fn part_of(part: u64, whole: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a place in a picture has four digits")]
+    let part = part as f64 / whole as f64;
+    part
+}

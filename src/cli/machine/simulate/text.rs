@@ -1,0 +1,166 @@
+//! What came of a simulation, for people.
+
+use std::time::Duration;
+
+use super::super::super::output::table;
+use crate::machine::simulate::{Failures, Report, Series, StateShare, Way};
+
+/// How many times the table of states over time shows.
+const TIMES: usize = 9;
+
+/// All of it, a section each.
+pub(super) fn write(report: &Report) -> String {
+    let sections = [farm(report), availability(report), states(report), ready(report), power(report)];
+    let optional = [failed(report), ignored(report)];
+    let sections: Vec<String> = sections.into_iter().chain(optional.into_iter().flatten()).collect();
+    sections.join("\n\n")
+}
+
+fn farm(report: &Report) -> String {
+    let Report { machine, boards, relay_boards, circuits, days, seed, decisions, troubles, .. } = report;
+    format!(
+        "FARM\n{boards} boards of machine {machine} on {relay_boards} relay boards and {circuits} circuits, {days} \
+         days, seed {seed}\n{decisions} decisions; {} boards got broken, {} were repaired; {} outages",
+        troubles.broken, troubles.mended, troubles.outages
+    )
+}
+
+fn availability(report: &Report) -> String {
+    let states: Vec<String> = report.availability.states.iter().map(ToString::to_string).collect();
+    if states.is_empty() {
+        return "AVAILABILITY\nno state counts as available: name them in a profile, `available: [Ready]`"
+            .to_owned();
+    }
+    format!(
+        "AVAILABILITY\n{} of the boards' time in {}",
+        percent(report.availability.share),
+        states.join(", ")
+    )
+}
+
+fn states(report: &Report) -> String {
+    let Series { every_s, states, boards } = &report.series;
+    let last = boards.len().saturating_sub(1);
+    let mut shown: Vec<usize> = (0..=TIMES).map(|part| part * last / TIMES).collect();
+    shown.dedup();
+    let mut head = vec!["STATE".to_owned(), "SHARE".to_owned(), "ENTERED".to_owned()];
+    head.extend(shown.iter().map(|sample| when(*sample as u64 * every_s)));
+    let mut rows = vec![head];
+    for StateShare { state, share, entries, .. } in &report.states {
+        let column = states.iter().position(|seen| seen == state);
+        let mut row = vec![state.to_string(), percent(*share), entries.to_string()];
+        row.extend(shown.iter().map(|sample| {
+            let present = column.and_then(|column| boards.get(*sample)?.get(column)).copied().unwrap_or(0);
+            if present == 0 { ".".to_owned() } else { present.to_string() }
+        }));
+        rows.push(row);
+    }
+    format!("BOARDS IN EACH STATE OVER TIME\n{}", table(&rows))
+}
+
+fn ready(report: &Report) -> String {
+    let head = ["TIME TO AVAILABLE AFTER", "TIMES", "P50", "P95", "P99"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for Way { after, times, p50_s, p95_s, p99_s } in &report.ready {
+        let after = after.clone().unwrap_or_else(|| "anything".to_owned());
+        rows.push(vec![after, times.to_string(), span(*p50_s), span(*p95_s), span(*p99_s)]);
+    }
+    table(&rows)
+}
+
+fn power(report: &Report) -> String {
+    let (power, queues) = (&report.power, &report.queues);
+    let queue = if queues.longest == 0 {
+        "no board ever waited for a relay board".to_owned()
+    } else {
+        format!(
+            "longest queue: {} boards waited at relay board {}, {} after the beginning; waits: p50 {}, p99 {}, longest {}",
+            queues.longest,
+            queues.relay_board,
+            span(queues.at_s),
+            span(queues.p50_s),
+            span(queues.p99_s),
+            span(queues.most_s)
+        )
+    };
+    format!(
+        "POWER\n{} operations, {} of them failed: {:.1} a day, {:.2} for each relay board, {:.2} for the busiest\n\
+         relay boards were held {} of the time, the longest held one {}\n{queue}",
+        power.operations,
+        power.failed,
+        power.a_day,
+        power.a_relay_board_and_day,
+        power.busiest_a_day,
+        percent(power.held),
+        percent(power.longest_held)
+    )
+}
+
+fn failed(report: &Report) -> Option<String> {
+    if report.failed.is_empty() {
+        return None;
+    }
+    let head = ["FAILED IN", "TIMES", "AT THE END", "AFTER (P50)", "AT MOST"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for Failures { state, entries, at_end, p50_s, most_s } in &report.failed {
+        rows.push(vec![
+            state.to_string(),
+            entries.to_string(),
+            at_end.to_string(),
+            span(*p50_s),
+            span(*most_s),
+        ]);
+    }
+    Some(table(&rows))
+}
+
+fn ignored(report: &Report) -> Option<String> {
+    if report.ignored.is_empty() {
+        return None;
+    }
+    let mut rows = vec![vec!["CHANGED NOTHING".to_owned(), "TIMES".to_owned()]];
+    rows.extend(report.ignored.iter().map(|one| vec![one.event.to_string(), one.times.to_string()]));
+    Some(table(&rows))
+}
+
+/// A share as people read it, with more digits where less is missing.
+pub(super) fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.01 => "<0.01%".to_owned(),
+        percent => format!("{percent:.2}%"),
+    }
+}
+
+/// A span of which people want to know about three digits.
+fn span(seconds: f64) -> String {
+    let unit = if seconds < 10.0 {
+        0.01
+    } else if seconds < 100.0 {
+        0.1
+    } else if seconds < 36_000.0 {
+        1.0
+    } else {
+        60.0
+    };
+    let rounded = (seconds / unit).round() * unit;
+    if seconds < 100.0 {
+        let digits = if seconds < 10.0 { 2 } else { 1 };
+        return format!("{rounded:.digits$} s");
+    }
+    Duration::try_from_secs_f64(rounded)
+        .map(|span| humantime::format_duration(Duration::from_secs(span.as_secs())).to_string())
+        .unwrap_or_default()
+}
+
+/// A time after the beginning: days and hours.
+pub(super) fn when(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    match (days, rest / 3600, rest % 3600 / 60) {
+        (0, 0, 0) => "0".to_owned(),
+        (days, 0, 0) => format!("{days}d"),
+        (0, hours, 0) => format!("{hours}h"),
+        (days, hours, 0) => format!("{days}d{hours}h"),
+        (0, hours, minutes) => format!("{hours}h{minutes}m"),
+        (days, hours, minutes) => format!("{days}d{hours}h{minutes}m"),
+    }
+}

@@ -1,0 +1,120 @@
+//! `lifeguard machine simulate` as its user sees it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const BOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/states/board.yaml");
+const FARM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/profiles/board.yaml");
+
+fn simulate(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LIFEGUARD_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(["machine", "simulate"]).args(args).output().unwrap()
+}
+
+fn out(args: &[&str]) -> String {
+    let output = simulate(args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fault(args: &[&str]) -> String {
+    let output = simulate(args);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn text_of(path: &Path) -> String {
+    fs_err::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_same_seed_prints_the_same_on_any_number_of_threads() {
+    let args = |threads, seed| {
+        [
+            BOARD,
+            "--profile",
+            FARM,
+            "--boards",
+            "200",
+            "--days",
+            "2",
+            "--json",
+            "--threads",
+            threads,
+            "--seed",
+            seed,
+        ]
+    };
+    let one = out(&args("1", "9"));
+    assert_eq!(one, out(&args("1", "9")));
+    assert_eq!(one, out(&args("2", "9")));
+    assert_eq!(one, out(&args("7", "9")));
+    assert_ne!(one, out(&args("2", "10")));
+    let report: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((&report["boards"], &report["days"], &report["seed"]), (&200.into(), &2.into(), &9.into()));
+    assert!(report["availability"]["share"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn tables_csv_and_picture_tell_of_the_same_farm() {
+    let dir = tempfile::tempdir().unwrap();
+    let (csv, svg) = (dir.path().join("farm.csv"), dir.path().join("farm.svg"));
+    let files = ["--csv", csv.to_str().unwrap(), "--svg", svg.to_str().unwrap()];
+    let size = [BOARD, "--boards", "100", "--days", "2", "--every", "6h"];
+    let told = out(&[&size[..], &files].concat());
+    for part in [
+        "FARM\n100 boards of machine board on 13 relay boards and 4 circuits, 2 days, seed 1",
+        "AVAILABILITY\n",
+        "BOARDS IN EACH STATE OVER TIME\nSTATE",
+        "TIME TO AVAILABLE AFTER",
+        "POWER\n",
+    ] {
+        assert!(told.contains(part), "no {part}\n{told}");
+    }
+    let csv = text_of(&csv);
+    assert!(csv.starts_with("time_s,state,boards\n0,"), "{csv}");
+    for at_s in (0..=48).step_by(6).map(|hours| hours * 3600) {
+        let begins = format!("{at_s},");
+        let boards: u32 = csv
+            .lines()
+            .filter(|line| line.starts_with(&begins))
+            .map(|line| line.rsplit(',').next().unwrap().parse::<u32>().unwrap())
+            .sum();
+        assert_eq!(boards, 100, "at {at_s} s\n{csv}");
+    }
+    assert_eq!(out(&[&size[..], &["--csv", "-"]].concat()), csv);
+    let svg = text_of(&svg);
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains(">Ready</text>"));
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let profile = dir.path().join("p.yaml");
+    fs_err::write(&profile, "states:\n  RebootComplet: []\n").unwrap();
+    let told = fault(&[BOARD, "--profile", profile.to_str().unwrap()]);
+    assert!(
+        told.contains("p.yaml:2:3: unknown state `RebootComplet`; did you mean `RebootComplete`?"),
+        "{told}"
+    );
+    assert!(fault(&[BOARD, "--boards", "0"]).contains("at least one board and one day"));
+    assert!(
+        fault(&[BOARD, "--boards", "4000000000", "--days", "10"]).contains("at most 12000000 are simulated")
+    );
+    assert!(fault(&[BOARD, "--every", "1ms"]).contains("whole seconds"));
+    assert!(fault(&[BOARD, "--json", "--csv", "-"]).contains("both print on standard output"));
+    assert!(fault(&["no-such-file.yaml"]).contains("no-such-file.yaml"));
+    let storm = dir.path().join("storm.yaml");
+    let text =
+        "{ machine: m, initial: A, states: { A: { timeout: { at: 2020-01-01T00:00:00, target: A } } } }";
+    fs_err::write(&storm, text).unwrap();
+    assert!(fault(&[storm.to_str().unwrap(), "--days", "1"]).contains("does not come to rest: in state A"));
+}
