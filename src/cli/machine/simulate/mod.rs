@@ -18,17 +18,24 @@ use super::file;
 use crate::machine::simulate::{Counted, Profile, Simulation, Size};
 use crate::machine::{Definition, Faults};
 
+/// What is assumed, in the help.
+const ASSUMED: &str = "\
+Boards report, actions end, operators ask and things break by chance, in virtual time; what follows is decided as for \
+real boards, and power operations wait for their relay board. The same options give the same results on any number of \
+threads. Nothing is waited for: a month of a thousand boards takes seconds.
+
+Without a profile, or where it is silent, this is assumed: in a state of work a board sends the event that leads to an \
+available state, usually within a third of the time limit, and is silent one time in fifty; an action fails one time in \
+two hundred; actions whose names begin with `power` are done at the relay board, eight boards on each; one board in five \
+hundred is dead. Operators put new boards to use within an hour, ask for something of available ones once a day, and \
+repair failed ones after a day. Available are the resting states other than the initial one into which not only operators \
+lead, and of these the ones that invoke an action, if any does; a profile may name them.
+
+fixtures/profiles/board.yaml is a profile for states/board.yaml, and says in comments what a profile may say.";
+
 /// Options of `lifeguard machine simulate`.
-///
-/// Boards report, actions end and operators ask as a profile says, in virtual time; what follows is decided as for
-/// real boards. Without a profile, or where it is silent, this is assumed: a board sends what leads to an available
-/// state within about a third of each time limit, one visit in fifty it is silent; actions fail once in two hundred
-/// times; new boards are put to use within an hour, available ones are asked for something once a day, failed ones
-/// repaired after a day; one board in five hundred is dead. fixtures/profiles/board.yaml says it all for board.yaml.
-///
-/// The same options give the same results, however many threads there are.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = ASSUMED)]
 pub(super) struct SimulateOptions {
     /// The machine definition
     #[arg(value_name = "FILE")]

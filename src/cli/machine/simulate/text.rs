@@ -17,11 +17,18 @@ pub(super) fn write(report: &Report) -> String {
 }
 
 fn farm(report: &Report) -> String {
-    let Report { machine, boards, relay_boards, circuits, days, seed, decisions, troubles, .. } = report;
+    let Report { machine, troubles, .. } = report;
     format!(
-        "FARM\n{boards} boards of machine {machine} on {relay_boards} relay boards and {circuits} circuits, {days} \
-         days, seed {seed}\n{decisions} decisions; {} boards got broken, {} were repaired; {} outages",
-        troubles.broken, troubles.mended, troubles.outages
+        "FARM\n{} of machine {machine} on {} and {}, {}, seed {}\n{}; {} got broken, {} repaired; {}",
+        many(report.boards, "board"),
+        many(report.relay_boards, "relay board"),
+        many(report.circuits, "circuit"),
+        many(u64::from(report.days), "day"),
+        report.seed,
+        many(report.decisions, "decision"),
+        many(troubles.broken, "board"),
+        troubles.mended,
+        many(troubles.outages, "outage")
     )
 }
 
@@ -74,8 +81,8 @@ fn power(report: &Report) -> String {
         "no board ever waited for a relay board".to_owned()
     } else {
         format!(
-            "longest queue: {} boards waited at relay board {}, {} after the beginning; waits: p50 {}, p99 {}, longest {}",
-            queues.longest,
+            "longest queue: {} waited at relay board {}, {} after the beginning; waits: p50 {}, p99 {}, longest {}",
+            many(queues.longest, "board"),
             queues.relay_board,
             span(queues.at_s),
             span(queues.p50_s),
@@ -84,9 +91,9 @@ fn power(report: &Report) -> String {
         )
     };
     format!(
-        "POWER\n{} operations, {} of them failed: {:.1} a day, {:.2} for each relay board, {:.2} for the busiest\n\
+        "POWER\n{}, {} of them failed: {:.1} a day, {:.2} for each relay board, {:.2} for the busiest\n\
          relay boards were held {} of the time, the longest held one {}\n{queue}",
-        power.operations,
+        many(power.operations, "operation"),
         power.failed,
         power.a_day,
         power.a_relay_board_and_day,
@@ -123,6 +130,11 @@ fn ignored(report: &Report) -> Option<String> {
     Some(table(&rows))
 }
 
+/// So many of a thing.
+fn many(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A share as people read it, with more digits where less is missing.
 pub(super) fn percent(share: f64) -> String {
     match share * 100.0 {
@@ -131,25 +143,18 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// A span of which people want to know about three digits.
+/// A span of which people want to know about three digits: `4.20 s`, `48.9 s`, `1h 35m 34s`, `8d 13h 48m`.
 fn span(seconds: f64) -> String {
-    let unit = if seconds < 10.0 {
-        0.01
-    } else if seconds < 100.0 {
-        0.1
-    } else if seconds < 36_000.0 {
-        1.0
-    } else {
-        60.0
-    };
-    let rounded = (seconds / unit).round() * unit;
-    if seconds < 100.0 {
-        let digits = if seconds < 10.0 { 2 } else { 1 };
-        return format!("{rounded:.digits$} s");
+    if seconds < 9.995 {
+        return format!("{seconds:.2} s");
     }
-    Duration::try_from_secs_f64(rounded)
-        .map(|span| humantime::format_duration(Duration::from_secs(span.as_secs())).to_string())
-        .unwrap_or_default()
+    if seconds < 99.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX).as_secs();
+    let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "m"), (whole % 60, "s")];
+    let shown = parts.iter().skip_while(|(count, _)| *count == 0).take(3);
+    shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A time after the beginning: days and hours.
@@ -162,5 +167,28 @@ pub(super) fn when(seconds: u64) -> String {
         (days, hours, 0) => format!("{days}d{hours}h"),
         (0, hours, minutes) => format!("{hours}h{minutes}m"),
         (days, hours, minutes) => format!("{days}d{hours}h{minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_times_are_as_long_as_people_want_to_know() {
+        let spans = [0.0, 4.2, 48.94, 99.96, 250.0, 5734.0, 100_000.0, 742_080.4].map(span);
+        let expected =
+            ["0.00 s", "4.20 s", "48.9 s", "1m 40s", "4m 10s", "1h 35m 34s", "1d 3h 46m", "8d 14h 8m"];
+        assert_eq!(spans, expected);
+        let times = [0, 3600, 86_400, 90_000, 5400, 91_800].map(when);
+        assert_eq!(times, ["0", "1h", "1d", "1d1h", "1h30m", "1d1h30m"]);
+    }
+
+    #[test]
+    fn what_is_there_is_not_said_to_be_nothing() {
+        assert_eq!(
+            [0.0, 0.000_05, 0.000_2, 0.5, 1.0].map(percent),
+            ["0.00%", "<0.01%", "0.02%", "50.00%", "100.00%"]
+        );
     }
 }
