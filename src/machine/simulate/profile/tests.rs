@@ -15,8 +15,8 @@ fn index(definition: &Definition, state: &str) -> usize {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let faults = Profile::read(text, &board()).unwrap_err().display("p.yaml").to_string();
-    faults.lines().map(str::to_owned).collect()
+    let faults = Profile::read(text, &board()).unwrap_err();
+    faults.iter().map(|fault| format!("p.yaml:{}:{}: {}", fault.line, fault.column, fault.message)).collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use super::super::{Profile, SimulateError, Simulation, Size};
 use crate::machine::decide::property_tests::generate::{shape, state_shape, write};
-use crate::machine::load;
+use crate::machine::load_unproved;
 
 #[test]
 fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
@@ -15,7 +15,7 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
     let came_to_rest = std::cell::Cell::new(0);
     let run = |(states, grouped): (Vec<_>, _)| {
         let text = write(&states, &grouped, false);
-        let definition = load(&text, &["a", "b"]).unwrap();
+        let definition = load_unproved(&text, &["a", "b"]).unwrap();
         let profile = Profile::read("", &definition).unwrap();
         let size = Size { boards: 2, days: 1, seed: 1, every_s: None };
         let simulation = Simulation::new(&definition, &profile, size).unwrap();

@@ -5,7 +5,7 @@ mod generated;
 use serde_json::Value;
 
 use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
-use crate::machine::{Definition, load};
+use crate::machine::{Definition, load_unproved};
 
 const BOARD: &str = include_str!("../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../fixtures/profiles/board.yaml");
@@ -30,7 +30,7 @@ fn size(boards: u32, days: u32) -> Size {
 }
 
 fn definition(text: &str) -> Definition {
-    load(text, ACTIONS).unwrap()
+    load_unproved(text, ACTIONS).unwrap()
 }
 
 fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateError> {
