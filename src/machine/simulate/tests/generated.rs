@@ -9,7 +9,7 @@ use crate::machine::load_unproved;
 
 #[test]
 fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
-    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let input = (prop::collection::vec(state_shape(), 1..6), shape());
     let came_to_rest = std::cell::Cell::new(0);
@@ -32,5 +32,5 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
         }
     };
     runner.run(&input, run).unwrap();
-    assert!(came_to_rest.get() > 200, "only {} came to rest", came_to_rest.get());
+    assert!(came_to_rest.get() > 50, "only {} came to rest", came_to_rest.get());
 }
