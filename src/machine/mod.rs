@@ -15,6 +15,7 @@ mod names;
 mod source;
 mod stimulus;
 mod what_if;
+mod why;
 
 pub use adopt::{Adoption, Carried, Rearm};
 pub use check::load;
@@ -32,3 +33,5 @@ pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineNa
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
 pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
+pub use why::words;
+pub use why::{Circumstances, Doing, Request, awaited, requests, why};
