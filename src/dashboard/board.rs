@@ -88,7 +88,7 @@ fn doing(why: &Why, now: DateTime<Utc>) -> String {
     if why.doing.is_empty() {
         return String::new();
     }
-    let mut table = String::from("<h2>Still to do</h2><div class=\"wide\"><table><tbody>");
+    let mut table = String::from("<h2>Under way and to do</h2><div class=\"wide\"><table><tbody>");
     for doing in &why.doing {
         let how = match (doing.began_at, doing.ahead, &doing.holder) {
             (Some(began_at), ..) => format!("runs for {}", span(now - began_at)),
@@ -123,7 +123,7 @@ fn requests(may: &[Request]) -> String {
         };
         let _ = write!(
             table,
-            "<tr><td><code>{}</code></td><td>{} {note}</td><td>→ {}</td></tr>",
+            "<tr><td><code>{}</code></td><td>{} {note}</td><td>→&nbsp;{}</td></tr>",
             escaped(request.event.as_str()),
             escaped(&request.about),
             escaped(&to.join(", "))
@@ -138,7 +138,7 @@ fn lately(timeline: &[Entry], now: DateTime<Utc>) -> String {
         "<h2>Lately</h2><table class=\"stacked\"><thead><tr><th>when<th>what<th>led to<th>observed</thead><tbody>",
     );
     for entry in timeline {
-        let to = if entry.outcome == "moved" { format!("→ {}", entry.to) } else { String::new() };
+        let to = if entry.outcome == "moved" { format!("→\u{a0}{}", entry.to) } else { String::new() };
         let observed = entry.evidence.as_ref().map(values).unwrap_or_default();
         let _ = write!(
             table,

@@ -55,7 +55,13 @@ pub(super) fn seen(entry: &Entry) -> String {
 /// What was observed, each value after its name; what was read back comes first.
 #[must_use]
 pub fn values(observed: &Map<String, Value>) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| match value.as_str() {
+        None => value.to_string(),
+        Some(text) => match DateTime::parse_from_rfc3339(text) {
+            Ok(at) => at.to_utc().format("%H:%M:%S%.3f UTC").to_string(),
+            Err(_) => text.to_owned(),
+        },
+    };
     let mut values: Vec<(&str, String)> =
         observed.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
     values.sort_by_key(|(name, _)| *name != "observed");

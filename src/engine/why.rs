@@ -241,7 +241,9 @@ fn put_together(
             seen(evidence)
         )
     }));
-    sentences.extend(boot.as_ref().map(|boot| format!("Of its present boot: {boot}.")));
+    // While it queues for its power or is being cycled, what is known is of the boot before.
+    let boots = explanation.kind == Kind::Working && doing.iter().all(|doing| doing.place.is_none());
+    sentences.extend(boot.as_ref().filter(|_| boots).map(|boot| format!("Of its present boot: {boot}.")));
     sentences.extend(entered_under.map(|number| {
         let (present, at) = (in_force.number, time(in_force.at, now));
         format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
@@ -292,7 +294,7 @@ fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chro
     let since = times.window.since.format("%Y-%m-%d");
     let Some(usual) = usual else {
         return format!(
-            "How long it usually takes cannot be told yet: no board has left this state since {since}."
+            "No usual time yet: no stay here that began and ended since {since} has been counted."
         );
     };
     let of = |seconds: f64| {

@@ -324,7 +324,7 @@ async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
     Waits since 12:00:00 UTC (42 s) for live-running or image-failed from the board; at 12:03:00 UTC (in 2 min 18 s) it goes to ReimageRebooting (try 1 of 30, 29 left after it), in the end to FailedReimageBooting.
     Meanwhile an operator may only move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     stderr: lifeguard: b3: there is no board "b3"
     lifeguard: refused for 1 of 3 boards
     exit 1

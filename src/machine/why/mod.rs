@@ -205,11 +205,8 @@ impl Story<'_> {
         if let Some(running) = self.own.iter().find(|doing| doing.began_at.is_some()) {
             let at = running.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
             let began = words::since(running.began_at.unwrap_or(self.now), self.now);
-            let here = if running.began_at == Some(self.since) {
-                String::new()
-            } else {
-                format!(", and is here {since}")
-            };
+            let is_new = running.began_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
+            let here = if is_new { String::new() } else { format!(", and is here {since}") };
             return format!("Carries out {}{at} {began}{here}{goes_on}", running.action);
         }
         let named = list(&named, "and");

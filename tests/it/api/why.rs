@@ -48,20 +48,20 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may only move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
 
     b2, RebootRebooting, working
     Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may only move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
 
     b3, RebootRebooting, working
     Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may only move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     ");
     let last = why(&world, "b3").await;
     assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"
@@ -153,14 +153,14 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It came from ReimageBooted at 12:00:00 UTC, when the board reported image-failed: no card.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (0 s ago): the board reported image-failed: no card.
 
     unwired, RebootRebooting, working
     Waits since 12:00:00 UTC (0 s) for its time to pass: its actions are over without success; at 12:01:00 UTC (in 1 min) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may only move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
-    How long it usually takes cannot be told yet: no board has left this state since 2026-01-01.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
     ");
     let may = why(&world, "new").await["may"].clone();
@@ -272,5 +272,5 @@ async fn usual_times_are_those_of_stays_that_ended() {
     let none = why(&world, "b3").await;
     assert_eq!(none["usual"], Value::Null);
     let said = none["sentences"].to_string();
-    assert!(said.contains("cannot be told yet: no board has left this state since 2025-12-31"), "{said}");
+    assert!(said.contains("No usual time yet: no stay here that began and ended since 2025-12-31"), "{said}");
 }
