@@ -121,7 +121,8 @@ struct ActionView {
 
 impl From<OpenAction> for ActionView {
     fn from(action: OpenAction) -> Self {
-        let OpenAction { action, status, cancelled, place, asked_at, began_at, ahead } = action;
+        let OpenAction { action, status, cancelled, place, asked_at, began_at, ahead, holder: _, rescue: _ } =
+            action;
         Self { action, status, cancelled, place, asked_at, began_at, ahead }
     }
 }

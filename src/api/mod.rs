@@ -8,7 +8,7 @@
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
 //! | administrators | `/api/v1/machines/MACHINE` |
-//! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history` |
+//! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
 //! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz` |
 
@@ -22,6 +22,7 @@ mod list;
 mod machines;
 mod problem;
 mod requests;
+mod why;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
         .route("/api/v1/devices/{name}/force", post(requests::force))
         .route("/api/v1/devices/{name}/history", get(history::list))
+        .route("/api/v1/devices/{name}/why", get(why::show))
         .route("/api/v1/states", get(list::states))
         .route("/api/v1/machines", get(machines::list))
         .route("/api/v1/machines/{machine}", get(machines::show).put(machines::put))

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, ClientError, ServerOptions};
-use super::output;
+use super::{output, why};
 
 /// How many boards are asked for at a time.
 const PAGE: u32 = 5000;
@@ -45,6 +45,12 @@ enum DeviceCommand {
     Show {
         /// The board
         name: String,
+    },
+    /// Say why boards stand where they stand: what they wait for, until when, what then, and what may be done
+    Why {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
     },
     /// Reboot boards: cycle their power and wait for their images
     Reboot {
@@ -176,6 +182,22 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
             show(&all(&client, query).await?, list)
         }
         DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
+        DeviceCommand::Why { names } => {
+            let (mut answered, mut refused) = (0, 0);
+            for name in &names {
+                match client.get(&["devices", name, "why"], &[]).await {
+                    Ok(answer) => {
+                        if answered > 0 && !server.json {
+                            output::print("")?;
+                        }
+                        answered += 1;
+                        show(&answer, why::told)?;
+                    }
+                    Err(error) => refused += refusal(name, error, names.len())?,
+                }
+            }
+            all_done(refused, names.len())
+        }
         DeviceCommand::History { name, limit } => {
             let query = [("limit", limit.to_string())];
             show(&client.get(&["devices", &name, "history"], &query).await?, history)
@@ -237,14 +259,29 @@ async fn each(
                 output::print(&Value::Object(answer).to_string())?;
             }
             Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
-            Err(error @ (ClientError::Refused { .. } | ClientError::BadName(_))) if names.len() > 1 => {
-                refused += 1;
-                output::complain(&format!("{name}: {error}"));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => refused += refusal(name, error, names.len())?,
         }
     }
-    if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {} boards", names.len()).into()) }
+    all_done(refused, names.len())
+}
+
+/// Says what was refused for one of `many` boards, and counts it; any other error is the end.
+fn refusal(name: &str, error: ClientError, many: usize) -> Result<usize, ClientError> {
+    match error {
+        ClientError::Refused { .. } | ClientError::BadName(_) if many > 1 => {
+            output::complain(&format!("{name}: {error}"));
+            Ok(1)
+        }
+        ClientError::Refused { .. }
+        | ClientError::BadName(_)
+        | ClientError::NoAnswer { .. }
+        | ClientError::NotLifeguard(_)
+        | ClientError::BadUrl(_) => Err(error),
+    }
+}
+
+fn all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
+    if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {many} boards").into()) }
 }
 
 fn add_body(add: AddOptions) -> Value {
@@ -265,7 +302,7 @@ fn add_body(add: AddOptions) -> Value {
     Value::Object(body)
 }
 
-fn text(answer: &Value, key: &str) -> String {
+pub(super) fn text(answer: &Value, key: &str) -> String {
     match &answer[key] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -287,7 +324,7 @@ fn came_of_it(answer: &Value) -> String {
     }
 }
 
-fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
     cells.into()
 }
 

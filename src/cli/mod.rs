@@ -8,6 +8,7 @@ mod image;
 mod machine;
 mod output;
 pub mod serve;
+mod why;
 
 use std::error::Error;
 use std::io::IsTerminal;

@@ -25,7 +25,7 @@ pub(super) fn complain(text: &str) {
 }
 
 /// A text as a terminal may show it: boards and people wrote it, and it must not steer the terminal. Lines stay.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(plain).collect()
 }

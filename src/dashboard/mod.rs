@@ -1,4 +1,7 @@
-//! The web pages: one, which lists the boards by state and refreshes itself.
+//! The web pages: one lists the boards by state, one says of a board why it stands where it stands. They refresh
+//! themselves.
+
+mod board;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,6 +19,9 @@ use crate::engine::{Engine, Kept};
 use crate::machine::MachineName;
 use crate::store::devices::{self, Filter, Listed};
 use crate::store::{Snapshot, StoreError, instances};
+
+/// How often the farm's page refreshes itself, in seconds.
+const FARM_REFRESH_S: u32 = 2;
 
 /// How many boards the page shows at most; of a farm that has more, those that need hands come first.
 const MOST: i64 = 1000;
@@ -35,7 +41,8 @@ struct Pages {
 
 /// Makes the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
-    Router::new().route("/", get(farm)).with_state(Pages { engine, machine, farm: Arc::default() })
+    let pages = Pages { engine, machine, farm: Arc::default() };
+    Router::new().route("/", get(farm)).route("/devices/{name}", get(board::show)).with_state(pages)
 }
 
 /// `GET /`: the boards by state, those that need hands first.
@@ -43,10 +50,15 @@ async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response 
     let farm = farm.get(engine.store(), async |snapshot: &mut Snapshot| read(snapshot, &machine).await).await;
     let now = engine.clock().now();
     match farm {
-        Ok(farm) => ([(header::CACHE_CONTROL, "no-store")], Html(page(&farm.value, now))).into_response(),
+        Ok(farm) => fresh(page(&farm.value, now)),
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
         Err(error) => without_boards(&error, now),
     }
+}
+
+/// Answers with a page that nobody keeps.
+fn fresh(page: String) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
 }
 
 /// Reads how many boards there are in each state, and those that are shown.
@@ -86,19 +98,20 @@ fn without_boards(error: &StoreError, now: DateTime<Utc>) -> Response {
     if error.is_passing() {
         let why = "The database cannot be reached, so nothing can be said of the boards. \
                    This page tries again by itself.";
-        let page = whole("database away", &format!("<p><em>{why}</em></p>"), now);
+        let page = whole("database away", FARM_REFRESH_S, &format!("<p><em>{why}</em></p>"), now);
         let again = [(header::RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, again, Html(page)).into_response();
     }
     tracing::error!(error = error as &dyn std::error::Error, "the page cannot be made");
     let why = "The server has a fault; its log says which. This page tries again by itself.";
-    let page = whole("a fault", &format!("<p><em>{why}</em></p>"), now);
+    let page = whole("a fault", FARM_REFRESH_S, &format!("<p><em>{why}</em></p>"), now);
     (StatusCode::INTERNAL_SERVER_ERROR, Html(page)).into_response()
 }
 
-/// A whole page.
-fn whole(title: &str, main: &str, now: DateTime<Utc>) -> String {
-    format!(include_str!("farm.html"), title = title, at = now.format("%Y-%m-%d %H:%M:%S UTC"), main = main)
+/// A whole page, which is loaded again after `refresh_s` seconds. `title` is a text, `main` is markup.
+fn whole(title: &str, refresh_s: u32, main: &str, now: DateTime<Utc>) -> String {
+    let at = now.format("%Y-%m-%d %H:%M:%S UTC");
+    format!(include_str!("page.html"), title = escaped(title), refresh_s = refresh_s, at = at, main = main)
 }
 
 fn page(farm: &Farm, now: DateTime<Utc>) -> String {
@@ -128,13 +141,13 @@ fn page(farm: &Farm, now: DateTime<Utc>) -> String {
         1_i64 => "1 board".to_owned(),
         many => format!("{many} boards"),
     };
-    whole(&title, &main, now)
+    whole(&title, FARM_REFRESH_S, &main, now)
 }
 
 fn item(board: &Listed, now: DateTime<Utc>) -> String {
     let name = escaped(&board.name);
     let mut item =
-        format!("<a href=\"/api/v1/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
+        format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
     let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
     if let Some(next) = board.next_image.as_ref().and_then(|image| text(&image.0)) {
         let _ = write!(item, " <span>→ {next}</span>");
@@ -163,6 +176,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
             c => out.push(c),
         }
         out
@@ -173,6 +187,6 @@ fn escaped(text: &str) -> String {
 mod tests {
     #[test]
     fn text_from_outside_cannot_become_markup() {
-        assert_eq!(super::escaped("<script>\"&"), "&lt;script&gt;&quot;&amp;");
+        assert_eq!(super::escaped("<script>\"'&"), "&lt;script&gt;&quot;&#39;&amp;");
     }
 }

@@ -215,22 +215,26 @@ impl Draft {
         Some(board(&self.instance.name, device))
     }
 
-    /// What guards may know of the device: the names are the ones that definitions may use.
+    /// What guards may know of the device.
     fn facts(&self, images: &Images) -> Map<String, Value> {
-        let Some(device) = self.device() else { return Map::new() };
-        let Device { fqdn, mac, power_url, poll_url: _, hardware, environment, comments: _ } = device;
-        let images = images.get(hardware).cloned().unwrap_or_default();
-        let facts = [
-            ("name", json!(self.instance.name)),
-            ("fqdn", json!(fqdn)),
-            ("mac", json!(mac)),
-            ("hardware", json!(hardware)),
-            ("environment", json!(environment)),
-            ("power", json!(power_url.is_some())),
-            ("images", json!(images)),
-        ];
-        facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
+        self.device().map(|device| facts(&self.instance.name, device, images)).unwrap_or_default()
     }
+}
+
+/// What guards may know of a device: the names are the ones that definitions may use.
+pub(super) fn facts(name: &str, device: &Device, images: &Images) -> Map<String, Value> {
+    let Device { fqdn, mac, power_url, poll_url: _, hardware, environment, comments: _ } = device;
+    let images = images.get(hardware).cloned().unwrap_or_default();
+    let facts = [
+        ("name", json!(name)),
+        ("fqdn", json!(fqdn)),
+        ("mac", json!(mac)),
+        ("hardware", json!(hardware)),
+        ("environment", json!(environment)),
+        ("power", json!(power_url.is_some())),
+        ("images", json!(images)),
+    ];
+    facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
 }
 
 /// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole

@@ -29,6 +29,9 @@ pub mod replay;
 mod retries;
 mod rules;
 mod running;
+mod tell;
+mod usual;
+mod why;
 mod work;
 
 use std::sync::Arc;
@@ -55,6 +58,8 @@ pub use housekeeping::Retention;
 pub use kept::{Counts, Kept, Reading};
 pub use retries::Retries;
 pub use rules::{CarriedOver, InForce, Loaded, Replacement};
+pub use tell::{values, what_happened};
+pub use why::{LastEvidence, UsualStay, Why};
 pub use work::{Committed, Submission};
 
 pub use crate::store::definitions::{Adopted, Provenance};
@@ -140,6 +145,7 @@ struct Inner {
     written: Notify,
     feed: feed::Feed,
     counts: kept::ByMachine,
+    usual: usual::ByMachine,
 }
 
 impl Engine {
@@ -177,6 +183,7 @@ impl Engine {
             written: Notify::new(),
             feed: feed::Feed::new(seen),
             counts: kept::ByMachine::default(),
+            usual: usual::ByMachine::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::round(&engine).await {

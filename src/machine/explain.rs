@@ -5,13 +5,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::definition::{Definition, Due, Source, Timeout, Transition, TransitionEffect};
+use super::definition::{Definition, Due, Kind, Source, Timeout, Transition, TransitionEffect};
 use super::instance::Instance;
 use super::names::{EventName, StateName};
 
 /// What may happen next to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
+    /// What being in the state means.
+    pub kind: Kind,
     /// What the definition says of the state, or empty.
     pub about: String,
     /// The events that the state takes from boards and actions.
@@ -46,6 +48,8 @@ pub struct Then {
     pub count: Option<i64>,
     /// How often it may pass.
     pub most: Option<u32>,
+    /// How many tries are left: how often it may still pass before it leads elsewhere.
+    pub left: Option<i64>,
     /// Where it leads when it passes more often.
     pub exceeded: Option<StateName>,
     /// The limit in words: `60s after its actions begin`.
@@ -57,6 +61,7 @@ pub struct Then {
 pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
     let Some(state) = definition.states.get(&instance.state) else {
         return Explanation {
+            kind: Kind::Working,
             about: String::new(),
             waits_for: Vec::new(),
             until: instance.deadline_at,
@@ -77,6 +82,7 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
         state.on.iter().filter_map(|(name, transitions)| takes(name, transitions)).collect()
     };
     Explanation {
+        kind: state.kind,
         about: state.about.clone(),
         waits_for: awaited(&[Source::Board, Source::Action]),
         until: instance.deadline_at,
@@ -85,7 +91,8 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
     }
 }
 
-fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
+/// The states that `transitions` of the state `here` may lead to.
+pub(super) fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
     let mut targets: Vec<StateName> = Vec::new();
     for transition in transitions {
         let target = match &transition.effect {
@@ -103,15 +110,13 @@ fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
 fn then(timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {
     let count =
         timeout.limit.as_ref().map(|limit| instance.counters.get(&limit.counter).copied().unwrap_or(0));
-    let is_last = match (&timeout.limit, count) {
-        (Some(limit), Some(count)) => count >= i64::from(limit.most),
-        _ => false,
-    };
+    let left = timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.most) - count).max(0));
     let exceeded = timeout.limit.as_ref().map(|limit| limit.exceeded.clone());
     Then {
-        to: exceeded.clone().filter(|_| is_last).unwrap_or_else(|| timeout.target.clone()),
+        to: exceeded.clone().filter(|_| left == Some(0)).unwrap_or_else(|| timeout.target.clone()),
         count,
         most: timeout.limit.as_ref().map(|limit| limit.most),
+        left,
         exceeded,
         limit: match timeout.due {
             Due::After(span) => {

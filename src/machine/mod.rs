@@ -17,6 +17,7 @@ pub mod simulate;
 mod source;
 mod stimulus;
 mod what_if;
+mod why;
 
 pub use adopt::{Adoption, Carried, Rearm};
 #[cfg(test)]
@@ -37,3 +38,5 @@ pub use rule::{Rule, Severity};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
 pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
+pub use why::words;
+pub use why::{Circumstances, Doing, Request, awaited, requests, why};

@@ -103,8 +103,12 @@ pub struct OpenAction {
     pub asked_at: DateTime<Utc>,
     /// When it began to run.
     pub began_at: Option<DateTime<Utc>>,
-    /// How many are before it at its place.
+    /// How many instances are before it at its place.
     pub ahead: i64,
+    /// Who holds its place, where that is another instance.
+    pub holder: Option<String>,
+    /// Whether it only makes up for an action whose visit has ended.
+    pub rescue: bool,
 }
 
 /// Writes the actions of a visit, in their order.
@@ -417,10 +421,12 @@ pub async fn list_cancelled(db: &mut PgConnection, worker: WorkerId) -> Result<V
 pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<OpenAction>, StoreError> {
     let rows = sqlx::query_as!(
         OpenAction,
-        r#"SELECT a.action, a.status, a.cancelled, a.place, a.asked_at, a.began_at,
+        r#"SELECT a.action, a.status, a.cancelled, a.rescue, a.place, a.asked_at, a.began_at,
                   (SELECT count(DISTINCT b.instance_id) FROM action b
-                    WHERE b.place = a.place AND b.action_id < a.action_id AND b.instance_id <> a.instance_id)
-                  AS "ahead!"
+                    WHERE b.place = a.place AND b.instance_id <> a.instance_id AND a.status = 'WAITING'
+                      AND (b.status = 'RUNNING' OR b.action_id < a.action_id)) AS "ahead!",
+                  (SELECT i.name FROM action r JOIN instance i USING (instance_id)
+                    WHERE r.place = a.place AND r.status = 'RUNNING' AND r.instance_id <> a.instance_id) AS "holder?"
              FROM action a WHERE a.instance_id = $1 ORDER BY a.visit, a.seq"#,
         instance.0,
     )

@@ -16,6 +16,7 @@ pub mod instances;
 pub mod partitions;
 pub mod private;
 mod sparse;
+pub mod stays;
 pub mod workers;
 
 use std::ops::{Deref, DerefMut};

@@ -280,6 +280,75 @@ async fn boards_are_managed_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
+    let world = World::new().await;
+    world.image("self-test").await;
+    world.register("b1", json!({})).await;
+    world.register("b2", json!({})).await;
+    world.force("b2", "ReimageBooting").await;
+    world.clock.advance(std::time::Duration::from_secs(42));
+    let told = session(
+        &world,
+        &["device why b1", "device why b1 b3 b2", "device why b3", "device why ..", "device why"],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    $ device why b1
+    b1  New (resting)
+    Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
+    It was registered at 12:00:00 UTC (127.0.0.1).
+    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
+    An operator may ask for
+      rq-lock-out     leave the board alone until somebody moves it by force
+      rq-maintenance  boot the maintenance image and leave the board to a person  refused now: the maintenance image has no boot config for this board's hardware
+      rq-reboot       power-cycle the board and wait for its image
+      rq-reimage      install an image; boot_config, an object, may come with it  needs image
+      rq-self-test    boot the self-test image and wait for its verdict
+    exit 0
+
+    $ device why b1 b3 b2
+    b1  New (resting)
+    Rests since 12:00:00 UTC (42 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
+    It was registered at 12:00:00 UTC (127.0.0.1).
+    Usual time here: 0 s (median), 95 of 100 within 0 s; from 1 stay that began and ended since 2026-01-01.
+    An operator may ask for
+      rq-lock-out     leave the board alone until somebody moves it by force
+      rq-maintenance  boot the maintenance image and leave the board to a person  refused now: the maintenance image has no boot config for this board's hardware
+      rq-reboot       power-cycle the board and wait for its image
+      rq-reimage      install an image; boot_config, an object, may come with it  needs image
+      rq-self-test    boot the self-test image and wait for its verdict
+
+    b2  ReimageBooting (working)
+    Waits since 12:00:00 UTC (42 s) for live-running or image-failed from the board; at 12:03:00 UTC (in 2 min 18 s) it goes to ReimageRebooting (try 1 of 30, 29 left after it), in the end to FailedReimageBooting.
+    Meanwhile an operator may only move it by force.
+    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to ReimageBooting by force: the test wants it there.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    stderr: lifeguard: b3: there is no board "b3"
+    lifeguard: refused for 1 of 3 boards
+    exit 1
+
+    $ device why b3
+    stderr: lifeguard: there is no board "b3"
+    exit 1
+
+    $ device why ..
+    stderr: lifeguard: ".." is not a name
+    exit 1
+
+    $ device why
+    stderr: error: the following required arguments were not provided:
+      <NAMES>...
+
+    Usage: lifeguard device why --server <URL> <NAMES>...
+
+    For more information, try '--help'.
+    exit 2
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     let world = World::new().await;
     let comments = format!("\u{1b}[2J first\nsecond\t{}", "long ".repeat(500));
@@ -318,6 +387,7 @@ async fn json_is_what_the_server_answers() {
         ("device --json list", "/api/v1/devices"),
         ("device show b1 --json", "/api/v1/devices/b1"),
         ("device history b1 --json", "/api/v1/devices/b1/history"),
+        ("device why b1 --json", "/api/v1/devices/b1/why"),
         ("image list --json", "/api/v1/images"),
     ] {
         let mut shown: Value = serde_json::from_str(&at(&world, words).await.out).unwrap();
@@ -488,6 +558,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "device add",
         "device list",
         "device show",
+        "device why",
         "device reboot",
         "device reimage",
         "device self-test",

@@ -33,7 +33,7 @@ fn renamed() -> String {
     renamed.replace("initial: New\n", &format!("initial: New\n{names}"))
 }
 
-async fn load(world: &World, text: &str, query: &str) -> (StatusCode, Value) {
+pub(crate) async fn load(world: &World, text: &str, query: &str) -> (StatusCode, Value) {
     let url = format!("http://{}/api/v1/machines/board{query}", world.server.http);
     let answer = reqwest::Client::new().put(url).body(text.to_owned()).send().await.unwrap();
     (answer.status(), answer.json().await.unwrap())

@@ -9,6 +9,7 @@ mod page;
 mod problems;
 mod requests;
 mod show;
+mod why;
 
 use std::net::SocketAddr;
 

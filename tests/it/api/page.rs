@@ -34,7 +34,7 @@ async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
     assert!(places.is_sorted(), "{places:?}");
     assert!(page.text.contains("<meta http-equiv=\"refresh\" content=\"2\">"));
     assert!(!page.text.contains("<script") && !page.text.contains("<img"), "{}", page.text);
-    assert!(page.text.contains("&lt;img src=x onerror=&quot;alert('1')&quot;&gt; &amp; so on"));
+    assert!(page.text.contains("&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,4 +55,38 @@ async fn of_a_large_farm_the_page_shows_those_that_need_hands_and_counts_the_res
         "{page:.2000}"
     );
     assert!(page.contains("New <small>1998</small></h2><p>Too many to show here."), "{page:.2000}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "ReimageBooted").await;
+    let failed = json!({ "fault": "image", "reason": "<img src=x onerror=\"alert('1')\"> & so on" });
+    let path = "POST /api/v1/devices/b1/events/image-failed";
+    assert_eq!(send(&world, path, failed.to_string()).await.status, 200);
+    assert!(send(&world, "GET /", "").await.text.contains("<a href=\"/devices/b1\">b1</a>"));
+
+    let page = send(&world, "GET /devices/b1", "").await;
+    assert_eq!((page.status, page.header("cache-control")), (200, "no-store"));
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    for part in [
+        "<title>Lifeguard: b1: FailedBadImage</title>",
+        "<h2>b1 <small>FailedBadImage</small></h2>",
+        "A person has to look, since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
+        "It came from ReimageBooted at 12:00:00 UTC, when the board reported image-failed",
+        "<code>rq-reboot</code>",
+        "refused now: the self-test image has no boot config",
+        "moved it to ReimageBooted by force: the test wants it there",
+        "&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt; &amp; so on",
+    ] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert!(!page.text.contains("<img"), "{}", page.text);
+
+    for path in ["/devices/none", "/devices/%3Cimg%3E", "/devices/%00"] {
+        let none = send(&world, &format!("GET {path}"), "").await;
+        assert_eq!((none.status, none.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
+        assert!(none.text.contains("There is no board") && !none.text.contains("<img>"), "{}", none.text);
+    }
 }

@@ -35,6 +35,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       "fqdn": "b1",
       "hardware": "panda",
       "image": null,
+      "kind": "resting",
       "mac": "02:00:00:00:0c:0f",
       "may": [
         {
@@ -111,7 +112,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
     waits_for
       {"about":"the image on the card has booted","event":"image-running","from":["board"],"to":["Ready"]}
     until "2026-01-01T12:10:00Z"
-    then {"count":0,"exceeded":"FailedRebootComplete","limit":"10m after entry","most":10,"to":"RebootRebooting"}
+    then {"count":0,"exceeded":"FailedRebootComplete","left":10,"limit":"10m after entry","most":10,"to":"RebootRebooting"}
     may []
     actions []
     boot null
@@ -124,7 +125,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       {"about":"a step of the installation failed; fault is image, board, or anything else for bad luck","event":"image-failed","from":["board"],"to":["FailedBadImage","FailedBadBoard","ReimageRebooting","FailedReimageBooted"]}
       {"about":"the live image begins to write the card","event":"image-installing","from":["board"],"to":["ReimageInstalling"]}
     until "2026-01-01T12:01:00Z"
-    then {"count":0,"exceeded":"FailedReimageBooted","limit":"1m after entry","most":10,"to":"ReimageRebooting"}
+    then {"count":0,"exceeded":"FailedReimageBooted","left":10,"limit":"1m after entry","most":10,"to":"ReimageRebooting"}
     may []
     actions []
     boot null
@@ -136,7 +137,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
     waits_for
       {"about":"the self-test has begun","event":"self-test-running","from":["board"],"to":["SelfTestRunning"]}
     until "2026-01-01T12:03:00Z"
-    then {"count":0,"exceeded":"FailedSelfTestBooting","limit":"3m after entry","most":30,"to":"SelfTestRebooting"}
+    then {"count":0,"exceeded":"FailedSelfTestBooting","left":30,"limit":"3m after entry","most":30,"to":"SelfTestRebooting"}
     may []
     actions []
     boot null
@@ -200,7 +201,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
     waits_for
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until "2026-01-01T12:01:00Z"
-    then {"count":0,"exceeded":"FailedRebootRebooting","limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
+    then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
     may []
     actions
       {"action":"power-cycle","ahead":0,"asked_at":"2026-01-01T12:00:00Z","began_at":"2026-01-01T12:00:00Z","cancelled":false,"place":"modbus://relay","status":"RUNNING"}
@@ -213,7 +214,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
     waits_for
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until null
-    then {"count":0,"exceeded":"FailedRebootRebooting","limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
+    then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
     may []
     actions
       {"action":"clear-pxe","ahead":2,"asked_at":"2026-01-01T12:00:00Z","began_at":null,"cancelled":false,"place":"modbus://relay","status":"WAITING"}

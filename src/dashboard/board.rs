@@ -1,0 +1,153 @@
+//! A board's page: why it stands where it stands, and what happened to it lately.
+
+use std::fmt::Write;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use chrono::{DateTime, Utc};
+
+use super::{Pages, escaped, fresh, whole, without_boards};
+use crate::engine::{EngineError, Why, values, what_happened};
+use crate::machine::words::{span, time};
+use crate::machine::{Kind, MachineName, Request, StateName};
+use crate::store::StoreError;
+use crate::store::history::{self, Entry};
+
+/// How often the page refreshes itself, in seconds: it is read, not watched.
+const REFRESH_S: u32 = 5;
+/// How many entries of its history it shows.
+const ENTRIES: i64 = 30;
+
+/// `GET /devices/{name}`: a board.
+pub(super) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    let now = pages.engine.clock().now();
+    match read(&pages, &name).await {
+        Ok((why, timeline)) => {
+            let title = format!("{}: {}", why.name, why.state);
+            fresh(whole(&title, REFRESH_S, &main(&why, &timeline, &pages.machine, now), now))
+        }
+        Err(EngineError::NoInstance(_)) => {
+            let main = format!(
+                "<p><em>There is no board {}.</em></p><p><a href=\"/\">All boards</a></p>",
+                escaped(&name)
+            );
+            (StatusCode::NOT_FOUND, Html(whole("no such board", REFRESH_S, &main, now))).into_response()
+        }
+        Err(EngineError::Store(error)) => without_boards(&error, now),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the page cannot be made");
+            let main = "<p><em>The server has a fault; its log says which. This page tries again by itself.</em></p>";
+            (StatusCode::INTERNAL_SERVER_ERROR, Html(whole("a fault", REFRESH_S, main, now))).into_response()
+        }
+    }
+}
+
+async fn read(pages: &Pages, name: &str) -> Result<(Why, Vec<Entry>), EngineError> {
+    let why = pages.engine.why(&pages.machine, name).await?;
+    let mut db = pages.engine.store().reader().await?;
+    let timeline: Result<_, StoreError> = history::list(&mut db, why.id, None, ENTRIES).await;
+    Ok((why, timeline?))
+}
+
+fn main(why: &Why, timeline: &[Entry], machine: &MachineName, now: DateTime<Utc>) -> String {
+    let mut main = String::from("<nav><a href=\"/\">All boards</a></nav>");
+    let rank = match why.kind {
+        Kind::Failed => 0,
+        Kind::Working => 1,
+        Kind::Resting if why.state.as_str() != "Ready" => 2,
+        Kind::Resting | Kind::Final => 3,
+    };
+    let (name, state) = (escaped(&why.name), escaped(why.state.as_str()));
+    let _ = write!(main, "<section class=\"why rank{rank}\"><h2>{name} <small>{state}</small></h2>");
+    for sentence in &why.sentences {
+        let _ = write!(main, "<p>{}</p>", escaped(sentence));
+    }
+    main.push_str("</section>");
+    main.push_str(&picture(machine, &why.name));
+    main.push_str(&doing(why, now));
+    main.push_str(&requests(&why.may));
+    main.push_str(&lately(timeline, now));
+    let api = format!("/api/v1/devices/{name}");
+    let _ = write!(
+        main,
+        "<p><small>As JSON: <a href=\"{api}/why\">why</a>, <a href=\"{api}\">all that is known</a>, \
+         <a href=\"{api}/history\">history</a>. Definition {} is in force.</small></p>",
+        why.definition
+    );
+    main
+}
+
+/// Where the machine's picture goes, with the board's state lit. There is none yet.
+fn picture(_machine: &MachineName, _board: &str) -> String {
+    String::new()
+}
+
+/// What it still has to do.
+fn doing(why: &Why, now: DateTime<Utc>) -> String {
+    if why.doing.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from("<h2>Under way and to do</h2><div class=\"wide\"><table><tbody>");
+    for doing in &why.doing {
+        let how = match (doing.began_at, doing.ahead, &doing.holder) {
+            (Some(began_at), ..) => format!("runs for {}", span(now - began_at)),
+            (None, 0, _) => "is next".to_owned(),
+            (None, ahead, None) => format!("waits, {ahead} before it"),
+            (None, ahead, Some(holder)) => format!("waits, {ahead} before it, {holder} now"),
+        };
+        let place = doing.place.as_deref().unwrap_or_default();
+        let _ = write!(
+            table,
+            "<tr><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
+            escaped(&doing.action),
+            escaped(&how),
+            escaped(place)
+        );
+    }
+    table + "</tbody></table></div>"
+}
+
+/// What an operator may ask for.
+fn requests(may: &[Request]) -> String {
+    if may.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from("<h2>An operator may ask for</h2><table class=\"stacked\"><tbody>");
+    for request in may {
+        let to: Vec<&str> = request.to.iter().map(StateName::as_str).collect();
+        let note = match &request.refused {
+            Some(refused) => format!("<em>refused now: {}</em>", escaped(refused)),
+            None if request.needs.is_empty() => String::new(),
+            None => format!("<span>needs {}</span>", escaped(&request.needs.join(", "))),
+        };
+        let _ = write!(
+            table,
+            "<tr><td><code>{}</code></td><td>{} {note}</td><td>→&nbsp;{}</td></tr>",
+            escaped(request.event.as_str()),
+            escaped(&request.about),
+            escaped(&to.join(", "))
+        );
+    }
+    table + "</tbody></table>"
+}
+
+/// What happened to it lately, the newest first.
+fn lately(timeline: &[Entry], now: DateTime<Utc>) -> String {
+    let mut table = String::from(
+        "<h2>Lately</h2><table class=\"stacked\"><thead><tr><th>when<th>what<th>led to<th>observed</thead><tbody>",
+    );
+    for entry in timeline {
+        let to = if entry.outcome == "moved" { format!("→\u{a0}{}", entry.to) } else { String::new() };
+        let observed = entry.evidence.as_ref().map(values).unwrap_or_default();
+        let _ = write!(
+            table,
+            "<tr><td><time>{}</time></td><td>{}</td><td>{}</td><td><small>{}</small></td></tr>",
+            time(entry.at, now),
+            escaped(&what_happened(entry)),
+            escaped(&to),
+            escaped(&observed)
+        );
+    }
+    table + "</tbody></table>"
+}

@@ -1,0 +1,93 @@
+//! Entries of history in words.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::machine::words::time;
+use crate::machine::{Cause, Source};
+use crate::store::history::{Entry, Told};
+
+/// How an instance came into the state that `entry` entered.
+pub(super) fn arrived(entry: &Entry, now: DateTime<Utc>) -> String {
+    let at = time(entry.at, now);
+    if matches!(&entry.told, Told::Stimulus(stimulus) if stimulus.cause == Cause::Created) {
+        return format!("It was registered at {at}{}.", by(entry));
+    }
+    format!("It came from {} at {at}, when {}.", entry.from, what_happened(entry))
+}
+
+/// What happened, in words that follow "when".
+#[must_use]
+pub fn what_happened(entry: &Entry) -> String {
+    let cause = match &entry.told {
+        Told::Note(note) => return entry.reason.clone().unwrap_or_else(|| note.clone()),
+        Told::Stimulus(stimulus) => &stimulus.cause,
+    };
+    match cause {
+        Cause::Created => format!("it was registered{}", by(entry)),
+        Cause::Event { name, source: Source::Board, .. } => {
+            format!("the board reported {name}{}", remark(entry))
+        }
+        Cause::Event { name, source: Source::Operator, .. } => {
+            format!("an operator{} asked for {name}{}", by(entry), remark(entry))
+        }
+        Cause::Event { name, source: Source::Action, .. } => format!("{name} came{}", remark(entry)),
+        Cause::Began { .. } => "its actions began".to_owned(),
+        Cause::Deadline { .. } => "its time had passed".to_owned(),
+        Cause::Force { to, reason, .. } => {
+            format!("an operator{} moved it to {to} by force: {reason}", by(entry))
+        }
+    }
+}
+
+/// What an entry shows of the world.
+pub(super) fn seen(entry: &Entry) -> String {
+    let observed = entry.evidence.as_ref().map(values).filter(|values| !values.is_empty());
+    match &entry.told {
+        Told::Note(note) => entry.reason.clone().unwrap_or_else(|| note.clone()),
+        Told::Stimulus(_) => match observed {
+            Some(observed) => format!("{} ({observed})", what_happened(entry)),
+            None => what_happened(entry),
+        },
+    }
+}
+
+/// What was observed, each value after its name; what was read back comes first.
+#[must_use]
+pub fn values(observed: &Map<String, Value>) -> String {
+    let text = |value: &Value| match value.as_str() {
+        None => value.to_string(),
+        Some(text) => match DateTime::parse_from_rfc3339(text) {
+            Ok(at) => at.to_utc().format("%H:%M:%S%.3f UTC").to_string(),
+            Err(_) => text.to_owned(),
+        },
+    };
+    let mut values: Vec<(&str, String)> =
+        observed.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    values.sort_by_key(|(name, _)| *name != "observed");
+    values.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Who it was, where that is known.
+fn by(entry: &Entry) -> String {
+    entry.sender.as_ref().map(|sender| format!(" ({sender})")).unwrap_or_default()
+}
+
+/// Why something failed or changed nothing.
+fn remark(entry: &Entry) -> String {
+    let event = match &entry.told {
+        Told::Stimulus(stimulus) => match &stimulus.cause {
+            Cause::Event { source, args, .. } => Some((*source, args)),
+            Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+        },
+        Told::Note(_) => None,
+    };
+    let args = event.and_then(|(_, args)| args.get("reason")?.as_str());
+    // What an action says of its end is no word on whether the state takes it.
+    let is_action = event.is_some_and(|(source, _)| source == Source::Action);
+    let ignored = if entry.outcome == "ignored" && !is_action { "it changed nothing: " } else { "" };
+    match entry.reason.as_deref().or(args) {
+        Some(reason) => format!(": {ignored}{reason}"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,316 @@
+//! Why a board stands where it stands: what its definition says, what is recorded, and what is usual, put together.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::draft::facts;
+use super::fetches::describe_boot;
+use super::tell::{arrived, seen};
+use super::usual::Times;
+use super::{Engine, EngineError};
+use crate::machine::words::{span, time};
+use crate::machine::{
+    self, Awaited, Circumstances, Definition, Doing, Kind, MachineName, Request, StateName, Then, Visit,
+};
+use crate::store::actions::{self, OpenAction};
+use crate::store::definitions::{self, Adopted};
+use crate::store::devices::{self, Board};
+use crate::store::history::{self, Boot, Entry};
+use crate::store::instances::{InstanceId, Target};
+use crate::store::{Connection, StoreError, images, stays};
+
+/// How often a board is read anew that moved on while it was read.
+const TRIES: usize = 3;
+
+/// Why a board stands where it stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Why {
+    /// The board's number.
+    #[serde(skip)]
+    pub id: InstanceId,
+    /// The board.
+    pub name: String,
+    /// Its state.
+    pub state: StateName,
+    /// What being in the state means.
+    pub kind: Kind,
+    /// What the definition says of the state, or empty.
+    pub about: String,
+    /// All of this in sentences for people, the answer first.
+    pub sentences: Vec<String>,
+    /// Since when it is in this state, tries included.
+    pub since: DateTime<Utc>,
+    /// Which visit of a state this is.
+    pub visit: Visit,
+    /// When that began.
+    pub entered_at: DateTime<Utc>,
+    /// The events that can still come, from the board and from its actions.
+    pub waits_for: Vec<Awaited>,
+    /// Until when, once the state's time runs.
+    pub until: Option<DateTime<Utc>>,
+    /// What happens then, and how many tries are left.
+    pub then: Option<Then>,
+    /// How long boards usually stay in this state; nothing where none has left it lately.
+    pub usual: Option<UsualStay>,
+    /// What was last heard from the world: a read-back, a file that was fetched, a report.
+    pub evidence: Option<LastEvidence>,
+    /// How far its present boot got, in words.
+    pub boot: Option<String>,
+    /// What it still has to do, and what it queues for.
+    pub doing: Vec<Doing>,
+    /// What an operator may ask for now. A forced move is always possible.
+    pub may: Vec<Request>,
+    /// The last reason that was told for a failure.
+    pub failure: Option<String>,
+    /// The number of the definition that is in force.
+    pub definition: i32,
+    /// The number of the one under which it entered the state, where that is another one.
+    pub entered_under: Option<i32>,
+}
+
+/// How long boards usually stay in a state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UsualStay {
+    /// Half of the stays took no longer, in seconds.
+    pub p50_s: f64,
+    /// Of a hundred, ninety-five took no longer, in seconds.
+    pub p95_s: f64,
+    /// How many stays there were.
+    pub stays: i64,
+    /// Since when: they began and ended after that.
+    pub since: DateTime<Utc>,
+    /// One board in so many was looked at.
+    pub one_in: i64,
+}
+
+/// What was last heard from the world about a board.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastEvidence {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// In words.
+    pub words: String,
+    /// Who said so, as far as is known.
+    pub sender: Option<String>,
+    /// What was observed.
+    pub observed: Option<Map<String, Value>>,
+}
+
+/// What is recorded of a board.
+struct Record {
+    board: Board,
+    actions: Vec<OpenAction>,
+    boot: Boot,
+    arrival: Option<Entry>,
+    evidence: Option<Entry>,
+    facts: Map<String, Value>,
+    /// The definitions that came into force, where one did since it entered its state.
+    adopted: Vec<Adopted>,
+}
+
+impl Record {
+    /// Reads it; what is not of one moment is read again.
+    async fn read(
+        db: &mut Connection,
+        machine: &MachineName,
+        name: &str,
+        in_force: &Adopted,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut found = devices::find(db, machine, name).await?;
+        for _ in 0..TRIES {
+            let Some(board) = found else { break };
+            let record = Self::of(db, machine, board.clone(), in_force, now).await?;
+            found = devices::find(db, machine, name).await?;
+            let is_same = |later: &Board| later.id == board.id && later.instance == board.instance;
+            if found.as_ref().is_none_or(is_same) {
+                return Ok(found.is_some().then_some(record));
+            }
+        }
+        // It moves on faster than it can be read, so that nothing said of it is true for longer than that.
+        match found {
+            Some(board) => Ok(Some(Self::of(db, machine, board, in_force, now).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn of(
+        db: &mut Connection,
+        machine: &MachineName,
+        board: Board,
+        in_force: &Adopted,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let id = board.id;
+        let landmarks = stays::find_landmarks(db, id).await?;
+        let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
+        let images = images::list_by_hardware(db).await?;
+        Ok(Self {
+            actions: actions::list_open(db, id).await?,
+            boot: history::read_boot(db, id, now).await?,
+            arrival: entry(db, id, landmarks.arrival).await?,
+            evidence: entry(db, id, landmarks.evidence).await?,
+            facts: facts(&board.instance.name, &board.device, &images),
+            adopted: if has_changed { definitions::list(db, machine).await? } else { Vec::new() },
+            board,
+        })
+    }
+
+    fn doing(&self) -> Vec<Doing> {
+        let doing = |action: &OpenAction| Doing {
+            action: action.action.clone(),
+            began_at: action.began_at,
+            place: action.place.clone(),
+            ahead: action.ahead,
+            holder: action.holder.clone(),
+            is_leftover: action.cancelled || action.rescue,
+        };
+        self.actions.iter().map(doing).collect()
+    }
+
+    /// Since when the board is in its state. Where history does not tell any more, at least since its present visit.
+    fn since(&self) -> DateTime<Utc> {
+        self.arrival.as_ref().map_or(self.board.instance.entered_at, |arrival| arrival.at)
+    }
+
+    /// The number of the definition under which it entered its state, if another one is in force.
+    fn entered_under(&self, in_force: i32) -> Option<i32> {
+        let arrival = self.arrival.as_ref()?.id;
+        let then = self.adopted.iter().rfind(|adopted| adopted.first_history <= arrival)?;
+        (then.number != in_force).then_some(then.number)
+    }
+}
+
+async fn entry(
+    db: &mut Connection,
+    id: InstanceId,
+    number: Option<i64>,
+) -> Result<Option<Entry>, StoreError> {
+    let Some(number) = number else { return Ok(None) };
+    Ok(history::list(db, id, Some(number.saturating_add(1)), 1).await?.pop())
+}
+
+impl Engine {
+    /// Says why a board stands where it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::NoMachine`] when no definition is in force
+    /// that this program understands; [`EngineError::Store`] when the database fails.
+    pub async fn why(&self, machine: &MachineName, name: &str) -> Result<Why, EngineError> {
+        let in_force = self.in_force().into_iter().find(|one| one.adopted.machine == *machine);
+        let in_force = in_force.ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
+        let no_such = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
+        if name.contains('\0') {
+            return Err(no_such());
+        }
+        let now = self.clock().now();
+        let record = {
+            let mut db = self.store().reader().await?;
+            Record::read(&mut db, machine, name, &in_force.adopted, now).await?.ok_or_else(no_such)?
+        };
+        let times = self.usual_times(machine).await;
+        Ok(put_together(&record, &in_force.definition, &in_force.adopted, times.as_deref(), now))
+    }
+}
+
+fn put_together(
+    record: &Record,
+    definition: &Definition,
+    in_force: &Adopted,
+    times: Option<&Times>,
+    now: DateTime<Utc>,
+) -> Why {
+    let instance = &record.board.instance;
+    let (doing, since) = (record.doing(), record.since());
+    let may = machine::requests(definition, instance, &record.facts, now);
+    let circumstances = Circumstances { since, doing: &doing, requests: &may };
+    let mut sentences = machine::why(definition, instance, circumstances, now);
+    let explanation = machine::explain(definition, instance);
+    let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
+    let boot = describe_boot(&record.boot);
+    let entered_under = record.entered_under(in_force.number);
+    sentences.extend(record.arrival.as_ref().map(|arrival| arrived(arrival, now)));
+    sentences.extend(times.map(|times| usually(usual.as_ref(), times, explanation.kind, now - since)));
+    sentences.extend(record.evidence.as_ref().map(|evidence| {
+        format!(
+            "Last evidence, at {} ({} ago): {}.",
+            time(evidence.at, now),
+            span(now - evidence.at),
+            seen(evidence)
+        )
+    }));
+    // While it queues for its power or is being cycled, what is known is of the boot before.
+    let boots = explanation.kind == Kind::Working && doing.iter().all(|doing| doing.place.is_none());
+    sentences.extend(boot.as_ref().filter(|_| boots).map(|boot| format!("Of its present boot: {boot}.")));
+    sentences.extend(entered_under.map(|number| {
+        let (present, at) = (in_force.number, time(in_force.at, now));
+        format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
+    }));
+    Why {
+        id: record.board.id,
+        name: instance.name.clone(),
+        state: instance.state.clone(),
+        kind: explanation.kind,
+        about: explanation.about,
+        sentences,
+        since,
+        visit: instance.visit,
+        entered_at: instance.entered_at,
+        waits_for: machine::awaited(definition, instance, &doing),
+        until: instance.deadline_at,
+        then: explanation.then,
+        usual,
+        evidence: record.evidence.as_ref().map(|evidence| LastEvidence {
+            at: evidence.at,
+            words: seen(evidence),
+            sender: evidence.sender.clone(),
+            observed: evidence.evidence.clone(),
+        }),
+        boot,
+        failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
+        doing,
+        may,
+        definition: in_force.number,
+        entered_under,
+    }
+}
+
+fn usual_stay(times: &Times, state: &str) -> Option<UsualStay> {
+    let of = times.by_state.get(state)?;
+    let window = times.window;
+    Some(UsualStay {
+        p50_s: of.p50.as_seconds_f64(),
+        p95_s: of.p95.as_seconds_f64(),
+        stays: of.stays,
+        since: window.since,
+        one_in: window.one_in,
+    })
+}
+
+/// How long boards usually stay, and whether this one stays longer.
+fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chrono::TimeDelta) -> String {
+    let since = times.window.since.format("%Y-%m-%d");
+    let Some(usual) = usual else {
+        return format!(
+            "No usual time yet: no stay here that began and ended since {since} has been counted."
+        );
+    };
+    let of = |seconds: f64| {
+        let millis = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        span(chrono::TimeDelta::from_std(millis).unwrap_or_default())
+    };
+    let stays = if usual.stays == 1 { "1 stay".to_owned() } else { format!("{} stays", usual.stays) };
+    let among = match usual.one_in {
+        1 => String::new(),
+        many => format!(", of one board in {many}"),
+    };
+    let is_longer = kind == Kind::Working && stays_for.as_seconds_f64() > usual.p95_s;
+    let longer = if is_longer { "; this one takes longer" } else { "" };
+    format!(
+        "Usual time here: {} (median), 95 of 100 within {}; from {stays}{among} that began and ended since {since}{longer}.",
+        of(usual.p50_s),
+        of(usual.p95_s),
+    )
+}

@@ -1,0 +1,276 @@
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use insta::assert_snapshot;
+use lifeguard::tftp::client::{Options, fetch};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+
+use super::{laid_out, send};
+use crate::rack::Rack;
+use crate::versions::{changed, load};
+use crate::world::{World, ask};
+
+async fn why(world: &World, name: &str) -> Value {
+    world.get(&format!("/api/v1/devices/{name}/why")).await
+}
+
+/// What is said of a board, without what changes with the test's machine.
+async fn said(world: &World, rack: &Rack, name: &str) -> String {
+    let why = why(world, name).await;
+    let sentences = why["sentences"].as_array().unwrap().iter().map(|sentence| sentence.as_str().unwrap());
+    let said = sentences.collect::<Vec<_>>().join("\n").replace(&rack.place(), "modbus://relay");
+    format!("{name}, {}, {}\n{said}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 3);
+    for (coil, name) in (0..3).zip(["b1", "b2", "b3"]) {
+        world.register(name, rack.wired_slowly(coil)).await;
+        assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
+        if name == "b1" {
+            world
+                .until(name, "only power is to be cycled", |device| {
+                    device["actions"][0]["action"] == "power-cycle"
+                })
+                .await;
+            world.clock.advance(Duration::from_secs(5));
+        }
+    }
+    world.clock.advance(Duration::from_secs(7));
+    let told =
+        [said(&world, &rack, "b1").await, said(&world, &rack, "b2").await, said(&world, &rack, "b3").await];
+    assert_snapshot!(told.join("\n\n"), @r"
+    b1, RebootRebooting, working
+    Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may only move it by force.
+    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
+
+    b2, RebootRebooting, working
+    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may only move it by force.
+    It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+
+    b3, RebootRebooting, working
+    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may only move it by force.
+    It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    ");
+    let last = why(&world, "b3").await;
+    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"
+    {"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"place":"modbus://relay"}
+    "#);
+    assert_eq!((&last["until"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are_left() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    let mut more = rack.wired(0);
+    more["mac"] = json!("02:00:00:00:00:07");
+    world.register("b1", more).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    for _ in 0..3 {
+        world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
+        world.pass_deadline("b1").await;
+    }
+    world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
+    world.clock.advance(Duration::from_secs(12));
+    let link = "pxelinux.cfg/01-02-00-00-00-00-07";
+    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &Options::default()).await.unwrap_err();
+    ask("the end of the fetch is written", async || {
+        world.history("b1").await.iter().any(|entry| entry["event"] == "fetched")
+    })
+    .await;
+    let why = why(&world, "b1").await;
+    let at = |key: &str| why[key].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    assert_eq!(at("until") - at("since"), TimeDelta::minutes(10));
+    assert_eq!(
+        why["then"],
+        json!({
+            "to": "RebootRebooting", "count": 3, "most": 10, "left": 7, "exceeded": "FailedRebootComplete",
+            "limit": "10m after entry",
+        })
+    );
+    let sentences: Vec<&str> =
+        why["sentences"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let has = |parts: &[&str]| {
+        let is_said = sentences.iter().any(|sentence| parts.iter().all(|part| sentence.contains(part)));
+        assert!(is_said, "{parts:?} in {sentences:#?}");
+    };
+    has(&[
+        "Waits since",
+        "for image-running from the board",
+        "(try 4 of 10, 6 left after it), in the end to FailedRebootComplete",
+    ]);
+    has(&["It came from RebootRebooting", "when power-cycle-ok came"]);
+    // Its three stays so far took the whole of the time each.
+    has(&["Usual time here: 10 min (median), 95 of 100 within 10 min; from 3 stays"]);
+    has(&["Last evidence", "(0 s ago): its boot config: there is none"]);
+    has(&["it asked for its boot config 12 s after power-on"]);
+    assert_eq!(why["usual"]["stays"], 3);
+    assert_eq!(why["evidence"]["observed"]["file"], link);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    world.image("self-test").await;
+    world.register("new", json!({})).await;
+    world.register("bad", json!({})).await;
+    world.force("bad", "ReimageBooted").await;
+    world.report_with("bad", "image-failed", json!({ "fault": "board", "reason": "no card" })).await;
+    // Its polls get an answer, or at the most two of them in a row do not, which is not silence yet.
+    let answers = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let poll_url = format!("tcp://{}", answers.local_addr().unwrap());
+    world.register("well", json!({ "poll_url": poll_url })).await;
+    world.force("well", "RebootComplete").await;
+    world.report("well", "image-running").await;
+    world.register("unwired", json!({})).await;
+    assert_eq!(world.request("unwired", "rq-reboot", json!({})).await.0, 200);
+    world.until("unwired", "its actions are over", |device| device["actions"] == json!([])).await;
+    let mut told = Vec::new();
+    for name in ["new", "bad", "unwired"] {
+        told.push(said(&world, &rack, name).await);
+    }
+    assert_snapshot!(told.join("\n\n"), @r"
+    new, New, resting
+    Rests since 12:00:00 UTC (0 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
+    It was registered at 12:00:00 UTC (127.0.0.1).
+    Usual time here: 0 s (median), 95 of 100 within 0 s; from 3 stays that began and ended since 2026-01-01.
+
+    bad, FailedBadBoard, failed
+    A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
+    It came from ReimageBooted at 12:00:00 UTC, when the board reported image-failed: no card.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    Last evidence, at 12:00:00 UTC (0 s ago): the board reported image-failed: no card.
+
+    unwired, RebootRebooting, working
+    Waits since 12:00:00 UTC (0 s) for its time to pass: its actions are over without success; at 12:01:00 UTC (in 1 min) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may only move it by force.
+    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
+    ");
+    let may = why(&world, "new").await["may"].clone();
+    let lines: Vec<String> = may.as_array().unwrap().iter().map(Value::to_string).collect();
+    assert_snapshot!(lines.join("\n"), @r#"
+    {"about":"leave the board alone until somebody moves it by force","event":"rq-lock-out","needs":[],"refused":null,"to":["LockedOut"]}
+    {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","needs":[],"refused":"the maintenance image has no boot config for this board's hardware","to":["MaintenanceRebooting"]}
+    {"about":"power-cycle the board and wait for its image","event":"rq-reboot","needs":[],"refused":null,"to":["RebootRebooting"]}
+    {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","needs":["image"],"refused":null,"to":["ReimageRebooting"]}
+    {"about":"boot the self-test image and wait for its verdict","event":"rq-self-test","needs":[],"refused":null,"to":["SelfTestRebooting"]}
+    "#);
+
+    // Ready is entered anew every five minutes, and that is one stay.
+    for _ in 0..2 {
+        world.pass_deadline("well").await;
+    }
+    let well = why(&world, "well").await;
+    assert_eq!((&well["kind"], &well["since"]), (&json!("resting"), &json!("2026-01-01T12:00:00Z")));
+    assert_eq!(well["entered_at"], "2026-01-01T12:10:00Z");
+    let first = well["sentences"][0].as_str().unwrap();
+    assert!(first.starts_with("Rests since 12:00:00 UTC (10 min): the board's image runs"), "{first}");
+    assert!(first.contains("poll-failed would lead to RebootRebooting"), "{first}");
+
+    let answer = send(&world, "GET /api/v1/devices/none/why", "").await;
+    assert_eq!(answer.told(), "404 no_device: there is no board \"none\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_whose_machine_was_changed_meanwhile_says_so() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "RebootComplete").await;
+    assert_eq!(why(&world, "b1").await["definition"], 1);
+    world.clock.advance(Duration::from_mins(1));
+    let longer = changed(&[("after: 600s, target: RebootRebooting", "after: 900s, target: RebootRebooting")]);
+    assert_eq!(load(&world, &longer, "").await.0, 200);
+    let why = why(&world, "b1").await;
+    assert_eq!((&why["definition"], &why["entered_under"]), (&json!(2), &json!(1)));
+    assert_eq!(why["until"], "2026-01-01T12:15:00Z");
+    let last = why["sentences"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        last,
+        "The machine was changed since: it came here under definition 1, and 2 is in force since 12:01:00 UTC."
+    );
+}
+
+/// Writes that `instance` moved, `seconds` after 2025-12-31 12:00.
+async fn moved(pool: &PgPool, instance: i64, visit: i64, seconds: i64, from: &str, to: Option<&str>) {
+    let at: DateTime<Utc> = "2025-12-31T12:00:00Z".parse().unwrap();
+    sqlx::query(
+        "INSERT INTO history (at, instance_id, visit, kind, from_state, to_state, event, source)
+         VALUES ($1, $2, $3, 'event', $4, $5, 'x', 'operator')",
+    )
+    .bind(at + TimeDelta::seconds(seconds))
+    .bind(instance)
+    .bind(visit)
+    .bind(from)
+    .bind(to)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usual_times_are_those_of_stays_that_ended() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    sqlx::query("SELECT history_partition('2025-12-31')").execute(&pool).await.unwrap();
+    // Twenty stays in RebootComplete: of 10 s, 20 s, … 200 s, the longest entered anew in its middle; and one in Ready
+    // before each, of 100 s, which its own deadline entered anew a thousand times.
+    let mut at = 0;
+    for number in 1..=20 {
+        moved(&pool, 1, number * 9, at, "RebootComplete", Some("Ready")).await;
+        at += 100;
+        moved(&pool, 1, number * 9 + 1, at, "Ready", Some("RebootComplete")).await;
+        if number == 20 {
+            moved(&pool, 1, number * 9 + 2, at + 50, "RebootComplete", None).await;
+        }
+        at += 10 * number;
+    }
+    moved(&pool, 1, 1000, at, "RebootComplete", Some("Ready")).await;
+    sqlx::query(
+        "INSERT INTO history (at, kind, from_state, instances, visits) VALUES ($1, 'kept', 'Ready', $2, $3)",
+    )
+    .bind("2025-12-31T12:00:50Z".parse::<DateTime<Utc>>().unwrap())
+    .bind(vec![1_i64; 1000])
+    .bind((0..1000).collect::<Vec<i64>>())
+    .execute(&pool)
+    .await
+    .unwrap();
+    // Of an instance that is gone, and of another machine, nothing is told.
+    moved(&pool, 99, 1, 0, "Ready", Some("RebootComplete")).await;
+    moved(&pool, 99, 2, 9999, "RebootComplete", Some("Ready")).await;
+
+    for name in ["b1", "b2", "b3"] {
+        world.register(name, json!({})).await;
+        world.force(name, "RebootComplete").await;
+    }
+    let first = why(&world, "b1").await["usual"].clone();
+    let expected = json!({
+        "p50_s": 105.0, "p95_s": 190.5, "stays": 20, "since": "2025-12-31T00:00:00Z", "one_in": 1,
+    });
+    assert_eq!(first, expected);
+    // They are kept for a while, for whoever asks.
+    moved(&pool, 2, 9, 0, "Ready", Some("RebootComplete")).await;
+    moved(&pool, 2, 10, 99, "RebootComplete", Some("Ready")).await;
+    assert_eq!(why(&world, "b2").await["usual"], expected);
+    world.force("b3", "LockedOut").await;
+    let none = why(&world, "b3").await;
+    assert_eq!(none["usual"], Value::Null);
+    let said = none["sentences"].to_string();
+    assert!(said.contains("No usual time yet: no stay here that began and ended since 2025-12-31"), "{said}");
+}
