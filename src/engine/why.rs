@@ -231,7 +231,12 @@ fn put_together(
     let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
     let boot = describe_boot(&record.boot);
     let entered_under = record.entered_under(in_force.number);
-    sentences.extend(record.arrival.as_ref().map(|arrival| arrived(arrival, now)));
+    sentences.push(match &record.arrival {
+        Some(arrival) => arrived(arrival, now),
+        None => {
+            "History does not tell any more when it came here; it may have been here for longer.".to_owned()
+        }
+    });
     sentences.extend(times.map(|times| usually(usual.as_ref(), times, explanation.kind, now - since)));
     sentences.extend(record.evidence.as_ref().map(|evidence| {
         format!(

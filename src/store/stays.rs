@@ -44,7 +44,7 @@ pub async fn find_landmarks(db: &mut PgConnection, instance: InstanceId) -> Resu
 }
 
 /// How much of history is read to learn usual times, in bytes, if its last two days are not more already. Measured: 385 MB
-/// of two million entries take a core a second to two; most of that is reading.
+/// of two million entries take 1.4 s, on a machine that is busy otherwise 3 s; half of that is reading.
 const MOST_READ: i64 = 512 * 1024 * 1024;
 /// How much of what is read is put in order: of a farm whose history is longer, one instance in so many is looked at.
 const MOST_SORTED: i64 = 64 * 1024 * 1024;

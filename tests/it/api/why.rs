@@ -64,9 +64,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     ");
     let last = why(&world, "b3").await;
-    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"
-    {"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"place":"modbus://relay"}
-    "#);
+    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"place":"modbus://relay"}"#);
     assert_eq!((&last["until"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
 }
 
@@ -183,6 +181,13 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     let first = well["sentences"][0].as_str().unwrap();
     assert!(first.starts_with("Rests since 12:00:00 UTC (10 min): the board's image runs"), "{first}");
     assert!(first.contains("poll-failed would lead to RebootRebooting"), "{first}");
+
+    // What is older than the retention is gone.
+    let pool = world.database.pool().await;
+    sqlx::query("DELETE FROM history").execute(&pool).await.unwrap();
+    let why = why(&world, "new").await;
+    assert_eq!((&why["since"], &why["evidence"]), (&why["entered_at"], &Value::Null));
+    assert!(why["sentences"].to_string().contains("it may have been here for longer"), "{why}");
 
     let answer = send(&world, "GET /api/v1/devices/none/why", "").await;
     assert_eq!(answer.told(), "404 no_device: there is no board \"none\"");
