@@ -42,3 +42,5 @@ fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collec
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
