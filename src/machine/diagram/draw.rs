@@ -70,6 +70,8 @@ fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
             draw_exit(layout, *last, scene);
         }
     }
+    // What leads on from the present state lies above the lines that it shares tracks with.
+    scene.lines.sort_by_key(|line| line.class.ends_with("present"));
     for node in 0..layout.graph.nodes.len() {
         let Some(rect) = layout.rect(node) else { continue };
         scene.place(rect);

@@ -139,11 +139,11 @@ fn the_present_state_is_lit_numbers_stand_in_their_states_and_nothing_moves_for_
     assert!(marked.contains(">1234k</text>") && marked.contains(">3</text>"));
     assert_eq!(marked.matches("class=\"count\"").count(), 2);
     let places = |picture: &str| {
-        picture
-            .split_whitespace()
-            .filter(|word| word.starts_with("d=\""))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        let paths =
+            picture.split_inclusive('>').filter_map(|tag| tag.split_once(" d=\"").map(|(_, path)| path));
+        let mut paths: Vec<String> = paths.map(str::to_owned).collect();
+        paths.sort();
+        paths
     };
     assert_eq!(places(&plain), places(&marked));
 }
