@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod decide;
 mod definition;
+mod diagram;
 mod explain;
 mod fault;
 mod guard;
@@ -29,6 +30,7 @@ pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
 };
+pub use diagram::{Marks, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};

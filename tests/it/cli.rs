@@ -571,6 +571,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "image list",
         "image remove",
         "machine check",
+        "machine diagram",
         "machine load",
         "machine list",
         "machine show",

@@ -20,6 +20,7 @@ mod history;
 mod layers;
 mod lifecycle;
 mod machine_check;
+mod machine_diagram;
 mod pipeline;
 mod private_postgres;
 mod process;

@@ -1,6 +1,7 @@
 //! `lifeguard machine`: check, draw and try machine definitions.
 
 mod check;
+mod diagram;
 pub(super) mod file;
 mod load;
 mod replay;
@@ -22,6 +23,8 @@ pub(super) struct MachineOptions {
 enum MachineCommand {
     /// Prove what can be proved of machine definitions without running them
     Check(check::CheckOptions),
+    /// Draw a definition: its states, what leads from one to another, and how long each may last
+    Diagram(diagram::DiagramOptions),
     /// Put a definition in force, for all servers at one moment; boards that are half-way through go on under it
     Load(load::LoadOptions),
     /// List the definitions that are in force
@@ -43,6 +46,7 @@ enum MachineCommand {
 pub(super) async fn run(options: MachineOptions) -> Result<ExitCode, Box<dyn Error>> {
     match options.command {
         MachineCommand::Check(options) => return check::run(&options),
+        MachineCommand::Diagram(options) => diagram::run(&options)?,
         MachineCommand::Load(options) => load::load(options).await?,
         MachineCommand::List(options) => load::list(options).await?,
         MachineCommand::Replay(options) => return replay::run(options).await,

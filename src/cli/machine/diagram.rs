@@ -1,0 +1,54 @@
+//! `lifeguard machine diagram`: draws a definition.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::super::output;
+use super::file;
+use crate::machine::{Marks, dot, mermaid, svg};
+
+/// Options of `lifeguard machine diagram`.
+#[derive(Debug, Args)]
+pub(super) struct DiagramOptions {
+    /// The definition; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// A finished picture, or the text that Mermaid or Graphviz draws one from
+    #[arg(long, env = "LIFEGUARD_FORMAT", value_enum, default_value_t = Format::Svg)]
+    format: Format,
+
+    /// Where to write it, instead of standard output
+    #[arg(long, env = "LIFEGUARD_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A language of drawings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Mermaid,
+    Dot,
+    Svg,
+}
+
+/// Draws the definition.
+///
+/// # Errors
+///
+/// What is wrong with the definition, or why a file cannot be read or written.
+pub(super) fn run(options: &DiagramOptions) -> Result<(), Box<dyn Error>> {
+    let text = file::read(&options.file)?;
+    let definition = file::check(&file::name(&options.file), &text)?;
+    let drawing = match options.format {
+        Format::Mermaid => mermaid(&definition),
+        Format::Dot => dot(&definition),
+        Format::Svg => svg(&definition, &Marks::default()),
+    };
+    match &options.output {
+        Some(path) => fs_err::write(path, drawing)?,
+        None => output::print(drawing.trim_end())?,
+    }
+    Ok(())
+}
