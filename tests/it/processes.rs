@@ -168,7 +168,8 @@ async fn a_process_that_is_stopped_while_actions_begin_does_not_wait_for_polls()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_stops_ends_a_power_cycle_but_not_the_poll_that_follows_it() {
     let text = include_str!("../../states/board.yaml");
-    let world = World::under(&text.replace("invoke: [poll]", "invoke: [power-cycle, poll]")).await;
+    let both = "invoke: [power-cycle, poll]\n    left_to_deadline: [power-cycle-failed]";
+    let world = World::under(&text.replace("invoke: [poll]", both)).await;
     let rack = Rack::new(&world, 1);
     world.register("b1", rack.wired(0)).await;
     world.force("b1", "Ready").await;
@@ -290,7 +291,7 @@ async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
     world.force("b1", "ReimageBooted").await;
     let limit =
         "    timeout: { after: 60s, target: ReimageRebooting, limit: 10, exceeded: FailedReimageBooted }\n";
-    let text = include_str!("../../states/board.yaml").replace(limit, "");
+    let text = include_str!("../../states/board.yaml").replace(limit, "    resting: true\n");
     let states = world.folder.path().join("other.yaml");
     fs_err::write(&states, text).unwrap();
     let changed = start_with(&world, &states).await.unwrap();
