@@ -73,6 +73,30 @@ pub(super) async fn text(
     Ok(([(header::CONTENT_TYPE, "application/yaml")], source.ok_or_else(none)?).into_response())
 }
 
+/// Whose picture is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    /// The board whose state is lit; without one, the picture says how many boards are in each state.
+    device: Option<String>,
+}
+
+/// `GET /api/v1/machines/{machine}/diagram.svg?device=`: the definition in force as a picture, with the state of one board
+/// lit, or with the number of instances in each state.
+pub(super) async fn diagram(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    Parameters(Whose { device }): Parameters<Whose>,
+) -> Result<Response, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
+    let picture = match api.engine.picture(&name, device.as_deref()).await {
+        Err(EngineError::NoMachine(_)) => return Err(no_machine(&machine)),
+        picture => picture?,
+    };
+    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, picture).into_response())
+}
+
 /// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
 pub(super) async fn check(DefinitionText(text): DefinitionText) -> Result<Json<Value>, Problem> {
     // A large one takes a while, and other requests are not to wait for it.

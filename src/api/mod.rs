@@ -75,6 +75,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/states", get(list::states))
         .route("/api/v1/machines", get(machines::list))
         .route("/api/v1/machines/{machine}", get(machines::show).put(machines::put))
+        .route("/api/v1/machines/{machine}/diagram.svg", get(machines::diagram))
         .route("/api/v1/machines/{machine}/replay", post(machines::replay))
         .route("/api/v1/machines/{machine}/definitions/{number}", get(machines::text))
         .route("/api/v1/images", get(images::list))

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
-use super::{Pages, escaped, fresh, whole, without_boards};
+use super::{Pages, at_fault, escaped, fresh, whole};
 use crate::engine::{EngineError, Why, values, what_happened};
 use crate::machine::words::{span, time};
-use crate::machine::{Kind, MachineName, Request, StateName};
+use crate::machine::{Kind, Request, StateName};
 use crate::store::StoreError;
 use crate::store::history::{self, Entry};
 
@@ -23,9 +23,9 @@ const ENTRIES: i64 = 30;
 pub(super) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
     let now = pages.engine.clock().now();
     match read(&pages, &name).await {
-        Ok((why, timeline)) => {
+        Ok((why, timeline, picture)) => {
             let title = format!("{}: {}", why.name, why.state);
-            fresh(whole(&title, REFRESH_S, &main(&why, &timeline, &pages.machine, now), now))
+            fresh(whole(&title, REFRESH_S, &main(&why, &timeline, &picture, now), now))
         }
         Err(EngineError::NoInstance(_)) => {
             let main = format!(
@@ -34,23 +34,19 @@ pub(super) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -
             );
             (StatusCode::NOT_FOUND, Html(whole("no such board", REFRESH_S, &main, now))).into_response()
         }
-        Err(EngineError::Store(error)) => without_boards(&error, now),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the page cannot be made");
-            let main = "<p><em>The server has a fault; its log says which. This page tries again by itself.</em></p>";
-            (StatusCode::INTERNAL_SERVER_ERROR, Html(whole("a fault", REFRESH_S, main, now))).into_response()
-        }
+        Err(error) => at_fault(error, now),
     }
 }
 
-async fn read(pages: &Pages, name: &str) -> Result<(Why, Vec<Entry>), EngineError> {
+async fn read(pages: &Pages, name: &str) -> Result<(Why, Vec<Entry>, String), EngineError> {
     let why = pages.engine.why(&pages.machine, name).await?;
     let mut db = pages.engine.store().reader().await?;
     let timeline: Result<_, StoreError> = history::list(&mut db, why.id, None, ENTRIES).await;
-    Ok((why, timeline?))
+    let picture = pages.engine.picture(&pages.machine, Some(name)).await?;
+    Ok((why, timeline?, picture))
 }
 
-fn main(why: &Why, timeline: &[Entry], machine: &MachineName, now: DateTime<Utc>) -> String {
+fn main(why: &Why, timeline: &[Entry], picture: &str, now: DateTime<Utc>) -> String {
     let mut main = String::from("<nav><a href=\"/\">All boards</a></nav>");
     let rank = match why.kind {
         Kind::Failed => 0,
@@ -64,10 +60,10 @@ fn main(why: &Why, timeline: &[Entry], machine: &MachineName, now: DateTime<Utc>
         let _ = write!(main, "<p>{}</p>", escaped(sentence));
     }
     main.push_str("</section>");
-    main.push_str(&picture(machine, &why.name));
     main.push_str(&doing(why, now));
     main.push_str(&requests(&why.may));
     main.push_str(&lately(timeline, now));
+    let _ = write!(main, "<h2>Where it is</h2><div class=\"wide\">{picture}</div>");
     let api = format!("/api/v1/devices/{name}");
     let _ = write!(
         main,
@@ -76,11 +72,6 @@ fn main(why: &Why, timeline: &[Entry], machine: &MachineName, now: DateTime<Utc>
         why.definition
     );
     main
-}
-
-/// Where the machine's picture goes, with the board's state lit. There is none yet.
-fn picture(_machine: &MachineName, _board: &str) -> String {
-    String::new()
 }
 
 /// What it still has to do.

@@ -15,13 +15,16 @@ use axum::routing::get;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-use crate::engine::{Engine, Kept};
+use crate::engine::{Engine, EngineError, Kept};
 use crate::machine::MachineName;
 use crate::store::devices::{self, Filter, Listed};
 use crate::store::{Snapshot, StoreError, instances};
 
 /// How often the farm's page refreshes itself, in seconds.
 const FARM_REFRESH_S: u32 = 2;
+
+/// How often the picture of the lifecycle does.
+const LIFECYCLE_REFRESH_S: u32 = 5;
 
 /// How many boards the page shows at most; of a farm that has more, those that need hands come first.
 const MOST: i64 = 1000;
@@ -42,7 +45,11 @@ struct Pages {
 /// Makes the routes of the pages.
 pub fn router(engine: Engine, machine: MachineName) -> Router {
     let pages = Pages { engine, machine, farm: Arc::default() };
-    Router::new().route("/", get(farm)).route("/devices/{name}", get(board::show)).with_state(pages)
+    Router::new()
+        .route("/", get(farm))
+        .route("/devices/{name}", get(board::show))
+        .route("/lifecycle", get(lifecycle))
+        .with_state(pages)
 }
 
 /// `GET /`: the boards by state, those that need hands first.
@@ -54,6 +61,29 @@ async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response 
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
         Err(error) => without_boards(&error, now),
     }
+}
+
+/// `GET /lifecycle`: the machine, with the number of boards in each state.
+async fn lifecycle(State(Pages { engine, machine, .. }): State<Pages>) -> Response {
+    let now = engine.clock().now();
+    match engine.picture(&machine, None).await {
+        Ok(picture) => {
+            let main = format!("<nav><a href=\"/\">All boards</a></nav><div class=\"wide\">{picture}</div>");
+            fresh(whole("the lifecycle", LIFECYCLE_REFRESH_S, &main, now))
+        }
+        Err(error) => at_fault(error, now),
+    }
+}
+
+/// What stands where a page would that could not be made.
+fn at_fault(error: EngineError, now: DateTime<Utc>) -> Response {
+    if let EngineError::Store(error) = error {
+        return without_boards(&error, now);
+    }
+    tracing::error!(error = &error as &dyn std::error::Error, "the page cannot be made");
+    let main = "<p><em>The server has a fault; its log says which. This page tries again by itself.</em></p>";
+    (StatusCode::INTERNAL_SERVER_ERROR, Html(whole("a fault", LIFECYCLE_REFRESH_S, main, now)))
+        .into_response()
 }
 
 /// Answers with a page that nobody keeps.
@@ -119,7 +149,7 @@ fn page(farm: &Farm, now: DateTime<Utc>) -> String {
     for board in &farm.shown {
         by_state.entry(&board.state).or_default().push(board);
     }
-    let mut main = String::new();
+    let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
     for ((rank, state), count) in &farm.counts {
         let _ =
             write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escaped(state));
