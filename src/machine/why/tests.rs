@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
-use crate::machine::{ActionName, CounterName, MachineName, Visit, load};
+use crate::machine::{ActionName, CounterName, MachineName, Visit, load, load_unproved};
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
@@ -176,7 +176,7 @@ states:
   End:
     final: true
 ";
-    let definition = load(text, ACTIONS).unwrap_or_else(|faults| panic!("{}", faults.display("text")));
+    let definition = load_unproved(text, ACTIONS).unwrap_or_else(|faults| panic!("{}", faults.display("text")));
     let of = |state: &str| instance(&definition, state);
     let in_3000 = Instance { deadline_at: Some("3000-01-01T12:00:00Z".parse().unwrap()), ..of("Later") };
     let stranded = Instance { state: StateName::new("Gone").unwrap(), ..of("End") };
