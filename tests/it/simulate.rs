@@ -102,7 +102,9 @@ fn what_cannot_be_simulated_is_said() {
     fs_err::write(&profile, "states:\n  RebootComplet: []\n").unwrap();
     let told = fault(&[BOARD, "--profile", profile.to_str().unwrap()]);
     assert!(
-        told.contains("p.yaml:2:3: unknown state `RebootComplet`; did you mean `RebootComplete`?"),
+        told.contains(
+            "p.yaml:2:3: error[unknown-target]: unknown state `RebootComplet`; did you mean `RebootComplete`?"
+        ),
         "{told}"
     );
     assert!(fault(&[BOARD, "--boards", "0"]).contains("at least one board and one day"));
@@ -113,8 +115,7 @@ fn what_cannot_be_simulated_is_said() {
     assert!(fault(&[BOARD, "--json", "--csv", "-"]).contains("both print on standard output"));
     assert!(fault(&["no-such-file.yaml"]).contains("no-such-file.yaml"));
     let storm = dir.path().join("storm.yaml");
-    let text =
-        "{ machine: m, initial: A, states: { A: { timeout: { at: 2020-01-01T00:00:00, target: A } } } }";
+    let text = "{ machine: m, initial: A, states: { A: { about: a rest, resting: true, timeout: { at: 2020-01-01T00:00:00, target: A } } } }";
     fs_err::write(&storm, text).unwrap();
     assert!(fault(&[storm.to_str().unwrap(), "--days", "1"]).contains("does not come to rest: in state A"));
 }

@@ -176,7 +176,8 @@ states:
   End:
     final: true
 ";
-    let definition = load_unproved(text, ACTIONS).unwrap_or_else(|faults| panic!("{}", faults.display("text")));
+    let definition =
+        load_unproved(text, ACTIONS).unwrap_or_else(|faults| panic!("{}", faults.display("text")));
     let of = |state: &str| instance(&definition, state);
     let in_3000 = Instance { deadline_at: Some("3000-01-01T12:00:00Z".parse().unwrap()), ..of("Later") };
     let stranded = Instance { state: StateName::new("Gone").unwrap(), ..of("End") };
