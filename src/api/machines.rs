@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::body::{DefinitionText, Parameters, Sender, tagged};
 use super::problem::fault;
@@ -99,9 +100,7 @@ pub(super) async fn diagram(
 
 /// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
 pub(super) async fn check(DefinitionText(text): DefinitionText) -> Result<Json<Value>, Problem> {
-    // A large one takes a while, and other requests are not to wait for it.
-    let checked = tokio::task::spawn_blocking(move || machine::check(&text, ACTIONS));
-    let Checked { definition, faults } = checked.await.map_err(|error| fault(&error))?;
+    let (Checked { definition, faults }, _) = check_aside(text).await?;
     let machine = definition.as_ref().map(|definition| &definition.machine);
     Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
 }
@@ -124,7 +123,7 @@ pub(super) async fn put(
     Sender(sender): Sender,
     DefinitionText(source): DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let definition = read(&machine, &source)?;
+    let (definition, source) = read(&machine, source).await?;
     let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
     if dry_run {
         return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));
@@ -141,18 +140,32 @@ pub(super) async fn put(
     }
 }
 
-/// The definition of `machine` that is in `source`.
-fn read(machine: &str, source: &str) -> Result<Definition, Problem> {
-    let definition = machine::load(source, ACTIONS).map_err(|faults| {
-        let list: Vec<&Fault> = faults.iter().collect();
-        let detail = faults.display("definition").to_string();
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_definition", detail).with("faults", list)
-    })?;
-    if definition.machine.as_str() != machine {
-        let detail = format!("this defines the machine {}, not {machine:?}", definition.machine);
-        return Err(Problem::invalid(detail));
-    }
-    Ok(definition)
+/// The definition of `machine` that is in `source`, and the text again.
+async fn read(machine: &str, source: String) -> Result<(Definition, String), Problem> {
+    let (checked, source) = check_aside(source).await?;
+    let faults = match checked {
+        Checked { definition: Some(definition), .. } if definition.machine.as_str() == machine => {
+            return Ok((definition, source));
+        }
+        Checked { definition: Some(definition), .. } => {
+            let detail = format!("this defines the machine {}, not {machine:?}", definition.machine);
+            return Err(Problem::invalid(detail));
+        }
+        Checked { definition: None, faults } => faults,
+    };
+    let errors: Vec<Fault> = faults.into_iter().filter(Fault::is_error).collect();
+    let lines: Vec<String> = errors.iter().map(|fault| fault.display("definition").to_string()).collect();
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_definition", lines.join("\n"));
+    Err(problem.with("faults", errors))
+}
+
+/// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it; but
+/// as many at once as there are processors would leave nothing for the boards.
+async fn check_aside(source: String) -> Result<(Checked, String), Problem> {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let _turn = ONE.acquire().await.map_err(|error| fault(&error))?;
+    let checked = tokio::task::spawn_blocking(move || (machine::check(&source, ACTIONS), source));
+    checked.await.map_err(|error| fault(&error))
 }
 
 /// What is to be replayed.
@@ -174,7 +187,7 @@ pub(super) async fn replay(
     DefinitionText(source): DefinitionText,
 ) -> Result<Json<Replayed>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
-    let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, &source)?)) };
+    let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, source).await?.0)) };
     let wanted = Wanted { machine: name, name: device, since, with };
     match replay::replay(api.engine.store(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed)),

@@ -11,7 +11,7 @@ use crate::clock::pause;
 use crate::machine::{self, MachineName, Marks};
 use crate::store::changes::{self, Cursor};
 use crate::store::instances::{self, Target};
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError, groups};
 
 /// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
 /// however many ask and however much changes.
@@ -109,17 +109,18 @@ impl Engine {
         let definition = self.definition(machine)?;
         let mut marks = Marks::default();
         if let Some(name) = name {
-            let mut found = instances::list(&mut *self.store().reader().await?, machine, Some(name)).await?;
-            let (_, instance) = found
-                .pop()
-                .ok_or_else(|| EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned())))?;
-            marks.present = Some(instance.state);
+            let named = [(machine.clone(), name.to_owned())];
+            let mut seen = groups::read(&mut *self.store().reader().await?, &[], &named).await?;
+            let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
+            marks.present = Some(seen.pop().ok_or_else(none)?.instance.state);
         } else {
             let counts = self.count_by_state(machine).await?;
             let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());
             let count = |(state, count): (&String, &i64)| Some((known(state)?, u64::try_from(*count).ok()?));
             marks.counts = counts.value.iter().filter_map(count).collect();
         }
-        Ok(machine::svg(&definition, &marks))
+        // A large one takes a while, and what boards report is not to wait for it.
+        let drawn = tokio::task::spawn_blocking(move || machine::svg(&definition, &marks)).await;
+        drawn.map_err(|_| EngineError::Stopping)
     }
 }

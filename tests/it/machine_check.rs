@@ -86,7 +86,7 @@ fn told(args: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     command
         .env_remove("LIFEGUARD_JSON")
-        .env_remove("LIFEGUARD_EXPLAIN")
+        .env_remove("LIFEGUARD_CHECK_EXPLAIN")
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["machine", "check"]).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use super::super::output;
@@ -20,11 +21,11 @@ pub(super) struct CheckOptions {
     files: Vec<PathBuf>,
 
     /// Print what was found as JSON
-    #[arg(long, env = "LIFEGUARD_JSON")]
+    #[arg(long, env = "LIFEGUARD_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
     /// Explain a rule instead, or list all rules: `list`
-    #[arg(long, env = "LIFEGUARD_EXPLAIN", value_name = "RULE")]
+    #[arg(long, env = "LIFEGUARD_CHECK_EXPLAIN", value_name = "RULE")]
     explain: Option<String>,
 }
 

@@ -13,38 +13,28 @@ use crate::machine::{self, Definition, MAX_SIZE_BYTES};
 ///
 /// Why it cannot be read, with its path.
 pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
-    if path.as_os_str() == "-" {
-        return read_input();
+    let text = if path.as_os_str() == "-" {
+        read_all(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?
+    } else {
+        read_all(fs_err::File::open(path)?)?
+    };
+    if text.len() > MAX_SIZE_BYTES {
+        let file = name(path);
+        return Err(format!("{file}: this is no definition; at most {MAX_SIZE_BYTES} bytes are read").into());
     }
-    let size = fs_err::File::open(path)?.metadata()?.len();
-    if size > MAX_SIZE_BYTES as u64 {
-        let file = path.display();
-        return Err(
-            format!("{file}: {size} bytes are no definition; at most {MAX_SIZE_BYTES} are read").into()
-        );
-    }
-    Ok(fs_err::read_to_string(path)?)
+    Ok(text)
+}
+
+/// One byte more than there may be at most, so that a text that is too long is told from one that is cut off.
+fn read_all(from: impl Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_SIZE_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// What complaints call it.
 pub(in crate::cli) fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
-}
-
-/// The text on standard input.
-///
-/// # Errors
-///
-/// Why it cannot be read.
-fn read_input() -> Result<String, Box<dyn Error>> {
-    let mut text = String::new();
-    // One byte more than there may be, so that a text that is too long is told from one that is cut off.
-    let most = MAX_SIZE_BYTES as u64 + 1;
-    std::io::stdin()
-        .take(most)
-        .read_to_string(&mut text)
-        .map_err(|error| format!("standard input: {error}"))?;
-    Ok(text)
 }
 
 /// The checked definition in `text`, which is that of `file`.

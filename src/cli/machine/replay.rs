@@ -22,13 +22,13 @@ pub(super) struct ReplayOptions {
     #[arg(long, env = "LIFEGUARD_MACHINE", value_name = "MACHINE", default_value = "board")]
     machine: String,
     /// Only this board's history
-    #[arg(long, env = "LIFEGUARD_DEVICE", value_name = "NAME")]
+    #[arg(long, env = "LIFEGUARD_REPLAY_DEVICE", value_name = "NAME")]
     device: Option<String>,
     /// Only what happened since then is compared; another definition is taken to be in force from then on
-    #[arg(long, env = "LIFEGUARD_SINCE", value_name = "TIME", value_parser = time)]
+    #[arg(long, env = "LIFEGUARD_REPLAY_SINCE", value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
     /// Say what would have gone differently under this definition
-    #[arg(long, env = "LIFEGUARD_WITH", value_name = "FILE")]
+    #[arg(long, env = "LIFEGUARD_REPLAY_WITH", value_name = "FILE")]
     with: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
@@ -44,7 +44,7 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
     let text = match &with {
         Some(path) => {
             let text = file::read(path)?;
-            file::check(&path.display().to_string(), &text)?;
+            file::check(&file::name(path), &text)?;
             text
         }
         None => String::new(),

@@ -136,7 +136,7 @@ struct Written {
 
 impl Written {
     fn read(options: &SimulateOptions) -> Result<Self, Box<dyn Error>> {
-        let read = |path: &Path| file::read(path).map(|text| (path.display().to_string(), text));
+        let read = |path: &Path| file::read(path).map(|text| (file::name(path), text));
         let none = || Ok(("profile".to_owned(), String::new()));
         Ok(Self {
             definition: read(&options.file)?,
