@@ -19,6 +19,7 @@ use super::output;
 use super::serve::{ServeOptions, Server, asked_to_stop};
 use crate::clock::{Clock, ScaledClock, after, pause};
 use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
+use crate::machine::says_failed;
 
 /// What `demo` can be told, besides what `serve` can.
 #[derive(Debug, Args)]
@@ -205,7 +206,7 @@ impl Story {
                 self.say(&format!("  {line}"))?;
                 self.last = line;
             }
-            let rests = |state: &&str| matches!(*state, "Ready" | "New") || state.starts_with("Failed");
+            let rests = |state: &&str| matches!(*state, "Ready" | "New") || says_failed(state);
             if counts.keys().all(rests) {
                 return Ok(());
             }

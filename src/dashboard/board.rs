@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
-use super::{Pages, at_fault, escaped, fresh, whole};
+use super::{Pages, at_fault, fresh, whole};
 use crate::engine::{EngineError, Why, values, what_happened};
-use crate::machine::words::{span, time};
+use crate::machine::words::{escaped, span, time};
 use crate::machine::{Kind, Request, StateName};
 use crate::store::StoreError;
 use crate::store::history::{self, Entry};

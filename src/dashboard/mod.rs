@@ -17,6 +17,8 @@ use serde_json::value::RawValue;
 
 use crate::engine::{Engine, EngineError, Kept};
 use crate::machine::MachineName;
+use crate::machine::says_failed;
+use crate::machine::words::escaped;
 use crate::store::devices::{self, Filter, Listed};
 use crate::store::{Snapshot, StoreError, instances};
 
@@ -116,7 +118,7 @@ async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Farm, St
 /// Where a state stands on the page: what needs hands, what is under way, what rests.
 fn rank(state: &str) -> u8 {
     match state {
-        failed if failed.starts_with("Failed") => 0,
+        failed if says_failed(failed) => 0,
         "Ready" => 3,
         "New" | "Maintenance" | "LockedOut" => 2,
         _ => 1,
@@ -196,27 +198,5 @@ fn ago(span: chrono::TimeDelta) -> String {
         s @ 0..120 => format!("{s} s"),
         s @ 120..7200 => format!("{} min", s / 60),
         s => format!("{} h", s / 3600),
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-        out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn text_from_outside_cannot_become_markup() {
-        assert_eq!(super::escaped("<script>\"'&"), "&lt;script&gt;&quot;&#39;&amp;");
     }
 }

@@ -92,3 +92,9 @@ names! {
     /// Names a counter; by default the counter of a state's timeouts bears the state's name.
     CounterName,
 }
+
+/// Whether a state's name says that a person has to look: it begins with `Failed` or `failed`.
+#[must_use]
+pub fn says_failed(state: &str) -> bool {
+    state.starts_with("Failed") || state.starts_with("failed")
+}

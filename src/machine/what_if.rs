@@ -14,7 +14,7 @@ use super::adopt::{Adoption, Rearm};
 use super::decide::{create, decide};
 use super::definition::{Definition, Kind, Source};
 use super::instance::Instance;
-use super::names::{EventName, StateName};
+use super::names::{EventName, StateName, says_failed};
 use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
 
 /// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
@@ -230,7 +230,7 @@ impl<'a> Course<'a> {
         self.power.was += power_operations(decision);
         if let Outcome::Moved { to, .. } = &decision.outcome
             && let to = self.renamed(to).clone()
-            && (to.as_str().starts_with("Failed") || to.as_str().starts_with("failed"))
+            && says_failed(to.as_str())
         {
             self.failures.entry(to).or_default().was += 1;
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::super::why::words::escaped;
 use super::graph::Sender;
 use super::scene::{Anchor, Frame, Line, Part, Rect, Scene, Text};
 use super::text::Font;
@@ -177,23 +178,4 @@ fn towards(at: (i32, i32), other: (i32, i32)) -> (i32, i32) {
 
 fn write_tip(out: &mut String, tip: &str) -> fmt::Result {
     if tip.is_empty() { Ok(()) } else { write!(out, "<title>{}</title>", escaped(tip)) }
-}
-
-/// A text as XML has it: markup becomes letters, and what XML cannot have is replaced.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(' '),
-            '\u{fffe}' | '\u{ffff}' => out.push(char::REPLACEMENT_CHARACTER),
-            _ if character.is_control() => out.push(char::REPLACEMENT_CHARACTER),
-            _ => out.push(character),
-        }
-    }
-    out
 }

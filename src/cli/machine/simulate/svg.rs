@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::text::{percent, when};
 use crate::machine::Kind;
 use crate::machine::simulate::{Report, StateShare};
+use crate::machine::words::escaped;
 
 /// Where the areas are drawn, and how large everything is. Lengths are in pixels.
 const WIDTH: f64 = 1080.0;
@@ -168,7 +169,7 @@ fn shortened(name: &str) -> String {
 
 /// Names and numbers need no escapes: names have letters, digits, `-` and `_`.
 fn text(svg: &mut String, x: f64, y: f64, class: &str, what: &str) {
-    let what = what.replace('<', "&lt;");
+    let what = escaped(what);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{what}</text>");
 }
 
