@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, ClientError, ServerOptions};
+use super::output::{row, text};
 use super::{output, why};
 
 /// How many boards are asked for at a time.
@@ -302,14 +303,6 @@ fn add_body(add: AddOptions) -> Value {
     Value::Object(body)
 }
 
-pub(super) fn text(answer: &Value, key: &str) -> String {
-    match &answer[key] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
-    }
-}
-
 /// A time as the people at this terminal tell it.
 fn time(answer: &Value, key: &str) -> String {
     let time = answer[key].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
@@ -322,10 +315,6 @@ fn came_of_it(answer: &Value) -> String {
         Some("stayed") => format!("noted, still {}", text(answer, "state")),
         _ => text(answer, "reason"),
     }
-}
-
-pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
-    cells.into()
 }
 
 fn list(answer: &Value) -> String {

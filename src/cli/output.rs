@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 /// Prints a text; a reader that has gone away is no fault.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -55,6 +57,20 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A member of an answer as text; nothing where there is none.
+pub(super) fn text(answer: &Value, key: &str) -> String {
+    match &answer[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+    }
+}
+
+/// A row of a table.
+pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
+    cells.into()
 }
 
 #[cfg(test)]

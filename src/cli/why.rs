@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::device::{row, text};
-use super::output;
+use super::output::{self, row, text};
 
 /// The answer for one board: what is said of it, and what may be asked for.
 pub(super) fn told(why: &Value) -> String {
