@@ -61,6 +61,13 @@ pub(super) fn load_unproved(text: &str, actions: &[&str]) -> Result<Definition, 
     definition.ok_or_else(|| Faults(faults.finish()))
 }
 
+/// The most states: what is proved of each way through them is to be proved soon, also of what somebody sends to a server.
+const MAX_STATES: usize = 5000;
+/// The most transitions that groups may write into their members in all, for the same reason.
+const MAX_WRITTEN: usize = 50_000;
+/// How many states of a circle are named.
+const MOST_NAMED: usize = 20;
+
 /// Makes sense of a text that is YAML.
 fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
     let keys = ["machine", "initial", "renamed", "events", "groups", "states"];
@@ -79,6 +86,12 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
         {
             faults.add(node.at, Rule::Form, "a machine has at least one state");
         }
+        return None;
+    }
+
+    if states.len() > MAX_STATES {
+        let message = format!("{} states are too many: a machine has at most {MAX_STATES}", states.len());
+        faults.add(root.at, Rule::Form, message);
         return None;
     }
 
@@ -192,9 +205,15 @@ fn write_groups(
     known: &Known<'_>,
     faults: &mut Collector,
 ) {
-    let own: BTreeMap<StateName, BTreeSet<EventName>> =
-        states.iter().map(|(name, state)| (name.clone(), state.on.keys().cloned().collect())).collect();
+    let own: BTreeMap<StateName, BTreeSet<EventName>> = states
+        .iter()
+        .map(|(name, state)| {
+            // What is left to the deadline is the state's own word too.
+            (name.clone(), state.on.keys().chain(&state.left_to_deadline).cloned().collect())
+        })
+        .collect();
     let mut givers: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
+    let mut written = 0_usize;
     for (key, node) in node.entries("a mapping of groups", faults) {
         let fields = node.fields("a group of states", &["states", "resting", "on"], faults);
         let is_resting = fields.get("resting").is_some_and(|node| state::yes(node, faults));
@@ -221,6 +240,14 @@ fn write_groups(
         };
         let Some(on) = on else { continue };
         for (at, event, transitions) in transition::check_on(on, known, faults) {
+            written += members.len() * transitions.len();
+            if written > MAX_WRITTEN {
+                let message = format!(
+                    "the groups write more than {MAX_WRITTEN} transitions into their members: that is too many"
+                );
+                faults.add(at, Rule::Form, message);
+                return;
+            }
             for member in &members {
                 if own.get(member).is_some_and(|events| events.contains(&event)) {
                     continue;
@@ -241,11 +268,10 @@ fn write_groups(
 
 /// The states that `pattern`, a name or a beginning followed by `*`, stands for.
 fn matching<T>(pattern: &str, states: &BTreeMap<StateName, T>) -> Vec<StateName> {
-    let is_match = |name: &&StateName| match pattern.strip_suffix('*') {
-        Some(prefix) => name.as_str().starts_with(prefix),
-        None => name.as_str() == pattern,
-    };
-    states.keys().filter(is_match).cloned().collect()
+    match pattern.strip_suffix('*') {
+        Some(prefix) => states.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect(),
+        None => states.get_key_value(pattern).map(|(name, _)| name.clone()).into_iter().collect(),
+    }
 }
 
 /// Refuses `always` transitions that lead in a circle, so that entering a state comes to an end.
@@ -264,9 +290,12 @@ fn refuse_circles(
                 Some(target) if done.contains(target) => {}
                 Some(target) => match path.iter().position(|(on_path, _)| *on_path == target) {
                     Some(first) => {
-                        let circle: Vec<&str> = path[first..].iter().map(|(name, _)| name.as_str()).collect();
-                        let message =
-                            format!("`always` leads in a circle: {} → {target}", circle.join(" → "));
+                        let circle = path[first..].iter().map(|(name, _)| name.as_str());
+                        let mut named: Vec<&str> = circle.take(MOST_NAMED).collect();
+                        if path.len() - first > MOST_NAMED {
+                            named.push("…");
+                        }
+                        let message = format!("`always` leads in a circle: {} → {target}", named.join(" → "));
                         let key = written.iter().find(|(key, _)| key.text == target.as_str());
                         faults.add(
                             key.map_or_else(Position::default, |(key, _)| key.at),

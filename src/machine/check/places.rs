@@ -36,6 +36,13 @@ impl<'a> Places<'a> {
         found.map_or_else(|| self.state(name), |(key, _)| key.at)
     }
 
+    /// Where a state itself says what an event does in it.
+    pub(super) fn own(&self, name: &StateName, event: &EventName) -> Option<Position> {
+        let (_, state) = self.states.get(name.as_str())?;
+        let (_, on) = state.child("on")?;
+        on.child(event.as_str()).map(|(key, _)| key.at)
+    }
+
     /// Where a state invokes its action of this index.
     pub(super) fn invoked(&self, name: &StateName, index: usize) -> Position {
         let invoke = self.states.get(name.as_str()).and_then(|(_, node)| node.child("invoke"));

@@ -41,6 +41,21 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     state
 }
 
+/// Whether all its actions could be read: of an action that there is not, no end is known either; that has been noted.
+fn knows_actions(fields: Fields<'_>, state: &State) -> bool {
+    fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len()
+}
+
+/// The action that ends in `event`, if it is the end of one.
+pub(super) fn ending(event: &EventName) -> Option<&str> {
+    event.as_str().strip_suffix("-ok").or_else(|| event.as_str().strip_suffix("-failed"))
+}
+
+/// Whether one of these actions ends in `event`.
+pub(super) fn invokes(actions: &[Invoke], event: &EventName) -> bool {
+    ending(event).is_some_and(|action| actions.iter().any(|invoke| invoke.action.as_str() == action))
+}
+
 /// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
 fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &mut Collector) {
     let Some(node) = fields.get("left_to_deadline") else { return };
@@ -53,9 +68,7 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
         let Some(text) = element.text("the end of an action, such as `power-cycle-failed`", faults) else {
             continue;
         };
-        // Of an action that there is not, no end is known either; that has been noted.
-        let knows_all = fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len();
-        if knows_all && !ends.iter().any(|end| end == text) {
+        if knows_actions(fields, state) && !ends.iter().any(|end| end == text) {
             let known = ends.iter().map(String::as_str);
             faults.add_unknown(element.at, Rule::UnknownEvent, "end of an action of this state", text, known);
         } else if state.on.contains_key(text) {

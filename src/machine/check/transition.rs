@@ -31,6 +31,9 @@ pub(super) fn check_always(node: &Node, known: &Known<'_>, faults: &mut Collecto
     check_all(node, Kind::Always, known, faults)
 }
 
+/// The most transitions in one list: each is held against all before it.
+const MAX_IN_LIST: usize = 100;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     On,
@@ -39,6 +42,12 @@ enum Kind {
 
 fn check_all(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
     let elements = node.one_or_many();
+    if elements.len() > MAX_IN_LIST {
+        let message =
+            format!("{} transitions are too many: a list has at most {MAX_IN_LIST}", elements.len());
+        faults.add(node.at, Rule::Form, message);
+        return Vec::new();
+    }
     if elements.is_empty() {
         faults.add(
             node.at,

@@ -50,7 +50,7 @@ pub(in crate::machine) struct Ranges {
 }
 
 impl Ranges {
-    fn never() -> Self {
+    pub(in crate::machine) fn never() -> Self {
         Self { of: BTreeMap::new(), is_never: true }
     }
 

@@ -2,18 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{Definition, Kind, State};
+use super::super::super::definition::{Definition, Kind, Source, State};
 use super::super::super::fault::{Collector, Position};
 use super::super::super::names::{ActionName, EventName};
 use super::super::super::rule::Rule;
 use super::super::places::Places;
+use super::super::state::{ending, invokes};
 
 /// Checks what states say of how their actions end.
 pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
-    let taken: BTreeSet<&str> =
-        definition.states.values().flat_map(|state| state.on.keys()).map(EventName::as_str).collect();
+    let taken: BTreeSet<&str> = definition
+        .states
+        .values()
+        .flat_map(|state| state.on.keys().filter(|event| may_come(definition, state, event)))
+        .map(EventName::as_str)
+        .collect();
     let mut awaited: BTreeMap<&ActionName, Position> = BTreeMap::new();
     for (name, state) in &definition.states {
+        for event in state.on.keys().filter(|event| !may_come(definition, state, event)) {
+            // What a group says of it may be meant for another member.
+            if let (Some(at), Some(action)) = (places.own(name, event), ending(event)) {
+                let message = format!("`{name}` does not invoke `{action}`, so `{event}` never comes in it");
+                faults.add(at, Rule::UnknownEvent, message);
+            }
+        }
         let mut seen = BTreeSet::new();
         for (index, invoke) in state.invoke.iter().enumerate() {
             let at = places.invoked(name, index);
@@ -38,6 +50,12 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
             format!("no state takes `{action}-ok`, so it makes no difference that `{action}` succeeds");
         faults.add(at, Rule::UnhandledOk, message);
     }
+}
+
+/// Whether `event` may come in `state`: the ends of actions come only where these are invoked.
+pub(super) fn may_come(definition: &Definition, state: &State, event: &EventName) -> bool {
+    let is_end = definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Action));
+    !is_end || invokes(&state.invoke, event)
 }
 
 /// Whether something should follow when the last of the state's actions succeeds.

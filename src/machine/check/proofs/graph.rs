@@ -7,6 +7,7 @@ use super::super::super::definition::{
 };
 use super::super::super::guard::{Guard, Ranges};
 use super::super::super::names::{CounterName, EventName, StateName};
+use super::ends;
 
 /// The states by number, and the edges between them.
 pub(super) struct Graph<'d> {
@@ -16,6 +17,8 @@ pub(super) struct Graph<'d> {
     /// What happens in each state without leaving it and clears counters, by itself.
     pub(super) stays: Vec<Stay<'d>>,
     pub(super) initial: usize,
+    /// The states that one of their `always` leads out of whatever holds.
+    pub(super) left_at_once: BTreeSet<usize>,
 }
 
 /// A way from one state to another, or back to itself.
@@ -74,7 +77,14 @@ impl<'d> Graph<'d> {
         let numbers: BTreeMap<&StateName, usize> =
             states.iter().enumerate().map(|(number, (name, _))| (*name, number)).collect();
         let initial = numbers.get(&definition.initial).copied().unwrap_or_default();
-        let mut graph = Self { definition, states, edges: Vec::new(), stays: Vec::new(), initial };
+        let mut graph = Self {
+            definition,
+            states,
+            edges: Vec::new(),
+            stays: Vec::new(),
+            initial,
+            left_at_once: BTreeSet::new(),
+        };
         for number in 0..graph.states.len() {
             graph.add_state(number, &numbers);
         }
@@ -84,20 +94,37 @@ impl<'d> Graph<'d> {
     fn add_state(&mut self, from: usize, numbers: &BTreeMap<&StateName, usize>) {
         let (_, state) = self.states[from];
         // Whoever is still in the state when something else happens was not led out of it at once.
-        let stayed = self.add_transitions(from, EdgeCause::Always, &state.always, Ranges::default(), numbers);
+        let any = Ranges::default();
+        let stayed =
+            self.add_transitions(from, EdgeCause::Always, &state.always, (&any, any.clone()), numbers);
+        if stayed.is_never() {
+            self.left_at_once.insert(from);
+            return;
+        }
         self.add_timeout(from, state, &stayed, numbers);
+        // Since then counters may have changed without its being left.
+        let now = if changes_counters(state) { any } else { stayed.clone() };
         for (event, transitions) in &state.on {
-            self.add_transitions(from, EdgeCause::Event(event), transitions, stayed.clone(), numbers);
+            if ends::may_come(self.definition, state, event) {
+                self.add_transitions(
+                    from,
+                    EdgeCause::Event(event),
+                    transitions,
+                    (&stayed, now.clone()),
+                    numbers,
+                );
+            }
         }
     }
 
-    /// Adds the ways of transitions that are looked at where counters are in `ranges`; gives those where none is taken.
+    /// Adds the ways of transitions that are looked at where counters were in `entered` on entry and are in `ranges` now;
+    /// gives the ranges in which none is taken.
     fn add_transitions(
         &mut self,
         from: usize,
         cause: EdgeCause<'d>,
         transitions: &'d [Transition],
-        mut ranges: Ranges,
+        (entered, mut ranges): (&Ranges, Ranges),
         numbers: &BTreeMap<&StateName, usize>,
     ) -> Ranges {
         let is_operators = match cause {
@@ -111,6 +138,8 @@ impl<'d> Graph<'d> {
         for Transition { guard, effect } in transitions {
             let here = ranges.clone().both(&guard.as_ref().map(Guard::ranges).unwrap_or_default());
             match (effect, cause) {
+                // Nobody goes a way whose condition never holds.
+                _ if here.is_never() => {}
                 (TransitionEffect::Move { operations, target }, _) => {
                     let Some(&to) = numbers.get(target) else { continue };
                     let mut edge = Edge {
@@ -120,7 +149,7 @@ impl<'d> Graph<'d> {
                         is_operators,
                         counts: BTreeSet::new(),
                         clears: Clears::default(),
-                        bounded_by: here.bounded().cloned().collect(),
+                        bounded_by: here.bounded().chain(entered.bounded()).cloned().collect(),
                     };
                     edge.does(operations);
                     self.add(edge);
@@ -133,7 +162,8 @@ impl<'d> Graph<'d> {
                 }
                 (TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. }, _) => {}
             }
-            ranges = ranges.both(&guard.as_ref().map(Guard::ranges_otherwise).unwrap_or_default());
+            // What has no condition is taken, whatever holds.
+            ranges = ranges.both(&guard.as_ref().map_or_else(Ranges::never, Guard::ranges_otherwise));
         }
         ranges
     }
@@ -183,8 +213,13 @@ impl<'d> Graph<'d> {
         match self.states[edge.from].1.kind {
             // It has failed in name only.
             Kind::Working | Kind::Failed => !edge.is_operators,
-            // Whoever leaves it by anything else was at rest before.
-            Kind::Resting => matches!(edge.cause, EdgeCause::Always),
+            // Whoever leaves it by an event was at rest before. A time limit that leads back to it is a periodic check; one
+            // that leads elsewhere does not wait for anybody.
+            Kind::Resting => match edge.cause {
+                EdgeCause::Always => true,
+                EdgeCause::Passed(..) | EdgeCause::Exceeded(..) => edge.from != edge.to,
+                EdgeCause::Event(_) => false,
+            },
             Kind::Final => false,
         }
     }
@@ -202,6 +237,17 @@ impl<'d> Edge<'d> {
         self.clears.all |= all;
         self.clears.some.extend(some);
     }
+}
+
+/// Whether something that happens in the state changes counters without leaving it.
+fn changes_counters(state: &State) -> bool {
+    state.on.values().flatten().any(|transition| match &transition.effect {
+        TransitionEffect::Stay { operations } => operations.iter().any(|operation| match operation {
+            Operation::ClearCounters | Operation::Clear(_) | Operation::Count(_) => true,
+            Operation::Set(_) | Operation::Unset(_) => false,
+        }),
+        TransitionEffect::Move { .. } | TransitionEffect::Refuse { .. } => false,
+    })
 }
 
 fn operations_clear(operations: &[Operation]) -> Clears<'_> {

@@ -161,6 +161,17 @@ fn a_loop_that_comes_to_rest_or_needs_a_person_is_a_life() {
     check_table(&[
         (
             "  A: { timeout: { after: 1s, target: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { invoke: power-cycle, timeout: { after: 1m, target: B }, left_to_deadline: [power-cycle-failed], \
+             on: { power-cycle-ok: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
+            "11 endless-loop",
+        ),
+        // A periodic check, and one that a board's event leads on from.
+        (
+            "  A: { timeout: { after: 1s, target: B } }\n\
+             \x20 B: { resting: true, timeout: { after: 1s, target: B }, on: { ev: A } }",
             "",
         ),
         // It is left at once, so it is not rested in.
@@ -242,6 +253,51 @@ fn ways_in_and_out_are_proved() {
             "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedA } }",
             "12 failed-for-ever",
         ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedB } }\n\
+             \x20 FailedB: { on: { rq: FailedA } }",
+            "12 failed-for-ever, 13 failed-for-ever",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedB } }\n\
+             \x20 FailedB: { on: { rq: FailedA, rq-fail: Rest } }",
+            "",
+        ),
+        // A way whose condition never holds is none.
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: { if: false, target: Rest } } }",
+            "12 failed-for-ever",
+        ),
+        (
+            "  A: { entry: { count: c }, timeout: { after: 1s, target: Rest }, \
+             on: { ev: { if: counters.c > 3 && counters.c < 2, target: B } } }\n\
+             \x20 B: { timeout: { after: 1s, target: Rest } }",
+            "12 unreachable",
+        ),
+        // Where counters are not as they were on entry, what the `always` left says nothing of them.
+        (
+            "  A: { always: { if: counters.c > 3, target: Rest }, timeout: { after: 1s, target: Rest }, \
+             on: { go: { if: counters.c > 3, target: B }, ev: { do: { unset: x } } } }\n\
+             \x20 B: { entry: { count: c }, timeout: { after: 1s, target: Rest } }",
+            "12 unreachable",
+        ),
+        (
+            "  A: { always: { if: counters.c > 3, target: Rest }, timeout: { after: 1s, target: Rest }, \
+             on: { go: { if: counters.c > 3, target: B }, ev: { do: { count: c } } } }\n\
+             \x20 B: { timeout: { after: 1s, target: Rest } }",
+            "",
+        ),
+        // Together they always hold.
+        (
+            "  A: { entry: { count: c }, always: [{ if: counters.c < 3, target: Rest }, \
+             { if: counters.c >= 3, target: Failed }] }",
+            "",
+        ),
+        (
+            "  A: { entry: { count: c }, always: [{ if: counters.c < 3, target: Rest }, \
+             { if: counters.c > 3, target: Failed }] }",
+            "11 no-deadline",
+        ),
     ]);
 }
 
@@ -275,6 +331,13 @@ fn how_actions_end_is_said() {
                  \x20 B: {{ invoke: power-cycle, {time}, {left} }}"
             ),
             "",
+        ),
+        // Taken in a state that does not invoke it, it is not taken, nor does it lead anywhere.
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, {left} }}\n  B: {{ resting: true, on: {{ power-cycle-ok: A }} }}"
+            ),
+            "11 unhandled-ok, 12 unknown-event",
         ),
         // Its success begins the next; of what is looked at again and again, it says that all is well.
         (
@@ -383,4 +446,38 @@ fn definitions_as_large_as_may_be_are_proved_soon() {
     }
     assert_eq!(rules(&states), "12 endless-loop");
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
+#[test]
+fn ends_of_actions_come_only_where_these_are_invoked() {
+    let time = "timeout: { after: 1s, target: Rest }";
+    let states = format!(
+        "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed] }}\n  B: {{ {time} }}"
+    );
+    // A group says what follows, but only in states that do not invoke the action.
+    let text = with(&states).replace(
+        "groups: { ",
+        "groups: { h: { states: [Rest, B, Failed], on: { power-cycle-ok: B, power-cycle-failed: B } }, ",
+    );
+    let found = errors(&text);
+    assert!(found.contains("11 unhandled-ok") && found.contains("12 unreachable"), "{found}");
+    // What the state leaves to its deadline, no group takes.
+    let states = format!(
+        "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed], on: {{ power-cycle-ok: Rest }} }}"
+    );
+    let text = with(&states)
+        .replace("groups: { ", "groups: { h: { states: [A], on: { power-cycle-failed: Failed } }, ");
+    let definition = load(&text, &ACTIONS).unwrap();
+    assert!(!definition.states["A"].on.contains_key("power-cycle-failed"));
+}
+
+#[test]
+fn what_is_too_much_to_be_proved_soon_is_refused() {
+    let many =
+        |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().join("\n");
+    let states = many(5001, &|index| format!("  R{index}: {{ resting: true }}"));
+    assert!(errors(&with(&states)).contains("form: 5003 states are too many"), "{}", errors(&with(&states)));
+    let list = many(101, &|_| "{ if: has(data.x), target: Rest }".to_owned()).replace('\n', ", ");
+    let told = rules(&format!("  A: {{ timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{list}] }} }}"));
+    assert!(told.contains("form"), "{told}");
 }

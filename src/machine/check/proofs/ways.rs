@@ -6,6 +6,7 @@ use super::super::super::definition::{Kind, State};
 use super::super::super::fault::Collector;
 use super::super::super::rule::Rule;
 use super::super::places::Places;
+use super::components::Way;
 use super::graph::Graph;
 
 /// Checks each state's ways in and out; those in `endless` have been told of.
@@ -17,9 +18,10 @@ pub(super) fn check(
 ) {
     let reached = reached(graph);
     let (mut can_leave, mut operator_can) = (BTreeSet::new(), BTreeSet::new());
+    let recovering = recovering(graph);
     for edge in graph.edges.iter().filter(|edge| edge.from != edge.to) {
         can_leave.insert(edge.from);
-        if edge.is_operators {
+        if edge.is_operators && recovering.contains(&edge.to) {
             operator_can.insert(edge.from);
         }
     }
@@ -34,10 +36,12 @@ pub(super) fn check(
         match state.kind {
             Kind::Resting => {}
             Kind::Final => check_final(graph, number, places, faults),
-            Kind::Failed if operator_can.contains(&number) => {}
+            // Nobody finds an instance in one that is left at once; where that leads is told of by itself.
+            Kind::Failed if operator_can.contains(&number) || graph.left_at_once.contains(&number) => {}
             Kind::Failed => {
                 let message = format!(
-                    "no request of an operator leads out of `{name}`: take one in `on`, or in a group that it is in"
+                    "no request of an operator leads out of `{name}` to a state that has not failed: take one in `on`, or in \
+                     a group that it is in"
                 );
                 faults.add(places.state(name), Rule::FailedForEver, message);
             }
@@ -57,7 +61,7 @@ pub(super) fn check(
 
 fn check_deadline(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
     let (name, state) = graph.states[number];
-    if state.timeout.is_some() || is_left_at_once(state) {
+    if state.timeout.is_some() || graph.left_at_once.contains(&number) {
         return;
     }
     let message = format!(
@@ -65,14 +69,6 @@ fn check_deadline(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults:
          `resting: true` if nothing is under way in it"
     );
     faults.add(places.state(name), Rule::NoDeadline, message);
-}
-
-/// Whether one of its `always` is taken whatever holds.
-fn is_left_at_once(state: &State) -> bool {
-    state
-        .always
-        .iter()
-        .any(|transition| transition.guard.as_ref().is_none_or(|guard| guard.ranges_otherwise().is_never()))
 }
 
 fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
@@ -94,10 +90,22 @@ fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &m
 fn reached(graph: &Graph<'_>) -> BTreeSet<usize> {
     let may_be_put = |state: &State| state.kind == Kind::Resting || state.rests;
     let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| may_be_put(state));
-    let mut open: Vec<usize> = resting.map(|(number, _)| number).chain([graph.initial]).collect();
-    let mut out: Vec<Vec<usize>> = vec![Vec::new(); graph.states.len()];
-    for edge in &graph.edges {
-        out[edge.from].push(edge.to);
+    let first = resting.map(|(number, _)| number).chain([graph.initial]).collect();
+    follow(graph.states.len(), first, graph.edges.iter().map(|edge| (edge.from, edge.to)))
+}
+
+/// The states from which one that has not failed is reached, and those themselves.
+fn recovering(graph: &Graph<'_>) -> BTreeSet<usize> {
+    let is_well = |number: &usize| graph.states[*number].1.kind != Kind::Failed;
+    let well = (0..graph.states.len()).filter(is_well).collect();
+    follow(graph.states.len(), well, graph.edges.iter().map(|edge| (edge.to, edge.from)))
+}
+
+/// What the ways lead to from `open`, and those themselves.
+fn follow(states: usize, mut open: Vec<usize>, ways: impl Iterator<Item = Way>) -> BTreeSet<usize> {
+    let mut out: Vec<Vec<usize>> = vec![Vec::new(); states];
+    for (from, to) in ways {
+        out[from].push(to);
     }
     let mut reached = BTreeSet::new();
     while let Some(state) = open.pop() {

@@ -31,7 +31,7 @@ struct Walker<'d> {
     now: DateTime<Utc>,
     /// How often in a hundred times a board, an action or a person does something before the deadline passes.
     liveliness: usize,
-    /// What has been entered since a person did something or the instance came to rest.
+    /// What has been entered since a person did something or the instance was stirred from rest.
     seen: HashSet<u64>,
     /// The most states that have been entered so.
     longest: usize,
@@ -114,15 +114,18 @@ impl<'d> Walker<'d> {
 
     fn take(&mut self, cause: Cause, is_persons: bool) -> (Outcome, Result<(), String>) {
         self.now += TimeDelta::milliseconds(1);
+        let is_event = matches!(cause, Cause::Event { .. });
+        let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(Kind::Resting));
         let stimulus = Stimulus { cause, device: Map::new() };
         let Decision { outcome, instance, .. } = decide(self.definition, &self.instance, &stimulus, self.now);
         self.instance = instance;
-        let is_at_rest =
-            matches!(self.definition.states[&self.instance.state].kind, Kind::Resting | Kind::Final);
-        if is_persons || is_at_rest {
+        // An event at rest begins a new life; time that passes there does so only where it leads back, as a periodic check.
+        let is_new_life = was_at_rest && (is_event || from == self.instance.state);
+        let is_final = self.is_in(Kind::Final);
+        if is_persons || is_new_life || is_final {
             self.seen.clear();
         }
-        if matches!(outcome, Outcome::Moved { .. }) && !is_at_rest {
+        if matches!(outcome, Outcome::Moved { .. }) && !is_final {
             // All that the next decisions depend on. Who has been here before can go the same way again, and for ever.
             let is_new = self.seen.insert(self.standing());
             self.longest = self.longest.max(self.seen.len());
@@ -132,6 +135,10 @@ impl<'d> Walker<'d> {
             }
         }
         (outcome, Ok(()))
+    }
+
+    fn is_in(&self, kind: Kind) -> bool {
+        self.definition.states[&self.instance.state].kind == kind
     }
 
     fn standing(&self) -> u64 {
