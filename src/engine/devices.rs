@@ -120,6 +120,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let target = Target::Name(machine.clone(), name.to_owned());
         let mut tx = self.store().begin().await?;
+        // What is told of its deadline is not to come after what an adoption made of it.
+        self.hold_rules(&mut tx).await?;
         let locked = self.lock(&mut tx, &target).await?;
         let mut device =
             devices::find_device(&mut tx, locked.id).await?.ok_or(EngineError::NoInstance(target))?;
@@ -156,6 +158,8 @@ impl Engine {
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
+        // What is told of its deadline is not to come after what an adoption made of it.
+        self.hold_rules(&mut tx).await?;
         let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
         has_no_link(&locked.instance)?;
         actions::cancel_all(&mut tx, locked.id).await?;

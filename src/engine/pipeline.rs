@@ -343,6 +343,10 @@ impl Material {
             let definition = match rules.definition(&draft.instance().machine) {
                 Ok(definition) => definition,
                 Err(error) => {
+                    // There may be one again, which this program understands; until then the deadline stands.
+                    if let Work::Due(due) = &work {
+                        engine.inner.queue.deadlines().put_back(*due);
+                    }
                     work.fail(error);
                     continue;
                 }

@@ -189,10 +189,13 @@ impl Engine {
     pub async fn adopt(&self, loaded: &Loaded, sender: Option<&str>) -> Result<Replacement, EngineError> {
         let now = self.clock().now();
         let replacement = put_in_force(self.store(), self.inner.origin, loaded, sender, now).await?;
-        self.look_again().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();
+        // It is in force, whether this process can see that yet or not; whoever decides looks by itself.
+        if let Err(error) = self.look_again().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot see what is in force yet");
+        }
         Ok(replacement)
     }
 

@@ -71,10 +71,12 @@ impl Adoption {
         instance.state = to;
         instance.deadline_at = deadline_at;
         let counters = std::mem::take(&mut instance.counters);
-        instance.counters = counters
-            .into_iter()
-            .map(|(counter, count)| (self.counters.get(&counter).cloned().unwrap_or(counter), count))
-            .collect();
+        for (counter, count) in counters {
+            let counter = self.counters.get(&counter).cloned().unwrap_or(counter);
+            // Where two come to have one name, the greater one counts: a limit is not to be had twice.
+            let sum = instance.counters.entry(counter).or_insert(count);
+            *sum = count.max(*sum);
+        }
     }
 }
 
@@ -90,7 +92,8 @@ fn rearm(was: Option<&State>, is: &State) -> Rearm {
     let Some(was) = was else {
         return match due(is) {
             Some(Due::After(after)) => Rearm::Arm(delta(after)),
-            Some(Due::At(_)) | None => Rearm::Keep,
+            Some(Due::At(at)) => Rearm::At(at),
+            None => Rearm::Keep,
         };
     };
     let keeps = |state: &State| state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);

@@ -280,10 +280,13 @@ pub async fn carry_over(
                                      SELECT FROM action a WHERE a.instance_id = i.instance_id AND a.visit = i.visit
                                                             AND a.seq = 1 AND a.status = 'WAITING') THEN r.at END)
                                  ELSE i.deadline_at END AS deadline_at,
-                      coalesce((SELECT jsonb_object_agg(coalesce(c.new, e.key), e.value)
-                                  FROM jsonb_each(i.counters) e
-                                  LEFT JOIN (SELECT unnest($7::text[]) AS old, unnest($8::text[]) AS new) c
-                                         ON c.old = e.key), '{}') AS counters
+                      -- Where two come to have one name, the greater one counts.
+                      coalesce((SELECT jsonb_object_agg(one.name, one.count)
+                                  FROM (SELECT coalesce(c.new, e.key) AS name, max(e.value::bigint) AS count
+                                          FROM jsonb_each_text(i.counters) e
+                                          LEFT JOIN (SELECT unnest($7::text[]) AS old, unnest($8::text[]) AS new) c
+                                                 ON c.old = e.key
+                                         GROUP BY 1) one), '{}') AS counters
                  FROM instance i LEFT JOIN rule r ON r.old = i.state
                 WHERE i.machine = $1 AND (r.old IS NOT NULL OR i.counters ?| $7::text[])
            ),

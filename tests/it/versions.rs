@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, until_somebody_waits, until_waiting};
+use crate::world::{World, ask, until_somebody_waits, until_waiting};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
@@ -251,4 +251,67 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
     let (status, _) = world.call(Method::GET, "/api/v1/machines/board/definitions/9", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(world.call(Method::GET, "/api/v1/machines/none", None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_outlives_a_definition_that_nobody_understands() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    world.force("b1", "RebootComplete").await;
+    let pool = world.database.pool().await;
+    // As if another release had put it in force.
+    for statement in [
+        "INSERT INTO definition (machine, number, digest, source) VALUES ('board', 2, 'x', 'machine: board')",
+        "INSERT INTO adoption (machine, number, at, origin, first_history)
+         SELECT 'board', 2, now(), 'loaded', nextval(pg_get_serial_sequence('history', 'history_id'))",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let machine = lifeguard::machine::MachineName::new("board").unwrap();
+    ask("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
+    world.clock.advance(std::time::Duration::from_mins(11));
+    for _ in 0..20 {
+        assert_eq!(world.report("b1", "image-running").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    assert_eq!(load(&world, BOARD_YAML, "").await.1["number"], 1);
+    world.until_state("b1", "RebootRebooting").await;
+}
+
+/// A machine in which an operator asks for one of two kinds of work.
+fn works(first: &str, second: &str) -> String {
+    let names = std::collections::BTreeSet::from([first, second]);
+    let state = |name: &&str| {
+        format!(
+            "  {name}:\n    about: work\n    timeout: {{ after: 1m, target: {name}, limit: 9, exceeded: Rest }}\n    \
+             on: {{ done: Rest }}\n"
+        )
+    };
+    format!(
+        "machine: board\ninitial: Rest\nevents:\n  rq-first: {{ from: operator }}\n  rq-second: {{ from: operator }}\n  \
+         done: {{ from: board }}\nstates:\n  Rest:\n    about: rest\n    resting: true\n    \
+         on: {{ rq-first: {first}, rq-second: {second} }}\n{}",
+        names.iter().map(state).collect::<String>()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_counters_that_come_to_have_one_name_the_greater_one_counts() {
+    let world = World::under(&works("Alpha", "Zed")).await;
+    world.register("b1", json!({})).await;
+    for (request, times) in [("rq-first", 1), ("rq-second", 3)] {
+        assert_eq!(world.request("b1", request, json!({})).await.0, StatusCode::OK);
+        for _ in 0..times {
+            world.pass_deadline("b1").await;
+        }
+        world.report("b1", "done").await;
+    }
+    assert_eq!(world.get("/api/v1/devices/b1").await["counters"], json!({ "Alpha": 1, "Zed": 3 }));
+    let renamed = "initial: Rest\nrenamed: { Alpha: Work, Zed: Work }\n";
+    let (status, loaded) = load(&world, &works("Work", "Work").replace("initial: Rest\n", renamed), "").await;
+    assert_eq!(status, StatusCode::OK, "{loaded}");
+    assert_eq!(world.get("/api/v1/devices/b1").await["counters"], json!({ "Work": 3 }));
+    let store = Store::open(world.database.connect_options()).await.unwrap();
+    world.server.stop().await.unwrap();
+    crate::replay::assert_history_gives_instances(&store).await;
+    store.close().await;
 }
