@@ -1,12 +1,14 @@
 //! Another definition comes into force while boards are half-way through.
 
+use lifeguard::engine::News;
 use lifeguard::store::Store;
+use lifeguard::store::changes::Now;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, until_somebody_waits, until_waiting};
+use crate::world::{World, ask, until_somebody_waits, until_waiting, within};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
@@ -257,7 +259,16 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
 async fn a_deadline_outlives_a_definition_that_nobody_understands() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
+    let mut news = world.server.engine.follow();
     world.force("b1", "RebootComplete").await;
+    let armed = async {
+        while !matches!(news.next().await, Some(News::Changed(changed, _))
+            if changed.iter().any(|one| matches!(one.changed.now, Now::Is { deadline_at: Some(_), .. })))
+        {
+        }
+    };
+    // Whoever learns deadlines from the log has done so, and does not do so again.
+    within("the news of it", armed).await;
     let pool = world.database.pool().await;
     // As if another release had put it in force.
     for statement in [
