@@ -198,8 +198,12 @@ async fn a_poll_that_has_ended_is_begun_again_with_the_next_visit() {
     world.force("b1", "Ready").await;
     world.until("b1", "it is polled", is_armed).await;
     poll_ends(&listener).await;
-    // A day is all that one poll takes; the deadline passes meanwhile, and keeps what still runs.
-    world.clock.advance(Duration::from_mins(24 * 60 - 1));
+    // A day is all that one poll takes; the deadline passes before, and keeps what still runs.
+    world.clock.advance(Duration::from_mins(24 * 60 - 4));
+    world.until("b1", "the deadline has passed", |device| device["visit"] == 3).await;
+    poll_ends(&listener).await;
+    // The poll ends in its last minutes, while the next deadline is still to come.
+    world.clock.advance(Duration::from_mins(3));
     let ended = world.until("b1", "the poll has ended", |device| device["actions"] == json!([])).await;
     assert!(is_armed(&ended) && ended["state"] == "Ready", "{ended}");
     world.pass_deadline("b1").await;
