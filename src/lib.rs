@@ -4,7 +4,7 @@
 //! remembers, an engine drives, actions change the world.
 //!
 //! ```text
-//! cli → api, dashboard → engine → { store, worker → action }
+//! cli → api, dashboard → engine → { store, model, worker → action }
 //!                 everybody → machine, clock, random
 //! tftp and farm stand apart: one serves files, the other plays the hardware
 //! ```
@@ -13,6 +13,7 @@
 //! * [`store`]: the only SQL there is, and the private Postgres.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
 //! * [`action`]: what changes the world: power, boot configuration, probes.
+//! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
 //! * [`tftp`]: the TFTP server over the boot tree.
 //! * [`api`]: HTTP, one file a resource.
@@ -38,6 +39,7 @@ pub mod dashboard;
 pub mod engine;
 pub mod farm;
 pub mod machine;
+pub mod model;
 pub mod random;
 pub mod store;
 pub mod tftp;

@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::machine::{Instance, MachineName, Visit};
+use crate::model::Models;
 use crate::store::actions::{Startable, WorkerId};
 use crate::store::changes::{self, Changed, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Target};
@@ -132,6 +133,7 @@ struct Inner {
     rules: rules::Rules,
     clock: Arc<dyn Clock>,
     worker: Worker,
+    models: Models,
     /// By what this process knows its own changes in the log.
     origin: Origin,
     retention: Retention,
@@ -160,6 +162,7 @@ impl Engine {
         loaded: Vec<Loaded>,
         clock: Arc<dyn Clock>,
         worker: Worker,
+        models: Models,
         retention: Retention,
     ) -> Result<Self, EngineError> {
         let mut db = store.reader().await?;
@@ -173,6 +176,7 @@ impl Engine {
             rules,
             clock,
             worker,
+            models,
             origin,
             retention,
             running: running::Running::default(),
@@ -284,6 +288,12 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    /// The models that this process hosts.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.inner.models
     }
 
     /// What had to be tried again since the engine was made.

@@ -21,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
 use crate::engine::{Engine, Retention};
 use crate::machine::MachineName;
+use crate::model::Models;
 use crate::store::private::{Options, PrivatePostgres};
 use crate::store::{ConnectOptions, Store};
 use crate::tftp;
@@ -130,6 +131,7 @@ impl Server {
             tftp_listen: options.tftp_listen,
             boot_root,
             history_retention: options.history_retention,
+            models: Models::default(),
             clock,
         };
         // A private Postgres is stopped in order also when a later part fails to start.
@@ -194,6 +196,7 @@ struct Parts {
     tftp_listen: Option<SocketAddr>,
     boot_root: PathBuf,
     history_retention: Retention,
+    models: Models,
     clock: Arc<dyn Clock>,
 }
 
@@ -203,10 +206,10 @@ impl Parts {
         connect: ConnectOptions,
         loaded: Vec<crate::engine::Loaded>,
     ) -> Result<Server, Box<dyn Error>> {
-        let Self { http, tftp_listen, boot_root, history_retention, clock } = self;
+        let Self { http, tftp_listen, boot_root, history_retention, models, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
-        let engine = Engine::new(store, loaded, clock, worker, history_retention).await?;
+        let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await?;
         for folder in ["configs", "pxelinux.cfg"] {
             fs_err::create_dir_all(boot_root.join(folder))?;
         }
