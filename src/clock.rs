@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Timelike, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -52,6 +52,20 @@ fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
 fn wall() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
     Utc::now().trunc_subsecs(6)
+}
+
+/// The moment that a clock on the wall of this machine means, by its time zone.
+///
+/// Where clocks are put back, the first of the two moments; where they are put forward over it, the moment at which that
+/// happens.
+#[must_use]
+pub fn from_wall(shown: NaiveDateTime) -> DateTime<Utc> {
+    let moment = |shown: NaiveDateTime| Local.from_local_datetime(&shown).earliest().map(|at| at.to_utc());
+    let after_the_gap = || {
+        let minute = shown.with_second(0)?.with_nanosecond(0)?;
+        (1..=24 * 60).find_map(|minutes| moment(minute.checked_add_signed(TimeDelta::minutes(minutes))?))
+    };
+    moment(shown).or_else(after_the_gap).unwrap_or_else(|| shown.and_utc())
 }
 
 /// Waits in real time: for what is about this process or this machine, and not about the farm.

@@ -179,6 +179,23 @@ pub(super) fn known_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
 }
 
+/// The entity tags one of which must still be so (Source: RFC 9110 §13.1.1: compared strongly, so a weak one never is);
+/// nothing where there is no such condition.
+pub(super) fn expected_tags(headers: &HeaderMap) -> Option<Vec<String>> {
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    values.peek()?;
+    let tags: Vec<&str> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if tags.contains(&"*") {
+        return None;
+    }
+    let strong = tags.into_iter().filter_map(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+    Some(strong.map(str::to_owned).collect())
+}
+
 /// Answers with JSON and an entity tag.
 pub(super) fn json(tag: &str, body: impl Into<axum::body::Body>) -> Response {
     with_tag(tag, ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response())
@@ -189,7 +206,8 @@ pub(super) fn not_modified(tag: &str) -> Response {
     with_tag(tag, StatusCode::NOT_MODIFIED.into_response())
 }
 
-fn with_tag(tag: &str, mut response: Response) -> Response {
+/// Adds an entity tag.
+pub(super) fn with_tag(tag: &str, mut response: Response) -> Response {
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -197,7 +197,7 @@ pub(super) async fn register(
         },
         comments,
     };
-    api.engine.register(&api.machine, &name, &device, sender).await?;
+    api.engine.create(&api.machine, &name, Some(&device), sender).await?;
     let location = format!("/api/v1/devices/{name}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view(&api, &name).await?)).into_response())
 }

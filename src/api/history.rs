@@ -1,4 +1,4 @@
-//! What happened to a board.
+//! What happened to an instance.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use super::body::Parameters;
 use super::events::find;
 use super::{Api, Problem};
-use crate::machine::{Cause, StateName, Visit};
+use crate::machine::{Cause, MachineName, StateName, Visit};
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
+use crate::store::instances::InstanceId;
 
 /// Which part of a history is wanted.
 #[derive(Debug, Deserialize)]
@@ -79,20 +80,30 @@ impl EntryView {
 }
 
 /// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
-pub(super) async fn list(
+pub(super) async fn of_device(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Parameters(Page { before, limit }): Parameters<Page>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Json<HistoryView>, Problem> {
+    let id = find(&api, &name).await?.id;
+    read(&api, &api.machine, id, page).await
+}
+
+/// Reads a part of an instance's history.
+pub(super) async fn read(
+    api: &Api,
+    machine: &MachineName,
+    id: InstanceId,
+    Page { before, limit }: Page,
 ) -> Result<Json<HistoryView>, Problem> {
     let limit = limit.unwrap_or(100);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} entries can be asked for")));
     }
-    let board = find(&api, &name).await?;
     let mut db = api.engine.store().reader().await?;
-    let adopted = definitions::list(&mut db, &api.machine).await?;
+    let adopted = definitions::list(&mut db, machine).await?;
     // One more than is wanted tells whether there are more.
-    let mut entries = history::list(&mut db, board.id, before, limit + 1).await?;
+    let mut entries = history::list(&mut db, id, before, limit + 1).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = entries.len() > most;
     entries.truncate(most);

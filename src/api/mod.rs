@@ -8,6 +8,7 @@
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
 //! | administrators | `/api/v1/machines/MACHINE` |
+//! | configuration management | `/state`, `/api/v1/machines/MACHINE/INSTANCE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
 //! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz` |
@@ -18,10 +19,13 @@ mod events;
 mod health;
 mod history;
 mod images;
+mod instances;
 mod list;
 mod machines;
 mod problem;
 mod requests;
+mod state_service;
+mod wait;
 mod why;
 
 use std::error::Error;
@@ -56,6 +60,10 @@ pub struct Api {
     pub engine: Engine,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
+    /// The instance that StateService's `/state` is about, if there is one.
+    pub shared: Option<(MachineName, String)>,
+    /// Cancelled when nobody is to wait any longer.
+    pub stopping: CancellationToken,
     /// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps
     /// what is replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
     pub longest_list: Duration,
@@ -70,7 +78,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/devices/{name}/events/{event}", events::routes())
         .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
         .route("/api/v1/devices/{name}/force", post(requests::force))
-        .route("/api/v1/devices/{name}/history", get(history::list))
+        .route("/api/v1/devices/{name}/history", get(history::of_device))
         .route("/api/v1/devices/{name}/why", get(why::show))
         .route("/api/v1/states", get(list::states))
         .route("/api/v1/machines", get(machines::list))
@@ -78,6 +86,17 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/machines/{machine}/diagram.svg", get(machines::diagram))
         .route("/api/v1/machines/{machine}/replay", post(machines::replay))
         .route("/api/v1/machines/{machine}/definitions/{number}", get(machines::text))
+        .route("/api/v1/machines/{machine}/instances", get(instances::list))
+        .route("/api/v1/machines/{machine}/{instance}", instances::routes())
+        .route(
+            "/api/v1/machines/{machine}/{instance}/events/{event}",
+            put(instances::send).post(instances::send),
+        )
+        .route("/api/v1/machines/{machine}/{instance}/force", post(instances::force))
+        .route("/api/v1/machines/{machine}/{instance}/history", get(instances::history))
+        .route("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance())
+        .route("/api/v1/machines/{machine}/{instance}/why", get(instances::why))
+        .route("/state", state_service::routes())
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/api/v1/machines/check", post(machines::check))

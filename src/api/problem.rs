@@ -86,6 +86,11 @@ impl From<EngineError> for Problem {
             EngineError::NoInstance(Target::Id(_)) => {
                 Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
             }
+            EngineError::Changed => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "it has changed since: read it again, and send the new `ETag` as `If-Match`",
+            ),
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
             EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
             EngineError::Busy => Self::new(

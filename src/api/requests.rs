@@ -10,7 +10,7 @@ use super::body::{Body, Object, Sender};
 use super::events::{Answer, find, target};
 use super::{Api, Problem};
 use crate::engine::{Committed, Submission};
-use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName};
+use crate::machine::{Cause, Definition, EventName, Ignored, Instance, Outcome, Source, StateName};
 use crate::store::images;
 
 /// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
@@ -64,15 +64,20 @@ pub(super) async fn force(
     State(api): State<Api>,
     Path(name): Path<String>,
     Sender(sender): Sender,
-    Body(NewForce { from, to, reason }): Body<NewForce>,
+    Body(new): Body<NewForce>,
 ) -> Result<Json<Answer>, Problem> {
-    if reason.trim().is_empty() {
-        return Err(Problem::invalid("`reason` must say why the board is moved by force"));
-    }
-    let remark = Some(format!("forced: {reason}"));
-    let cause = Cause::Force { expected: from, to, reason };
+    let (cause, remark) = forced(new)?;
     let submission = Submission { sender, remark, ..Submission::new(target(&api, &name)?, cause) };
     answer(&api, &name, None, api.engine.submit(submission).await?).await
+}
+
+/// A forced move, and what history says of it.
+pub(super) fn forced(NewForce { from, to, reason }: NewForce) -> Result<(Cause, Option<String>), Problem> {
+    if reason.trim().is_empty() {
+        return Err(Problem::invalid("`reason` must say why the move is forced"));
+    }
+    let remark = Some(format!("forced: {reason}"));
+    Ok((Cause::Force { expected: from, to, reason }, remark))
 }
 
 /// What operators are told: a request that did nothing is an error to them.
@@ -84,22 +89,41 @@ async fn answer(
 ) -> Result<Json<Answer>, Problem> {
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     let definition = api.engine.definition(&api.machine)?;
-    let state = &committed.instance.state;
-    let accepted = definition.accepted(state.as_str(), Source::Operator);
-    let problem = match why {
+    match why {
         Ignored::MissingArgument { .. } | Ignored::Refused { .. } | Ignored::NoGuardHolds { .. } => {
-            refused(api, name, why, event).await?
+            let accepted = definition.accepted(committed.instance.state.as_str(), Source::Operator);
+            let problem = refused(api, name, why, event).await?;
+            Err(problem.with("state", &committed.instance.state).with("accepted", accepted))
         }
+        Ignored::NoState { .. }
+        | Ignored::Unexpected { .. }
+        | Ignored::Stale { .. }
+        | Ignored::Future { .. }
+        | Ignored::NotDue
+        | Ignored::NotHandled { .. }
+        | Ignored::LeftToDeadline { .. }
+        | Ignored::NotAllowed { .. } => Err(not_accepted(&definition, &committed.instance, why)),
+    }
+}
+
+/// What `instance` does not take now, whoever asks, and what it does take.
+pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &Ignored) -> Problem {
+    let accepted = definition.accepted(instance.state.as_str(), Source::Operator);
+    let problem = match why {
         Ignored::NoState { .. } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
-        Ignored::Unexpected { .. } => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
+        Ignored::Unexpected { .. } | Ignored::NoGuardHolds { .. } => {
+            Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string())
+        }
         Ignored::Stale { .. }
         | Ignored::Future { .. }
         | Ignored::NotDue
         | Ignored::NotHandled { .. }
         | Ignored::LeftToDeadline { .. }
+        | Ignored::MissingArgument { .. }
+        | Ignored::Refused { .. }
         | Ignored::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
                 format!("{why}, nor for any other request; only a forced move leaves it")
@@ -109,7 +133,7 @@ async fn answer(
             Problem::new(StatusCode::CONFLICT, "not_accepted", detail)
         }
     };
-    Err(problem.with("state", state).with("accepted", accepted))
+    problem.with("state", &instance.state).with("accepted", accepted)
 }
 
 /// A request that the state takes, but not with these arguments: says which images this board can be given.

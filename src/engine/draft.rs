@@ -88,6 +88,13 @@ impl Draft {
         self.is_remembered
     }
 
+    /// Whether it is as its sender has seen it, where the submission depends on that.
+    pub(super) fn is_as_seen(&self, submission: &Submission) -> bool {
+        // What was decided on in this group has no version yet that anybody could have seen.
+        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&self.seen.tag());
+        submission.only_as.as_ref().is_none_or(is_one_of)
+    }
+
     /// Whether a guard may look at the device when `cause` happens now.
     pub(super) fn reads_device(&self, definition: &Definition, cause: &Cause) -> bool {
         machine::reads_device(definition, &self.instance.state, cause)
@@ -101,7 +108,7 @@ impl Draft {
         images: &Images,
         now: DateTime<Utc>,
     ) -> Decision {
-        let Submission { target: _, cause, sender, evidence, remark } = submission;
+        let Submission { target: _, cause, sender, evidence, remark, only_as: _ } = submission;
         let device = if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
         let stimulus = Stimulus { cause, device };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);

@@ -20,6 +20,7 @@ mod feed;
 mod fetches;
 mod housekeeping;
 mod images;
+mod instances;
 mod kept;
 mod lease;
 mod pipeline;
@@ -49,7 +50,7 @@ use crate::model::Models;
 use crate::store::actions::{Startable, WorkerId};
 use crate::store::changes::{self, Changed, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Store, StoreError, instances};
+use crate::store::{Store, StoreError, instances as stored};
 use crate::worker::Worker;
 
 pub use devices::DeviceChange;
@@ -79,6 +80,9 @@ pub enum EngineError {
     /// No definition of the machine is in force, or none that this program understands; nothing was written.
     #[error("no definition of the machine {0} is in force")]
     NoMachine(MachineName),
+    /// The instance is not any more as whoever asked has seen it; nothing was written.
+    #[error("it has changed since")]
+    Changed,
     /// Another instance has the name, or another board the network address; nothing was written.
     #[error("another board has this {0} already")]
     Taken(&'static str),
@@ -374,7 +378,7 @@ fn learn_changed(engine: &Engine, changed: &[Logged]) {
 
 async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
     let mut db = engine.store().reader().await?;
-    let mut armed = std::pin::pin!(instances::stream_deadlines(&mut db));
+    let mut armed = std::pin::pin!(stored::stream_deadlines(&mut db));
     while let Some(armed) = armed.next().await {
         let armed = armed?;
         if engine.inner.queue.deadlines().learn(armed.id, armed.visit, Some(armed.at)) {

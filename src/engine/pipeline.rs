@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::carry;
@@ -25,7 +26,7 @@ use super::rules::Known;
 use super::work::{Committed, Done, Submission, Work};
 use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
-use crate::machine::{Cause, Definition, MachineName, Outcome, Source};
+use crate::machine::{Cause, Definition, Due, MachineName, Outcome, Source};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Applied, Decided, Seen};
 use crate::store::history::{self, Boot};
@@ -38,6 +39,8 @@ pub(super) const LANES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the database may take for one statement: longer than it lets statements take by itself.
 const LONGEST: Duration = Duration::from_secs(25);
+/// From when on history tells that a deadline was handled late.
+const LATE: TimeDelta = TimeDelta::seconds(1);
 /// How long a connection is taken to be alive without being asked.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -256,10 +259,12 @@ impl Material {
     ) -> Result<Self, StoreError> {
         let targets: Vec<Target> = part.iter().map(Work::target).collect();
         let (mut remembered, mut unknown) = (Vec::new(), Vec::new());
-        for (target, seen) in targets.iter().zip(engine.inner.recent.find(targets.iter())) {
+        for ((work, target), seen) in part.iter().zip(&targets).zip(engine.inner.recent.find(targets.iter()))
+        {
             match seen {
-                Some(seen) => remembered.push(seen),
-                None => unknown.push(target),
+                // Of what is remembered it does not show whether it is still so until something is written.
+                Some(seen) if !work.has_condition() => remembered.push(seen),
+                Some(_) | None => unknown.push(target),
             }
         }
         let mut material = Self {
@@ -370,6 +375,7 @@ impl Material {
                 {
                     Done::TooEarly(id)
                 }
+                Work::Happened { submission, .. } if !draft.is_as_seen(submission) => Done::Changed,
                 Work::Happened { submission, .. } => {
                     let decision = draft.decide(definition, submission.clone(), images, now);
                     let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
@@ -378,7 +384,8 @@ impl Material {
                 Work::Due(due) => {
                     let cause = Cause::Deadline { visit: due.visit };
                     let remark = self.boots.get(&id).and_then(fetches::describe_boot);
-                    let submission = Submission { remark, ..Submission::new(target, cause) };
+                    let evidence = tell_due(definition, draft, due.at, now);
+                    let submission = Submission { evidence, remark, ..Submission::new(target, cause) };
                     draft.decide(definition, submission, images, now);
                     Done::Fired(draft.instance().clone())
                 }
@@ -416,6 +423,18 @@ impl Material {
         let decided = touched.into_iter().map(Draft::finish).collect();
         Decisions { decided, done, worker, at: now, orphans }
     }
+}
+
+/// When the time that passes now was due, for history: where that is a time on the calendar, and where nobody was there.
+fn tell_due(
+    definition: &Definition,
+    draft: &Draft,
+    due: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<Map<String, Value>> {
+    let timeout = definition.states.get(&draft.instance().state)?.timeout.as_ref()?;
+    let is_told = matches!(timeout.due, Due::At(_)) || now - due > LATE;
+    is_told.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
 }
 
 /// Whether the instance's state waits for something that the board itself has to say.
@@ -515,7 +534,7 @@ fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
                 engine.inner.queue.wake();
             }
         }
-        Done::TooEarly(_) | Done::Started(_) | Done::Noted => {}
+        Done::Changed | Done::TooEarly(_) | Done::Started(_) | Done::Noted => {}
     }
     work.answer(came_to);
 }

@@ -26,7 +26,7 @@ pub fn what_happened(entry: &Entry) -> String {
     match cause {
         Cause::Created => format!("it was registered{}", by(entry)),
         Cause::Event { name, source: Source::Board, .. } => {
-            format!("the board reported {name}{}", remark(entry))
+            format!("it reported {name}{}", remark(entry))
         }
         Cause::Event { name, source: Source::Operator, .. } => {
             format!("an operator{} asked for {name}{}", by(entry), remark(entry))

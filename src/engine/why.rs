@@ -1,4 +1,4 @@
-//! Why a board stands where it stands: what its definition says, what is recorded, and what is usual, put together.
+//! Why an instance stands where it stands: what its definition says, what is recorded, and what is usual, put together.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,25 +11,26 @@ use super::usual::Times;
 use super::{Engine, EngineError};
 use crate::machine::words::{span, time};
 use crate::machine::{
-    self, Awaited, Circumstances, Definition, Doing, Kind, MachineName, Request, StateName, Then, Visit,
+    self, Awaited, Circumstances, Definition, Doing, Instance, Kind, MachineName, Request, StateName, Then,
+    Visit,
 };
 use crate::store::actions::{self, OpenAction};
 use crate::store::definitions::{self, Adopted};
-use crate::store::devices::{self, Board};
+use crate::store::devices;
 use crate::store::history::{self, Boot, Entry};
-use crate::store::instances::{InstanceId, Target};
+use crate::store::instances::{self, InstanceId, Target};
 use crate::store::{Connection, StoreError, images, stays};
 
 /// How often a board is read anew that moved on while it was read.
 const TRIES: usize = 3;
 
-/// Why a board stands where it stands.
+/// Why an instance stands where it stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct Why {
-    /// The board's number.
+    /// The instance's number.
     #[serde(skip)]
     pub id: InstanceId,
-    /// The board.
+    /// Its name.
     pub name: String,
     /// Its state.
     pub state: StateName,
@@ -97,9 +98,10 @@ pub struct LastEvidence {
     pub observed: Option<Map<String, Value>>,
 }
 
-/// What is recorded of a board.
+/// What is recorded of an instance.
 struct Record {
-    board: Board,
+    id: InstanceId,
+    instance: Instance,
     actions: Vec<OpenAction>,
     boot: Boot,
     arrival: Option<Entry>,
@@ -118,42 +120,43 @@ impl Record {
         in_force: &Adopted,
         now: DateTime<Utc>,
     ) -> Result<Option<Self>, StoreError> {
-        let mut found = devices::find(db, machine, name).await?;
+        let mut found = find(db, machine, name).await?;
         for _ in 0..TRIES {
-            let Some(board) = found else { break };
-            let record = Self::of(db, machine, board.clone(), in_force, now).await?;
-            found = devices::find(db, machine, name).await?;
-            let is_same = |later: &Board| later.id == board.id && later.instance == board.instance;
-            if found.as_ref().is_none_or(is_same) {
+            let Some(before) = found else { break };
+            let record = Self::of(db, before.clone(), in_force, now).await?;
+            found = find(db, machine, name).await?;
+            if found.as_ref().is_none_or(|later| *later == before) {
                 return Ok(found.is_some().then_some(record));
             }
         }
         // It moves on faster than it can be read, so that nothing said of it is true for longer than that.
         match found {
-            Some(board) => Ok(Some(Self::of(db, machine, board, in_force, now).await?)),
+            Some(present) => Ok(Some(Self::of(db, present, in_force, now).await?)),
             None => Ok(None),
         }
     }
 
     async fn of(
         db: &mut Connection,
-        machine: &MachineName,
-        board: Board,
+        (id, instance): (InstanceId, Instance),
         in_force: &Adopted,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        let id = board.id;
         let landmarks = stays::find_landmarks(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
-        let images = images::list_by_hardware(db).await?;
+        let facts = match devices::find_device(db, id).await? {
+            Some(device) => facts(&instance.name, &device, &images::list_by_hardware(db).await?),
+            None => Map::new(),
+        };
         Ok(Self {
             actions: actions::list_open(db, id).await?,
             boot: history::read_boot(db, id, now).await?,
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
-            facts: facts(&board.instance.name, &board.device, &images),
-            adopted: if has_changed { definitions::list(db, machine).await? } else { Vec::new() },
-            board,
+            facts,
+            adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
+            id,
+            instance,
         })
     }
 
@@ -171,7 +174,7 @@ impl Record {
 
     /// Since when the board is in its state. Where history does not tell any more, at least since its present visit.
     fn since(&self) -> DateTime<Utc> {
-        self.arrival.as_ref().map_or(self.board.instance.entered_at, |arrival| arrival.at)
+        self.arrival.as_ref().map_or(self.instance.entered_at, |arrival| arrival.at)
     }
 
     /// The number of the definition under which it entered its state, if another one is in force.
@@ -180,6 +183,14 @@ impl Record {
         let then = self.adopted.iter().rfind(|adopted| adopted.first_history <= arrival)?;
         (then.number != in_force).then_some(then.number)
     }
+}
+
+async fn find(
+    db: &mut Connection,
+    machine: &MachineName,
+    name: &str,
+) -> Result<Option<(InstanceId, Instance)>, StoreError> {
+    Ok(instances::list(db, machine, Some(name)).await?.pop())
 }
 
 async fn entry(
@@ -192,11 +203,11 @@ async fn entry(
 }
 
 impl Engine {
-    /// Says why a board stands where it stands.
+    /// Says why an instance stands where it stands.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::NoMachine`] when no definition is in force
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::NoMachine`] when no definition is in force
     /// that this program understands; [`EngineError::Store`] when the database fails.
     pub async fn why(&self, machine: &MachineName, name: &str) -> Result<Why, EngineError> {
         let in_force = self.in_force().into_iter().find(|one| one.adopted.machine == *machine);
@@ -222,7 +233,7 @@ fn put_together(
     times: Option<&Times>,
     now: DateTime<Utc>,
 ) -> Why {
-    let instance = &record.board.instance;
+    let instance = &record.instance;
     let (doing, since) = (record.doing(), record.since());
     let may = machine::requests(definition, instance, &record.facts, now);
     let circumstances = Circumstances { since, doing: &doing, requests: &may };
@@ -254,7 +265,7 @@ fn put_together(
         format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
     }));
     Why {
-        id: record.board.id,
+        id: record.id,
         name: instance.name.clone(),
         state: instance.state.clone(),
         kind: explanation.kind,

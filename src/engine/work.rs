@@ -28,13 +28,15 @@ pub struct Submission {
     pub evidence: Option<Map<String, Value>>,
     /// What people should read beside it in history.
     pub remark: Option<String>,
+    /// Only if the instance is still as one of these tags says ([`Seen::tag`](crate::store::groups::Seen::tag)).
+    pub only_as: Option<Vec<String>>,
 }
 
 impl Submission {
     /// Something that happened to `target`, of which nothing more is known.
     #[must_use]
     pub fn new(target: Target, cause: Cause) -> Self {
-        Self { target, cause, sender: None, evidence: None, remark: None }
+        Self { target, cause, sender: None, evidence: None, remark: None, only_as: None }
     }
 
     pub(super) fn is_from_board(&self) -> bool {
@@ -115,6 +117,11 @@ impl Work {
         }
     }
 
+    /// Whether it is only for an instance that is as its sender has seen it.
+    pub(super) fn has_condition(&self) -> bool {
+        matches!(self, Self::Happened { submission, .. } if submission.only_as.is_some())
+    }
+
     /// Since when somebody waits; nobody waits for a deadline.
     pub(super) fn since(&self) -> Option<Instant> {
         match self {
@@ -143,6 +150,8 @@ pub(super) enum Done {
     Committed(Committed),
     /// To be sent again when an action of this instance that has ended is written down.
     TooEarly(InstanceId),
+    /// The instance is not as whoever sent it has seen it.
+    Changed,
     /// A deadline was decided on; this is how the instance stands.
     Fired(Instance),
     /// An action began, or none.
@@ -158,6 +167,7 @@ impl Work {
             (Self::Happened { answer, .. }, Done::Committed(committed)) => {
                 _ = answer.send(Ok(Heard::Committed(committed)));
             }
+            (Self::Happened { answer, .. }, Done::Changed) => _ = answer.send(Err(EngineError::Changed)),
             (Self::Happened { answer, submission, .. }, Done::TooEarly(id)) => {
                 _ = answer.send(Ok(Heard::TooEarly(id, submission)));
             }
@@ -165,8 +175,15 @@ impl Work {
                 _ = answer.send(Ok(started));
             }
             (Self::Noted { answer, .. }, Done::Noted) => _ = answer.send(Ok(())),
-            (_, Done::Fired(_) | Done::Committed(_) | Done::TooEarly(_) | Done::Started(_) | Done::Noted) => {
-            }
+            (
+                _,
+                Done::Changed
+                | Done::Fired(_)
+                | Done::Committed(_)
+                | Done::TooEarly(_)
+                | Done::Started(_)
+                | Done::Noted,
+            ) => {}
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum Kind {
 pub struct State {
     /// What being in it means.
     pub kind: Kind,
+    /// What others call it, where a name cannot say that.
+    pub label: Option<String>,
     /// Whether it says of itself that it is resting, also where it is a failed one: then an operator's force may be all that
     /// leads there.
     pub rests: bool,
@@ -216,6 +218,19 @@ impl Definition {
             .keys()
             .filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source)))
             .collect()
+    }
+
+    /// What others call `state`: its label, or its name where it has none.
+    #[must_use]
+    pub fn label<'a>(&'a self, state: &'a StateName) -> &'a str {
+        let label = self.states.get(state).and_then(|state| state.label.as_deref());
+        label.unwrap_or(state.as_str())
+    }
+
+    /// The state that others call `label`.
+    #[must_use]
+    pub fn find_labelled(&self, label: &str) -> Option<&StateName> {
+        self.states.keys().find(|name| self.label(name) == label)
     }
 
     /// All events that `source` may send, in alphabetical order.

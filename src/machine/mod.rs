@@ -11,6 +11,7 @@ mod diagram;
 mod explain;
 mod fault;
 mod guard;
+pub mod import;
 mod instance;
 mod names;
 mod rule;

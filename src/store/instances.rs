@@ -119,6 +119,45 @@ pub async fn list(
     rows.into_iter().map(|row| Locked::try_from(row).map(|Locked { id, instance }| (id, instance))).collect()
 }
 
+/// An instance as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The state that it is in.
+    pub state: String,
+    /// Which visit of a state that is.
+    pub visit: i64,
+    /// Since when it is there.
+    pub entered_at: DateTime<Utc>,
+    /// Until when, at the longest.
+    pub deadline_at: Option<DateTime<Utc>>,
+}
+
+/// Lists instances of `machine` by name: those after the name `after`, `limit` at most.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_page(
+    db: &mut PgConnection,
+    machine: &MachineName,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let listed = sqlx::query_as!(
+        Listed,
+        "SELECT name, state, visit, entered_at, deadline_at FROM instance
+          WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3",
+        machine.as_str(),
+        after,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(listed)
+}
+
 /// Writes a new instance.
 ///
 /// # Errors

@@ -572,6 +572,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "image remove",
         "machine check",
         "machine diagram",
+        "machine import",
         "machine load",
         "machine list",
         "machine show",

@@ -206,6 +206,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         data_dir: None,
         pg_bin: None,
         states: None,
+        machine: None,
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
     }
 }

@@ -66,6 +66,7 @@ impl Bench {
     /// What a server on a database is told.
     fn serve_options(&self, database: Scratch, lives: Lives) -> Result<ServeOptions, Box<dyn Error>> {
         Ok(ServeOptions {
+            machine: None,
             listen: ([127, 0, 0, 1], 0).into(),
             insecure: false,
             tftp_listen: None,

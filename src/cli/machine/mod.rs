@@ -3,6 +3,7 @@
 mod check;
 mod diagram;
 pub(super) mod file;
+pub(super) mod import;
 mod load;
 mod replay;
 mod simulate;
@@ -25,6 +26,8 @@ enum MachineCommand {
     Check(check::CheckOptions),
     /// Draw a definition: its states, what leads from one to another, and how long each may last
     Diagram(diagram::DiagramOptions),
+    /// Translate a StateService file into a definition, and print that
+    Import(import::ImportOptions),
     /// Put a definition in force, for all servers at one moment; boards that are half-way through go on under it
     Load(load::LoadOptions),
     /// List the definitions that are in force
@@ -47,6 +50,7 @@ pub(super) async fn run(options: MachineOptions) -> Result<ExitCode, Box<dyn Err
     match options.command {
         MachineCommand::Check(options) => return check::run(&options),
         MachineCommand::Diagram(options) => diagram::run(&options)?,
+        MachineCommand::Import(options) => import::run(&options)?,
         MachineCommand::Load(options) => load::load(options).await?,
         MachineCommand::List(options) => load::list(options).await?,
         MachineCommand::Replay(options) => return replay::run(options).await,

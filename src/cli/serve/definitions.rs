@@ -4,26 +4,83 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::machine::file;
-use crate::engine::{Loaded, Provenance};
+use super::super::machine::{file, import};
+use crate::engine::{Engine, EngineError, Loaded, Provenance};
+use crate::machine::MachineName;
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
 
-/// Loads the definition at `path`, or those in it, or the one that is built in. The board's machine must be among them.
-pub(super) fn load(path: Option<&Path>) -> Result<Vec<Loaded>, Box<dyn Error>> {
-    let Some(path) = path else {
-        return Ok(vec![check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?]);
+/// The name of the instance that is shared at `/state`.
+const SHARED: &str = "shared";
+
+/// What a server is given.
+pub(super) struct Given {
+    /// The definitions.
+    pub(super) loaded: Vec<Loaded>,
+    /// The machine of which one instance is shared at `/state`.
+    pub(super) shared: Option<Shared>,
+}
+
+/// A machine of which one instance is shared.
+pub(super) struct Shared {
+    machine: MachineName,
+    file: PathBuf,
+    /// What the file calls its current state, where it is StateService's.
+    current: Option<String>,
+}
+
+/// Loads the definitions at `path`, or the one that is built in, and the machine to be shared. The board's machine must be
+/// among them.
+pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Given, Box<dyn Error>> {
+    let mut loaded = match path {
+        None => vec![check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?],
+        Some(path) => load_all(path)?,
     };
+    let shared = match machine {
+        None => None,
+        Some(file) => {
+            let (one, current) = import::load(file)?;
+            let machine = one.definition.machine.clone();
+            refuse_second(&loaded, file, &one)?;
+            loaded.push(one);
+            Some(Shared { machine, file: file.to_owned(), current })
+        }
+    };
+    Ok(Given { loaded, shared })
+}
+
+impl Shared {
+    /// Sees to it that there is an instance, and says which.
+    pub(super) async fn begin(self, engine: &Engine) -> Result<(MachineName, String), Box<dyn Error>> {
+        let Self { machine, file, current } = self;
+        match engine.create(&machine, SHARED, None, None).await {
+            Ok(_) => {}
+            Err(EngineError::Taken(_)) => {
+                let present = engine.find(&machine, SHARED).await?;
+                let definition = engine.definition(&machine)?;
+                let state = present.map(|seen| definition.label(&seen.instance.state).to_owned());
+                if let (Some(state), Some(current)) = (state, current)
+                    && state != current
+                {
+                    let file = file.display();
+                    tracing::info!(
+                        "{machine} goes on in {state}, where it was, and not in {current}, as {file} says"
+                    );
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok((machine, SHARED.to_owned()))
+    }
+}
+
+fn load_all(path: &Path) -> Result<Vec<Loaded>, Box<dyn Error>> {
     let mut loaded: Vec<Loaded> = Vec::new();
     for path in files(path)? {
         let text = file::read(&path)?;
         let one = check(&path.display().to_string(), text, Provenance::File)?;
-        if loaded.iter().any(|other| other.definition.machine == one.definition.machine) {
-            return Err(
-                format!("{}: machine {} is defined twice", path.display(), one.definition.machine).into()
-            );
-        }
+        refuse_second(&loaded, &path, &one)?;
         loaded.push(one);
     }
     if !loaded.iter().any(|one| one.definition.machine.as_str() == super::BOARD) {
@@ -32,6 +89,14 @@ pub(super) fn load(path: Option<&Path>) -> Result<Vec<Loaded>, Box<dyn Error>> {
         );
     }
     Ok(loaded)
+}
+
+fn refuse_second(loaded: &[Loaded], path: &Path, one: &Loaded) -> Result<(), Box<dyn Error>> {
+    let machine = &one.definition.machine;
+    if loaded.iter().any(|other| other.definition.machine == *machine) {
+        return Err(format!("{}: machine {machine} is defined twice", path.display()).into());
+    }
+    Ok(())
 }
 
 fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {

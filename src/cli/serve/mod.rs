@@ -27,6 +27,7 @@ use crate::store::{ConnectOptions, Store};
 use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
+use definitions::Given;
 
 /// The machine whose instances are boards.
 pub(super) const BOARD: &str = "board";
@@ -72,6 +73,10 @@ pub struct ServeOptions {
     #[arg(long, env = "LIFEGUARD_STATES", value_name = "PATH")]
     pub states: Option<PathBuf>,
 
+    /// A machine that is shared at /state, as StateService does: its file of states, or a definition of ours
+    #[arg(long, env = "LIFEGUARD_MACHINE", value_name = "FILE")]
+    pub machine: Option<PathBuf>,
+
     /// How long history is kept: `90d`, or `forever`; it goes by whole days
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
     pub history_retention: Retention,
@@ -114,7 +119,7 @@ impl Server {
             )
             .into());
         }
-        let loaded = definitions::load(options.states.as_deref())?;
+        let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
@@ -204,12 +209,16 @@ impl Parts {
     async fn start(
         self,
         connect: ConnectOptions,
-        loaded: Vec<crate::engine::Loaded>,
+        Given { loaded, shared }: Given,
     ) -> Result<Server, Box<dyn Error>> {
         let Self { http, tftp_listen, boot_root, history_retention, models, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
         let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await?;
+        let shared = match shared {
+            Some(shared) => Some(shared.begin(&engine).await?),
+            None => None,
+        };
         for folder in ["configs", "pxelinux.cfg"] {
             fs_err::create_dir_all(boot_root.join(folder))?;
         }
@@ -228,7 +237,13 @@ impl Parts {
         let address = http.local_addr()?;
         let machine = MachineName::new(BOARD)?;
         let longest_list = api::LONGEST_LIST;
-        let api = Api { engine: engine.clone(), machine: machine.clone(), longest_list };
+        let api = Api {
+            engine: engine.clone(),
+            machine: machine.clone(),
+            shared,
+            stopping: stop_faces.clone(),
+            longest_list,
+        };
         let pages = dashboard::router(engine.clone(), machine);
         faces.spawn(api::serve(http, api::router(api).merge(pages), stop_faces.clone()));
         let driven = engine.clone();

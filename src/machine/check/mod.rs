@@ -111,6 +111,7 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
     if let Some(node) = fields.get("groups") {
         write_groups(node, &mut checked, &known, faults);
     }
+    refuse_equal_labels(states, &checked, faults);
     refuse_circles(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| renamed(node, &known, faults)).unwrap_or_default();
     let Known { events, counters, .. } = known;
@@ -271,6 +272,23 @@ fn matching<T>(pattern: &str, states: &BTreeMap<StateName, T>) -> Vec<StateName>
     match pattern.strip_suffix('*') {
         Some(prefix) => states.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect(),
         None => states.get_key_value(pattern).map(|(name, _)| name.clone()).into_iter().collect(),
+    }
+}
+
+/// Refuses two states that others would call the same.
+fn refuse_equal_labels(
+    written: &[(source::Key, Node)],
+    states: &BTreeMap<StateName, State>,
+    faults: &mut Collector,
+) {
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, _) in written {
+        let label = states.get(key.text.as_str()).and_then(|state| state.label.as_deref());
+        let label = label.unwrap_or(&key.text);
+        if let Some(other) = taken.insert(label, &key.text).filter(|other| *other != key.text) {
+            let message = format!("`{}` and `{other}` are both called {label:?}", key.text);
+            faults.add(key.at, Rule::Form, message);
+        }
     }
 }
 

@@ -18,11 +18,23 @@ const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
 pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Collector) -> State {
-    let keys =
-        ["about", "resting", "final", "entry", "invoke", "timeout", "left_to_deadline", "always", "on"];
+    let keys = [
+        "about",
+        "label",
+        "resting",
+        "final",
+        "entry",
+        "invoke",
+        "timeout",
+        "left_to_deadline",
+        "always",
+        "on",
+    ];
     let fields = node.fields("a state; `{}` for one without anything", &keys, faults);
     let (kind, rests) = kind(key, fields, faults);
-    let mut state = State { kind, rests, about: about(fields, faults), ..State::default() };
+    let label = fields.get("label").and_then(|node| node.text("what others call the state", faults));
+    let (label, about) = (label.map(str::to_owned), about(fields, faults));
+    let mut state = State { kind, label, rests, about, ..State::default() };
     if let Some(node) = fields.get("entry") {
         state.entry = operation::check_all(node, faults);
     }

@@ -257,7 +257,8 @@ impl Story<'_> {
             (!events.is_empty()).then(|| format!("{} from {whom}", list(&events, "or")))
         };
         let action = if self.own.len() == 1 { "its action" } else { "its actions" };
-        let both = [from(Source::Board, "the board"), from(Source::Action, action)];
+        let itself = format!("the {}", self.instance.machine);
+        let both = [from(Source::Board, &itself), from(Source::Action, action)];
         list(&both.into_iter().flatten().collect::<Vec<_>>(), "or")
     }
 

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
-use crate::machine::{ActionName, CounterName, MachineName, Visit, load, load_unproved};
+use crate::machine::{ActionName, CounterName, Visit, load, load_unproved};
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
@@ -21,7 +21,7 @@ fn noon() -> DateTime<Utc> {
 
 fn instance(definition: &Definition, state: &str) -> Instance {
     Instance {
-        machine: MachineName::new("m").unwrap(),
+        machine: definition.machine.clone(),
         name: "b1".to_owned(),
         state: definition.states.get_key_value(state).unwrap().0.clone(),
         visit: Visit(3),

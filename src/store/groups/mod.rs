@@ -55,6 +55,14 @@ pub struct Seen {
     pub has_actions: bool,
 }
 
+impl Seen {
+    /// A word for how it is, another one after each change: its visit and the version of its row.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        format!("{}-{}", self.instance.visit, self.version.0)
+    }
+}
+
 struct SeenRow {
     instance_id: i64,
     version: i64,

@@ -438,7 +438,13 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
     fill(&world.database.pool().await, 5000, 10_000).await;
     let engine = world.server.engine.clone();
     let machine = MachineName::new("board").unwrap();
-    let routes = api::router(Api { engine, machine, longest_list: Duration::from_millis(200) });
+    let routes = api::router(Api {
+        engine,
+        machine,
+        shared: None,
+        stopping: CancellationToken::new(),
+        longest_list: Duration::from_millis(200),
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
     let mut server = JoinSet::new();

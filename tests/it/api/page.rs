@@ -74,7 +74,7 @@ async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
         "<title>Lifeguard: b1: FailedBadImage</title>",
         "<h2>b1 <small>FailedBadImage</small></h2>",
         "A person has to look, since 12:00:00 UTC (0 s): the board says that the image is bad: try another image",
-        "It came from ReimageBooted at 12:00:00 UTC, when the board reported image-failed",
+        "It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed",
         "<code>rq-reboot</code>",
         "refused now: the self-test image has no boot config",
         "moved it to ReimageBooted by force: the test wants it there",

@@ -160,7 +160,7 @@ async fn a_forced_move_is_compared_and_set() {
     422 invalid: to: `Locked out` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter
 
     POST /api/v1/devices/b1/force
-    422 invalid: `reason` must say why the board is moved by force
+    422 invalid: `reason` must say why the move is forced
 
     POST /api/v1/devices/b1/force
     422 invalid: missing field `reason`

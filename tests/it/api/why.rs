@@ -150,9 +150,9 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     bad, FailedBadBoard, failed
     A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
-    It came from ReimageBooted at 12:00:00 UTC, when the board reported image-failed: no card.
+    It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed: no card.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
-    Last evidence, at 12:00:00 UTC (0 s ago): the board reported image-failed: no card.
+    Last evidence, at 12:00:00 UTC (0 s ago): it reported image-failed: no card.
 
     unwired, RebootRebooting, working
     Waits since 12:00:00 UTC (0 s) for its time to pass: its actions are over without success; at 12:01:00 UTC (in 1 min) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.

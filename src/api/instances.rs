@@ -1,0 +1,335 @@
+//! Instances of any machine: create, show, send an event, move by force, remove.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::body::{
+    Body, Object, Parameters, Sender, expected_tags, json as json_answer, known_tags, not_modified,
+};
+use super::devices::check_name;
+use super::events::Answer;
+use super::history::{HistoryView, Page};
+use super::problem::fault;
+use super::requests::{NewForce, forced, not_accepted};
+use super::{Api, Problem, wait};
+use crate::engine::{Committed, EngineError, Submission, Why};
+use crate::machine::{
+    Cause, CounterName, Definition, EventName, Explanation, Ignored, MachineName, Outcome, Source, StateName,
+    Visit, explain,
+};
+use crate::store::groups::Seen;
+use crate::store::instances::{self, Listed, Target};
+
+/// What follows a machine in paths and is no instance.
+const RESERVED: [&str; 4] = ["definitions", "diagram.svg", "instances", "replay"];
+
+/// An instance in full.
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    machine: MachineName,
+    name: String,
+    state: StateName,
+    /// What others call the state.
+    label: String,
+    since: DateTime<Utc>,
+    visit: Visit,
+    deadline: Option<DateTime<Utc>>,
+    counters: BTreeMap<CounterName, i64>,
+    data: Map<String, Value>,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+/// What is done with one instance.
+pub(super) fn routes() -> MethodRouter<Api> {
+    get(show).put(create).delete(remove)
+}
+
+/// Reads the instance of a path.
+pub(super) async fn find(api: &Api, machine: &MachineName, name: &str) -> Result<Seen, Problem> {
+    api.engine.find(machine, name).await?.ok_or_else(|| no_instance(machine, name))
+}
+
+fn no_instance(machine: &MachineName, name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_instance", format!("there is no {machine} {name:?}"))
+}
+
+/// The machine of a path, of which a definition is in force.
+fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+    let no_machine = || {
+        let detail = format!("there is no machine {machine:?}; `PUT /api/v1/machines/{machine}` defines one");
+        Problem::new(StatusCode::NOT_FOUND, "no_machine", detail)
+    };
+    let name = MachineName::new(machine).map_err(|_| no_machine())?;
+    match api.engine.definition(&name) {
+        Ok(_) => Ok(name),
+        Err(EngineError::NoMachine(_)) => Err(no_machine()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The machine of a path whose instances may be changed here: boards have a place of their own.
+fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+    let name = machine_of(api, machine)?;
+    if name == api.machine {
+        let detail = "boards are at /api/v1/devices, where what is known of them is told too";
+        return Err(Problem::new(StatusCode::CONFLICT, "is_board", detail));
+    }
+    Ok(name)
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    /// Only names after this one.
+    #[serde(default)]
+    after: String,
+    /// At most so many.
+    limit: Option<i64>,
+}
+
+/// The most instances in one answer.
+const MOST: i64 = 1000;
+
+/// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, and the state that each is in.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(machine): Path<String>,
+    Parameters(Part { after, limit }): Parameters<Part>,
+) -> Result<Json<Value>, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    let limit = limit.unwrap_or(MOST);
+    if !(1..=MOST).contains(&limit) || after.contains('\0') {
+        return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} instances can be asked for")));
+    }
+    let mut db = api.engine.store().reader().await?;
+    let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
+    let is_full = usize::try_from(limit).is_ok_and(|limit| listed.len() == limit);
+    let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
+    let view = |one: &Listed| {
+        json!({
+            "name": one.name, "state": one.state, "since": one.entered_at, "visit": one.visit,
+            "deadline": one.deadline_at,
+        })
+    };
+    Ok(Json(json!({ "instances": listed.iter().map(view).collect::<Vec<_>>(), "next": next })))
+}
+
+/// How an instance is to be shown.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    /// How long to wait for it to be another than `If-None-Match` says.
+    wait: Option<String>,
+}
+
+/// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait` the answer comes
+/// when it has changed, or is 304 after that time.
+async fn show(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+    Parameters(How { wait }): Parameters<How>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    let known: Vec<&str> = known_tags(&headers).collect();
+    let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == seen.tag());
+    let seen = match wait {
+        Some(text) => wait::until(&api, wait::parse(&text)?, &machine, &name, is_news).await?,
+        None => find(&api, &machine, &name).await?,
+    };
+    if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&seen.tag())) }
+}
+
+fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
+    let instance = &seen.instance;
+    let definition = api.engine.definition(&instance.machine)?;
+    let view = InstanceView {
+        machine: instance.machine.clone(),
+        name: instance.name.clone(),
+        label: definition.label(&instance.state).to_owned(),
+        state: instance.state.clone(),
+        since: instance.entered_at,
+        visit: instance.visit,
+        deadline: instance.deadline_at,
+        counters: instance.counters.clone(),
+        data: instance.data.clone(),
+        explanation: explain(&definition, instance),
+    };
+    Ok(json_answer(&seen.tag(), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
+}
+
+/// `PUT /api/v1/machines/{machine}/{instance}`: creates an instance in the machine's initial state; one that is there
+/// already is shown. With `If-None-Match: *` it must not be there.
+async fn create(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+    Sender(sender): Sender,
+    headers: HeaderMap,
+    Object(body): Object,
+) -> Result<Response, Problem> {
+    let machine = changeable(&api, &machine)?;
+    check_name("name", &name)?;
+    if RESERVED.contains(&name.as_str()) {
+        return Err(Problem::invalid(format!("name: {name:?} is reserved, as {} are", RESERVED.join(", "))));
+    }
+    if let Some(key) = body.keys().next() {
+        let detail =
+            format!("{key}: unknown; an instance begins with nothing but its machine's initial state");
+        return Err(Problem::invalid(detail));
+    }
+    match api.engine.create(&machine, &name, None, sender).await {
+        Ok(_) => {
+            let location = format!("/api/v1/machines/{machine}/{name}");
+            let shown = view(&api, &find(&api, &machine, &name).await?)?;
+            Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown).into_response())
+        }
+        Err(EngineError::Taken(_)) if known_tags(&headers).any(|tag| tag == "*") => {
+            let detail = format!("{machine} {name} is there already");
+            Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail))
+        }
+        Err(EngineError::Taken(_)) => view(&api, &find(&api, &machine, &name).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; its history stays.
+async fn remove(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+    Sender(sender): Sender,
+) -> Result<StatusCode, Problem> {
+    let machine = changeable(&api, &machine)?;
+    if name.contains('\0') {
+        return Err(no_instance(&machine, &name));
+    }
+    match api.engine.remove(&machine, &name, sender).await {
+        Err(EngineError::NoInstance(_)) => Err(no_instance(&machine, &name)),
+        result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
+    }
+}
+
+/// What may be said of an event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spoken {
+    /// The visit that it speaks of.
+    visit: Option<i64>,
+}
+
+/// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
+/// declares, with its arguments as the body; with `If-Match` only where the instance is still as that says.
+///
+/// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
+/// reports: it may have come twice.
+pub(super) async fn send(
+    State(api): State<Api>,
+    Path((machine, name, event)): Path<(String, String, String)>,
+    Parameters(Spoken { visit }): Parameters<Spoken>,
+    Sender(sender): Sender,
+    headers: HeaderMap,
+    Object(args): Object,
+) -> Result<Json<Answer>, Problem> {
+    let machine = changeable(&api, &machine)?;
+    let definition = api.engine.definition(&machine)?;
+    let Some((event, source)) = declared(&definition, &event) else {
+        let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
+        let detail = format!("{machine} has no event {event:?} that could be sent");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
+    };
+    let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
+    let committed = submit(&api, &machine, &name, cause, sender, &headers).await?;
+    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
+    if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
+    } else if source == Source::Board {
+        Ok(Json(committed.into()))
+    } else {
+        Err(not_accepted(&definition, &committed.instance, why))
+    }
+}
+
+/// The events that can be sent from outside, and as whom.
+fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, Source)> {
+    let source = |name, event: &std::collections::BTreeSet<Source>| {
+        event.iter().find(|source| **source != Source::Action).map(|source| (name, *source))
+    };
+    definition.events.iter().filter_map(move |(name, event)| source(name, &event.from))
+}
+
+/// The declared event of this name, and as whom it is sent: each has one sender.
+pub(super) fn declared(definition: &Definition, event: &str) -> Option<(EventName, Source)> {
+    sendable(definition).find(|(name, _)| name.as_str() == event).map(|(name, source)| (name.clone(), source))
+}
+
+/// Lets something happen to an instance, on the conditions of a request's headers.
+pub(super) async fn submit(
+    api: &Api,
+    machine: &MachineName,
+    name: &str,
+    cause: Cause,
+    sender: Option<String>,
+    headers: &HeaderMap,
+) -> Result<Committed, Problem> {
+    if name.contains('\0') {
+        return Err(no_instance(machine, name));
+    }
+    let target = Target::Name(machine.clone(), name.to_owned());
+    let only_as = expected_tags(headers);
+    match api.engine.submit(Submission { sender, only_as, ..Submission::new(target, cause) }).await {
+        Err(EngineError::NoInstance(_)) => Err(no_instance(machine, name)),
+        result => Ok(result?),
+    }
+}
+
+/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is where it is
+/// believed to be.
+pub(super) async fn force(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+    Sender(sender): Sender,
+    headers: HeaderMap,
+    Body(new): Body<NewForce>,
+) -> Result<Json<Answer>, Problem> {
+    let machine = changeable(&api, &machine)?;
+    let (cause, _) = forced(new)?;
+    let committed = submit(&api, &machine, &name, cause, sender, &headers).await?;
+    match &committed.outcome {
+        Outcome::Ignored(why) => {
+            Err(not_accepted(&*api.engine.definition(&machine)?, &committed.instance, why))
+        }
+        Outcome::Moved { .. } | Outcome::Stayed => Ok(Json(committed.into())),
+    }
+}
+
+/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: what happened, the newest first.
+pub(super) async fn history(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Json<HistoryView>, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    let id = find(&api, &machine, &name).await?.id;
+    super::history::read(&api, &machine, id, page).await
+}
+
+/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.
+pub(super) async fn why(
+    State(api): State<Api>,
+    Path((machine, name)): Path<(String, String)>,
+) -> Result<Json<Why>, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    match api.engine.why(&machine, &name).await {
+        Err(EngineError::NoInstance(_)) => Err(no_instance(&machine, &name)),
+        why => Ok(Json(why?)),
+    }
+}

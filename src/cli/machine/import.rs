@@ -1,0 +1,74 @@
+//! `lifeguard machine import`: StateService's states as a definition of ours.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::super::output;
+use super::file;
+use crate::action::ACTIONS;
+use crate::clock::from_wall;
+use crate::engine::{Loaded, Provenance};
+use crate::machine::MachineName;
+use crate::machine::import::{self, Imported};
+
+/// Options of `lifeguard machine import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportOptions {
+    /// StateService's file; `-` is standard input. Times without an offset are this machine's local times
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The machine's name [default: the file's, without its ending]
+    #[arg(long, env = "LIFEGUARD_MACHINE_NAME", value_name = "NAME", value_parser = MachineName::new)]
+    name: Option<MachineName>,
+}
+
+/// Prints the translation.
+pub(super) fn run(options: &ImportOptions) -> Result<(), Box<dyn Error>> {
+    let name = options.name.clone().map_or_else(|| machine_name(&options.file), Ok)?;
+    let text = file::read(&options.file)?;
+    let imported = translate(&file::name(&options.file), &text, &name)?;
+    output::print(imported.source.trim_end())?;
+    Ok(())
+}
+
+/// Loads the machine at `path`: a file of StateService's, or a definition of ours. Gives also what the former calls its
+/// current state.
+pub(in crate::cli) fn load(path: &Path) -> Result<(Loaded, Option<String>), Box<dyn Error>> {
+    let (file, text) = (file::name(path), file::read(path)?);
+    let (source, current) = if import::is_definition(&text) {
+        (text, None)
+    } else {
+        let Imported { source, current, notes: _ } = translate(&file, &text, &machine_name(path)?)?;
+        (source, Some(current))
+    };
+    let definition = file::check(&file, &source)?;
+    Ok((Loaded { source, definition: Arc::new(definition), from: Provenance::File }, current))
+}
+
+fn translate(file: &str, text: &str, machine: &MachineName) -> Result<Imported, Box<dyn Error>> {
+    let imported = import::import(text, machine, &from_wall, ACTIONS);
+    let imported = imported.map_err(|faults| faults.display(file).to_string())?;
+    for note in &imported.notes {
+        output::complain(&note.display(file));
+    }
+    Ok(imported)
+}
+
+/// The machine's name by its file's: what a name cannot have becomes `-`.
+fn machine_name(path: &Path) -> Result<MachineName, Box<dyn Error>> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = if path.as_os_str() == "-" { "states".into() } else { stem };
+    let plain: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let name = if plain.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        plain
+    } else {
+        format!("m{plain}")
+    };
+    MachineName::new(&name)
+        .map_err(|error| format!("{}: the file's name is the machine's: {error}", path.display()).into())
+}

@@ -1,0 +1,153 @@
+//! Instances come and go.
+
+use serde_json::Map;
+
+use super::draft::{board, with_places};
+use super::{Committed, Engine, EngineError};
+use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
+use crate::store::changes::{self, Changed, Now};
+use crate::store::devices::{self, Device};
+use crate::store::groups::{self, Seen};
+use crate::store::history::{self, NewEntry, Told};
+use crate::store::instances::{self, InstanceId, Locked, Target};
+use crate::store::{StoreError, Tx, actions};
+
+impl Engine {
+    /// Brings an instance of `machine` to be, in its initial state, with its board where it is one.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Taken`] when the name or the network address is another one's; [`EngineError::NoMachine`] when no
+    /// definition of the machine is in force. Nothing was written then.
+    pub async fn create(
+        &self,
+        machine: &MachineName,
+        name: &str,
+        device: Option<&Device>,
+        sender: Option<String>,
+    ) -> Result<Committed, EngineError> {
+        let mut tx = self.store().begin().await?;
+        let rules = self.hold_rules(&mut tx).await?;
+        let now = self.clock().now();
+        // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
+        let facts = Map::new();
+        let decision = machine::create(rules.definition(machine)?, name, facts.clone(), now);
+        let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
+        if let Some(device) = device {
+            devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
+        }
+        let entry = NewEntry {
+            instance: id,
+            at: now,
+            told: Told::Stimulus(Stimulus { cause: Cause::Created, device: facts }),
+            sender,
+            outcome: Some(decision.outcome.clone()),
+            from: decision.instance.state.clone(),
+            to: decision.instance.state.clone(),
+            visit: decision.instance.visit,
+            reason: None,
+            evidence: None,
+        };
+        history::append(&mut tx, &entry).await?;
+        self.append_change(&mut tx, id, &decision.instance).await?;
+        for effect in &decision.effects {
+            // There is no visit yet whose actions could be cancelled.
+            if let Effect::Invoke { visit, actions: invoked } = effect {
+                let new = with_places(device.map(|device| board(name, device.clone())).as_ref(), invoked);
+                actions::insert(&mut tx, id, *visit, &new, now).await?;
+            }
+        }
+        tx.commit().await?;
+        self.learn(id, &decision.instance);
+        Ok(Committed { id, outcome: decision.outcome, instance: decision.instance })
+    }
+
+    /// Reads an instance as it is now, with the version of its row.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn find(&self, machine: &MachineName, name: &str) -> Result<Option<Seen>, EngineError> {
+        if name.contains('\0') {
+            return Ok(None);
+        }
+        let named = [(machine.clone(), name.to_owned())];
+        Ok(groups::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
+    }
+
+    /// Removes an instance; what it still had to do is cancelled, its history stays.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Linked`] when it is a board that may have
+    /// a boot link.
+    pub async fn remove(
+        &self,
+        machine: &MachineName,
+        name: &str,
+        sender: Option<String>,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.store().begin().await?;
+        // What is told of its deadline is not to come after what an adoption made of it.
+        self.hold_rules(&mut tx).await?;
+        let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
+        if devices::find_device(&mut tx, locked.id).await?.is_some() {
+            super::devices::has_no_link(&locked.instance)?;
+        }
+        actions::cancel_all(&mut tx, locked.id).await?;
+        let remark = Some(format!("{name} was removed"));
+        let removed = NewEntry { reason: remark, ..self.note_of(&locked, "removed", sender) };
+        history::append(&mut tx, &removed).await?;
+        instances::delete(&mut tx, locked.id).await?;
+        let now = Now::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[Changed { id: locked.id, now }]).await?;
+        tx.commit().await?;
+        self.inner.actions_changed.notify_one();
+        self.inner.written.notify_one();
+        self.inner.feed.wake_for_own();
+        Ok(())
+    }
+
+    /// Locks `target` until `tx` ends.
+    pub(super) async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
+        instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
+    }
+
+    /// Writes into the log of changes what became of an instance or its device.
+    pub(super) async fn append_change(
+        &self,
+        tx: &mut Tx,
+        id: InstanceId,
+        instance: &Instance,
+    ) -> Result<(), EngineError> {
+        let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
+    }
+
+    /// A note about an instance that is locked.
+    pub(super) fn note_of(&self, locked: &Locked, name: &str, sender: Option<String>) -> NewEntry {
+        NewEntry {
+            instance: locked.id,
+            at: self.clock().now(),
+            told: Told::Note(name.to_owned()),
+            sender,
+            outcome: None,
+            from: locked.instance.state.clone(),
+            to: locked.instance.state.clone(),
+            visit: locked.instance.visit,
+            reason: None,
+            evidence: None,
+        }
+    }
+}
+
+/// Says what is taken already.
+pub(super) fn taken(error: StoreError) -> EngineError {
+    if error.is_constraint("device_mac_key") {
+        EngineError::Taken("network address")
+    } else if error.is_constraint("instance_machine_name_key") {
+        EngineError::Taken("name")
+    } else {
+        EngineError::Store(error)
+    }
+}

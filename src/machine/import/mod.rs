@@ -1,0 +1,85 @@
+//! StateService's states, in our language (Source: StateService 2.0.3, its README and its program).
+//!
+//! A state with `func: increment` becomes one that rests until the event of its own name has come often enough; one with
+//! `func: time` becomes one with a deadline; one without `func` is an end. What the program would stumble over while it
+//! runs is refused here, where it stands.
+
+mod read;
+mod write;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use super::fault::{Collector, Faults, Position};
+use super::names::MachineName;
+use super::source;
+
+/// A StateService file in our language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The definition's text.
+    pub source: String,
+    /// The name of the state that the file calls current.
+    pub current: String,
+    /// What StateService takes no notice of, and nobody else does.
+    pub notes: Vec<Note>,
+}
+
+/// Something that is odd about a StateService file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in characters, from 1.
+    pub column: u64,
+    /// What is odd.
+    pub message: String,
+}
+
+impl Note {
+    /// The note as `FILE:LINE:COLUMN: note: MESSAGE`.
+    #[must_use]
+    pub fn display(&self, file: &str) -> String {
+        let Self { line, column, message } = self;
+        format!("{file}:{line}:{column}: note: {message}")
+    }
+}
+
+/// Whether `text` is a definition of ours already: it says `machine`, which a StateService file does not.
+#[must_use]
+pub fn is_definition(text: &str) -> bool {
+    let root = source::read(text, &mut Collector::default());
+    root.is_some_and(|root| root.child("machine").is_some())
+}
+
+/// Translates a StateService file into a definition of `machine`. `local` gives the moment that a clock on the wall means,
+/// for times without an offset; `actions` are the actions that there are: their ends are no names for events.
+///
+/// # Errors
+///
+/// [`Faults`], with everything that is wrong with the file, each with its line and column.
+pub fn import(
+    text: &str,
+    machine: &MachineName,
+    local: &dyn Fn(NaiveDateTime) -> DateTime<Utc>,
+    actions: &[&str],
+) -> Result<Imported, Faults> {
+    let (mut faults, mut notes) = (Collector::default(), Vec::new());
+    let read =
+        source::read(text, &mut faults).and_then(|root| read::read(&root, local, &mut faults, &mut notes));
+    match read {
+        Some(states) if !faults.has_errors() => {
+            notes.sort_by_key(|note: &Note| (note.line, note.column));
+            let source = write::definition(machine, &states, actions);
+            Ok(Imported { source, current: states.current, notes })
+        }
+        Some(_) | None => Err(Faults(faults.finish())),
+    }
+}
+
+/// Notes something odd.
+fn note(notes: &mut Vec<Note>, at: Position, message: String) {
+    notes.push(Note { line: at.line, column: at.column, message });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+use insta::assert_snapshot;
+
+use super::super::{self as machine, Cause, Instance, Outcome, Source, StateName, Stimulus, check};
+use super::*;
+
+fn name() -> MachineName {
+    MachineName::new("states").unwrap()
+}
+
+/// A wall clock two hours ahead of UTC.
+fn local(shown: NaiveDateTime) -> DateTime<Utc> {
+    shown.and_utc() - chrono::TimeDelta::hours(2)
+}
+
+fn imported(text: &str) -> Imported {
+    import(text, &name(), &local, &["power-cycle"]).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// What is wrong, a line each.
+fn refused(text: &str) -> String {
+    import(text, &name(), &local, &[]).unwrap_err().display("states.yaml").to_string()
+}
+
+fn definition(text: &str) -> machine::Definition {
+    let source = imported(text).source;
+    let checked = check(&source, &["power-cycle"]);
+    checked.definition.unwrap_or_else(|| panic!("{:?}\n{source}", checked.faults))
+}
+
+/// Sends the event of the present state so often, and says where that leads and how often it is counted each time.
+fn put(definition: &machine::Definition, times: usize) -> Vec<(String, i64)> {
+    let now = DateTime::UNIX_EPOCH;
+    let mut instance = machine::create(definition, "shared", serde_json::Map::new(), now).instance;
+    let mut course = Vec::new();
+    for _ in 0..times {
+        let state = instance.state.clone();
+        let moved = send(definition, &instance, state.as_str());
+        assert!(!matches!(moved.outcome, Outcome::Ignored(_)), "{:?}", moved.outcome);
+        instance = moved.instance;
+        let count = instance.counters.get(state.as_str()).copied().unwrap_or_default();
+        course.push((definition.label(&instance.state).to_owned(), count));
+    }
+    course
+}
+
+fn send(definition: &machine::Definition, instance: &Instance, event: &str) -> machine::Decision {
+    let cause = Cause::Event {
+        name: machine::EventName::new(event).unwrap(),
+        source: Source::Operator,
+        args: serde_json::Map::new(),
+        visit: None,
+    };
+    let stimulus = Stimulus { cause, device: serde_json::Map::new() };
+    machine::decide(definition, instance, &stimulus, DateTime::UNIX_EPOCH)
+}
+
+fn counting(from: &str, until: &str) -> String {
+    format!(
+        "current_state: a\nstates:\n- {{name: a, func: increment, current: {{key: n, value: {from}}}, \
+         target: {{name: b, when: {{key: n, value: {until}}}}}}}\n- {{name: b}}\n"
+    )
+}
+
+#[test]
+fn a_file_becomes_a_definition() {
+    let text = "\
+current_state: wait for all
+states:
+- name: wait for all
+  func: increment
+  current: {key: count, value: 1}
+  target: {name: night, when: {key: count, value: 3}}
+- name: night
+  func: time
+  target: {name: done, when: {key: clock, value: '2026-07-01T22:00:00'}}
+- name: dawn
+  func: time
+  target: {name: done, when: {key: clock, value: 2026-07-02T05:00:00.5+01:00}}
+- name: done
+- name: given up
+";
+    let Imported { source, current, notes } = imported(text);
+    assert_eq!((current.as_str(), notes.len()), ("wait for all", 0));
+    assert_snapshot!(source, @r#"
+    # Translated from a StateService file.
+    #
+    # Each state that counts takes the event of its own name; the counter of that name says how often it has come,
+    # and is not cleared when the state is entered again.
+
+    machine: states
+    initial: s-wait-for-all-c5e0ccac
+
+    events:
+      s-wait-for-all-c5e0ccac: { from: operator, about: "something that belongs to wait for all is done" }
+
+    states:
+      s-wait-for-all-c5e0ccac:
+        label: "wait for all"
+        about: "waits until 2 things that belong to it are done"
+        resting: true
+        on:
+          s-wait-for-all-c5e0ccac:
+            - { if: 'counters["s-wait-for-all-c5e0ccac"] == 1', target: night, do: { count: s-wait-for-all-c5e0ccac } }
+            - do: { count: s-wait-for-all-c5e0ccac }
+      night:
+        about: waits for its time
+        resting: true
+        timeout: { at: 2026-07-01T20:00:00Z, target: done }
+      dawn:
+        about: waits for its time
+        resting: true
+        timeout: { at: 2026-07-02T04:00:00.500Z, target: done }
+      done:
+        about: the end
+        final: true
+      s-given-up-6d45e59f:
+        label: "given up"
+        about: the end, which only force leads to
+        resting: true
+    "#);
+    let checked = check(&source, &[]);
+    assert!(checked.definition.is_some() && checked.faults.is_empty(), "{:?}", checked.faults);
+}
+
+#[test]
+fn it_counts_from_where_the_file_says_until_it_equals_and_no_further() {
+    let course = |from, until, times| {
+        let states = put(&definition(&counting(from, until)), times);
+        states.into_iter().map(|(state, count)| format!("{state}{count}")).collect::<Vec<_>>().join(" ")
+    };
+    for (from, until, moves_after) in [
+        ("0", "1", 1),
+        ("0", "3", 3),
+        ("2", "3", 1),
+        ("-2", "0", 2),
+        ("0", "1.0", 1),
+        ("0.1", "2.1", 2),
+        ("false", "true", 1),
+        ("9223372036854775806", "9223372036854775808", 2),
+    ] {
+        let mut expected: Vec<String> = (1..moves_after).map(|count| format!("a{count}")).collect();
+        expected.push(format!("b{moves_after}"));
+        assert_eq!(course(from, until, moves_after), expected.join(" "), "{from} {until}");
+    }
+    for (from, until) in [("5", "1"), ("1", "1"), ("0", "0.5"), ("0", "-1")] {
+        assert_eq!(course(from, until, 3), "a1 a2 a3", "{from} {until}");
+        let notes = imported(&counting(from, until)).notes;
+        assert!(notes.len() == 1 && notes[0].message.contains("never left"), "{notes:?}");
+    }
+    assert!(refused(&counting("0.5", "1e300")).contains("too far"));
+}
+
+#[test]
+fn a_state_that_is_entered_again_goes_on_counting() {
+    let text = "\
+current_state: a
+states:
+- {name: a, func: increment, current: {key: n, value: 0}, target: {name: b, when: {key: n, value: 1}}}
+- {name: b, func: increment, current: {key: n, value: 0}, target: {name: a, when: {key: n, value: 1}}}
+";
+    let course = put(&definition(text), 4);
+    let course: Vec<String> = course.into_iter().map(|(state, count)| format!("{state}{count}")).collect();
+    assert_eq!(course, ["b1", "a1", "a2", "a3"]);
+}
+
+#[test]
+fn only_the_current_state_s_event_counts() {
+    let definition = definition(&counting("0", "1"));
+    let fresh = machine::create(&definition, "shared", serde_json::Map::new(), DateTime::UNIX_EPOCH).instance;
+    assert!(matches!(send(&definition, &fresh, "b").outcome, Outcome::Ignored(_)));
+    let over = send(&definition, &fresh, "a").instance;
+    assert_eq!(over.state, StateName::new("b").unwrap());
+    assert!(matches!(send(&definition, &over, "a").outcome, Outcome::Ignored(_)));
+}
+
+#[test]
+fn names_that_are_none_of_ours_are_labels() {
+    for label in ["<b>x", "état", "1", "power-cycle-ok", "on", "a b", "a.b", ""] {
+        let text = counting("0", "1").replace("name: a,", &format!("name: {label:?},"));
+        let text = text.replace("current_state: a", &format!("current_state: {label:?}"));
+        let definition = definition(&text);
+        assert_eq!(definition.label(&definition.initial), label);
+        assert_eq!(definition.find_labelled(label), Some(&definition.initial));
+        assert_ne!(definition.initial.as_str(), label);
+        assert_eq!(put(&definition, 1), [("b".to_owned(), 1)]);
+    }
+}
+
+#[test]
+fn what_does_nothing_is_noted() {
+    let text = "\
+current_state: a
+states:
+- {name: a, func: increment, current: {key: n, value: 0, note: x}, target: {name: b, when: {key: n, value: 1}}, colour: red}
+- {name: b, func: increment, current: {key: n, value: 0}, target: {name: c, when: {key: n, value: 1}}}
+- {name: b, target: {name: a}}
+- {name: c}
+comment: x
+";
+    let notes: Vec<String> = imported(text).notes.iter().map(|note| note.display("states.yaml")).collect();
+    assert_snapshot!(notes.join("\n"), @r"
+    states.yaml:3:58: note: `note` does nothing; what does is key, value
+    states.yaml:3:113: note: `colour` does nothing; what does is name, func, current, target
+    states.yaml:4:3: note: `b` is declared again further down, and that counts
+    states.yaml:5:13: note: a state without `func` is an end: its `target` does nothing
+    states.yaml:7:1: note: `comment` does nothing; what does is current_state, states
+    ");
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_stands() {
+    let found = [
+        "",
+        "- a\n- b\n",
+        "states:\n- name: a\n",
+        "current_state: a\n",
+        "current_state: a\nstates: {a: {name: a}}\n",
+        "current_state: a\nstates: []\n",
+        "current_state: ghost\nstates:\n- name: host\n",
+        "current_state: 1\nstates:\n- name: 1\n- {}\n- b\n",
+        "a: [1,\n b: }\n",
+        &counting("'0'", "[1]"),
+        &counting("0", "1").replace("increment", "decrement"),
+        &counting("0", "1").replace("func: increment", "func:"),
+        &counting("0", "1").replace("current: {key: n, value: 0},", ""),
+        &counting("0", "1").replace("name: b, when", "name: ghost, when"),
+        &counting("0", "1").replace(", target: {name: b, when: {key: n, value: 1}}", ""),
+        &counting("0", "'noon'").replace("increment", "time"),
+        &counting("0", "1").replace("increment", "time"),
+        "current_state: a\nstates:\n- {name: a, func: time, target: {name: b, when: {value: '2000-01-01T00:00:00'}}}\n\
+         - {name: b, func: time, target: {name: a, when: {value: '2000-01-01T00:00:00'}}}\n",
+        "current_state: a\ncurrent_state: b\nstates:\n- {name: a}\n- {name: b}\n",
+    ]
+    .map(refused);
+    assert_snapshot!(found.join("\n"), @r"
+    states.yaml:1:1: error[form]: expected a mapping with `current_state` and `states`, found nothing
+    states.yaml:1:1: error[form]: expected a mapping with `current_state` and `states`, found a list
+    states.yaml:1:1: error[form]: `current_state` is missing
+    states.yaml:1:1: error[form]: `states` is missing
+    states.yaml:2:9: error[form]: expected a list of states, found a mapping
+    states.yaml:2:9: error[form]: a machine has from 1 to 5000 states, and this one 0
+    states.yaml:1:16: error[unknown-target]: unknown state `ghost`; did you mean `host`?
+    states.yaml:3:9: error[form]: expected the name of a state, in quotes where YAML would take it for something else, found a number
+    states.yaml:4:3: error[form]: `name` is missing
+    states.yaml:5:3: error[form]: expected a state: a mapping with a `name`, found a text
+    states.yaml:1:4: error[yaml]: mismatched bracket '[' closed by '}'
+    states.yaml:3:55: error[form]: expected a number, found a text
+    states.yaml:3:101: error[form]: expected a number, found a list
+    states.yaml:3:19: error[form]: unknown func `decrement`; did you mean `increment`?
+    states.yaml:3:17: error[form]: expected `increment` or `time`; a state that is an end has no `func` at all, found nothing
+    states.yaml:3:3: error[form]: `current` is missing
+    states.yaml:3:74: error[unknown-target]: unknown target `ghost`; known: a, b
+    states.yaml:3:3: error[form]: `target` is missing
+    states.yaml:3:94: error[form]: bad time `noon`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
+    states.yaml:3:94: error[form]: expected a time such as '3000-01-01T12:00:00', found a number
+    states.yaml:3:3: error[endless-loop]: these states follow one another for ever, by time alone: a → b → a
+    states.yaml:2:1: error[form]: `current_state` is here twice
+    ");
+}

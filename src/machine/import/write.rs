@@ -1,0 +1,117 @@
+//! Writes a StateService file's states as a definition of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::super::names::{MachineName, StateName};
+use super::read::{Declared, States, Step};
+
+/// The definition's text.
+pub(super) fn definition(machine: &MachineName, states: &States, actions: &[&str]) -> String {
+    let names: BTreeMap<&str, String> =
+        states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions))).collect();
+    let named = |label: &str| names.get(label).map_or("", String::as_str);
+    let mut text = format!(
+        "# Translated from a StateService file.\n\
+         #\n\
+         # Each state that counts takes the event of its own name; the counter of that name says how often it has come,\n\
+         # and is not cleared when the state is entered again.\n\
+         \n\
+         machine: {machine}\n\
+         initial: {}\n",
+        named(&states.current)
+    );
+    let counts = states.states.iter().filter(|one| matches!(one.step, Step::Count { .. }));
+    let mut events = String::new();
+    for one in counts {
+        let about = quoted(&format!("something that belongs to {} is done", one.name));
+        _ = writeln!(events, "  {}: {{ from: operator, about: {about} }}", named(&one.name));
+    }
+    if !events.is_empty() {
+        _ = write!(text, "\nevents:\n{events}");
+    }
+    text += "\nstates:\n";
+    let reached = reached(states);
+    for one in &states.states {
+        let name = named(&one.name);
+        _ = writeln!(text, "  {name}:");
+        if name != one.name {
+            _ = writeln!(text, "    label: {}", quoted(&one.name));
+        }
+        text += &step(one, name, &named, reached.contains(one.name.as_str()));
+    }
+    text
+}
+
+fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
+    match &one.step {
+        Step::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
+        // An end that nothing leads to, as where the machine has passed a fork already.
+        Step::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
+        Step::Count { enough, from, target } => {
+            let about = match enough {
+                Some(1) => "waits until something that belongs to it is done".to_owned(),
+                Some(enough) => format!("waits until {enough} things that belong to it are done"),
+                None => format!("counts from {from}, for ever"),
+            };
+            let begins =
+                format!("    about: {}\n    resting: true\n    on:\n      {name}:\n", quoted(&about));
+            let moves = enough.map(|enough| {
+                // The count before this event.
+                let before = enough - 1;
+                format!(
+                    "        - {{ if: 'counters[\"{name}\"] == {before}', target: {}, do: {{ count: {name} }} }}\n",
+                    named(target)
+                )
+            });
+            format!("{begins}{}        - do: {{ count: {name} }}\n", moves.unwrap_or_default())
+        }
+        Step::Time { at, target } => format!(
+            "    about: waits for its time\n    resting: true\n    timeout: {{ at: {}, target: {} }}\n",
+            at.format("%Y-%m-%dT%H:%M:%S%.fZ"),
+            named(target)
+        ),
+    }
+}
+
+/// The states that the first one leads to.
+fn reached(states: &States) -> BTreeSet<&str> {
+    let by_name: BTreeMap<&str, &Declared> =
+        states.states.iter().map(|one| (one.name.as_str(), one)).collect();
+    let mut reached = BTreeSet::new();
+    let mut at = Some(states.current.as_str());
+    while let Some(name) = at.filter(|name| reached.insert(*name)) {
+        at = by_name.get(name).and_then(|one| one.step.target());
+    }
+    reached
+}
+
+/// The name for a state in our language: its own where that is one, and otherwise one that is made of it, the same each
+/// time, so that an instance finds its state again whatever else changes in the file.
+fn name(label: &str, actions: &[&str]) -> String {
+    let is_end_of_action = ["-ok", "-failed"]
+        .iter()
+        .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(&action)));
+    if StateName::new(label).is_ok() && !is_end_of_action && !is_yaml_word(label) {
+        return label.to_owned();
+    }
+    let plain: String =
+        label.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    format!("s-{plain}-{:08x}", fnv(label))
+}
+
+/// Whether YAML takes the word for something else than a text.
+fn is_yaml_word(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&word.as_str())
+}
+
+/// FNV-1a, 32 bits (Source: the IETF draft on the FNV hash).
+fn fnv(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The text in YAML's double quotes, which take JSON's escapes.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
