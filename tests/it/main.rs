@@ -29,6 +29,7 @@ mod rack;
 mod reimage;
 mod replay;
 mod simulate;
+mod state_service;
 mod survival;
 mod tftp;
 mod versions;

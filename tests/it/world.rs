@@ -28,29 +28,36 @@ pub(crate) struct World {
 impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
-        Self::with(None).await
+        Self::given(None, None).await.unwrap()
     }
 
     /// Starts a server whose boards live by another definition.
     pub(crate) async fn under(definition: &str) -> Self {
-        Self::with(Some(definition)).await
+        Self::given(Some(definition), None).await.unwrap()
     }
 
-    async fn with(definition: Option<&str>) -> Self {
-        let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
+    /// Starts a server that shares a machine at `/state`; says why it does not start.
+    pub(crate) async fn sharing(machine: &str) -> Result<Self, String> {
+        Self::given(None, Some(machine)).await
+    }
+
+    async fn given(definition: Option<&str>, machine: Option<&str>) -> Result<Self, String> {
+        let clock = ManualClock::new(Self::noon());
         let database = Arc::new(database().await);
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let states = definition.map(|definition| {
-            let states = folder.path().join("states.yaml");
-            fs_err::write(&states, definition).unwrap();
-            states
-        });
+        let file = |name: &str, text: Option<&str>| {
+            let file = folder.path().join(name);
+            text.map(|text| fs_err::write(&file, text).unwrap()).map(|()| file)
+        };
+        let states = file("board.yaml", definition);
+        file("states.yaml", machine);
         Self::start(clock, database, folder, states).await
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree.
     pub(crate) async fn beside(&self) -> Self {
-        Self::start(self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder), None).await
+        let beside = (self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder));
+        Self::start(beside.0, beside.1, beside.2, None).await.unwrap()
     }
 
     async fn start(
@@ -58,10 +65,30 @@ impl World {
         database: Arc<TestDatabase>,
         folder: Arc<TempDir>,
         states: Option<PathBuf>,
-    ) -> Self {
-        let options = ServeOptions { states, ..options(&database, &folder) };
-        let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
-        Self { server, clock, database, folder, http: reqwest::Client::new() }
+    ) -> Result<Self, String> {
+        let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
+        let options = ServeOptions { states, machine, ..options(&database, &folder) };
+        let server =
+            Server::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
+        Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
+    }
+
+    /// Stops the server, lets `span` pass, and starts another one with the same boot tree and machine.
+    pub(crate) async fn again_after(self, span: Duration) -> Result<Self, String> {
+        let Self { server, clock, database, folder, http: _ } = self;
+        server.stop().await.unwrap();
+        clock.advance(span);
+        Self::start(clock, database, folder, None).await
+    }
+
+    /// What the clock shows in the beginning.
+    pub(crate) fn noon() -> chrono::DateTime<chrono::Utc> {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    /// Waits until `GET /state?state=…`, of which `path` is that, is 200.
+    pub(crate) async fn until_current(&self, path: &str) {
+        ask(path, async || self.call(Method::GET, path, None).await.0 == StatusCode::OK).await;
     }
 
     /// Calls the server and gives the status and the JSON of its answer.

@@ -1,0 +1,5 @@
+//! StateService's face: what was recorded from the original is sent to ours.
+
+mod recorded;
+mod shared;
+mod time;

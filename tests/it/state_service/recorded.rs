@@ -1,0 +1,172 @@
+//! Requests and answers that were recorded from the original, and where ours differ.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::process::ServerProcess;
+use crate::world::World;
+
+/// What was recorded.
+pub(super) fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../../fixtures/state_service/vectors.json")).unwrap()
+}
+
+/// The ids of which the documentation says that ours differs.
+fn differences() -> BTreeSet<String> {
+    let page = include_str!("../../../docs/stateservice.md");
+    let table = page.split("\n## Differences\n").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let ids = rows.flat_map(|row| row.split('|').next().unwrap_or_default().split(','));
+    ids.map(|id| id.trim().to_owned()).collect()
+}
+
+/// Sends what was recorded; says where the answer is another one.
+async fn send(http: &reqwest::Client, server: std::net::SocketAddr, step: &Value) -> Option<String> {
+    let (request, expected) = (&step["request"], &step["expect"]);
+    let method = Method::from_bytes(request["method"].as_str().unwrap().as_bytes()).unwrap();
+    let url = format!("http://{server}{}", request["target"].as_str().unwrap());
+    let mut sent = http.request(method, url);
+    for (name, value) in request["headers"].as_object().unwrap() {
+        sent = sent.header(name, value.as_str().unwrap());
+    }
+    if let Some(body) = request["body"].as_str() {
+        sent = sent.body(body.to_owned());
+    }
+    let answer = sent.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+    let body = answer.text().await.unwrap();
+    let is_exact = expected["body_kind"] == "exact";
+    let is_same = expected["status"] == status
+        && (!is_exact || (expected["body"] == body && expected["content_type"].as_str() == kind.as_deref()));
+    (!is_same).then(|| format!("{}: {expected} is {status} {kind:?} {body:?}", step["id"]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_documentation() {
+    let (vectors, differences) = (vectors(), differences());
+    let http = reqwest::Client::new();
+    let (mut wrong, mut same) = (Vec::new(), 0);
+    let groups = vectors["groups"].as_array().unwrap();
+    for group in groups.iter().filter(|group| group["machine_yaml"].is_string()) {
+        let (id, machine) = (group["id"].as_str().unwrap(), group["machine_yaml"].as_str().unwrap());
+        if matches!(id, "S-unkarg" | "S-abbr") {
+            // About the command line.
+            continue;
+        }
+        let world = match (World::sharing(machine).await, differences.contains(id)) {
+            (Ok(world), false) => world,
+            (Ok(_), true) => {
+                wrong.push(format!("{id} is to differ, and is read"));
+                continue;
+            }
+            (Err(why), true) => {
+                assert!(why.contains("states.yaml:") && why.contains(": error["), "{id}: {why}");
+                continue;
+            }
+            (Err(why), false) => {
+                wrong.push(format!("{id} is refused: {why}"));
+                continue;
+            }
+        };
+        if group.get("wait_before_first_request_s").is_some() {
+            world.until_current(group["steps"][0]["request"]["target"].as_str().unwrap()).await;
+        }
+        for step in group["steps"].as_array().unwrap() {
+            same += 1;
+            let is_listed = differences.contains(step["id"].as_str().unwrap());
+            match send(&http, world.server.http, step).await {
+                Some(_) if is_listed => {}
+                None if is_listed => wrong.push(format!("{} is to differ, and does not", step["id"])),
+                difference => wrong.extend(difference),
+            }
+        }
+        let file = world.folder.path().join("states.yaml");
+        assert_eq!(fs_err::read_to_string(file).unwrap(), machine, "{id}: the file is never written");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(same >= 80, "only {same} requests were sent");
+}
+
+/// The options of a server on nothing that is there, with a machine.
+fn options(folder: &Path, machine: &str) -> Vec<String> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    ["--machine", &path(machine), "--data-dir", &path("data")].map(str::to_owned).to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone() {
+    let (vectors, differences) = (vectors(), differences());
+    let mut refused = 0;
+    for case in vectors["startup"].as_array().unwrap() {
+        let id = case["id"].as_str().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("states.yaml");
+        let Some(before) = case["machine_file_before"].as_str() else {
+            let log = ServerProcess::try_start(&options(folder.path(), "absent.yaml")).err().unwrap();
+            assert!(log.contains("absent.yaml"), "{log}");
+            continue;
+        };
+        fs_err::write(&file, before).unwrap();
+        assert!(!case["starts"].as_bool().unwrap());
+        if id == "S-badport" {
+            // About the command line.
+            continue;
+        }
+        if differences.contains(id) {
+            let world = World::sharing(before).await.unwrap();
+            world.until_current("/state?state=a").await;
+            continue;
+        }
+        let log = ServerProcess::try_start(&options(folder.path(), "states.yaml")).err().unwrap();
+        assert!(log.contains("states.yaml:") && log.contains("error["), "{id}: {log}");
+        assert_eq!(fs_err::read_to_string(&file).unwrap(), before, "{id}");
+        assert!(!folder.path().join("data").exists(), "{id}: nothing was begun");
+        refused += 1;
+    }
+    assert!(refused >= 7, "only {refused} files were refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_that_were_recorded_pass_when_they_should() {
+    let vectors = vectors();
+    let http = reqwest::Client::new();
+    for group in vectors["timed_groups"].as_array().unwrap() {
+        let begin = World::noon();
+        let local = |seconds: i64| {
+            let at = (begin + chrono::TimeDelta::seconds(seconds)).with_timezone(&chrono::Local);
+            at.format("%Y-%m-%dT%H:%M:%S").to_string()
+        };
+        let machine = group["machine_yaml"].as_str().map_or_else(mixed, str::to_owned);
+        let machine = [8, 9, 12]
+            .iter()
+            .fold(machine, |text, seconds| text.replace(&format!("{{T0+{seconds}s}}"), &local(*seconds)));
+        let world = World::sharing(&machine).await.unwrap();
+        let mut now = 0;
+        for step in group["steps"].as_array().unwrap() {
+            let at = step["at_s"].as_u64().unwrap();
+            world.clock.advance(Duration::from_secs(at - now));
+            now = at;
+            if step["request"]["method"] == "GET" {
+                world.until_current(step["request"]["target"].as_str().unwrap()).await;
+            }
+            assert_eq!(send(&http, world.server.http, step).await, None, "{}", group["id"]);
+        }
+    }
+}
+
+/// The machine of the second group, as its description says.
+fn mixed() -> String {
+    "current_state: a
+states:
+- {name: a, func: increment, current: {key: n, value: 0}, target: {name: t, when: {key: n, value: 1}}}
+- {name: t, func: time, target: {name: c, when: {key: clock, value: '{T0+9s}'}}}
+- {name: c, func: increment, current: {key: n, value: 0}, target: {name: e, when: {key: n, value: 1}}}
+- {name: e}
+"
+    .to_owned()
+}
