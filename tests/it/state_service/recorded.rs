@@ -89,7 +89,7 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
         assert_eq!(fs_err::read_to_string(file).unwrap(), machine, "{id}: the file is never written");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(same >= 80, "only {same} requests were sent");
+    assert!(same >= 70, "only {same} requests were sent");
 }
 
 /// The options of a server on nothing that is there, with a machine.
