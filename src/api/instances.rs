@@ -64,14 +64,13 @@ fn no_instance(machine: &MachineName, name: &str) -> Problem {
 
 /// The machine of a path, of which a definition is in force.
 fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
-    let no_machine = || {
-        let detail = format!("there is no machine {machine:?}; `PUT /api/v1/machines/{machine}` defines one");
-        Problem::new(StatusCode::NOT_FOUND, "no_machine", detail)
-    };
-    let name = MachineName::new(machine).map_err(|_| no_machine())?;
+    let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
+    let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
         Ok(_) => Ok(name),
-        Err(EngineError::NoMachine(_)) => Err(no_machine()),
+        Err(EngineError::NoMachine(_)) => {
+            Err(no_machine(format!("there is no machine {name}; `PUT /api/v1/machines/{name}` defines one")))
+        }
         Err(error) => Err(error.into()),
     }
 }

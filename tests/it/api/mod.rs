@@ -3,6 +3,7 @@
 mod devices;
 mod events;
 mod images;
+mod instances;
 mod list;
 mod machines;
 mod page;

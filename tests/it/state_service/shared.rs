@@ -5,20 +5,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::waits_for;
 use crate::database::database;
 use crate::process::ServerProcess;
 use crate::world::{World, ask, within};
 
 /// How many clients PUT at once.
 const CLIENTS: usize = 64;
-
-/// A machine that waits for so many.
-fn waits_for(many: i64) -> String {
-    format!(
-        "current_state: a\nstates:\n- {{name: a, func: increment, current: {{key: n, value: 0}}, \
-         target: {{name: b, when: {{key: n, value: {many}}}}}}}\n- {{name: b}}\n"
-    )
-}
 
 /// The count of the shared machine, and how often history says that it was counted.
 async fn counted(http: &reqwest::Client, server: std::net::SocketAddr) -> (i64, i64) {

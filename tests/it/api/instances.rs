@@ -1,0 +1,465 @@
+use futures_util::future::join_all;
+use insta::assert_snapshot;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::{contract, send, send_to};
+use crate::state_service::waits_for;
+use crate::world::{World, within};
+
+/// A rollout that somebody approves, and that then reports how it goes.
+const ROLLOUT: &str = "
+machine: rollout
+initial: Proposed
+events:
+  approve: { from: operator, args: [by], about: it may begin }
+  done: { from: board, about: it is over }
+  stop: { from: operator, about: no more of it }
+states:
+  Proposed:
+    about: somebody has to approve it
+    resting: true
+    on:
+      approve:
+        - { if: args.by == 'nobody', refuse: nobody may approve }
+        - { target: Under_way, do: { set: { by: $args.by } } }
+      stop: Over
+  Under_way:
+    about: it is being done
+    timeout: { after: 1h, target: Over }
+    on: { done: Over }
+  Over: { about: the end, final: true }
+";
+
+async fn with_rollout() -> World {
+    let world = World::new().await;
+    assert_eq!(send(&world, "PUT /api/v1/machines/rollout", ROLLOUT).await.status, 200);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
+    let world = with_rollout().await;
+    let told = contract(
+        &world,
+        [
+            ("PUT /api/v1/machines/rollout/web", ""),
+            ("PUT /api/v1/machines/rollout/web", "{}"),
+            ("POST /api/v1/machines/rollout/web/events/approve", r#"{"by": "nobody"}"#),
+            ("POST /api/v1/machines/rollout/web/events/approve", ""),
+            ("PUT /api/v1/machines/rollout/web/events/approve", r#"{"by": "ann"}"#),
+            ("PUT /api/v1/machines/rollout/web/events/approve", r#"{"by": "ben"}"#),
+            ("POST /api/v1/machines/rollout/web/events/done?visit=1", ""),
+            ("GET /api/v1/machines/rollout/web", ""),
+            (
+                "POST /api/v1/machines/rollout/web/force",
+                r#"{"from": "Over", "to": "Proposed", "reason": "again"}"#,
+            ),
+            (
+                "POST /api/v1/machines/rollout/web/force",
+                r#"{"from": "Under_way", "to": "Proposed", "reason": "again"}"#,
+            ),
+            ("PUT /api/v1/machines/rollout/db", ""),
+            ("GET /api/v1/machines/rollout/instances?limit=1", ""),
+            ("GET /api/v1/machines/rollout/instances?after=db", ""),
+            ("DELETE /api/v1/machines/rollout/web", ""),
+            ("GET /api/v1/machines/rollout/web", ""),
+        ],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    PUT /api/v1/machines/rollout/web
+    201 {
+      "about": "somebody has to approve it",
+      "counters": {},
+      "data": {},
+      "deadline": null,
+      "kind": "resting",
+      "label": "Proposed",
+      "machine": "rollout",
+      "may": [
+        {
+          "about": "it may begin",
+          "event": "approve",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Under_way"
+          ]
+        },
+        {
+          "about": "no more of it",
+          "event": "stop",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Over"
+          ]
+        }
+      ],
+      "name": "web",
+      "since": "2026-01-01T12:00:00Z",
+      "state": "Proposed",
+      "then": null,
+      "until": null,
+      "visit": 1,
+      "waits_for": []
+    }
+
+    PUT /api/v1/machines/rollout/web
+    200 {
+      "about": "somebody has to approve it",
+      "counters": {},
+      "data": {},
+      "deadline": null,
+      "kind": "resting",
+      "label": "Proposed",
+      "machine": "rollout",
+      "may": [
+        {
+          "about": "it may begin",
+          "event": "approve",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Under_way"
+          ]
+        },
+        {
+          "about": "no more of it",
+          "event": "stop",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Over"
+          ]
+        }
+      ],
+      "name": "web",
+      "since": "2026-01-01T12:00:00Z",
+      "state": "Proposed",
+      "then": null,
+      "until": null,
+      "visit": 1,
+      "waits_for": []
+    }
+
+    POST /api/v1/machines/rollout/web/events/approve
+    422 refused: nobody may approve
+
+    POST /api/v1/machines/rollout/web/events/approve
+    422 refused: approve needs the argument `by`
+
+    PUT /api/v1/machines/rollout/web/events/approve
+    200 {"from":"Proposed","outcome":"moved","to":"Under_way","visit":2}
+
+    PUT /api/v1/machines/rollout/web/events/approve
+    409 not_accepted: state Under_way does not wait for approve, nor for any other request; only a forced move leaves it
+    {"accepted":[],"state":"Under_way"}
+
+    POST /api/v1/machines/rollout/web/events/done?visit=1
+    200 {"outcome":"ignored","reason":"stale: it speaks of visit 1, this is visit 2","state":"Under_way","visit":2}
+
+    GET /api/v1/machines/rollout/web
+    200 {
+      "about": "it is being done",
+      "counters": {},
+      "data": {
+        "by": "ann"
+      },
+      "deadline": "2026-01-01T13:00:00Z",
+      "kind": "working",
+      "label": "Under_way",
+      "machine": "rollout",
+      "may": [],
+      "name": "web",
+      "since": "2026-01-01T12:00:00Z",
+      "state": "Under_way",
+      "then": {
+        "count": null,
+        "exceeded": null,
+        "left": null,
+        "limit": "1h after entry",
+        "most": null,
+        "to": "Over"
+      },
+      "until": "2026-01-01T13:00:00Z",
+      "visit": 2,
+      "waits_for": [
+        {
+          "about": "it is over",
+          "event": "done",
+          "from": [
+            "board"
+          ],
+          "to": [
+            "Over"
+          ]
+        }
+      ]
+    }
+
+    POST /api/v1/machines/rollout/web/force
+    409 not_accepted: the state is Under_way, not Over
+    {"accepted":[],"state":"Under_way"}
+
+    POST /api/v1/machines/rollout/web/force
+    200 {"from":"Under_way","outcome":"moved","to":"Proposed","visit":3}
+
+    PUT /api/v1/machines/rollout/db
+    201 {
+      "about": "somebody has to approve it",
+      "counters": {},
+      "data": {},
+      "deadline": null,
+      "kind": "resting",
+      "label": "Proposed",
+      "machine": "rollout",
+      "may": [
+        {
+          "about": "it may begin",
+          "event": "approve",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Under_way"
+          ]
+        },
+        {
+          "about": "no more of it",
+          "event": "stop",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Over"
+          ]
+        }
+      ],
+      "name": "db",
+      "since": "2026-01-01T12:00:00Z",
+      "state": "Proposed",
+      "then": null,
+      "until": null,
+      "visit": 1,
+      "waits_for": []
+    }
+
+    GET /api/v1/machines/rollout/instances?limit=1
+    200 {"instances":[{"deadline":null,"name":"db","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":1}],"next":"db"}
+
+    GET /api/v1/machines/rollout/instances?after=db
+    200 {"instances":[{"deadline":null,"name":"web","since":"2026-01-01T12:00:00Z","state":"Proposed","visit":3}],"next":null}
+
+    DELETE /api/v1/machines/rollout/web
+    204
+
+    GET /api/v1/machines/rollout/web
+    404 no_instance: there is no rollout "web"
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_done_to_an_instance_is_said() {
+    let world = with_rollout().await;
+    world.register("b1", json!({})).await;
+    let told = contract(
+        &world,
+        [
+            ("PUT /api/v1/machines/rollouts/web", ""),
+            ("PUT /api/v1/machines/roll%20out/web", ""),
+            ("PUT /api/v1/machines/rollout/a%20b", ""),
+            ("PUT /api/v1/machines/rollout/instances", ""),
+            ("PUT /api/v1/machines/rollout/definitions", ""),
+            ("PUT /api/v1/machines/rollout/web", r#"{"data": {}}"#),
+            ("PUT /api/v1/machines/board/b2", ""),
+            ("DELETE /api/v1/machines/board/b1", ""),
+            ("POST /api/v1/machines/board/b1/events/rq-reboot", ""),
+            ("POST /api/v1/machines/rollout/web/events/approve", ""),
+            ("POST /api/v1/machines/rollout/web/events/aprove", ""),
+            ("POST /api/v1/machines/rollout/web/events/poll-ok", ""),
+            ("POST /api/v1/machines/rollout/web/events/stop?visit=one", ""),
+            (
+                "POST /api/v1/machines/rollout/web/force",
+                r#"{"from": "Over", "to": "Proposed", "reason": " "}"#,
+            ),
+            ("DELETE /api/v1/machines/rollout/web", ""),
+            ("GET /api/v1/machines/rollout/web/history", ""),
+            ("GET /api/v1/machines/rollout/web/why", ""),
+            ("GET /api/v1/machines/rollout/web/state?state=Over", ""),
+            ("PUT /api/v1/machines/rollout/web/state?event=stop", ""),
+            ("GET /api/v1/machines/rollout/instances?limit=0", ""),
+            ("GET /api/v1/machines/rollout/web?wait=never", ""),
+            ("GET /api/v1/machines/rollout/%00", ""),
+        ],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    PUT /api/v1/machines/rollouts/web
+    404 no_machine: there is no machine rollouts; `PUT /api/v1/machines/rollouts` defines one
+
+    PUT /api/v1/machines/roll%20out/web
+    404 no_machine: `roll out` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter
+
+    PUT /api/v1/machines/rollout/a%20b
+    422 invalid: name: "a b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+
+    PUT /api/v1/machines/rollout/instances
+    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+
+    PUT /api/v1/machines/rollout/definitions
+    422 invalid: name: "definitions" is reserved, as definitions, diagram.svg, instances, replay are
+
+    PUT /api/v1/machines/rollout/web
+    422 invalid: data: unknown; an instance begins with nothing but its machine's initial state
+
+    PUT /api/v1/machines/board/b2
+    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+
+    DELETE /api/v1/machines/board/b1
+    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+
+    POST /api/v1/machines/board/b1/events/rq-reboot
+    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+
+    POST /api/v1/machines/rollout/web/events/approve
+    404 no_instance: there is no rollout "web"
+
+    POST /api/v1/machines/rollout/web/events/aprove
+    422 no_event: rollout has no event "aprove" that could be sent
+    {"events":["approve","done","stop"]}
+
+    POST /api/v1/machines/rollout/web/events/poll-ok
+    422 no_event: rollout has no event "poll-ok" that could be sent
+    {"events":["approve","done","stop"]}
+
+    POST /api/v1/machines/rollout/web/events/stop?visit=one
+    422 invalid: query: visit: invalid digit found in string
+
+    POST /api/v1/machines/rollout/web/force
+    422 invalid: `reason` must say why the move is forced
+
+    DELETE /api/v1/machines/rollout/web
+    404 no_instance: there is no rollout "web"
+
+    GET /api/v1/machines/rollout/web/history
+    404 no_instance: there is no rollout "web"
+
+    GET /api/v1/machines/rollout/web/why
+    404 no_instance: there is no rollout "web"
+
+    GET /api/v1/machines/rollout/web/state?state=Over
+    404 no_instance: there is no rollout "web"
+
+    PUT /api/v1/machines/rollout/web/state?event=stop
+    404 no_instance: there is no rollout "web"
+
+    GET /api/v1/machines/rollout/instances?limit=0
+    422 invalid: limit=0: from 1 to 1000 instances can be asked for
+
+    GET /api/v1/machines/rollout/web?wait=never
+    422 invalid: wait="never": expected number at 0; say `30s`, 10m at most
+
+    GET /api/v1/machines/rollout/%00
+    404 no_instance: there is no rollout "\0"
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_and_why_are_told_of_any_instance() {
+    let world = with_rollout().await;
+    for line in ["PUT /api/v1/machines/rollout/web", "PUT /api/v1/machines/rollout/web/events/stop"] {
+        assert!(send(&world, line, "").await.status < 300, "{line}");
+    }
+    let why = world.get("/api/v1/machines/rollout/web/why").await;
+    assert_snapshot!(why["sentences"], @r#"["Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.","It came from Proposed at 12:00:00 UTC, when an operator (127.0.0.1) asked for stop.","No usual time yet: no stay here that began and ended since 2026-01-01 has been counted."]"#);
+    assert_eq!(world.get("/api/v1/machines/board/instances").await["instances"], json!([]));
+    let history = world.get("/api/v1/machines/rollout/web/history?limit=1").await;
+    assert_eq!((&history["history"][0]["to"], history["next"].is_i64()), (&json!("Over"), true));
+    let replayed = send(&world, "POST /api/v1/machines/rollout/replay", "").await.json();
+    assert_eq!((&replayed["instances"], &replayed["difference"]), (&json!(1), &json!(null)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_those_who_have_seen_the_same_only_one_changes_it() {
+    let world = World::sharing(&waits_for(1000)).await.unwrap();
+    let other = world.beside().await;
+    for round in 0..5 {
+        let seen = send(&world, "GET /api/v1/machines/states/shared", "").await;
+        let tag = seen.header("etag").to_owned();
+        assert_eq!(seen.json()["counters"]["a"].as_i64().unwrap_or_default(), round);
+        let put = async |number: usize| {
+            let server = if number.is_multiple_of(2) { world.server.http } else { other.server.http };
+            send_to(server, "PUT /state?state=a", &[("if-match", &tag)], "").await.status
+        };
+        let mut statuses = join_all((0..8).map(put)).await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
+    }
+    let any = [("if-match", "*")];
+    assert_eq!(send_to(world.server.http, "PUT /state?state=a", &any, "").await.status, 200);
+    for wrong in ["\"1-1\"", "W/\"1-1\"", "1-1", "\"\""] {
+        let answer = send_to(other.server.http, "PUT /state?state=a", &[("if-match", wrong)], "").await;
+        assert_eq!(answer.status, 412, "{wrong}");
+    }
+    assert_eq!(world.get("/api/v1/machines/states/shared").await["counters"]["a"], 6);
+    let again = [("if-none-match", "*")];
+    let created = send_to(world.server.http, "PUT /api/v1/machines/states/shared", &again, "").await;
+    assert_eq!(created.status, 412);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_change_is_answered_when_it_comes() {
+    let world = with_rollout().await;
+    let first = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
+    let tag = first.header("etag").to_owned();
+    let known = [("if-none-match", tag.as_str())];
+    let show = "GET /api/v1/machines/rollout/web?wait=5m";
+    let (shown, _) = within("a change", async {
+        tokio::join!(
+            send_to(world.server.http, show, &known, ""),
+            send(&world, "PUT /api/v1/machines/rollout/web/events/stop", "")
+        )
+    })
+    .await;
+    assert_eq!((shown.status, &shown.json()["state"]), (200, &json!("Over")));
+    let known = [("if-none-match", shown.header("etag"))];
+    let same = send_to(world.server.http, "GET /api/v1/machines/rollout/web?wait=10ms", &known, "").await;
+    assert_eq!((same.status, same.text.as_str()), (304, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_share_an_instance_each_by_the_same_recipe() {
+    let world = World::sharing(&waits_for(2)).await.unwrap();
+    let at = |group: &str, query: &str| format!("/api/v1/machines/states/{group}/state?{query}");
+    let call = async |method: Method, path: String| world.call(method, &path, None).await.0;
+    for group in ["web", "db"] {
+        assert_eq!(call(Method::PUT, format!("/api/v1/machines/states/{group}")).await, StatusCode::CREATED);
+    }
+    for group in ["web", "web", "db"] {
+        assert_eq!(call(Method::PUT, at(group, "state=a")).await, StatusCode::OK);
+    }
+    assert_eq!(call(Method::GET, at("web", "state=b")).await, StatusCode::OK);
+    assert_eq!(call(Method::GET, at("db", "state=b")).await, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(call(Method::OPTIONS, at("db", "state=a")).await, StatusCode::OK);
+    assert_eq!(call(Method::GET, at("shared", "state=a")).await, StatusCode::OK);
+    assert_eq!(call(Method::PUT, at("web", "state=a")).await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(call(Method::PUT, at("web", "")).await, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_of_ours_is_shared_as_well() {
+    let world = World::sharing(ROLLOUT).await.unwrap();
+    world.until_current("/state?state=Proposed").await;
+    let put = async |query: &str| world.call(Method::PUT, &format!("/state?{query}"), None).await.0;
+    assert_eq!(put("event=approve").await, StatusCode::INTERNAL_SERVER_ERROR, "an argument is missing");
+    assert_eq!(put("state=Proposed").await, StatusCode::INTERNAL_SERVER_ERROR, "that is no event");
+    assert_eq!(put("event=stop").await, StatusCode::OK);
+    world.until_current("/state?state=Over").await;
+    assert_eq!(put("state=stop").await, StatusCode::INTERNAL_SERVER_ERROR);
+}
