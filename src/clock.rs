@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Local, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Local, MappedLocalTime, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Timelike, Utc,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -60,7 +62,12 @@ fn wall() -> DateTime<Utc> {
 /// happens.
 #[must_use]
 pub fn from_wall(shown: NaiveDateTime) -> DateTime<Utc> {
-    let moment = |shown: NaiveDateTime| Local.from_local_datetime(&shown).earliest().map(|at| at.to_utc());
+    let moment = |shown: NaiveDateTime| match Local.from_local_datetime(&shown) {
+        MappedLocalTime::Single(at) => Some(at.to_utc()),
+        // They come in no order.
+        MappedLocalTime::Ambiguous(one, other) => Some(one.min(other).to_utc()),
+        MappedLocalTime::None => None,
+    };
     let after_the_gap = || {
         let minute = shown.with_second(0)?.with_nanosecond(0)?;
         (1..=24 * 60).find_map(|minutes| moment(minute.checked_add_signed(TimeDelta::minutes(minutes))?))

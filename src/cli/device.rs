@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use chrono::{DateTime, Local};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, ClientError, ServerOptions};
-use super::output::{row, text};
+use super::output::{json_object, row, text};
+use super::told::{came_of_it, full, history, time};
 use super::{output, why};
 
 /// How many boards are asked for at a time.
@@ -144,14 +144,6 @@ struct AddOptions {
     /// What people should know of it
     #[arg(long, env = "LIFEGUARD_COMMENTS")]
     comments: Option<String>,
-}
-
-fn json_object(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err("a JSON object is needed".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
@@ -303,20 +295,6 @@ fn add_body(add: AddOptions) -> Value {
     Value::Object(body)
 }
 
-/// A time as the people at this terminal tell it.
-fn time(answer: &Value, key: &str) -> String {
-    let time = answer[key].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    time.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
-}
-
-fn came_of_it(answer: &Value) -> String {
-    match answer["outcome"].as_str() {
-        Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
-        Some("stayed") => format!("noted, still {}", text(answer, "state")),
-        _ => text(answer, "reason"),
-    }
-}
-
 fn list(answer: &Value) -> String {
     let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
@@ -330,84 +308,6 @@ fn list(answer: &Value) -> String {
             text(device, "hardware"),
             text(device, "environment"),
             output::clipped(&text(device, "comments")),
-        ]));
-    }
-    output::table(&rows)
-}
-
-fn names(values: &Value, key: &str) -> String {
-    let names = values.as_array().into_iter().flatten();
-    names
-        .filter_map(|value| if key.is_empty() { value.as_str() } else { value[key].as_str() })
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn full(device: &Value) -> String {
-    let mut rows = Vec::new();
-    let mut say = |what: &str, text: String| {
-        if !text.is_empty() {
-            rows.push(row([what.to_owned(), text]));
-        }
-    };
-    say("name", text(device, "name"));
-    say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
-    say("", text(device, "about"));
-    say("failure", text(&device["data"], "failure"));
-    for awaited in device["waits_for"].as_array().into_iter().flatten() {
-        let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
-        say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
-    }
-    say("", text(device, "boot"));
-    say("until", time(device, "deadline"));
-    let then = &device["then"];
-    if then.is_object() {
-        let count = match (then["count"].as_i64(), then["most"].as_i64()) {
-            (Some(count), Some(most)) => {
-                format!(" (passed {count} times; more than {most} leads to {})", text(then, "exceeded"))
-            }
-            _ => String::new(),
-        };
-        say("then", format!("{} {}{count}", text(then, "to"), text(then, "limit")));
-    }
-    for action in device["actions"].as_array().into_iter().flatten() {
-        let ahead = match action["ahead"].as_i64() {
-            Some(1) => format!(", 1 board before it at {}", text(action, "place")),
-            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "place")),
-            _ => String::new(),
-        };
-        say("action", format!("{} {}{ahead}", text(action, "action"), text(action, "status").to_lowercase()));
-    }
-    say("you may", names(&device["may"], "event"));
-    for key in
-        ["image", "next_image", "hardware", "environment", "fqdn", "mac", "power_url", "poll_url", "comments"]
-    {
-        say(&key.replace('_', " "), text(device, key));
-    }
-    if device["counters"].as_object().is_some_and(|counters| !counters.is_empty()) {
-        say("counters", text(device, "counters"));
-    }
-    output::table(&rows)
-}
-
-fn history(answer: &Value) -> String {
-    let mut rows =
-        vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
-    for entry in answer["history"].as_array().into_iter().flatten().rev() {
-        // A state may also have got another name.
-        let moved = entry["outcome"] == "moved" || entry["from"] != entry["to"];
-        let remark = Some(text(entry, "reason")).filter(|reason| !reason.is_empty());
-        // Why a board or an action says that it failed.
-        let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
-        rows.push(row([
-            time(entry, "at"),
-            text(entry, "event"),
-            if moved { text(entry, "from") } else { String::new() },
-            if moved { text(entry, "to") } else { String::new() },
-            text(entry, "visit"),
-            text(entry, "definition"),
-            text(entry, "sender"),
-            remark,
         ]));
     }
     output::table(&rows)

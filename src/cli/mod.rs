@@ -5,9 +5,11 @@ mod client;
 mod demo;
 mod device;
 mod image;
+mod instance;
 mod machine;
 mod output;
 pub mod serve;
+mod told;
 mod why;
 
 use std::error::Error;
@@ -63,6 +65,8 @@ enum Command {
     Device(device::DeviceOptions),
     /// Say which boot config boots which image on which hardware
     Image(image::ImageOptions),
+    /// Create, show and move instances of any machine, by a server's HTTP interface
+    Instance(instance::InstanceOptions),
     /// Check, draw and try machine definitions
     Machine(machine::MachineOptions),
 }
@@ -75,7 +79,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(_) | Command::BenchLoad(_) => "error",
         // It tells how far it is.
         Command::Bench(_) => "error,lifeguard::cli::bench=info",
-        Command::Serve(_) | Command::Device(_) | Command::Image(_) | Command::Machine(_) => "info,sqlx=error",
+        Command::Serve(_)
+        | Command::Device(_)
+        | Command::Image(_)
+        | Command::Instance(_)
+        | Command::Machine(_) => "info,sqlx=error",
     };
     let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
         Ok(filter) => filter,
@@ -94,6 +102,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Device(options) => device::run(options).await,
         Command::Image(options) => image::run(options).await,
+        Command::Instance(options) => instance::run(options).await,
         Command::Machine(options) => return ended(machine::run(options).await),
     };
     ended(result.map(|()| ExitCode::SUCCESS))

@@ -68,6 +68,15 @@ pub(super) fn text(answer: &Value, key: &str) -> String {
     }
 }
 
+/// Takes a JSON object from the command line.
+pub(super) fn json_object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err("a JSON object is needed".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A row of a table.
 pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
     cells.into()

@@ -60,6 +60,169 @@ async fn session(world: &World, lines: &[&str]) -> String {
     told.join("\n\n")
 }
 
+#[tokio::test]
+async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("1 by time.yaml");
+    let state = |name: &str, target: &str, at: &str| {
+        format!("- {{name: {name}, func: time, target: {{name: {target}, when: {{value: '{at}'}}}}}}\n")
+    };
+    let states = [
+        state("a", "b", "2026-07-01T12:00:00"),
+        // Clocks are put forward over it.
+        state("b", "c", "2026-03-29T02:30:17"),
+        // Clocks show it twice.
+        state("c", "d", "2026-10-25T02:30:00"),
+        state("d", "e", "2026-07-01T12:00:00-05:00"),
+    ];
+    fs::write(&file, format!("current_state: a\nstates:\n{}- {{name: e}}\n", states.concat())).unwrap();
+    let mut command = lifeguard(&["machine", "import"]);
+    command.arg(&file).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
+    let ran = run(command).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let told = |line: &&str| line.contains("machine:") || line.contains("timeout:");
+    let told: Vec<&str> = ran.out.lines().filter(told).map(str::trim).collect();
+    let expected = [
+        "machine: m1-by-time",
+        "timeout: { at: 2026-07-01T10:00:00Z, target: b }",
+        "timeout: { at: 2026-03-29T01:00:00Z, target: c }",
+        "timeout: { at: 2026-10-25T00:30:00Z, target: d }",
+        "timeout: { at: 2026-07-01T17:00:00Z, target: e }",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_are_managed_from_the_command_line() {
+    let world = World::sharing(&crate::state_service::waits_for(2)).await.unwrap();
+    let told = session(
+        &world,
+        &[
+            "instance list states",
+            "instance create states web",
+            "instance create states a/b",
+            "instance create nothing web",
+            "instance create board b1",
+            "instance send states web a",
+            "instance send states web b",
+            "instance send states web a --args [1]",
+            "instance show states web",
+            "instance list states",
+            "instance force states web --from a --to b --reason enough",
+            "instance send states web a",
+            "instance why states web",
+            "instance history states web",
+            "instance history states web --limit 1 --json",
+            "instance remove states web",
+            "instance show states web",
+        ],
+    )
+    .await;
+    assert_snapshot!(told, @r#"
+    $ instance list states
+    NAME    STATE  SINCE                UNTIL  VISIT
+    shared  a      2026-01-01 12:00:00         1
+    exit 0
+
+    $ instance create states web
+    states web: a
+    exit 0
+
+    $ instance create states a/b
+    stderr: lifeguard: name: "a/b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
+    exit 1
+
+    $ instance create nothing web
+    stderr: lifeguard: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
+    exit 1
+
+    $ instance create board b1
+    stderr: lifeguard: boards are at /api/v1/devices, where what is known of them is told too
+    exit 1
+
+    $ instance send states web a
+    noted, still a
+    exit 0
+
+    $ instance send states web b
+    stderr: lifeguard: states has no event "b" that could be sent
+    exit 1
+
+    $ instance send states web a --args [1]
+    stderr: error: invalid value '[1]' for '--args <JSON>': a JSON object is needed
+
+    For more information, try '--help'.
+    exit 2
+
+    $ instance show states web
+    machine   states
+    name      web
+    state     a since 2026-01-01 12:00:00
+              waits until 2 things that belong to it are done
+    you may   a
+    counters  {"a":1}
+    exit 0
+
+    $ instance list states
+    NAME    STATE  SINCE                UNTIL  VISIT
+    shared  a      2026-01-01 12:00:00         1
+    web     a      2026-01-01 12:00:00         1
+    exit 0
+
+    $ instance force states web --from a --to b --reason enough
+    a → b
+    exit 0
+
+    $ instance send states web a
+    stderr: lifeguard: state b does not wait for a, nor for any other request; only a forced move leaves it
+    exit 1
+
+    $ instance why states web
+    web  b (final)
+    Has come to its end since 12:00:00 UTC (0 s): the end; an operator may only move it by force.
+    It came from a at 12:00:00 UTC, when an operator (127.0.0.1) moved it to b by force: enough.
+    No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
+    exit 0
+
+    $ instance history states web
+    AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REMARK
+    2026-01-01 12:00:00  created  a     a   1      1           127.0.0.1
+    2026-01-01 12:00:00  a                  1      1           127.0.0.1
+    2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1
+    2026-01-01 12:00:00  a                  2      1           127.0.0.1  state b does not wait for a
+    exit 0
+
+    $ instance history states web --limit 1 --json
+    {
+      "history": [
+        {
+          "at": "2026-01-01T12:00:00Z",
+          "definition": 1,
+          "event": "a",
+          "from": "b",
+          "id": 7,
+          "kind": "event",
+          "outcome": "ignored",
+          "reason": "state b does not wait for a",
+          "sender": "127.0.0.1",
+          "to": "b",
+          "visit": 2
+        }
+      ],
+      "next": 7
+    }
+    exit 0
+
+    $ instance remove states web
+    forgotten
+    exit 0
+
+    $ instance show states web
+    stderr: lifeguard: there is no states "web"
+    exit 1
+    "#);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boards_are_managed_from_the_command_line() {
     let world = World::new().await;
@@ -572,6 +735,14 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "image remove",
         "machine check",
         "machine diagram",
+        "instance create",
+        "instance list",
+        "instance show",
+        "instance send",
+        "instance why",
+        "instance history",
+        "instance force",
+        "instance remove",
         "machine import",
         "machine load",
         "machine list",
@@ -589,19 +760,20 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
             assert!(words_of_it.join(" ").contains("[env: LIFEGUARD_"), "{words}: --{option}");
         }
     }
-    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @"
+    assert_snapshot!(run(lifeguard(&["--help"])).await.out, @r"
     Device lifecycle manager for bare-metal board farms
 
     Usage: lifeguard [OPTIONS] <COMMAND>
 
     Commands:
-      serve    Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-      bench    Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
-      demo     Show it all with simulated boards and relay boards on loopback
-      device   Register, list, show, reboot and reimage boards, by a server's HTTP interface
-      image    Say which boot config boots which image on which hardware
-      machine  Check, draw and try machine definitions
-      help     Print this message or the help of the given subcommand(s)
+      serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
+      bench     Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
+      demo      Show it all with simulated boards and relay boards on loopback
+      device    Register, list, show, reboot and reimage boards, by a server's HTTP interface
+      image     Say which boot config boots which image on which hardware
+      instance  Create, show and move instances of any machine, by a server's HTTP interface
+      machine   Check, draw and try machine definitions
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -636,6 +808,9 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         usually installed] [env: LIFEGUARD_PG_BIN=]
           --states <PATH>               A machine definition, or a directory of them [default: the board
                                         lifecycle that is built in] [env: LIFEGUARD_STATES=]
+          --machine <FILE>              A machine that is shared at /state, as StateService does: its
+                                        file of states, or a definition of ours [env:
+                                        LIFEGUARD_MACHINE=]
           --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
                                         days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help

@@ -1,0 +1,145 @@
+//! `lifeguard instance`: instances of any machine, by a server's HTTP interface.
+
+use std::error::Error;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientError, ServerOptions};
+use super::output::{self, json_object, row, text};
+use super::told::{came_of_it, full, history, time};
+use super::why;
+
+/// The command's options.
+#[derive(Debug, Args)]
+pub(super) struct InstanceOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(subcommand)]
+    command: InstanceCommand,
+}
+
+/// Which instance is meant.
+#[derive(Debug, Args)]
+struct Which {
+    /// The machine
+    machine: String,
+    /// The instance
+    name: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum InstanceCommand {
+    /// Create an instance, in its machine's initial state; one that is there already stays as it is
+    Create(Which),
+    /// List a machine's instances
+    List {
+        /// The machine
+        machine: String,
+    },
+    /// Show an instance: where it is, why, until when, and what may happen next
+    Show(Which),
+    /// Send an event to an instance
+    Send {
+        #[command(flatten)]
+        which: Which,
+        /// The event
+        event: String,
+        /// Its arguments, a JSON object
+        #[arg(long, env = "LIFEGUARD_ARGS", value_name = "JSON", value_parser = json_object)]
+        args: Option<Value>,
+    },
+    /// Say why an instance stands where it stands: what it waits for, until when, what then, and what may be done
+    Why(Which),
+    /// Show what happened to an instance, the newest last
+    History {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many entries
+        #[arg(long, env = "LIFEGUARD_LIMIT", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Move an instance by force, if it is where you believe it to be
+    Force {
+        #[command(flatten)]
+        which: Which,
+        /// The state that it is in
+        #[arg(long, env = "LIFEGUARD_FROM")]
+        from: String,
+        /// The state to enter
+        #[arg(long, env = "LIFEGUARD_TO")]
+        to: String,
+        /// Why
+        #[arg(long, env = "LIFEGUARD_REASON")]
+        reason: String,
+    },
+    /// Forget an instance; its history stays
+    Remove(Which),
+}
+
+pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> {
+    let InstanceOptions { server, command } = options;
+    let client = Client::new(&server)?;
+    let call = async |method: Method, which: &Which, more: &[&str], query: &[_], body: Option<&Value>| {
+        let path: Vec<&str> = ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
+        client.call(method, &path, query, body).await
+    };
+    let (answer, text): (Value, fn(&Value) -> String) = match command {
+        InstanceCommand::Create(which) => (call(Method::PUT, &which, &[], &[], None).await?, |answer| {
+            format!("{} {}: {}", text(answer, "machine"), text(answer, "name"), text(answer, "state"))
+        }),
+        InstanceCommand::List { machine } => (all(&client, &machine).await?, list),
+        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, full),
+        InstanceCommand::Send { which, event, args } => {
+            let args = args.unwrap_or_else(|| json!({}));
+            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, came_of_it)
+        }
+        InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::told),
+        InstanceCommand::History { which, limit } => {
+            let query = [("limit", limit.to_string())];
+            (call(Method::GET, &which, &["history"], &query, None).await?, history)
+        }
+        InstanceCommand::Force { which, from, to, reason } => {
+            let body = json!({ "from": from, "to": to, "reason": reason });
+            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, came_of_it)
+        }
+        InstanceCommand::Remove(which) => {
+            call(Method::DELETE, &which, &[], &[], None).await?;
+            (json!({ "outcome": "forgotten" }), |_| "forgotten".to_owned())
+        }
+    };
+    let told = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
+    Ok(output::print(&told)?)
+}
+
+/// Lists a machine's instances, page by page.
+async fn all(client: &Client, machine: &str) -> Result<Value, ClientError> {
+    let mut instances = Vec::new();
+    let mut after = String::new();
+    loop {
+        let query = [("after", std::mem::take(&mut after))];
+        let mut page = client.call(Method::GET, &["machines", machine, "instances"], &query, None).await?;
+        if let Value::Array(more) = page["instances"].take() {
+            instances.extend(more);
+        }
+        match page["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
+            None => return Ok(json!({ "instances": instances })),
+        }
+    }
+}
+
+fn list(answer: &Value) -> String {
+    let mut rows = vec![row(["NAME", "STATE", "SINCE", "UNTIL", "VISIT"].map(str::to_owned))];
+    for one in answer["instances"].as_array().into_iter().flatten() {
+        rows.push(row([
+            text(one, "name"),
+            text(one, "state"),
+            time(one, "since"),
+            time(one, "deadline"),
+            text(one, "visit"),
+        ]));
+    }
+    output::table(&rows)
+}
