@@ -371,6 +371,11 @@ impl Material {
                     Done::TooEarly(id)
                 }
                 Work::Happened { submission, .. } => {
+                    let unasked = submission.unasked(definition);
+                    if !unasked.is_empty() {
+                        done.push((id, work, Done::Unasked(unasked)));
+                        continue;
+                    }
                     let decision = draft.decide(definition, submission.clone(), images, now);
                     let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
                     Done::Committed(committed)
@@ -515,7 +520,7 @@ fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
                 engine.inner.queue.wake();
             }
         }
-        Done::TooEarly(_) | Done::Started(_) | Done::Noted => {}
+        Done::TooEarly(_) | Done::Unasked(_) | Done::Started(_) | Done::Noted => {}
     }
     work.answer(came_to);
 }
