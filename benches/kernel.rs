@@ -53,7 +53,7 @@ fn nanoseconds(definition: &Definition, state: StateName, cause: Cause) -> f64 {
     let created = machine::create(definition, "b1", Map::new(), now).instance;
     let instance = Instance { state, deadline_at: Some(now), ..created };
     let device = Map::from_iter([("images".to_owned(), json!(["a", "b"]))]);
-    let stimulus = Stimulus { cause, device };
+    let stimulus = Stimulus { device, ..Stimulus::new(cause) };
     let began = Instant::now();
     for _ in 0..DECISIONS {
         black_box(machine::decide(black_box(definition), black_box(&instance), black_box(&stimulus), now));

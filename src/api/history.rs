@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::body::Parameters;
 use super::events::find;
 use super::{Api, Problem};
-use crate::machine::{Cause, MachineName, StateName, Visit};
+use crate::machine::{Cause, MachineName, Predicted, StateName, Stimulus, Visit};
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
 use crate::store::instances::InstanceId;
@@ -55,27 +55,48 @@ struct EntryView {
     args: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Map<String, Value>>,
+    /// What models answered: by model, and by the argument whose values they judged.
+    #[serde(skip_serializing_if = "Predicted::is_empty")]
+    predicted: Predicted,
 }
 
 impl EntryView {
     /// An entry, and which of the definitions `adopted` was in force for it.
     fn new(entry: Entry, adopted: &[Adopted]) -> Self {
         let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
-        let (kind, event, args) = match told {
-            Told::Note(note) => ("note", note, None),
-            Told::Stimulus(stimulus) => match stimulus.cause {
-                Cause::Created => ("created", "created".to_owned(), None),
-                Cause::Event { name, args, .. } => {
-                    ("event", name.to_string(), (!args.is_empty()).then_some(args))
-                }
-                Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
-                Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
-                Cause::Force { .. } => ("force", "forced".to_owned(), None),
-            },
+        let (kind, event, args, predicted) = match told {
+            Told::Note(note) => ("note", note, None, Predicted::default()),
+            Told::Stimulus(Stimulus { cause, device: _, predicted }) => {
+                let (kind, event, args) = match cause {
+                    Cause::Created => ("created", "created".to_owned(), None),
+                    Cause::Event { name, args, .. } => {
+                        ("event", name.to_string(), (!args.is_empty()).then_some(args))
+                    }
+                    Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
+                    Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
+                    Cause::Force { .. } => ("force", "forced".to_owned(), None),
+                };
+                (kind, event, args, predicted)
+            }
         };
         let definition =
             adopted.iter().rfind(|adopted| adopted.first_history <= id).map(|adopted| adopted.number);
-        Self { id, at, kind, event, from, to, visit, outcome, definition, sender, reason, args, evidence }
+        Self {
+            id,
+            at,
+            kind,
+            event,
+            from,
+            to,
+            visit,
+            outcome,
+            definition,
+            sender,
+            reason,
+            args,
+            evidence,
+            predicted,
+        }
     }
 }
 

@@ -108,9 +108,9 @@ impl Draft {
         images: &Images,
         now: DateTime<Utc>,
     ) -> Decision {
-        let Submission { target: _, cause, sender, evidence, remark, only_as: _ } = submission;
+        let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
         let device = if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
-        let stimulus = Stimulus { cause, device };
+        let stimulus = Stimulus { cause, device, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
@@ -130,7 +130,8 @@ impl Draft {
         if decision.keeps_actions() && self.is_untouched() && stimulus.device.is_empty() {
             self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
         } else {
-            let reasons: Vec<String> = ignored.into_iter().chain(remark).collect();
+            let reasons: Vec<String> =
+                ignored.into_iter().chain(remark).chain(predictions.failures()).collect();
             self.entries.push(NewEntry {
                 instance: self.id(),
                 at: now,

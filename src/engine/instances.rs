@@ -39,7 +39,7 @@ impl Engine {
         let entry = NewEntry {
             instance: id,
             at: now,
-            told: Told::Stimulus(Stimulus { cause: Cause::Created, device: facts }),
+            told: Told::Stimulus(Stimulus { device: facts, ..Stimulus::new(Cause::Created) }),
             sender,
             outcome: Some(decision.outcome.clone()),
             from: decision.instance.state.clone(),

@@ -24,6 +24,7 @@ mod instances;
 mod kept;
 mod lease;
 mod pipeline;
+mod predictions;
 mod queue;
 mod recent;
 pub mod replay;
@@ -58,6 +59,7 @@ pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
 pub use housekeeping::Retention;
 pub use kept::{Counts, Kept, Reading};
+pub use predictions::Predictions;
 pub use retries::Retries;
 pub use rules::{CarriedOver, InForce, Loaded, Replacement};
 pub use tell::{values, what_happened};
@@ -243,6 +245,7 @@ impl Engine {
     /// nothing written; [`EngineError::Store`] when the database fails.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
     pub async fn submit(&self, mut submission: Submission) -> Result<Committed, EngineError> {
+        self.ask_early(&mut submission).await;
         loop {
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
                 Heard::Committed(committed) => return Ok(committed),
@@ -251,6 +254,11 @@ impl Engine {
                 Heard::TooEarly(id, again) => {
                     submission = again;
                     self.inner.running.wait_for_ends(id).await;
+                }
+                // It asks more than was known before, as under a definition that has come into force meanwhile.
+                Heard::Unasked(questions, again) => {
+                    submission = again;
+                    self.ask(&mut submission, questions).await;
                 }
             }
         }

@@ -377,6 +377,11 @@ impl Material {
                 }
                 Work::Happened { submission, .. } if !draft.is_as_seen(submission) => Done::Changed,
                 Work::Happened { submission, .. } => {
+                    let unasked = submission.unasked(definition);
+                    if !unasked.is_empty() {
+                        done.push((id, work, Done::Unasked(unasked)));
+                        continue;
+                    }
                     let decision = draft.decide(definition, submission.clone(), images, now);
                     let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
                     Done::Committed(committed)
@@ -534,7 +539,7 @@ fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
                 engine.inner.queue.wake();
             }
         }
-        Done::Changed | Done::TooEarly(_) | Done::Started(_) | Done::Noted => {}
+        Done::Changed | Done::TooEarly(_) | Done::Unasked(_) | Done::Started(_) | Done::Noted => {}
     }
     work.answer(came_to);
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::machine::words::time;
-use crate::machine::{Cause, Source};
+use crate::machine::{Cause, Source, Stimulus};
 use crate::store::history::{Entry, Told};
 
 /// How an instance came into the state that `entry` entered.
@@ -19,17 +19,17 @@ pub(super) fn arrived(entry: &Entry, now: DateTime<Utc>) -> String {
 /// What happened, in words that follow "when".
 #[must_use]
 pub fn what_happened(entry: &Entry) -> String {
-    let cause = match &entry.told {
+    let stimulus = match &entry.told {
         Told::Note(note) => return entry.reason.clone().unwrap_or_else(|| note.clone()),
-        Told::Stimulus(stimulus) => &stimulus.cause,
+        Told::Stimulus(stimulus) => stimulus,
     };
-    match cause {
+    match &stimulus.cause {
         Cause::Created => format!("it was registered{}", by(entry)),
         Cause::Event { name, source: Source::Board, .. } => {
-            format!("it reported {name}{}", remark(entry))
+            format!("it reported {name}{}{}", judged(stimulus), remark(entry))
         }
         Cause::Event { name, source: Source::Operator, .. } => {
-            format!("an operator{} asked for {name}{}", by(entry), remark(entry))
+            format!("an operator{} asked for {name}{}{}", by(entry), judged(stimulus), remark(entry))
         }
         Cause::Event { name, source: Source::Action, .. } => format!("{name} came{}", remark(entry)),
         Cause::Began { .. } => "its actions began".to_owned(),
@@ -71,6 +71,13 @@ pub fn values(observed: &Map<String, Value>) -> String {
 /// Who it was, where that is known.
 fn by(entry: &Entry) -> String {
     entry.sender.as_ref().map(|sender| format!(" ({sender})")).unwrap_or_default()
+}
+
+/// What models said of it.
+fn judged(stimulus: &Stimulus) -> String {
+    let said: Vec<String> =
+        stimulus.predicted.iter().map(|(model, state)| format!("{state} by {model}")).collect();
+    if said.is_empty() { String::new() } else { format!(", judged {}", said.join(" and ")) }
 }
 
 /// Why something failed or changed nothing.

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
 use super::deadlines::Due;
+use super::predictions::Predictions;
 use super::running::Hold;
 use crate::action::{Evidence, Failed, Job};
-use crate::machine::{Cause, Instance, Outcome, Source};
+use crate::machine::{Cause, Instance, Outcome, Question, Source};
 use crate::store::actions::{RunningAction, Startable, WorkerId};
 use crate::store::instances::{InstanceId, Target};
 
@@ -30,13 +31,16 @@ pub struct Submission {
     pub remark: Option<String>,
     /// Only if the instance is still as one of these tags says ([`Seen::tag`](crate::store::groups::Seen::tag)).
     pub only_as: Option<Vec<String>>,
+    /// What models say of it: the engine asks them.
+    pub predictions: Predictions,
 }
 
 impl Submission {
     /// Something that happened to `target`, of which nothing more is known.
     #[must_use]
     pub fn new(target: Target, cause: Cause) -> Self {
-        Self { target, cause, sender: None, evidence: None, remark: None, only_as: None }
+        let predictions = Predictions::default();
+        Self { target, cause, sender: None, evidence: None, remark: None, only_as: None, predictions }
     }
 
     pub(super) fn is_from_board(&self) -> bool {
@@ -64,12 +68,14 @@ pub(super) struct Note {
     pub(super) remark: Option<String>,
 }
 
-/// What a board's report has to wait for.
+/// What a report or a request has to wait for.
 pub(super) enum Heard {
     /// Nothing: it is decided on.
     Committed(Committed),
     /// An action of the board that has ended while that is not written down yet; here it is again.
     TooEarly(InstanceId, Submission),
+    /// What models are to be asked first; here it is again.
+    Unasked(Vec<Question>, Submission),
 }
 
 /// An action of which the database says that this process runs it, once that is committed.
@@ -152,6 +158,8 @@ pub(super) enum Done {
     TooEarly(InstanceId),
     /// The instance is not as whoever sent it has seen it.
     Changed,
+    /// To be sent again when models have been asked this.
+    Unasked(Vec<Question>),
     /// A deadline was decided on; this is how the instance stands.
     Fired(Instance),
     /// An action began, or none.
@@ -171,6 +179,9 @@ impl Work {
             (Self::Happened { answer, submission, .. }, Done::TooEarly(id)) => {
                 _ = answer.send(Ok(Heard::TooEarly(id, submission)));
             }
+            (Self::Happened { answer, submission, .. }, Done::Unasked(questions)) => {
+                _ = answer.send(Ok(Heard::Unasked(questions, submission)));
+            }
             (Self::Begin { answer, .. } | Self::End { answer, .. }, Done::Started(started)) => {
                 _ = answer.send(Ok(started));
             }
@@ -181,6 +192,7 @@ impl Work {
                 | Done::Fired(_)
                 | Done::Committed(_)
                 | Done::TooEarly(_)
+                | Done::Unasked(_)
                 | Done::Started(_)
                 | Done::Noted,
             ) => {}

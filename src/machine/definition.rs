@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::guard::Guard;
 use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
+use super::prediction::Question;
 
 /// A checked machine definition.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Definition {
     pub events: BTreeMap<EventName, Event>,
     /// The counters that its limits, operations and guards name.
     pub counters: BTreeSet<CounterName>,
+    /// What conditions ask models when an event comes, in whichever state.
+    pub questions: BTreeMap<EventName, BTreeSet<Question>>,
     /// The states; what groups share has been written into each of their members.
     pub states: BTreeMap<StateName, State>,
     /// What states of earlier versions are called now, old name → new name: instances in flight go on there.

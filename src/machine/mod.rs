@@ -14,6 +14,7 @@ mod guard;
 pub mod import;
 mod instance;
 mod names;
+mod prediction;
 mod rule;
 pub mod simulate;
 mod source;
@@ -26,7 +27,7 @@ pub use adopt::{Adoption, Carried, Rearm};
 use check::load_unproved;
 pub use check::{Checked, check, load};
 pub use compare::{Change, Difference};
-pub use decide::{advance, create, decide, reads_device};
+pub use decide::{advance, create, decide, questions, reads_device};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
@@ -37,6 +38,7 @@ pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName, says_failed};
+pub use prediction::{Predicted, Prediction, Question};
 pub use rule::{Rule, Severity};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::definition::{Invoke, Source};
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
+use super::prediction::Predicted;
 
 /// Something that happens to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,17 @@ pub struct Stimulus {
     pub cause: Cause,
     /// What guards may know of the device besides the instance, as it was read for this decision.
     pub device: Map<String, Value>,
+    /// What models answered that guards ask.
+    #[serde(default, skip_serializing_if = "Predicted::is_empty")]
+    pub predicted: Predicted,
+}
+
+impl Stimulus {
+    /// Something that happens, where guards may know of nothing else.
+    #[must_use]
+    pub fn new(cause: Cause) -> Self {
+        Self { cause, device: Map::new(), predicted: Predicted::default() }
+    }
 }
 
 /// The kinds of things that happen to an instance.

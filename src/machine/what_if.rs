@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde_json::Map;
 
 use super::adopt::{Adoption, Rearm};
 use super::decide::{create, decide};
@@ -121,7 +120,7 @@ impl<'a> Course<'a> {
         self.record(recorded.decision);
         self.pass_time(recorded.at - GRACE);
         if let Some(cause) = self.cause(recorded) {
-            self.happen(cause, recorded.stimulus.device.clone(), recorded.at);
+            self.happen(&Stimulus { cause, ..recorded.stimulus.clone() }, recorded.at);
         }
         let is_in_step = *self.renamed(&recorded.decision.instance.state) == self.instance.state;
         if !is_in_step {
@@ -192,7 +191,7 @@ impl<'a> Course<'a> {
         for _ in 0..MOST_PASSED {
             let Some(due) = self.instance.deadline_at.filter(|due| *due <= until) else { return };
             let visit = self.instance.visit;
-            self.happen(Cause::Deadline { visit }, Map::new(), due);
+            self.happen(&Stimulus::new(Cause::Deadline { visit }), due);
             if self.instance.visit == visit {
                 return;
             }
@@ -202,14 +201,14 @@ impl<'a> Course<'a> {
 
     /// Lets the actions of the present visit begin, if they have not.
     fn begin_actions(&mut self, at: DateTime<Utc>) {
-        self.happen(Cause::Began { visit: self.instance.visit }, Map::new(), at);
+        self.happen(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
     }
 
-    fn happen(&mut self, cause: Cause, device: Map<String, serde_json::Value>, at: DateTime<Utc>) {
-        if let Cause::Event { name, source: Source::Action, .. } = &cause {
+    fn happen(&mut self, stimulus: &Stimulus, at: DateTime<Utc>) {
+        if let Cause::Event { name, source: Source::Action, .. } = &stimulus.cause {
             self.ended.insert(name.clone());
         }
-        let decision = decide(self.definition, &self.instance, &Stimulus { cause, device }, at);
+        let decision = decide(self.definition, &self.instance, stimulus, at);
         if decision.instance.visit != self.instance.visit {
             self.ended.clear();
         }

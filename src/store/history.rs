@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use super::instances::{InstanceId, name};
 use super::sparse::Sparse;
 use super::{StoreError, Tx};
-use crate::machine::{Cause, EventName, MachineName, Outcome, Source, StateName, Stimulus, Visit};
+use crate::machine::{Cause, EventName, MachineName, Outcome, Predicted, Source, StateName, Stimulus, Visit};
 
 /// What a history row tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,7 @@ struct HistoryRow {
     visit: i64,
     reason: Option<String>,
     evidence: Option<Json<Map<String, Value>>>,
+    predicted: Option<Json<Predicted>>,
 }
 
 /// The columns that hold a stimulus.
@@ -177,7 +178,8 @@ impl HistoryRow {
             _ => return Err(unreadable("kind")),
         };
         let device = self.device.as_ref().map(|device| device.0.clone()).unwrap_or_default();
-        Ok(Told::Stimulus(Stimulus { cause, device }))
+        let predicted = self.predicted.as_ref().map(|predicted| predicted.0.clone()).unwrap_or_default();
+        Ok(Told::Stimulus(Stimulus { cause, device, predicted }))
     }
 }
 
@@ -217,6 +219,7 @@ pub(super) struct Rows<'a> {
     pub(super) visits: Vec<i64>,
     pub(super) reasons: Sparse<&'a str>,
     pub(super) evidence: Sparse<Json<&'a Map<String, Value>>>,
+    pub(super) predicted: Sparse<Json<&'a Predicted>>,
 }
 
 impl<'a> Rows<'a> {
@@ -224,9 +227,12 @@ impl<'a> Rows<'a> {
     pub(super) fn push(&mut self, entry: &'a NewEntry) {
         let NewEntry { instance, at: _, told, sender, outcome, from, to, visit, reason, evidence } = entry;
         let Columns { kind, event, source, spoken_visit, args } = columns(told);
-        let device = match told {
-            Told::Stimulus(stimulus) if !stimulus.device.is_empty() => Some(Json(&stimulus.device)),
-            Told::Stimulus(_) | Told::Note(_) => None,
+        let (device, predicted) = match told {
+            Told::Stimulus(Stimulus { cause: _, device, predicted }) => (
+                Some(device).filter(|facts| !facts.is_empty()),
+                Some(predicted).filter(|all| !all.is_empty()),
+            ),
+            Told::Note(_) => (None, None),
         };
         let outcome = match outcome {
             None => Some("noted"),
@@ -245,13 +251,14 @@ impl<'a> Rows<'a> {
         self.senders.push(sender.as_deref());
         self.spoken_visits.push(spoken_visit);
         self.args.push(args.map(Json));
-        self.devices.push(device);
+        self.devices.push(device.map(Json));
         self.outcomes.push(outcome);
         self.from_states.push(from.as_str());
         self.to_states.push((to != from).then(|| to.as_str()));
         self.visits.push(visit.0);
         self.reasons.push(reason.as_deref());
         self.evidence.push(evidence.as_ref().map(Json));
+        self.predicted.push(predicted.map(Json));
     }
 }
 
@@ -265,11 +272,11 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
     rows.push(entry);
     sqlx::query!(
         "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
-                              sender, reason, args, device, evidence)
+                              sender, reason, args, device, evidence, predicted)
          SELECT $1, unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]),
                 unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
                 unnest($11::text[]), unnest($12::text[]), unnest($13::jsonb[]), unnest($14::jsonb[]),
-                unnest($15::jsonb[])",
+                unnest($15::jsonb[]), unnest($16::jsonb[])",
         entry.at,
         &rows.instances,
         &rows.visits,
@@ -285,6 +292,7 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
         rows.args.as_slice() as _,
         rows.devices.as_slice() as _,
         rows.evidence.as_slice() as _,
+        rows.predicted.as_slice() as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -309,7 +317,7 @@ pub async fn list(
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
                   args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
                   outcome, from_state, to_state, visit AS "visit!", reason,
-                  evidence AS "evidence: Json<Map<String, Value>>"
+                  evidence AS "evidence: Json<Map<String, Value>>", predicted AS "predicted: Json<Predicted>"
              FROM history
             WHERE instance_id = $1 AND history_id < coalesce($2, 9223372036854775807)
             ORDER BY history_id DESC LIMIT $3"#,
@@ -336,13 +344,13 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
         r#"SELECT history_id AS "history_id!", at AS "at!", kind AS "kind!", event, source, sender, spoken_visit,
                   args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
                   outcome, from_state AS "from_state!", to_state, visit AS "visit!", reason,
-                  evidence AS "evidence: Json<Map<String, Value>>"
+                  evidence AS "evidence: Json<Map<String, Value>>", predicted AS "predicted: Json<Predicted>"
              FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
-                          to_state, visit, reason, evidence
+                          to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id = $1
                    UNION ALL
                    SELECT h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL, h.from_state,
-                          NULL, kept.visit, NULL, NULL
+                          NULL, kept.visit, NULL, NULL, NULL
                      FROM history h, unnest(h.instances, h.visits) AS kept (instance_id, visit)
                     WHERE h.kind = 'kept' AND kept.instance_id = $1) AS entry
             ORDER BY visit, outcome IS NULL DESC, history_id"#,
@@ -369,13 +377,14 @@ pub fn stream<'a>(
            SELECT entry.instance_id AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,
                   source, sender, spoken_visit, args AS "args: Json<Map<String, Value>>",
                   device AS "device: Json<Map<String, Value>>", outcome, from_state AS "from_state!", to_state,
-                  visit AS "visit!", reason, evidence AS "evidence: Json<Map<String, Value>>"
+                  visit AS "visit!", reason, evidence AS "evidence: Json<Map<String, Value>>",
+                  predicted AS "predicted: Json<Predicted>"
              FROM (SELECT instance_id, history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
-                          from_state, to_state, visit, reason, evidence
+                          from_state, to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id IS NOT NULL
                    UNION ALL
                    SELECT kept.instance_id, h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                          h.from_state, NULL, kept.visit, NULL, NULL
+                          h.from_state, NULL, kept.visit, NULL, NULL, NULL
                      FROM history h, unnest(h.instances, h.visits) AS kept (instance_id, visit)
                     WHERE h.kind = 'kept') AS entry
              JOIN wanted ON wanted.instance_id = entry.instance_id
@@ -403,6 +412,7 @@ pub fn stream<'a>(
             visit: row.visit,
             reason: row.reason,
             evidence: row.evidence,
+            predicted: row.predicted,
         })?;
         Ok((instance, entry))
     })

@@ -201,7 +201,7 @@ async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
     let note = (2, Told::Note("peace".to_owned()));
     let kept = |visit: i64| {
         let cause = Cause::Deadline { visit: Visit(visit - 1) };
-        (visit, Told::Stimulus(Stimulus { cause, device: Map::new() }))
+        (visit, Told::Stimulus(Stimulus::new(cause)))
     };
     assert_eq!(told(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
     assert_eq!(told(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
@@ -234,7 +234,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {
-                let told = Told::Stimulus(Stimulus { cause, device: Map::new() });
+                let told = Told::Stimulus(Stimulus::new(cause));
                 let after = if *outcome == moved { &to } else { &from };
                 let entry = NewEntry {
                     instance: InstanceId(1),

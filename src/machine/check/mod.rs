@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
 use super::fault::{Collector, Fault, Faults, Position};
+use super::guard::Guard;
 use super::names::{BadName, EventName, StateName};
+use super::prediction::Question;
 use super::rule::Rule;
 use super::source::{self, Content, Fields, Node};
 use known::Known;
@@ -115,7 +117,27 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
     refuse_circles(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| renamed(node, &known, faults)).unwrap_or_default();
     let Known { events, counters, .. } = known;
-    Some(Definition { machine: machine?, initial: initial?, events, counters, states: checked, renamed })
+    Some(Definition {
+        machine: machine?,
+        initial: initial?,
+        events,
+        counters,
+        questions: questions(&checked),
+        states: checked,
+        renamed,
+    })
+}
+
+/// What conditions ask models when an event comes, in whichever state.
+fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<Question>> {
+    let mut questions: BTreeMap<EventName, BTreeSet<Question>> = BTreeMap::new();
+    for (event, transitions) in states.values().flat_map(|state| &state.on) {
+        let guards = transitions.iter().filter_map(|transition| transition.guard.as_ref());
+        for question in guards.flat_map(Guard::questions) {
+            questions.entry(event.clone()).or_default().insert(question.clone());
+        }
+    }
+    questions
 }
 
 /// The value of `key`, which must be there.

@@ -1,8 +1,8 @@
 //! What events do in a state (`on:`), and what leaves it at once (`always:`).
 
-use super::super::definition::{Transition, TransitionEffect};
+use super::super::definition::{Source, Transition, TransitionEffect};
 use super::super::fault::{Collector, Position};
-use super::super::guard::{Guard, Ranges};
+use super::super::guard::{Guard, Occasion, Ranges};
 use super::super::names::EventName;
 use super::super::rule::Rule;
 use super::super::source::{Content, Node};
@@ -18,7 +18,10 @@ pub(super) fn check_on(
     let entries = node.entries("a mapping from events to what they do", faults);
     let mut checked = Vec::new();
     for (key, node) in entries {
-        let transitions = check_all(node, Kind::On, known, faults);
+        let is_end =
+            known.events.get(key.text.as_str()).is_some_and(|event| event.from.contains(&Source::Action));
+        let occasion = if is_end { Occasion::End } else { Occasion::Event };
+        let transitions = check_all(node, occasion, known, faults);
         if let Some(event) = known.event(key, faults) {
             checked.push((key.at, event, transitions));
         }
@@ -28,19 +31,13 @@ pub(super) fn check_on(
 
 /// Checks the transitions that are looked at on entry.
 pub(super) fn check_always(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
-    check_all(node, Kind::Always, known, faults)
+    check_all(node, Occasion::Entry, known, faults)
 }
 
 /// The most transitions in one list: each is held against all before it.
 const MAX_IN_LIST: usize = 100;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    On,
-    Always,
-}
-
-fn check_all(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
+fn check_all(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Collector) -> Vec<Transition> {
     let elements = node.one_or_many();
     if elements.len() > MAX_IN_LIST {
         let message =
@@ -58,7 +55,7 @@ fn check_all(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector)
     let mut checked = Vec::new();
     let mut before = Before::default();
     for element in elements {
-        let (has_guard, transition) = check(element, kind, known, faults);
+        let (has_guard, transition) = check(element, occasion, known, faults);
         let guard = transition.as_ref().and_then(|transition| transition.guard.as_ref());
         before.look_at(element, guard, faults);
         before.is_last |= !has_guard;
@@ -106,22 +103,28 @@ impl Before {
 }
 
 /// Checks a transition, and says whether it has a condition.
-fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> (bool, Option<Transition>) {
+fn check(
+    node: &Node,
+    occasion: Occasion,
+    known: &Known<'_>,
+    faults: &mut Collector,
+) -> (bool, Option<Transition>) {
     if let Content::Text(_) = node.content {
         let target = known.state(node, "target", faults);
         let effect = target.map(|target| TransitionEffect::Move { operations: Vec::new(), target });
         return (false, effect.map(|effect| Transition { guard: None, effect }));
     }
     let expected = "a state, or `{ target, if, do }`";
-    let fields = match kind {
-        Kind::On => node.fields(expected, &["target", "if", "do", "refuse"], faults),
-        Kind::Always => node.fields(expected, &["target", "if", "do"], faults),
+    let is_always = occasion == Occasion::Entry;
+    let fields = match occasion {
+        Occasion::Event | Occasion::End => node.fields(expected, &["target", "if", "do", "refuse"], faults),
+        Occasion::Entry => node.fields(expected, &["target", "if", "do"], faults),
     };
     let condition = fields.get("if");
-    let guard = condition.and_then(|node| guard(node, known, faults));
+    let guard = condition.and_then(|node| guard(node, occasion, known, faults));
     let operations = fields.get("do").map_or_else(Vec::new, |node| operation::check_all(node, faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
-    let effect = match (fields.get("refuse").filter(|_| kind == Kind::On), target) {
+    let effect = match (fields.get("refuse").filter(|_| !is_always), target) {
         (Some(node), target) => {
             if target.is_some() || fields.get("do").is_some() {
                 faults.add(
@@ -134,7 +137,7 @@ fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> 
             reason.map(|reason| TransitionEffect::Refuse { reason: reason.to_owned() })
         }
         (None, Some(target)) => target.map(|target| TransitionEffect::Move { operations, target }),
-        (None, None) if kind == Kind::Always => {
+        (None, None) if is_always => {
             faults.add(node.at, Rule::Form, "`always` leaves the state: `target` is missing");
             None
         }
@@ -143,7 +146,7 @@ fn check(node: &Node, kind: Kind, known: &Known<'_>, faults: &mut Collector) -> 
     (condition.is_some(), effect.map(|effect| Transition { guard, effect }))
 }
 
-fn guard(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Guard> {
+fn guard(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Collector) -> Option<Guard> {
     let text = match &node.content {
         // `if: true` is a condition like any other.
         Content::Bool(value) => value.to_string(),
@@ -151,7 +154,7 @@ fn guard(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Guard
             node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
         }
     };
-    match Guard::new(&text, &known.counters) {
+    match Guard::new(&text, &known.counters, occasion) {
         Ok(guard) => Some(guard),
         Err(found) => {
             for fault in found {

@@ -14,6 +14,7 @@ use super::definition::{Definition, Source, State, Transition, TransitionEffect}
 use super::guard::Guard;
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
+use super::prediction::Question;
 use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
 use step::{Followed, Step};
 
@@ -45,7 +46,7 @@ pub fn advance(
         Cause::Event { args, .. } => args,
         Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => &none,
     };
-    let mut step = Step::new(definition, instance, args, &stimulus.device, now);
+    let mut step = Step::new(definition, instance, stimulus, args, now);
     // What is ignored is so before anything was changed.
     follow(definition, &stimulus.cause, &mut step)
         .unwrap_or_else(|ignored| (Outcome::Ignored(ignored), Vec::new()))
@@ -63,6 +64,19 @@ pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -
     };
     on_event.into_iter().flatten().any(reads)
         || definition.states.values().flat_map(|state| &state.always).any(reads)
+}
+
+/// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,
+/// in whichever state. So history has the answers also where the state does not take the event, and where somebody wants
+/// to know what another definition would have made of it.
+pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d Question> {
+    let asked = match cause {
+        Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
+        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+    };
+    asked
+        .into_iter()
+        .flat_map(|(asked, args)| asked.iter().filter(|question| args.contains_key(&question.argument)))
 }
 
 /// Brings an instance to be: the initial state is entered, as visit 1.
@@ -83,7 +97,7 @@ pub fn create(
         counters: BTreeMap::new(),
         data: Map::new(),
     };
-    decide(definition, &unborn, &Stimulus { cause: Cause::Created, device }, now)
+    decide(definition, &unborn, &Stimulus { device, ..Stimulus::new(Cause::Created) }, now)
 }
 
 fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {

@@ -9,7 +9,7 @@ use super::super::definition::{
 use super::super::guard::Variables;
 use super::super::instance::{Instance, Visit};
 use super::super::names::{CounterName, StateName};
-use super::super::stimulus::{Effect, Ignored, Outcome};
+use super::super::stimulus::{Effect, Ignored, Outcome, Stimulus};
 
 /// What an instance does, and what is to be done because of it.
 pub(super) type Followed = (Outcome, Vec<Effect>);
@@ -18,8 +18,8 @@ pub(super) type Followed = (Outcome, Vec<Effect>);
 pub(super) struct Step<'a> {
     definition: &'a Definition,
     instance: &'a mut Instance,
+    stimulus: &'a Stimulus,
     args: &'a Map<String, Value>,
-    device: &'a Map<String, Value>,
     now: DateTime<Utc>,
 }
 
@@ -28,11 +28,11 @@ impl<'a> Step<'a> {
     pub(super) fn new(
         definition: &'a Definition,
         instance: &'a mut Instance,
+        stimulus: &'a Stimulus,
         args: &'a Map<String, Value>,
-        device: &'a Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Self {
-        Self { definition, instance, args, device, now }
+        Self { definition, instance, stimulus, args, now }
     }
 
     /// The instance as it stands.
@@ -54,7 +54,8 @@ impl<'a> Step<'a> {
     pub(super) fn holds(&self, transition: &Transition) -> bool {
         let Some(guard) = &transition.guard else { return true };
         let Instance { counters, data, .. } = &*self.instance;
-        let variables = Variables { counters, data, args: self.args, device: self.device };
+        let Stimulus { device, predicted, .. } = self.stimulus;
+        let variables = Variables { counters, data, args: self.args, device, predicted };
         guard.holds(&self.definition.counters, variables)
     }
 

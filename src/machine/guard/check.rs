@@ -6,8 +6,9 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue
 
 use super::super::fault::unknown;
 use super::super::names::CounterName;
+use super::super::prediction::Question;
 use super::super::rule::Rule;
-use super::{GuardFault, MAX_OPERATORS, types};
+use super::{GuardFault, MAX_OPERATORS, Occasion, predict, types};
 
 /// The variables.
 pub(super) const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
@@ -20,26 +21,38 @@ pub(super) const FUNCTIONS: [&str; 9] =
 /// The macros, which the parser has replaced by what they stand for.
 const MACROS: [&str; 4] = ["all", "exists", "exists_one", "has"];
 
-/// Checks a condition, and says whether it has a macro that runs over values.
+/// What a condition was found to have.
+#[derive(Default)]
+pub(super) struct Found {
+    /// A macro that runs over values.
+    pub(super) has_macro: bool,
+    /// What it asks models.
+    pub(super) questions: BTreeSet<Question>,
+}
+
+/// Checks a condition that is looked at on `occasion`, and says what it has.
 pub(super) fn check(
     program: &IdedExpr,
     source: &SourceInfo,
     counters: &BTreeSet<CounterName>,
-) -> Result<bool, Vec<GuardFault>> {
-    let mut checker = Checker { source, counters, bound: Vec::new(), has_macro: false, faults: Vec::new() };
+    occasion: Occasion,
+) -> Result<Found, Vec<GuardFault>> {
+    let (bound, found, faults) = (Vec::new(), Found::default(), Vec::new());
+    let mut checker = Checker { source, counters, occasion, bound, found, faults };
     checker.walk(program, 0);
     if checker.faults.is_empty() {
         checker.faults = types::check(program, source);
     }
-    if checker.faults.is_empty() { Ok(checker.has_macro) } else { Err(checker.faults) }
+    if checker.faults.is_empty() { Ok(checker.found) } else { Err(checker.faults) }
 }
 
 struct Checker<'a> {
     source: &'a SourceInfo,
     counters: &'a BTreeSet<CounterName>,
+    occasion: Occasion,
     /// The variables of the macro that the walk is in.
     bound: Vec<String>,
-    has_macro: bool,
+    found: Found,
     faults: Vec<GuardFault>,
 }
 
@@ -94,6 +107,9 @@ impl Checker<'_> {
 
     fn walk_call(&mut self, node: &IdedExpr, call: &CallExpr, depth: usize) {
         let name = call.func_name.as_str();
+        if name == predict::NAME {
+            return self.walk_question(node, call);
+        }
         if MACROS.contains(&name) {
             self.add(
                 node,
@@ -101,7 +117,11 @@ impl Checker<'_> {
                 format!("`{name}` is not used like this; say `has(data.x)`, `list.exists(x, …)`"),
             );
         } else if !FUNCTIONS.contains(&name) && !is_operator(name) {
-            self.add(node, Rule::GuardForm, unknown("function", name, FUNCTIONS.into_iter().chain(MACROS)));
+            self.add(
+                node,
+                Rule::GuardForm,
+                unknown("function", name, FUNCTIONS.into_iter().chain([predict::NAME]).chain(MACROS)),
+            );
         }
         call.target.iter().for_each(|target| self.walk(target, depth + 1));
         call.args.iter().for_each(|argument| self.walk(argument, depth + 1));
@@ -112,8 +132,22 @@ impl Checker<'_> {
         }
     }
 
+    fn walk_question(&mut self, node: &IdedExpr, call: &CallExpr) {
+        let asked = match self.occasion {
+            Occasion::Event => predict::question(node, call, |operand| self.is_variable(operand, "args")),
+            Occasion::End => Err((node, "no model is asked when an action ends; ask it when an event comes")),
+            Occasion::Entry => {
+                Err((node, "no model is asked in `always`; ask it in `on`, when an event comes"))
+            }
+        };
+        match asked {
+            Ok(question) => _ = self.found.questions.insert(question),
+            Err((at, message)) => self.add(at, Rule::GuardForm, message),
+        }
+    }
+
     fn walk_macro(&mut self, node: &IdedExpr, comprehension: &ComprehensionExpr, depth: usize) {
-        self.has_macro = true;
+        self.found.has_macro = true;
         if !self.bound.is_empty() {
             return self.add(node, Rule::GuardForm, "a macro (`exists`, `all`) cannot stand inside another");
         }

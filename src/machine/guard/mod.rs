@@ -5,6 +5,7 @@
 //! a condition that cannot be evaluated does not hold.
 
 mod check;
+mod predict;
 mod ranges;
 mod types;
 mod value;
@@ -19,7 +20,9 @@ use serde_json::Map;
 pub(super) use check::DEVICE;
 
 use super::names::CounterName;
+use super::prediction::{Predicted, Question};
 use super::rule::Rule;
+use check::Found;
 use ranges::Comes;
 pub(super) use ranges::Ranges;
 
@@ -44,6 +47,7 @@ pub struct Guard {
     text: String,
     program: Expression,
     has_macro: bool,
+    questions: BTreeSet<Question>,
 }
 
 /// What is wrong with a condition, and at which of its characters.
@@ -57,6 +61,17 @@ pub(super) struct GuardFault {
     pub(super) message: String,
 }
 
+/// When a condition is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Somebody sends an event: models can be asked before anything is decided.
+    Event,
+    /// An action ends.
+    End,
+    /// A state is entered (`always`).
+    Entry,
+}
+
 /// What a condition may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Variables<'a> {
@@ -68,11 +83,17 @@ pub struct Variables<'a> {
     pub args: &'a Map<String, serde_json::Value>,
     /// What is known of the device.
     pub device: &'a Map<String, serde_json::Value>,
+    /// What models have answered.
+    pub predicted: &'a Predicted,
 }
 
 impl Guard {
     /// Parses and checks `text`, which may name the counters `counters`.
-    pub(super) fn new(text: &str, counters: &BTreeSet<CounterName>) -> Result<Self, Vec<GuardFault>> {
+    pub(super) fn new(
+        text: &str,
+        counters: &BTreeSet<CounterName>,
+        occasion: Occasion,
+    ) -> Result<Self, Vec<GuardFault>> {
         let one = |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
         if text.chars().count() > MAX_LENGTH {
             return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
@@ -82,9 +103,10 @@ impl Guard {
         }
         let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_NESTING).unwrap_or(u16::MAX));
         match parser.parse_with_source_info(text) {
-            Ok((program, source)) => {
-                let has_macro = check::check(&program, &source, counters)?;
-                Ok(Self { text: text.to_owned(), program, has_macro })
+            Ok((mut program, source)) => {
+                let Found { has_macro, questions } = check::check(&program, &source, counters, occasion)?;
+                predict::replace(&mut program);
+                Ok(Self { text: text.to_owned(), program, has_macro, questions })
             }
             Err(errors) => Err(errors.errors.iter().map(|error| syntax_fault(text, error)).collect()),
         }
@@ -100,6 +122,11 @@ impl Guard {
     #[must_use]
     pub fn reads_device(&self) -> bool {
         self.program.references().has_variable("device")
+    }
+
+    /// What it asks models.
+    pub(super) fn questions(&self) -> &BTreeSet<Question> {
+        &self.questions
     }
 
     /// The ranges that counters are in wherever it holds.
@@ -124,12 +151,13 @@ impl Guard {
         self.text.split(move |c| !is_part(c)).chain(self.text.split(move |c| !is_part(c) && c != '-'))
     }
 
-    /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, does not hold.
+    /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, or an answer that no model
+    /// gave, does not hold.
     ///
     /// Nor does a condition with a macro where data, arguments and device have more than 1,000 values in all.
     #[must_use]
     pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: Variables<'_>) -> bool {
-        let Variables { data, args, device, .. } = variables;
+        let Variables { data, args, device, predicted, .. } = variables;
         if self.has_macro && !value::at_most(MAX_VALUES, [data, args, device]) {
             return false;
         }
@@ -138,6 +166,11 @@ impl Guard {
         context.add_variable_from_value("data", value::object(data));
         context.add_variable_from_value("args", value::object(args));
         context.add_variable_from_value("device", value::object(device));
+        for question in &self.questions {
+            if let Some(answer) = predicted.find(question) {
+                context.add_variable_from_value(question.to_string(), value::prediction(answer));
+            }
+        }
         matches!(Value::resolve(&self.program, &context), Ok(Value::Bool(true)))
     }
 }

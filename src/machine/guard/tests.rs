@@ -1,10 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
 use super::check::FUNCTIONS;
-use super::{Guard, Variables};
-use crate::machine::CounterName;
+use super::{Guard, GuardFault, Occasion, Variables};
+use crate::machine::{CounterName, Predicted, Prediction, Question};
 
 fn counters() -> BTreeSet<CounterName> {
     ["tries", "other"].iter().filter_map(|name| CounterName::new(name).ok()).collect()
@@ -15,13 +16,22 @@ fn object(value: Value) -> Map<String, Value> {
     entries
 }
 
+fn read(text: &str) -> Result<Guard, Vec<GuardFault>> {
+    Guard::new(text, &counters(), Occasion::Event)
+}
+
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
-    let guard = Guard::new(text, &counters()).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+    holds_where(text, args, &Predicted::default())
+}
+
+fn holds_where(text: &str, args: &Map<String, Value>, predicted: &Predicted) -> bool {
+    let guard = read(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
     let variables = Variables {
         counters: &[(CounterName::new("tries").unwrap(), 3)].into_iter().collect(),
         data: &object(json!({ "image": "debian", "n": 5, "list": [1, 2, 3], "deep": { "a": true } })),
         args,
         device: &object(json!({ "name": "b1", "images": ["debian", "self-test"], "power": true })),
+        predicted,
     };
     guard.holds(&counters(), variables)
 }
@@ -30,8 +40,18 @@ fn holds(text: &str) -> bool {
     holds_with(text, &object(json!({ "image": "debian", "fault": "board" })))
 }
 
+/// Counters, and nothing else.
+fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> Variables<'a> {
+    static UNASKED: LazyLock<Predicted> = LazyLock::new(Predicted::default);
+    Variables { counters, data: none, args: none, device: none, predicted: &UNASKED }
+}
+
 fn fault(text: &str) -> String {
-    let faults = Guard::new(text, &counters()).err().unwrap_or_else(|| panic!("accepted: {text}"));
+    fault_on(Occasion::Event, text)
+}
+
+fn fault_on(occasion: Occasion, text: &str) -> String {
+    let faults = Guard::new(text, &counters(), occasion).err().unwrap_or_else(|| panic!("accepted: {text}"));
     faults.iter().map(|fault| format!("{}: {}", fault.offset, fault.message)).collect::<Vec<_>>().join("\n")
 }
 
@@ -174,10 +194,10 @@ fn long_and_deep_conditions_need_no_deep_stack() {
     // As small as the stacks that threads get by default.
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
-            if let Ok(guard) = Guard::new(&text, &counters()) {
+            if let Ok(guard) = read(&text) {
                 let none = Map::new();
-                let counted = std::collections::BTreeMap::new();
-                let variables = Variables { counters: &counted, data: &none, args: &none, device: &none };
+                let counted = BTreeMap::new();
+                let variables = variables(&counted, &none);
                 let _ = guard.holds(&counters(), variables);
             }
         }
@@ -239,14 +259,14 @@ fn values_are_not_taken_for_those_of_another_kind() {
         "1.5 < counters.tries",
         "[1, 2] + data.l == data.l",
     ] {
-        assert!(Guard::new(text, &counters()).is_ok(), "{text}: {}", fault(text));
+        assert!(read(text).is_ok(), "{text}: {}", fault(text));
     }
 }
 
 #[test]
 fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
     let within = |ranges: &super::Ranges, tries: i64| {
-        let exact = Guard::new(&format!("counters.tries == {tries}"), &counters()).unwrap().ranges();
+        let exact = read(&format!("counters.tries == {tries}")).unwrap().ranges();
         !exact.both(ranges).is_never()
     };
     let exact = [
@@ -274,16 +294,145 @@ fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
     for (text, is_exact) in
         exact.iter().map(|text| (text, true)).chain(rough.iter().map(|text| (text, false)))
     {
-        let guard = Guard::new(text, &counters()).unwrap();
+        let guard = read(text).unwrap();
         for tries in 0..7 {
             let counted = [(CounterName::new("tries").unwrap(), tries)].into_iter().collect();
             let none = Map::new();
-            let variables = Variables { counters: &counted, data: &none, args: &none, device: &none };
+            let variables = variables(&counted, &none);
             let holds = guard.holds(&counters(), variables);
             let (may_hold, may_fail) =
                 (within(&guard.ranges(), tries), within(&guard.ranges_otherwise(), tries));
             assert!(if holds { may_hold } else { may_fail }, "{text} at {tries}");
             assert!(!(is_exact || guard.is_ranges_only()) || may_hold == holds, "{text} at {tries}");
         }
+    }
+}
+
+/// What the model `m` says of the argument `v`.
+fn says(answer: Prediction) -> Predicted {
+    let mut predicted = Predicted::default();
+    predicted.insert(Question { model: "m".to_owned(), argument: "v".to_owned() }, answer);
+    predicted
+}
+
+fn one(state: &str) -> Predicted {
+    says(Prediction::of(vec![state.to_owned()]))
+}
+
+#[test]
+fn a_models_answer_is_a_text_or_one_for_each_row() {
+    let args = object(json!({ "v": [1, 2], "bad": "failing" }));
+    let holds = |text: &str, predicted: &Predicted| holds_where(text, &args, predicted);
+    for (text, expected) in [
+        (r#"predict("m", args.v) == "failing""#, true),
+        ("'failing' == predict('m', args['v'])", true),
+        ("predict('m', args.v) == args.bad", true),
+        ("predict('m', args.v) != 'failing'", false),
+        ("predict('m', args.v) in ['worn', 'failing'] && counters.tries > 2", true),
+        ("predict('m', args.v).startsWith('fail')", true),
+        ("predict('m', args.v) == 'failing' ? counters.tries == 3 : true", true),
+        ("['failing', 'worn'].exists(state, predict('m', args.v) == state)", true),
+        ("size(predict('m', args.v)) == 7", true),
+        // Another model, and another argument.
+        ("predict('n', args.v) == 'failing'", false),
+        ("predict('m', args.w) == 'failing'", false),
+        ("predict('n', args.v) != 'failing'", false),
+        ("predict('n', args.v) == 'failing' || predict('m', args.v) == 'failing'", true),
+    ] {
+        assert_eq!(holds(text, &one("failing")), expected, "{text}");
+    }
+    let rows = says(Prediction::of(["healthy", "failing", "healthy"].map(str::to_owned).to_vec()));
+    for (text, expected) in [
+        ("predict('m', args.v) == 'failing'", false),
+        ("predict('m', args.v).exists(state, state == 'failing')", true),
+        ("predict('m', args.v).all(state, state == 'healthy')", false),
+        ("'failing' in predict('m', args.v)", true),
+        ("predict('m', args.v)[1] == 'failing'", true),
+        ("size(predict('m', args.v)) == 3", true),
+    ] {
+        assert_eq!(holds(text, &rows), expected, "{text}");
+    }
+}
+
+#[test]
+fn without_an_answer_no_condition_holds_that_needs_one() {
+    let args = object(json!({ "v": [1, 2] }));
+    for (text, expected) in [
+        ("predict('m', args.v) == 'failing'", false),
+        ("predict('m', args.v) != 'failing'", false),
+        ("!(predict('m', args.v) == 'failing')", false),
+        ("predict('m', args.v) == predict('m', args.v)", false),
+        ("predict('m', args.v) == 'failing' || counters.tries == 3", true),
+    ] {
+        assert_eq!(holds_where(text, &args, &Predicted::default()), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_condition_knows_what_it_asks() {
+    let guard =
+        read("predict('m', args.v) == 'a' || predict(\"m\", args['v']) == predict('n', args.w)").unwrap();
+    let asked: Vec<String> = guard.questions().iter().map(Question::to_string).collect();
+    assert_eq!(asked, [r#"predict("m", args.v)"#, r#"predict("n", args.w)"#]);
+    assert!(read("counters.tries == 3").unwrap().questions().is_empty());
+}
+
+#[test]
+fn what_is_asked_of_a_model_must_be_known_before() {
+    let example = r#"write it like `predict("board-health", args.values)`"#;
+    let model = r#"the model is named by a text, such as `"board-health"`"#;
+    let argument = "a model judges an argument of the event, such as `args.values`";
+    for (text, offset, expected) in [
+        ("predict() == 'a'", 7, example),
+        ("predict('m') == 'a'", 7, example),
+        ("predict('m', args.v, 1) == 'a'", 7, example),
+        ("args.predict('m', args.v) == 'a'", 12, example),
+        ("predict(args.m, args.v) == 'a'", 12, model),
+        ("predict('', args.v) == 'a'", 8, model),
+        ("predict('m' + 'n', args.v) == 'a'", 12, model),
+        ("predict('m', data.v) == 'a'", 17, argument),
+        ("predict('m', args) == 'a'", 13, argument),
+        ("predict('m', args.v.w) == 'a'", 19, argument),
+        ("predict('m', args.v[0]) == 'a'", 19, argument),
+        ("predict('m', [args.v, args.w]) == 'a'", 13, argument),
+        ("predict('m', args[data.x]) == 'a'", 17, argument),
+        ("predict('m', has(args.v)) == 'a'", 16, argument),
+        ("data.l.exists(args, predict('m', args.v) == 'a')", 37, argument),
+    ] {
+        assert_eq!(fault(text), format!("{offset}: {expected}"), "{text}");
+    }
+    assert_eq!(
+        fault("predicted('m', args.v) == 'a'"),
+        "9: unknown function `predicted`; did you mean `predict`?"
+    );
+    assert_eq!(
+        fault_on(Occasion::Entry, "has(data.x) && predict('m', args.v) == 'a'"),
+        "22: no model is asked in `always`; ask it in `on`, when an event comes"
+    );
+    assert_eq!(
+        fault_on(Occasion::End, "predict('m', args.v) == 'a'"),
+        "7: no model is asked when an action ends; ask it when an event comes"
+    );
+}
+
+#[test]
+fn a_models_answer_is_not_taken_for_something_else() {
+    for (text, expected) in [
+        (
+            "predict('m', args.v)",
+            "7: a condition is true or false, and this is a model's answer; compare it with something",
+        ),
+        (
+            "predict('m', args.v) == 1",
+            "21: `==` stands between a model's answer and a number: it cannot hold",
+        ),
+        (
+            "predict('m', args.v) != true",
+            "21: `!=` stands between a model's answer and a truth value: it cannot hold",
+        ),
+        ("predict('m', args.v) - 1 == 0", "7: `-` takes a number, and this is a model's answer"),
+        ("predict('m', args.v).state == 'a'", "20: a model's answer has no `state`"),
+    ] {
+        assert_eq!(fault(text), expected, "{text}");
     }
 }

@@ -3,9 +3,9 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 
 use super::super::rule::Rule;
-use super::GuardFault;
 use super::check::VARIABLES;
 use super::ranges::literal_text;
+use super::{GuardFault, predict};
 
 /// A kind of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ enum Kind {
     Text,
     List,
     Mapping,
+    /// A model's answer: of how many things the event tells, is known when it comes.
+    Prediction,
     Nothing,
     /// It is told by what boards and people send.
     Any,
@@ -28,6 +30,7 @@ impl Kind {
             Self::Text => "a text",
             Self::List => "a list",
             Self::Mapping => "a mapping",
+            Self::Prediction => "a model's answer",
             Self::Nothing => "nothing",
             Self::Any => "anything",
         }
@@ -35,7 +38,10 @@ impl Kind {
 
     /// Whether a value of this kind may be one of `kinds`.
     fn may_be(self, kinds: &[Self]) -> bool {
-        self == Self::Any || kinds.contains(&self)
+        let may_be_text_or_list = self == Self::Prediction;
+        self == Self::Any
+            || kinds.contains(&self)
+            || (may_be_text_or_list && (kinds.contains(&Self::Text) || kinds.contains(&Self::List)))
     }
 }
 
@@ -199,7 +205,7 @@ impl<'a> Typer<'a> {
 
     /// Notes that two values are compared or added that are of different kinds.
     fn compare(&mut self, node: &IdedExpr, name: &str, left: Kind, right: Kind) {
-        if left != right && left != Kind::Any && right != Kind::Any {
+        if !left.may_be(&[right]) && !right.may_be(&[left]) {
             let (left, right) = (left.words(), right.words());
             self.add(node, format!("`{}` stands between {left} and {right}: it cannot hold", sign(name)));
         }
@@ -211,7 +217,9 @@ impl<'a> Typer<'a> {
         match within {
             Kind::List => self.demand(key, &[Kind::Number], "a list's index"),
             Kind::Mapping => self.demand(key, &[Kind::Text], "a mapping's key"),
-            Kind::Boolean | Kind::Number | Kind::Text | Kind::Nothing | Kind::Any => self.kind(key),
+            Kind::Boolean | Kind::Number | Kind::Text | Kind::Prediction | Kind::Nothing | Kind::Any => {
+                self.kind(key)
+            }
         };
         match literal_text(key) {
             Some(field) => self.member_kind(operand, field),
@@ -227,6 +235,7 @@ impl<'a> Typer<'a> {
             "int" | "uint" | "double" => (&scalar, 1, Kind::Number),
             "string" => (&[Kind::Number, Kind::Text, Kind::Boolean], 1, Kind::Text),
             "bool" => (&[Kind::Boolean, Kind::Text], 1, Kind::Boolean),
+            predict::NAME => return Kind::Prediction,
             "contains" | "startsWith" | "endsWith" => (&[Kind::Text], 2, Kind::Boolean),
             _ => return Kind::Any,
         };

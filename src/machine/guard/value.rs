@@ -8,6 +8,7 @@ use cel::objects::{Key, Map};
 use serde_json::Value as Json;
 
 use super::super::names::CounterName;
+use super::super::prediction::Prediction;
 
 /// The counters `all`, with their values.
 pub(super) fn counters(all: &BTreeSet<CounterName>, values: &BTreeMap<CounterName, i64>) -> Value {
@@ -36,6 +37,15 @@ fn from_json(value: &Json) -> Value {
         Json::String(text) => Value::String(Arc::new(text.clone())),
         Json::Array(elements) => Value::List(Arc::new(elements.iter().map(from_json).collect())),
         Json::Object(entries) => object(entries),
+    }
+}
+
+/// A model's answer.
+pub(super) fn prediction(answer: &Prediction) -> Value {
+    let text = |state: &String| Value::String(Arc::new(state.clone()));
+    match answer {
+        Prediction::One(state) => text(state),
+        Prediction::Each(states) => Value::List(Arc::new(states.iter().map(text).collect())),
     }
 }
 

@@ -50,7 +50,7 @@ fn send(definition: &machine::Definition, instance: &Instance, event: &str) -> m
         args: serde_json::Map::new(),
         visit: None,
     };
-    let stimulus = Stimulus { cause, device: serde_json::Map::new() };
+    let stimulus = Stimulus::new(cause);
     machine::decide(definition, instance, &stimulus, DateTime::UNIX_EPOCH)
 }
 

@@ -199,7 +199,7 @@ impl<'a> Circuit<'a> {
         // Only a few events' guards look at the device.
         let is_read = self.simulation.reads_device
             || (matches!(cause, Cause::Event { .. }) && reads_device(definition, &instance.state, &cause));
-        let stimulus = Stimulus { cause, device: self.facts(&instance.name, is_read) };
+        let stimulus = Stimulus { device: self.facts(&instance.name, is_read), ..Stimulus::new(cause) };
         let instance = &mut self.boards[board].instance;
         let before = (instance.visit, instance.deadline_at);
         let (outcome, effects) = advance(definition, instance, &stimulus, self.now);

@@ -77,7 +77,8 @@ pub fn requests(
         if declared.args.is_empty() {
             let (source, args) = (Source::Operator, Map::new());
             let cause = Cause::Event { name: event.clone(), source, args, visit: None };
-            let decision = decide(definition, instance, &Stimulus { cause, device: device.clone() }, now);
+            let stimulus = Stimulus { device: device.clone(), ..Stimulus::new(cause) };
+            let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
                 Outcome::Moved { to: there, .. } => to = vec![there],
                 Outcome::Ignored(why @ (Ignored::Refused { .. } | Ignored::NoGuardHolds { .. })) => {

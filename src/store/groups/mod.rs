@@ -236,7 +236,7 @@ pub async fn write(
                 r#"WITH
                    -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
                    ruled AS MATERIALIZED (
-                       SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $25 FOR KEY SHARE) AS is_so
+                       SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $26 FOR KEY SHARE) AS is_so
                    ),
                    -- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
                    -- Where one is shorter than the others, the rest of it is NULL.
@@ -265,16 +265,17 @@ pub async fn write(
                    -- Mostly all of it.
                    told AS (
                        INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome,
-                                            event, source, sender, reason, args, device, evidence)
+                                            event, source, sender, reason, args, device, evidence, predicted)
                        SELECT $10, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
-                              h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence
+                              h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence, h.predicted
                          FROM (SELECT unnest($11::bigint[]) AS id, unnest($12::bigint[]) AS visit,
                                       unnest($13::bigint[]) AS spoken_visit, unnest($14::text[]) AS kind,
                                       unnest($15::text[]) AS from_state, unnest($16::text[]) AS to_state,
                                       unnest($17::text[]) AS outcome, unnest($18::text[]) AS event,
                                       unnest($19::text[]) AS source, unnest($20::text[]) AS sender,
                                       unnest($21::text[]) AS reason, unnest($22::jsonb[]) AS args,
-                                      unnest($23::jsonb[]) AS device, unnest($24::jsonb[]) AS evidence) h
+                                      unnest($23::jsonb[]) AS device, unnest($24::jsonb[]) AS evidence,
+                                      unnest($25::jsonb[]) AS predicted) h
                         WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
                    )"#
                 + $more
@@ -307,6 +308,7 @@ pub async fn write(
                 told.args.as_slice() as _,
                 told.devices.as_slice() as _,
                 told.evidence.as_slice() as _,
+                told.predicted.as_slice() as _,
                 under.0,
                 $($arguments),*
             )
@@ -329,14 +331,14 @@ pub async fn write(
             r#"-- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
                    held AS MATERIALIZED (
                        SELECT i.instance_id
-                         FROM (SELECT unnest($26::bigint[]) AS id, unnest($27::int[]) AS version) n
+                         FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::int[]) AS version) n
                          JOIN instance i ON i.instance_id = n.id
                         WHERE i.xmin = n.version AND (SELECT is_so FROM ruled) AND (SELECT count(*) FROM saved) >= 0
                           FOR UPDATE OF i SKIP LOCKED
                    ),
                    applied AS MATERIALIZED (
                        SELECT array_agg(instance_id) AS ids,
-                              count(*) = cardinality($1::bigint[]) + cardinality($26::bigint[]) AS is_all
+                              count(*) = cardinality($1::bigint[]) + cardinality($27::bigint[]) AS is_all
                          FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
                    )"#,
             r#",
@@ -344,23 +346,23 @@ pub async fn write(
                    kept AS (
                        INSERT INTO history (at, kind, from_state, instances, visits)
                        SELECT $10, 'kept', k.state, array_agg(k.id), array_agg(k.visit)
-                         FROM (SELECT unnest($28::bigint[]) AS id, unnest($29::bigint[]) AS visit,
-                                      unnest($30::text[]) AS state) k
+                         FROM (SELECT unnest($29::bigint[]) AS id, unnest($30::bigint[]) AS visit,
+                                      unnest($31::text[]) AS state) k
                         WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
                         GROUP BY k.state
                    ),
                    ended AS (
                        DELETE FROM action a
-                        USING (SELECT unnest($31::bigint[]) AS id, unnest($32::bigint[]) AS action) e
+                        USING (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS action) e
                         WHERE a.action_id = e.action
                           AND ((SELECT is_all FROM applied) OR e.id = ANY ((SELECT ids FROM applied)::bigint[]))
                     RETURNING a.action_id
                    ),
                    given_up AS MATERIALIZED (
                        SELECT a.action_id
-                         FROM (SELECT unnest($33::bigint[]) AS id, unnest($34::bigint[]) AS visit) l
+                         FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS visit) l
                          JOIN action a ON a.instance_id = l.id
-                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($32::bigint[])
+                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($33::bigint[])
                           AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    dropped AS (
@@ -373,8 +375,8 @@ pub async fn write(
                    ),
                    -- After what ended, whose place it may take.
                    started AS (
-                       UPDATE action a SET status = 'RUNNING', worker_id = $37, began_at = $10
-                         FROM (SELECT unnest($35::bigint[]) AS id, unnest($36::bigint[]) AS action) s
+                       UPDATE action a SET status = 'RUNNING', worker_id = $38, began_at = $10
+                         FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) s
                         WHERE a.action_id = s.action AND a.status = 'WAITING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
@@ -382,10 +384,10 @@ pub async fn write(
                    invoked AS (
                        INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
                        SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $10
-                         FROM (SELECT unnest($38::bigint[]) AS id, unnest($39::bigint[]) AS visit,
-                                      unnest($40::int[]) AS seq, unnest($41::text[]) AS action,
-                                      unnest($42::jsonb[]) AS settings, unnest($43::bigint[]) AS limit_ms,
-                                      unnest($44::text[]) AS place, unnest($45::bool[]) AS is_kept) n
+                         FROM (SELECT unnest($39::bigint[]) AS id, unnest($40::bigint[]) AS visit,
+                                      unnest($41::int[]) AS seq, unnest($42::text[]) AS action,
+                                      unnest($43::jsonb[]) AS settings, unnest($44::bigint[]) AS limit_ms,
+                                      unnest($45::text[]) AS place, unnest($46::bool[]) AS is_kept) n
                         WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           -- Those that go on are there already, unless they have ended meanwhile.
                           AND NOT (n.is_kept AND EXISTS (

@@ -44,7 +44,7 @@ impl Board {
     }
 
     fn take(&mut self, cause: Cause) -> Decision {
-        let stimulus = Stimulus { cause, device: self.device.clone() };
+        let stimulus = Stimulus { device: self.device.clone(), ..Stimulus::new(cause) };
         let decision = decide(&self.definition, &self.instance, &stimulus, self.now);
         self.instance = decision.instance.clone();
         decision

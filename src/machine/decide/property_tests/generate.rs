@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::machine::{Cause, EventName, Instance, Source, StateName, Visit};
+use crate::machine::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
 
-const GUARDS: [&str; 10] = [
+/// The last one only when somebody sends an event.
+const GUARDS: [&str; 11] = [
     "counters.c > 2",
     "counters.S0 < 3",
     "has(data.k)",
@@ -19,6 +20,7 @@ const GUARDS: [&str; 10] = [
     "device.power || 'a' in device.images",
     "args.list.exists(x, x > counters.c)",
     "data.k + 9223372036854775807 > 0",
+    "predict('m', args.x) in ['bad', 'worse'] && counters.c < 4",
 ];
 const OPERATIONS: [&str; 8] = [
     "{ count: c }",
@@ -87,7 +89,14 @@ pub(in crate::machine) fn write(states: &[StateShape], grouped: &Shape, census: 
         }
     };
     // What stands behind one without a guard, or with the same, would be refused.
-    let reachable = |shapes: &[Shape]| {
+    let reachable = |shapes: &[Shape], is_sent: bool| {
+        let shapes: Vec<Shape> = shapes
+            .iter()
+            .map(|(guard, to, does)| {
+                let guard = guard.map(|guard| if is_sent { guard } else { guard.min(GUARDS.len() - 2) });
+                (guard, *to, does.clone())
+            })
+            .collect();
         let end = shapes.iter().position(|shape| shape.0.is_none()).map_or(shapes.len(), |index| index + 1);
         let mut seen = BTreeSet::new();
         shapes[..end].iter().filter(|shape| seen.insert(shape.0)).cloned().collect::<Vec<_>>()
@@ -110,7 +119,7 @@ pub(in crate::machine) fn write(states: &[StateShape], grouped: &Shape, census: 
             let keep = if keeps && can_keep { KEEP } else { "" };
             writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
         }
-        let always = reachable(&shape.always);
+        let always = reachable(&shape.always, false);
         // Only to later states, so that there is no circle.
         let later = |shape: &Shape| index + 1 + shape.1 % (states.len() - index).max(1);
         let always: Vec<String> = always
@@ -123,8 +132,9 @@ pub(in crate::machine) fn write(states: &[StateShape], grouped: &Shape, census: 
         }
         text += "    on: {";
         for (event, shapes) in &shape.on {
+            let is_sent = !matches!(EVENTS[*event], "a-ok" | "b-failed");
             let transitions: Vec<String> =
-                reachable(shapes).iter().map(|shape| transition(shape, None)).collect();
+                reachable(shapes, is_sent).iter().map(|shape| transition(shape, None)).collect();
             write!(text, " {}: [{}],", EVENTS[*event], transitions.join(", ")).unwrap();
         }
         text += " }\n";
@@ -168,4 +178,17 @@ pub(in crate::machine) fn cause(happening: &Happening, instance: &Instance) -> C
             Cause::Event { name: EventName::new(EVENTS[detail]).unwrap(), source, args, visit }
         }
     }
+}
+
+/// What a model says, if it says anything.
+pub(in crate::machine) fn predicted(happening: &Happening) -> Predicted {
+    let states = ["bad", "good", "worse"].map(str::to_owned);
+    let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
+    let mut predicted = Predicted::default();
+    match happening.2 {
+        0 => {}
+        1 => predicted.insert(question, Prediction::Each(states.to_vec())),
+        to => predicted.insert(question, Prediction::One(states[to % 3].clone())),
+    }
+    predicted
 }

@@ -15,7 +15,7 @@ use crate::machine::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
     StateName, Stimulus, Visit, load_unproved,
 };
-use generate::{Happening, KEEP, Shape, StateShape, cause, happening, shape, state_shape, write};
+use generate::{Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write};
 
 /// A decision, and what it was made of.
 struct Made<'a> {
@@ -83,7 +83,8 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         let mut next = Some(Cause::Created);
         for happening in &happenings {
             let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
-            let stimulus = Stimulus { cause, device: device.clone() };
+            let stimulus =
+                Stimulus { device: device.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
             let decision = decide(&definition, &instance, &stimulus, now);
             let made = Made {
                 text: &text,

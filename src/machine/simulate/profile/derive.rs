@@ -163,7 +163,8 @@ fn tried(
     let instance = Instance { state: state.clone(), ..born };
     let cause =
         Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
-    let decision = decide(definition, &instance, &Stimulus { cause, device: device() }, now);
+    let stimulus = Stimulus { device: device(), ..Stimulus::new(cause) };
+    let decision = decide(definition, &instance, &stimulus, now);
     match decision.outcome {
         Outcome::Moved { to, .. } if to != *state => Some(to),
         Outcome::Moved { .. } | Outcome::Stayed | Outcome::Ignored(_) => None,

@@ -32,7 +32,8 @@ impl Dice {
 /// The greatest number that a limit or a condition compares a counter with.
 pub(super) const MOST: i64 = 3;
 
-const GUARDS: [&str; 9] = [
+/// The last one only when somebody sends an event.
+const GUARDS: [&str; 10] = [
     "counters.c < 2",
     "counters.d <= 1",
     "counters.W0 < 3",
@@ -42,6 +43,7 @@ const GUARDS: [&str; 9] = [
     "args.x == 1",
     "has(data.k)",
     "data.k == args.x || counters.d == 0",
+    "predict('m', args.x) == 'bad'",
 ];
 const OPERATIONS: [&str; 7] = [
     "{ count: c }",
@@ -114,23 +116,23 @@ fn working(dice: &mut Dice, text: &mut String, state: usize, states: usize) {
         writeln!(text, "    timeout: {{ after: 1m, target: {target}{limit} }}").unwrap();
     }
     if dice.is(15) {
-        let guard = dice.pick(&GUARDS);
+        let guard = dice.pick(&GUARDS[..9]);
         let target = if state + 1 < states { format!("W{}", state + 1) } else { "Failed".to_owned() };
         writeln!(text, "    always: [{{ if: \"{guard}\", target: {target} }}]").unwrap();
     }
     let mut on = Vec::new();
     if !invoke.is_empty() {
-        on.push(format!("a-ok: [{}]", transitions(dice, state, states)));
+        on.push(format!("a-ok: [{}]", transitions(dice, state, states, &GUARDS[..9])));
     }
     if fails == "on" {
-        on.push(format!("a-failed: [{}]", transitions(dice, state, states)));
+        on.push(format!("a-failed: [{}]", transitions(dice, state, states, &GUARDS[..9])));
         if invoke != "a" {
-            on.push(format!("b-failed: [{}]", transitions(dice, state, states)));
+            on.push(format!("b-failed: [{}]", transitions(dice, state, states, &GUARDS[..9])));
         }
     }
     for event in ["b0", "b1"] {
         if dice.is(40) {
-            on.push(format!("{event}: [{}]", transitions(dice, state, states)));
+            on.push(format!("{event}: [{}]", transitions(dice, state, states, &GUARDS)));
         }
     }
     writeln!(text, "    on: {{ {} }}", on.join(", ")).unwrap();
@@ -157,7 +159,7 @@ fn operations(dice: &mut Dice, percent: usize) -> String {
     chosen.join(", ")
 }
 
-fn transitions(dice: &mut Dice, state: usize, states: usize) -> String {
+fn transitions(dice: &mut Dice, state: usize, states: usize, guards: &[&str]) -> String {
     let mut chosen = Vec::new();
     let one = |dice: &mut Dice, guard: String| {
         let does = operations(dice, 50);
@@ -167,7 +169,7 @@ fn transitions(dice: &mut Dice, state: usize, states: usize) -> String {
         format!("{{ {guard}target: {}, do: [{does}] }}", target(dice, state, states))
     };
     while chosen.len() < 2 && dice.is(30) {
-        let guard = format!("if: \"{}\", ", dice.pick(&GUARDS));
+        let guard = format!("if: \"{}\", ", dice.pick(guards));
         chosen.push(one(dice, guard));
     }
     if chosen.is_empty() || dice.is(60) {

@@ -11,8 +11,8 @@ use serde_json::{Map, json};
 
 use super::super::{Checked, check, load_unproved};
 use crate::machine::{
-    Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Rule, Source, StateName, Stimulus,
-    create, decide,
+    Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Predicted, Prediction, Question, Rule,
+    Source, StateName, Stimulus, create, decide,
 };
 use generate::{Dice, MOST, definition};
 
@@ -116,7 +116,7 @@ impl<'d> Walker<'d> {
         self.now += TimeDelta::milliseconds(1);
         let is_event = matches!(cause, Cause::Event { .. });
         let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(Kind::Resting));
-        let stimulus = Stimulus { cause, device: Map::new() };
+        let stimulus = Stimulus { predicted: self.predicted(is_event), ..Stimulus::new(cause) };
         let Decision { outcome, instance, .. } = decide(self.definition, &self.instance, &stimulus, self.now);
         self.instance = instance;
         // An event at rest begins a new life; time that passes there does so only where it leads back, as a periodic check.
@@ -135,6 +135,17 @@ impl<'d> Walker<'d> {
             }
         }
         (outcome, Ok(()))
+    }
+
+    /// What a model says, if it says anything.
+    fn predicted(&mut self, is_event: bool) -> Predicted {
+        let mut predicted = Predicted::default();
+        if is_event && self.dice.is(90) {
+            let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
+            let state = self.dice.pick(&["bad", "good"]).to_owned();
+            predicted.insert(question, Prediction::One(state));
+        }
+        predicted
     }
 
     fn is_in(&self, kind: Kind) -> bool {

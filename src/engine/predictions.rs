@@ -1,0 +1,69 @@
+//! Asking models what conditions want to know, before anything is decided: the pipeline waits for nobody.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use super::{Engine, Submission};
+use crate::machine::{self, Cause, Definition, Predicted, Prediction, Question};
+use crate::store::instances::Target;
+
+/// What models were asked, and what each answered, or why it did not.
+#[derive(Debug, Clone, Default)]
+pub struct Predictions(BTreeMap<Question, Result<Prediction, String>>);
+
+impl Predictions {
+    /// The answers.
+    pub(super) fn answers(&self) -> Predicted {
+        let mut answers = Predicted::default();
+        for (question, answer) in &self.0 {
+            if let Ok(answer) = answer {
+                answers.insert(question.clone(), answer.clone());
+            }
+        }
+        answers
+    }
+
+    /// Why some have no answer, in words.
+    pub(super) fn failures(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|(question, answer)| {
+            answer.as_ref().err().map(|why| format!("{question} has no answer: {why}"))
+        })
+    }
+}
+
+impl Submission {
+    /// What has to be asked before `definition` can decide on it.
+    pub(super) fn unasked(&self, definition: &Definition) -> Vec<Question> {
+        let Self { cause, predictions, .. } = self;
+        let asked = machine::questions(definition, cause);
+        asked.filter(|question| !predictions.0.contains_key(*question)).cloned().collect()
+    }
+}
+
+impl Engine {
+    /// Asks what the definition in force wants to know, as far as is known here which that is; the pipeline sees the rest.
+    pub(super) async fn ask_early(&self, submission: &mut Submission) {
+        let Target::Name(machine, _) = &submission.target else { return };
+        let Ok(definition) = self.definition(machine) else { return };
+        let questions = submission.unasked(&definition);
+        self.ask(submission, questions).await;
+    }
+
+    /// Asks models. A question without an answer is asked once: what it is for does not hold then, and history says why.
+    pub(super) async fn ask(&self, submission: &mut Submission, questions: Vec<Question>) {
+        let Cause::Event { args, .. } = &submission.cause else { return };
+        for question in questions {
+            let Question { model, argument } = &question;
+            let Some(values) = args.get(argument) else { continue };
+            let answer = self.models().predict(model, values).await.map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    model,
+                    "a model gave no answer: conditions that ask it do not hold"
+                );
+                error.to_string()
+            });
+            submission.predictions.0.insert(question, answer.map(Prediction::of));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `predict(model, args.values)` in a condition.
+//!
+//! Which model is asked, and about which argument, must be known before the condition is looked at: somebody else asks,
+//! and the answer comes with the event. Evaluating is looking it up, so each call becomes a variable.
+
+use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
+
+use super::super::prediction::Question;
+use super::ranges::literal_text;
+
+/// The function's name.
+pub(super) const NAME: &str = "predict";
+
+/// The question that `call`, which is at `node`, asks; or what is wrong with it, and where. `is_args` tells the event's
+/// arguments from everything else.
+pub(super) fn question<'n>(
+    node: &'n IdedExpr,
+    call: &'n CallExpr,
+    is_args: impl Fn(&IdedExpr) -> bool,
+) -> Result<Question, (&'n IdedExpr, &'static str)> {
+    let (None, [model, values]) = (&call.target, call.args.as_slice()) else {
+        return Err((node, "write it like `predict(\"board-health\", args.values)`"));
+    };
+    let Some(model) = literal_text(model).filter(|name| !name.is_empty() && !name.contains('\0')) else {
+        return Err((model, "the model is named by a text, such as `\"board-health\"`"));
+    };
+    let Some(argument) = argument(values, is_args) else {
+        return Err((values, "a model judges an argument of the event, such as `args.values`"));
+    };
+    Ok(Question { model: model.to_owned(), argument: argument.to_owned() })
+}
+
+/// The argument that `node` is: `args.x` or `args['x']`.
+fn argument(node: &IdedExpr, is_args: impl Fn(&IdedExpr) -> bool) -> Option<&str> {
+    if let Expr::Select(select) = &node.expr {
+        return (!select.test && is_args(&select.operand)).then_some(select.field.as_str());
+    }
+    let Expr::Call(CallExpr { func_name, args, .. }) = &node.expr else { return None };
+    match args.as_slice() {
+        [operand, key] if func_name == operators::INDEX && is_args(operand) => literal_text(key),
+        _ => None,
+    }
+}
+
+/// Puts a variable in the place of each question of a condition that has been checked. Its name is the question in words,
+/// which is no name that a condition can write.
+pub(super) fn replace(node: &mut IdedExpr) {
+    if let Expr::Call(call) = &node.expr
+        && call.func_name == NAME
+        && let Ok(asked) = question(node, call, |_| true)
+    {
+        node.expr = Expr::Ident(asked.to_string());
+        return;
+    }
+    match &mut node.expr {
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(replace),
+        Expr::Select(select) => replace(&mut select.operand),
+        Expr::List(list) => list.elements.iter_mut().for_each(replace),
+        Expr::Comprehension(comprehension) => {
+            for part in [
+                &mut comprehension.iter_range,
+                &mut comprehension.loop_cond,
+                &mut comprehension.loop_step,
+                &mut comprehension.result,
+            ] {
+                replace(part);
+            }
+        }
+        // A condition has no use for the last three.
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {}
+    }
+}
