@@ -106,9 +106,12 @@ fn card(graph: &Graph<'_>, node: usize, marks: &Marks) -> Card {
     }
 }
 
-/// A state's name, what it is about, and which failures of its actions it waits out.
+/// A state's name, what others call it, what it is about, and which failures of its actions it waits out.
 fn tip(name: &str, state: &State) -> String {
     let mut tip = name.to_owned();
+    if let Some(label) = &state.label {
+        tip = format!("{tip}, called {label:?}");
+    }
     if !state.about.is_empty() {
         tip = format!("{tip}: {}", state.about);
     }
