@@ -2,6 +2,7 @@
 
 mod boot_watch;
 mod definitions;
+mod models;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
 use definitions::Given;
+
+pub use models::ModelArgs;
 
 /// The machine whose instances are boards.
 pub(super) const BOARD: &str = "board";
@@ -80,6 +83,10 @@ pub struct ServeOptions {
     /// How long history is kept: `90d`, or `forever`; it goes by whole days
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
     pub history_retention: Retention,
+
+    /// Hosted models
+    #[command(flatten)]
+    pub models: ModelArgs,
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -136,7 +143,7 @@ impl Server {
             tftp_listen: options.tftp_listen,
             boot_root,
             history_retention: options.history_retention,
-            models: Models::default(),
+            models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
         // A private Postgres is stopped in order also when a later part fails to start.

@@ -4,10 +4,21 @@ mod recorded;
 mod shared;
 mod time;
 
+use std::collections::BTreeSet;
+
 /// A machine that waits for so many.
 pub(crate) fn waits_for(many: i64) -> String {
     format!(
         "current_state: a\nstates:\n- {{name: a, func: increment, current: {{key: n, value: 0}}, \
          target: {{name: b, when: {{key: n, value: {many}}}}}}}\n- {{name: b}}\n"
     )
+}
+
+/// The ids of which the documentation says that ours differs.
+pub(crate) fn differences() -> BTreeSet<String> {
+    let page = include_str!("../../../docs/stateservice.md");
+    let table = page.split("\n## Differences\n").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let ids = rows.flat_map(|row| row.split('|').next().unwrap_or_default().split(','));
+    ids.map(|id| id.trim().to_owned()).collect()
 }

@@ -1,27 +1,18 @@
 //! Requests and answers that were recorded from the original, and where ours differ.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
 
+use super::differences;
 use crate::process::ServerProcess;
 use crate::world::World;
 
 /// What was recorded.
 pub(super) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../fixtures/state_service/vectors.json")).unwrap()
-}
-
-/// The ids of which the documentation says that ours differs.
-fn differences() -> BTreeSet<String> {
-    let page = include_str!("../../../docs/stateservice.md");
-    let table = page.split("\n## Differences\n").nth(1).unwrap();
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
-    let ids = rows.flat_map(|row| row.split('|').next().unwrap_or_default().split(','));
-    ids.map(|id| id.trim().to_owned()).collect()
 }
 
 /// Sends what was recorded; says where the answer is another one.
@@ -87,6 +78,15 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
         }
         let file = world.folder.path().join("states.yaml");
         assert_eq!(fs_err::read_to_string(file).unwrap(), machine, "{id}: the file is never written");
+    }
+    // Servers that were given no machine.
+    let world = World::new().await;
+    for group in groups.iter().filter(|group| group["machine_yaml"].is_null()) {
+        let steps = group["steps"].as_array().unwrap().iter();
+        for step in steps.filter(|step| step["request"]["method"] != "POST") {
+            same += 1;
+            wrong.extend(send(&http, world.server.http, step).await);
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(same >= 70, "only {same} requests were sent");

@@ -1,7 +1,10 @@
-//! StateService's `/state`: whether a machine is in a state, as a status code that `curl -f` understands.
+//! StateService's `/state`: whether a machine is in a state, as a status code that `curl -f` understands; and what a
+//! hosted model says ([`predict`]).
 //!
 //! Statuses and bodies are the original's (Source: StateService 2.0.3, as recorded); where they differ is told in
 //! `docs/stateservice.md`.
+
+mod predict;
 
 use std::convert::Infallible;
 
@@ -24,7 +27,7 @@ const DETAIL: &str = "lifeguard-detail";
 
 /// `/state`, of the machine that the server was given.
 pub(super) fn routes() -> MethodRouter<Api> {
-    get(is_current).options(is_current).put(is_done)
+    get(is_current).options(is_current).put(is_done).post(predict::predict)
 }
 
 /// The same of any instance: a group of machines shares one.
