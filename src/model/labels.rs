@@ -7,19 +7,23 @@ use super::values::counted;
 /// The state that each label stands for.
 ///
 /// A whole number is the place of a state in the list, from 0; a negative one counts from the list's end, as the original
-/// has it. `true` and `false` are 1 and 0. A text is a state itself.
+/// has it. `true` and `false` are 1 and 0. A text is a state itself. The first label is that of the row after `first`.
 ///
 /// # Errors
 ///
 /// What the labels are, if not that; which label no state stands for.
-pub(super) fn to_states(labels: &DynValueRef<'_>, states: &[String]) -> Result<Vec<String>, String> {
+pub(super) fn to_states(
+    labels: &DynValueRef<'_>,
+    first: usize,
+    states: &[String],
+) -> Result<Vec<String>, String> {
     let ValueType::Tensor { ty, shape, .. } = labels.dtype() else {
         return Err(format!("it gave {}, not a tensor of labels", labels.dtype()));
     };
     // One column of labels is a list of them too: outlier detectors give that.
     if !matches!(shape[..], [_] | [_, 1]) {
-        let shape = if shape.is_empty() { "one".to_owned() } else { format!("{:?}", &shape[..]) };
-        return Err(format!("it gave {shape} for its labels; a list is needed, one label for each row"));
+        let shape = &shape[..];
+        return Err(format!("it gave labels of the shape {shape:?}; one for each row is needed"));
     }
     if shape.num_elements() == 0 {
         return Ok(Vec::new());
@@ -27,15 +31,15 @@ pub(super) fn to_states(labels: &DynValueRef<'_>, states: &[String]) -> Result<V
     let fault = |error: ort::Error| error.to_string();
     if *ty == TensorElementType::String {
         let (_, texts) = labels.try_extract_strings().map_err(fault)?;
-        texts.into_iter().enumerate().map(|(index, text)| named(index, text, states)).collect()
+        texts.into_iter().zip(first..).map(|(text, index)| named(index, text, states)).collect()
     } else if *ty == TensorElementType::Bool {
         let (_, labels) = labels.try_extract_tensor::<bool>().map_err(fault)?;
         let labels = labels.iter().map(|label| i64::from(*label));
-        labels.enumerate().map(|(index, label)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
     } else {
         let (_, labels) = labels.try_extract_tensor::<i64>().map_err(fault)?;
         let labels = labels.iter().copied();
-        labels.enumerate().map(|(index, label)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
     }
 }
 

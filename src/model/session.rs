@@ -1,9 +1,10 @@
 //! One model as ONNX Runtime runs it: checked when it is loaded, asked for many rows at once.
 
+use ort::ErrorCode;
 use ort::session::{
     HasSelectedOutputs, OutputSelector, RunOptions, Session as Runner, SessionInputValue, SessionOutputs,
 };
-use ort::value::{DynMapValueType, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynMapValueType, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
 use super::ModelError;
 use super::labels::to_states;
@@ -12,6 +13,12 @@ use super::values::{Layout, Values, counted};
 
 /// Where weights that a model keeps outside its own file are looked for: nowhere, for they could be any file.
 const NO_FOLDER: &str = "/dev/null";
+
+/// How many rows are run at once: a model that compares each row with many of its own would take memory for all of them.
+const MAX_RUN: usize = 4096;
+
+/// The most numbers that a row may have: no request can have more.
+const MAX_WIDTH: usize = 1024 * 1024;
 
 /// How many rows a model is tried with: two, so that one answer for all is not taken for one each.
 const TRIED: usize = 2;
@@ -48,7 +55,17 @@ impl Session {
     /// What is wrong with it: it is not of the format, has an operator that the runtime has not, takes or gives something
     /// else than we have, or has another number of classes than there are `states`.
     pub(super) fn load(runtime: &Loaded, bytes: &[u8], states: &[String]) -> Result<Self, String> {
-        let runner = build(runtime, bytes).map_err(|error| told(&error))?;
+        if bytes.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        let runner = build(runtime, bytes).map_err(|error| {
+            let is_whole = error.code() != ErrorCode::InvalidProtobuf;
+            if is_whole {
+                told(&error)
+            } else {
+                "it is no file of ONNX's format, or not all of one".to_owned()
+            }
+        })?;
         let input = Input::of(&runner)?;
         let output = runner.outputs().first().ok_or("it gives nothing")?;
         check_labels(output.dtype())?;
@@ -67,17 +84,21 @@ impl Session {
         }
     }
 
-    /// Judges all rows in one call. Blocks.
+    /// Judges all rows. Blocks.
     ///
     /// # Errors
     ///
     /// [`Failure`].
     pub(super) fn predict(&mut self, values: &Values, states: &[String]) -> Result<Vec<String>, Failure> {
         self.input.check(values).map_err(Failure::Values)?;
-        let input = self.input;
-        let Self { runner, only_labels, .. } = self;
-        let outputs = input.with(values, |tensor| runner.run_with_options([tensor], only_labels))?;
-        judged(&outputs, values, states).map_err(Failure::Model)
+        let mut judged = Vec::with_capacity(values.len());
+        let Self { runner, only_labels, input } = self;
+        input.each(values, |tensor, run| {
+            let outputs = runner.run_with_options([tensor], only_labels).map_err(|error| told(&error))?;
+            judged.extend(run.states(&outputs, states)?);
+            Ok(())
+        })?;
+        Ok(judged)
     }
 
     /// Runs zeros through it, which finds operators that cannot run, and shows how many classes there are.
@@ -87,21 +108,17 @@ impl Session {
             Layout::List => self.input.length.unwrap_or(1),
         };
         let zeros = Values::zeros(count, self.input.layout);
-        let runner = &mut self.runner;
-        let outputs = self.input.with(&zeros, |tensor| runner.run([tensor])).map_err(|failure| {
+        let Self { runner, input, .. } = self;
+        let tried = input.each(&zeros, |tensor, run| {
+            let outputs =
+                runner.run([tensor]).map_err(|error| format!("tried with zeros, {}", told(&error)))?;
+            check_classes(&outputs, states)?;
+            run.states(&outputs, states).map(drop)
+        });
+        tried.map_err(|failure| {
             let (Failure::Values(what) | Failure::Model(what)) = failure;
-            format!("tried with zeros, {what}")
-        })?;
-        if let Some(classes) = classes(&outputs)
-            && classes != states.len()
-        {
-            return Err(format!(
-                "it has {}, and its config has {}",
-                counted_classes(classes),
-                counted(states.len(), "state")
-            ));
-        }
-        judged(&outputs, &zeros, states).map(drop)
+            what
+        })
     }
 }
 
@@ -150,6 +167,11 @@ impl Input {
         let Some((_, numbers)) = numbers.into_iter().find(|(known, _)| known == ty) else {
             return Err(format!("it takes a tensor of {ty}; float, double and int64 are known here"));
         };
+        if let Some(many) =
+            shape.iter().find(|size| usize::try_from(**size).is_ok_and(|size| size > MAX_WIDTH))
+        {
+            return Err(format!("it takes {many} numbers at a time; no request can have so many"));
+        }
         let dimension = |size: i64| usize::try_from(size).ok().filter(|size| *size > 0);
         match shape[..] {
             [length] => Ok(Self { numbers, layout: Layout::List, length: dimension(length) }),
@@ -184,47 +206,63 @@ impl Input {
         }
     }
 
-    /// Makes the tensor that the model takes, and runs it.
-    fn with<'s>(
+    /// Makes the tensors that the model takes, and runs each.
+    fn each(
         self,
         values: &Values,
-        run: impl FnOnce(SessionInputValue<'_>) -> ort::Result<SessionOutputs<'s>>,
-    ) -> Result<SessionOutputs<'s>, Failure> {
-        let shape = match values.layout() {
-            Layout::List => vec![values.len()],
-            Layout::Rows(width) => vec![values.len(), width],
-        };
-        let outputs = match self.numbers {
-            Numbers::Single => {
-                let numbers = values.singles().map_err(Failure::Values)?;
-                TensorRef::from_array_view((shape, &numbers[..])).and_then(|tensor| run(tensor.into()))
-            }
-            Numbers::Double => {
-                let numbers = values.doubles();
-                TensorRef::from_array_view((shape, numbers)).and_then(|tensor| run(tensor.into()))
-            }
-            Numbers::Integer => {
-                let numbers = values.integers().map_err(Failure::Values)?;
-                TensorRef::from_array_view((shape, &numbers[..])).and_then(|tensor| run(tensor.into()))
-            }
-        };
-        outputs.map_err(|error| Failure::Model(told(&error)))
+        run: impl FnMut(SessionInputValue<'_>, Run) -> Result<(), String>,
+    ) -> Result<(), Failure> {
+        match self.numbers {
+            Numbers::Single => tensors(&values.singles().map_err(Failure::Values)?, values, run),
+            Numbers::Double => tensors(values.doubles(), values, run),
+            Numbers::Integer => tensors(&values.integers().map_err(Failure::Values)?, values, run),
+        }
+        .map_err(Failure::Model)
     }
 }
 
-/// The states that the labels in `outputs` stand for.
-fn judged(outputs: &SessionOutputs<'_>, values: &Values, states: &[String]) -> Result<Vec<String>, String> {
-    let labels = outputs.values().next().ok_or("it gave nothing")?;
-    let judged = to_states(&labels, states)?;
-    // Of a plain list, nobody can tell how many things it speaks of.
-    if matches!(values.layout(), Layout::Rows(_)) && judged.len() != values.len() {
-        return Err(format!(
-            "it gave {} for {}; one for each row is needed",
-            counted(judged.len(), "label"),
-            counted(values.len(), "row")
-        ));
+/// Runs `numbers`, which are those of `values`, in tensors of so many rows as may be run at once.
+fn tensors<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
+    numbers: &[T],
+    values: &Values,
+    mut run: impl FnMut(SessionInputValue<'_>, Run) -> Result<(), String>,
+) -> Result<(), String> {
+    let fault = |error: ort::Error| told(&error);
+    let Layout::Rows(width) = values.layout() else {
+        let tensor = TensorRef::from_array_view(([numbers.len()], numbers)).map_err(fault)?;
+        return run(tensor.into(), Run { first: 0, rows: None });
+    };
+    for (index, numbers) in numbers.chunks(width * MAX_RUN).enumerate() {
+        let rows = numbers.len() / width;
+        let tensor = TensorRef::from_array_view(([rows, width], numbers)).map_err(fault)?;
+        run(tensor.into(), Run { first: index * MAX_RUN, rows: Some(rows) })?;
     }
-    Ok(judged)
+    Ok(())
+}
+
+/// Which rows are run at once.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// How many were run before.
+    first: usize,
+    /// How many; of a plain list, nobody can tell how many things it speaks of.
+    rows: Option<usize>,
+}
+
+impl Run {
+    /// The states that the labels in `outputs` stand for.
+    fn states(self, outputs: &SessionOutputs<'_>, states: &[String]) -> Result<Vec<String>, String> {
+        let labels = outputs.values().next().ok_or("it gave nothing")?;
+        let judged = to_states(&labels, self.first, states)?;
+        match self.rows {
+            Some(rows) if rows != judged.len() => Err(format!(
+                "it gave {} for {}; one for each row is needed",
+                counted(judged.len(), "label"),
+                counted(rows, "row")
+            )),
+            _ => Ok(judged),
+        }
+    }
 }
 
 /// Whether labels of this type can stand for states.
@@ -238,6 +276,18 @@ fn check_labels(output: &ValueType) -> Result<(), String> {
         | ValueType::Optional(_) => Err(format!(
             "its first output is {output}; labels are needed: a tensor of int64, bool or string, one for each row"
         )),
+    }
+}
+
+/// Whether the model has as many classes as its config has states.
+fn check_classes(outputs: &SessionOutputs<'_>, states: &[String]) -> Result<(), String> {
+    match classes(outputs) {
+        Some(count) if count != states.len() => {
+            let plural = if count == 1 { "" } else { "es" };
+            let states = counted(states.len(), "state");
+            Err(format!("it has {count} class{plural}, and its config has {states}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -262,10 +312,6 @@ fn classes(outputs: &SessionOutputs<'_>) -> Option<usize> {
         }
         ValueType::Tensor { .. } | ValueType::Map { .. } | ValueType::Optional(_) => None,
     }
-}
-
-fn counted_classes(count: usize) -> String {
-    if count == 1 { "1 class".to_owned() } else { format!("{count} classes") }
 }
 
 /// What the runtime says of an error, without what says that it is one.

@@ -3,6 +3,7 @@
 use fs_err as fs;
 use insta::assert_snapshot;
 use lifeguard::model::Status;
+use lifeguard::random::Random;
 use serde_json::json;
 
 use super::{Folders, fixture, hosted, onnxruntime, told};
@@ -108,7 +109,7 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
     assert_snapshot!(all.join("\n"), @r#"
     absent: team/absent.onnx: there is no such file in MODELS
     colors_v1: is loaded
-    empty: team/empty.onnx: ONNX Runtime cannot run it: …
+    empty: team/empty.onnx: it is empty
     fails_when_run: team/fails_when_run.onnx: tried with zeros, ONNX Runtime cannot run it: …
     flt: team/flt.onnx: its first output is Tensor<f32>(1); labels are needed: a tensor of int64, bool or string, one for each row
     four_classes: team/four_classes.onnx: it has 4 classes, and its config has 3 states
@@ -116,10 +117,10 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
     one_for_all: team/one_for_all.onnx: it gave 1 label for 2 rows; one for each row is needed
     oob: team/oob.onnx: row 1: the model says class 7, and its config has 3 states, from 0
     outside_weights: team/outside_weights.onnx: ONNX Runtime cannot run it: …
-    scalar: team/scalar.onnx: it gave one for its labels; a list is needed, one label for each row
+    scalar: team/scalar.onnx: it gave labels of the shape []; one for each row is needed
     strlab: team/strlab.onnx: row 1: the model says "green", which is none of its config's states: red, blue
     texts: team/texts.onnx: it takes a tensor of String; float, double and int64 are known here
-    truncated: team/truncated.onnx: ONNX Runtime cannot run it: …
+    truncated: team/truncated.onnx: it is no file of ONNX's format, or not all of one
     "#);
 }
 
@@ -143,7 +144,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     let whole = fs::read(fixture("multi")).unwrap();
     fs::write(folders.model("m"), &whole[..40]).unwrap();
     let broken = ask().await;
-    assert!(broken.starts_with("file: team/m.onnx: ONNX Runtime cannot run it: "), "{broken}");
+    assert_eq!(broken, "file: team/m.onnx: it is no file of ONNX's format, or not all of one");
     assert_eq!(ask().await, broken);
     assert_eq!(models.show("m").unwrap().status, Status::Failed);
     fs::write(folders.model("m"), &whole).unwrap();
@@ -215,5 +216,50 @@ async fn a_runtime_that_is_missing_is_asked_for_with_the_command_that_installs_i
     let models = folders.open(&folders.folder.path().join("none.so"));
     let told = told(&models, "colors_v1", json!([[500, 0]])).await;
     let told = told.replace(&folders.folder.path().display().to_string(), "DATA");
-    assert_snapshot!(told, @"runtime: --onnxruntime: there is no file DATA/none.so; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.32.0`: it is found without a restart");
+    assert_snapshot!(told, @"runtime: --onnxruntime: there is no file DATA/none.so; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.28.0`: it is found without a restart");
+}
+
+#[tokio::test]
+async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_row() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("whole", &["green", "red"]);
+    let models = folders.open(&library);
+    let mut rows = vec![json!([0, 1, 0]); 10_000];
+    rows[4096] = json!([1, 0, 0]);
+    let states = models.predict("whole", &rows.clone().into()).await.unwrap();
+    assert_eq!(states.len(), 10_000);
+    assert_eq!(states.iter().position(|state| state == "green"), Some(4096));
+    rows[9000] = json!([0, 0, 1]);
+    assert_eq!(
+        told(&models, "whole", rows.into()).await,
+        "file: team/whole.onnx: row 9001: the model says class 2, and its config has 2 states, from 0"
+    );
+}
+
+#[tokio::test]
+async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &COLORS);
+    let models = folders.open(&library);
+    let whole = fs::read(fixture("colors_v1")).unwrap();
+    let mut random = Random::new(5);
+    let mut refused = 0;
+    for _ in 0..500 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random.number() % 3 {
+            let [at, byte] = [random.number(), random.number()];
+            let at = usize::try_from(at).unwrap() % bytes.len();
+            bytes[at] = byte.to_le_bytes()[0];
+        }
+        fs::write(folders.model("colors_v1"), bytes).unwrap();
+        if let Err(error) = models.predict("colors_v1", &json!([[500, 0]])).await {
+            assert!(["file", "values"].contains(&error.kind()), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 100, "only {refused} of 500 were refused");
+    fs::write(folders.model("colors_v1"), whole).unwrap();
+    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
