@@ -28,15 +28,20 @@ pub(crate) struct World {
 impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
-        Self::with(None).await
+        Self::with(None, ModelArgs::default()).await
     }
 
     /// Starts a server whose boards live by another definition.
     pub(crate) async fn under(definition: &str) -> Self {
-        Self::with(Some(definition)).await
+        Self::with(Some(definition), ModelArgs::default()).await
     }
 
-    async fn with(definition: Option<&str>) -> Self {
+    /// Starts a server whose boards live by another definition, which asks models.
+    pub(crate) async fn hosting(definition: &str, models: ModelArgs) -> Self {
+        Self::with(Some(definition), models).await
+    }
+
+    async fn with(definition: Option<&str>, models: ModelArgs) -> Self {
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
         let database = Arc::new(database().await);
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -45,12 +50,19 @@ impl World {
             fs_err::write(&states, definition).unwrap();
             states
         });
-        Self::start(clock, database, folder, states).await
+        Self::start(clock, database, folder, states, models).await
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree.
     pub(crate) async fn beside(&self) -> Self {
-        Self::start(self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder), None).await
+        Self::start(
+            self.clock.clone(),
+            Arc::clone(&self.database),
+            Arc::clone(&self.folder),
+            None,
+            ModelArgs::default(),
+        )
+        .await
     }
 
     async fn start(
@@ -58,8 +70,9 @@ impl World {
         database: Arc<TestDatabase>,
         folder: Arc<TempDir>,
         states: Option<PathBuf>,
+        models: ModelArgs,
     ) -> Self {
-        let options = ServeOptions { states, ..options(&database, &folder) };
+        let options = ServeOptions { states, models, ..options(&database, &folder) };
         let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
