@@ -8,6 +8,8 @@
 //!        └───────── worker ◀────────────────────────────────────────────── dispatch
 //! ```
 //!
+//! What a guard asks a hosted model is asked before that, and comes with the event: the pipeline waits for no model.
+//!
 //! Everything that is to be done is a row: a process that dies leaves nothing behind but a lease that runs out. Several
 //! processes may drive the same database; the rows' versions and visits keep them apart.
 

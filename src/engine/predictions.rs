@@ -1,10 +1,14 @@
 //! Asking models what conditions want to know, before anything is decided: the pipeline waits for nobody.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 
+use serde_json::Value;
+
 use super::{Engine, Submission};
 use crate::machine::{self, Cause, Definition, Predicted, Prediction, Question};
+use crate::model::ModelError;
 use crate::store::instances::Target;
 
 /// What models were asked, and what each answered, or why it did not.
@@ -55,15 +59,47 @@ impl Engine {
         for question in questions {
             let Question { model, argument } = &question;
             let Some(values) = args.get(argument) else { continue };
-            let answer = self.models().predict(model, values).await.map_err(|error| {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    model,
-                    "a model gave no answer: conditions that ask it do not hold"
-                );
+            let answer = self.models().predict(model, &rows(values)).await;
+            let answer = answer.map(Prediction::of).map_err(|error| {
+                log(model, &error);
                 error.to_string()
             });
-            submission.predictions.0.insert(question, answer.map(Prediction::of));
+            submission.predictions.0.insert(question, answer);
+        }
+    }
+}
+
+/// The rows of values: a plain list is the row of one thing.
+fn rows(values: &Value) -> Cow<'_, Value> {
+    match values {
+        Value::Array(list) if !list.iter().any(Value::is_array) => {
+            Cow::Owned(Value::Array(vec![values.clone()]))
+        }
+        Value::Array(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_) => Cow::Borrowed(values),
+    }
+}
+
+fn log(model: &str, error: &ModelError) {
+    let fault = error as &dyn Error;
+    match error {
+        ModelError::Unknown(_) | ModelError::Fault(_) => {
+            tracing::warn!(
+                error = fault,
+                model,
+                "a model gave no answer: conditions that ask it do not hold"
+            );
+        }
+        // What is wrong with a model is logged where models are loaded; what is wrong with values is their sender's.
+        ModelError::Config { .. }
+        | ModelError::Runtime(_)
+        | ModelError::File { .. }
+        | ModelError::Values(_) => {
+            tracing::debug!(error = fault, model, "a model gave no answer");
         }
     }
 }

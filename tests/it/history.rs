@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::join_all;
 use insta::assert_snapshot;
-use lifeguard::machine::{Cause, EventName, Outcome, Source, StateName, Stimulus, Visit};
+use lifeguard::machine::{
+    Cause, EventName, Outcome, Predicted, Prediction, Question, Source, StateName, Stimulus, Visit,
+};
 use lifeguard::store::history::{self, Entry, NewEntry, Told};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store, StoreError, partitions};
@@ -222,6 +224,11 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
         visit,
     };
     let moved = Outcome::Moved { from: from.clone(), to: to.clone() };
+    let mut predicted = Predicted::default();
+    for (argument, states) in [("x", &["good"][..]), ("y", &["good", "bad"]), ("z", &[])] {
+        let question = Question { model: "the model".to_owned(), argument: argument.to_owned() };
+        predicted.insert(question, Prediction::of(states.iter().map(|state| (*state).to_owned()).collect()));
+    }
     let mut written = Vec::new();
     for spoken in [4, 5, 6, 7] {
         for outcome in [&moved, &Outcome::Stayed] {
@@ -234,7 +241,8 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {
-                let told = Told::Stimulus(Stimulus::new(cause));
+                let predicted = if spoken == 6 { predicted.clone() } else { Predicted::default() };
+                let told = Told::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
                 let after = if *outcome == moved { &to } else { &from };
                 let entry = NewEntry {
                     instance: InstanceId(1),

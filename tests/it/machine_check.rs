@@ -23,9 +23,9 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_shipped_definitions_are_proved() {
-    let files = files("states");
-    assert!(!files.is_empty());
-    for file in files {
+    let (shipped, examples) = (files("states"), files("states/examples"));
+    assert!(!shipped.is_empty() && !examples.is_empty());
+    for file in shipped.into_iter().chain(examples) {
         let checked = check(&fs::read_to_string(&file).unwrap(), ACTIONS);
         let told: Vec<String> = checked
             .faults

@@ -23,6 +23,7 @@ mod machine_check;
 mod machine_diagram;
 mod models;
 mod pipeline;
+mod predict;
 mod private_postgres;
 mod process;
 mod processes;

@@ -28,20 +28,29 @@ pub(crate) struct World {
 impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
-        Self::given(None, None).await.unwrap()
+        Self::given(None, None, ModelArgs::default()).await.unwrap()
     }
 
     /// Starts a server whose boards live by another definition.
     pub(crate) async fn under(definition: &str) -> Self {
-        Self::given(Some(definition), None).await.unwrap()
+        Self::given(Some(definition), None, ModelArgs::default()).await.unwrap()
+    }
+
+    /// Starts a server whose boards live by another definition, which asks models.
+    pub(crate) async fn hosting(definition: &str, models: ModelArgs) -> Self {
+        Self::given(Some(definition), None, models).await.unwrap()
     }
 
     /// Starts a server that shares a machine at `/state`; says why it does not start.
     pub(crate) async fn sharing(machine: &str) -> Result<Self, String> {
-        Self::given(None, Some(machine)).await
+        Self::given(None, Some(machine), ModelArgs::default()).await
     }
 
-    async fn given(definition: Option<&str>, machine: Option<&str>) -> Result<Self, String> {
+    async fn given(
+        definition: Option<&str>,
+        machine: Option<&str>,
+        models: ModelArgs,
+    ) -> Result<Self, String> {
         let clock = ManualClock::new(Self::noon());
         let database = Arc::new(database().await);
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -51,26 +60,15 @@ impl World {
         };
         let states = file("board.yaml", definition);
         file("states.yaml", machine);
-        Self::start(clock, database, folder, states).await
+        Self::start(clock, database, folder, (states, models)).await
     }
 
-    /// Starts another server on the same database, under the same clock, with the same boot tree.
+    /// Starts another server on the same database, under the same clock, with the same boot tree and machine.
     pub(crate) async fn beside(&self) -> Self {
-        let beside = (self.clock.clone(), Arc::clone(&self.database), Arc::clone(&self.folder));
-        Self::start(beside.0, beside.1, beside.2, None).await.unwrap()
-    }
-
-    async fn start(
-        clock: ManualClock,
-        database: Arc<TestDatabase>,
-        folder: Arc<TempDir>,
-        states: Option<PathBuf>,
-    ) -> Result<Self, String> {
-        let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
-        let options = ServeOptions { states, machine, ..options(&database, &folder) };
-        let server =
-            Server::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
-        Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
+        let Self { clock, database, folder, .. } = self;
+        Self::start(clock.clone(), Arc::clone(database), Arc::clone(folder), Default::default())
+            .await
+            .unwrap()
     }
 
     /// Stops the server, lets `span` pass, and starts another one with the same boot tree and machine.
@@ -78,7 +76,20 @@ impl World {
         let Self { server, clock, database, folder, http: _ } = self;
         server.stop().await.unwrap();
         clock.advance(span);
-        Self::start(clock, database, folder, None).await
+        Self::start(clock, database, folder, Default::default()).await
+    }
+
+    async fn start(
+        clock: ManualClock,
+        database: Arc<TestDatabase>,
+        folder: Arc<TempDir>,
+        (states, models): (Option<PathBuf>, ModelArgs),
+    ) -> Result<Self, String> {
+        let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
+        let options = ServeOptions { states, machine, models, ..options(&database, &folder) };
+        let server =
+            Server::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
+        Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
     /// What the clock shows in the beginning.

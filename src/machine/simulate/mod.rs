@@ -15,6 +15,8 @@
 //! Actions are carried out by the engine's rules: those of a visit one after the other; the first waits for the place
 //! that a later one needs; a state's time runs from the first one's beginning; leaving the state cancels what is left,
 //! but a power operation that has begun is brought to its end.
+//!
+//! Models are not asked, so that a condition with a `predict` never holds.
 
 mod board;
 mod circuit;

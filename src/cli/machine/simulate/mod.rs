@@ -31,6 +31,8 @@ hundred is dead. Operators put new boards to use within an hour, ask for somethi
 repair failed ones after a day. Available are the resting states other than the initial one into which not only operators \
 lead, and of these the ones that invoke an action, if any does; a profile may name them.
 
+No model is asked: a condition that says `predict` does not hold.
+
 fixtures/profiles/board.yaml is a profile for states/board.yaml, and says in comments what a profile may say.";
 
 /// Options of `lifeguard machine simulate`.
