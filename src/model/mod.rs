@@ -1,26 +1,183 @@
 //! Hosted prediction models: which state a thing is in, judged by what was measured of it.
+//!
+//! A config names a model and the states that its classes stand for; the model is a file of ONNX's format, which ONNX
+//! Runtime runs in this process. A model is loaded when it is first asked, tried and compared with its config, kept in
+//! memory within a bound, and loaded again when its file has changed. Models are data, never code: a pickle is not opened.
+//!
+//! ```text
+//! config → file → runtime → session → labels        each step refuses what it cannot vouch for, and says what and why
+//!            └── cache ────────┘
+//! ```
+//!
+//! The engine asks for guards that say `predict(…)`, and HTTP for whoever asks there.
+
+mod cache;
+mod config;
+mod error;
+mod file;
+mod host;
+mod labels;
+mod metrics;
+mod runtime;
+mod session;
+mod values;
+mod view;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use serde_json::Value;
+use tokio::sync::{Mutex as Gate, Semaphore};
+
+use crate::clock::{Clock, SystemClock};
+use host::Host;
+use values::Values;
+
+pub use error::ModelError;
+pub use metrics::Counts;
+pub use runtime::TESTED_VERSION;
+pub use view::{ModelView, RuntimeView, Status};
+
+/// How much of model files is kept in memory unless something else is said, in bytes.
+pub const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Where models are, and how much memory they may take.
+#[derive(Debug, Clone, Default)]
+pub struct ModelOptions {
+    /// The folder of the configs.
+    pub config: Option<PathBuf>,
+    /// The folder of the models: `TEAM/MODEL`.
+    pub models: Option<PathBuf>,
+    /// The most that is kept in memory, in bytes of model files.
+    pub memory_bytes: u64,
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: Option<PathBuf>,
+    /// Where pip may have put ONNX Runtime, if it is nowhere else.
+    pub onnxruntime_folder: PathBuf,
+}
 
 /// The models that this process hosts.
-#[derive(Debug, Clone, Default)]
-pub struct Models {}
+#[derive(Clone)]
+pub struct Models {
+    host: Arc<Host>,
+    /// One request at a time for each model: a session runs one.
+    gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
+    /// As many predictions at once as there are processors.
+    places: Arc<Semaphore>,
+}
 
-/// Why a model could not be asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ModelError {
-    /// There is no model of this name.
-    #[error("there is no model {0:?}")]
-    Unknown(String),
+impl Default for Models {
+    /// None at all.
+    fn default() -> Self {
+        Self::new(ModelOptions::default(), Arc::new(SystemClock))
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models").finish_non_exhaustive()
+    }
 }
 
 impl Models {
+    /// Reads the configs; what is wrong with one is logged, and told to whoever asks for its model. Blocks.
+    #[must_use]
+    pub fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            host: Arc::new(Host::new(options, clock)),
+            gates: Arc::default(),
+            places: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
     /// Judges `values`: a row of numbers for each thing. Gives the state of each, in their order.
     ///
     /// # Errors
     ///
     /// [`ModelError`], with what is wrong with the model, or with the values.
-    pub async fn predict(&self, model: &str, _values: &Value) -> Result<Vec<String>, ModelError> {
-        std::future::ready(Err(ModelError::Unknown(model.to_owned()))).await
+    pub async fn predict(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
+        let begun = Instant::now();
+        let result = self.judge(model, values).await;
+        match &result {
+            Ok(states) => self.host.metrics.answered(model, states.len(), begun.elapsed()),
+            Err(error) => self.host.metrics.failed(model, error),
+        }
+        result
+    }
+
+    async fn judge(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
+        let config = self.host.config(model)?;
+        let values = Values::read(values).map_err(ModelError::Values)?;
+        self.blocking(model, move |host| host.predict(&config, &values)).await
+    }
+
+    /// Reads the configs anew, and loads the model of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], with what is wrong with the model.
+    pub async fn load(&self, model: &str) -> Result<ModelView, ModelError> {
+        let host = Arc::clone(&self.host);
+        let read = tokio::task::spawn_blocking(move || host.read_configs()).await;
+        read.map_err(|error| ModelError::Fault(format!("reading the configs broke off: {error}")))?;
+        let config = self.host.config(model)?;
+        self.blocking(model, move |host| host.load(&config)).await?;
+        self.show(model)
+    }
+
+    /// All models, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<ModelView> {
+        self.host.list()
+    }
+
+    /// The model of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Unknown`]; a model with whatever else is wrong is shown with that.
+    pub fn show(&self, model: &str) -> Result<ModelView, ModelError> {
+        self.host.show(model)
+    }
+
+    /// What runs the models, as far as it is known yet.
+    #[must_use]
+    pub fn runtime(&self) -> RuntimeView {
+        self.host.runtime()
+    }
+
+    /// Writes what was counted, in Prometheus's text format.
+    ///
+    /// # Errors
+    ///
+    /// When `to` takes no more.
+    pub fn encode_metrics(&self, to: &mut impl fmt::Write) -> fmt::Result {
+        self.host.metrics.encode(to)
+    }
+
+    /// Runs `work` aside, where it keeps no other task waiting, once this model is free and there is a place.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        model: &str,
+        work: impl FnOnce(&Host) -> Result<T, ModelError> + Send + 'static,
+    ) -> Result<T, ModelError> {
+        let gate = {
+            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(gates.entry(model.to_owned()).or_default())
+        };
+        // Both are given back when the work is done, and not when whoever asked has gone.
+        let gate = gate.lock_owned().await;
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|error| ModelError::Fault(error.to_string()))?;
+        let host = Arc::clone(&self.host);
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (gate, place);
+            work(&host)
+        });
+        done.await.map_err(|error| ModelError::Fault(format!("a prediction broke off: {error}")))?
     }
 }

@@ -40,6 +40,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum::", &["api", "dashboard"]),
     ("tokio_modbus::", &["action", "farm"]),
     ("cel::", &["machine"]),
+    ("ort::", &["model"]),
+    ("prometheus_client::", &["model"]),
 ];
 
 /// What the kernel must not know: it is pure.

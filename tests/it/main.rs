@@ -21,6 +21,7 @@ mod layers;
 mod lifecycle;
 mod machine_check;
 mod machine_diagram;
+mod models;
 mod pipeline;
 mod private_postgres;
 mod process;

@@ -1,0 +1,208 @@
+//! The configs that say which models there are: StateService's JSON files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ModelError;
+
+/// The largest config, in bytes.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+/// What a config says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Config {
+    /// What clients call the model.
+    pub(super) name: String,
+    /// The folder in the models folder.
+    pub(super) team: String,
+    /// The file in that.
+    pub(super) model: String,
+    /// The state that each class stands for, in the order of the classes.
+    pub(super) states: Vec<String>,
+}
+
+/// The configs of a folder, by the names of their models. Each stands alone: one that is bad is the fault of its own name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Catalog {
+    /// By name; a file that says no name has that of the file, without its extension.
+    pub(super) models: BTreeMap<String, Result<Config, ModelError>>,
+    /// Why the folder could not be read.
+    pub(super) fault: Option<String>,
+}
+
+impl Catalog {
+    /// Reads all `*.json` of `folder`, in any case, and not those in its folders. Blocks.
+    pub(super) fn read(folder: &Path) -> Self {
+        let files = match files(folder) {
+            Ok(files) => files,
+            Err(error) => {
+                return Self { fault: Some(format!("--config: {error}")), ..Self::default() };
+            }
+        };
+        let mut models: BTreeMap<String, Result<Config, ModelError>> = BTreeMap::new();
+        let mut origins: BTreeMap<String, String> = BTreeMap::new();
+        for path in files {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let (name, read) = match text(&path) {
+                Ok(text) => (name(&text), parse(&text)),
+                Err(fault) => (None, Err(fault)),
+            };
+            let name = name.unwrap_or(stem);
+            let mut read = read.map_err(|fault| ModelError::Config { file: file.clone(), fault });
+            if let Some(other) = origins.get(&name) {
+                let fault = format!("it and {other} are both named {name:?}; a name can only be one model's");
+                read = Err(ModelError::Config { file: file.clone(), fault });
+            }
+            models.insert(name.clone(), read);
+            origins.insert(name, file);
+        }
+        Self { models, fault: None }
+    }
+
+    /// Says in the log what is wrong with it, if it was not so `before`.
+    pub(super) fn log_faults(&self, before: &Self) {
+        if let Some(fault) = &self.fault
+            && before.fault.as_ref() != Some(fault)
+        {
+            tracing::error!(fault, "the configs of models cannot be read");
+        }
+        for (model, config) in &self.models {
+            if let Err(error) = config
+                && before.models.get(model) != Some(config)
+            {
+                tracing::error!(model, %error, "a model's config cannot be used");
+            }
+        }
+    }
+}
+
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if is_json && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn text(path: &Path) -> Result<Vec<u8>, String> {
+    let found = fs_err::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    if !found.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    if found.len() > MAX_SIZE {
+        return Err(format!("it has {} bytes, and a config has at most {MAX_SIZE}", found.len()));
+    }
+    fs_err::read(path).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+/// The name that a config says, whatever else is wrong with it.
+fn name(text: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(text).ok()?;
+    value.get("name")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn parse(text: &[u8]) -> Result<Config, String> {
+    let start = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if start.is_some_and(|byte| *byte != b'{') && serde_json::from_slice::<Value>(text).is_ok() {
+        // Or else serde takes a list for an object without keys.
+        return Err("line 1, column 1: an object with name, team, model and states is needed".to_owned());
+    }
+    let config: Config = serde_json::from_slice(text).map_err(|error| {
+        let what = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let what = what.strip_suffix(&place).unwrap_or(&what);
+        format!("line {}, column {}: {what}", error.line(), error.column())
+    })?;
+    if config.name.is_empty() {
+        return Err("`name` is empty".to_owned());
+    }
+    check_plain("team", &config.team, "folder")?;
+    check_plain("model", &config.model, "file")?;
+    if config.states.is_empty() {
+        return Err("`states` is empty; it needs a state for each class of the model".to_owned());
+    }
+    Ok(config)
+}
+
+/// Refuses whatever could lead out of the models folder.
+fn check_plain(key: &str, name: &str, what: &str) -> Result<(), String> {
+    let is_plain = !["", ".", ".."].contains(&name) && !name.contains(['/', '\\', '\0']);
+    if is_plain { Ok(()) } else { Err(format!("`{key}` is {name:?}, not the plain name of a {what}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+
+    use super::*;
+
+    #[test]
+    fn each_config_stands_alone_and_faults_have_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = r#"{"name": "colors", "team": "t", "model": "m.onnx", "states": ["a"], "more": 1}"#;
+        let with = |team: &str, model: &str| {
+            format!(r#"{{"name": "{team}-{model}", "team": "{team}", "model": "{model}", "states": ["a"]}}"#)
+        };
+        for (file, text) in [
+            ("a.JSON", good.to_owned()),
+            ("README.txt", "not json".to_owned()),
+            ("broken.json", "{\n  \"name\": \"x\",\n  oops".to_owned()),
+            ("list.json", "[1, 2]".to_owned()),
+            ("no-name.json", r#"{"team": "x"}"#.to_owned()),
+            ("no-states.json", "{\"name\": \"stateless\",\n \"team\": \"t\", \"model\": \"m\"}".to_owned()),
+            (
+                "kinds.json",
+                "{\"name\": \"kinds\", \"team\": \"t\",\n \"model\": 1, \"states\": []}".to_owned(),
+            ),
+            ("one.json", r#"{"name": "twice", "team": "t", "model": "m", "states": ["a"]}"#.to_owned()),
+            ("two.json", r#"{"name": "twice", "team": "t", "model": "m", "states": ["b"]}"#.to_owned()),
+            ("up.json", with("..", "m")),
+            ("deep.json", with("t", "a/m")),
+            ("root.json", with("/etc", "m")),
+            ("none.json", r#"{"name": "e", "team": "t", "model": "m", "states": []}"#.to_owned()),
+            ("empty.json", String::new()),
+        ] {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
+        fs::create_dir(folder.path().join("sub.json")).unwrap();
+        fs::write(folder.path().join("sub.json/nested.json"), good).unwrap();
+
+        let catalog = Catalog::read(folder.path());
+        assert_eq!(catalog.fault, None);
+        let told = catalog.models.iter().map(|(name, config)| match config {
+            Ok(config) => format!("{name} is {}/{}", config.team, config.model),
+            Err(error) => format!("{name}: {error}"),
+        });
+        insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
+        ..-m: up.json: `team` is "..", not the plain name of a folder
+        /etc-m: root.json: `team` is "/etc", not the plain name of a folder
+        broken: broken.json: line 3, column 3: key must be a string
+        colors is t/m.onnx
+        e: none.json: `states` is empty; it needs a state for each class of the model
+        empty: empty.json: line 1, column 0: EOF while parsing a value
+        kinds: kinds.json: line 2, column 11: invalid type: integer `1`, expected a string
+        list: list.json: line 1, column 1: an object with name, team, model and states is needed
+        no-name: no-name.json: line 1, column 13: missing field `name`
+        stateless: no-states.json: line 2, column 27: missing field `states`
+        t-a/m: deep.json: `model` is "a/m", not the plain name of a file
+        twice: two.json: it and one.json are both named "twice"; a name can only be one model's
+        "#);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_no_models_and_says_why() {
+        let catalog = Catalog::read(Path::new("/nowhere"));
+        assert!(catalog.models.is_empty());
+        let fault = catalog.fault.unwrap();
+        assert!(fault.starts_with("--config: ") && fault.contains("/nowhere"), "{fault}");
+    }
+}

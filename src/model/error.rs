@@ -1,0 +1,54 @@
+//! What can be wrong with a model, or with what it is asked.
+
+/// Why a model could not be asked.
+///
+/// Nothing was changed in any case, and whatever else is hosted goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// There is no model of this name.
+    #[error("there is no model {0:?}")]
+    Unknown(String),
+    /// The model's config cannot be used. Whoever keeps the configs can mend it.
+    #[error("{file}: {fault}")]
+    Config {
+        /// The config's file name.
+        file: String,
+        /// What is wrong, where, and what would be right.
+        fault: String,
+    },
+    /// ONNX Runtime is not there, or cannot be used. Once it is installed, asking again helps.
+    #[error("{0}")]
+    Runtime(String),
+    /// The model's file cannot be used. Once it has changed, asking again helps.
+    #[error("{file}: {fault}")]
+    File {
+        /// `TEAM/MODEL`, below the models folder.
+        file: String,
+        /// What is wrong, and what would be right.
+        fault: String,
+    },
+    /// The values are not what this model takes.
+    #[error("values: {0}")]
+    Values(String),
+    /// A fault of ours.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl ModelError {
+    /// All that [`Self::kind`] gives.
+    pub(super) const KINDS: [&str; 6] = ["unknown", "config", "runtime", "file", "values", "fault"];
+
+    /// One word for the metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown",
+            Self::Config { .. } => "config",
+            Self::Runtime(_) => "runtime",
+            Self::File { .. } => "file",
+            Self::Values(_) => "values",
+            Self::Fault(_) => "fault",
+        }
+    }
+}

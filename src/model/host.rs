@@ -1,0 +1,153 @@
+//! Loads models and asks them; everything here may block.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::cache::{Cache, Kept, Outcome};
+use super::config::{Catalog, Config};
+use super::file::ModelFile;
+use super::metrics::Metrics;
+use super::runtime::Runtime;
+use super::session::Session;
+use super::values::Values;
+use super::{ModelError, ModelOptions};
+use crate::clock::Clock;
+
+/// The models, their configs and what is loaded of them.
+pub(super) struct Host {
+    pub(super) options: ModelOptions,
+    pub(super) runtime: Runtime,
+    pub(super) catalog: RwLock<Catalog>,
+    pub(super) cache: Mutex<Cache>,
+    pub(super) metrics: Metrics,
+    /// What went wrong last with each model, so that it is logged once.
+    pub(super) faults: Mutex<HashMap<String, ModelError>>,
+    /// One model is loaded at a time, so that the bound holds.
+    loading: Mutex<()>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Host {
+    pub(super) fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
+        let host = Self {
+            runtime: Runtime {
+                file: options.onnxruntime.clone(),
+                folder: options.onnxruntime_folder.clone(),
+            },
+            catalog: RwLock::default(),
+            cache: Mutex::new(Cache::new(options.memory_bytes)),
+            metrics: Metrics::new(),
+            faults: Mutex::default(),
+            loading: Mutex::default(),
+            options,
+            clock,
+        };
+        host.read_configs();
+        host
+    }
+
+    /// Reads the configs, and forgets the models that are in none of them.
+    pub(super) fn read_configs(&self) {
+        let Some(folder) = &self.options.config else { return };
+        let catalog = Catalog::read(folder);
+        let mut before = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        catalog.log_faults(&before);
+        lock(&self.faults).retain(|model, _| catalog.models.contains_key(model));
+        let mut cache = lock(&self.cache);
+        cache.retain(|model| matches!(catalog.models.get(model), Some(Ok(_))));
+        self.measure(&cache);
+        *before = catalog;
+    }
+
+    /// The config of the model of this name.
+    pub(super) fn config(&self, model: &str) -> Result<Config, ModelError> {
+        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
+        catalog.models.get(model).cloned().unwrap_or_else(|| Err(ModelError::Unknown(model.to_owned())))
+    }
+
+    /// Loads a model, also where it is loaded already.
+    pub(super) fn load(&self, config: &Config) -> Result<(), ModelError> {
+        lock(&self.cache).forget(&config.name);
+        self.session(config).map(drop)
+    }
+
+    /// Asks a model, which is loaded if it is not.
+    pub(super) fn predict(&self, config: &Config, values: &Values) -> Result<Vec<String>, ModelError> {
+        let session = self.session(config)?;
+        let judged = lock(&session).predict(values, &config.states);
+        judged.map_err(|failure| failure.of(&config.team, &config.model))
+    }
+
+    /// The session of a model as its file is; what is wrong with it is logged when it is new.
+    fn session(&self, config: &Config) -> Outcome {
+        let outcome = self.find_or_load(config);
+        let mut faults = lock(&self.faults);
+        match &outcome {
+            Ok(_) => {
+                faults.remove(&config.name);
+            }
+            Err(error) if faults.get(&config.name) != Some(error) => {
+                tracing::warn!(model = config.name, %error, "a model cannot be used");
+                faults.insert(config.name.clone(), error.clone());
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn find_or_load(&self, config: &Config) -> Outcome {
+        let Some(models) = &self.options.models else {
+            let fault = "no folder of models is given: --models".to_owned();
+            return Err(ModelError::File { file: format!("{}/{}", config.team, config.model), fault });
+        };
+        let mut file = ModelFile::open(models, &config.team, &config.model)?;
+        if let Some(outcome) = lock(&self.cache).find(config, &file.stamp) {
+            return outcome;
+        }
+        let _one_at_a_time = lock(&self.loading);
+        let runtime = self.runtime.get()?;
+        let begun = Instant::now();
+        self.make_room(config, &file);
+        let outcome = if file.stamp.size_bytes > self.options.memory_bytes {
+            Err(file.fault(format!(
+                "it has {} bytes, and at most {} are kept in memory: --model-memory",
+                file.stamp.size_bytes, self.options.memory_bytes
+            )))
+        } else {
+            let bytes = file.read()?;
+            Session::load(runtime, &bytes, &config.states).map_err(|fault| file.fault(fault))
+        };
+        self.metrics.loaded(&config.name, begun.elapsed());
+        let width = outcome.as_ref().ok().and_then(Session::width);
+        let outcome = outcome.map(|session| Arc::new(Mutex::new(session)));
+        let mut cache = lock(&self.cache);
+        cache.keep(Kept {
+            config: config.clone(),
+            stamp: file.stamp,
+            outcome: outcome.clone(),
+            width,
+            loaded_at: self.clock.now(),
+        });
+        self.measure(&cache);
+        outcome
+    }
+
+    fn make_room(&self, config: &Config, file: &ModelFile) {
+        let mut cache = lock(&self.cache);
+        cache.forget(&config.name);
+        if file.stamp.size_bytes <= self.options.memory_bytes {
+            cache.make_room(file.stamp.size_bytes);
+        }
+        self.measure(&cache);
+    }
+
+    fn measure(&self, cache: &Cache) {
+        self.metrics.in_memory(cache.loaded(), cache.size_bytes());
+    }
+}
+
+/// What another thread left when it panicked is whole: nothing here is changed in steps.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

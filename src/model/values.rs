@@ -1,0 +1,241 @@
+//! Values as clients send them: rows of numbers.
+
+use serde_json::Value;
+
+/// The largest whole number up to which every one has a 64-bit floating point number of its own.
+const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// Numbers for a model: a row for each thing to judge, or one plain list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Values {
+    numbers: Vec<f64>,
+    layout: Layout,
+}
+
+/// How the numbers lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// `[1, 2]`
+    List,
+    /// `[[1, 2], [3, 4]]`, with so many numbers in each row.
+    Rows(usize),
+}
+
+impl Values {
+    /// Reads a list of numbers, or a list of rows that are equally long. Numbers may be texts, such as `"500"`, and
+    /// `true` and `false` are 1 and 0.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, with the row and the column, both from 1.
+    pub(super) fn read(value: &Value) -> Result<Self, String> {
+        let Value::Array(rows) = value else {
+            return Err(format!("a list of rows is needed, such as [[500, 0]], not {}", kind(value)));
+        };
+        let Some(first) = rows.first() else {
+            return Err("the list is empty; a row of numbers is needed for each thing to judge".to_owned());
+        };
+        let Value::Array(row) = first else {
+            let numbers = rows
+                .iter()
+                .enumerate()
+                .map(|(index, value)| number(value).map_err(|what| format!("number {}: {what}", index + 1)));
+            return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: Layout::List });
+        };
+        let width = row.len();
+        let mut numbers = Vec::with_capacity(rows.len().saturating_mul(width));
+        for (index, row) in rows.iter().enumerate() {
+            let at = index + 1;
+            let Value::Array(row) = row else {
+                return Err(format!("row {at} is {}, not a list of numbers", kind(row)));
+            };
+            if row.len() != width {
+                return Err(format!(
+                    "row {at} has {}, and row 1 has {width}; all must have the same number",
+                    counted(row.len(), "number")
+                ));
+            }
+            for (index, value) in row.iter().enumerate() {
+                let number = number(value);
+                numbers.push(number.map_err(|what| format!("row {at}, column {}: {what}", index + 1))?);
+            }
+        }
+        Ok(Self { numbers, layout: Layout::Rows(width) })
+    }
+
+    /// Zeros: so many things to judge, of so many numbers each.
+    pub(super) fn zeros(count: usize, layout: Layout) -> Self {
+        let width = match layout {
+            Layout::List => 1,
+            Layout::Rows(width) => width,
+        };
+        Self { numbers: vec![0.0; count * width], layout }
+    }
+
+    /// How the numbers lie.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// How many rows there are, or how many numbers in a plain list.
+    pub(super) fn len(&self) -> usize {
+        match self.layout {
+            Layout::List => self.numbers.len(),
+            Layout::Rows(width) => self.numbers.len().checked_div(width).unwrap_or_default(),
+        }
+    }
+
+    /// The numbers, row by row.
+    pub(super) fn doubles(&self) -> &[f64] {
+        &self.numbers
+    }
+
+    /// The numbers as 32-bit floating point.
+    ///
+    /// # Errors
+    ///
+    /// Which is too large for that.
+    pub(super) fn singles(&self) -> Result<Vec<f32>, String> {
+        self.each(|number| {
+            #[expect(clippy::cast_possible_truncation, reason = "rounded, as numpy does; checked below")]
+            let single = number as f32;
+            single.is_finite().then_some(single).ok_or("is too large for this model's 32-bit numbers")
+        })
+    }
+
+    /// The numbers as 64-bit integers.
+    ///
+    /// # Errors
+    ///
+    /// Which is no whole number, or beyond 2⁵³.
+    pub(super) fn integers(&self) -> Result<Vec<i64>, String> {
+        self.each(|number| {
+            let is_whole = number.fract() == 0.0 && number.abs() <= MAX_WHOLE;
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and within 2⁵³")]
+            let integer = number as i64;
+            is_whole.then_some(integer).ok_or("is not a whole number within 2⁵³, which this model takes")
+        })
+    }
+
+    fn each<T>(&self, convert: impl Fn(f64) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
+        let converted = self.numbers.iter().enumerate().map(|(index, number)| {
+            convert(*number).map_err(|what| format!("{}: {number} {what}", self.place(index)))
+        });
+        converted.collect()
+    }
+
+    fn place(&self, index: usize) -> String {
+        match self.layout {
+            Layout::List => format!("number {}", index + 1),
+            Layout::Rows(width) => {
+                let width = width.max(1);
+                format!("row {}, column {}", index / width + 1, index % width + 1)
+            }
+        }
+    }
+}
+
+/// Reads one number.
+fn number(value: &Value) -> Result<f64, String> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::Bool(is) => Some(f64::from(u8::from(*is))),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    let shown = || match value {
+        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
+    };
+    match number {
+        None => Err(format!("{} is not a number", shown())),
+        Some(number) if !number.is_finite() => Err(format!("{} is not a finite number", shown())),
+        Some(number) => Ok(number),
+    }
+}
+
+/// What a JSON value is, for a message.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// `1 number`, `2 numbers`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(value: &Value) -> String {
+        Values::read(value).unwrap_err()
+    }
+
+    #[test]
+    fn rows_and_lists_of_numbers_are_read() {
+        let rows = Values::read(&json!([[500, "0"], [" 1e3 ", true]])).unwrap();
+        assert_eq!((rows.layout(), rows.len()), (Layout::Rows(2), 2));
+        assert_eq!(rows.doubles(), [500.0, 0.0, 1000.0, 1.0]);
+        let list = Values::read(&json!([1, 2, 3])).unwrap();
+        assert_eq!((list.layout(), list.len()), (Layout::List, 3));
+        assert_eq!(Values::read(&json!([[]])).unwrap().layout(), Layout::Rows(0));
+    }
+
+    #[test]
+    fn what_is_no_row_of_numbers_is_named_with_its_place() {
+        let told = [
+            json!("abc"),
+            json!(null),
+            json!({ "0": 1 }),
+            json!([]),
+            json!([[1, 2], [3]]),
+            json!([[1, 2], 3]),
+            json!([1, [2]]),
+            json!([[1, 2], [3, "four"]]),
+            json!([[1, null]]),
+            json!([[1, "inf"]]),
+            json!([[1, "NaN"]]),
+            json!([1, {}]),
+        ]
+        .map(|value| told(&value));
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        a list of rows is needed, such as [[500, 0]], not a text
+        a list of rows is needed, such as [[500, 0]], not null
+        a list of rows is needed, such as [[500, 0]], not an object
+        the list is empty; a row of numbers is needed for each thing to judge
+        row 2 has 1 number, and row 1 has 2; all must have the same number
+        row 2 is a number, not a list of numbers
+        number 2: a list is not a number
+        row 2, column 2: "four" is not a number
+        row 1, column 2: null is not a number
+        row 1, column 2: "inf" is not a finite number
+        row 1, column 2: "NaN" is not a finite number
+        number 2: an object is not a number
+        "#);
+    }
+
+    #[test]
+    fn numbers_must_fit_what_the_model_takes() {
+        let values = Values::read(&json!([[1, 2], [1e300, 0.5]])).unwrap();
+        let told = [values.singles().unwrap_err(), values.integers().unwrap_err()];
+        assert!(told[0].ends_with("is too large for this model's 32-bit numbers"), "{}", told[0]);
+        assert!(told[0].starts_with("row 2, column 1: "), "{}", told[0]);
+        assert!(told[1].starts_with("row 2, column 1: "), "{}", told[1]);
+        let halves = Values::read(&json!([0, 0.5])).unwrap();
+        assert_eq!(
+            halves.integers().unwrap_err(),
+            "number 2: 0.5 is not a whole number within 2⁵³, which this model takes"
+        );
+        assert_eq!(Values::read(&json!([[3, -4]])).unwrap().integers().unwrap(), [3, -4]);
+    }
+}

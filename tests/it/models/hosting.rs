@@ -1,0 +1,219 @@
+//! Models are loaded when they are asked, refused in words, kept within the bound and loaded again when they change.
+
+use fs_err as fs;
+use insta::assert_snapshot;
+use lifeguard::model::Status;
+use serde_json::json;
+
+use super::{Folders, fixture, hosted, onnxruntime, told};
+
+const COLORS: [&str; 3] = ["green", "red", "blue"];
+
+#[tokio::test]
+async fn rows_are_judged_and_each_has_its_state() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &COLORS);
+    folders.host("whole", &COLORS);
+    folders.host("double", &COLORS);
+    let models = folders.open(&library);
+    assert_eq!(models.show("colors_v1").unwrap().status, Status::NotLoaded);
+    let told = [
+        told(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
+        told(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
+        told(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]])).await,
+        told(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
+    ];
+    assert_eq!(told, ["green red blue", "green blue", "red green blue", "green blue"]);
+    let shown = models.show("colors_v1").unwrap();
+    assert_eq!((shown.status, shown.width), (Status::Loaded, Some(2)));
+    assert_eq!(shown.size_bytes, Some(fs::metadata(fixture("colors_v1")).unwrap().len()));
+    assert_eq!((shown.counts.predictions, shown.counts.rows, shown.counts.loads), (2, 5, 1));
+}
+
+#[tokio::test]
+async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &COLORS);
+    folders.host("whole", &COLORS);
+    folders.host("fixture", &COLORS);
+    let models = folders.open(&library);
+    let mut all = Vec::new();
+    for (model, values) in [
+        ("colors_v1", json!([[500]])),
+        ("colors_v1", json!([[500, 0, 1], [1, 2, 3]])),
+        ("colors_v1", json!([[]])),
+        ("colors_v1", json!([500, 0])),
+        ("colors_v1", json!([[500, "hot"]])),
+        ("colors_v1", json!([[500, 0], [1, 1e39]])),
+        ("whole", json!([[1, 2, 3], [4, 5.5, 6]])),
+        ("fixture", json!([[1, 2]])),
+        ("nobody", json!([[1, 2]])),
+    ] {
+        all.push(told(&models, model, values).await);
+    }
+    assert_snapshot!(all.join("\n"), @r#"
+    values: values: each row has 1 number, and this model takes 2
+    values: values: each row has 3 numbers, and this model takes 2
+    values: values: each row has 0 numbers, and this model takes 2
+    values: values: a list of rows is needed, each a list of 2 numbers
+    values: values: row 1, column 2: "hot" is not a number
+    values: values: row 2, column 2: 1000000000000000000000000000000000000000 is too large for this model's 32-bit numbers
+    values: values: row 2, column 2: 5.5 is not a whole number within 2⁵³, which this model takes
+    values: values: this model takes one plain list of numbers, not rows
+    unknown: there is no model "nobody"
+    "#);
+    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    for name in [
+        "four_classes",
+        "oob",
+        "flt",
+        "scalar",
+        "no_such_operator",
+        "fails_when_run",
+        "one_for_all",
+        "texts",
+        "outside_weights",
+    ] {
+        folders.host(name, &COLORS);
+    }
+    folders.host("strlab", &["red", "blue"]);
+    folders.config("truncated", &COLORS);
+    let whole = fs::read(fixture("colors_v1")).unwrap();
+    fs::write(folders.model("truncated"), &whole[..whole.len() / 2]).unwrap();
+    folders.config("empty", &COLORS);
+    fs::write(folders.model("empty"), "").unwrap();
+    folders.config("absent", &COLORS);
+    folders.host("colors_v1", &COLORS);
+    let models = folders.open(&library);
+    let mut all = Vec::new();
+    for model in models.list() {
+        let error = models.load(&model.name).await.err();
+        let error = error.map_or_else(|| "is loaded".to_owned(), |error| error.to_string());
+        let error = error.replace(&folders.models().display().to_string(), "MODELS");
+        // The runtime's own words are its own; but the operator is to be named.
+        let error = match error.split_once("cannot run it: ") {
+            Some((ours, theirs)) if !theirs.contains("Frobnicate") => format!("{ours}cannot run it: …"),
+            _ => error,
+        };
+        all.push(format!("{}: {error}", model.name));
+    }
+    assert_snapshot!(all.join("\n"), @r#"
+    absent: team/absent.onnx: there is no such file in MODELS
+    colors_v1: is loaded
+    empty: team/empty.onnx: ONNX Runtime cannot run it: …
+    fails_when_run: team/fails_when_run.onnx: tried with zeros, ONNX Runtime cannot run it: …
+    flt: team/flt.onnx: its first output is Tensor<f32>(1); labels are needed: a tensor of int64, bool or string, one for each row
+    four_classes: team/four_classes.onnx: it has 4 classes, and its config has 3 states
+    no_such_operator: team/no_such_operator.onnx: ONNX Runtime cannot run it: com.example:Frobnicate(-1) is not a registered function/op
+    one_for_all: team/one_for_all.onnx: it gave 1 label for 2 rows; one for each row is needed
+    oob: team/oob.onnx: row 1: the model says class 7, and its config has 3 states, from 0
+    outside_weights: team/outside_weights.onnx: ONNX Runtime cannot run it: …
+    scalar: team/scalar.onnx: it gave one for its labels; a list is needed, one label for each row
+    strlab: team/strlab.onnx: row 1: the model says "green", which is none of its config's states: red, blue
+    texts: team/texts.onnx: it takes a tensor of String; float, double and int64 are known here
+    truncated: team/truncated.onnx: ONNX Runtime cannot run it: …
+    "#);
+}
+
+#[tokio::test]
+async fn a_model_whose_file_changes_is_loaded_again() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.config("m", &COLORS);
+    fs::copy(fixture("fixture"), folders.model("m")).unwrap();
+    let models = folders.open(&library);
+    let ask = async || told(&models, "m", json!([1])).await;
+    assert_eq!(ask().await, "red");
+    assert_eq!(ask().await, "red");
+    assert_eq!(models.show("m").unwrap().counts.loads, 1);
+
+    fs::copy(fixture("neg"), folders.folder.path().join("new")).unwrap();
+    fs::rename(folders.folder.path().join("new"), folders.model("m")).unwrap();
+    assert_eq!(ask().await, "blue");
+
+    // Half of it is written; then all of it is.
+    let whole = fs::read(fixture("multi")).unwrap();
+    fs::write(folders.model("m"), &whole[..40]).unwrap();
+    let broken = ask().await;
+    assert!(broken.starts_with("file: team/m.onnx: ONNX Runtime cannot run it: "), "{broken}");
+    assert_eq!(ask().await, broken);
+    assert_eq!(models.show("m").unwrap().status, Status::Failed);
+    fs::write(folders.model("m"), &whole).unwrap();
+    assert_eq!(ask().await, "green blue green");
+    let shown = models.show("m").unwrap();
+    assert_eq!((shown.status, shown.error, shown.counts.loads), (Status::Loaded, None, 4));
+
+    fs::remove_file(folders.model("m")).unwrap();
+    assert!(ask().await.contains("there is no such file"), "{}", ask().await);
+}
+
+#[tokio::test]
+async fn models_are_kept_within_the_bound_and_the_least_used_goes_first() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    let size = fs::metadata(fixture("multi")).unwrap().len();
+    for name in ["a", "b", "c"] {
+        folders.config(name, &COLORS);
+        fs::copy(fixture("multi"), folders.model(name)).unwrap();
+    }
+    folders.host("colors_v1", &COLORS);
+    let models =
+        hosted(lifeguard::model::ModelOptions { memory_bytes: 2 * size + 1, ..folders.options(&library) });
+    let loaded = || {
+        let all = models.list().into_iter().filter(|model| model.status == Status::Loaded);
+        all.map(|model| model.name).collect::<Vec<_>>().join(" ")
+    };
+    for (asked, kept) in [("a", "a"), ("b", "a b"), ("a", "a b"), ("c", "a c"), ("b", "b c"), ("b", "b c")] {
+        assert_eq!(told(&models, asked, json!([1])).await, "green blue green");
+        assert_eq!(loaded(), kept);
+        assert!(models.runtime().used_bytes <= 2 * size + 1);
+    }
+    let told = told(&models, "colors_v1", json!([[1, 2]])).await;
+    let bytes = fs::metadata(fixture("colors_v1")).unwrap().len();
+    assert_eq!(
+        told,
+        format!(
+            "file: team/colors_v1.onnx: it has {bytes} bytes, and at most {} are kept in memory: --model-memory",
+            2 * size + 1
+        )
+    );
+    assert_eq!(loaded(), "b c");
+}
+
+#[tokio::test]
+async fn configs_are_read_again_when_a_model_is_loaded_by_hand() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("multi", &COLORS);
+    let models = folders.open(&library);
+    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
+    folders.config("multi", &["x", "y", "z"]);
+    folders.host("neg", &COLORS);
+    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
+    assert_eq!(told(&models, "neg", json!([1])).await, "unknown: there is no model \"neg\"");
+    models.load("neg").await.unwrap();
+    assert_eq!(told(&models, "multi", json!([1])).await, "x z x");
+    assert_eq!(told(&models, "neg", json!([1])).await, "blue");
+    fs::remove_file(folders.configs().join("multi.json")).unwrap();
+    let gone = models.load("multi").await.unwrap_err();
+    assert_eq!(gone.to_string(), "there is no model \"multi\"");
+    assert_eq!(models.runtime().used_bytes, fs::metadata(fixture("neg")).unwrap().len());
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_missing_is_asked_for_with_the_command_that_installs_it() {
+    let folders = Folders::new();
+    folders.host("colors_v1", &COLORS);
+    let models = folders.open(&folders.folder.path().join("none.so"));
+    let told = told(&models, "colors_v1", json!([[500, 0]])).await;
+    let told = told.replace(&folders.folder.path().display().to_string(), "DATA");
+    assert_snapshot!(told, @"runtime: --onnxruntime: there is no file DATA/none.so; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.32.0`: it is found without a restart");
+}
