@@ -6,6 +6,7 @@ mod demo;
 mod device;
 mod image;
 mod machine;
+mod model;
 mod output;
 pub mod serve;
 mod why;
@@ -65,14 +66,16 @@ enum Command {
     Image(image::ImageOptions),
     /// Check, draw and try machine definitions
     Machine(machine::MachineOptions),
+    /// Make hosted models of scikit-learn's, and ask a server's
+    Model(model::ModelOptions),
 }
 
 /// Runs one command; what went wrong is on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { log_format, log, command } = cli;
     let usual = match &command {
-        // The demo tells its own story; its faults are meant to be.
-        Command::Demo(_) | Command::BenchLoad(_) => "error",
+        // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
+        Command::Demo(_) | Command::BenchLoad(_) | Command::Model(_) => "error",
         // It tells how far it is.
         Command::Bench(_) => "error,lifeguard::cli::bench=info",
         Command::Serve(_) | Command::Device(_) | Command::Image(_) | Command::Machine(_) => "info,sqlx=error",
@@ -95,6 +98,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Device(options) => device::run(options).await,
         Command::Image(options) => image::run(options).await,
         Command::Machine(options) => return ended(machine::run(options).await),
+        Command::Model(options) => model::run(options).await,
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

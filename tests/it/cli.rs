@@ -576,6 +576,11 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "machine list",
         "machine show",
         "machine replay",
+        "model convert",
+        "model list",
+        "model show",
+        "model load",
+        "model predict",
     ];
     for words in commands {
         let mut args: Vec<&str> = words.split(' ').collect();
@@ -600,6 +605,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
       device   Register, list, show, reboot and reimage boards, by a server's HTTP interface
       image    Say which boot config boots which image on which hardware
       machine  Check, draw and try machine definitions
+      model    Make hosted models of scikit-learn's, and ask a server's
       help     Print this message or the help of the given subcommand(s)
 
     Options:

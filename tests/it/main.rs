@@ -30,6 +30,7 @@ mod rack;
 mod reimage;
 mod replay;
 mod simulate;
+mod sklearn;
 mod survival;
 mod tftp;
 mod versions;
