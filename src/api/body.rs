@@ -18,7 +18,7 @@ use crate::machine::MAX_SIZE_BYTES;
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
 /// sees the answer.
-const MAX_DRAINED: usize = 16 * 1024 * 1024;
+pub(super) const MAX_DRAINED: usize = 16 * 1024 * 1024;
 
 /// A JSON object, or nothing at all: boards send an empty body, with whatever content type their tool makes up.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +92,7 @@ impl<S: Send + Sync> FromRequest<S> for DefinitionText {
 }
 
 /// Reads a body, of which there may be `most` bytes.
-async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let mut size = 0;

@@ -9,8 +9,9 @@
 //! | inventory | `/api/v1/devices`, `/api/v1/images` |
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
+//! | whoever asks models | `/api/v1/models`, `/state` |
 //! | editors | `/api/v1/machines/check` |
-//! | supervisors | `/healthz`, `/readyz` |
+//! | supervisors | `/healthz`, `/readyz`, `/metrics` |
 
 mod body;
 mod devices;
@@ -20,8 +21,11 @@ mod history;
 mod images;
 mod list;
 mod machines;
+mod metrics;
+mod models;
 mod problem;
 mod requests;
+mod state_service;
 mod why;
 
 use std::error::Error;
@@ -81,6 +85,12 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/api/v1/machines/check", post(machines::check))
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/{name}", get(models::show))
+        .route("/api/v1/models/{name}/load", post(models::load))
+        .route("/api/v1/models/{name}/predictions", post(models::predict))
+        .route("/state", post(state_service::predict))
+        .route("/metrics", get(metrics::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api)

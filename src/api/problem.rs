@@ -50,6 +50,14 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no_device", format!("there is no board {name:?}"))
     }
 
+    /// The same with another status.
+    #[must_use]
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self.title = status.canonical_reason().unwrap_or("Problem");
+        self
+    }
+
     /// Adds a member to the document.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Serialize) -> Self {

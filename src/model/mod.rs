@@ -33,12 +33,11 @@ use serde_json::Value;
 use tokio::sync::{Mutex as Gate, Semaphore};
 
 use crate::clock::{Clock, SystemClock};
-use host::Host;
-use values::Values;
-
 pub use error::ModelError;
+use host::Host;
 pub use metrics::Counts;
 pub use runtime::TESTED_VERSION;
+pub use values::Values;
 pub use view::{ModelView, RuntimeView, Status};
 
 /// How much of model files is kept in memory unless something else is said, in bytes.
@@ -100,8 +99,21 @@ impl Models {
     ///
     /// [`ModelError`], with what is wrong with the model, or with the values.
     pub async fn predict(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
+        self.judge(model, Values::read(values)).await
+    }
+
+    /// Judges values that were read before, or could not be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::predict`].
+    pub async fn judge(
+        &self,
+        model: &str,
+        values: Result<Values, ModelError>,
+    ) -> Result<Vec<String>, ModelError> {
         let begun = Instant::now();
-        let result = self.judge(model, values).await;
+        let result = self.ask(model, values).await;
         match &result {
             Ok(states) => self.host.metrics.answered(model, states.len(), begun.elapsed()),
             Err(error) => self.host.metrics.failed(model, error),
@@ -109,9 +121,9 @@ impl Models {
         result
     }
 
-    async fn judge(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
+    async fn ask(&self, model: &str, values: Result<Values, ModelError>) -> Result<Vec<String>, ModelError> {
         let config = self.host.config(model)?;
-        let values = Values::read(values).map_err(ModelError::Values)?;
+        let values = values?;
         self.blocking(model, move |host| host.predict(&config, &values)).await
     }
 

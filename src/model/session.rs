@@ -1,5 +1,6 @@
 //! One model as ONNX Runtime runs it: checked when it is loaded, asked for many rows at once.
 
+use ort::ErrorCode;
 use ort::session::{
     HasSelectedOutputs, OutputSelector, RunOptions, Session as Runner, SessionInputValue, SessionOutputs,
 };
@@ -48,7 +49,17 @@ impl Session {
     /// What is wrong with it: it is not of the format, has an operator that the runtime has not, takes or gives something
     /// else than we have, or has another number of classes than there are `states`.
     pub(super) fn load(runtime: &Loaded, bytes: &[u8], states: &[String]) -> Result<Self, String> {
-        let runner = build(runtime, bytes).map_err(|error| told(&error))?;
+        if bytes.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        let runner = build(runtime, bytes).map_err(|error| {
+            let is_whole = error.code() != ErrorCode::InvalidProtobuf;
+            if is_whole {
+                told(&error)
+            } else {
+                "it is no file of ONNX's format, or not all of one".to_owned()
+            }
+        })?;
         let input = Input::of(&runner)?;
         let output = runner.outputs().first().ok_or("it gives nothing")?;
         check_labels(output.dtype())?;

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use super::ModelError;
+
 /// The largest whole number up to which every one has a 64-bit floating point number of its own.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// Numbers for a model: a row for each thing to judge, or one plain list.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Values {
+pub struct Values {
     numbers: Vec<f64>,
     layout: Layout,
 }
@@ -27,8 +29,12 @@ impl Values {
     ///
     /// # Errors
     ///
-    /// What is wrong, with the row and the column, both from 1.
-    pub(super) fn read(value: &Value) -> Result<Self, String> {
+    /// [`ModelError::Values`] with what is wrong, and the row and the column, both from 1.
+    pub fn read(value: &Value) -> Result<Self, ModelError> {
+        Self::parse(value).map_err(ModelError::Values)
+    }
+
+    fn parse(value: &Value) -> Result<Self, String> {
         let Value::Array(rows) = value else {
             return Err(format!("a list of rows is needed, such as [[500, 0]], not {}", kind(value)));
         };
@@ -178,7 +184,7 @@ mod tests {
     use serde_json::json;
 
     fn told(value: &Value) -> String {
-        Values::read(value).unwrap_err()
+        Values::parse(value).unwrap_err()
     }
 
     #[test]

@@ -645,6 +645,18 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help
 
+    Models:
+          --config <DIRECTORY>    The directory of the configs of hosted models, `*.json`; if not given,
+                                  none is hosted [env: LIFEGUARD_CONFIG=]
+          --models <DIRECTORY>    The directory of the model files: `TEAM/MODEL` [env:
+                                  LIFEGUARD_MODELS=]
+          --model-memory <BYTES>  How many bytes of model files are kept in memory; the least recently
+                                  used model goes first [env: LIFEGUARD_MODEL_MEMORY=] [default:
+                                  268435456]
+          --onnxruntime <FILE>    ONNX Runtime's shared library [default: where the system's linker
+                                  finds it, or `onnxruntime` in the data directory] [env:
+                                  LIFEGUARD_ONNXRUNTIME=]
+
     Log:
           --log-format <FORMAT>  How log lines are written on standard error: for people, or a JSON
                                  object each [env: LIFEGUARD_LOG_FORMAT=] [default: text] [possible

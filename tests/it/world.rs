@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{ServeOptions, Server};
+use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
 use lifeguard::clock::{Clock, ManualClock, after};
 use lifeguard::engine::Retention;
 use reqwest::{Method, StatusCode};
@@ -207,6 +207,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         pg_bin: None,
         states: None,
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
+        models: ModelArgs::default(),
     }
 }
 

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::output;
-use super::serve::{ServeOptions, asked_to_stop};
+use super::serve::{ModelArgs, ServeOptions, asked_to_stop};
 use crate::clock::{Clock, SystemClock, pause};
 use crate::engine::Retention;
 use crate::store::bench::Scratch;
@@ -78,6 +78,7 @@ impl Bench {
                 Lives::Board => None,
             },
             history_retention: Retention::Forever,
+            models: ModelArgs::default(),
         })
     }
 

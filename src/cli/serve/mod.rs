@@ -2,6 +2,7 @@
 
 mod boot_watch;
 mod definitions;
+mod models;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ use crate::store::{ConnectOptions, Store};
 use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
+
+pub use models::ModelArgs;
 
 /// The machine whose instances are boards.
 pub(super) const BOARD: &str = "board";
@@ -75,6 +78,10 @@ pub struct ServeOptions {
     /// How long history is kept: `90d`, or `forever`; it goes by whole days
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
     pub history_retention: Retention,
+
+    /// Hosted models
+    #[command(flatten)]
+    pub models: ModelArgs,
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -131,7 +138,7 @@ impl Server {
             tftp_listen: options.tftp_listen,
             boot_root,
             history_retention: options.history_retention,
-            models: Models::default(),
+            models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
         // A private Postgres is stopped in order also when a later part fails to start.

@@ -1,16 +1,23 @@
 //! Hosted models, run by a real ONNX Runtime.
 
 mod hosting;
+mod http;
+mod vectors;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
 use lifeguard::clock::ManualClock;
 use lifeguard::model::{DEFAULT_MEMORY, ModelOptions, Models};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::database::{TestDatabase, database};
+use crate::world::options;
 
 /// The shared library of ONNX Runtime.
 ///
@@ -68,6 +75,16 @@ impl Folders {
         fs::copy(fixture(name), self.model(name)).unwrap();
     }
 
+    /// What a server that hosts them is told.
+    pub(crate) fn args(&self, onnxruntime: &Path) -> ModelArgs {
+        ModelArgs {
+            config: Some(self.configs()),
+            models: Some(self.models()),
+            onnxruntime: Some(onnxruntime.to_owned()),
+            ..ModelArgs::default()
+        }
+    }
+
     /// What hosts them.
     pub(crate) fn options(&self, onnxruntime: &Path) -> ModelOptions {
         ModelOptions {
@@ -95,6 +112,35 @@ pub(crate) fn hosted(options: ModelOptions) -> Models {
 pub(crate) fn fixture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/state_service");
     folder.join(format!("{name}.onnx"))
+}
+
+/// A whole server that hosts models.
+pub(crate) struct Hosting {
+    server: Server,
+    _database: TestDatabase,
+    _folder: TempDir,
+}
+
+impl Hosting {
+    /// Starts it.
+    pub(crate) async fn start(models: ModelArgs) -> Self {
+        let database = database().await;
+        let folder = tempfile::tempdir().unwrap();
+        let options = ServeOptions { models, ..options(&database, &folder) };
+        let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
+        let server = Server::start(options, Arc::new(clock)).await.unwrap();
+        Self { server, _database: database, _folder: folder }
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.server.http
+    }
+
+    /// Stops it.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await.unwrap();
+    }
 }
 
 /// What a model says, or why it does not.

@@ -1,0 +1,20 @@
+//! `GET /metrics`: what is counted, for Prometheus.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::problem::fault;
+
+/// The format's name. Source: `OpenMetrics` 1.0, "Overall Structure".
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /metrics`.
+pub(super) async fn show(State(api): State<Api>) -> Response {
+    let mut text = String::new();
+    match api.engine.models().encode_metrics(&mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => fault(&error).into_response(),
+    }
+}

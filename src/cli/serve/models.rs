@@ -1,0 +1,49 @@
+//! Which models are hosted, and by what.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::model::{DEFAULT_MEMORY, ModelOptions};
+
+/// What `serve` can be told of models.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Models")]
+pub struct ModelArgs {
+    /// The directory of the configs of hosted models, `*.json`; if not given, none is hosted
+    #[arg(long, env = "LIFEGUARD_CONFIG", value_name = "DIRECTORY")]
+    pub config: Option<PathBuf>,
+
+    /// The directory of the model files: `TEAM/MODEL`
+    #[arg(long, env = "LIFEGUARD_MODELS", value_name = "DIRECTORY")]
+    pub models: Option<PathBuf>,
+
+    /// How many bytes of model files are kept in memory; the least recently used model goes first
+    #[arg(long, env = "LIFEGUARD_MODEL_MEMORY", value_name = "BYTES", default_value_t = DEFAULT_MEMORY)]
+    pub model_memory: u64,
+
+    /// ONNX Runtime's shared library [default: where the system's linker finds it, or `onnxruntime` in the data directory]
+    #[arg(long, env = "LIFEGUARD_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl Default for ModelArgs {
+    /// No model is hosted.
+    fn default() -> Self {
+        Self { config: None, models: None, model_memory: DEFAULT_MEMORY, onnxruntime: None }
+    }
+}
+
+impl ModelArgs {
+    /// What hosts the models of a server that keeps its data in `data_dir`.
+    pub(super) fn options(self, data_dir: &Path) -> ModelOptions {
+        let Self { config, models, model_memory, onnxruntime } = self;
+        ModelOptions {
+            config,
+            models,
+            memory_bytes: model_memory,
+            onnxruntime,
+            onnxruntime_folder: data_dir.join("onnxruntime"),
+        }
+    }
+}
