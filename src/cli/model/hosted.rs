@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::super::client::{Client, ServerOptions};
 use super::super::output::{self, row, text};
 
+/// What is shown of a model first.
+const FIRST: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
+
 /// Options of `lifeguard model list`.
 #[derive(Debug, Args)]
 pub(super) struct ListOptions {
@@ -47,9 +50,11 @@ pub(super) async fn list(options: ListOptions) -> Result<(), Box<dyn Error>> {
     let heading = ["MODEL", "STATUS", "STATES", "FILE", "REMARK"].map(str::to_owned);
     let models = answer["models"].as_array().into_iter().flatten();
     let models = models.map(|model| {
-        let file = format!("{}/{}", text(model, "team"), text(model, "model"));
+        // A config that cannot be used may name neither.
+        let file = [text(model, "team"), text(model, "model")].join("/");
+        let file = file.trim_matches('/').to_owned();
         let remark = output::clipped(&text(model, "error"));
-        row([text(model, "name"), text(model, "status"), states(model), file, remark])
+        row([text(model, "name"), text(model, "status").replace('_', " "), states(model), file, remark])
     });
     let rows: Vec<Vec<String>> = std::iter::once(row(heading)).chain(models).collect();
     Ok(output::print(&output::table(&rows))?)
@@ -94,9 +99,12 @@ fn print(model: &Value, json: bool) -> Result<(), Box<dyn Error>> {
     if json {
         return print_json(model);
     }
-    let members = model.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    let rows: Vec<Vec<String>> = members
-        .map(|(key, _)| {
+    let is_first = |key: &str| FIRST.contains(&key);
+    let rest =
+        model.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| !is_first(key));
+    let keys = FIRST.into_iter().chain(rest).filter(|key| !model[key].is_null());
+    let rows: Vec<Vec<String>> = keys
+        .map(|key| {
             let told = if key == "states" { states(model) } else { text(model, key) };
             row([key.replace('_', " "), told])
         })

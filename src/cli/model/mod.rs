@@ -17,7 +17,7 @@ pub(super) struct ModelOptions {
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
     /// Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same
-    #[command(long_about = convert::ABOUT)]
+    #[command(long_about = convert::about())]
     Convert(convert::ConvertOptions),
     /// List the models that a server hosts
     List(hosted::ListOptions),

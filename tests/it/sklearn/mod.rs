@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fs_err as fs;
-use lifeguard::model::Models;
 use serde_json::{Value, json};
 
-use crate::models::Folders;
+use crate::models::{Folders, Hosting, onnxruntime};
 
 /// The models of `train.py`, each with three classes.
 const MODELS: [&str; 9] = [
@@ -65,23 +64,25 @@ fn convert(python: &OsStr, args: &[&OsStr]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// The library of ONNX Runtime that the environment has.
-fn library(python: &OsStr) -> PathBuf {
-    let program = "import onnxruntime, pathlib; \
-                   print(next(pathlib.Path(onnxruntime.__file__).parent.glob('capi/libonnxruntime.so*')))";
-    let output = Command::new(python).args(["-c", program]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().into()
-}
-
-/// The states of rows.
-async fn predict(models: &Models, name: &str, rows: &Value) -> Vec<String> {
-    models.predict(name, rows).await.unwrap()
+/// The states of rows, which both faces of a server tell alike.
+async fn predict(hosting: &Hosting, name: &str, rows: &Value) -> Vec<String> {
+    let http = reqwest::Client::new();
+    let ask = async |path: &str, body: Value| {
+        let url = format!("http://{}{path}", hosting.http());
+        let response = http.post(url).json(&body).send().await.unwrap();
+        let (status, answer) = (response.status(), response.json::<Value>().await.unwrap());
+        assert_eq!(status, 200, "{name}: {answer}");
+        answer
+    };
+    let ours = ask(&format!("/api/v1/models/{name}/predictions"), json!({ "values": rows })).await;
+    let originals = ask("/state", json!({ "name": name, "values": rows })).await;
+    assert_eq!(ours["states"], originals["state"], "{name}");
+    serde_json::from_value(ours["states"].clone()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
-    let Some(python) = python() else { return };
+    let (Some(python), Some(library)) = (python(), onnxruntime()) else { return };
     let folders = Folders::new();
     let folder = folders.models().join("team");
     run_python(&python, "tests/it/sklearn/train.py", &folder);
@@ -93,7 +94,7 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
         assert!(told.contains("\n1000 rows are predicted as by scikit-learn "), "{told}");
         folders.config(name, &STATES);
     }
-    let models = folders.open(&library(&python));
+    let hosting = Hosting::start(folders.args(&library)).await;
     for name in MODELS {
         let asked = fs::read(folder.join(name).with_extension("json")).unwrap();
         let asked: Value = serde_json::from_slice(&asked).unwrap();
@@ -106,13 +107,14 @@ async fn converted_models_predict_the_classes_that_scikit_learn_predicts() {
         for state in STATES {
             assert!(expected.iter().any(|one| one == state), "{name}: rows of each class are compared");
         }
-        assert_eq!(predict(&models, name, &asked["rows"]).await, expected, "{name}");
+        assert_eq!(predict(&hosting, name, &asked["rows"]).await, expected, "{name}");
     }
+    hosting.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_model_is_what_its_program_makes() {
-    let Some(python) = python() else { return };
+    let (Some(python), Some(library)) = (python(), onnxruntime()) else { return };
     let folders = Folders::new();
     let config: Value =
         serde_json::from_slice(&fs::read(file("fixtures/models/config/board-health.json")).unwrap()).unwrap();
@@ -123,18 +125,19 @@ async fn the_example_model_is_what_its_program_makes() {
     for name in ["kept", "made"] {
         folders.config(name, &states);
     }
-    let models = folders.open(&library(&python));
+    let hosting = Hosting::start(folders.args(&library)).await;
     let rows = (0..1000).map(|row| {
         let [temperature, errors, voltage] = [row % 10, row / 10 % 10, row / 100].map(f64::from);
         json!([32.5 + 7.0 * temperature, 6.0 * errors, 4.43 + 0.07 * voltage])
     });
     let rows = rows.collect();
-    let kept = predict(&models, "kept", &rows).await;
-    assert_eq!(kept, predict(&models, "made", &rows).await);
+    let kept = predict(&hosting, "kept", &rows).await;
+    assert_eq!(kept, predict(&hosting, "made", &rows).await);
     let failing = kept.iter().filter(|state| *state == "failing").count();
     assert!((100..900).contains(&failing), "{failing} of 1000");
     assert_eq!(
-        predict(&models, "kept", &json!([[41, 0, 5.02], [91.5, 40, 4.71]])).await,
+        predict(&hosting, "kept", &json!([[41, 0, 5.02], [91.5, 40, 4.71]])).await,
         ["healthy", "failing"]
     );
+    hosting.stop().await;
 }

@@ -55,7 +55,7 @@ def unpickle():
             raise Refused(f"it needs the module {error.name}, which {PYTHON} lacks") from error
         except Exception as error:
             raise Refused(f"it cannot be unpickled: {first_line(error)}") from error
-    return model, list(dict.fromkeys(str(warning.message).split("\n")[0] for warning in told))
+    return model, list(dict.fromkeys(" ".join(str(warning.message).split()) for warning in told))
 
 
 def first_line(error):

@@ -16,23 +16,25 @@ use serde_json::Value;
 
 use super::super::output;
 use super::super::serve::asked_to_stop;
+use crate::model::TESTED_VERSION;
 use draft::Draft;
 use python::Converted;
 
 /// What `--help` says.
-pub(super) const ABOUT: &str = "\
-Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same.
-
-A pickle is a program: THIS RUNS THE CODE IN THE FILE, as you, so convert only files that you trust. The server never \
-does; it hosts the ONNX file, which is data.
-
-The Python environment needs scikit-learn, in the version that made the pickle if there is a choice, and skl2onnx:
-
-    python3 -m venv convert && convert/bin/pip install scikit-learn skl2onnx onnxruntime
-    lifeguard model convert --python convert/bin/python colors_v1.pkl
-
-Files of joblib are read as well. Sample rows are predicted by scikit-learn and by the runtime that serves; where one class \
-differs, the first row that does is told, and no file is written. Nothing is fetched from anywhere.";
+pub(super) fn about() -> String {
+    format!(
+        "Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same.\n\n\
+         A pickle is a program: THIS RUNS THE CODE IN THE FILE, as you, so convert only files that you trust. The server \
+         never does; it hosts the ONNX file, which is data.\n\n\
+         The Python environment needs scikit-learn, in the version that made the pickle if there is a choice, and \
+         skl2onnx; ONNX Runtime may be there, or where servers find it:\n\n    \
+         python3 -m venv convert\n    \
+         convert/bin/pip install scikit-learn skl2onnx onnxruntime=={TESTED_VERSION}\n    \
+         lifeguard model convert --python convert/bin/python colors_v1.pkl\n\n\
+         Files of joblib are read as well. Sample rows are predicted by scikit-learn and by the runtime that serves; where \
+         one class differs, the first row that does is told, and no file is written. Nothing is fetched from anywhere."
+    )
+}
 
 /// Options of `lifeguard model convert`.
 #[derive(Debug, Args)]
