@@ -7,6 +7,7 @@ mod device;
 mod image;
 mod instance;
 mod machine;
+mod model;
 mod output;
 pub mod serve;
 mod told;
@@ -69,14 +70,16 @@ enum Command {
     Instance(instance::InstanceOptions),
     /// Check, draw and try machine definitions
     Machine(machine::MachineOptions),
+    /// Make hosted models of scikit-learn's, and ask a server's
+    Model(model::ModelOptions),
 }
 
 /// Runs one command; what went wrong is on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { log_format, log, command } = cli;
     let usual = match &command {
-        // The demo tells its own story; its faults are meant to be.
-        Command::Demo(_) | Command::BenchLoad(_) => "error",
+        // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
+        Command::Demo(_) | Command::BenchLoad(_) | Command::Model(_) => "error",
         // It tells how far it is.
         Command::Bench(_) => "error,lifeguard::cli::bench=info",
         Command::Serve(_)
@@ -104,6 +107,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Image(options) => image::run(options).await,
         Command::Instance(options) => instance::run(options).await,
         Command::Machine(options) => return ended(machine::run(options).await),
+        Command::Model(options) => model::run(options).await,
     };
     ended(result.map(|()| ExitCode::SUCCESS))
 }

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::guarded::GuardedDir;
+use crate::models::{Folders, Hosting, onnxruntime};
 
 fn bench(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
@@ -66,6 +67,52 @@ fn events_are_counted_beside_pgbench() {
         assert!(row["comparison"]["what"].as_str().unwrap().starts_with("pgbench"), "{row:#}");
         assert!(row["ratio"].as_f64().unwrap() > 0.0, "{row:#}");
     }
+    assert_eq!(left(dir.path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn predictions_are_measured_beside_http_alone_and_beside_another_server() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &["green", "red", "blue"]);
+    let config = fs_err::read_to_string(folders.configs().join("colors_v1.json")).unwrap();
+    fs_err::write(folders.configs().join("colors_v1.json"), config.replace("\"colors_v1\"", "\"colors\""))
+        .unwrap();
+    let other = Hosting::start(folders.args(&library)).await;
+    let (dir, address) = (GuardedDir::new(), other.http().to_string());
+    let args = [
+        "--only",
+        "models",
+        "--json",
+        "-",
+        "--state-service",
+        &address,
+        "--onnxruntime",
+        library.to_str().unwrap(),
+    ];
+    let told = tokio::task::block_in_place(|| run(dir.path(), &args));
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let document: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), &document["missing"]), (8, &json!([])), "{document:#}");
+    for row in rows {
+        assert!(row["ratio"].as_f64().unwrap() > 0.0, "{row:#}");
+    }
+    assert_eq!(left(dir.path()), Vec::<String>::new());
+    other.stop().await;
+}
+
+#[test]
+fn predictions_are_left_out_where_there_is_no_onnx_runtime() {
+    let dir = GuardedDir::new();
+    let told = run(dir.path(), &["--only", "models", "--json", "-", "--onnxruntime", "/nowhere/lib.so"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let document: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let missing = document["missing"][0].to_string();
+    assert!(
+        missing.contains("models") && missing.contains("there is no file /nowhere/lib.so"),
+        "{document:#}"
+    );
     assert_eq!(left(dir.path()), Vec::<String>::new());
 }
 

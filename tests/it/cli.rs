@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::models::{Folders, Hosting, onnxruntime};
 use crate::world::World;
 
 /// What a command printed, and how it ended.
@@ -443,6 +444,95 @@ async fn boards_are_managed_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosted_models_are_asked_from_the_command_line() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &["green", "red", "blue"]);
+    folders.host("four_classes", &["green", "red", "blue"]);
+    let hosting = Hosting::start(folders.args(&library)).await;
+    let mut told = Vec::new();
+    for line in [
+        "model list",
+        "model predict colors_v1 [[100,50],[501,300],[\"100\",300]]",
+        "model predict colors_v1 [[100,50]] --json",
+        "model predict colors_v1 [[100]]",
+        "model predict colors_v1 [[100,",
+        "model predict none [[1]]",
+        "model load four_classes",
+        "model list",
+        "model show colors_v1",
+        "model show ..",
+    ] {
+        let mut command = lifeguard(&line.split(' ').collect::<Vec<_>>());
+        command.env("LIFEGUARD_SERVER", format!("http://{}", hosting.http()));
+        told.push(format!("$ {line}\n{}", run(command).await.told()));
+    }
+    assert_snapshot!(told.join("\n\n"), @r#"
+    $ model list
+    MODEL         STATUS      STATES            FILE                    REMARK
+    colors_v1     not loaded  green, red, blue  team/colors_v1.onnx
+    four_classes  not loaded  green, red, blue  team/four_classes.onnx
+    exit 0
+
+    $ model predict colors_v1 [[100,50],[501,300],["100",300]]
+    green
+    blue
+    red
+    exit 0
+
+    $ model predict colors_v1 [[100,50]] --json
+    {
+      "states": [
+        "green"
+      ]
+    }
+    exit 0
+
+    $ model predict colors_v1 [[100]]
+    stderr: lifeguard: values: each row has 1 number, and this model takes 2
+    exit 1
+
+    $ model predict colors_v1 [[100,
+    stderr: lifeguard: ROWS: a JSON list of rows is needed, such as [[1, 2.5], [3, 4]]: EOF while parsing a value at line 1 column 6
+    exit 1
+
+    $ model predict none [[1]]
+    stderr: lifeguard: there is no model "none"
+    exit 1
+
+    $ model load four_classes
+    stderr: lifeguard: team/four_classes.onnx: it has 4 classes, and its config has 3 states
+    exit 1
+
+    $ model list
+    MODEL         STATUS  STATES            FILE                    REMARK
+    colors_v1     loaded  green, red, blue  team/colors_v1.onnx
+    four_classes  failed  green, red, blue  team/four_classes.onnx  team/four_classes.onnx: it has 4 classes, and its config ha…
+    exit 0
+
+    $ model show colors_v1
+    name         colors_v1
+    status       loaded
+    states       green, red, blue
+    team         team
+    model        colors_v1.onnx
+    failures     1
+    loaded at    2026-01-01T12:00:00Z
+    loads        1
+    predictions  2
+    rows         4
+    size bytes   725
+    width        2
+    exit 0
+
+    $ model show ..
+    stderr: lifeguard: ".." is not a name
+    exit 1
+    "#);
+    hosting.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_boards_stand_where_they_stand_is_said_in_a_few_lines() {
     let world = World::new().await;
     world.image("self-test").await;
@@ -748,6 +838,11 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
         "machine list",
         "machine show",
         "machine replay",
+        "model convert",
+        "model list",
+        "model show",
+        "model load",
+        "model predict",
     ];
     for words in commands {
         let mut args: Vec<&str> = words.split(' ').collect();
@@ -773,6 +868,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
       image     Say which boot config boots which image on which hardware
       instance  Create, show and move instances of any machine, by a server's HTTP interface
       machine   Check, draw and try machine definitions
+      model     Make hosted models of scikit-learn's, and ask a server's
       help      Print this message or the help of the given subcommand(s)
 
     Options:

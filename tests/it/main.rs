@@ -31,6 +31,7 @@ mod rack;
 mod reimage;
 mod replay;
 mod simulate;
+mod sklearn;
 mod state_service;
 mod survival;
 mod tftp;

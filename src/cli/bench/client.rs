@@ -1,6 +1,6 @@
 //! A lean HTTP client: what the load costs must not hide what the server does.
 //!
-//! One connection that is kept, one request at a time, of HTTP/1.1 only what the server speaks.
+//! One connection that is kept as long as the server keeps it, one request at a time, of HTTP only what the server speaks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,10 @@ const CHUNK: usize = 64 * 1024;
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Connection {
+    server: SocketAddr,
     stream: TcpStream,
+    /// Whether the server goes on listening.
+    is_kept: bool,
     /// What was read and not used yet.
     buffer: Vec<u8>,
 }
@@ -41,7 +44,7 @@ impl Connection {
     pub(super) async fn open(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(CHUNK) })
+        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(CHUNK) })
     }
 
     /// Asks for a path, with further header lines that each end in CR LF.
@@ -54,10 +57,21 @@ impl Connection {
         self.call(&format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: 0\r\n\r\n")).await
     }
 
+    /// Posts JSON to a path.
+    pub(super) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+        let length = body.len();
+        let head = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
+        self.call(&format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{head}\r\n{body}")).await
+    }
+
     async fn call(&mut self, request: &str) -> io::Result<Answer> {
+        if !self.is_kept {
+            *self = Self::open(self.server).await?;
+        }
         self.stream.write_all(request.as_bytes()).await?;
         let head = self.head().await?;
         let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(not_http)?;
+        self.is_kept = header(&head, "connection").is_none_or(|kept| !kept.eq_ignore_ascii_case("close"));
         let body = if status == 304 || status == 204 {
             Vec::new()
         } else if let Some(length) = header(&head, "content-length") {
@@ -168,5 +182,27 @@ mod tests {
         assert_eq!(connection.get("/", "").await.unwrap().body, b"abc0123456789");
         assert_eq!(connection.post("/").await.unwrap().status, 503);
         assert_eq!(connection.post("/").await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_each_connection_is_connected_to_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 1000];
+                let length = stream.read(&mut request).await.unwrap();
+                request.truncate(length);
+                assert!(request.ends_with(b"content-length: 2\r\n\r\n{}"), "{request:?}");
+                let answer = "HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let mut connection = Connection::open(address).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(connection.post_json("/state", "{}").await.unwrap().body, b"hi");
+        }
     }
 }

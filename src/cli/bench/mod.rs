@@ -17,6 +17,7 @@ pub mod stats;
 
 use std::error::Error;
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -51,6 +52,10 @@ enum Lives {
 /// What figures work with.
 struct Bench {
     sizes: Sizes,
+    /// ONNX Runtime's library, if it is not where servers find it.
+    onnxruntime: Option<PathBuf>,
+    /// Where an original StateService serves.
+    state_service: Option<SocketAddr>,
     postgres: BenchPostgres,
     scratch: ScratchDir,
 }
@@ -60,7 +65,8 @@ impl Bench {
         let scratch = ScratchDir::make(options.dir.as_deref())?;
         fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
         let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
-        Ok(Self { sizes: options.sizes(), postgres, scratch })
+        let (onnxruntime, state_service) = (options.onnxruntime.clone(), options.state_service);
+        Ok(Self { sizes: options.sizes(), onnxruntime, state_service, postgres, scratch })
     }
 
     /// What a server on a database is told.
@@ -85,7 +91,11 @@ impl Bench {
 
     /// Starts a server on a database, as a process of its own.
     async fn serve(&self, database: Scratch, lives: Lives) -> Result<ServerProcess, Box<dyn Error>> {
-        let options = self.serve_options(database, lives)?;
+        self.serve_with(&self.serve_options(database, lives)?).await
+    }
+
+    /// Starts a server with these options, as far as figures differ in them, as a process of its own.
+    async fn serve_with(&self, options: &ServeOptions) -> Result<ServerProcess, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LIFEGUARD_") {
@@ -96,7 +106,13 @@ impl Bench {
         if let Some(url) = &options.database_url {
             command.args(["--database-url", url.as_str()]);
         }
-        for (name, path) in [("--boot-root", &options.boot_root), ("--states", &options.states)] {
+        for (name, path) in [
+            ("--boot-root", &options.boot_root),
+            ("--states", &options.states),
+            ("--config", &options.models.config),
+            ("--models", &options.models.models),
+            ("--onnxruntime", &options.models.onnxruntime),
+        ] {
             if let Some(path) = path {
                 command.arg(name).arg(path);
             }

@@ -1,5 +1,6 @@
 //! What `lifeguard bench` can be told.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -40,6 +41,14 @@ pub struct BenchOptions {
     /// system's directory for temporary files]
     #[arg(long, env = "LIFEGUARD_BENCH_DIR", value_name = "DIRECTORY")]
     pub(super) dir: Option<PathBuf>,
+
+    /// ONNX Runtime's library for the figure `models` [default: where `serve` finds it]
+    #[arg(long, env = "LIFEGUARD_ONNXRUNTIME", value_name = "FILE")]
+    pub(super) onnxruntime: Option<PathBuf>,
+
+    /// Where an original StateService serves its model `colors`: the figure `models` measures both, in turns
+    #[arg(long, env = "LIFEGUARD_BENCH_STATE_SERVICE", value_name = "ADDRESS:PORT")]
+    pub(super) state_service: Option<SocketAddr>,
 }
 
 impl BenchOptions {

@@ -6,6 +6,7 @@ mod events;
 mod handout;
 mod idle;
 mod memory;
+mod models;
 mod reading;
 mod scale;
 mod start;
@@ -47,13 +48,15 @@ pub(super) enum Figure {
     Scale,
     /// What boards and transitions take of memory and disk
     Memory,
+    /// Predictions over HTTP, of a model hosted by ONNX Runtime
+    Models,
     /// A day's load in ten minutes; only when it is asked for
     Day,
 }
 
 impl Figure {
     /// All of them, in the order in which they are measured.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Events,
         Self::Http,
         Self::Handout,
@@ -65,6 +68,7 @@ impl Figure {
         Self::Reading,
         Self::Scale,
         Self::Memory,
+        Self::Models,
         Self::Day,
     ];
 
@@ -82,6 +86,7 @@ impl Figure {
             Self::Reading => "reading",
             Self::Scale => "scale",
             Self::Memory => "memory",
+            Self::Models => "models",
             Self::Day => "day",
         }
     }
@@ -108,6 +113,7 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             Figure::Reading => reading::run(bench, report).await,
             Figure::Scale => scale::run(bench, report).await,
             Figure::Memory => memory::run(bench, report).await,
+            Figure::Models => models::run(bench, report).await,
             Figure::Day => day::run(bench, report).await,
         };
         if let Err(error) = measured {

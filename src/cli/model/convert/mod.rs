@@ -1,0 +1,150 @@
+//! `lifeguard model convert`: makes an ONNX file of a pickled scikit-learn model, which the server itself never unpickles.
+//!
+//! scikit-learn and skl2onnx run in a Python environment of the user's, once and offline. What they make is loaded by the
+//! runtime that serves, and must predict sample rows as scikit-learn does; only then is there a file.
+
+mod classes;
+mod draft;
+mod python;
+mod samples;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::super::output;
+use super::super::serve::asked_to_stop;
+use crate::model::TESTED_VERSION;
+use draft::Draft;
+use python::Converted;
+
+/// What `--help` says.
+pub(super) fn about() -> String {
+    format!(
+        "Make an ONNX file of a pickled scikit-learn model, and prove that both predict the same.\n\n\
+         A pickle is a program: THIS RUNS THE CODE IN THE FILE, as you, so convert only files that you trust. The server \
+         never does; it hosts the ONNX file, which is data.\n\n\
+         The Python environment needs scikit-learn, in the version that made the pickle if there is a choice, and \
+         skl2onnx; ONNX Runtime may be there, or where servers find it:\n\n    \
+         python3 -m venv convert\n    \
+         convert/bin/pip install scikit-learn skl2onnx onnxruntime=={TESTED_VERSION}\n    \
+         lifeguard model convert --python convert/bin/python colors_v1.pkl\n\n\
+         Files of joblib are read as well. Sample rows are predicted by scikit-learn and by the runtime that serves; where \
+         one class differs, the first row that does is told, and no file is written. Nothing is fetched from anywhere."
+    )
+}
+
+/// Options of `lifeguard model convert`.
+#[derive(Debug, Args)]
+pub(super) struct ConvertOptions {
+    /// The model, pickled by `pickle` or `joblib`; its code is run
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The interpreter of the Python environment that has scikit-learn and skl2onnx
+    #[arg(long, env = "LIFEGUARD_PYTHON", value_name = "FILE")]
+    python: PathBuf,
+
+    /// Where the ONNX file goes; one that is there is replaced [default: beside FILE, with .onnx for its ending]
+    #[arg(long, env = "LIFEGUARD_MODEL_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Rows to compare predictions on: a JSON list of rows, or CSV [default: 1,000 rows made up around what the model has
+    /// learned; none on which only rounding decides]
+    #[arg(long, env = "LIFEGUARD_MODEL_SAMPLES", value_name = "FILE")]
+    samples: Option<PathBuf>,
+
+    /// The library of ONNX Runtime that compares [default: the one that the system's linker finds, or else that of the
+    /// package onnxruntime in the Python environment]
+    #[arg(long, env = "LIFEGUARD_ONNXRUNTIME", value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+}
+
+/// Converts the model, unless something speaks against it; then nothing is left behind.
+pub(super) async fn run(options: ConvertOptions) -> Result<(), Box<dyn Error>> {
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => options.file.with_extension("onnx"),
+    };
+    if output == options.file {
+        return Err(
+            format!("{}: this is to be the ONNX file; --output names another", output.display()).into()
+        );
+    }
+    let signal = asked_to_stop()?;
+    tokio::select! {
+        done = convert(&options, &output) => done,
+        () = signal => Err("interrupted; nothing was written".into()),
+    }
+}
+
+async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn Error>> {
+    let ConvertOptions { file, python, samples, onnxruntime, .. } = options;
+    let samples = samples.as_deref().map(samples::read).transpose()?;
+    let converted = python::convert(python, file, samples.as_deref()).await?;
+    for warning in &converted.warnings {
+        output::complain(&format!("{}: {warning}", file.display()));
+    }
+    let in_file = |fault: String| format!("{}: {fault}", file.display());
+    let states = classes::states(&converted.classes).map_err(in_file)?;
+    let draft = Draft::write(output, &converted.onnx, &states)?;
+    let predicted = draft.predict(onnxruntime.clone(), &converted).await.map_err(in_file)?;
+    let expected =
+        converted.labels.iter().map(classes::name).collect::<Result<Vec<_>, _>>().map_err(in_file)?;
+    compare(&converted, &expected, &predicted).map_err(in_file)?;
+    draft.keep(output)?;
+    let unseen: Vec<&str> =
+        states.iter().filter(|state| !expected.contains(state)).map(String::as_str).collect();
+    if !unseen.is_empty() {
+        output::complain(&format!(
+            "{}: no sample row is of class {}; rows that are can be named with --samples",
+            file.display(),
+            unseen.join(", ")
+        ));
+    }
+    Ok(output::print(&output::shown(&told(&converted, output, &states, &expected)))?)
+}
+
+/// Both must name the same class for each row.
+fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> Result<(), String> {
+    if predicted.len() != expected.len() {
+        return Err(format!("ONNX Runtime predicts {} rows of {}", predicted.len(), expected.len()));
+    }
+    let mut different = expected.iter().zip(predicted).zip(&converted.rows).enumerate();
+    let mut different = different.by_ref().filter(|(_, ((expected, predicted), _))| expected != predicted);
+    let Some((index, ((expected, predicted), row))) = different.next() else { return Ok(()) };
+    Err(format!(
+        "sample row {}, {row:?}: {} says {expected}, ONNX Runtime, which reckons with 32 bits, says {predicted}; {} of {} \
+         rows differ, and nothing was written",
+        index + 1,
+        converted.by,
+        1 + different.count(),
+        converted.rows.len(),
+    ))
+}
+
+/// What was done, for people.
+fn told(converted: &Converted, output: &Path, states: &[String], expected: &[String]) -> String {
+    let Converted { model, width, columns, rows, classes, by, .. } = converted;
+    let times = states.iter().map(|state| {
+        let times = expected.iter().filter(|expected| *expected == state).count();
+        format!("{state} {times} times")
+    });
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let is_named = classes.iter().all(Value::is_string);
+    let what = if is_named { "these states" } else { "a state for each class, in this order" };
+    format!(
+        "{}: {model}, {width} {} a row{}{}\n\
+         {} rows are predicted as by {by}: {}\n\
+         its config says \"model\": \"{name}\" and has {what}: {}",
+        output.display(),
+        if *width == 1 { "number" } else { "numbers" },
+        if columns.is_empty() { "" } else { ": " },
+        columns.join(", "),
+        rows.len(),
+        times.collect::<Vec<_>>().join(", "),
+        states.join(", "),
+    )
+}

@@ -1,0 +1,78 @@
+//! Rows of numbers from a file: JSON, or lines with commas.
+
+use std::error::Error;
+use std::path::Path;
+
+/// Reads the rows in `path`: a JSON list of lists of numbers, or CSV, whose first line may name the columns.
+///
+/// # Errors
+///
+/// What is wrong, with the file and the place in it.
+pub(super) fn read(path: &Path) -> Result<Vec<Vec<f64>>, Box<dyn Error>> {
+    let text = fs_err::read_to_string(path)?;
+    let rows = parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    if rows.is_empty() {
+        return Err(format!("{}: there are no rows in it", path.display()).into());
+    }
+    Ok(rows)
+}
+
+fn parse(text: &str) -> Result<Vec<Vec<f64>>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('[') {
+        return serde_json::from_str(text)
+            .map_err(|error| format!("a list of rows is needed, such as [[1, 2.5], [3, 4]]: {error}"));
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let mut rows = Vec::new();
+    for (position, (index, line)) in lines.enumerate() {
+        let fields: Vec<&str> = line.split(',').map(|field| field.trim().trim_matches('"')).collect();
+        let is_heading = position == 0 && fields.iter().all(|field| field.parse::<f64>().is_err());
+        if !is_heading {
+            rows.push(row(&fields).map_err(|error| format!("line {}, {error}", index + 1))?);
+        }
+    }
+    Ok(rows)
+}
+
+fn row(fields: &[&str]) -> Result<Vec<f64>, String> {
+    let number = |(index, field): (usize, &&str)| {
+        let number = field.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| format!("column {}: {field:?} is not a number", index + 1))
+    };
+    fields.iter().enumerate().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn rows_are_read_from_json_and_from_csv_with_and_without_a_heading() {
+        let rows = vec![vec![1.0, -2.5], vec![3e4, 0.0]];
+        for text in [
+            "[[1, -2.5], [3e4, 0]]",
+            "1,-2.5\n3e4,0\n",
+            "\u{feff}\"temperature\", \"load\"\r\n1, -2.5\r\n\r\n3e4,0",
+        ] {
+            assert_eq!(parse(text).unwrap(), rows, "{text}");
+        }
+        assert_eq!(parse("a,b\n").unwrap(), Vec::<Vec<f64>>::new());
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_with_its_place() {
+        for (text, told) in [
+            ("1,2\n3,x", "line 2, column 2: \"x\" is not a number"),
+            ("a,b\nc,d", "line 2, column 1: \"c\" is not a number"),
+            ("1,", "line 1, column 2: \"\" is not a number"),
+            ("1,nan", "line 1, column 2: \"nan\" is not a number"),
+            ("1,inf", "line 1, column 2: \"inf\" is not a number"),
+            ("[[1, \"2\"]]", "expected f64 at line 1 column 8"),
+            ("[1]", "expected a sequence at line 1 column 2"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.ends_with(told), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What `model convert` refuses, and that nothing comes of it then.
+
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::foreign::tool;
+
+/// What the command complains of, with places that differ from run to run left out.
+fn refused(python: &OsStr, folder: &Path, args: &[&OsStr]) -> String {
+    let done = convert(python, args);
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(
+        (done.status.code(), String::from_utf8(done.stdout).unwrap()),
+        (Some(1), String::new()),
+        "{told}"
+    );
+    let told = told.replace(python.to_str().unwrap(), "PYTHON").replace(folder.to_str().unwrap(), "FOLDER");
+    let version = told.split("scikit-learn ").nth(1).and_then(|rest| rest.split(' ').next());
+    let version = version.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
+    version.map_or(told.clone(), |version| told.replace(version, "VERSION")).trim_end().to_owned()
+}
+
+/// All that is in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_cannot_be_converted_is_refused_with_the_reason_and_leaves_nothing_behind() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    run_python(&python, "tests/it/sklearn/train.py", folder.path());
+    let odd = folder.path().join("odd");
+    fs::write(odd.join("empty.pkl"), "").unwrap();
+    fs::write(odd.join("module.pkl"), "cnosuch.module\nThing\n.").unwrap();
+    fs::write(odd.join("rows.csv"), "number\n5\n16777217\n").unwrap();
+    fs::write(odd.join("wide.json"), "[[1], [2, 3]]").unwrap();
+    fs::write(odd.join("words.csv"), "1\ntwo\n").unwrap();
+    fs::write(odd.join("no.csv"), "number\n").unwrap();
+    fs::write(odd.join("kept.onnx"), "an older file").unwrap();
+    let before = names(&odd);
+    let mut told = Vec::new();
+    for (name, samples) in [
+        ("histogram", None),
+        ("quantity", None),
+        ("from-one", None),
+        ("two-answers", None),
+        ("untrained", None),
+        ("dictionary", None),
+        ("prints", None),
+        ("exits", None),
+        ("empty", None),
+        ("module", None),
+        ("missing", None),
+        ("precise", None),
+        ("precise", Some("rows.csv")),
+        ("precise", Some("wide.json")),
+        ("precise", Some("words.csv")),
+        ("precise", Some("no.csv")),
+        ("precise", Some("missing.csv")),
+    ] {
+        let pickle = odd.join(name).with_extension("pkl");
+        let output = odd.join("kept.onnx");
+        let mut args = vec![pickle.as_os_str(), OsStr::new("--output"), output.as_os_str()];
+        let samples = samples.map(|samples| odd.join(samples));
+        if let Some(samples) = &samples {
+            args.extend([OsStr::new("--samples"), samples.as_os_str()]);
+        }
+        told.push(refused(&python, &odd, &args));
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    lifeguard: FOLDER/histogram.pkl: skl2onnx cannot convert HistGradientBoostingClassifier: ValueError: Unable to create node 'TreeEnsembleClassifier' with name='TreeEnsembleClassifier' and attributes
+    lifeguard: FOLDER/quantity.pkl: LinearRegression predicts a quantity, not a class, and only a class can stand for a state
+    lifeguard: FOLDER/from-one.pkl: its classes are 1, 2, 3; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts
+    lifeguard: FOLDER/two-answers.pkl: DecisionTreeClassifier predicts several classes a row, and one is needed
+    lifeguard: FOLDER/untrained.pkl: DecisionTreeClassifier has not been trained
+    lifeguard: FOLDER/dictionary.pkl: it holds dict, which is no model of scikit-learn that predicts
+    lifeguard: FOLDER/prints.pkl: it holds NoneType, which is no model of scikit-learn that predicts
+    lifeguard: FOLDER/exits.pkl: PYTHON ended without an answer (exit status: 1): the pickle has ended Python
+    lifeguard: FOLDER/empty.pkl: it cannot be unpickled: EOFError
+    lifeguard: FOLDER/module.pkl: it needs the module nosuch, which PYTHON lacks
+    lifeguard: FOLDER/missing.pkl: No such file or directory
+    lifeguard: FOLDER/precise.pkl: rows on which more than rounding decides could not be made up: name some with --samples
+    lifeguard: FOLDER/precise.pkl: sample row 2, [16777217.0]: scikit-learn VERSION says 1, ONNX Runtime, which reckons with 32 bits, says 0; 1 of 2 rows differ, and nothing was written
+    lifeguard: FOLDER/precise.pkl: sample row 2 has 2 numbers, and the model takes 1
+    lifeguard: FOLDER/words.csv: line 2, column 1: "two" is not a number
+    lifeguard: FOLDER/no.csv: there are no rows in it
+    lifeguard: failed to open file `FOLDER/missing.csv`: No such file or directory (os error 2)
+    "#);
+    assert_eq!(names(&odd), before);
+    assert_eq!(fs::read_to_string(odd.join("kept.onnx")).unwrap(), "an older file");
+}
+
+#[test]
+fn a_python_that_lacks_the_packages_is_told_with_the_command_that_brings_them() {
+    let Some(bare) = tool("python3", "python3") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // Without its packages, whatever is installed on this machine.
+    let python = folder.path().join("python");
+    fs::write(&python, format!("#!/bin/sh\nexec {} -S \"$@\"\n", bare.display())).unwrap();
+    fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let pickle = folder.path().join("model.pkl");
+    fs::write(&pickle, "").unwrap();
+    let told = refused(python.as_os_str(), folder.path(), &[pickle.as_os_str()]);
+    assert_snapshot!(told, @"lifeguard: FOLDER/model.pkl: PYTHON lacks scikit-learn and skl2onnx: PYTHON -m pip install scikit-learn skl2onnx");
+    let missing = folder.path().join("missing");
+    let told = refused(missing.as_os_str(), folder.path(), &[pickle.as_os_str()]);
+    assert_snapshot!(told, @"lifeguard: --python PYTHON: No such file or directory (os error 2)");
+    assert_eq!(names(folder.path()), ["model.pkl", "python"]);
+}
