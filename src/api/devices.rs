@@ -234,7 +234,7 @@ pub(super) async fn remove(
     Sender(sender): Sender,
 ) -> Result<StatusCode, Problem> {
     target(&api, &name)?;
-    api.engine.remove(&api.machine, &name, sender).await?;
+    api.engine.remove(&api.machine, &name, None, sender).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

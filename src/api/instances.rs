@@ -63,7 +63,7 @@ fn no_instance(machine: &MachineName, name: &str) -> Problem {
 }
 
 /// The machine of a path, of which a definition is in force.
-fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(super) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
     let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
@@ -76,7 +76,7 @@ fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
 }
 
 /// The machine of a path whose instances may be changed here: boards have a place of their own.
-fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(super) fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
         let detail = "boards are at /api/v1/devices, where what is known of them is told too";
@@ -107,8 +107,11 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let machine = machine_of(&api, &machine)?;
     let limit = limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) || after.contains('\0') {
+    if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} instances can be asked for")));
+    }
+    if after.contains('\0') {
+        return Err(Problem::invalid(format!("after={after:?}: no instance has such a name")));
     }
     let mut db = api.engine.store().reader().await?;
     let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
@@ -141,12 +144,12 @@ async fn show(
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let known: Vec<&str> = known_tags(&headers).collect();
-    let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == seen.tag());
+    let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
     let seen = match wait {
         Some(text) => wait::until(&api, wait::parse(&text)?, &machine, &name, is_news).await?,
         None => find(&api, &machine, &name).await?,
     };
-    if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&seen.tag())) }
+    if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&api.engine.tag(&seen))) }
 }
 
 fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
@@ -160,11 +163,11 @@ fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
         since: instance.entered_at,
         visit: instance.visit,
         deadline: instance.deadline_at,
-        counters: instance.counters.clone(),
+        counters: definition.counts(&instance.counters).into_owned(),
         data: instance.data.clone(),
         explanation: explain(&definition, instance),
     };
-    Ok(json_answer(&seen.tag(), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
+    Ok(json_answer(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
 }
 
 /// `PUT /api/v1/machines/{machine}/{instance}`: creates an instance in the machine's initial state; one that is there
@@ -201,17 +204,22 @@ async fn create(
     }
 }
 
-/// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; its history stays.
+/// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; with `If-Match` only where it is still as that says.
 async fn remove(
     State(api): State<Api>,
     Path((machine, name)): Path<(String, String)>,
     Sender(sender): Sender,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let machine = changeable(&api, &machine)?;
+    if api.shared.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
+        let detail = "it is what /state is about, for as long as this server shares it";
+        return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));
+    }
     if name.contains('\0') {
         return Err(no_instance(&machine, &name));
     }
-    match api.engine.remove(&machine, &name, sender).await {
+    match api.engine.remove(&machine, &name, expected_tags(&headers).as_deref(), sender).await {
         Err(EngineError::NoInstance(_)) => Err(no_instance(&machine, &name)),
         result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
     }
@@ -246,7 +254,8 @@ pub(super) async fn send(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
     };
     let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
-    let committed = submit(&api, &machine, &name, cause, sender, &headers).await?;
+    let said = Submission { sender, ..Submission::new(Target::Name(machine.clone(), name), cause) };
+    let committed = submit(&api, said, &headers).await?;
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
         Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
@@ -271,21 +280,16 @@ pub(super) fn declared(definition: &Definition, event: &str) -> Option<(EventNam
 }
 
 /// Lets something happen to an instance, on the conditions of a request's headers.
-pub(super) async fn submit(
-    api: &Api,
-    machine: &MachineName,
-    name: &str,
-    cause: Cause,
-    sender: Option<String>,
-    headers: &HeaderMap,
-) -> Result<Committed, Problem> {
-    if name.contains('\0') {
-        return Err(no_instance(machine, name));
+pub(super) async fn submit(api: &Api, said: Submission, headers: &HeaderMap) -> Result<Committed, Problem> {
+    let missing = match &said.target {
+        Target::Name(machine, name) => no_instance(machine, name),
+        Target::Id(_) => Problem::no_device(""),
+    };
+    if matches!(&said.target, Target::Name(_, name) if name.contains('\0')) {
+        return Err(missing);
     }
-    let target = Target::Name(machine.clone(), name.to_owned());
-    let only_as = expected_tags(headers);
-    match api.engine.submit(Submission { sender, only_as, ..Submission::new(target, cause) }).await {
-        Err(EngineError::NoInstance(_)) => Err(no_instance(machine, name)),
+    match api.engine.submit(Submission { only_as: expected_tags(headers), ..said }).await {
+        Err(EngineError::NoInstance(_)) => Err(missing),
         result => Ok(result?),
     }
 }
@@ -300,8 +304,9 @@ pub(super) async fn force(
     Body(new): Body<NewForce>,
 ) -> Result<Json<Answer>, Problem> {
     let machine = changeable(&api, &machine)?;
-    let (cause, _) = forced(new)?;
-    let committed = submit(&api, &machine, &name, cause, sender, &headers).await?;
+    let (cause, remark) = forced(new)?;
+    let said = Submission { sender, remark, ..Submission::new(Target::Name(machine.clone(), name), cause) };
+    let committed = submit(&api, said, &headers).await?;
     match &committed.outcome {
         Outcome::Ignored(why) => {
             Err(not_accepted(&*api.engine.definition(&machine)?, &committed.instance, why))

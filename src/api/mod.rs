@@ -46,6 +46,7 @@ use crate::engine::Engine;
 use crate::machine::MachineName;
 
 pub use problem::Problem;
+pub use wait::Room as Waiting;
 
 /// The largest request body, in bytes: a board's report is a few lines.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -67,6 +68,8 @@ pub struct Api {
     pub shared: Option<(MachineName, String)>,
     /// Cancelled when nobody is to wait any longer.
     pub stopping: CancellationToken,
+    /// Those who wait.
+    pub waiting: Waiting,
     /// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps
     /// what is replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
     pub longest_list: Duration,
@@ -100,6 +103,8 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance())
         .route("/api/v1/machines/{machine}/{instance}/why", get(instances::why))
         .route("/state", state_service::routes())
+        // What a base URL that ends in a slash makes of it.
+        .route("//state", state_service::routes())
         .route("/api/v1/images", get(images::list))
         .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
         .route("/api/v1/machines/check", post(machines::check))

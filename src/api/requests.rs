@@ -114,13 +114,12 @@ pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &I
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
-        Ignored::Unexpected { .. } | Ignored::NoGuardHolds { .. } => {
-            Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string())
-        }
-        Ignored::Stale { .. }
+        Ignored::Unexpected { .. }
+        | Ignored::NoGuardHolds { .. }
+        | Ignored::Stale { .. }
         | Ignored::Future { .. }
-        | Ignored::NotDue
-        | Ignored::NotHandled { .. }
+        | Ignored::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
+        Ignored::NotHandled { .. }
         | Ignored::LeftToDeadline { .. }
         | Ignored::MissingArgument { .. }
         | Ignored::Refused { .. }

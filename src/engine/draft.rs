@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::rules::Known;
 use super::work::{Note, Submission};
 use crate::action;
 use crate::machine::{
@@ -89,9 +90,9 @@ impl Draft {
     }
 
     /// Whether it is as its sender has seen it, where the submission depends on that.
-    pub(super) fn is_as_seen(&self, submission: &Submission) -> bool {
+    pub(super) fn is_as_seen(&self, submission: &Submission, rules: &Known) -> bool {
         // What was decided on in this group has no version yet that anybody could have seen.
-        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&self.seen.tag());
+        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&rules.tag(&self.seen));
         submission.only_as.as_ref().is_none_or(is_one_of)
     }
 

@@ -75,22 +75,30 @@ impl Engine {
         Ok(groups::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
-    /// Removes an instance; what it still had to do is cancelled, its history stays.
+    /// Removes an instance, if it still is as one of the tags `only_as` says; what it still had to do is cancelled, its history
+    /// stays.
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Linked`] when it is a board that may have
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise; [`EngineError::Linked`] when it is a board that may have
     /// a boot link.
     pub async fn remove(
         &self,
         machine: &MachineName,
         name: &str,
+        only_as: Option<&[String]>,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
         // What is told of its deadline is not to come after what an adoption made of it.
         self.hold_rules(&mut tx).await?;
         let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
+        if let Some(tags) = only_as {
+            let seen = groups::read(&mut tx, &[locked.id], &[]).await?.pop();
+            if !seen.is_some_and(|seen| tags.contains(&self.tag(&seen))) {
+                return Err(EngineError::Changed);
+            }
+        }
         if devices::find_device(&mut tx, locked.id).await?.is_some() {
             super::devices::has_no_link(&locked.instance)?;
         }

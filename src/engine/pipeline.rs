@@ -375,7 +375,7 @@ impl Material {
                 {
                     Done::TooEarly(id)
                 }
-                Work::Happened { submission, .. } if !draft.is_as_seen(submission) => Done::Changed,
+                Work::Happened { submission, .. } if !draft.is_as_seen(submission, rules) => Done::Changed,
                 Work::Happened { submission, .. } => {
                     let unasked = submission.unasked(definition);
                     if !unasked.is_empty() {

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::machine::{self, Adoption, Definition, Difference, MachineName};
 use crate::store::changes::Origin;
 use crate::store::definitions::{self, Adopted, AdoptionId, Provenance};
+use crate::store::groups::Seen;
 use crate::store::instances::{self, Stranded};
 use crate::store::{Connection, Store, StoreError, Tx};
 
@@ -87,6 +88,12 @@ impl Known {
     pub(super) fn definition(&self, machine: &MachineName) -> Result<&Arc<Definition>, EngineError> {
         let in_force = self.machines.get(machine);
         in_force.map(|one| &one.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
+    }
+
+    /// The tag of an instance as it was read ([`Seen::tag`]).
+    pub(super) fn tag(&self, seen: &Seen) -> String {
+        let in_force = self.machines.get(&seen.instance.machine);
+        seen.tag(in_force.map_or(0, |one| one.adopted.number))
     }
 
     fn has(&self, one: &InForce) -> bool {
@@ -171,6 +178,12 @@ impl Engine {
     /// [`EngineError::NoMachine`] when there is none, or none that this program understands.
     pub fn definition(&self, machine: &MachineName) -> Result<Arc<Definition>, EngineError> {
         self.inner.rules.known().definition(machine).cloned()
+    }
+
+    /// The entity tag of an instance as it was read: another one after each change of it, or of its definition.
+    #[must_use]
+    pub fn tag(&self, seen: &Seen) -> String {
+        self.inner.rules.known().tag(seen)
     }
 
     /// The definitions that are in force, by machine.

@@ -29,7 +29,7 @@ pub struct Submission {
     pub evidence: Option<Map<String, Value>>,
     /// What people should read beside it in history.
     pub remark: Option<String>,
-    /// Only if the instance is still as one of these tags says ([`Seen::tag`](crate::store::groups::Seen::tag)).
+    /// Only if the instance is still as one of these tags says ([`Engine::tag`](super::Engine::tag)).
     pub only_as: Option<Vec<String>>,
     /// What models say of it: the engine asks them.
     pub predictions: Predictions,

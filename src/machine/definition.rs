@@ -4,6 +4,7 @@
 //! they prove: every target exists, every event is declared, no guard names an unknown variable, nothing goes round for
 //! ever by itself.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Definition {
     pub counters: BTreeSet<CounterName>,
     /// What conditions ask models when an event comes, in whichever state.
     pub questions: BTreeMap<EventName, BTreeSet<Question>>,
+    /// Where counters begin that do not begin at zero.
+    pub beginnings: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.
     pub states: BTreeMap<StateName, State>,
     /// What states of earlier versions are called now, old name → new name: instances in flight go on there.
@@ -221,6 +224,23 @@ impl Definition {
             .keys()
             .filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source)))
             .collect()
+    }
+
+    /// Where `counter` begins, and begins again when it is cleared.
+    #[must_use]
+    pub fn beginning(&self, counter: &CounterName) -> i64 {
+        self.beginnings.get(counter).copied().unwrap_or(0)
+    }
+
+    /// What the counters of an instance are whose own are `counted`: of those that have not been counted, where they begin.
+    #[must_use]
+    pub fn counts<'a>(&self, counted: &'a BTreeMap<CounterName, i64>) -> Cow<'a, BTreeMap<CounterName, i64>> {
+        if self.beginnings.is_empty() {
+            return Cow::Borrowed(counted);
+        }
+        let mut counts = self.beginnings.clone();
+        counts.extend(counted.iter().map(|(name, count)| (name.clone(), *count)));
+        Cow::Owned(counts)
     }
 
     /// What others call `state`: its label, or its name where it has none.

@@ -86,7 +86,10 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
         about: state.about.clone(),
         waits_for: awaited(&[Source::Board, Source::Action]),
         until: instance.deadline_at,
-        then: state.timeout.as_ref().map(|timeout| then(timeout, instance, !state.invoke.is_empty())),
+        then: state
+            .timeout
+            .as_ref()
+            .map(|timeout| then(definition, timeout, instance, !state.invoke.is_empty())),
         may: awaited(&[Source::Operator]),
     }
 }
@@ -107,9 +110,9 @@ pub(super) fn targets(transitions: &[Transition], here: &StateName) -> Vec<State
     targets
 }
 
-fn then(timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {
-    let count =
-        timeout.limit.as_ref().map(|limit| instance.counters.get(&limit.counter).copied().unwrap_or(0));
+fn then(definition: &Definition, timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {
+    let counts = definition.counts(&instance.counters);
+    let count = timeout.limit.as_ref().map(|limit| counts.get(&limit.counter).copied().unwrap_or(0));
     let left = timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.most) - count).max(0));
     let exceeded = timeout.limit.as_ref().map(|limit| limit.exceeded.clone());
     Then {

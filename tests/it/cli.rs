@@ -189,7 +189,7 @@ async fn instances_are_managed_from_the_command_line() {
     AT                   WHAT     FROM  TO  VISIT  DEFINITION  BY         REMARK
     2026-01-01 12:00:00  created  a     a   1      1           127.0.0.1
     2026-01-01 12:00:00  a                  1      1           127.0.0.1
-    2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1
+    2026-01-01 12:00:00  forced   a     b   2      1           127.0.0.1  forced: enough
     2026-01-01 12:00:00  a                  2      1           127.0.0.1  state b does not wait for a
     exit 0
 

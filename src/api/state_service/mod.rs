@@ -8,22 +8,26 @@ mod predict;
 
 use std::convert::Infallible;
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::Map;
 use url::form_urlencoded;
 
-use super::body::{Sender, with_tag};
-use super::instances::{declared, find, submit};
+use super::body::{Object, Sender, with_tag};
+use super::instances::{changeable, declared, find, machine_of, submit};
 use super::{Api, Problem, wait};
+use crate::engine::Submission;
 use crate::machine::{Cause, Kind, MachineName, Outcome};
 use crate::store::groups::Seen;
+use crate::store::instances::Target;
 
 /// Says what is behind a status without a body.
 const DETAIL: &str = "lifeguard-detail";
+const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
+const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
 /// `/state`, of the machine that the server was given.
 pub(super) fn routes() -> MethodRouter<Api> {
@@ -38,21 +42,14 @@ pub(super) fn of_instance() -> MethodRouter<Api> {
 /// An instance: its machine and its name.
 type Shared = (MachineName, String);
 
-fn shared(machine: &str, name: String) -> Result<Shared, Problem> {
-    let machine = MachineName::new(machine);
-    machine.map(|machine| (machine, name)).map_err(|error| Problem::invalid(error.to_string()))
-}
-
 /// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
 /// comes as soon as it is, the 406 after that time.
 async fn is_current(State(api): State<Api>, query: Query) -> Result<Response, Problem> {
-    let Some(shared) = api.shared.clone() else {
-        return Ok(match query.get("state") {
-            Some(_) => plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE),
-            None => plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE),
-        });
-    };
-    look(&api, &shared, &query).await
+    match (&api.shared, query.get("state")) {
+        (_, None) => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
+        (None, Some(_)) => Ok(plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE)),
+        (Some(shared), Some(wanted)) => look(&api, shared, wanted, &query).await,
+    }
 }
 
 async fn is_current_of(
@@ -60,19 +57,24 @@ async fn is_current_of(
     Path((machine, name)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, Problem> {
-    look(&api, &shared(&machine, name)?, &query).await
+    let shared = (machine_of(&api, &machine)?, name);
+    match query.get("state") {
+        None => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
+        Some(wanted) => look(&api, &shared, wanted, &query).await,
+    }
 }
 
 /// `PUT /state?state=X`: 200 and the name where X is the current state and takes that something of it is done, which is
-/// counted; 500 where nothing changes.
+/// counted; 500 where nothing changes. `?event=NAME` sends any event that the definition declares, with its arguments as
+/// the body.
 async fn is_done(
     State(api): State<Api>,
     query: Query,
     sender: Sender,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
     match api.shared.clone() {
-        Some(shared) => count(&api, &shared, &query, sender, &headers).await,
+        Some(shared) => count(&api, shared, &query, sender, request).await,
         None if query.get("state").is_none() => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         None => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_machine", NO_MACHINE)),
     }
@@ -83,13 +85,11 @@ async fn is_done_of(
     Path((machine, name)): Path<(String, String)>,
     query: Query,
     sender: Sender,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    count(&api, &shared(&machine, name)?, &query, sender, &headers).await
+    let shared = (changeable(&api, &machine)?, name);
+    count(&api, shared, &query, sender, request).await
 }
-
-const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
-const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
 /// The parameters of a query, as the original's framework reads them: the first of several counts, `+` is a space, what
 /// is no percent escape stands for itself.
@@ -110,14 +110,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-async fn look(api: &Api, (machine, name): &Shared, query: &Query) -> Result<Response, Problem> {
-    let Some(wanted) = query.get("state") else {
-        return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE));
-    };
-    let definition = api.engine.definition(machine)?;
-    let is_current = |seen: &Seen| definition.label(&seen.instance.state) == wanted;
+async fn look(api: &Api, (machine, name): &Shared, wanted: &str, query: &Query) -> Result<Response, Problem> {
+    // Looked up each time: while somebody waits another definition may come into force.
+    let definition = || api.engine.definition(machine);
+    let is_current = |seen: &Seen| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
     let is_over = |seen: &Seen| {
-        definition.states.get(&seen.instance.state).is_some_and(|state| state.kind == Kind::Final)
+        definition().is_ok_and(|one| {
+            one.states.get(&seen.instance.state).is_some_and(|state| state.kind == Kind::Final)
+        })
     };
     let seen = match query.get("wait") {
         // What has ended never comes to another state.
@@ -130,39 +130,41 @@ async fn look(api: &Api, (machine, name): &Shared, query: &Query) -> Result<Resp
     let response = if is_current(&seen) {
         plain(StatusCode::OK, wanted, "")
     } else {
-        plain(
-            StatusCode::NOT_ACCEPTABLE,
-            "",
-            &format!("the state is {}", definition.label(&seen.instance.state)),
-        )
+        let state = &seen.instance.state;
+        plain(StatusCode::NOT_ACCEPTABLE, "", &format!("the state is {}", definition()?.label(state)))
     };
-    Ok(with_tag(&seen.tag(), response))
+    Ok(with_tag(&api.engine.tag(&seen), response))
 }
 
 async fn count(
     api: &Api,
-    (machine, name): &Shared,
+    (machine, name): Shared,
     query: &Query,
     Sender(sender): Sender,
-    headers: &HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let definition = api.engine.definition(machine)?;
-    let (said, event) = match (query.get("state"), query.get("event")) {
-        // What belongs to a state is an event of the state's name.
-        (Some(label), _) => (label, definition.find_labelled(label).map_or(label, |state| state.as_str())),
-        (None, Some(event)) => (event, event),
-        (None, None) => return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
+    let headers = request.headers().clone();
+    let definition = api.engine.definition(&machine)?;
+    let refused = |why: &str| Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", why));
+    let (said, event, args) = match (query.get("state"), query.get("event")) {
+        // What belongs to a state is an event of the state's name; a body is never looked at.
+        (Some(label), _) => match definition.find_labelled(label) {
+            Some(state) => (label, state.as_str(), Map::new()),
+            None => return refused(&format!("there is no state {label:?}")),
+        },
+        (None, Some(event)) => (event, event, Object::from_request(request, &()).await?.0),
+        (None, None) => return refused(NO_STATE),
     };
-    let refused = |why: &str| plain(StatusCode::INTERNAL_SERVER_ERROR, "", why);
     let Some((event, source)) = declared(&definition, event) else {
-        return Ok(refused(&format!("{said} is no state that takes that something of it is done")));
+        return refused(&format!("{said} takes nothing that could be done"));
     };
-    let cause = Cause::Event { name: event, source, args: Map::new(), visit: None };
-    let committed = submit(api, machine, name, cause, sender, headers).await?;
-    Ok(match &committed.outcome {
+    let cause = Cause::Event { name: event, source, args, visit: None };
+    let said_of = Submission { sender, ..Submission::new(Target::Name(machine, name), cause) };
+    let committed = submit(api, said_of, &headers).await?;
+    match &committed.outcome {
         Outcome::Ignored(why) => refused(&why.to_string()),
-        Outcome::Moved { .. } | Outcome::Stayed => plain(StatusCode::OK, said, ""),
-    })
+        Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, said, "")),
+    }
 }
 
 /// Answers as the original does: its type is HTML, so nothing in it may do anything.

@@ -16,7 +16,7 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     let text = if path.as_os_str() == "-" {
         read_all(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?
     } else {
-        read_all(fs_err::File::open(path)?)?
+        read_all(fs_err::File::open(path)?).map_err(|error| format!("{}: {error}", path.display()))?
     };
     if text.len() > MAX_SIZE_BYTES {
         let file = name(path);

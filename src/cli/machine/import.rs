@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,7 +9,6 @@ use super::super::output;
 use super::file;
 use crate::action::ACTIONS;
 use crate::clock::from_wall;
-use crate::engine::{Loaded, Provenance};
 use crate::machine::MachineName;
 use crate::machine::import::{self, Imported};
 
@@ -35,21 +33,12 @@ pub(super) fn run(options: &ImportOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads the machine at `path`: a file of StateService's, or a definition of ours. Gives also what the former calls its
-/// current state.
-pub(in crate::cli) fn load(path: &Path) -> Result<(Loaded, Option<String>), Box<dyn Error>> {
-    let (file, text) = (file::name(path), file::read(path)?);
-    let (source, current) = if import::is_definition(&text) {
-        (text, None)
-    } else {
-        let Imported { source, current, notes: _ } = translate(&file, &text, &machine_name(path)?)?;
-        (source, Some(current))
-    };
-    let definition = file::check(&file, &source)?;
-    Ok((Loaded { source, definition: Arc::new(definition), from: Provenance::File }, current))
-}
-
-fn translate(file: &str, text: &str, machine: &MachineName) -> Result<Imported, Box<dyn Error>> {
+/// Translates the text of `file`, and tells what is odd about it.
+pub(in crate::cli) fn translate(
+    file: &str,
+    text: &str,
+    machine: &MachineName,
+) -> Result<Imported, Box<dyn Error>> {
     let imported = import::import(text, machine, &from_wall, ACTIONS);
     let imported = imported.map_err(|faults| faults.display(file).to_string())?;
     for note in &imported.notes {
@@ -59,7 +48,7 @@ fn translate(file: &str, text: &str, machine: &MachineName) -> Result<Imported, 
 }
 
 /// The machine's name by its file's: what a name cannot have becomes `-`.
-fn machine_name(path: &Path) -> Result<MachineName, Box<dyn Error>> {
+pub(in crate::cli) fn machine_name(path: &Path) -> Result<MachineName, Box<dyn Error>> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let stem = if path.as_os_str() == "-" { "states".into() } else { stem };
     let plain: String =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::machine::{file, import};
 use crate::engine::{Engine, EngineError, Loaded, Provenance};
-use crate::machine::MachineName;
+use crate::machine::{self, MachineName};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
@@ -40,14 +40,33 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Given,
     let shared = match machine {
         None => None,
         Some(file) => {
-            let (one, current) = import::load(file)?;
+            let (one, current) = load_shared(file)?;
             let machine = one.definition.machine.clone();
+            if machine.as_str() == super::BOARD {
+                let file = file.display();
+                return Err(format!(
+                    "{file}: this machine would be called as boards' is: give the file another name"
+                )
+                .into());
+            }
             refuse_second(&loaded, file, &one)?;
             loaded.push(one);
             Some(Shared { machine, file: file.to_owned(), current })
         }
     };
     Ok(Given { loaded, shared })
+}
+
+/// Loads the machine at `path`: a file of StateService's, or a definition of ours. Gives also what the former calls its
+/// current state.
+fn load_shared(path: &Path) -> Result<(Loaded, Option<String>), Box<dyn Error>> {
+    let (file, text) = (file::name(path), file::read(path)?);
+    if machine::import::is_definition(&text) {
+        return Ok((check(&file, text, Provenance::File)?, None));
+    }
+    let imported = import::translate(&file, &text, &import::machine_name(path)?)?;
+    let (source, definition) = (imported.source, Arc::new(imported.definition));
+    Ok((Loaded { source, definition, from: Provenance::File }, Some(imported.current)))
 }
 
 impl Shared {
@@ -72,6 +91,19 @@ impl Shared {
             Err(error) => return Err(error.into()),
         }
         Ok((machine, SHARED.to_owned()))
+    }
+}
+
+/// Says what could be done about a file that lacks the state that its machine is in.
+pub(super) fn explained(error: EngineError, shared: Option<&Shared>) -> Box<dyn Error> {
+    match (&error, shared) {
+        (EngineError::Strands { machine, .. }, Some(shared)) if *machine == shared.machine => format!(
+            "{}: {error}; keep the state in the file, or move the machine first, with a server that has the file as it was: \
+             `lifeguard instance force {machine} {SHARED} --from … --to … --reason …`",
+            shared.file.display()
+        )
+        .into(),
+        _ => error.into(),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::Drivers;
-use crate::api::{self, Api};
+use crate::api::{self, Api, Waiting};
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
 use crate::engine::{Engine, Retention};
@@ -221,7 +221,8 @@ impl Parts {
         let Self { http, tftp_listen, boot_root, history_retention, models, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
-        let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await?;
+        let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await;
+        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
         let shared = match shared {
             Some(shared) => Some(shared.begin(&engine).await?),
             None => None,
@@ -249,6 +250,7 @@ impl Parts {
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
+            waiting: Waiting::default(),
             longest_list,
         };
         let pages = dashboard::router(engine.clone(), machine);

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
 use super::fault::{Collector, Fault, Faults, Position};
 use super::guard::Guard;
-use super::names::{BadName, EventName, StateName};
+use super::names::{BadName, CounterName, EventName, StateName};
 use super::prediction::Question;
 use super::rule::Rule;
 use super::source::{self, Content, Fields, Node};
@@ -72,7 +72,7 @@ const MOST_NAMED: usize = 20;
 
 /// Makes sense of a text that is YAML.
 fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
-    let keys = ["machine", "initial", "renamed", "events", "groups", "states"];
+    let keys = ["machine", "initial", "renamed", "counters", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
         return None;
@@ -116,12 +116,14 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
     refuse_equal_labels(states, &checked, faults);
     refuse_circles(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| renamed(node, &known, faults)).unwrap_or_default();
+    let beginnings = fields.get("counters").map(|node| beginnings(node, &known, faults)).unwrap_or_default();
     let Known { events, counters, .. } = known;
     Some(Definition {
         machine: machine?,
         initial: initial?,
         events,
         counters,
+        beginnings,
         questions: questions(&checked),
         states: checked,
         renamed,
@@ -203,6 +205,29 @@ fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: 
 fn outcome_of<'a>(event: &'a str, actions: &[&str]) -> Option<&'a str> {
     let action = event.strip_suffix("-ok").or_else(|| event.strip_suffix("-failed"))?;
     actions.contains(&action).then_some(action)
+}
+
+/// Where counters begin that do not begin at zero.
+fn beginnings(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<CounterName, i64> {
+    let mut beginnings = BTreeMap::new();
+    for (key, node) in node.entries("a mapping from counters to where they begin", faults) {
+        let Some(counter) = known.counters.get(key.text.as_str()) else {
+            let counters = known.counters.iter().map(CounterName::as_str);
+            faults.add_unknown(key.at, Rule::UnknownCounter, "counter", &key.text, counters);
+            continue;
+        };
+        let begins = match &node.content {
+            Content::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+            Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        };
+        match begins {
+            Some(begins) => _ = beginnings.insert(counter.clone(), i64::from(begins)),
+            None => {
+                faults.add(node.at, Rule::Form, "a counter begins at a whole number from 0 to 4294967295");
+            }
+        }
+    }
+    beginnings
 }
 
 /// What states of earlier versions are called now.

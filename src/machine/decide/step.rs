@@ -55,13 +55,15 @@ impl<'a> Step<'a> {
         let Some(guard) = &transition.guard else { return true };
         let Instance { counters, data, .. } = &*self.instance;
         let Stimulus { device, predicted, .. } = self.stimulus;
+        let counters = &*self.definition.counts(counters);
         let variables = Variables { counters, data, args: self.args, device, predicted };
         guard.holds(&self.definition.counters, variables)
     }
 
     /// Adds one to a counter, and says what it is then.
     pub(super) fn count(&mut self, counter: &CounterName) -> i64 {
-        let count = self.instance.counters.entry(counter.clone()).or_insert(0);
+        let beginning = self.definition.beginning(counter);
+        let count = self.instance.counters.entry(counter.clone()).or_insert(beginning);
         *count = count.saturating_add(1);
         *count
     }

@@ -9,15 +9,19 @@ mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::fault::{Collector, Faults, Position};
+use super::check::{Checked, check};
+use super::definition::Definition;
+use super::fault::{Collector, Fault, Faults, Position};
 use super::names::MachineName;
 use super::source;
 
 /// A StateService file in our language.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Imported {
     /// The definition's text.
     pub source: String,
+    /// The definition.
+    pub definition: Definition,
     /// The name of the state that the file calls current.
     pub current: String,
     /// What StateService takes no notice of, and nobody else does.
@@ -44,11 +48,11 @@ impl Note {
     }
 }
 
-/// Whether `text` is a definition of ours already: it says `machine`, which a StateService file does not.
+/// Whether `text` is a definition of ours already: it says `machine`, and no `current_state`.
 #[must_use]
 pub fn is_definition(text: &str) -> bool {
     let root = source::read(text, &mut Collector::default());
-    root.is_some_and(|root| root.child("machine").is_some())
+    root.is_some_and(|root| root.child("machine").is_some() && root.child("current_state").is_none())
 }
 
 /// Translates a StateService file into a definition of `machine`. `local` gives the moment that a clock on the wall means,
@@ -69,11 +73,18 @@ pub fn import(
     match read {
         Some(states) if !faults.has_errors() => {
             notes.sort_by_key(|note: &Note| (note.line, note.column));
-            let source = write::definition(machine, &states, actions);
-            Ok(Imported { source, current: states.current, notes })
+            let written = write::definition(machine, &states, actions);
+            let Checked { definition, faults: found } = check(&written.text, actions);
+            if let Some(definition) = definition {
+                return Ok(Imported { source: written.text, definition, current: states.current, notes });
+            }
+            for fault in found.into_iter().filter(Fault::is_error) {
+                faults.add(written.place(fault.line), fault.rule, fault.message);
+            }
         }
-        Some(_) | None => Err(Faults(faults.finish())),
+        Some(_) | None => {}
     }
+    Err(Faults(faults.finish()))
 }
 
 /// Notes something odd.

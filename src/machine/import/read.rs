@@ -1,8 +1,8 @@
 //! Reads a StateService file: what each state waits for, and where that leads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde_json::Number;
 
 use super::super::fault::{Collector, Position};
@@ -15,7 +15,9 @@ const MAX_STATES: usize = 5000;
 /// The longest name, in characters.
 const MAX_NAME: usize = 200;
 /// How often one is added to a fraction before it is said that this takes too long.
-const MAX_ADDED: u64 = 10_000_000;
+const MAX_ADDED: u64 = 100_000;
+/// The highest number that a counter comes to.
+const MAX_COUNT: u64 = i64::MAX as u64;
 
 /// What a file says.
 pub(super) struct States {
@@ -37,8 +39,9 @@ pub(super) struct Declared {
 pub(super) enum Step {
     /// Nothing: it is the end.
     End,
-    /// So many PUTs; nothing where no number of them is enough.
-    Count { enough: Option<u64>, from: Number, target: String },
+    /// So many PUTs: a counter that begins somewhere, and is so much before the last of them; nothing where no number of them
+    /// is enough.
+    Count { begins: u32, before: Option<u64>, target: String },
     /// A moment.
     Time { at: DateTime<Utc>, target: String },
 }
@@ -47,8 +50,8 @@ impl Step {
     /// Where it leads, if it ever does.
     pub(super) fn target(&self) -> Option<&str> {
         match self {
-            Self::Count { enough: Some(_), target, .. } | Self::Time { target, .. } => Some(target),
-            Self::Count { enough: None, .. } | Self::End => None,
+            Self::Count { before: Some(_), target, .. } | Self::Time { target, .. } => Some(target),
+            Self::Count { before: None, .. } | Self::End => None,
         }
     }
 }
@@ -98,8 +101,8 @@ fn read_all(
         faults.add(node.at, Rule::Form, message);
         return None;
     }
-    let targets = elements.iter().filter_map(|element| name_of(element)).collect::<Vec<_>>();
-    let read = elements.iter().map(|element| read_one(element, &targets, local, faults, notes));
+    let names: Vec<&str> = elements.iter().filter_map(name_of).collect();
+    let read = elements.iter().map(|element| read_one(element, &names, local, faults, notes));
     // All are read, so that all faults are found.
     let read: Vec<Option<Declared>> = read.collect();
     read.into_iter().collect()
@@ -169,7 +172,10 @@ fn count(element: &Node, names: &[&str], faults: &mut Collector, notes: &mut Vec
             format!("counting from {from} by ones never comes to {until}: this state is never left");
         note(notes, when.at, message);
     }
-    Some(Step::Count { enough, from, target: target.to_owned() })
+    // A counter of ours holds no fraction, and nothing below zero: then it counts the PUTs.
+    let begins = from.as_u64().and_then(|from| u32::try_from(from).ok()).unwrap_or(0);
+    let before = enough.map(|enough| u64::from(begins) + (enough - 1));
+    Some(Step::Count { begins, before, target: target.to_owned() })
 }
 
 fn time(
@@ -183,8 +189,9 @@ fn time(
     let text = when.text("a time such as '3000-01-01T12:00:00'", faults)?;
     let wall = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
     let at = wall.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
-    if let Ok(at) = at {
-        return Some(Step::Time { at, target: target.to_owned() });
+    // Years of four digits, as the original takes; the very last hours of them may be in the next year elsewhere.
+    if let Some(at) = at.ok().filter(|at| (0..=10_000).contains(&at.year())) {
+        return Some(Step::Time { at: at.clamp(first(), last()), target: target.to_owned() });
     }
     let message = format!(
         "bad time `{text}`; write it like '3000-01-01T12:00:00', by this server's clock, \
@@ -192,6 +199,17 @@ fn time(
     );
     faults.add(when.at, Rule::Form, message);
     None
+}
+
+/// The first moment that a definition can name.
+fn first() -> DateTime<Utc> {
+    NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
+}
+
+/// The last second that a definition can name.
+fn last() -> DateTime<Utc> {
+    NaiveDate::from_ymd_opt(10_000, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
+        - TimeDelta::seconds(1)
 }
 
 /// Where the state leads, and the value that says when.
@@ -242,8 +260,9 @@ fn child<'a>(parent: &'a Node, key: &str, faults: &mut Collector) -> Option<&'a 
 fn name<'a>(node: &'a Node, faults: &mut Collector) -> Option<&'a str> {
     let text =
         node.text("the name of a state, in quotes where YAML would take it for something else", faults)?;
-    if text.chars().count() > MAX_NAME || text.contains('\0') {
-        faults.add(node.at, Rule::Name, format!("a name has at most {MAX_NAME} characters, and no U+0000"));
+    if text.chars().count() > MAX_NAME || text.chars().any(char::is_control) {
+        let message = format!("a name has at most {MAX_NAME} characters, and no control characters");
+        faults.add(node.at, Rule::Name, message);
         return None;
     }
     Some(text)
@@ -286,9 +305,6 @@ fn puts(from: &Number, until: &Number) -> Result<Option<u64>, TooFar> {
     Ok(None)
 }
 
-/// The highest number that a counter comes to.
-const MAX_COUNT: u64 = i64::MAX as u64;
-
 fn note_unknown(node: &Node, known: &[&str], notes: &mut Vec<Note>) {
     let Content::Map(entries) = &node.content else { return };
     for (key, _) in entries {
@@ -321,7 +337,7 @@ fn refuse_circles(states: &BTreeMap<&str, &Declared>, faults: &mut Collector) {
         Some(Step::Count { .. } | Step::End) | None => None,
     };
     // Each state has one way out, so a walk that is longer than there are states is in a circle.
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     for start in states.keys() {
         let (mut path, mut at) = (vec![*start], *start);
         while let Some(to) = next(at).filter(|to| !known.contains(to)) {

@@ -22,9 +22,7 @@ fn refused(text: &str) -> String {
 }
 
 fn definition(text: &str) -> machine::Definition {
-    let source = imported(text).source;
-    let checked = check(&source, &["power-cycle"]);
-    checked.definition.unwrap_or_else(|| panic!("{:?}\n{source}", checked.faults))
+    imported(text).definition
 }
 
 /// Sends the event of the present state so often, and says where that leads and how often it is counted each time.
@@ -79,7 +77,7 @@ states:
 - name: done
 - name: given up
 ";
-    let Imported { source, current, notes } = imported(text);
+    let Imported { source, current, notes, definition: _ } = imported(text);
     assert_eq!((current.as_str(), notes.len()), ("wait for all", 0));
     assert_snapshot!(source, @r#"
     # Translated from a StateService file.
@@ -87,11 +85,15 @@ states:
     # Each state that counts takes the event of its own name; the counter of that name says how often it has come,
     # and is not cleared when the state is entered again.
 
-    machine: states
+    machine: "states"
     initial: s-wait-for-all-c5e0ccac
 
     events:
       s-wait-for-all-c5e0ccac: { from: operator, about: "something that belongs to wait for all is done" }
+
+    # Where counters begin that do not begin at zero.
+    counters:
+      s-wait-for-all-c5e0ccac: 1
 
     states:
       s-wait-for-all-c5e0ccac:
@@ -100,7 +102,7 @@ states:
         resting: true
         on:
           s-wait-for-all-c5e0ccac:
-            - { if: 'counters["s-wait-for-all-c5e0ccac"] == 1', target: night, do: { count: s-wait-for-all-c5e0ccac } }
+            - { if: 'counters["s-wait-for-all-c5e0ccac"] == 2', target: night, do: { count: s-wait-for-all-c5e0ccac } }
             - do: { count: s-wait-for-all-c5e0ccac }
       night:
         about: waits for its time
@@ -138,12 +140,17 @@ fn it_counts_from_where_the_file_says_until_it_equals_and_no_further() {
         ("false", "true", 1),
         ("9223372036854775806", "9223372036854775808", 2),
     ] {
-        let mut expected: Vec<String> = (1..moves_after).map(|count| format!("a{count}")).collect();
-        expected.push(format!("b{moves_after}"));
-        assert_eq!(course(from, until, moves_after), expected.join(" "), "{from} {until}");
+        // A counter holds no fraction, nothing below zero and nothing very large: then it counts the PUTs.
+        let begins: u32 = from.parse().unwrap_or(0);
+        let states = (1..=moves_after).map(|put| if put == moves_after { "b" } else { "a" });
+        let expected: Vec<String> =
+            states.zip(begins + 1..).map(|(state, count)| format!("{state}{count}")).collect();
+        assert_eq!(course(from, until, expected.len()), expected.join(" "), "{from} {until}");
     }
     for (from, until) in [("5", "1"), ("1", "1"), ("0", "0.5"), ("0", "-1")] {
-        assert_eq!(course(from, until, 3), "a1 a2 a3", "{from} {until}");
+        let begins: u32 = from.parse().unwrap_or(0);
+        let expected = format!("a{} a{} a{}", begins + 1, begins + 2, begins + 3);
+        assert_eq!(course(from, until, 3), expected, "{from} {until}");
         let notes = imported(&counting(from, until)).notes;
         assert!(notes.len() == 1 && notes[0].message.contains("never left"), "{notes:?}");
     }
@@ -175,7 +182,7 @@ fn only_the_current_state_s_event_counts() {
 
 #[test]
 fn names_that_are_none_of_ours_are_labels() {
-    for label in ["<b>x", "état", "1", "power-cycle-ok", "on", "a b", "a.b", ""] {
+    for label in ["<b>x", "état", "1", "power-cycle-ok", "on", "a b", "a.b", "failed-wait", "Failed", ""] {
         let text = counting("0", "1").replace("name: a,", &format!("name: {label:?},"));
         let text = text.replace("current_state: a", &format!("current_state: {label:?}"));
         let definition = definition(&text);
@@ -229,6 +236,8 @@ fn what_is_wrong_is_told_where_it_stands() {
         &counting("0", "1").replace("increment", "time"),
         "current_state: a\nstates:\n- {name: a, func: time, target: {name: b, when: {value: '2000-01-01T00:00:00'}}}\n\
          - {name: b, func: time, target: {name: a, when: {value: '2000-01-01T00:00:00'}}}\n",
+        "current_state: a\nstates:\n- {name: a, func: time, target: {name: a, when: {value: '10001-01-01T00:00:00'}}}\n",
+        "current_state: \"\\t\"\nstates:\n- {name: \"\\x7f\"}\n",
         "current_state: a\ncurrent_state: b\nstates:\n- {name: a}\n- {name: b}\n",
     ]
     .map(refused);
@@ -254,6 +263,44 @@ fn what_is_wrong_is_told_where_it_stands() {
     states.yaml:3:94: error[form]: bad time `noon`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
     states.yaml:3:94: error[form]: expected a time such as '3000-01-01T12:00:00', found a number
     states.yaml:3:3: error[endless-loop]: these states follow one another for ever, by time alone: a → b → a
+    states.yaml:3:57: error[form]: bad time `10001-01-01T00:00:00`; write it like '3000-01-01T12:00:00', by this server's clock, or like '3000-01-01T12:00:00+01:00'
+    states.yaml:3:10: error[name]: a name has at most 200 characters, and no control characters
     states.yaml:2:1: error[form]: `current_state` is here twice
     ");
+}
+
+#[test]
+fn the_ends_of_the_calendar_can_be_named() {
+    for (text, year) in [
+        ("9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59Z"),
+        ("0001-01-01T00:00:00", "0001-01-01T00:00:00Z"),
+    ] {
+        let states = counting("0", &format!("'{text}'")).replace("increment", "time");
+        let source = imported(&states).source;
+        assert!(source.contains(&format!("timeout: {{ at: {year}, target: b }}")), "{source}");
+    }
+}
+
+#[test]
+fn names_that_would_be_made_alike_are_told_apart() {
+    let real = imported("current_state: a b\nstates:\n- {name: a b}\n").source;
+    let made = real.lines().find_map(|line| line.strip_prefix("initial: ")).unwrap().to_owned();
+    let text = format!(
+        "current_state: a b\nstates:\n- {{name: a b, func: time, target: {{name: {made}, when: {{value: '2000-01-01T00:00:00'}}}}}}\n- {{name: {made}}}\n"
+    );
+    let definition = definition(&text);
+    assert_eq!(definition.initial.as_str(), format!("{made}-2"));
+    assert_eq!(definition.find_labelled(&made).unwrap().as_str(), made);
+}
+
+#[test]
+fn what_only_our_own_check_finds_is_told_of_the_state_that_it_is_about() {
+    let states: Vec<String> = (0..5000)
+        .map(|number| {
+            let name = format!("{number} {}", "é".repeat(190));
+            format!("- {{name: {name}, func: increment, current: {{value: 0}}, target: {{name: {name}, when: {{value: 1}}}}}}\n")
+        })
+        .collect();
+    let told = refused(&format!("current_state: 0 {}\nstates:\n{}", "é".repeat(190), states.concat()));
+    assert!(told.starts_with("states.yaml:1:1: error[yaml]: a definition has at most 4 MiB"), "{told:.200}");
 }

@@ -3,13 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::super::names::{MachineName, StateName};
+use super::super::fault::Position;
+use super::super::names::{MachineName, StateName, says_failed};
 use super::read::{Declared, States, Step};
 
-/// The definition's text.
-pub(super) fn definition(machine: &MachineName, states: &States, actions: &[&str]) -> String {
-    let names: BTreeMap<&str, String> =
-        states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions))).collect();
+/// A definition's text, and which of its lines tell of what is where in the file.
+pub(super) struct Written {
+    pub(super) text: String,
+    /// From which line on, in order.
+    places: Vec<(u64, Position)>,
+}
+
+impl Written {
+    /// Where in the file stands what line `line` tells of.
+    pub(super) fn place(&self, line: u64) -> Position {
+        let place = self.places.iter().rfind(|(from, _)| *from <= line);
+        place.map_or(Position { line: 1, column: 1 }, |(_, at)| *at)
+    }
+}
+
+/// Writes the definition.
+pub(super) fn definition(machine: &MachineName, states: &States, actions: &[&str]) -> Written {
+    let names = names(states, actions);
     let named = |label: &str| names.get(label).map_or("", String::as_str);
     let mut text = format!(
         "# Translated from a StateService file.\n\
@@ -17,30 +32,40 @@ pub(super) fn definition(machine: &MachineName, states: &States, actions: &[&str
          # Each state that counts takes the event of its own name; the counter of that name says how often it has come,\n\
          # and is not cleared when the state is entered again.\n\
          \n\
-         machine: {machine}\n\
+         machine: {}\n\
          initial: {}\n",
+        quoted(machine.as_str()),
         named(&states.current)
     );
-    let counts = states.states.iter().filter(|one| matches!(one.step, Step::Count { .. }));
-    let mut events = String::new();
-    for one in counts {
+    let (mut events, mut counters) = (String::new(), String::new());
+    for one in &states.states {
+        let Step::Count { begins, .. } = one.step else { continue };
+        if begins > 0 {
+            _ = writeln!(counters, "  {}: {begins}", named(&one.name));
+        }
         let about = quoted(&format!("something that belongs to {} is done", one.name));
         _ = writeln!(events, "  {}: {{ from: operator, about: {about} }}", named(&one.name));
     }
     if !events.is_empty() {
         _ = write!(text, "\nevents:\n{events}");
     }
+    if !counters.is_empty() {
+        _ = write!(text, "\n# Where counters begin that do not begin at zero.\ncounters:\n{counters}");
+    }
     text += "\nstates:\n";
     let reached = reached(states);
+    let (mut places, mut line) = (Vec::new(), text.lines().count() as u64 + 1);
     for one in &states.states {
         let name = named(&one.name);
-        _ = writeln!(text, "  {name}:");
-        if name != one.name {
-            _ = writeln!(text, "    label: {}", quoted(&one.name));
-        }
-        text += &step(one, name, &named, reached.contains(one.name.as_str()));
+        let label =
+            if name == one.name { String::new() } else { format!("    label: {}\n", quoted(&one.name)) };
+        let step = step(one, name, &named, reached.contains(one.name.as_str()));
+        let state = format!("  {name}:\n{label}{step}");
+        places.push((line, one.at));
+        line += state.lines().count() as u64;
+        text += &state;
     }
-    text
+    Written { text, places }
 }
 
 fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
@@ -48,17 +73,15 @@ fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, 
         Step::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
         // An end that nothing leads to, as where the machine has passed a fork already.
         Step::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
-        Step::Count { enough, from, target } => {
-            let about = match enough {
+        Step::Count { begins, before, target } => {
+            let about = match before.map(|before| before + 1 - u64::from(*begins)) {
                 Some(1) => "waits until something that belongs to it is done".to_owned(),
                 Some(enough) => format!("waits until {enough} things that belong to it are done"),
-                None => format!("counts from {from}, for ever"),
+                None => "counts for ever".to_owned(),
             };
             let begins =
                 format!("    about: {}\n    resting: true\n    on:\n      {name}:\n", quoted(&about));
-            let moves = enough.map(|enough| {
-                // The count before this event.
-                let before = enough - 1;
+            let moves = before.map(|before| {
                 format!(
                     "        - {{ if: 'counters[\"{name}\"] == {before}', target: {}, do: {{ count: {name} }} }}\n",
                     named(target)
@@ -86,13 +109,32 @@ fn reached(states: &States) -> BTreeSet<&str> {
     reached
 }
 
+/// The names of the states in our language, each by its own.
+fn names<'a>(states: &'a States, actions: &[&str]) -> BTreeMap<&'a str, String> {
+    let named = states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions)));
+    let mut names: BTreeMap<&str, String> = named.collect();
+    let mut taken: BTreeSet<String> =
+        names.iter().filter(|(label, name)| label == name).map(|(label, _)| (*label).to_owned()).collect();
+    for (_, name) in names.iter_mut().filter(|(label, name)| *label != name) {
+        let made = name.clone();
+        let mut next = 2;
+        while !taken.insert(name.clone()) {
+            *name = format!("{made}-{next}");
+            next += 1;
+        }
+    }
+    names
+}
+
 /// The name for a state in our language: its own where that is one, and otherwise one that is made of it, the same each
 /// time, so that an instance finds its state again whatever else changes in the file.
 fn name(label: &str, actions: &[&str]) -> String {
     let is_end_of_action = ["-ok", "-failed"]
         .iter()
         .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(&action)));
-    if StateName::new(label).is_ok() && !is_end_of_action && !is_yaml_word(label) {
+    // A failed state of ours is one that a person has to look at, whatever StateService's is.
+    let means_more = is_end_of_action || says_failed(label) || is_yaml_word(label);
+    if StateName::new(label).is_ok() && !means_more {
         return label.to_owned();
     }
     let plain: String =

@@ -56,10 +56,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// A word for how it is, another one after each change: its visit and the version of its row.
+    /// A word for how it is under the definition `number`, another one after each change: that, its visit, and the version of
+    /// its row.
     #[must_use]
-    pub fn tag(&self) -> String {
-        format!("{}-{}", self.instance.visit, self.version.0)
+    pub fn tag(&self, number: i32) -> String {
+        format!("{number}-{}-{}", self.instance.visit, self.version.0)
     }
 }
 

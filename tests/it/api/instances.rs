@@ -7,29 +7,7 @@ use super::{contract, send, send_to};
 use crate::state_service::waits_for;
 use crate::world::{World, within};
 
-/// A rollout that somebody approves, and that then reports how it goes.
-const ROLLOUT: &str = "
-machine: rollout
-initial: Proposed
-events:
-  approve: { from: operator, args: [by], about: it may begin }
-  done: { from: board, about: it is over }
-  stop: { from: operator, about: no more of it }
-states:
-  Proposed:
-    about: somebody has to approve it
-    resting: true
-    on:
-      approve:
-        - { if: args.by == 'nobody', refuse: nobody may approve }
-        - { target: Under_way, do: { set: { by: $args.by } } }
-      stop: Over
-  Under_way:
-    about: it is being done
-    timeout: { after: 1h, target: Over }
-    on: { done: Over }
-  Over: { about: the end, final: true }
-";
+const ROLLOUT: &str = include_str!("../../../states/examples/rollout.yaml");
 
 async fn with_rollout() -> World {
     let world = World::new().await;
@@ -57,7 +35,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
             ),
             (
                 "POST /api/v1/machines/rollout/web/force",
-                r#"{"from": "Under_way", "to": "Proposed", "reason": "again"}"#,
+                r#"{"from": "Underway", "to": "Proposed", "reason": "again"}"#,
             ),
             ("PUT /api/v1/machines/rollout/db", ""),
             ("GET /api/v1/machines/rollout/instances?limit=1", ""),
@@ -71,7 +49,9 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     PUT /api/v1/machines/rollout/web
     201 {
       "about": "somebody has to approve it",
-      "counters": {},
+      "counters": {
+        "done": 0
+      },
       "data": {},
       "deadline": null,
       "kind": "resting",
@@ -85,7 +65,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
             "operator"
           ],
           "to": [
-            "Under_way"
+            "Underway"
           ]
         },
         {
@@ -111,7 +91,9 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     PUT /api/v1/machines/rollout/web
     200 {
       "about": "somebody has to approve it",
-      "counters": {},
+      "counters": {
+        "done": 0
+      },
       "data": {},
       "deadline": null,
       "kind": "resting",
@@ -125,7 +107,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
             "operator"
           ],
           "to": [
-            "Under_way"
+            "Underway"
           ]
         },
         {
@@ -155,30 +137,43 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     422 refused: approve needs the argument `by`
 
     PUT /api/v1/machines/rollout/web/events/approve
-    200 {"from":"Proposed","outcome":"moved","to":"Under_way","visit":2}
+    200 {"from":"Proposed","outcome":"moved","to":"Underway","visit":2}
 
     PUT /api/v1/machines/rollout/web/events/approve
-    409 not_accepted: state Under_way does not wait for approve, nor for any other request; only a forced move leaves it
-    {"accepted":[],"state":"Under_way"}
+    409 not_accepted: state Underway does not wait for approve; now it takes stop
+    {"accepted":["stop"],"state":"Underway"}
 
     POST /api/v1/machines/rollout/web/events/done?visit=1
-    200 {"outcome":"ignored","reason":"stale: it speaks of visit 1, this is visit 2","state":"Under_way","visit":2}
+    200 {"outcome":"ignored","reason":"stale: it speaks of visit 1, this is visit 2","state":"Underway","visit":2}
 
     GET /api/v1/machines/rollout/web
     200 {
-      "about": "it is being done",
-      "counters": {},
+      "about": "machines take it, and report when they have it",
+      "counters": {
+        "done": 0
+      },
       "data": {
         "by": "ann"
       },
       "deadline": "2026-01-01T13:00:00Z",
       "kind": "working",
-      "label": "Under_way",
+      "label": "under way",
       "machine": "rollout",
-      "may": [],
+      "may": [
+        {
+          "about": "no more of it",
+          "event": "stop",
+          "from": [
+            "operator"
+          ],
+          "to": [
+            "Over"
+          ]
+        }
+      ],
       "name": "web",
       "since": "2026-01-01T12:00:00Z",
-      "state": "Under_way",
+      "state": "Underway",
       "then": {
         "count": null,
         "exceeded": null,
@@ -191,12 +186,13 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
       "visit": 2,
       "waits_for": [
         {
-          "about": "it is over",
+          "about": "a machine has it",
           "event": "done",
           "from": [
             "board"
           ],
           "to": [
+            "Underway",
             "Over"
           ]
         }
@@ -204,16 +200,18 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
     }
 
     POST /api/v1/machines/rollout/web/force
-    409 not_accepted: the state is Under_way, not Over
-    {"accepted":[],"state":"Under_way"}
+    409 not_accepted: the state is Underway, not Over
+    {"accepted":["stop"],"state":"Underway"}
 
     POST /api/v1/machines/rollout/web/force
-    200 {"from":"Under_way","outcome":"moved","to":"Proposed","visit":3}
+    200 {"from":"Underway","outcome":"moved","to":"Proposed","visit":3}
 
     PUT /api/v1/machines/rollout/db
     201 {
       "about": "somebody has to approve it",
-      "counters": {},
+      "counters": {
+        "done": 0
+      },
       "data": {},
       "deadline": null,
       "kind": "resting",
@@ -227,7 +225,7 @@ async fn an_instance_of_any_machine_is_created_shown_sent_events_and_removed() {
             "operator"
           ],
           "to": [
-            "Under_way"
+            "Underway"
           ]
         },
         {
@@ -279,6 +277,9 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
             ("PUT /api/v1/machines/rollout/web", r#"{"data": {}}"#),
             ("PUT /api/v1/machines/board/b2", ""),
             ("DELETE /api/v1/machines/board/b1", ""),
+            ("PUT /api/v1/machines/board/b1/state?event=rq-reboot", ""),
+            ("GET /api/v1/machines/nothing/x/state?state=a", ""),
+            ("GET /api/v1/machines/rollout/instances?after=%00", ""),
             ("POST /api/v1/machines/board/b1/events/rq-reboot", ""),
             ("POST /api/v1/machines/rollout/web/events/approve", ""),
             ("POST /api/v1/machines/rollout/web/events/aprove", ""),
@@ -323,6 +324,15 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
 
     DELETE /api/v1/machines/board/b1
     409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+
+    PUT /api/v1/machines/board/b1/state?event=rq-reboot
+    409 is_board: boards are at /api/v1/devices, where what is known of them is told too
+
+    GET /api/v1/machines/nothing/x/state?state=a
+    404 no_machine: there is no machine nothing; `PUT /api/v1/machines/nothing` defines one
+
+    GET /api/v1/machines/rollout/instances?after=%00
+    422 invalid: after="\0": no instance has such a name
 
     POST /api/v1/machines/board/b1/events/rq-reboot
     409 is_board: boards are at /api/v1/devices, where what is known of them is told too
@@ -459,7 +469,51 @@ async fn a_definition_of_ours_is_shared_as_well() {
     let put = async |query: &str| world.call(Method::PUT, &format!("/state?{query}"), None).await.0;
     assert_eq!(put("event=approve").await, StatusCode::INTERNAL_SERVER_ERROR, "an argument is missing");
     assert_eq!(put("state=Proposed").await, StatusCode::INTERNAL_SERVER_ERROR, "that is no event");
+    assert_eq!(put("state=stop").await, StatusCode::INTERNAL_SERVER_ERROR, "that is no state");
+    let approved = world.call(Method::PUT, "/state?event=approve", Some(json!({ "by": "ann" }))).await;
+    assert_eq!(approved.0, StatusCode::OK);
+    world.until_current("/state?state=under%20way").await;
+    let by_name = world.call(Method::GET, "//state?state=Underway", None).await;
+    assert_eq!(by_name.0, StatusCode::NOT_ACCEPTABLE, "it is known by its label");
     assert_eq!(put("event=stop").await, StatusCode::OK);
-    world.until_current("/state?state=Over").await;
-    assert_eq!(put("state=stop").await, StatusCode::INTERNAL_SERVER_ERROR);
+    world.until_current("//state?state=Over").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wakes_who_waits_for_it() {
+    let world = with_rollout().await;
+    let shown = send(&world, "PUT /api/v1/machines/rollout/web", "").await;
+    let tag = shown.header("etag").to_owned();
+    let waits = send(&world, "GET /api/v1/machines/rollout/web/state?state=proposed&wait=5m", "");
+    let changed = ROLLOUT.replace("  Proposed:\n", "  Proposed:\n    label: proposed\n");
+    let (waited, _) = within("the new label", async {
+        tokio::join!(waits, async {
+            assert_eq!(send(&world, "PUT /api/v1/machines/rollout", changed).await.status, 200);
+        })
+    })
+    .await;
+    assert_eq!((waited.status, waited.text.as_str()), (200, "proposed"));
+    let known = [("if-none-match", tag.as_str())];
+    let again = send_to(world.server.http, "GET /api/v1/machines/rollout/web", &known, "").await;
+    assert_eq!((again.status, &again.json()["label"]), (200, &json!("proposed")));
+    let seen = [("if-match", tag.as_str())];
+    for line in ["PUT /api/v1/machines/rollout/web/events/stop", "DELETE /api/v1/machines/rollout/web"] {
+        assert_eq!(send_to(world.server.http, line, &seen, "").await.status, 412, "{line}");
+    }
+    let seen = [("if-match", again.header("etag"))];
+    assert_eq!(
+        send_to(world.server.http, "DELETE /api/v1/machines/rollout/web", &seen, "").await.status,
+        204
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forced_move_is_told_with_its_reason_and_what_is_shared_is_not_removed() {
+    let world = World::sharing(&waits_for(2)).await.unwrap();
+    let body = r#"{"from": "a", "to": "b", "reason": "enough"}"#;
+    assert_eq!(send(&world, "POST /api/v1/machines/states/shared/force", body).await.status, 200);
+    let history = world.get("/api/v1/machines/states/shared/history").await;
+    assert_eq!(history["history"][0]["reason"], "forced: enough");
+    let removed = send(&world, "DELETE /api/v1/machines/states/shared", "").await;
+    assert_snapshot!(removed.told(), @r"409 is_shared: it is what /state is about, for as long as this server shares it");
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api};
+use lifeguard::api::{self, Api, Waiting};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
 use lifeguard::store::changes::{self, Cursor};
@@ -443,6 +443,7 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
         machine,
         shared: None,
         stopping: CancellationToken::new(),
+        waiting: Waiting::default(),
         longest_list: Duration::from_millis(200),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -139,9 +139,9 @@ async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state(
     let world = World::sharing(&waits_for(3)).await.unwrap();
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     let file = world.folder.path().join("states.yaml");
-    fs_err::write(&file, waits_for(2)).unwrap();
+    fs_err::write(&file, waits_for(2).replace("value: 0", "value: 1")).unwrap();
     let world = world.again_after(std::time::Duration::ZERO).await.unwrap();
-    // What was counted before counts.
+    // What was counted before counts, whatever the file says that it begins with.
     assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
     world.until_current("/state?state=b").await;
 
@@ -149,5 +149,20 @@ async fn a_file_that_changes_is_put_in_force_and_may_not_lack_the_present_state(
     let (database, folder) = (std::sync::Arc::clone(&world.database), std::sync::Arc::clone(&world.folder));
     let refused = world.again_after(std::time::Duration::ZERO).await.err().unwrap();
     assert!(refused.contains("lacks states that instances are in: shared in b"), "{refused}");
+    assert!(
+        refused.contains("states.yaml: ") && refused.contains("lifeguard instance force states shared"),
+        "{refused}"
+    );
     drop((database, folder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_counted_before_lifeguard_came_is_where_it_begins() {
+    let world = World::sharing(&waits_for(5).replace("value: 0", "value: 3")).await.unwrap();
+    let count = async || world.get("/api/v1/machines/states/shared").await["counters"]["a"].clone();
+    assert_eq!(count().await, 3);
+    assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
+    assert_eq!(count().await, 4);
+    assert_eq!(world.call(Method::PUT, "/state?state=a", None).await.0, StatusCode::OK);
+    world.until_current("/state?state=b").await;
 }
