@@ -5,6 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use super::body::{MAX_DRAINED, read, tagged};
 use super::problem::fault;
@@ -18,6 +19,9 @@ const _: () = assert!(MAX_VALUES < MAX_DRAINED, "a body that is a little too lar
 
 /// Bodies up to so many bytes are parsed where they arrive; larger ones would keep others waiting.
 const MAX_AT_ONCE: usize = 64 * 1024;
+
+/// How many large bodies are parsed at once: each takes many times its size of memory meanwhile.
+static LARGE: Semaphore = Semaphore::const_new(2);
 
 /// `GET /api/v1/models`: all models, and what runs them.
 pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Response {
@@ -77,8 +81,12 @@ pub(super) async fn aside<T: Send + 'static>(
     if bytes.len() <= MAX_AT_ONCE {
         return make(parse(&bytes)?);
     }
-    let made = tokio::task::spawn_blocking(move || make(parse(&bytes)?)).await;
-    made.map_err(|error| fault(&error))?
+    let place = LARGE.acquire().await.map_err(|error| fault(&error))?;
+    let made = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        make(parse(&bytes)?)
+    });
+    made.await.map_err(|error| fault(&error))?
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {

@@ -27,7 +27,7 @@ pub(super) struct Config {
 /// The configs of a folder, by the names of their models. Each stands alone: one that is bad is the fault of its own name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Catalog {
-    /// By name; a file that says no name has that of the file, without its extension.
+    /// By name; one that says no name has that of its file.
     pub(super) models: BTreeMap<String, Result<Config, ModelError>>,
     /// Why the folder could not be read.
     pub(super) fault: Option<String>,
@@ -39,26 +39,33 @@ impl Catalog {
         let files = match files(folder) {
             Ok(files) => files,
             Err(error) => {
-                return Self { fault: Some(format!("--config: {error}")), ..Self::default() };
+                return Self { fault: Some(error.to_string()), ..Self::default() };
             }
         };
         let mut models: BTreeMap<String, Result<Config, ModelError>> = BTreeMap::new();
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
+        let mut nameless = Vec::new();
         for path in files {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let (name, read) = match text(&path) {
-                Ok(text) => (name(&text), parse(&text)),
-                Err(fault) => (None, Err(fault)),
-            };
-            let name = name.unwrap_or(stem);
+            let text = text(&path);
+            let name = text.as_ref().ok().and_then(|text| name(text));
+            let read = text.and_then(|text| parse(&text));
             let mut read = read.map_err(|fault| ModelError::Config { file: file.clone(), fault });
+            let Some(name) = name else {
+                nameless.push((path, file, read));
+                continue;
+            };
             if let Some(other) = origins.get(&name) {
                 let fault = format!("it and {other} are both named {name:?}; a name can only be one model's");
                 read = Err(ModelError::Config { file: file.clone(), fault });
             }
             models.insert(name.clone(), read);
             origins.insert(name, file);
+        }
+        // What is wrong with one that says no name must not stand in the way of one that does.
+        for (path, file, read) in nameless {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            models.insert(if models.contains_key(&stem) { file } else { stem }, read);
         }
         Self { models, fault: None }
     }
@@ -170,6 +177,7 @@ mod tests {
             ("root.json", with("/etc", "m")),
             ("none.json", r#"{"name": "e", "team": "t", "model": "m", "states": []}"#.to_owned()),
             ("empty.json", String::new()),
+            ("colors.json", "{".to_owned()),
         ] {
             fs::write(folder.path().join(file), text).unwrap();
         }
@@ -187,6 +195,7 @@ mod tests {
         /etc-m: root.json: `team` is "/etc", not the plain name of a folder
         broken: broken.json: line 3, column 3: key must be a string
         colors is t/m.onnx
+        colors.json: colors.json: line 1, column 1: EOF while parsing an object
         e: none.json: `states` is empty; it needs a state for each class of the model
         empty: empty.json: line 1, column 0: EOF while parsing a value
         kinds: kinds.json: line 2, column 11: invalid type: integer `1`, expected a string
@@ -203,6 +212,6 @@ mod tests {
         let catalog = Catalog::read(Path::new("/nowhere"));
         assert!(catalog.models.is_empty());
         let fault = catalog.fault.unwrap();
-        assert!(fault.starts_with("--config: ") && fault.contains("/nowhere"), "{fault}");
+        assert!(fault.contains("/nowhere"), "{fault}");
     }
 }

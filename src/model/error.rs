@@ -52,3 +52,22 @@ impl ModelError {
         }
     }
 }
+
+/// Why a session gave no states.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The values are not what it takes.
+    Values(String),
+    /// The model is to blame.
+    Model(String),
+}
+
+impl Failure {
+    /// Says so of the model `team/model`.
+    pub(super) fn of(self, team: &str, model: &str) -> ModelError {
+        match self {
+            Self::Values(what) => ModelError::Values(what),
+            Self::Model(fault) => ModelError::File { file: format!("{team}/{model}"), fault },
+        }
+    }
+}

@@ -63,7 +63,11 @@ impl Host {
     /// The config of the model of this name.
     pub(super) fn config(&self, model: &str) -> Result<Config, ModelError> {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
-        catalog.models.get(model).cloned().unwrap_or_else(|| Err(ModelError::Unknown(model.to_owned())))
+        let unknown = || match &catalog.fault {
+            Some(fault) => ModelError::Config { file: "--config".to_owned(), fault: fault.clone() },
+            None => ModelError::Unknown(model.to_owned()),
+        };
+        catalog.models.get(model).cloned().unwrap_or_else(|| Err(unknown()))
     }
 
     /// Loads a model, also where it is loaded already.

@@ -1,25 +1,45 @@
 //! From the labels that a model gives to the states that its config names.
 
-use ort::value::{DynValueRef, TensorElementType, ValueType};
+use ort::session::SessionOutputs;
+use ort::value::{DynMapValueType, DynValueRef, TensorElementType, ValueType};
 
+use super::input::Run;
 use super::values::counted;
+
+/// The states that the labels in `outputs` stand for, which are those of the rows of `run`.
+///
+/// # Errors
+///
+/// What the labels are, if they are not one for each row; which label no state stands for.
+pub(super) fn judged(
+    outputs: &SessionOutputs<'_>,
+    run: Run,
+    states: &[String],
+) -> Result<Vec<String>, String> {
+    let labels = outputs.values().next().ok_or("it gave nothing")?;
+    let judged = to_states(&labels, run.first, states)?;
+    match run.rows {
+        Some(rows) if rows != judged.len() => Err(format!(
+            "it gave {} for {}; one for each row is needed",
+            counted(judged.len(), "label"),
+            counted(rows, "row")
+        )),
+        _ => Ok(judged),
+    }
+}
 
 /// The state that each label stands for.
 ///
 /// A whole number is the place of a state in the list, from 0; a negative one counts from the list's end, as the original
-/// has it. `true` and `false` are 1 and 0. A text is a state itself.
-///
-/// # Errors
-///
-/// What the labels are, if not that; which label no state stands for.
-pub(super) fn to_states(labels: &DynValueRef<'_>, states: &[String]) -> Result<Vec<String>, String> {
+/// has it. `true` and `false` are 1 and 0. A text is a state itself. The first label is that of the row after `first`.
+fn to_states(labels: &DynValueRef<'_>, first: usize, states: &[String]) -> Result<Vec<String>, String> {
     let ValueType::Tensor { ty, shape, .. } = labels.dtype() else {
         return Err(format!("it gave {}, not a tensor of labels", labels.dtype()));
     };
     // One column of labels is a list of them too: outlier detectors give that.
     if !matches!(shape[..], [_] | [_, 1]) {
-        let shape = if shape.is_empty() { "one".to_owned() } else { format!("{:?}", &shape[..]) };
-        return Err(format!("it gave {shape} for its labels; a list is needed, one label for each row"));
+        let shape = &shape[..];
+        return Err(format!("it gave labels of the shape {shape:?}; one for each row is needed"));
     }
     if shape.num_elements() == 0 {
         return Ok(Vec::new());
@@ -27,15 +47,15 @@ pub(super) fn to_states(labels: &DynValueRef<'_>, states: &[String]) -> Result<V
     let fault = |error: ort::Error| error.to_string();
     if *ty == TensorElementType::String {
         let (_, texts) = labels.try_extract_strings().map_err(fault)?;
-        texts.into_iter().enumerate().map(|(index, text)| named(index, text, states)).collect()
+        texts.into_iter().zip(first..).map(|(text, index)| named(index, text, states)).collect()
     } else if *ty == TensorElementType::Bool {
         let (_, labels) = labels.try_extract_tensor::<bool>().map_err(fault)?;
         let labels = labels.iter().map(|label| i64::from(*label));
-        labels.enumerate().map(|(index, label)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
     } else {
         let (_, labels) = labels.try_extract_tensor::<i64>().map_err(fault)?;
         let labels = labels.iter().copied();
-        labels.enumerate().map(|(index, label)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
     }
 }
 
@@ -59,6 +79,63 @@ fn named(index: usize, label: String, states: &[String]) -> Result<String, Strin
         "row {}: the model says {label:?}, which is none of its config's states: {states}",
         index + 1
     ))
+}
+
+/// Whether labels of this type can stand for states.
+///
+/// # Errors
+///
+/// What they are, and what is needed.
+pub(super) fn check_labels(output: &ValueType) -> Result<(), String> {
+    let known = [TensorElementType::Int64, TensorElementType::Bool, TensorElementType::String];
+    match output {
+        ValueType::Tensor { ty, .. } if known.contains(ty) => Ok(()),
+        ValueType::Tensor { .. }
+        | ValueType::Sequence(_)
+        | ValueType::Map { .. }
+        | ValueType::Optional(_) => Err(format!(
+            "its first output is {output}; labels are needed: a tensor of int64, bool or string, one for each row"
+        )),
+    }
+}
+
+/// Whether the model has as many classes as its config has states.
+///
+/// # Errors
+///
+/// How many it has.
+pub(super) fn check_classes(outputs: &SessionOutputs<'_>, states: &[String]) -> Result<(), String> {
+    match classes(outputs) {
+        Some(count) if count != states.len() => {
+            let plural = if count == 1 { "" } else { "es" };
+            let states = counted(states.len(), "state");
+            Err(format!("it has {count} class{plural}, and its config has {states}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many classes the model has, where it shows it: by a probability or a score for each.
+fn classes(outputs: &SessionOutputs<'_>) -> Option<usize> {
+    let scores = outputs.values().nth(1)?;
+    match scores.dtype() {
+        // One column tells how odd a row is, and nothing of classes.
+        ValueType::Tensor { ty: TensorElementType::Float32 | TensorElementType::Float64, shape, .. } => {
+            let [_, columns] = shape[..] else { return None };
+            usize::try_from(columns).ok().filter(|columns| *columns > 1)
+        }
+        ValueType::Sequence(item) => {
+            let ValueType::Map { key, .. } = &**item else { return None };
+            let rows = scores.try_extract_sequence::<DynMapValueType>().ok()?;
+            let first = rows.first()?;
+            if *key == TensorElementType::String {
+                first.try_extract_key_values::<String, f32>().ok().map(|classes| classes.len())
+            } else {
+                first.try_extract_key_values::<i64, f32>().ok().map(|classes| classes.len())
+            }
+        }
+        ValueType::Tensor { .. } | ValueType::Map { .. } | ValueType::Optional(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! memory within a bound, and loaded again when its file has changed. Models are data, never code: a pickle is not opened.
 //!
 //! ```text
-//! config → file → runtime → session → labels        each step refuses what it cannot vouch for, and says what and why
-//!            └── cache ────────┘
+//! config → file → runtime → session { input, labels }      each refuses what it cannot vouch for, and says why
+//!            └── cache ───────┘
 //! ```
 //!
 //! The engine asks for guards that say `predict(…)`, and HTTP for whoever asks there.
@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod file;
 mod host;
+mod input;
 mod labels;
 mod metrics;
 mod runtime;

@@ -132,6 +132,14 @@ fn mapped() -> Option<PathBuf> {
     path.filter(|path| path.contains("/libonnxruntime.so")).map(PathBuf::from).next()
 }
 
+/// What the runtime says of an error, without what says that it is one.
+pub(super) fn told<R>(error: &ort::Error<R>) -> String {
+    let text = error.message();
+    let text = text.strip_prefix("Fatal error: ").unwrap_or(text);
+    let text = text.strip_prefix("This is an invalid model. ").unwrap_or(text);
+    format!("ONNX Runtime cannot run it: {}", text.trim().chars().take(500).collect::<String>())
+}
+
 /// A word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);

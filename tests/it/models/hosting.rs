@@ -3,6 +3,7 @@
 use fs_err as fs;
 use insta::assert_snapshot;
 use lifeguard::model::Status;
+use lifeguard::random::Random;
 use serde_json::json;
 
 use super::{Folders, fixture, hosted, onnxruntime, told};
@@ -116,7 +117,7 @@ async fn a_model_that_cannot_be_vouched_for_is_refused_when_it_is_loaded() {
     one_for_all: team/one_for_all.onnx: it gave 1 label for 2 rows; one for each row is needed
     oob: team/oob.onnx: row 1: the model says class 7, and its config has 3 states, from 0
     outside_weights: team/outside_weights.onnx: ONNX Runtime cannot run it: …
-    scalar: team/scalar.onnx: it gave one for its labels; a list is needed, one label for each row
+    scalar: team/scalar.onnx: it gave labels of the shape []; one for each row is needed
     strlab: team/strlab.onnx: row 1: the model says "green", which is none of its config's states: red, blue
     texts: team/texts.onnx: it takes a tensor of String; float, double and int64 are known here
     truncated: team/truncated.onnx: it is no file of ONNX's format, or not all of one
@@ -216,4 +217,49 @@ async fn a_runtime_that_is_missing_is_asked_for_with_the_command_that_installs_i
     let told = told(&models, "colors_v1", json!([[500, 0]])).await;
     let told = told.replace(&folders.folder.path().display().to_string(), "DATA");
     assert_snapshot!(told, @"runtime: --onnxruntime: there is no file DATA/none.so; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.28.0`: it is found without a restart");
+}
+
+#[tokio::test]
+async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_row() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("whole", &["green", "red"]);
+    let models = folders.open(&library);
+    let mut rows = vec![json!([0, 1, 0]); 10_000];
+    rows[4096] = json!([1, 0, 0]);
+    let states = models.predict("whole", &rows.clone().into()).await.unwrap();
+    assert_eq!(states.len(), 10_000);
+    assert_eq!(states.iter().position(|state| state == "green"), Some(4096));
+    rows[9000] = json!([0, 0, 1]);
+    assert_eq!(
+        told(&models, "whole", rows.into()).await,
+        "file: team/whole.onnx: row 9001: the model says class 2, and its config has 2 states, from 0"
+    );
+}
+
+#[tokio::test]
+async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("colors_v1", &COLORS);
+    let models = folders.open(&library);
+    let whole = fs::read(fixture("colors_v1")).unwrap();
+    let mut random = Random::new(5);
+    let mut refused = 0;
+    for _ in 0..500 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random.number() % 3 {
+            let [at, byte] = [random.number(), random.number()];
+            let at = usize::try_from(at).unwrap() % bytes.len();
+            bytes[at] = byte.to_le_bytes()[0];
+        }
+        fs::write(folders.model("colors_v1"), bytes).unwrap();
+        if let Err(error) = models.predict("colors_v1", &json!([[500, 0]])).await {
+            assert!(["file", "values"].contains(&error.kind()), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 100, "only {refused} of 500 were refused");
+    fs::write(folders.model("colors_v1"), whole).unwrap();
+    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
