@@ -486,7 +486,7 @@ async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wake
     let tag = shown.header("etag").to_owned();
     let waits = send(&world, "GET /api/v1/machines/rollout/web/state?state=proposed&wait=5m", "");
     let changed = ROLLOUT.replace("  Proposed:\n", "  Proposed:\n    label: proposed\n");
-    let (waited, _) = within("the new label", async {
+    let (waited, ()) = within("the new label", async {
         tokio::join!(waits, async {
             assert_eq!(send(&world, "PUT /api/v1/machines/rollout", changed).await.status, 200);
         })

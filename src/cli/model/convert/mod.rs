@@ -112,8 +112,8 @@ fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> 
     if predicted.len() != expected.len() {
         return Err(format!("ONNX Runtime predicts {} rows of {}", predicted.len(), expected.len()));
     }
-    let mut different = expected.iter().zip(predicted).zip(&converted.rows).enumerate();
-    let mut different = different.by_ref().filter(|(_, ((expected, predicted), _))| expected != predicted);
+    let all = expected.iter().zip(predicted).zip(&converted.rows).enumerate();
+    let mut different = all.filter(|(_, ((expected, predicted), _))| expected != predicted);
     let Some((index, ((expected, predicted), row))) = different.next() else { return Ok(()) };
     Err(format!(
         "sample row {}, {row:?}: {} says {expected}, ONNX Runtime, which reckons with 32 bits, says {predicted}; {} of {} \
