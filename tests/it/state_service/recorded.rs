@@ -129,6 +129,9 @@ async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone(
         refused += 1;
     }
     assert!(refused >= 7, "only {refused} files were refused");
+    for words in [["--bogus", "x"], ["--mach", "states.yaml"], ["--port", "abc"]] {
+        assert!(ServerProcess::try_start(&words.map(str::to_owned)).is_err(), "{words:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
