@@ -96,9 +96,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/machines/{machine}/{instance}", instances::routes())
         .route(
             "/api/v1/machines/{machine}/{instance}/events/{event}",
-            put(instances::send).post(instances::send),
+            put(instances::events::send).post(instances::events::send),
         )
-        .route("/api/v1/machines/{machine}/{instance}/force", post(instances::force))
+        .route("/api/v1/machines/{machine}/{instance}/force", post(instances::events::force))
         .route("/api/v1/machines/{machine}/{instance}/history", get(instances::history))
         .route("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance())
         .route("/api/v1/machines/{machine}/{instance}/why", get(instances::why))

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::engine::EngineError;
+use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::instances::Target;
 
@@ -56,6 +57,11 @@ impl Problem {
         self.status = status;
         self.title = status.canonical_reason().unwrap_or("Problem");
         self
+    }
+
+    /// There is no such instance.
+    pub(super) fn no_instance(machine: &MachineName, name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_instance", format!("there is no {machine} {name:?}"))
     }
 
     /// Adds a member to the document.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::instances::find;
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::clock::pause;
@@ -60,7 +59,11 @@ pub(super) async fn until(
     };
     // Following begins before reading, so that nothing comes unnoticed in between.
     let mut follower = api.engine.follow();
-    let mut seen = find(api, machine, name).await?;
+    let find = async || match api.engine.find(machine, name).await {
+        Ok(seen) => seen.ok_or_else(|| Problem::no_instance(machine, name)),
+        Err(error) => Err(error.into()),
+    };
+    let mut seen = find().await?;
     let id = seen.id;
     let watch = async {
         while !is_so(&seen) {
@@ -74,7 +77,7 @@ pub(super) async fn until(
             };
             if is_news {
                 let _turn = api.waiting.looking.acquire().await.map_err(|error| fault(&error))?;
-                seen = find(api, machine, name).await?;
+                seen = find().await?;
             }
         }
         Ok::<(), Problem>(())

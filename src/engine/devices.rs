@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::draft::board;
-use super::instances::taken;
+use super::instances::{has_no_link, taken};
 use super::{Engine, EngineError};
 use crate::action;
-use crate::machine::{Instance, MachineName};
+use crate::machine::MachineName;
 use crate::store::actions;
 use crate::store::devices::{self, Device};
 use crate::store::history::{self, NewEntry};
@@ -98,13 +98,5 @@ impl Engine {
         tx.commit().await?;
         self.learn(locked.id, &locked.instance);
         Ok(())
-    }
-}
-
-/// Refuses where the board may have a boot link: nobody would remove it, and the board would install at every boot.
-pub(super) fn has_no_link(instance: &Instance) -> Result<(), EngineError> {
-    match instance.data.get("next_image").and_then(Value::as_str) {
-        Some(image) => Err(EngineError::Linked { name: instance.name.clone(), image: image.to_owned() }),
-        None => Ok(()),
     }
 }

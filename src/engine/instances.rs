@@ -1,6 +1,6 @@
 //! Instances come and go.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::draft::{board, with_places};
 use super::{Committed, Engine, EngineError};
@@ -100,7 +100,7 @@ impl Engine {
             }
         }
         if devices::find_device(&mut tx, locked.id).await?.is_some() {
-            super::devices::has_no_link(&locked.instance)?;
+            has_no_link(&locked.instance)?;
         }
         actions::cancel_all(&mut tx, locked.id).await?;
         let remark = Some(format!("{name} was removed"));
@@ -146,6 +146,14 @@ impl Engine {
             reason: None,
             evidence: None,
         }
+    }
+}
+
+/// Refuses where the board may have a boot link: nobody would remove it, and the board would install at every boot.
+pub(super) fn has_no_link(instance: &Instance) -> Result<(), EngineError> {
+    match instance.data.get("next_image").and_then(Value::as_str) {
+        Some(image) => Err(EngineError::Linked { name: instance.name.clone(), image: image.to_owned() }),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,8 @@ use serde_json::Map;
 use url::form_urlencoded;
 
 use super::body::{Object, Sender, with_tag};
-use super::instances::{changeable, declared, find, machine_of, submit};
+use super::instances::events::{declared, submit};
+use super::instances::{changeable, find, machine_of};
 use super::{Api, Problem, wait};
 use crate::engine::Submission;
 use crate::machine::{Cause, Kind, MachineName, Outcome};

@@ -4,6 +4,7 @@
 //! `func: time` becomes one with a deadline; one without `func` is an end. What the program would stumble over while it
 //! runs is refused here, where it stands.
 
+mod count;
 mod read;
 mod write;
 

@@ -3,22 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
-use serde_json::Number;
 
 use super::super::fault::{Collector, Position};
 use super::super::rule::Rule;
 use super::super::source::{Content, Node};
+use super::count::{MAX_ADDED, number, puts};
 use super::{Note, note};
 
 /// The most states: as many as a definition of ours has.
 const MAX_STATES: usize = 5000;
 /// The longest name, in characters.
 const MAX_NAME: usize = 200;
-/// How often one is added to a fraction before it is said that this takes too long.
-const MAX_ADDED: u64 = 100_000;
-/// The highest number that a counter comes to.
-const MAX_COUNT: u64 = i64::MAX as u64;
-
 /// What a file says.
 pub(super) struct States {
     /// The state to begin in.
@@ -266,43 +261,6 @@ fn name<'a>(node: &'a Node, faults: &mut Collector) -> Option<&'a str> {
         return None;
     }
     Some(text)
-}
-
-/// The number; a truth value counts as 0 or 1, as in Python.
-fn number(node: &Node, faults: &mut Collector) -> Option<Number> {
-    match &node.content {
-        Content::Number(number) => Some(number.clone()),
-        Content::Bool(value) => Some(u8::from(*value).into()),
-        Content::Null | Content::Text(_) | Content::List(_) | Content::Map(_) => {
-            node.refuse("a number", faults);
-            None
-        }
-    }
-}
-
-struct TooFar;
-
-/// How many times one has to be added to `from` until it equals `until`: not exceeds it, and in Python's arithmetic, which
-/// is exact for integers and that of IEEE 754 otherwise.
-fn puts(from: &Number, until: &Number) -> Result<Option<u64>, TooFar> {
-    let integer = |number: &Number| number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
-    if let (Some(from), Some(until)) = (integer(from), integer(until)) {
-        // More than fits are never counted.
-        return Ok(u64::try_from(until - from).ok().filter(|enough| (1..=MAX_COUNT).contains(enough)));
-    }
-    let (Some(mut value), Some(until)) = (from.as_f64(), until.as_f64()) else { return Ok(None) };
-    let mut added = 0;
-    while value < until {
-        if added == MAX_ADDED {
-            return Err(TooFar);
-        }
-        (value, added) = (value + 1.0, added + 1);
-        #[expect(clippy::float_cmp, reason = "equality is what the original asks for")]
-        if value == until {
-            return Ok(Some(added));
-        }
-    }
-    Ok(None)
 }
 
 fn note_unknown(node: &Node, known: &[&str], notes: &mut Vec<Note>) {

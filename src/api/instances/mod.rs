@@ -1,4 +1,6 @@
-//! Instances of any machine: create, show, send an event, move by force, remove.
+//! Instances of any machine: create, list, show, remove; what may be done to them is in [`events`].
+
+pub(super) mod events;
 
 use std::collections::BTreeMap;
 
@@ -11,22 +13,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::body::{
-    Body, Object, Parameters, Sender, expected_tags, json as json_answer, known_tags, not_modified,
-};
+use super::body::{Object, Parameters, Sender, expected_tags, json as json_answer, known_tags, not_modified};
 use super::devices::check_name;
-use super::events::Answer;
 use super::history::{HistoryView, Page};
 use super::problem::fault;
-use super::requests::{NewForce, forced, not_accepted};
 use super::{Api, Problem, wait};
-use crate::engine::{Committed, EngineError, Submission, Why};
-use crate::machine::{
-    Cause, CounterName, Definition, EventName, Explanation, Ignored, MachineName, Outcome, Source, StateName,
-    Visit, explain,
-};
+use crate::engine::{EngineError, Why};
+use crate::machine::{CounterName, Explanation, MachineName, StateName, Visit, explain};
 use crate::store::groups::Seen;
-use crate::store::instances::{self, Listed, Target};
+use crate::store::instances::{self, Listed};
 
 /// What follows a machine in paths and is no instance.
 const RESERVED: [&str; 4] = ["definitions", "diagram.svg", "instances", "replay"];
@@ -54,16 +49,12 @@ pub(super) fn routes() -> MethodRouter<Api> {
 }
 
 /// Reads the instance of a path.
-pub(super) async fn find(api: &Api, machine: &MachineName, name: &str) -> Result<Seen, Problem> {
-    api.engine.find(machine, name).await?.ok_or_else(|| no_instance(machine, name))
-}
-
-fn no_instance(machine: &MachineName, name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_instance", format!("there is no {machine} {name:?}"))
+pub(in crate::api) async fn find(api: &Api, machine: &MachineName, name: &str) -> Result<Seen, Problem> {
+    api.engine.find(machine, name).await?.ok_or_else(|| Problem::no_instance(machine, name))
 }
 
 /// The machine of a path, of which a definition is in force.
-pub(super) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(in crate::api) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
     let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
@@ -76,7 +67,7 @@ pub(super) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Proble
 }
 
 /// The machine of a path whose instances may be changed here: boards have a place of their own.
-pub(super) fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(in crate::api) fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
         let detail = "boards are at /api/v1/devices, where what is known of them is told too";
@@ -217,101 +208,11 @@ async fn remove(
         return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));
     }
     if name.contains('\0') {
-        return Err(no_instance(&machine, &name));
+        return Err(Problem::no_instance(&machine, &name));
     }
     match api.engine.remove(&machine, &name, expected_tags(&headers).as_deref(), sender).await {
-        Err(EngineError::NoInstance(_)) => Err(no_instance(&machine, &name)),
+        Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),
         result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
-    }
-}
-
-/// What may be said of an event.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Spoken {
-    /// The visit that it speaks of.
-    visit: Option<i64>,
-}
-
-/// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
-/// declares, with its arguments as the body; with `If-Match` only where the instance is still as that says.
-///
-/// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
-/// reports: it may have come twice.
-pub(super) async fn send(
-    State(api): State<Api>,
-    Path((machine, name, event)): Path<(String, String, String)>,
-    Parameters(Spoken { visit }): Parameters<Spoken>,
-    Sender(sender): Sender,
-    headers: HeaderMap,
-    Object(args): Object,
-) -> Result<Json<Answer>, Problem> {
-    let machine = changeable(&api, &machine)?;
-    let definition = api.engine.definition(&machine)?;
-    let Some((event, source)) = declared(&definition, &event) else {
-        let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
-        let detail = format!("{machine} has no event {event:?} that could be sent");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
-    };
-    let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
-    let said = Submission { sender, ..Submission::new(Target::Name(machine.clone(), name), cause) };
-    let committed = submit(&api, said, &headers).await?;
-    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
-    if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
-        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
-    } else if source == Source::Board {
-        Ok(Json(committed.into()))
-    } else {
-        Err(not_accepted(&definition, &committed.instance, why))
-    }
-}
-
-/// The events that can be sent from outside, and as whom.
-fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, Source)> {
-    let source = |name, event: &std::collections::BTreeSet<Source>| {
-        event.iter().find(|source| **source != Source::Action).map(|source| (name, *source))
-    };
-    definition.events.iter().filter_map(move |(name, event)| source(name, &event.from))
-}
-
-/// The declared event of this name, and as whom it is sent: each has one sender.
-pub(super) fn declared(definition: &Definition, event: &str) -> Option<(EventName, Source)> {
-    sendable(definition).find(|(name, _)| name.as_str() == event).map(|(name, source)| (name.clone(), source))
-}
-
-/// Lets something happen to an instance, on the conditions of a request's headers.
-pub(super) async fn submit(api: &Api, said: Submission, headers: &HeaderMap) -> Result<Committed, Problem> {
-    let missing = match &said.target {
-        Target::Name(machine, name) => no_instance(machine, name),
-        Target::Id(_) => Problem::no_device(""),
-    };
-    if matches!(&said.target, Target::Name(_, name) if name.contains('\0')) {
-        return Err(missing);
-    }
-    match api.engine.submit(Submission { only_as: expected_tags(headers), ..said }).await {
-        Err(EngineError::NoInstance(_)) => Err(missing),
-        result => Ok(result?),
-    }
-}
-
-/// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is where it is
-/// believed to be.
-pub(super) async fn force(
-    State(api): State<Api>,
-    Path((machine, name)): Path<(String, String)>,
-    Sender(sender): Sender,
-    headers: HeaderMap,
-    Body(new): Body<NewForce>,
-) -> Result<Json<Answer>, Problem> {
-    let machine = changeable(&api, &machine)?;
-    let (cause, remark) = forced(new)?;
-    let said = Submission { sender, remark, ..Submission::new(Target::Name(machine.clone(), name), cause) };
-    let committed = submit(&api, said, &headers).await?;
-    match &committed.outcome {
-        Outcome::Ignored(why) => {
-            Err(not_accepted(&*api.engine.definition(&machine)?, &committed.instance, why))
-        }
-        Outcome::Moved { .. } | Outcome::Stayed => Ok(Json(committed.into())),
     }
 }
 
@@ -333,7 +234,7 @@ pub(super) async fn why(
 ) -> Result<Json<Why>, Problem> {
     let machine = machine_of(&api, &machine)?;
     match api.engine.why(&machine, &name).await {
-        Err(EngineError::NoInstance(_)) => Err(no_instance(&machine, &name)),
+        Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),
         why => Ok(Json(why?)),
     }
 }
