@@ -247,7 +247,6 @@ impl Engine {
     /// nothing written; [`EngineError::Store`] when the database fails.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
     pub async fn submit(&self, mut submission: Submission) -> Result<Committed, EngineError> {
-        self.ask_early(&mut submission).await;
         loop {
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
                 Heard::Committed(committed) => return Ok(committed),
@@ -257,7 +256,7 @@ impl Engine {
                     submission = again;
                     self.inner.running.wait_for_ends(id).await;
                 }
-                // It asks more than was known before, as under a definition that has come into force meanwhile.
+                // What conditions want to know, also those of a definition that has come into force meanwhile.
                 Heard::Unasked(questions, again) => {
                     submission = again;
                     self.ask(&mut submission, questions).await;

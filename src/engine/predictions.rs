@@ -1,4 +1,5 @@
-//! Asking models what conditions want to know, before anything is decided: the pipeline waits for nobody.
+//! Asking models what conditions want to know, before anything is decided. The pipeline finds what has to be asked, once it
+//! is known that there is such an instance and that it is as its sender has seen it; but it waits for nobody.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +10,6 @@ use serde_json::Value;
 use super::{Engine, Submission};
 use crate::machine::{self, Cause, Definition, Predicted, Prediction, Question};
 use crate::model::ModelError;
-use crate::store::instances::Target;
 
 /// What models were asked, and what each answered, or why it did not.
 #[derive(Debug, Clone, Default)]
@@ -45,14 +45,6 @@ impl Submission {
 }
 
 impl Engine {
-    /// Asks what the definition in force wants to know, as far as is known here which that is; the pipeline sees the rest.
-    pub(super) async fn ask_early(&self, submission: &mut Submission) {
-        let Target::Name(machine, _) = &submission.target else { return };
-        let Ok(definition) = self.definition(machine) else { return };
-        let questions = submission.unasked(&definition);
-        self.ask(submission, questions).await;
-    }
-
     /// Asks models. A question without an answer is asked once: what it is for does not hold then, and history says why.
     pub(super) async fn ask(&self, submission: &mut Submission, questions: Vec<Question>) {
         let Cause::Event { args, .. } = &submission.cause else { return };

@@ -84,7 +84,7 @@ async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
     let told = |line: &&str| line.contains("machine:") || line.contains("timeout:");
     let told: Vec<&str> = ran.out.lines().filter(told).map(str::trim).collect();
     let expected = [
-        "machine: m1-by-time",
+        "machine: \"m1-by-time\"",
         "timeout: { at: 2026-07-01T10:00:00Z, target: b }",
         "timeout: { at: 2026-03-29T01:00:00Z, target: c }",
         "timeout: { at: 2026-10-25T00:30:00Z, target: d }",

@@ -198,7 +198,7 @@ states:
     Waits since 12:00:00 UTC (3 min) for its time to pass; at 3000-01-01 12:00:00 UTC (in 973 years) it goes to Both.
     Meanwhile an operator may only move it by force.
 
-    Waits since 12:00:00 UTC (3 min) for both from the board; its time, 5m, does not run; once it has passed it goes to Shut.
+    Waits since 12:00:00 UTC (3 min) for both from the m; its time, 5m, does not run; once it has passed it goes to Shut.
     Meanwhile an operator may ask for both, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for its time to pass; at 12:04:00 UTC (in 1 min) it goes to FailedShut.
