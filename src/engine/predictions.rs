@@ -87,7 +87,7 @@ fn rows(values: &Value) -> Cow<'_, Value> {
 fn log(model: &str, error: &ModelError) {
     let fault = error as &dyn Error;
     match error {
-        ModelError::Unknown(_) | ModelError::Fault(_) => {
+        ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {
             tracing::warn!(
                 error = fault,
                 model,
@@ -98,6 +98,7 @@ fn log(model: &str, error: &ModelError) {
         ModelError::Config { .. }
         | ModelError::Runtime(_)
         | ModelError::File { .. }
+        | ModelError::Stuck { .. }
         | ModelError::Values(_) => {
             tracing::debug!(error = fault, model, "a model gave no answer");
         }

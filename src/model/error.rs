@@ -1,5 +1,7 @@
 //! What can be wrong with a model, or with what it is asked.
 
+use std::time::Duration;
+
 /// Why a model could not be asked.
 ///
 /// Nothing was changed in any case, and whatever else is hosted goes on.
@@ -27,6 +29,19 @@ pub enum ModelError {
         /// What is wrong, and what would be right.
         fault: String,
     },
+    /// Whoever asked has waited as long as it may. Asking again may help.
+    #[error("there is no answer yet: {0}")]
+    Busy(String),
+    /// The model did not return. Once its file has changed, asking again helps.
+    #[error(
+        "{file}: it took longer than {patience:?} and is not asked again until it has returned or its file has changed"
+    )]
+    Stuck {
+        /// `TEAM/MODEL`, below the models folder.
+        file: String,
+        /// How long it may take.
+        patience: Duration,
+    },
     /// The values are not what this model takes.
     #[error("values: {0}")]
     Values(String),
@@ -37,7 +52,8 @@ pub enum ModelError {
 
 impl ModelError {
     /// All that [`Self::kind`] gives.
-    pub(super) const KINDS: [&str; 6] = ["unknown", "config", "runtime", "file", "values", "fault"];
+    pub(super) const KINDS: [&str; 8] =
+        ["unknown", "config", "runtime", "file", "busy", "stuck", "values", "fault"];
 
     /// One word for the metrics.
     #[must_use]
@@ -47,6 +63,8 @@ impl ModelError {
             Self::Config { .. } => "config",
             Self::Runtime(_) => "runtime",
             Self::File { .. } => "file",
+            Self::Busy(_) => "busy",
+            Self::Stuck { .. } => "stuck",
             Self::Values(_) => "values",
             Self::Fault(_) => "fault",
         }

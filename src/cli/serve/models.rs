@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::model::{DEFAULT_MEMORY, ModelOptions};
+use crate::model::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
 
 /// What `serve` can be told of models.
 #[derive(Debug, Clone, Args)]
@@ -44,6 +44,7 @@ impl ModelArgs {
             memory_bytes: model_memory,
             onnxruntime,
             onnxruntime_folder: data_dir.join("onnxruntime"),
+            patience: PATIENCE,
         }
     }
 }
