@@ -109,7 +109,9 @@ impl From<ModelError> for Problem {
             ModelError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "model_busy"),
             ModelError::Stuck { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_stuck"),
             // Whoever asks is not to blame, and is told what to pass on.
-            ModelError::Config { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_config"),
+            ModelError::Config { .. } | ModelError::Folder(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "bad_config")
+            }
             ModelError::File { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_model"),
             ModelError::Fault(_) => return fault(&error),
         };

@@ -96,6 +96,7 @@ fn log(model: &str, error: &ModelError) {
         }
         // What is wrong with a model is logged where models are loaded; what is wrong with values is their sender's.
         ModelError::Config { .. }
+        | ModelError::Folder(_)
         | ModelError::Runtime(_)
         | ModelError::File { .. }
         | ModelError::Stuck { .. }

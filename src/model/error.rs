@@ -10,6 +10,9 @@ pub enum ModelError {
     /// There is no model of this name.
     #[error("there is no model {0:?}")]
     Unknown(String),
+    /// The folder of configs cannot be read, so that nobody knows which models there are.
+    #[error("--config: {0}")]
+    Folder(String),
     /// The model's config cannot be used. Whoever keeps the configs can mend it.
     #[error("{file}: {fault}")]
     Config {
@@ -52,14 +55,15 @@ pub enum ModelError {
 
 impl ModelError {
     /// All that [`Self::kind`] gives.
-    pub(super) const KINDS: [&str; 8] =
-        ["unknown", "config", "runtime", "file", "busy", "stuck", "values", "fault"];
+    pub(super) const KINDS: [&str; 9] =
+        ["unknown", "folder", "config", "runtime", "file", "busy", "stuck", "values", "fault"];
 
     /// One word for the metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "unknown",
+            Self::Folder(_) => "folder",
             Self::Config { .. } => "config",
             Self::Runtime(_) => "runtime",
             Self::File { .. } => "file",

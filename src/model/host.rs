@@ -65,7 +65,7 @@ impl Host {
     pub(super) fn config(&self, model: &str) -> Result<Config, ModelError> {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         let unknown = || match &catalog.fault {
-            Some(fault) => ModelError::Config { file: "--config".to_owned(), fault: fault.clone() },
+            Some(fault) => ModelError::Folder(fault.clone()),
             None => ModelError::Unknown(model.to_owned()),
         };
         catalog.models.get(model).cloned().unwrap_or_else(|| Err(unknown()))

@@ -38,6 +38,11 @@ impl ModelArgs {
     /// What hosts the models of a server that keeps its data in `data_dir`.
     pub(super) fn options(self, data_dir: &Path) -> ModelOptions {
         let Self { config, models, model_memory, onnxruntime } = self;
+        match (&config, &models) {
+            (Some(_), None) => tracing::warn!("--config without --models: no model can be loaded"),
+            (None, Some(_)) => tracing::warn!("--models without --config: no model is hosted"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         ModelOptions {
             config,
             models,

@@ -66,6 +66,7 @@ impl Draft {
             ModelError::Values(_)
             | ModelError::Runtime(_)
             | ModelError::Config { .. }
+            | ModelError::Folder(_)
             | ModelError::Unknown(_)
             | ModelError::Busy(_)
             | ModelError::Stuck { .. }
