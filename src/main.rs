@@ -1,16 +1,26 @@
 //! Lifeguard's command line: see [`lifeguard::cli`].
 
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use lifeguard::cli::{self, Cli};
+use tokio::runtime::Builder;
 
 // A request's many short-lived pieces took a quarter of the server's time with the C library's allocator. Version 2,
 // because version 3 keeps what is freed instead of giving it back.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::run(Cli::parse()).await
+/// How long work that runs aside may take to end once everything has stopped in order. A model that does not return
+/// would take for ever.
+const LEAVE: Duration = Duration::from_secs(1);
+
+fn main() -> io::Result<ExitCode> {
+    let cli = Cli::parse();
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(cli::run(cli));
+    runtime.shutdown_timeout(LEAVE);
+    Ok(code)
 }

@@ -106,8 +106,12 @@ impl From<ModelError> for Problem {
             ModelError::Unknown(_) => (StatusCode::NOT_FOUND, "no_model"),
             ModelError::Values(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             ModelError::Runtime(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_runtime"),
+            ModelError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "model_busy"),
+            ModelError::Stuck { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_stuck"),
             // Whoever asks is not to blame, and is told what to pass on.
-            ModelError::Config { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_config"),
+            ModelError::Config { .. } | ModelError::Folder(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "bad_config")
+            }
             ModelError::File { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_model"),
             ModelError::Fault(_) => return fault(&error),
         };

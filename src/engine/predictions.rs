@@ -79,7 +79,7 @@ fn rows(values: &Value) -> Cow<'_, Value> {
 fn log(model: &str, error: &ModelError) {
     let fault = error as &dyn Error;
     match error {
-        ModelError::Unknown(_) | ModelError::Fault(_) => {
+        ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {
             tracing::warn!(
                 error = fault,
                 model,
@@ -88,8 +88,10 @@ fn log(model: &str, error: &ModelError) {
         }
         // What is wrong with a model is logged where models are loaded; what is wrong with values is their sender's.
         ModelError::Config { .. }
+        | ModelError::Folder(_)
         | ModelError::Runtime(_)
         | ModelError::File { .. }
+        | ModelError::Stuck { .. }
         | ModelError::Values(_) => {
             tracing::debug!(error = fault, model, "a model gave no answer");
         }

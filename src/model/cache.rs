@@ -69,6 +69,25 @@ impl Cache {
         self.kept.get(model).map(|(_, kept)| kept)
     }
 
+    /// The model of this config did not return: that is what came of it, until its file changes or it is forgotten.
+    pub(super) fn give_up(&mut self, config: &Config, why: &ModelError) {
+        if let Some((_, kept)) = self.kept.get_mut(&config.name)
+            && kept.config == *config
+        {
+            kept.outcome = Err(why.clone());
+        }
+    }
+
+    /// The model of this config returned after all: it may be asked again. Gives whether it could not before.
+    pub(super) fn returned(&mut self, config: &Config) -> bool {
+        let is_stuck = |kept: &Kept| matches!(kept.outcome, Err(ModelError::Stuck { .. }));
+        let was_stuck = self.look(&config.name).is_some_and(|kept| kept.config == *config && is_stuck(kept));
+        if was_stuck {
+            self.forget(&config.name);
+        }
+        was_stuck
+    }
+
     /// Forgets a model.
     pub(super) fn forget(&mut self, model: &str) {
         self.kept.remove(model);
@@ -92,8 +111,10 @@ impl Cache {
         }
     }
 
-    /// Keeps what came of loading a model.
+    /// Keeps what came of loading a model. One that took too long may come when others are there already.
     pub(super) fn keep(&mut self, kept: Kept) {
+        self.forget(&kept.config.name);
+        self.make_room(kept.size_bytes());
         self.uses += 1;
         self.kept.insert(kept.config.name.clone(), (self.uses, kept));
     }

@@ -23,8 +23,8 @@ pub(super) struct Host {
     pub(super) metrics: Metrics,
     /// What went wrong last with each model, so that it is logged once.
     pub(super) faults: Mutex<HashMap<String, ModelError>>,
-    /// One model is loaded at a time, so that the bound holds.
-    loading: Mutex<()>,
+    /// Whoever reads the configs puts them in force before another one reads.
+    reading: Mutex<()>,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,7 +39,7 @@ impl Host {
             cache: Mutex::new(Cache::new(options.memory_bytes)),
             metrics: Metrics::new(),
             faults: Mutex::default(),
-            loading: Mutex::default(),
+            reading: Mutex::default(),
             options,
             clock,
         };
@@ -50,6 +50,7 @@ impl Host {
     /// Reads the configs, and forgets the models that are in none of them.
     pub(super) fn read_configs(&self) {
         let Some(folder) = &self.options.config else { return };
+        let _one_at_a_time = lock(&self.reading);
         let catalog = Catalog::read(folder);
         let mut before = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         catalog.log_faults(&before);
@@ -64,7 +65,7 @@ impl Host {
     pub(super) fn config(&self, model: &str) -> Result<Config, ModelError> {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         let unknown = || match &catalog.fault {
-            Some(fault) => ModelError::Config { file: "--config".to_owned(), fault: fault.clone() },
+            Some(fault) => ModelError::Folder(fault.clone()),
             None => ModelError::Unknown(model.to_owned()),
         };
         catalog.models.get(model).cloned().unwrap_or_else(|| Err(unknown()))
@@ -76,40 +77,83 @@ impl Host {
         self.session(config).map(drop)
     }
 
-    /// Asks a model, which is loaded if it is not.
-    pub(super) fn predict(&self, config: &Config, values: &Values) -> Result<Vec<String>, ModelError> {
-        let session = self.session(config)?;
-        let judged = lock(&session).predict(values, &config.states);
-        judged.map_err(|failure| failure.of(&config.team, &config.model))
+    /// Asks a model that is loaded; gives `None` where it has to be loaded first.
+    pub(super) fn predict_loaded(
+        &self,
+        config: &Config,
+        values: &Values,
+    ) -> Result<Option<Vec<String>>, ModelError> {
+        let found = match self.open(config) {
+            Ok(file) => lock(&self.cache).find(config, &file.stamp),
+            Err(error) => Some(Err(error)),
+        };
+        let Some(outcome) = found else { return Ok(None) };
+        judge(&*self.noted(config, outcome)?, config, values).map(Some)
     }
 
-    /// The session of a model as its file is; what is wrong with it is logged when it is new.
+    /// Asks a model, which is loaded if it is not. One model at a time may be loaded.
+    pub(super) fn predict(&self, config: &Config, values: &Values) -> Result<Vec<String>, ModelError> {
+        judge(&*self.session(config)?, config, values)
+    }
+
+    /// The model did not return: nobody is to ask it again.
+    pub(super) fn give_up(&self, config: &Config) -> ModelError {
+        let error = self.stuck(config);
+        let mut cache = lock(&self.cache);
+        cache.give_up(config, &error);
+        self.measure(&cache);
+        drop(cache);
+        self.note(config, Some(&error));
+        error
+    }
+
+    /// It returned after all.
+    pub(super) fn returned(&self, config: &Config) {
+        tracing::info!(model = config.name, "a model returned that had taken too long");
+        if lock(&self.cache).returned(config) {
+            self.note(config, None);
+        }
+    }
+
+    /// The session of a model as its file is.
     fn session(&self, config: &Config) -> Outcome {
         let outcome = self.find_or_load(config);
-        let mut faults = lock(&self.faults);
-        match &outcome {
-            Ok(_) => {
-                faults.remove(&config.name);
-            }
-            Err(error) if faults.get(&config.name) != Some(error) => {
-                tracing::warn!(model = config.name, %error, "a model cannot be used");
-                faults.insert(config.name.clone(), error.clone());
-            }
-            Err(_) => {}
-        }
+        self.noted(config, outcome)
+    }
+
+    fn noted(&self, config: &Config, outcome: Outcome) -> Outcome {
+        self.note(config, outcome.as_ref().err());
         outcome
     }
 
-    fn find_or_load(&self, config: &Config) -> Outcome {
+    /// What is wrong with a model is logged when it is new.
+    fn note(&self, config: &Config, error: Option<&ModelError>) {
+        let mut faults = lock(&self.faults);
+        match error {
+            None => {
+                faults.remove(&config.name);
+            }
+            Some(error) if faults.get(&config.name) != Some(error) => {
+                tracing::warn!(model = config.name, %error, "a model cannot be used");
+                faults.insert(config.name.clone(), error.clone());
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn open(&self, config: &Config) -> Result<ModelFile, ModelError> {
         let Some(models) = &self.options.models else {
             let fault = "no folder of models is given: --models".to_owned();
             return Err(ModelError::File { file: format!("{}/{}", config.team, config.model), fault });
         };
-        let mut file = ModelFile::open(models, &config.team, &config.model)?;
+        ModelFile::open(models, &config.team, &config.model)
+    }
+
+    fn find_or_load(&self, config: &Config) -> Outcome {
+        let mut file = self.open(config)?;
         if let Some(outcome) = lock(&self.cache).find(config, &file.stamp) {
             return outcome;
         }
-        let _one_at_a_time = lock(&self.loading);
         let runtime = self.runtime.get()?;
         let begun = Instant::now();
         self.make_room(config, &file);
@@ -120,21 +164,32 @@ impl Host {
             )))
         } else {
             let bytes = file.read()?;
+            // Should loading not return, this is what is known of the file.
+            self.keep(config, &file, Err(self.stuck(config)), None);
             Session::load(runtime, &bytes, &config.states).map_err(|fault| file.fault(fault))
         };
         self.metrics.loaded(&config.name, begun.elapsed());
         let width = outcome.as_ref().ok().and_then(Session::width);
         let outcome = outcome.map(|session| Arc::new(Mutex::new(session)));
+        self.keep(config, &file, outcome.clone(), width);
+        outcome
+    }
+
+    fn keep(&self, config: &Config, file: &ModelFile, outcome: Outcome, width: Option<usize>) {
         let mut cache = lock(&self.cache);
         cache.keep(Kept {
             config: config.clone(),
-            stamp: file.stamp,
-            outcome: outcome.clone(),
+            stamp: file.stamp.clone(),
+            outcome,
             width,
             loaded_at: self.clock.now(),
         });
         self.measure(&cache);
-        outcome
+    }
+
+    fn stuck(&self, config: &Config) -> ModelError {
+        let file = format!("{}/{}", config.team, config.model);
+        ModelError::Stuck { file, patience: self.options.patience }
     }
 
     fn make_room(&self, config: &Config, file: &ModelFile) {
@@ -149,6 +204,11 @@ impl Host {
     fn measure(&self, cache: &Cache) {
         self.metrics.in_memory(cache.loaded(), cache.size_bytes());
     }
+}
+
+fn judge(session: &Mutex<Session>, config: &Config, values: &Values) -> Result<Vec<String>, ModelError> {
+    let judged = lock(session).predict(values, &config.states);
+    judged.map_err(|failure| failure.of(&config.team, &config.model))
 }
 
 /// What another thread left when it panicked is whole: nothing here is changed in steps.

@@ -106,7 +106,7 @@ impl Metrics {
 
     /// A request could not be answered.
     pub(super) fn failed(&self, model: &str, error: &ModelError) {
-        let model = if matches!(error, ModelError::Unknown(_)) { "" } else { model };
+        let model = if matches!(error, ModelError::Unknown(_) | ModelError::Folder(_)) { "" } else { model };
         self.failures.get_or_create(&Failed { model: model.to_owned(), kind: error.kind() }).inc();
     }
 

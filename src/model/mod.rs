@@ -9,6 +9,9 @@
 //!            └── cache ───────┘
 //! ```
 //!
+//! Whoever asks waits in the queue, and never longer than [`PATIENCE`]: a model that does not return keeps nobody from
+//! the others.
+//!
 //! The engine asks for guards that say `predict(…)`, and HTTP for whoever asks there.
 
 mod cache;
@@ -19,30 +22,34 @@ mod host;
 mod input;
 mod labels;
 mod metrics;
+mod queue;
 mod runtime;
 mod session;
 mod values;
 mod view;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::{Mutex as Gate, Semaphore};
 
 use crate::clock::{Clock, SystemClock};
+use config::Config;
 pub use error::ModelError;
 use host::Host;
 pub use metrics::Counts;
+use queue::{Place, Queue};
 pub use runtime::TESTED_VERSION;
 pub use values::Values;
 pub use view::{ModelView, RuntimeView, Status};
 
 /// How much of model files is kept in memory unless something else is said, in bytes.
 pub const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// How long whoever asks waits in all unless something else is said, in real time; and how long one run may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where models are, and how much memory they may take.
 #[derive(Debug, Clone, Default)]
@@ -57,16 +64,15 @@ pub struct ModelOptions {
     pub onnxruntime: Option<PathBuf>,
     /// Where pip may have put ONNX Runtime, if it is nowhere else.
     pub onnxruntime_folder: PathBuf,
+    /// How long whoever asks waits in all, and how long one run may take: [`PATIENCE`].
+    pub patience: Duration,
 }
 
 /// The models that this process hosts.
 #[derive(Clone)]
 pub struct Models {
     host: Arc<Host>,
-    /// One request at a time for each model: a session runs one.
-    gates: Arc<Mutex<HashMap<String, Arc<Gate<()>>>>>,
-    /// As many predictions at once as there are processors.
-    places: Arc<Semaphore>,
+    queue: Arc<Queue>,
 }
 
 impl Default for Models {
@@ -86,12 +92,8 @@ impl Models {
     /// Reads the configs; what is wrong with one is logged, and told to whoever asks for its model. Blocks.
     #[must_use]
     pub fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self {
-            host: Arc::new(Host::new(options, clock)),
-            gates: Arc::default(),
-            places: Arc::new(Semaphore::new(processors)),
-        }
+        let queue = Arc::new(Queue::new(options.patience));
+        Self { host: Arc::new(Host::new(options, clock)), queue }
     }
 
     /// Judges `values`: a row of numbers for each thing. Gives the state of each, in their order.
@@ -124,8 +126,17 @@ impl Models {
 
     async fn ask(&self, model: &str, values: Result<Values, ModelError>) -> Result<Vec<String>, ModelError> {
         let config = self.host.config(model)?;
-        let values = values?;
-        self.blocking(model, move |host| host.predict(&config, &values)).await
+        let values = Arc::new(values?);
+        let turn = self.queue.turn(model).await?;
+        let place = self.queue.place(&turn).await?;
+        let asked = Arc::clone(&values);
+        let judged =
+            self.run(place, &config, move |host, config| host.predict_loaded(config, &asked)).await?;
+        if let Some(states) = judged {
+            return Ok(states);
+        }
+        let place = self.queue.place_to_load(&turn).await?;
+        self.run(place, &config, move |host, config| host.predict(config, &values)).await
     }
 
     /// Reads the configs anew, and loads the model of this name.
@@ -137,8 +148,11 @@ impl Models {
         let host = Arc::clone(&self.host);
         let read = tokio::task::spawn_blocking(move || host.read_configs()).await;
         read.map_err(|error| ModelError::Fault(format!("reading the configs broke off: {error}")))?;
+        self.queue.retain(|model| self.host.config(model).is_ok());
         let config = self.host.config(model)?;
-        self.blocking(model, move |host| host.load(&config)).await?;
+        let turn = self.queue.turn(model).await?;
+        let place = self.queue.place_to_load(&turn).await?;
+        self.run(place, &config, Host::load).await?;
         self.show(model)
     }
 
@@ -172,25 +186,23 @@ impl Models {
         self.host.metrics.encode(to)
     }
 
-    /// Runs `work` aside, where it keeps no other task waiting, once this model is free and there is a place.
-    async fn blocking<T: Send + 'static>(
+    /// Does `work` with the model of this config; where it does not return, the model is not asked again.
+    async fn run<T: Send + 'static>(
         &self,
-        model: &str,
-        work: impl FnOnce(&Host) -> Result<T, ModelError> + Send + 'static,
+        place: Place,
+        config: &Config,
+        work: impl FnOnce(&Host, &Config) -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, ModelError> {
-        let gate = {
-            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(gates.entry(model.to_owned()).or_default())
-        };
-        // Both are given back when the work is done, and not when whoever asked has gone.
-        let gate = gate.lock_owned().await;
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|error| ModelError::Fault(error.to_string()))?;
-        let host = Arc::clone(&self.host);
-        let done = tokio::task::spawn_blocking(move || {
-            let _held = (gate, place);
-            work(&host)
-        });
-        done.await.map_err(|error| ModelError::Fault(format!("a prediction broke off: {error}")))?
+        let (host, given, returned) =
+            (Arc::clone(&self.host), Arc::clone(&self.host), Arc::clone(&self.host));
+        let (working, stuck, free) = (config.clone(), config.clone(), config.clone());
+        self.queue
+            .run(
+                place,
+                move || work(&host, &working),
+                move || given.give_up(&stuck),
+                move || returned.returned(&free),
+            )
+            .await
     }
 }

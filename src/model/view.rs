@@ -75,10 +75,10 @@ impl Host {
     }
 
     pub(super) fn show(&self, model: &str) -> Result<ModelView, ModelError> {
-        let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
-        let (name, config) =
-            catalog.models.get_key_value(model).ok_or_else(|| ModelError::Unknown(model.to_owned()))?;
-        Ok(self.view(name, config))
+        match self.config(model) {
+            Err(error @ (ModelError::Unknown(_) | ModelError::Folder(_))) => Err(error),
+            config => Ok(self.view(model, &config)),
+        }
     }
 
     pub(super) fn runtime(&self) -> RuntimeView {

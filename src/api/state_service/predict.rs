@@ -76,11 +76,12 @@ fn refused(detail: &str) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid", detail)
 }
 
-/// The original has one status for all that goes wrong; that a runtime is missing is nothing that it could have.
+/// The original has one status for all that goes wrong; that a runtime is missing, or a model does not answer in time,
+/// is nothing that it could have.
 fn as_recorded(error: ModelError) -> Problem {
-    let is_missing = matches!(error, ModelError::Runtime(_));
+    let is_ours = matches!(error, ModelError::Runtime(_) | ModelError::Busy(_) | ModelError::Stuck { .. });
     let problem = Problem::from(error);
-    if is_missing { problem } else { problem.with_status(StatusCode::INTERNAL_SERVER_ERROR) }
+    if is_ours { problem } else { problem.with_status(StatusCode::INTERNAL_SERVER_ERROR) }
 }
 
 fn nothing(why: &'static str) -> Response {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::model::{DEFAULT_MEMORY, ModelOptions};
+use crate::model::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
 
 /// What `serve` can be told of models.
 #[derive(Debug, Clone, Args)]
@@ -38,12 +38,18 @@ impl ModelArgs {
     /// What hosts the models of a server that keeps its data in `data_dir`.
     pub(super) fn options(self, data_dir: &Path) -> ModelOptions {
         let Self { config, models, model_memory, onnxruntime } = self;
+        match (&config, &models) {
+            (Some(_), None) => tracing::warn!("--config without --models: no model can be loaded"),
+            (None, Some(_)) => tracing::warn!("--models without --config: no model is hosted"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         ModelOptions {
             config,
             models,
             memory_bytes: model_memory,
             onnxruntime,
             onnxruntime_folder: data_dir.join("onnxruntime"),
+            patience: PATIENCE,
         }
     }
 }

@@ -263,3 +263,19 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
     fs::write(folders.model("colors_v1"), whole).unwrap();
     assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
+
+#[tokio::test]
+async fn names_that_clients_make_up_leave_nothing_where_the_configs_cannot_be_read() {
+    let folders = Folders::new();
+    fs::remove_dir(folders.configs()).unwrap();
+    let models = folders.open(&folders.folder.path().join("none.so"));
+    for name in ["made_up_1", "made_up_2"] {
+        let asked = models.predict(name, &json!([[1]])).await.unwrap_err();
+        assert_eq!(asked.kind(), "folder");
+        assert_eq!(models.show(name).unwrap_err(), asked);
+    }
+    let mut metrics = String::new();
+    models.encode_metrics(&mut metrics).unwrap();
+    assert!(metrics.contains(r#"failures_total{model="",kind="folder"} 2"#), "{metrics}");
+    assert!(!metrics.contains("made_up"), "{metrics}");
+}

@@ -2,6 +2,7 @@
 
 mod hosting;
 mod http;
+mod stuck;
 mod vectors;
 
 use std::io::Write as _;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
 use lifeguard::clock::ManualClock;
-use lifeguard::model::{DEFAULT_MEMORY, ModelOptions, Models};
+use lifeguard::model::{DEFAULT_MEMORY, ModelOptions, Models, PATIENCE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -93,6 +94,7 @@ impl Folders {
             memory_bytes: DEFAULT_MEMORY,
             onnxruntime: Some(onnxruntime.to_owned()),
             onnxruntime_folder: self.folder.path().join("onnxruntime"),
+            patience: PATIENCE,
         }
     }
 

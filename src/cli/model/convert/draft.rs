@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::python::Converted;
 use crate::clock::SystemClock;
-use crate::model::{ModelError, ModelOptions, Models};
+use crate::model::{ModelError, ModelOptions, Models, PATIENCE};
 
 /// What configs and errors call the model here.
 const NAME: &str = "converted";
@@ -57,6 +57,7 @@ impl Draft {
             memory_bytes: u64::MAX,
             onnxruntime,
             onnxruntime_folder: converted.packages.clone(),
+            patience: PATIENCE,
         };
         let models = Models::new(options, Arc::new(SystemClock));
         models.predict(NAME, &json!(converted.rows)).await.map_err(|error| match error {
@@ -65,7 +66,10 @@ impl Draft {
             ModelError::Values(_)
             | ModelError::Runtime(_)
             | ModelError::Config { .. }
+            | ModelError::Folder(_)
             | ModelError::Unknown(_)
+            | ModelError::Busy(_)
+            | ModelError::Stuck { .. }
             | ModelError::Fault(_) => error.to_string(),
         })
     }
