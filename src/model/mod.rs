@@ -22,6 +22,7 @@ mod host;
 mod input;
 mod labels;
 mod metrics;
+mod operators;
 mod queue;
 mod runtime;
 mod session;

@@ -51,11 +51,6 @@ impl Runtime {
     ///
     /// [`ModelError::Runtime`] with what would mend it.
     pub(super) fn get(&self) -> Result<&'static Loaded, ModelError> {
-        if let Some(file) = &self.file
-            && !file.is_file()
-        {
-            return Err(self.missing(&format!("--onnxruntime: there is no file {}", file.display())));
-        }
         if let Some(loaded) = LOADED.get() {
             return Ok(loaded);
         }
@@ -75,16 +70,32 @@ impl Runtime {
 
     fn load(&self) -> Result<Loaded, ModelError> {
         if let Some(file) = &self.file {
-            return open(file).map_err(|why| self.missing(&why));
+            let unusable = |why: String| {
+                ModelError::Runtime(format!("--onnxruntime must name ONNX Runtime's library: {why}"))
+            };
+            return if file.is_file() {
+                open(file).map_err(unusable)
+            } else {
+                Err(unusable(format!("there is no file {}", file.display())))
+            };
         }
+        let mut refused = None;
         for name in LINKER_NAMES {
-            if let Ok(loaded) = open(Path::new(name)) {
-                return Ok(loaded);
+            match open(Path::new(name)) {
+                Ok(loaded) => return Ok(loaded),
+                // The linker's own words for what it does not find (Source: glibc).
+                Err(why) if why.contains("No such file") => {}
+                Err(why) => {
+                    refused =
+                        Some(format!("the library that the system's linker finds cannot be used: {why}"));
+                }
             }
         }
+        let none =
+            || refused.unwrap_or_else(|| "ONNX Runtime, which runs models, is not installed".to_owned());
         match self.installed() {
             Some(file) => open(&file).map_err(|why| self.missing(&why)),
-            None => Err(self.missing("ONNX Runtime, which runs models, is not installed")),
+            None => Err(self.missing(&none())),
         }
     }
 
@@ -175,7 +186,10 @@ mod tests {
     fn a_file_that_is_named_must_be_there() {
         let runtime = Runtime { file: Some("/nowhere/lib.so".into()), folder: "/data/onnxruntime".into() };
         let told = runtime.get().unwrap_err().to_string();
-        assert!(told.starts_with("--onnxruntime: there is no file /nowhere/lib.so; install it"), "{told}");
+        assert!(
+            told == "--onnxruntime must name ONNX Runtime's library: there is no file /nowhere/lib.so",
+            "{told}"
+        );
     }
 
     #[test]

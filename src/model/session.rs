@@ -1,11 +1,13 @@
 //! One model as ONNX Runtime runs it: checked when it is loaded, asked for many rows at once.
 
 use ort::ErrorCode;
+use ort::ep::CPU;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session as Runner};
 
 use super::error::Failure;
 use super::input::Input;
 use super::labels::{check_classes, check_labels, judged};
+use super::operators;
 use super::runtime::{Loaded, told};
 use super::values::{Layout, Values};
 
@@ -33,6 +35,8 @@ impl Session {
         if bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
+        // Also what the runtime works out beforehand.
+        operators::check(bytes)?;
         let runner = build(runtime, bytes).map_err(|error| {
             let is_whole = error.code() != ErrorCode::InvalidProtobuf;
             if is_whole {
@@ -99,7 +103,9 @@ impl Session {
 
 fn build(runtime: &Loaded, bytes: &[u8]) -> ort::Result<Runner> {
     // One thread: rows come in one call, requests side by side, and threads that wait spin.
+    // No arena: it would keep the most that one run ever took, for each model, for ever.
     Runner::builder(&runtime.environment)?
+        .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)?
