@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequest<S> for Object {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
-        let Value::Object(object) = parse(&bytes)? else {
+        let Value::Object(object) = parse_storable(&bytes)? else {
             return Err(Problem::invalid("the body must be a JSON object, or empty"));
         };
         Ok(Self(object))
@@ -52,7 +52,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             let detail = "the body is empty; a JSON object is needed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
         }
-        let value = parse(&bytes)?;
+        let value = parse_storable(&bytes)?;
         if !value.is_object() {
             // Or else serde takes a list for an object without keys.
             return Err(Problem::invalid("the body must be a JSON object"));
@@ -115,14 +115,21 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Probl
     Ok(bytes)
 }
 
-/// Parses JSON that can be stored: Postgres keeps every text but those with a NUL in them.
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let value = serde_json::from_slice(bytes).map_err(|error| {
+/// Parses JSON.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    // Some editors put a byte order mark before UTF-8 text.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is not JSON: {error}"))
             .with("line", line)
             .with("column", column)
-    })?;
+    })
+}
+
+/// Parses JSON that can be stored: Postgres keeps every text but those with a NUL in them.
+fn parse_storable(bytes: &[u8]) -> Result<Value, Problem> {
+    let value = parse(bytes)?;
     if has_nul(&value) {
         return Err(Problem::invalid(
             "a text in the body holds the character U+0000, which cannot be stored",

@@ -21,6 +21,7 @@ mod health;
 mod history;
 mod images;
 mod instances;
+mod large;
 mod list;
 mod machines;
 mod metrics;

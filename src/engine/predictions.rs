@@ -52,7 +52,7 @@ impl Engine {
             let Question { model, argument } = &question;
             let Some(values) = args.get(argument) else { continue };
             let answer = self.models().predict(model, &rows(values)).await;
-            let answer = answer.map(Prediction::of).map_err(|error| {
+            let answer = answer.map(|rows| Prediction::of(values, rows)).map_err(|error| {
                 log(model, &error);
                 error.to_string()
             });
@@ -63,16 +63,10 @@ impl Engine {
 
 /// The rows of values: a plain list is the row of one thing.
 fn rows(values: &Value) -> Cow<'_, Value> {
-    match values {
-        Value::Array(list) if !list.iter().any(Value::is_array) => {
-            Cow::Owned(Value::Array(vec![values.clone()]))
-        }
-        Value::Array(_)
-        | Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Object(_) => Cow::Borrowed(values),
+    if machine::is_one(values) {
+        Cow::Owned(Value::Array(vec![values.clone()]))
+    } else {
+        Cow::Borrowed(values)
     }
 }
 

@@ -73,10 +73,20 @@ fn by(entry: &Entry) -> String {
     entry.sender.as_ref().map(|sender| format!(" ({sender})")).unwrap_or_default()
 }
 
+/// The beginning of a text that may be very long: a report may have many rows.
+fn few(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// What models said of it.
 fn judged(stimulus: &Stimulus) -> String {
-    let said: Vec<String> =
-        stimulus.predicted.iter().map(|(model, state)| format!("{state} by {model}")).collect();
+    let said =
+        stimulus.predicted.iter().map(|(model, state)| format!("{} by {model}", few(&state.to_string())));
+    let said: Vec<String> = said.collect();
     if said.is_empty() { String::new() } else { format!(", judged {}", said.join(" and ")) }
 }
 

@@ -38,7 +38,7 @@ pub use fault::{Fault, Faults};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName, says_failed};
-pub use prediction::{Predicted, Prediction, Question};
+pub use prediction::{Predicted, Prediction, Question, is_one};
 pub use rule::{Rule, Severity};
 pub use source::MAX_SIZE_BYTES;
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a condition asks a model: `predict("board-health", args.values)`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,21 +27,29 @@ impl fmt::Display for Question {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Prediction {
-    /// The values were those of one thing.
+    /// The values were those of one thing: `[1, 2]`.
     One(String),
-    /// They were rows, of a thing each; in their order.
+    /// They were rows, of a thing each, also where there was only one: `[[1, 2]]`. In their order.
     Each(Vec<String>),
 }
 
 impl Prediction {
-    /// What a model said of each row of values.
+    /// What a model said of `values`, row by row: their form decides which it is, and not how many they are, so that a
+    /// condition for rows holds for one as for several.
     #[must_use]
-    pub fn of(rows: Vec<String>) -> Self {
+    pub fn of(values: &Value, rows: Vec<String>) -> Self {
         match <[String; 1]>::try_from(rows) {
-            Ok([one]) => Self::One(one),
+            Ok([one]) if is_one(values) => Self::One(one),
+            Ok(one) => Self::Each(one.to_vec()),
             Err(rows) => Self::Each(rows),
         }
     }
+}
+
+/// Whether `values` are a plain list, which is the row of one thing.
+#[must_use]
+pub fn is_one(values: &Value) -> bool {
+    values.as_array().is_some_and(|list| !list.iter().any(Value::is_array))
 }
 
 impl fmt::Display for Prediction {

@@ -114,7 +114,8 @@ fn text(path: &Path) -> Result<Vec<u8>, String> {
 /// The name that a config says, whatever else is wrong with it.
 fn name(text: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(text).ok()?;
-    value.get("name")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+    let is_name = |name: &&str| !name.is_empty() && !name.contains(char::is_control);
+    value.get("name")?.as_str().filter(is_name).map(str::to_owned)
 }
 
 fn parse(text: &[u8]) -> Result<Config, String> {
@@ -132,17 +133,32 @@ fn parse(text: &[u8]) -> Result<Config, String> {
     if config.name.is_empty() {
         return Err("`name` is empty".to_owned());
     }
+    check_printable("`name`", &config.name)?;
     check_plain("team", &config.team, "folder")?;
     check_plain("model", &config.model, "file")?;
     if config.states.is_empty() {
         return Err("`states` is empty; it needs a state for each class of the model".to_owned());
     }
+    for (index, state) in config.states.iter().enumerate() {
+        check_printable(&format!("`states`, number {},", index + 1), state)?;
+    }
     Ok(config)
+}
+
+/// Refuses what cannot be stored or shown: history keeps the names of states, and Postgres no text with a NUL in it.
+fn check_printable(place: &str, text: &str) -> Result<(), String> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => {
+            Err(format!("{place} is {text:?}, which holds the control character U+{:04X}", u32::from(c)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses whatever could lead out of the models folder.
 fn check_plain(key: &str, name: &str, what: &str) -> Result<(), String> {
-    let is_plain = !["", ".", ".."].contains(&name) && !name.contains(['/', '\\', '\0']);
+    check_printable(&format!("`{key}`"), name)?;
+    let is_plain = !["", ".", ".."].contains(&name) && !name.contains(['/', '\\']);
     if is_plain { Ok(()) } else { Err(format!("`{key}` is {name:?}, not the plain name of a {what}")) }
 }
 
@@ -176,6 +192,15 @@ mod tests {
             ("deep.json", with("t", "a/m")),
             ("root.json", with("/etc", "m")),
             ("none.json", r#"{"name": "e", "team": "t", "model": "m", "states": []}"#.to_owned()),
+            (
+                "nul-name.json",
+                r#"{"name": "a\u0000", "team": "t", "model": "m", "states": ["a"]}"#.to_owned(),
+            ),
+            (
+                "nul-state.json",
+                r#"{"name": "n", "team": "t", "model": "m", "states": ["a", "b\u0000"]}"#.to_owned(),
+            ),
+            ("bell.json", r#"{"name": "bell", "team": "t", "model": "m\u0007", "states": ["a"]}"#.to_owned()),
             ("empty.json", String::new()),
             ("colors.json", "{".to_owned()),
         ] {
@@ -193,6 +218,7 @@ mod tests {
         insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
         ..-m: up.json: `team` is "..", not the plain name of a folder
         /etc-m: root.json: `team` is "/etc", not the plain name of a folder
+        bell: bell.json: `model` is "m\u{7}", which holds the control character U+0007
         broken: broken.json: line 3, column 3: key must be a string
         colors is t/m.onnx
         colors.json: colors.json: line 1, column 1: EOF while parsing an object
@@ -200,7 +226,9 @@ mod tests {
         empty: empty.json: line 1, column 0: EOF while parsing a value
         kinds: kinds.json: line 2, column 11: invalid type: integer `1`, expected a string
         list: list.json: line 1, column 1: an object with name, team, model and states is needed
+        n: nul-state.json: `states`, number 2, is "b\0", which holds the control character U+0000
         no-name: no-name.json: line 1, column 13: missing field `name`
+        nul-name: nul-name.json: `name` is "a\0", which holds the control character U+0000
         stateless: no-states.json: line 2, column 27: missing field `states`
         t-a/m: deep.json: `model` is "a/m", not the plain name of a file
         twice: two.json: it and one.json are both named "twice"; a name can only be one model's

@@ -69,12 +69,16 @@ fn placed(index: usize, label: i64, states: &[String]) -> Result<String, String>
     })
 }
 
+/// How many states a message names.
+const MOST_NAMED: usize = 10;
+
 /// The state of this name.
 fn named(index: usize, label: String, states: &[String]) -> Result<String, String> {
     if states.contains(&label) {
         return Ok(label);
     }
-    let states = states.join(", ");
+    let more = if states.len() > MOST_NAMED { ", …" } else { "" };
+    let states = states.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
     Err(format!(
         "row {}: the model says {label:?}, which is none of its config's states: {states}",
         index + 1

@@ -79,23 +79,16 @@ impl Runtime {
                 Err(unusable(format!("there is no file {}", file.display())))
             };
         }
-        let mut refused = None;
         for name in LINKER_NAMES {
             match open(Path::new(name)) {
                 Ok(loaded) => return Ok(loaded),
-                // The linker's own words for what it does not find (Source: glibc).
-                Err(why) if why.contains("No such file") => {}
-                Err(why) => {
-                    refused =
-                        Some(format!("the library that the system's linker finds cannot be used: {why}"));
-                }
+                // Whether there is none, or one that cannot be used, is not told apart.
+                Err(why) => tracing::debug!(name, why, "the system's linker gives no ONNX Runtime"),
             }
         }
-        let none =
-            || refused.unwrap_or_else(|| "ONNX Runtime, which runs models, is not installed".to_owned());
         match self.installed() {
             Some(file) => open(&file).map_err(|why| self.missing(&why)),
-            None => Err(self.missing(&none())),
+            None => Err(self.missing("ONNX Runtime, which runs models, is not installed")),
         }
     }
 

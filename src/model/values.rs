@@ -7,6 +7,9 @@ use super::ModelError;
 /// The largest whole number up to which every one has a 64-bit floating point number of its own.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// How many rows may be judged at once, or how many numbers of a plain list.
+const MAX_ROWS: usize = 100_000;
+
 /// Numbers for a model: a row for each thing to judge, or one plain list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
@@ -41,6 +44,12 @@ impl Values {
         let Some(first) = rows.first() else {
             return Err("the list is empty; a row of numbers is needed for each thing to judge".to_owned());
         };
+        if rows.len() > MAX_ROWS {
+            return Err(format!(
+                "the list has {} items, and at most {MAX_ROWS} are judged at once",
+                rows.len()
+            ));
+        }
         let Value::Array(row) = first else {
             let numbers = rows
                 .iter()
@@ -125,7 +134,7 @@ impl Values {
 
     fn each<T>(&self, convert: impl Fn(f64) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
         let converted = self.numbers.iter().enumerate().map(|(index, number)| {
-            convert(*number).map_err(|what| format!("{}: {number} {what}", self.place(index)))
+            convert(*number).map_err(|what| format!("{}: {number:?} {what}", self.place(index)))
         });
         converted.collect()
     }
@@ -194,12 +203,14 @@ mod tests {
         assert_eq!(rows.doubles(), [500.0, 0.0, 1000.0, 1.0]);
         let list = Values::read(&json!([1, 2, 3])).unwrap();
         assert_eq!((list.layout(), list.len()), (Layout::List, 3));
+        assert_eq!(Values::read(&json!(vec![[0]; MAX_ROWS])).unwrap().len(), MAX_ROWS);
         assert_eq!(Values::read(&json!([[]])).unwrap().layout(), Layout::Rows(0));
     }
 
     #[test]
     fn what_is_no_row_of_numbers_is_named_with_its_place() {
         let told = [
+            json!(vec![[0]; MAX_ROWS + 1]),
             json!("abc"),
             json!(null),
             json!({ "0": 1 }),
@@ -215,6 +226,7 @@ mod tests {
         ]
         .map(|value| told(&value));
         insta::assert_snapshot!(told.join("\n"), @r#"
+        the list has 100001 items, and at most 100000 are judged at once
         a list of rows is needed, such as [[500, 0]], not a text
         a list of rows is needed, such as [[500, 0]], not null
         a list of rows is needed, such as [[500, 0]], not an object

@@ -906,7 +906,7 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         lifecycle that is built in] [env: LIFEGUARD_STATES=]
           --machine <FILE>              A machine that is shared at /state, as StateService does: its
                                         file of states, or a definition of ours [env:
-                                        LIFEGUARD_MACHINE=]
+                                        LIFEGUARD_MACHINE_FILE=]
           --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
                                         days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help

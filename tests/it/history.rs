@@ -227,7 +227,8 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
     let mut predicted = Predicted::default();
     for (argument, states) in [("x", &["good"][..]), ("y", &["good", "bad"]), ("z", &[])] {
         let question = Question { model: "the model".to_owned(), argument: argument.to_owned() };
-        predicted.insert(question, Prediction::of(states.iter().map(|state| (*state).to_owned()).collect()));
+        let states = states.iter().map(|state| (*state).to_owned()).collect();
+        predicted.insert(question, Prediction::of(&json!([1]), states));
     }
     let mut written = Vec::new();
     for spoken in [4, 5, 6, 7] {

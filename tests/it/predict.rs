@@ -143,11 +143,11 @@ async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
     let entry = last(&world, "b1").await;
     assert_eq!(entry["predicted"], json!({ "board-health": { "values": "healthy" } }));
 
-    let answer = world.report_with("b1", "telemetry", json!({ "values": [FAILING] })).await;
+    let answer = world.report_with("b1", "telemetry", json!({ "values": FAILING })).await;
     assert_eq!((&answer["outcome"], &answer["to"]), (&json!("moved"), &json!("Quarantined")));
     let entry = last(&world, "b1").await;
     assert_eq!(entry["predicted"], json!({ "board-health": { "values": "failing" } }));
-    assert_eq!((&entry["args"], &entry["reason"]), (&json!({ "values": [FAILING] }), &Value::Null));
+    assert_eq!((&entry["args"], &entry["reason"]), (&json!({ "values": FAILING }), &Value::Null));
     let why = world.get("/api/v1/devices/b1/why").await;
     let came =
         "It came from Ready at 12:00:00 UTC, when it reported telemetry, judged failing by board-health.";
@@ -206,6 +206,19 @@ async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_wha
     let entry = last(&world, "b1").await;
     assert_eq!(entry["predicted"], json!({ "board-health": { "values": ["healthy", "failing"] } }));
     assert_eq!(entry["reason"], "no condition of telemetry in state Healthy holds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it() {
+    let Some(models) = shipped() else { return };
+    let asked = r#"predict("board-health", args.values) == "failing""#;
+    let definition = telemetry().replace(asked, r#"'"failing" in predict("board-health", args.values)'"#);
+    let world = World::hosting(&definition, models).await;
+    world.register("b1", json!({})).await;
+    let answer = world.report_with("b1", "telemetry", json!({ "values": [FAILING] })).await;
+    assert_eq!(answer["to"], "Suspect", "{answer}");
+    let entry = last(&world, "b1").await;
+    assert_eq!(entry["predicted"], json!({ "board-health": { "values": ["failing"] } }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

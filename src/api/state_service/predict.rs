@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::super::body::read;
-use super::super::models::{MAX_VALUES, aside, take_values};
+use super::super::body::parse;
+use super::super::large::Place;
+use super::super::models::{MAX_VALUES, take_values};
 use super::super::{Api, Problem};
 use super::DETAIL;
 use crate::model::{ModelError, Values};
@@ -27,16 +28,16 @@ pub(super) async fn predict(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let bytes = read(request, MAX_VALUES).await?;
+    let (place, bytes) = Place::read(request, MAX_VALUES).await?;
     if !is_json(&headers) {
         return Ok(nothing("the content type must be application/json"));
     }
-    let (name, values) = match aside(bytes, asked).await? {
+    let (name, values) = match place.work(move || asked(parse(&bytes)?)).await? {
         Asked::Model(name, values) => (name, values),
         Asked::Nothing(why) => return Ok(nothing(why)),
     };
     let states = api.engine.models().judge(&name, values).await.map_err(as_recorded)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], python(&states)).into_response())
+    place.answer(move || Ok(python(&states).into_bytes())).await
 }
 
 /// Whether a body is taken for JSON. What curl says of a body when it is told nothing is, because the original's

@@ -77,7 +77,7 @@ pub struct ServeOptions {
     pub states: Option<PathBuf>,
 
     /// A machine that is shared at /state, as StateService does: its file of states, or a definition of ours
-    #[arg(long, env = "LIFEGUARD_MACHINE", value_name = "FILE")]
+    #[arg(long, env = "LIFEGUARD_MACHINE_FILE", value_name = "FILE")]
     pub machine: Option<PathBuf>,
 
     /// How long history is kept: `90d`, or `forever`; it goes by whole days

@@ -316,7 +316,7 @@ fn says(answer: Prediction) -> Predicted {
 }
 
 fn one(state: &str) -> Predicted {
-    says(Prediction::of(vec![state.to_owned()]))
+    says(Prediction::of(&json!([1, 2]), vec![state.to_owned()]))
 }
 
 #[test]
@@ -341,7 +341,18 @@ fn a_models_answer_is_a_text_or_one_for_each_row() {
     ] {
         assert_eq!(holds(text, &one("failing")), expected, "{text}");
     }
-    let rows = says(Prediction::of(["healthy", "failing", "healthy"].map(str::to_owned).to_vec()));
+    let single = says(Prediction::of(&json!([[1, 2]]), vec!["failing".to_owned()]));
+    for (text, expected) in [
+        ("'failing' in predict('m', args.v)", true),
+        ("predict('m', args.v).all(state, state == 'failing')", true),
+        ("predict('m', args.v) == ['failing']", true),
+        ("size(predict('m', args.v)) == 1", true),
+        ("predict('m', args.v) == 'failing'", false),
+    ] {
+        assert_eq!(holds(text, &single), expected, "one row: {text}");
+    }
+    let states = ["healthy", "failing", "healthy"].map(str::to_owned).to_vec();
+    let rows = says(Prediction::of(&json!([[1], [2], [3]]), states));
     for (text, expected) in [
         ("predict('m', args.v) == 'failing'", false),
         ("predict('m', args.v).exists(state, state == 'failing')", true),

@@ -15,7 +15,8 @@ enum Kind {
     Text,
     List,
     Mapping,
-    /// A model's answer: of how many things the event tells, is known when it comes.
+    /// A model's answer: a text or a list of texts, as the event's values are a plain list or rows; that is known when it
+    /// comes.
     Prediction,
     Nothing,
     /// It is told by what boards and people send.

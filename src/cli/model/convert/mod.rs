@@ -68,7 +68,9 @@ pub(super) async fn run(options: ConvertOptions) -> Result<(), Box<dyn Error>> {
         Some(output) => output.clone(),
         None => options.file.with_extension("onnx"),
     };
-    if output == options.file {
+    // However it is spelt.
+    let same = |path: &Path| fs_err::canonicalize(path).ok();
+    if output == options.file || same(&output).is_some_and(|output| same(&options.file) == Some(output)) {
         return Err(
             format!("{}: this is to be the ONNX file; --output names another", output.display()).into()
         );

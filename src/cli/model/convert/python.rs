@@ -61,6 +61,8 @@ pub(super) async fn convert(
     let mut child = Command::new(python)
         .args(["-I", "-c", SCRIPT])
         .args([pickle, python])
+        // Builds of ONNX Runtime from 1.29 on note each use, unless they are told not to.
+        .env("ORT_DISABLE_TELEMETRY", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
