@@ -10,7 +10,7 @@ use super::runtime::told;
 use super::values::{Layout, Values, counted};
 
 /// How many rows are run at once: a model that compares each row with many of its own would take memory for all of them.
-const MAX_RUN: usize = 4096;
+const MAX_RUN: usize = 1024;
 
 /// The most numbers that a row may have: no request can have more.
 const MAX_WIDTH: usize = 1024 * 1024;

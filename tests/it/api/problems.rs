@@ -103,8 +103,15 @@ async fn head_is_answered_as_get_without_a_body() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     for path in ["/", "/healthz", "/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b2", "/nothing"] {
-        let get = send(&world, &format!("GET {path}"), "").await;
-        let head = send(&world, &format!("HEAD {path}"), "").await;
+        // A list has a cursor, which goes on with the whole database server, and so with what other tests do there: only
+        // between two answers that are the same must the one between them be.
+        let (get, head) = loop {
+            let get = send(&world, &format!("GET {path}"), "").await;
+            let head = send(&world, &format!("HEAD {path}"), "").await;
+            if send(&world, &format!("GET {path}"), "").await.text == get.text {
+                break (get, head);
+            }
+        };
         assert_eq!((head.status, &*head.text), (get.status, ""), "{path}");
         for name in ["content-type", "content-length", "etag"] {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
