@@ -9,8 +9,7 @@
 //! A group is whatever has arrived by the time that a lane is free: a lone event waits for no company, and groups grow
 //! with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
 //! on a row that somebody else has rewritten meanwhile, or under a definition that is not in force any more, is not applied
-//! and is decided on anew. A group that fails is
-//! halved until the one that cannot be written fails alone.
+//! and is decided on anew. A group that fails is halved until the one that cannot be written fails alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
