@@ -211,7 +211,7 @@ impl Engine {
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
     pub async fn run(&self, stop: CancellationToken) {
         let mut lanes = JoinSet::new();
-        for _ in 0..pipeline::LANES {
+        for _ in 0..queue::LANES {
             lanes.spawn(pipeline::run(self.clone()));
         }
         // What this process is told and tells of goes on until it has let go of its actions.

@@ -6,8 +6,8 @@
 //! deadlines due ────┘          └─ lane: the same, while the other waits for the disk ┘
 //! ```
 //!
-//! A group is whatever has arrived by the time that a lane is free: a lone event waits for no company, and groups grow
-//! with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
+//! A group is what has arrived by the time that a lane is free, up to the lane's share of all that is on its way: a lone
+//! event waits for no company, and groups grow with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
 //! on a row that somebody else has rewritten meanwhile, or under a definition that is not in force any more, is not applied
 //! and is decided on anew. A group that fails is halved until the one that cannot be written fails alone.
 
@@ -32,8 +32,6 @@ use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
 use crate::store::{self, Connection, StoreError, images};
 
-/// How many groups are on their way at once: while one waits for the disk, another is decided on.
-pub(super) const LANES: usize = 2;
 /// How long something is tried again while others rewrite its row or keep it locked.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the database may take for one statement: longer than it lets statements take by itself.
@@ -46,11 +44,11 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Commits groups until the queue is closed and empty.
 pub(super) async fn run(engine: Engine) {
     let mut lane = Lane { engine, db: None };
-    let mut group = Vec::new();
-    while let Some(filled) = lane.engine.inner.queue.fill(group).await {
-        let size = filled.len();
-        group = lane.commit(filled).await;
-        if group.len() == size {
+    let (mut again, mut size) = (Vec::new(), 0);
+    while let Some(group) = lane.engine.inner.queue.fill(again, size).await {
+        size = group.len();
+        again = lane.commit(group).await;
+        if again.len() == size {
             // Others are at the same rows; they need a moment.
             pause(Duration::from_millis(1)).await;
         }
@@ -238,7 +236,8 @@ fn by_kind<'a>(targets: impl Iterator<Item = &'a Target>) -> (Vec<InstanceId>, V
 
 /// All that the decisions on a group may look at.
 struct Material {
-    drafts: BTreeMap<InstanceId, Draft>,
+    /// In the order of their numbers. Each in its own place: a draft is too large to be moved about among them.
+    drafts: BTreeMap<InstanceId, Box<Draft>>,
     names: HashMap<(MachineName, String), InstanceId>,
     /// What the instances have to do, where an action begins or ends.
     actions: HashMap<InstanceId, Vec<LiveAction>>,
@@ -314,7 +313,7 @@ impl Material {
     fn add(&mut self, draft: Draft) {
         let instance = draft.instance();
         self.names.insert((instance.machine.clone(), instance.name.clone()), draft.id());
-        self.drafts.insert(draft.id(), draft);
+        self.drafts.insert(draft.id(), Box::new(draft));
     }
 
     fn id(&self, target: &Target) -> Option<InstanceId> {
@@ -409,7 +408,7 @@ impl Material {
             done.push((id, work, came_to));
         }
         let drafts = std::mem::take(&mut self.drafts);
-        let (untouched, touched): (Vec<_>, Vec<_>) = drafts.into_values().partition(Draft::is_untouched);
+        let (untouched, touched): (Vec<_>, Vec<_>) = drafts.into_values().partition(|draft| draft.is_untouched());
         let untouched: HashMap<InstanceId, bool> =
             untouched.iter().map(|draft| (draft.id(), draft.is_remembered())).collect();
         // Nothing is to be written for these, so nothing has to become durable first.
@@ -424,7 +423,7 @@ impl Material {
                 finish(engine, id, work, came_to);
             }
         }
-        let decided = touched.into_iter().map(Draft::finish).collect();
+        let decided = touched.into_iter().map(|draft| draft.finish()).collect();
         Decisions { decided, done, worker, at: now, orphans }
     }
 }

@@ -9,6 +9,8 @@ use super::deadlines::Deadlines;
 use super::work::Work;
 use crate::clock::Clock;
 
+/// How many groups are on their way at once: while one waits for the disk, another is decided on.
+pub(super) const LANES: usize = 2;
 /// The most that one group decides on. Source: reference measurements; larger groups gained nothing.
 pub(super) const GROUP: usize = 256;
 /// How much of a group is kept for deadlines while they and events both wait: neither starves the other.
@@ -27,7 +29,17 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     work: VecDeque<Work>,
+    /// How much of what was handed out is not answered yet.
+    in_hand: usize,
     is_closed: bool,
+}
+
+impl Waiting {
+    /// How much of all that is to be done falls to a lane which has this much of it: were one to take all that waits, then
+    /// all would be answered together, ask together, and wait for one lane again, while the other has nothing to do.
+    fn share(&self, has: usize) -> usize {
+        (has + self.in_hand + self.work.len()).div_ceil(LANES)
+    }
 }
 
 /// Why something was not taken.
@@ -81,9 +93,11 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Adds to `group` what has arrived and what is due. An empty group waits for its first; `None` when there will be
-    /// nothing more.
-    pub(super) async fn fill(&self, mut group: Vec<Work>) -> Option<Vec<Work>> {
+    /// Gives a lane that has answered all of the group `before` but `again` its next one: that, and what has arrived and
+    /// what is due. An empty group waits for its first; `None` when there will be nothing more.
+    pub(super) async fn fill(&self, again: Vec<Work>, before: usize) -> Option<Vec<Work>> {
+        let mut group = again;
+        self.with(|waiting| waiting.in_hand = waiting.in_hand.saturating_sub(before));
         self.gather(group.len()).await;
         loop {
             // Listening begins before looking, so that nothing comes unnoticed in between.
@@ -92,14 +106,15 @@ impl Queue {
             let now = self.clock.now();
             let (is_closed, has_more) = self.with(|waiting| {
                 let kept = if self.deadlines.has_due(now) { FOR_DEADLINES } else { 0 };
-                let room = (GROUP - kept).saturating_sub(group.len()).min(waiting.work.len());
-                group.extend(waiting.work.drain(..room));
+                let room = waiting.share(group.len()).min(GROUP - kept).saturating_sub(group.len());
+                group.extend(waiting.work.drain(..room.min(waiting.work.len())));
+                if !waiting.is_closed {
+                    let room = GROUP.saturating_sub(group.len());
+                    group.extend(self.deadlines.take_due(now, room).into_iter().map(Work::Due));
+                }
+                waiting.in_hand += group.len();
                 (waiting.is_closed, !waiting.work.is_empty())
             });
-            if !is_closed {
-                let room = GROUP.saturating_sub(group.len());
-                group.extend(self.deadlines.take_due(now, room).into_iter().map(Work::Due));
-            }
             if !group.is_empty() {
                 if has_more || self.deadlines.has_due(now) {
                     // Another lane may be idle.
@@ -183,12 +198,45 @@ mod tests {
         for id in 0..300 {
             queue.push(event(id)).unwrap();
         }
-        let group = queue.fill(Vec::new()).await.unwrap();
-        assert!(ids(&group).into_iter().eq(0..256));
+        let group = queue.fill(Vec::new(), 0).await.unwrap();
+        assert!(ids(&group).into_iter().eq(0..150));
         // What is to be decided on anew comes before what has arrived since.
-        let group = queue.fill(vec![event(7)]).await.unwrap();
-        assert_eq!(ids(&group)[..2], [7, 256]);
-        assert_eq!(group.len(), 45);
+        let group = queue.fill(vec![event(7)], 150).await.unwrap();
+        assert!(ids(&group).into_iter().eq(std::iter::once(7).chain(150..225)));
+    }
+
+    #[tokio::test]
+    async fn lanes_share_what_there_is_to_do() {
+        let (queue, _) = queue();
+        for id in 0..256 {
+            queue.push(event(id)).unwrap();
+        }
+        assert_eq!(queue.fill(Vec::new(), 0).await.unwrap().len(), 128);
+        assert_eq!(queue.fill(Vec::new(), 0).await.unwrap().len(), 128);
+        // While one lane has its half, whoever was answered by the other asks again.
+        for id in 0..128 {
+            queue.push(event(id)).unwrap();
+        }
+        assert_eq!(queue.fill(Vec::new(), 128).await.unwrap().len(), 128);
+        // And where much more waits than lanes can have in hand, each has a whole group.
+        for id in 0..1000 {
+            queue.push(event(id)).unwrap();
+        }
+        assert_eq!(queue.fill(Vec::new(), 128).await.unwrap().len(), GROUP);
+        assert_eq!(queue.fill(Vec::new(), 128).await.unwrap().len(), GROUP);
+    }
+
+    #[tokio::test]
+    async fn a_lone_one_is_taken_by_the_lane_that_is_free() {
+        let (queue, _) = queue();
+        for id in 0..100 {
+            queue.push(note(id)).unwrap();
+        }
+        while queue.with(|waiting| !waiting.work.is_empty()) {
+            queue.fill(Vec::new(), 0).await.unwrap();
+        }
+        queue.push(note(7)).unwrap();
+        assert_eq!(ids(&queue.fill(Vec::new(), 100).await.unwrap()), [7]);
     }
 
     #[tokio::test]
@@ -198,7 +246,7 @@ mod tests {
             queue.push(event(id)).unwrap();
             queue.deadlines().learn(InstanceId(10_000 + id), Visit(1), Some(clock.now()));
         }
-        let group = queue.fill(Vec::new()).await.unwrap();
+        let group = queue.fill(Vec::new(), 0).await.unwrap();
         let events = ids(&group).iter().filter(|id| **id < 10_000).count();
         assert_eq!((events, group.len()), (GROUP - FOR_DEADLINES, GROUP));
     }
@@ -211,7 +259,7 @@ mod tests {
         }
         assert_eq!(queue.push(event(0)), Err(Refused::Full));
         assert_eq!(queue.push(note(0)), Ok(()));
-        queue.fill(Vec::new()).await.unwrap();
+        queue.fill(Vec::new(), 0).await.unwrap();
         assert_eq!(queue.push(event(0)), Ok(()));
     }
 
@@ -222,8 +270,8 @@ mod tests {
         queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now()));
         queue.close();
         assert_eq!(queue.push(note(3)), Err(Refused::Closed));
-        assert_eq!(ids(&queue.fill(Vec::new()).await.unwrap()), [1]);
-        assert!(queue.fill(Vec::new()).await.is_none());
+        assert_eq!(ids(&queue.fill(Vec::new(), 0).await.unwrap()), [1]);
+        assert!(queue.fill(Vec::new(), 0).await.is_none());
     }
 
     #[tokio::test]
@@ -231,9 +279,9 @@ mod tests {
         let (queue, clock) = queue();
         let second = std::time::Duration::from_secs(1);
         queue.deadlines().learn(InstanceId(1), Visit(1), Some(crate::clock::after(clock.now(), 5 * second)));
-        let (group, ()) = tokio::join!(queue.fill(Vec::new()), async { clock.advance(5 * second) });
+        let (group, ()) = tokio::join!(queue.fill(Vec::new(), 0), async { clock.advance(5 * second) });
         assert_eq!(ids(&group.unwrap()), [1]);
-        let (group, ()) = tokio::join!(queue.fill(Vec::new()), async {
+        let (group, ()) = tokio::join!(queue.fill(Vec::new(), 0), async {
             assert!(queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now())));
             queue.wake();
         });
