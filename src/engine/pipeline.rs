@@ -408,7 +408,8 @@ impl Material {
             done.push((id, work, came_to));
         }
         let drafts = std::mem::take(&mut self.drafts);
-        let (untouched, touched): (Vec<_>, Vec<_>) = drafts.into_values().partition(|draft| draft.is_untouched());
+        let (untouched, touched): (Vec<_>, Vec<_>) =
+            drafts.into_values().partition(|draft| draft.is_untouched());
         let untouched: HashMap<InstanceId, bool> =
             untouched.iter().map(|draft| (draft.id(), draft.is_remembered())).collect();
         // Nothing is to be written for these, so nothing has to become durable first.
