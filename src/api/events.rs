@@ -50,7 +50,7 @@ pub(super) enum Answer {
 
 impl From<Committed> for Answer {
     fn from(committed: Committed) -> Self {
-        let (state, visit) = (committed.instance.state, committed.instance.visit);
+        let (state, visit) = (committed.instance.state.clone(), committed.instance.visit);
         match committed.outcome {
             Outcome::Moved { from, to } => Self::Moved { from, to, visit },
             Outcome::Stayed => Self::Stayed { state, visit },

@@ -36,11 +36,11 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::middleware;
 use axum::routing::{get, post, put};
+use axum::{Router, ServiceExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::service_fn;
 
 use crate::clock::pause;
 use crate::engine::Engine;
@@ -121,8 +121,10 @@ pub fn router(api: Api) -> Router {
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
-    let routes = routes.fallback(problem::no_such_path).layer(middleware::from_fn(problem::answer));
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let routes = routes.fallback(problem::no_such_path);
+    // Around all of them, and not a layer of each: a request would pay for that twice.
+    let service = service_fn(move |request| problem::answer(request, routes.clone()));
+    let service = service.into_make_service_with_connect_info::<SocketAddr>();
     let drained = async {
         stop.cancelled().await;
         pause(DRAIN).await;

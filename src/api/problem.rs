@@ -1,15 +1,16 @@
 //! Errors as RFC 9457 problem documents.
 
+use std::convert::Infallible;
 use std::error::Error;
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tower::Service;
 
 use crate::engine::EngineError;
 use crate::machine::MachineName;
@@ -151,17 +152,21 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
 ///
 /// Browsers say where a request comes from, and other clients say nothing (Source: W3C Fetch Metadata, §2.3). Reading is
 /// left to the browser's own rules; but boards may report by GET, so such a path changes something.
-pub(super) async fn answer(request: Request, next: Next) -> Response {
+pub(super) async fn answer(request: Request, mut routes: Router) -> Result<Response, Infallible> {
     let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
     let is_foreign = matches!(site, Some("cross-site" | "same-site"));
     let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
     if is_foreign && changes {
         let detail = "a page of another site asked for this";
-        return Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response();
+        return Ok(Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response());
     }
-    let response = next.run(request).await;
+    let response = routes.call(request).await?;
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() { as_problem(response).await } else { response }
+    Ok(if status.is_client_error() || status.is_server_error() {
+        as_problem(response).await
+    } else {
+        response
+    })
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.

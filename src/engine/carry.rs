@@ -22,7 +22,7 @@ pub(super) fn begin(
     live: &[LiveAction],
     action: ActionId,
     now: DateTime<Utc>,
-) -> Option<Started> {
+) -> Option<Box<Started>> {
     let next = live.iter().find(|live| live.action.id == action)?;
     if next.status != ActionStatus::Waiting {
         return None;
@@ -43,7 +43,7 @@ pub(super) fn begin(
 }
 
 /// Takes an action for this process and gathers what its driver must know.
-fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Started {
+fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Box<Started> {
     draft.start(next.action.id);
     let hold = engine.inner.running.enter(&next.action);
     let job = Job {
@@ -52,7 +52,7 @@ fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Started {
         boot_config: next.boot_config.clone(),
         with: next.action.settings.clone(),
     };
-    Started { action: next.action.clone(), job, hold }
+    Box::new(Started { action: next.action.clone(), job, hold })
 }
 
 /// Decides on the event that the end of an action is, and takes the next of its visit.
@@ -63,7 +63,7 @@ pub(super) fn end(
     live: &[LiveAction],
     ended: &Ended,
     now: DateTime<Utc>,
-) -> Option<Started> {
+) -> Option<Box<Started>> {
     let Ended { action, worker, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
     let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(*worker))?;
@@ -119,9 +119,10 @@ fn report(
 }
 
 /// Carries an action out, and those that follow it in its visit.
-pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Started) {
+pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Box<Started>) {
     let mut next = Some(first);
-    while let Some(Started { action, job, hold }) = next {
+    while let Some(started) = next {
+        let Started { action, job, hold } = *started;
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         hold.ends();
         let ended = Arc::new(Ended { action, worker, result, token: hold.token.clone() });

@@ -2,6 +2,7 @@
 //! to be written. Nothing here reads or writes anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -10,8 +11,7 @@ use super::rules::Known;
 use super::work::{Note, Submission};
 use crate::action;
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName,
-    Stimulus, Visit,
+    self, Cause, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction};
 use crate::store::devices::Device;
@@ -25,7 +25,7 @@ pub(super) type Images = BTreeMap<String, Vec<String>>;
 /// An instance in the making.
 pub(super) struct Draft {
     seen: Seen,
-    instance: Instance,
+    instance: Arc<Instance>,
     entries: Vec<NewEntry>,
     left: Option<Visit>,
     invoked: Vec<NewAction>,
@@ -46,7 +46,7 @@ impl Draft {
     /// Begins with an instance as it was read just now.
     pub(super) fn new(seen: Seen) -> Self {
         Self {
-            instance: seen.instance.clone(),
+            instance: Arc::clone(&seen.instance),
             seen,
             entries: Vec::new(),
             left: None,
@@ -65,13 +65,13 @@ impl Draft {
     }
 
     /// The instance as it stands now.
-    pub(super) fn instance(&self) -> &Instance {
+    pub(super) fn instance(&self) -> &Arc<Instance> {
         &self.instance
     }
 
     /// Its device.
     pub(super) fn device(&self) -> Option<&Device> {
-        self.seen.device.as_ref()
+        self.seen.device.as_deref()
     }
 
     /// Whether an action has begun or ended: what happens next is for the next group to decide, which sees that.
@@ -108,7 +108,7 @@ impl Draft {
         submission: Submission,
         images: &Images,
         now: DateTime<Utc>,
-    ) -> Decision {
+    ) -> Outcome {
         let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
         let device = if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
         let stimulus = Stimulus { cause, device, predicted: predictions.answers() };
@@ -116,7 +116,7 @@ impl Draft {
         let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
             // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
-            return decision;
+            return decision.outcome;
         }
         // An action whose end a state leaves to its deadline, or does not list, is no surprise: it ends.
         let is_action = matches!(stimulus.cause, Cause::Event { source: Source::Action, .. });
@@ -164,11 +164,11 @@ impl Draft {
                 }
             }
         }
-        if decision.instance != self.instance {
+        if decision.instance != *self.instance {
             self.is_rewritten = true;
-            self.instance = decision.instance.clone();
+            self.instance = Arc::new(decision.instance);
         }
-        decision
+        decision.outcome
     }
 
     /// Writes down what was noticed.

@@ -59,7 +59,7 @@ impl Engine {
         }
         tx.commit().await?;
         self.learn(id, &decision.instance);
-        Ok(Committed { id, outcome: decision.outcome, instance: decision.instance })
+        Ok(Committed { id, outcome: decision.outcome, instance: decision.instance.into() })
     }
 
     /// Reads an instance as it is now, with the version of its row.

@@ -112,7 +112,7 @@ impl Engine {
             let named = [(machine.clone(), name.to_owned())];
             let mut seen = groups::read(&mut *self.store().reader().await?, &[], &named).await?;
             let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
-            marks.present = Some(seen.pop().ok_or_else(none)?.instance.state);
+            marks.present = Some(seen.pop().ok_or_else(none)?.instance.state.clone());
         } else {
             let counts = self.count_by_state(machine).await?;
             let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());

@@ -266,12 +266,12 @@ impl Engine {
     }
 
     /// Lets an action begin, if it is still to be done.
-    async fn begin(&self, action: Startable, worker: WorkerId) -> Result<Option<Started>, EngineError> {
+    async fn begin(&self, action: Startable, worker: WorkerId) -> Result<Option<Box<Started>>, EngineError> {
         self.through(|since, answer| Work::Begin { action, worker, since, answer }).await
     }
 
     /// Makes the end of an action durable, and lets the next of its visit begin.
-    async fn report_end(&self, ended: Arc<Ended>) -> Result<Option<Started>, EngineError> {
+    async fn report_end(&self, ended: Arc<Ended>) -> Result<Option<Box<Started>>, EngineError> {
         self.through(|since, answer| Work::End { ended, since, answer }).await
     }
 

@@ -11,8 +11,10 @@
 //! on a row that somebody else has rewritten meanwhile, or under a definition that is not in force any more, is not applied
 //! and is decided on anew. A group that fails is halved until the one that cannot be written fails alone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -176,10 +178,10 @@ impl Lane {
     /// Splits off what belongs to rows that somebody keeps locked.
     async fn without_locked(&mut self, part: Vec<Work>) -> (Vec<Work>, Vec<Work>) {
         let Some(Idle { db, .. }) = &mut self.db else { return (Vec::new(), part) };
-        let targets: Vec<Target> = part.iter().map(Work::target).collect();
+        let targets: Vec<Cow<'_, Target>> = part.iter().map(Work::target).collect();
         // Where that cannot be told either, all of it is tried again.
         let free = free_targets(db, &targets).await.unwrap_or_default();
-        part.into_iter().partition(|work| free.contains(&work.target()))
+        part.into_iter().partition(|work| free.contains(work.target().as_ref()))
     }
 
     /// Gives `work` back to be tried again, unless whoever waits for it has waited long enough.
@@ -211,15 +213,20 @@ impl Lane {
 }
 
 /// Says which of `targets` nobody keeps locked.
-async fn free_targets(db: &mut Connection, targets: &[Target]) -> Result<HashSet<Target>, StoreError> {
-    let (ids, named) = by_kind(targets.iter());
+async fn free_targets(
+    db: &mut Connection,
+    targets: &[Cow<'_, Target>],
+) -> Result<HashSet<Target>, StoreError> {
+    let (ids, named) = by_kind(targets.iter().map(AsRef::as_ref));
     let seen = groups::read(db, &ids, &named).await?;
     let all: Vec<InstanceId> = seen.iter().map(|seen| seen.id).collect();
     let free = groups::find_free(db, &all).await?;
-    let free = seen.into_iter().filter(|seen| free.contains(&seen.id));
-    Ok(free
-        .flat_map(|seen| [Target::Id(seen.id), Target::Name(seen.instance.machine, seen.instance.name)])
-        .collect())
+    Ok(seen.iter().filter(|seen| free.contains(&seen.id)).flat_map(targets_of).collect())
+}
+
+/// The ways in which an instance is meant.
+fn targets_of(seen: &Seen) -> [Target; 2] {
+    [Target::Id(seen.id), Target::Name(seen.instance.machine.clone(), seen.instance.name.clone())]
 }
 
 /// Numbers and names, each once.
@@ -235,10 +242,12 @@ fn by_kind<'a>(targets: impl Iterator<Item = &'a Target>) -> (Vec<InstanceId>, V
 }
 
 /// All that the decisions on a group may look at.
+#[derive(Default)]
 struct Material {
+    /// Whose each thing of the group is; nothing where it is about nothing that there is.
+    ids: Vec<Option<InstanceId>>,
     /// In the order of their numbers. Each in its own place: a draft is too large to be moved about among them.
     drafts: BTreeMap<InstanceId, Box<Draft>>,
-    names: HashMap<(MachineName, String), InstanceId>,
     /// What the instances have to do, where an action begins or ends.
     actions: HashMap<InstanceId, Vec<LiveAction>>,
     /// How far boots got, where a board's time has run out.
@@ -255,37 +264,33 @@ impl Material {
         db: &mut Connection,
         part: &[Work],
     ) -> Result<Self, StoreError> {
-        let targets: Vec<Target> = part.iter().map(Work::target).collect();
-        let (mut remembered, mut unknown) = (Vec::new(), Vec::new());
-        for ((work, target), seen) in part.iter().zip(&targets).zip(engine.inner.recent.find(targets.iter()))
-        {
+        let targets: Vec<Cow<'_, Target>> = part.iter().map(Work::target).collect();
+        let mut material = Self::default();
+        let mut unknown = Vec::new();
+        let remembered = engine.inner.recent.find(targets.iter().map(AsRef::as_ref));
+        for ((work, target), seen) in part.iter().zip(&targets).zip(remembered) {
+            // Of what is remembered it does not show whether it is still so until something is written.
+            let seen = seen.filter(|_| !work.has_condition());
+            material.ids.push(seen.as_ref().map(|seen| seen.id));
             match seen {
-                // Of what is remembered it does not show whether it is still so until something is written.
-                Some(seen) if !work.has_condition() => remembered.push(seen),
-                Some(_) | None => unknown.push(target),
+                Some(seen) => _ = material.drafts.insert(seen.id, Box::new(Draft::remembered(seen))),
+                None => unknown.push(target.as_ref()),
             }
-        }
-        let mut material = Self {
-            drafts: BTreeMap::new(),
-            names: HashMap::new(),
-            actions: HashMap::new(),
-            boots: BTreeMap::new(),
-            images: None,
-        };
-        for seen in remembered {
-            material.add(Draft::remembered(seen));
         }
         if !unknown.is_empty() {
             let (ids, named) = by_kind(unknown.into_iter());
+            let mut read = HashMap::new();
             for seen in groups::read(db, &ids, &named).await? {
-                material.add(Draft::new(seen));
+                read.extend(targets_of(&seen).map(|target| (target, seen.id)));
+                material.drafts.insert(seen.id, Box::new(Draft::new(seen)));
+            }
+            for (id, target) in material.ids.iter_mut().zip(&targets) {
+                *id = id.or_else(|| read.get(target.as_ref()).copied());
             }
         }
         let (mut with_actions, mut silent, mut reads_images) = (Vec::new(), Vec::new(), false);
-        for work in part {
-            let Some(draft) = material.id(&work.target()).and_then(|id| material.drafts.get(&id)) else {
-                continue;
-            };
+        for (work, id) in part.iter().zip(&material.ids) {
+            let Some(draft) = id.and_then(|id| material.drafts.get(&id)) else { continue };
             let Ok(definition) = rules.definition(&draft.instance().machine) else { continue };
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
@@ -310,19 +315,6 @@ impl Material {
         Ok(material)
     }
 
-    fn add(&mut self, draft: Draft) {
-        let instance = draft.instance();
-        self.names.insert((instance.machine.clone(), instance.name.clone()), draft.id());
-        self.drafts.insert(draft.id(), Box::new(draft));
-    }
-
-    fn id(&self, target: &Target) -> Option<InstanceId> {
-        match target {
-            Target::Id(id) => Some(*id),
-            Target::Name(machine, name) => self.names.get(&(machine.clone(), name.clone())).copied(),
-        }
-    }
-
     /// Decides on everything in the order of its arrival. What is for the next group goes to `again`; what is about
     /// nothing that there is, or changes nothing, is answered at once.
     fn decide(mut self, engine: &Engine, rules: &Known, part: Vec<Work>, again: &mut Vec<Work>) -> Decisions {
@@ -330,19 +322,18 @@ impl Material {
         let mut done = Vec::with_capacity(part.len());
         let (mut worker, mut orphans) = (None, Vec::new());
         let (mut deferred, none) = (HashSet::new(), Images::new());
-        for work in part {
-            let target = work.target();
-            let Some(id) = self.id(&target).filter(|id| self.drafts.contains_key(id)) else {
+        for (work, id) in part.into_iter().zip(self.ids) {
+            let Some((id, draft)) = id.and_then(|id| Some((id, self.drafts.get_mut(&id)?))) else {
                 match &work {
                     Work::Begin { action, .. } => orphans.push((action.id, work)),
                     Work::End { ended, .. } => orphans.push((ended.action.id, work)),
                     Work::Happened { .. } | Work::Due(_) | Work::Noted { .. } => {
+                        let target = work.target().into_owned();
                         work.fail(EngineError::NoInstance(target));
                     }
                 }
                 continue;
             };
-            let Some(draft) = self.drafts.get_mut(&id) else { continue };
             let definition = match rules.definition(&draft.instance().machine) {
                 Ok(definition) => definition,
                 Err(error) => {
@@ -380,17 +371,17 @@ impl Material {
                         done.push((id, work, Done::Unasked(unasked)));
                         continue;
                     }
-                    let decision = draft.decide(definition, submission.clone(), images, now);
-                    let committed = Committed { id, outcome: decision.outcome, instance: decision.instance };
-                    Done::Committed(committed)
+                    let outcome = draft.decide(definition, submission.clone(), images, now);
+                    Done::Committed(Committed { id, outcome, instance: Arc::clone(draft.instance()) })
                 }
                 Work::Due(due) => {
                     let cause = Cause::Deadline { visit: due.visit };
                     let remark = self.boots.get(&id).and_then(fetches::describe_boot);
                     let evidence = tell_due(definition, draft, due.at, now);
-                    let submission = Submission { evidence, remark, ..Submission::new(target, cause) };
+                    let submission =
+                        Submission { evidence, remark, ..Submission::new(Target::Id(id), cause) };
                     draft.decide(definition, submission, images, now);
-                    Done::Fired(draft.instance().clone())
+                    Done::Fired(Arc::clone(draft.instance()))
                 }
                 Work::Begin { action, worker: by, .. } => {
                     worker = Some(*by);
@@ -407,9 +398,8 @@ impl Material {
             };
             done.push((id, work, came_to));
         }
-        let drafts = std::mem::take(&mut self.drafts);
         let (untouched, touched): (Vec<_>, Vec<_>) =
-            drafts.into_values().partition(|draft| draft.is_untouched());
+            self.drafts.into_values().partition(|draft| draft.is_untouched());
         let untouched: HashMap<InstanceId, bool> =
             untouched.iter().map(|draft| (draft.id(), draft.is_remembered())).collect();
         // Nothing is to be written for these, so nothing has to become durable first.

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn ids(group: &[Work]) -> Vec<i64> {
-        let id = |work: &Work| match work.target() {
+        let id = |work: &Work| match work.target().as_ref() {
             Target::Id(id) => id.0,
             Target::Name(..) => 0,
         };

@@ -1,5 +1,6 @@
 //! What goes through the pipeline, and how whoever waits for it is answered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -56,7 +57,7 @@ pub struct Committed {
     /// What it amounted to.
     pub outcome: Outcome,
     /// The instance after it.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
 }
 
 /// Something noticed, which is told and not decided on.
@@ -104,22 +105,22 @@ pub(super) enum Work {
     /// A deadline is due.
     Due(Due),
     /// An action is to begin.
-    Begin { action: Startable, worker: WorkerId, since: Instant, answer: Answer<Option<Started>> },
+    Begin { action: Startable, worker: WorkerId, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// An action has ended.
-    End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Started>> },
+    End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// Something was noticed.
     Noted { id: InstanceId, note: Note, since: Instant, answer: Answer<()> },
 }
 
 impl Work {
     /// Whose it is.
-    pub(super) fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Cow<'_, Target> {
         match self {
-            Self::Happened { submission, .. } => submission.target.clone(),
-            Self::Due(due) => Target::Id(due.id),
-            Self::Begin { action, .. } => Target::Id(action.instance),
-            Self::End { ended, .. } => Target::Id(ended.action.instance),
-            Self::Noted { id, .. } => Target::Id(*id),
+            Self::Happened { submission, .. } => Cow::Borrowed(&submission.target),
+            Self::Due(due) => Cow::Owned(Target::Id(due.id)),
+            Self::Begin { action, .. } => Cow::Owned(Target::Id(action.instance)),
+            Self::End { ended, .. } => Cow::Owned(Target::Id(ended.action.instance)),
+            Self::Noted { id, .. } => Cow::Owned(Target::Id(*id)),
         }
     }
 
@@ -161,9 +162,9 @@ pub(super) enum Done {
     /// To be sent again when models have been asked this.
     Unasked(Vec<Question>),
     /// A deadline was decided on; this is how the instance stands.
-    Fired(Instance),
+    Fired(Arc<Instance>),
     /// An action began, or none.
-    Started(Option<Started>),
+    Started(Option<Box<Started>>),
     /// Written down.
     Noted,
 }

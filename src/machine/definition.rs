@@ -30,6 +30,8 @@ pub struct Definition {
     pub counters: BTreeSet<CounterName>,
     /// What conditions ask models when an event comes, in whichever state.
     pub questions: BTreeMap<EventName, BTreeSet<Question>>,
+    /// Whether a condition that is asked when a state is entered, whichever it is, looks at the device.
+    pub reads_device_on_entry: bool,
     /// Where counters begin that do not begin at zero.
     pub beginnings: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.
@@ -164,6 +166,13 @@ pub struct Transition {
     pub guard: Option<Guard>,
     /// What it does.
     pub effect: TransitionEffect,
+}
+
+impl Transition {
+    /// Whether its condition looks at the device.
+    pub(super) fn reads_device(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::reads_device)
+    }
 }
 
 /// What a transition does.

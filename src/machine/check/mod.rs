@@ -125,6 +125,7 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
         counters,
         beginnings,
         questions: questions(&checked),
+        reads_device_on_entry: checked.values().flat_map(|state| &state.always).any(Transition::reads_device),
         states: checked,
         renamed,
     })

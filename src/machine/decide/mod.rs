@@ -11,7 +11,6 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::definition::{Definition, Source, State, Transition, TransitionEffect};
-use super::guard::Guard;
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
 use super::prediction::Question;
@@ -57,13 +56,11 @@ pub fn advance(
 /// Where none does, the device's facts need not go into the stimulus, nor into history.
 #[must_use]
 pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
-    let reads = |transition: &Transition| transition.guard.as_ref().is_some_and(Guard::reads_device);
     let on_event = match cause {
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
         Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
     };
-    on_event.into_iter().flatten().any(reads)
-        || definition.states.values().flat_map(|state| &state.always).any(reads)
+    definition.reads_device_on_entry || on_event.into_iter().flatten().any(Transition::reads_device)
 }
 
 /// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,

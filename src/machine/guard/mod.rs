@@ -47,6 +47,7 @@ pub struct Guard {
     text: String,
     program: Expression,
     has_macro: bool,
+    reads_device: bool,
     questions: BTreeSet<Question>,
 }
 
@@ -106,7 +107,8 @@ impl Guard {
             Ok((mut program, source)) => {
                 let Found { has_macro, questions } = check::check(&program, &source, counters, occasion)?;
                 predict::replace(&mut program);
-                Ok(Self { text: text.to_owned(), program, has_macro, questions })
+                let reads_device = program.references().has_variable("device");
+                Ok(Self { text: text.to_owned(), program, has_macro, reads_device, questions })
             }
             Err(errors) => Err(errors.errors.iter().map(|error| syntax_fault(text, error)).collect()),
         }
@@ -121,7 +123,7 @@ impl Guard {
     /// Whether it looks at the device.
     #[must_use]
     pub fn reads_device(&self) -> bool {
-        self.program.references().has_variable("device")
+        self.reads_device
     }
 
     /// What it asks models.

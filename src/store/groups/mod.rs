@@ -9,6 +9,7 @@
 mod columns;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -48,9 +49,9 @@ pub struct Seen {
     /// The version of its row.
     pub version: RowVersion,
     /// The instance.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
     /// Its device, where it has one.
-    pub device: Option<Device>,
+    pub device: Option<Arc<Device>>,
     /// Whether there may be actions that its states asked for.
     pub has_actions: bool,
 }
@@ -89,7 +90,7 @@ impl TryFrom<SeenRow> for Seen {
 
     fn try_from(row: SeenRow) -> Result<Self, StoreError> {
         let device = match (row.fqdn, row.mac, row.hardware, row.environment) {
-            (Some(fqdn), Some(mac), Some(hardware), Some(environment)) => Some(Device {
+            (Some(fqdn), Some(mac), Some(hardware), Some(environment)) => Some(Arc::new(Device {
                 fqdn,
                 mac,
                 power_url: row.power_url,
@@ -98,13 +99,13 @@ impl TryFrom<SeenRow> for Seen {
                 environment,
                 // Neither guards nor drivers read what people wrote.
                 comments: String::new(),
-            }),
+            })),
             _ => None,
         };
         Ok(Self {
             id: InstanceId(row.instance_id),
             version: RowVersion::of(row.version)?,
-            instance: Instance {
+            instance: Arc::new(Instance {
                 machine: name(MachineName::new(&row.machine))?,
                 name: row.name,
                 state: name(StateName::new(&row.state))?,
@@ -113,7 +114,7 @@ impl TryFrom<SeenRow> for Seen {
                 deadline_at: row.deadline_at,
                 counters: row.counters.0,
                 data: row.data.0,
-            },
+            }),
             device,
             has_actions: row.has_actions,
         })
@@ -165,7 +166,7 @@ pub struct Decided {
     /// The instance as it was read.
     pub seen: Seen,
     /// The instance after it; nothing where only history is added.
-    pub instance: Option<Instance>,
+    pub instance: Option<Arc<Instance>>,
     /// The visit that was left: what it still had to do is deleted, and what runs is to be stopped.
     pub left: Option<Visit>,
     /// What happened, in order; all of it at the time at which the group is written.
