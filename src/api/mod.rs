@@ -122,7 +122,7 @@ pub fn router(api: Api) -> Router {
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let routes = routes.fallback(problem::no_such_path);
-    // Around all of them, and not a layer of each: a request would pay for that twice.
+    // Around all of them: a layer would stand around each, and every request would pay for copies of it.
     let service = service_fn(move |request| problem::answer(request, routes.clone()));
     let service = service.into_make_service_with_connect_info::<SocketAddr>();
     let drained = async {

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::error::Error;
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tower::Service;
@@ -160,17 +161,18 @@ pub(super) async fn answer(request: Request, mut routes: Router) -> Result<Respo
         let detail = "a page of another site asked for this";
         return Ok(Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response());
     }
+    let is_head = request.method() == Method::HEAD;
     let response = routes.call(request).await?;
     let status = response.status();
     Ok(if status.is_client_error() || status.is_server_error() {
-        as_problem(response).await
+        as_problem(response, is_head).await
     } else {
         response
     })
 }
 
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
-async fn as_problem(response: Response) -> Response {
+async fn as_problem(response: Response, is_head: bool) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
     let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
@@ -186,7 +188,6 @@ async fn as_problem(response: Response) -> Response {
         _ => "bad_request",
     };
     let detail = match status {
-        // Which do is only known, and only said, further out.
         StatusCode::METHOD_NOT_ALLOWED => {
             "this path does not take this method; `Allow` says which it takes".to_owned()
         }
@@ -194,6 +195,10 @@ async fn as_problem(response: Response) -> Response {
         _ => text.into_owned(),
     };
     let mut answer = Problem::new(status, code, detail).into_response();
+    if is_head && status != StatusCode::METHOD_NOT_ALLOWED {
+        // The text is gone already, and nobody knows how long the document is that GET would get.
+        *answer.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    }
     if let Some(allow) = parts.headers.get(header::ALLOW) {
         answer.headers_mut().insert(header::ALLOW, allow.clone());
     }

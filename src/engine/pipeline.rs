@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A group is what has arrived by the time that a lane is free, up to the lane's share of all that is on its way: a lone
-//! event waits for no company, and groups grow with the load. Several things that happen to one instance are decided on in the order of their arrival. What was decided
-//! on a row that somebody else has rewritten meanwhile, or under a definition that is not in force any more, is not applied
-//! and is decided on anew. A group that fails is halved until the one that cannot be written fails alone.
+//! event waits for no company, and groups grow with the load. Several things that happen to one instance in one group are
+//! decided on in the order of their arrival. What was decided on a row that somebody else, or the other lane, has rewritten
+//! meanwhile, or under a definition that is not in force any more, is not applied and is decided on anew. A group that fails
+//! is halved until the one that cannot be written fails alone.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -46,11 +47,12 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Commits groups until the queue is closed and empty.
 pub(super) async fn run(engine: Engine) {
     let mut lane = Lane { engine, db: None };
-    let (mut again, mut size) = (Vec::new(), 0);
-    while let Some(group) = lane.engine.inner.queue.fill(again, size).await {
-        size = group.len();
+    let (mut again, mut answered) = (Vec::new(), 0);
+    while let Some(group) = lane.engine.inner.queue.fill(again, answered).await {
+        let size = group.len();
         again = lane.commit(group).await;
-        if again.len() == size {
+        answered = size - again.len();
+        if answered == 0 {
             // Others are at the same rows; they need a moment.
             pause(Duration::from_millis(1)).await;
         }

@@ -29,16 +29,16 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     work: VecDeque<Work>,
-    /// How much of what was handed out is not answered yet.
+    /// How much of what was handed out is not answered.
     in_hand: usize,
     is_closed: bool,
 }
 
 impl Waiting {
-    /// How much of all that is to be done falls to a lane which has this much of it: were one to take all that waits, then
-    /// all would be answered together, ask together, and wait for one lane again, while the other has nothing to do.
-    fn share(&self, has: usize) -> usize {
-        (has + self.in_hand + self.work.len()).div_ceil(LANES)
+    /// How much of all that is to be done falls to each lane. Were one to take all that waits, then all would be answered
+    /// together, ask together, and wait for one lane again, while the other has nothing to do.
+    fn share(&self) -> usize {
+        (self.in_hand + self.work.len()).div_ceil(LANES)
     }
 }
 
@@ -57,7 +57,8 @@ impl Queue {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
-        // A panic elsewhere cannot have left it half-written: each use is one call.
+        // A panic elsewhere cannot have left it half-written: what is counted is counted last. The deadlines' lock may be
+        // taken meanwhile; whoever has that one never takes this one.
         work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -93,12 +94,14 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Gives a lane that has answered all of the group `before` but `again` its next one: that, and what has arrived and
-    /// what is due. An empty group waits for its first; `None` when there will be nothing more.
-    pub(super) async fn fill(&self, again: Vec<Work>, before: usize) -> Option<Vec<Work>> {
+    /// Gives a lane its next group: `again`, which is left of its last one after so many were `answered`, then what has
+    /// arrived, up to the lane's share, and whatever is due. An empty group waits for its first; `None` when there will be
+    /// nothing more.
+    pub(super) async fn fill(&self, again: Vec<Work>, answered: usize) -> Option<Vec<Work>> {
         let mut group = again;
-        self.with(|waiting| waiting.in_hand = waiting.in_hand.saturating_sub(before));
-        self.gather(group.len()).await;
+        self.with(|waiting| waiting.in_hand -= answered);
+        let held = group.len();
+        self.gather(held).await;
         loop {
             // Listening begins before looking, so that nothing comes unnoticed in between.
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -106,13 +109,13 @@ impl Queue {
             let now = self.clock.now();
             let (is_closed, has_more) = self.with(|waiting| {
                 let kept = if self.deadlines.has_due(now) { FOR_DEADLINES } else { 0 };
-                let room = waiting.share(group.len()).min(GROUP - kept).saturating_sub(group.len());
+                let room = waiting.share().min(GROUP - kept).saturating_sub(held);
                 group.extend(waiting.work.drain(..room.min(waiting.work.len())));
                 if !waiting.is_closed {
                     let room = GROUP.saturating_sub(group.len());
                     group.extend(self.deadlines.take_due(now, room).into_iter().map(Work::Due));
                 }
-                waiting.in_hand += group.len();
+                waiting.in_hand += group.len() - held;
                 (waiting.is_closed, !waiting.work.is_empty())
             });
             if !group.is_empty() {
@@ -201,7 +204,7 @@ mod tests {
         let group = queue.fill(Vec::new(), 0).await.unwrap();
         assert!(ids(&group).into_iter().eq(0..150));
         // What is to be decided on anew comes before what has arrived since.
-        let group = queue.fill(vec![event(7)], 150).await.unwrap();
+        let group = queue.fill(vec![event(7)], 149).await.unwrap();
         assert!(ids(&group).into_iter().eq(std::iter::once(7).chain(150..225)));
     }
 
@@ -224,19 +227,18 @@ mod tests {
         }
         assert_eq!(queue.fill(Vec::new(), 128).await.unwrap().len(), GROUP);
         assert_eq!(queue.fill(Vec::new(), 128).await.unwrap().len(), GROUP);
+        // All that was handed out is answered or still in hand.
+        assert_eq!(queue.with(|waiting| waiting.in_hand), 2 * GROUP);
     }
 
     #[tokio::test]
-    async fn a_lone_one_is_taken_by_the_lane_that_is_free() {
+    async fn a_lone_one_waits_for_no_company_whatever_the_other_lane_has() {
         let (queue, _) = queue();
-        for id in 0..100 {
-            queue.push(note(id)).unwrap();
+        for in_hand in [0, 1, 100] {
+            queue.with(|waiting| waiting.in_hand = in_hand);
+            queue.push(note(7)).unwrap();
+            assert_eq!(ids(&queue.fill(Vec::new(), 0).await.unwrap()), [7]);
         }
-        while queue.with(|waiting| !waiting.work.is_empty()) {
-            queue.fill(Vec::new(), 0).await.unwrap();
-        }
-        queue.push(note(7)).unwrap();
-        assert_eq!(ids(&queue.fill(Vec::new(), 100).await.unwrap()), [7]);
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ pub struct Retries {
     /// Groups that the database refused because of a deadlock or a conflict of transactions (40P01, 40001), and that were
     /// tried again. There should be none: locks are taken in one order.
     pub conflicts: Count,
-    /// Decisions that were made anew because another process had rewritten the row meanwhile.
+    /// Decisions that were made anew because another process, or another group of this one, had rewritten the
+    /// row meanwhile.
     pub overtaken: Count,
 }

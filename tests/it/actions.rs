@@ -1,6 +1,7 @@
 //! Rows of actions: which visit they speak for, and what leaving a state does to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -53,7 +54,7 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     write(store, instance, worker, |decided| decided.left = Some(Visit(6))).await;
     let next = |decided: &mut Decided| {
         // What is asked for belongs to the visit that begins.
-        let instance = std::sync::Arc::make_mut(decided.instance.as_mut().unwrap());
+        let instance = Arc::make_mut(decided.instance.as_mut().unwrap());
         instance.visit = instance.visit.next();
     };
     let before = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len();

@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
     ("axum::", &["api", "dashboard"]),
+    ("tower::", &["api"]),
     ("tokio_modbus::", &["action", "farm"]),
     ("cel::", &["machine"]),
     ("ort::", &["model"]),

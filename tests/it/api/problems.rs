@@ -117,6 +117,12 @@ async fn head_is_answered_as_get_without_a_body() {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
     }
+    // Where only GET knows how long its answer is, HEAD does not say.
+    let get = send(&world, "GET /api/v1/devices/%ff", "").await;
+    let head = send(&world, "HEAD /api/v1/devices/%ff", "").await;
+    assert_eq!((head.status, &*head.text), (get.status, ""));
+    assert_eq!(head.header("content-type"), get.header("content-type"));
+    assert_eq!(head.header("content-length"), "");
 }
 
 /// A way to a database that can be closed.
