@@ -1,9 +1,8 @@
 //! Request bodies and cheap answers: what several resources read and write alike.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::connections::Peer;
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
 use crate::machine::MAX_SIZE_BYTES;
@@ -171,8 +171,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(peer.map(|ConnectInfo(peer)| peer.ip().to_canonical().to_string())))
+        Ok(Self(parts.extensions.get().map(|Peer(address)| address.as_ref().to_owned())))
     }
 }
 

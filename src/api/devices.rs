@@ -1,6 +1,7 @@
 //! Boards: register, show, change, remove.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -150,7 +151,7 @@ impl From<Board> for DeviceView {
 
 /// `GET /api/v1/devices/{name}`: one board in full.
 pub(super) async fn show(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -177,7 +178,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
 
 /// `POST /api/v1/devices`: registers a board, in the machine's initial state.
 pub(super) async fn register(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Sender(sender): Sender,
     Body(new): Body<NewDevice>,
 ) -> Result<Response, Problem> {
@@ -204,7 +205,7 @@ pub(super) async fn register(
 
 /// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
 pub(super) async fn change(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
     Body(new): Body<NewChange>,
@@ -229,7 +230,7 @@ pub(super) async fn change(
 
 /// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
 pub(super) async fn remove(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
 ) -> Result<StatusCode, Problem> {

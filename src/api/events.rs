@@ -1,6 +1,7 @@
 //! What boards say, and what they ask: the contract that an initramfs with wget or curl can speak.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -60,7 +61,7 @@ impl From<Committed> for Answer {
 }
 
 /// Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
-pub(super) fn routes() -> MethodRouter<Api> {
+pub(super) fn routes() -> MethodRouter<Arc<Api>> {
     get(report).post(report).head(only_get_or_post)
 }
 
@@ -72,7 +73,7 @@ async fn only_get_or_post() -> impl IntoResponse {
 ///
 /// Arguments come as a JSON object, or as query parameters from tools that can only GET.
 async fn report(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((name, event)): Path<(String, String)>,
     Parameters(query): Parameters<BTreeMap<String, String>>,
     Sender(sender): Sender,
@@ -108,7 +109,7 @@ async fn report(
 
 /// `GET /api/v1/devices/{name}/boot-config`: what a booting board needs to know.
 pub(super) async fn boot_config(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let board = find(&api, &name).await?;

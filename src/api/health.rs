@@ -1,5 +1,7 @@
 //! Whether the process lives, and whether it can do its work.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ pub(super) async fn alive() -> Json<Value> {
 }
 
 /// `GET /readyz`: the database answers.
-pub(super) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ping().await?;
     Ok(Json(json!({ "status": "ready" })))
 }

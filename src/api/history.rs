@@ -1,5 +1,7 @@
 //! What happened to an instance.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
@@ -102,7 +104,7 @@ impl EntryView {
 
 /// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
 pub(super) async fn of_device(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Parameters(page): Parameters<Page>,
 ) -> Result<Json<HistoryView>, Problem> {

@@ -1,6 +1,7 @@
 //! Images, and which file of the boot tree boots each on which hardware.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -27,14 +28,14 @@ pub(super) struct NewImage {
 }
 
 /// `GET /api/v1/images`: all images.
-pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let images = images::list(&mut *api.engine.store().reader().await?).await?;
     Ok(tagged(&headers, &json!({ "images": images })))
 }
 
 /// `PUT /api/v1/images/{name}`: registers an image, or changes it.
 pub(super) async fn put(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Body(NewImage { about, boot_configs }): Body<NewImage>,
 ) -> Result<(StatusCode, Json<Image>), Problem> {
@@ -50,7 +51,10 @@ pub(super) async fn put(
 }
 
 /// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
-pub(super) async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
     let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
     if name.contains('\0') {
         return Err(no_image());

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
@@ -108,7 +109,7 @@ struct StatesView<'a> {
 
 /// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=&since=`: boards by name.
 pub(super) async fn list(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
     Parameters(query): Parameters<ListQuery>,
@@ -140,7 +141,7 @@ pub(super) async fn list(
     let cursor = changes::state(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
     let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
-    let mut pages = Pages { snapshot, machine: api.machine, filter, after, left, is_at_end: false };
+    let mut pages = Pages { snapshot, machine: api.machine.clone(), filter, after, left, is_at_end: false };
     // What fails before anything was sent is told as a problem.
     let first = pages.next().await?;
     let mut body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
@@ -317,7 +318,7 @@ async fn changed(api: &Api, filter: Filter, since: &str) -> Result<Response, Pro
 }
 
 /// `GET /api/v1/states`: how many boards are in each state.
-pub(super) async fn states(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn states(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let kind = kind(&"states");
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));

@@ -41,7 +41,7 @@ impl From<Adopted> for View {
 }
 
 /// `GET /api/v1/machines`: the definitions in force.
-pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let in_force = definitions::read_in_force(&mut *api.engine.store().reader().await?).await?;
     let machines: Vec<View> = in_force.definitions.into_iter().map(View::from).collect();
     Ok(tagged(&headers, &json!({ "machines": machines })))
@@ -49,7 +49,7 @@ pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<R
 
 /// `GET /api/v1/machines/{machine}`: the definition in force, and all that were, the oldest first.
 pub(super) async fn show(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -62,7 +62,7 @@ pub(super) async fn show(
 
 /// `GET /api/v1/machines/{machine}/definitions/{number}`: a definition's text, as it was loaded.
 pub(super) async fn text(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, number)): Path<(String, i32)>,
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
@@ -85,7 +85,7 @@ pub(super) struct Whose {
 /// `GET /api/v1/machines/{machine}/diagram.svg?device=`: the definition in force as a picture, with the state of one board
 /// lit, or with the number of instances in each state.
 pub(super) async fn diagram(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     Parameters(Whose { device }): Parameters<Whose>,
 ) -> Result<Response, Problem> {
@@ -117,7 +117,7 @@ pub(super) struct How {
 /// `PUT /api/v1/machines/{machine}`: puts the definition that is the body in force, for all servers at one moment; with
 /// `?dry_run=true` it only says what that would do.
 pub(super) async fn put(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     Parameters(How { dry_run }): Parameters<How>,
     Sender(sender): Sender,
@@ -181,7 +181,7 @@ pub(super) struct What {
 /// `POST /api/v1/machines/{machine}/replay?device=&since=`: puts history through the kernel again. It must give what is
 /// stored; with a definition as the body it also says what would have gone differently under that.
 pub(super) async fn replay(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     Parameters(What { device, since }): Parameters<What>,
     DefinitionText(source): DefinitionText,

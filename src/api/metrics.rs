@@ -1,5 +1,7 @@
 //! `GET /metrics`: what is counted, for Prometheus.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,7 @@ use super::problem::fault;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`.
-pub(super) async fn show(State(api): State<Api>) -> Response {
+pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
     let mut text = String::new();
     match api.engine.models().encode_metrics(&mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),

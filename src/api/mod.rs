@@ -15,6 +15,7 @@
 //! | supervisors | `/healthz`, `/readyz`, `/metrics` |
 
 mod body;
+mod connections;
 mod devices;
 mod events;
 mod health;
@@ -32,20 +33,17 @@ mod state_service;
 mod wait;
 mod why;
 
-use std::error::Error;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::{get, post, put};
-use axum::{Router, ServiceExt};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
 
-use crate::clock::pause;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
+pub use connections::serve;
 pub use problem::Problem;
 pub use wait::Room as Waiting;
 
@@ -55,11 +53,7 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// How long a client may take for a list, unless something else is said.
 pub const LONGEST_LIST: Duration = Duration::from_mins(1);
 
-/// How long open connections may take to end once the server stops, in real time.
-const DRAIN: Duration = Duration::from_secs(5);
-
 /// What handlers work with.
-#[derive(Clone)]
 pub struct Api {
     /// The engine.
     pub engine: Engine,
@@ -116,26 +110,5 @@ pub fn router(api: Api) -> Router {
         .route("/metrics", get(metrics::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .with_state(api)
-}
-
-/// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
-pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
-    let routes = routes.fallback(problem::no_such_path);
-    // Around all of them: a layer would stand around each, and every request would pay for copies of it.
-    let service = service_fn(move |request| problem::answer(request, routes.clone()));
-    let service = service.into_make_service_with_connect_info::<SocketAddr>();
-    let drained = async {
-        stop.cancelled().await;
-        pause(DRAIN).await;
-    };
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        ended = server.into_future() => {
-            if let Err(error) = ended {
-                tracing::error!(error = &error as &dyn Error, "HTTP ended");
-            }
-        }
-        () = drained => {}
-    }
+        .with_state(Arc::new(api))
 }

@@ -1,5 +1,7 @@
 //! Hosted models: which there are, how they are, loading them, and asking them.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -19,14 +21,14 @@ pub(super) const MAX_VALUES: usize = 8 * 1024 * 1024;
 const _: () = assert!(MAX_VALUES < MAX_DRAINED, "a body that is a little too large is still answered");
 
 /// `GET /api/v1/models`: all models, and what runs them.
-pub(super) async fn list(State(api): State<Api>, headers: HeaderMap) -> Response {
+pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let models = api.engine.models();
     tagged(&headers, &json!({ "models": models.list(), "runtime": models.runtime() }))
 }
 
 /// `GET /api/v1/models/{name}`: one model.
 pub(super) async fn show(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -35,7 +37,7 @@ pub(super) async fn show(
 
 /// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
 pub(super) async fn load(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelView>, Problem> {
     Ok(Json(api.engine.models().load(&name).await?))
@@ -43,7 +45,7 @@ pub(super) async fn load(
 
 /// `POST /api/v1/models/{name}/predictions`: the state of each row.
 pub(super) async fn predict(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {

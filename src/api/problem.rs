@@ -165,7 +165,8 @@ pub(super) async fn answer(request: Request, mut routes: Router) -> Result<Respo
     let response = routes.call(request).await?;
     let status = response.status();
     Ok(if status.is_client_error() || status.is_server_error() {
-        as_problem(response, is_head).await
+        // In a box: every request would have to carry room for it.
+        Box::pin(as_problem(response, is_head)).await
     } else {
         response
     })

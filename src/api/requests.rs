@@ -1,5 +1,7 @@
 //! What operators ask for: a request that the board's state takes, or a forced move.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -15,7 +17,7 @@ use crate::store::images;
 
 /// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
 pub(super) async fn request(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((name, request)): Path<(String, String)>,
     Sender(sender): Sender,
     Object(args): Object,
@@ -61,7 +63,7 @@ pub(super) struct NewForce {
 /// `POST /api/v1/devices/{name}/force`: an operator moves a board whatever its state accepts, if it is where they
 /// believe it to be.
 pub(super) async fn force(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
     Body(new): Body<NewForce>,

@@ -38,7 +38,7 @@ pub(super) fn begin(
     let evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
     let cause = Cause::Began { visit: next.action.speaks_for(draft.instance().visit) };
     let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
-    draft.decide(definition, began, &Images::new(), now);
+    draft.decide(definition, &began, &Images::new(), now);
     Some(take(engine, draft, next))
 }
 
@@ -80,7 +80,7 @@ pub(super) fn end(
     let present = draft.instance().visit;
     let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
     if let Some(report) = report(draft, action, visit, result) {
-        draft.decide(definition, report, &Images::new(), now);
+        draft.decide(definition, &report, &Images::new(), now);
     }
     if row.is_cancelled || draft.instance().visit != present {
         return None;

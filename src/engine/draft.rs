@@ -48,7 +48,8 @@ impl Draft {
         Self {
             instance: Arc::clone(&seen.instance),
             seen,
-            entries: Vec::new(),
+            // Mostly one thing happens to it.
+            entries: Vec::with_capacity(1),
             left: None,
             invoked: Vec::new(),
             kept: None,
@@ -105,13 +106,13 @@ impl Draft {
     pub(super) fn decide(
         &mut self,
         definition: &Definition,
-        submission: Submission,
+        submission: &Submission,
         images: &Images,
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
-        let device = if self.reads_device(definition, &cause) { self.facts(images) } else { Map::new() };
-        let stimulus = Stimulus { cause, device, predicted: predictions.answers() };
+        let device = if self.reads_device(definition, cause) { self.facts(images) } else { Map::new() };
+        let stimulus = Stimulus { cause: cause.clone(), device, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
@@ -132,18 +133,18 @@ impl Draft {
             self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
         } else {
             let reasons: Vec<String> =
-                ignored.into_iter().chain(remark).chain(predictions.failures()).collect();
+                ignored.into_iter().chain(remark.clone()).chain(predictions.failures()).collect();
             self.entries.push(NewEntry {
                 instance: self.id(),
                 at: now,
                 told: Told::Stimulus(stimulus),
-                sender,
+                sender: sender.clone(),
                 outcome: Some(decision.outcome.clone()),
                 from: self.instance.state.clone(),
                 to: decision.instance.state.clone(),
                 visit: decision.instance.visit,
                 reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-                evidence,
+                evidence: evidence.clone(),
             });
         }
         for effect in &decision.effects {

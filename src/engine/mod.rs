@@ -246,7 +246,8 @@ impl Engine {
     /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
-    pub async fn submit(&self, mut submission: Submission) -> Result<Committed, EngineError> {
+    pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+        let mut submission = Box::new(submission);
         loop {
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
                 Heard::Committed(committed) => return Ok(committed),
@@ -254,12 +255,13 @@ impl Engine {
                 // the end waits for a database that was away.
                 Heard::TooEarly(id, again) => {
                     submission = again;
-                    self.inner.running.wait_for_ends(id).await;
+                    // In a box, as what is seldom and large: each request would have to carry room for it.
+                    Box::pin(self.inner.running.wait_for_ends(id)).await;
                 }
                 // What conditions want to know, also those of a definition that has come into force meanwhile.
                 Heard::Unasked(questions, again) => {
                     submission = again;
-                    self.ask(&mut submission, questions).await;
+                    Box::pin(self.ask(&mut submission, questions)).await;
                 }
             }
         }
@@ -277,6 +279,7 @@ impl Engine {
 
     /// Writes down something that was noticed about an instance, without deciding anything.
     async fn note(&self, id: InstanceId, note: Note) -> Result<(), EngineError> {
+        let note = Box::new(note);
         self.through(|since, answer| Work::Noted { id, note, since, answer }).await
     }
 

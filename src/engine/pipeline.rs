@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::carry;
 use super::draft::{Draft, Images};
 use super::rules::Known;
-use super::work::{Committed, Done, Submission, Work};
+use super::work::{Committed, Done, Note, Submission, Work};
 use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome, Source};
@@ -373,7 +373,7 @@ impl Material {
                         done.push((id, work, Done::Unasked(unasked)));
                         continue;
                     }
-                    let outcome = draft.decide(definition, submission.clone(), images, now);
+                    let outcome = draft.decide(definition, submission, images, now);
                     Done::Committed(Committed { id, outcome, instance: Arc::clone(draft.instance()) })
                 }
                 Work::Due(due) => {
@@ -382,7 +382,7 @@ impl Material {
                     let evidence = tell_due(definition, draft, due.at, now);
                     let submission =
                         Submission { evidence, remark, ..Submission::new(Target::Id(id), cause) };
-                    draft.decide(definition, submission, images, now);
+                    draft.decide(definition, &submission, images, now);
                     Done::Fired(Arc::clone(draft.instance()))
                 }
                 Work::Begin { action, worker: by, .. } => {
@@ -394,7 +394,7 @@ impl Material {
                     Done::Started(carry::end(engine, definition, draft, live, ended, now))
                 }
                 Work::Noted { note, .. } => {
-                    draft.note(note.clone(), now);
+                    draft.note(Note::clone(note), now);
                     Done::Noted
                 }
             };

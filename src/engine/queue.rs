@@ -179,12 +179,21 @@ mod tests {
 
     fn event(id: i64) -> Work {
         let submission = Submission::new(Target::Id(InstanceId(id)), Cause::Created);
-        Work::Happened { submission, since: Instant::now(), answer: oneshot::channel().0 }
+        Work::Happened {
+            submission: Box::new(submission),
+            since: Instant::now(),
+            answer: oneshot::channel().0,
+        }
     }
 
     fn note(id: i64) -> Work {
         let note = Note { name: "asked", sender: None, evidence: serde_json::Map::new(), remark: None };
-        Work::Noted { id: InstanceId(id), note, since: Instant::now(), answer: oneshot::channel().0 }
+        Work::Noted {
+            id: InstanceId(id),
+            note: Box::new(note),
+            since: Instant::now(),
+            answer: oneshot::channel().0,
+        }
     }
 
     fn ids(group: &[Work]) -> Vec<i64> {

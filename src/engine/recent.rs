@@ -3,7 +3,8 @@
 //! Nothing here has to be right: a decision on a row that another process has rewritten meanwhile is not applied, and then
 //! the instance is forgotten and read. It is a matter of speed only, and of so much memory and no more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::machine::MachineName;
@@ -60,13 +61,14 @@ impl State {
 
     fn remember(&mut self, seen: Seen) {
         let id = seen.id;
-        let names = self.names.entry(seen.instance.machine.clone()).or_default();
-        if !names.contains_key(&seen.instance.name) {
-            names.insert(seen.instance.name.clone(), id);
-        }
-        if self.seen.insert(id, seen).is_none() {
-            self.order.push_back(id);
-        }
+        let new = match self.seen.entry(id) {
+            Entry::Occupied(mut known) => return *known.get_mut() = seen,
+            Entry::Vacant(place) => place.insert(seen),
+        };
+        let names = self.names.entry(new.instance.machine.clone()).or_default();
+        // Whoever had the name before is gone.
+        names.insert(new.instance.name.clone(), id);
+        self.order.push_back(id);
         while self.order.len() > MOST {
             if let Some(oldest) = self.order.pop_front() {
                 self.forget(oldest);

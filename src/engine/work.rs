@@ -74,9 +74,9 @@ pub(super) enum Heard {
     /// Nothing: it is decided on.
     Committed(Committed),
     /// An action of the board that has ended while that is not written down yet; here it is again.
-    TooEarly(InstanceId, Submission),
+    TooEarly(InstanceId, Box<Submission>),
     /// What models are to be asked first; here it is again.
-    Unasked(Vec<Question>, Submission),
+    Unasked(Vec<Question>, Box<Submission>),
 }
 
 /// An action of which the database says that this process runs it, once that is committed.
@@ -98,10 +98,10 @@ pub(super) struct Ended {
 /// Whoever waits to be answered.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
 
-/// One thing to be decided on.
+/// One thing to be decided on. It is small, for it goes from hand to hand.
 pub(super) enum Work {
     /// Something happened.
-    Happened { submission: Submission, since: Instant, answer: Answer<Heard> },
+    Happened { submission: Box<Submission>, since: Instant, answer: Answer<Heard> },
     /// A deadline is due.
     Due(Due),
     /// An action is to begin.
@@ -109,7 +109,7 @@ pub(super) enum Work {
     /// An action has ended.
     End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// Something was noticed.
-    Noted { id: InstanceId, note: Note, since: Instant, answer: Answer<()> },
+    Noted { id: InstanceId, note: Box<Note>, since: Instant, answer: Answer<()> },
 }
 
 impl Work {

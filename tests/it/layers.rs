@@ -38,6 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
     ("axum::", &["api", "dashboard"]),
+    ("hyper::", &["api"]),
+    ("hyper_util::", &["api"]),
     ("tower::", &["api"]),
     ("tokio_modbus::", &["action", "farm"]),
     ("cel::", &["machine"]),

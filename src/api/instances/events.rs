@@ -1,6 +1,7 @@
 //! What happens to instances of any machine: events, and moves by force.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -30,7 +31,7 @@ pub(in crate::api) struct Spoken {
 /// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
 /// reports: it may have come twice.
 pub(in crate::api) async fn send(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name, event)): Path<(String, String, String)>,
     Parameters(Spoken { visit }): Parameters<Spoken>,
     Sender(sender): Sender,
@@ -92,7 +93,7 @@ pub(in crate::api) async fn submit(
 /// `POST /api/v1/machines/{machine}/{instance}/force`: moves an instance whatever its state accepts, if it is where it is
 /// believed to be.
 pub(in crate::api) async fn force(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Sender(sender): Sender,
     headers: HeaderMap,

@@ -3,6 +3,7 @@
 pub(super) mod events;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -44,7 +45,7 @@ struct InstanceView {
 }
 
 /// What is done with one instance.
-pub(super) fn routes() -> MethodRouter<Api> {
+pub(super) fn routes() -> MethodRouter<Arc<Api>> {
     get(show).put(create).delete(remove)
 }
 
@@ -92,7 +93,7 @@ const MOST: i64 = 1000;
 
 /// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, and the state that each is in.
 pub(super) async fn list(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     Parameters(Part { after, limit }): Parameters<Part>,
 ) -> Result<Json<Value>, Problem> {
@@ -128,7 +129,7 @@ pub(super) struct How {
 /// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait` the answer comes
 /// when it has changed, or is 304 after that time.
 async fn show(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Parameters(How { wait }): Parameters<How>,
     headers: HeaderMap,
@@ -164,7 +165,7 @@ fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
 /// `PUT /api/v1/machines/{machine}/{instance}`: creates an instance in the machine's initial state; one that is there
 /// already is shown. With `If-None-Match: *` it must not be there.
 async fn create(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Sender(sender): Sender,
     headers: HeaderMap,
@@ -197,7 +198,7 @@ async fn create(
 
 /// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; with `If-Match` only where it is still as that says.
 async fn remove(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Sender(sender): Sender,
     headers: HeaderMap,
@@ -218,7 +219,7 @@ async fn remove(
 
 /// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: what happened, the newest first.
 pub(super) async fn history(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Parameters(page): Parameters<Page>,
 ) -> Result<Json<HistoryView>, Problem> {
@@ -229,7 +230,7 @@ pub(super) async fn history(
 
 /// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.
 pub(super) async fn why(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
 ) -> Result<Json<Why>, Problem> {
     let machine = machine_of(&api, &machine)?;

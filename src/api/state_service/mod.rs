@@ -7,6 +7,7 @@
 mod predict;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -31,12 +32,12 @@ const NO_MACHINE: &str = "this server was given no machine: start it with --mach
 const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
 /// `/state`, of the machine that the server was given.
-pub(super) fn routes() -> MethodRouter<Api> {
+pub(super) fn routes() -> MethodRouter<Arc<Api>> {
     get(is_current).options(is_current).put(is_done).post(predict::predict)
 }
 
 /// The same of any instance: a group of machines shares one.
-pub(super) fn of_instance() -> MethodRouter<Api> {
+pub(super) fn of_instance() -> MethodRouter<Arc<Api>> {
     get(is_current_of).options(is_current_of).put(is_done_of)
 }
 
@@ -45,7 +46,7 @@ type Shared = (MachineName, String);
 
 /// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
 /// comes as soon as it is, the 406 after that time.
-async fn is_current(State(api): State<Api>, query: Query) -> Result<Response, Problem> {
+async fn is_current(State(api): State<Arc<Api>>, query: Query) -> Result<Response, Problem> {
     match (&api.shared, query.get("state")) {
         (_, None) => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         (None, Some(_)) => Ok(plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE)),
@@ -54,7 +55,7 @@ async fn is_current(State(api): State<Api>, query: Query) -> Result<Response, Pr
 }
 
 async fn is_current_of(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, Problem> {
@@ -69,7 +70,7 @@ async fn is_current_of(
 /// counted; 500 where nothing changes. `?event=NAME` sends any event that the definition declares, with its arguments as
 /// the body.
 async fn is_done(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     query: Query,
     sender: Sender,
     request: Request,
@@ -82,7 +83,7 @@ async fn is_done(
 }
 
 async fn is_done_of(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     query: Query,
     sender: Sender,

@@ -1,6 +1,7 @@
 //! `POST /state`: what StateService's clients ask of a model and how they are answered, case by case.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -24,7 +25,7 @@ enum Asked {
 
 /// `POST /state`: the states that a model predicts.
 pub(super) async fn predict(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {

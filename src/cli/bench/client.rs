@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How much is read at a time, in bytes.
+/// How much is read at first, in bytes: an answer to an event. Hundreds of large buffers would fill the processor's caches.
+const SMALL: usize = 1024;
+/// How much is read at a time where an answer is longer.
 const CHUNK: usize = 64 * 1024;
 
 /// A connection to a server.
@@ -44,7 +46,7 @@ impl Connection {
     pub(super) async fn open(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(CHUNK) })
+        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(SMALL) })
     }
 
     /// Asks for a path, with further header lines that each end in CR LF.
@@ -128,7 +130,9 @@ impl Connection {
     }
 
     async fn read(&mut self) -> io::Result<()> {
-        self.buffer.reserve(CHUNK);
+        if self.buffer.len() == self.buffer.capacity() {
+            self.buffer.reserve(CHUNK);
+        }
         match self.stream.read_buf(&mut self.buffer).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection")),
             _ => Ok(()),

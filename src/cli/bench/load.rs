@@ -197,6 +197,8 @@ pub(super) async fn from_second_process(server: SocketAddr, plan: Plan) -> Resul
     ] {
         command.arg(name).arg(value.to_string());
     }
+    // What it takes for itself is taken from the server; one thread takes less than several do.
+    command.env("TOKIO_WORKER_THREADS", "1");
     let output = command.process_group(0).kill_on_drop(true).output().await?;
     if !output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
