@@ -1,27 +1,31 @@
-//! The connections of clients, and what carries requests to the routes and answers back.
+//! The connections of clients: they carry requests to the routes and answers back.
 
 use std::error::Error;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::serve::Listener;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::problem;
 use crate::clock::pause;
 
-/// How long open connections may take to end once the server stops, in real time.
+/// How long open connections may take to end once the server stops, in real time. Whoever is not answered by then is cut
+/// off; what was asked for may still be decided on.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long nobody is let in where the machine has no room for another connection, unless one ends.
+const FULL: Duration = Duration::from_secs(1);
 
 /// The address that a connection comes from.
 #[derive(Debug, Clone)]
@@ -29,17 +33,14 @@ pub(super) struct Peer(pub(super) Arc<str>);
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
 ///
-/// The framework's own way of serving asks of each connection which version of HTTP it speaks, and tells the kernel of
-/// head and body apart: with boards' small requests that took a tenth of the server's time.
-pub async fn serve(mut listener: TcpListener, routes: Router, stop: CancellationToken) {
+/// Not by the framework's own way of serving, which is for any version of HTTP: we speak one, and each of boards' small
+/// requests would pay for what chooses among them.
+pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let routes = routes.fallback(problem::no_such_path);
     let (mut open, graceful) = (JoinSet::new(), GracefulShutdown::new());
-    let mut http = http1::Builder::new();
-    http.writev(false);
     loop {
         let (stream, peer) = tokio::select! {
-            // Waits a moment where the machine has no room for another connection.
-            accepted = Listener::accept(&mut listener) => accepted,
+            accepted = accept(&listener) => accepted,
             Some(_ended) = open.join_next() => continue,
             () = stop.cancelled() => break,
         };
@@ -50,7 +51,8 @@ pub async fn serve(mut listener: TcpListener, routes: Router, stop: Cancellation
             request.extensions_mut().insert(peer.clone());
             problem::answer(request, routes.clone())
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         open.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = &error as &dyn Error, "a connection broke");
@@ -62,5 +64,68 @@ pub async fn serve(mut listener: TcpListener, routes: Router, stop: Cancellation
     tokio::select! {
         () = graceful.shutdown() => {}
         () = pause(DRAIN) => {}
+    }
+}
+
+/// Lets the next client in.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // A client that went away before its turn.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "no connection can be accepted");
+                pause(FULL).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    async fn ask(at: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_answers_whoever_has_asked_and_keeps_nobody_else() {
+        let (asked, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (asked, told) = (Arc::clone(&asked), Arc::clone(&told));
+            async move || {
+                asked.notify_one();
+                told.notified().await;
+                "at last"
+            }
+        };
+        let routes = Router::new().route("/slow", get(slow)).route("/", get(async || "at once"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, routes, stop.clone()));
+
+        let mut idle = ask(at, "/").await;
+        let mut answer = [0; 1000];
+        assert!(idle.read(&mut answer).await.unwrap() > 0);
+        let mut waiting = ask(at, "/slow").await;
+        asked.notified().await;
+        stop.cancel();
+        // Kept for the next request, which nobody would answer.
+        assert_eq!(idle.read(&mut answer).await.unwrap(), 0);
+        told.notify_one();
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("at last"), "{answer}");
+        server.join_next().await.unwrap().unwrap();
     }
 }

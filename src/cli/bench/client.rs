@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// How much is read at first, in bytes: an answer to an event. Hundreds of large buffers would fill the processor's caches.
 const SMALL: usize = 1024;
-/// How much is read at a time where an answer is longer.
+/// By how much the room for a longer answer grows at least.
 const CHUNK: usize = 64 * 1024;
 
 /// A connection to a server.
