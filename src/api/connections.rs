@@ -71,7 +71,9 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            // Or else the end of a long answer would wait until the client acknowledges what went before it (RFC 896).
+            Ok((stream, from)) if stream.set_nodelay(true).is_ok() => return (stream, from),
+            Ok(_) => {}
             // A client that went away before its turn.
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -127,5 +129,12 @@ mod tests {
         waiting.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("at last"), "{answer}");
         server.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_answer_does_not_wait_for_the_client() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(accept(&listener).await.0.nodelay().unwrap());
     }
 }

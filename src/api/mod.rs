@@ -66,7 +66,7 @@ pub struct Api {
     /// Those who wait.
     pub waiting: Waiting,
     /// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps
-    /// what is replaced meanwhile. One that takes nothing for ten seconds is cut off by the database before that.
+    /// what is replaced meanwhile.
     pub longest_list: Duration,
 }
 

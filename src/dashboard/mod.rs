@@ -13,13 +13,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
 
 use crate::engine::{Engine, EngineError, Kept};
 use crate::machine::MachineName;
 use crate::machine::says_failed;
 use crate::machine::words::escaped;
-use crate::store::devices::{self, Filter, Listed};
+use crate::store::lists::{self, Filter, Listed, Shown};
 use crate::store::{Snapshot, StoreError, instances};
 
 /// How often the farm's page refreshes itself, in seconds.
@@ -58,8 +59,8 @@ pub fn router(engine: Engine, machine: MachineName) -> Router {
 async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
     let farm = farm.get(engine.store(), async |snapshot: &mut Snapshot| read(snapshot, &machine).await).await;
     let now = engine.clock().now();
-    match farm {
-        Ok(farm) => fresh(page(&farm.value, now)),
+    match farm.and_then(|farm| page(&farm.value, now)) {
+        Ok(page) => fresh(page),
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
         Err(error) => without_boards(&error, now),
     }
@@ -111,7 +112,7 @@ async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Farm, St
         return Ok(Farm { counts, shown: Vec::new() });
     }
     let filter = Filter { states, ..Filter::default() };
-    let shown = devices::list(snapshot, machine, &filter, "", MOST).await?;
+    let shown = lists::boards(snapshot, machine, &filter, "", MOST).try_collect().await?;
     Ok(Farm { counts, shown })
 }
 
@@ -146,10 +147,11 @@ fn whole(title: &str, refresh_s: u32, main: &str, now: DateTime<Utc>) -> String 
     format!(include_str!("page.html"), title = escaped(title), refresh_s = refresh_s, at = at, main = main)
 }
 
-fn page(farm: &Farm, now: DateTime<Utc>) -> String {
-    let mut by_state: BTreeMap<&str, Vec<&Listed>> = BTreeMap::new();
-    for board in &farm.shown {
-        by_state.entry(&board.state).or_default().push(board);
+fn page(farm: &Farm, now: DateTime<Utc>) -> Result<String, StoreError> {
+    let mut by_state: BTreeMap<&str, Vec<Shown<'_>>> = BTreeMap::new();
+    for listed in &farm.shown {
+        let board = listed.read()?;
+        by_state.entry(board.state).or_default().push(board);
     }
     let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
     for ((rank, state), count) in &farm.counts {
@@ -173,20 +175,20 @@ fn page(farm: &Farm, now: DateTime<Utc>) -> String {
         1_i64 => "1 board".to_owned(),
         many => format!("{many} boards"),
     };
-    whole(&title, FARM_REFRESH_S, &main, now)
+    Ok(whole(&title, FARM_REFRESH_S, &main, now))
 }
 
-fn item(board: &Listed, now: DateTime<Utc>) -> String {
-    let name = escaped(&board.name);
+fn item(board: &Shown<'_>, now: DateTime<Utc>) -> String {
+    let name = escaped(board.name);
     let mut item =
         format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
     let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
-    if let Some(next) = board.next_image.as_ref().and_then(|image| text(&image.0)) {
+    if let Some(next) = board.next_image.and_then(text) {
         let _ = write!(item, " <span>→ {next}</span>");
-    } else if let Some(image) = board.image.as_ref().and_then(|image| text(&image.0)) {
+    } else if let Some(image) = board.image.and_then(text) {
         let _ = write!(item, " <span>{image}</span>");
     }
-    if let Some(failure) = &board.failure {
+    if let Some(failure) = board.failure {
         let _ = write!(item, " <em>{}</em>", escaped(failure));
     }
     item

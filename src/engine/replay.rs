@@ -154,7 +154,7 @@ pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayEr
     let Wanted { machine, name, .. } = wanted;
     let mut snapshot = store.snapshot().await?;
     // All of it is read in one go, however much there is.
-    snapshot.take_time().await?;
+    snapshot.take_time(None).await?;
     let timeline = Timeline::read(&mut snapshot, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::instances::{InstanceId, name};
-use super::{Snapshot, StoreError, Tx};
+use super::{StoreError, Tx};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
 /// What is known of a board besides its lifecycle.
@@ -40,54 +39,6 @@ pub struct Board {
     pub instance: Instance,
     /// The rest.
     pub device: Device,
-}
-
-/// A board as lists show it.
-#[derive(Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// The state that it is in.
-    pub state: String,
-    /// Which visit of a state that is.
-    pub visit: i64,
-    /// Since when it is there.
-    pub entered_at: DateTime<Utc>,
-    /// Until when, at the longest.
-    pub deadline_at: Option<DateTime<Utc>>,
-    /// The image on its card.
-    pub image: Option<Json<Box<RawValue>>>,
-    /// The image that it is to boot.
-    pub next_image: Option<Json<Box<RawValue>>>,
-    /// Why it needs hands, in words.
-    pub failure: Option<String>,
-    /// The host name or address that it answers on.
-    pub fqdn: String,
-    /// Its network address.
-    pub mac: String,
-    /// Its type of hardware.
-    pub hardware: String,
-    /// Which part of the farm it belongs to.
-    pub environment: String,
-    /// What people wrote about it.
-    pub comments: String,
-}
-
-/// Which boards a list is about. What is not said does not matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
-    /// In one of these states; a trailing `*` stands for the rest of a name.
-    pub states: Vec<String>,
-    /// Of this type of hardware.
-    pub hardware: Option<String>,
-    /// In this environment.
-    pub environment: Option<String>,
-    /// Running this image.
-    pub image: Option<String>,
-    /// With this text in the name.
-    pub name: Option<String>,
-    /// Among these.
-    pub among: Option<Vec<InstanceId>>,
 }
 
 /// Writes what is known of a new instance's board.
@@ -231,85 +182,4 @@ pub async fn find(
         comments: row.comments,
     };
     Ok(Some(Board { id: InstanceId(row.instance_id), instance, device }))
-}
-
-/// Lists at most `most` boards by name, those after the name `after`.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn list(
-    db: &mut Snapshot,
-    machine: &MachineName,
-    filter: &Filter,
-    after: &str,
-    most: i64,
-) -> Result<Vec<Listed>, StoreError> {
-    let Filter { states, hardware, environment, image, name, among } = filter;
-    let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
-    let name = name.as_ref().map(|part| format!("%{}%", like(part, '\0')));
-    let among: Option<Vec<i64>> = among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
-    let rows = sqlx::query_as!(
-        Listed,
-        r#"SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
-                  i.data->'image' AS "image: Json<Box<RawValue>>",
-                  i.data->'next_image' AS "next_image: Json<Box<RawValue>>",
-                  i.data->>'failure' AS failure,
-                  d.fqdn, d.mac, d.hardware, d.environment, d.comments
-             FROM instance i JOIN device d USING (instance_id)
-            WHERE i.machine = $1 AND i.name > $2
-              AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
-              AND ($5::text IS NULL OR d.hardware = $5)
-              AND ($6::text IS NULL OR d.environment = $6)
-              AND ($7::text IS NULL OR i.data->>'image' = $7)
-              AND ($8::text IS NULL OR i.name LIKE $8)
-              AND ($9::bigint[] IS NULL OR i.instance_id = ANY ($9))
-            ORDER BY i.name LIMIT $3"#,
-        machine.as_str(),
-        after,
-        most,
-        (!states.is_empty()).then_some(states.as_slice()),
-        hardware.as_deref(),
-        environment.as_deref(),
-        image.as_deref(),
-        name,
-        among.as_deref(),
-    )
-    .fetch_all(&mut **db)
-    .await?;
-    Ok(rows)
-}
-
-/// Lists the names of those of `machine` that are among `ids`.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn list_names(
-    db: &mut PgConnection,
-    machine: &MachineName,
-    ids: &[InstanceId],
-) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let names = sqlx::query_scalar!(
-        "SELECT name FROM instance WHERE machine = $1 AND instance_id = ANY ($2) ORDER BY name",
-        machine.as_str(),
-        &ids,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(names)
-}
-
-/// Makes a LIKE pattern of `text`, in which only `joker` stands for anything.
-fn like(text: &str, joker: char) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '%' | '_' | '\\' => pattern.extend(['\\', c]),
-            c if c == joker => pattern.push('%'),
-            c => pattern.push(c),
-        }
-    }
-    pattern
 }

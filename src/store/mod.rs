@@ -13,6 +13,7 @@ pub mod groups;
 pub mod history;
 pub mod images;
 pub mod instances;
+pub mod lists;
 pub mod partitions;
 pub mod private;
 mod sparse;
@@ -226,13 +227,15 @@ impl DerefMut for Snapshot {
 }
 
 impl Snapshot {
-    /// Lets its statements take as long as they need: for whoever reads all there is.
+    /// Lets its statements take as long as `most`, or as they need: for whoever reads all there is.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn take_time(&mut self) -> Result<(), StoreError> {
-        sqlx::query!("SET LOCAL statement_timeout = 0").execute(&mut *self.transaction).await?;
+    pub async fn take_time(&mut self, most: Option<Duration>) -> Result<(), StoreError> {
+        let ms = most.unwrap_or_default().as_millis().to_string();
+        let set = sqlx::query_scalar!("SELECT set_config('statement_timeout', $1, true)", ms);
+        set.fetch_one(&mut *self.transaction).await?;
         Ok(())
     }
 }

@@ -1,19 +1,23 @@
 //! History replayed through the kernel: it must give the instances as they are stored.
 
+use futures_util::TryStreamExt;
 use lifeguard::engine::replay::{Wanted, replay};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
-use lifeguard::store::devices::{self, Board, Filter};
+use lifeguard::store::devices::{self, Board};
 use lifeguard::store::history;
+use lifeguard::store::lists::{self, Filter};
 
 /// All boards in full.
 pub(crate) async fn boards(store: &Store) -> Vec<Board> {
     let machine = MachineName::new("board").unwrap();
     let mut snapshot = store.snapshot().await.unwrap();
-    let listed = devices::list(&mut snapshot, &machine, &Filter::default(), "", i64::MAX).await.unwrap();
+    let listed = lists::boards(&mut snapshot, &machine, &Filter::default(), "", i64::MAX);
+    let listed: Vec<_> = listed.try_collect().await.unwrap();
     let mut boards = Vec::new();
-    for board in listed {
-        boards.push(devices::find(&mut snapshot, &machine, &board.name).await.unwrap().unwrap());
+    for listed in listed {
+        let name = listed.read().unwrap().name;
+        boards.push(devices::find(&mut snapshot, &machine, name).await.unwrap().unwrap());
     }
     boards
 }

@@ -363,22 +363,30 @@ pub(super) async fn fill(pool: &PgPool, boards: i32, bytes: i32) {
 async fn a_long_list_comes_whole_and_of_one_moment() {
     let world = World::new().await;
     let pool = world.database.pool().await;
-    fill(&pool, 3000, 0).await;
-    let expected: Vec<String> = (1..=3000).map(|n| format!("b{n:06}")).collect();
-    for (query, begin, most) in
-        [("", 0, 3000), ("?limit=1500", 0, 1500), ("?limit=1500&after=b001000", 1000, 1500)]
-    {
+    // More than are read at once.
+    fill(&pool, 12_000, 0).await;
+    let expected: Vec<String> = (1..=12_000).map(|n| format!("b{n:06}")).collect();
+    for (query, begin, most) in [
+        ("", 0, 12_000),
+        ("?limit=1500", 0, 1500),
+        ("?limit=1500&after=b001000", 1000, 1500),
+        ("?limit=10000", 0, 10_000),
+        ("?limit=10001", 0, 10_001),
+        ("?limit=10000&after=b002000", 2000, 10_000),
+        ("?after=b011999", 11_999, 1),
+        ("?after=b012000", 12_000, 0),
+    ] {
         let list = world.get(&format!("/api/v1/devices{query}")).await;
         let devices = list["devices"].as_array().unwrap();
         let names: Vec<&str> = devices.iter().map(|device| device["name"].as_str().unwrap()).collect();
         assert_eq!(names, expected[begin..begin + most], "{query}");
-        let next = (begin + most < 3000).then(|| expected[begin + most - 1].clone());
+        let next = (begin + most < 12_000).then(|| expected[begin + most - 1].clone());
         assert_eq!(list["next"], json!(next), "{query}");
     }
     // Boards that come while a list is read are not in it, and those that go are.
-    fill_comments(&pool).await;
+    fill_comments(&pool, 2000).await;
     let mut answer = begin_list(&world).await;
-    sqlx::query("DELETE FROM instance WHERE name = 'b003000'").execute(&pool).await.unwrap();
+    sqlx::query("DELETE FROM instance WHERE name = 'b012000'").execute(&pool).await.unwrap();
     sqlx::query(
         "INSERT INTO instance (machine, name, state, visit, entered_at, counters, data)
                  VALUES ('board', 'b900000', 'New', 1, now(), '{}', '{}')",
@@ -391,13 +399,13 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
         text.extend_from_slice(&chunk);
     }
     let list: Value = serde_json::from_slice(&text).unwrap();
-    assert_eq!(list["devices"].as_array().unwrap().len(), 3000);
-    assert_eq!(list["devices"][2999]["name"], "b003000");
+    assert_eq!(list["devices"].as_array().unwrap().len(), 12_000);
+    assert_eq!(list["devices"][11_999]["name"], "b012000");
 }
 
 /// Gives all boards so much to say that no socket holds it.
-async fn fill_comments(pool: &PgPool) {
-    sqlx::query("UPDATE device SET comments = repeat('x', 10000)").execute(pool).await.unwrap();
+async fn fill_comments(pool: &PgPool, bytes: i32) {
+    sqlx::query("UPDATE device SET comments = repeat('x', $1)").bind(bytes).execute(pool).await.unwrap();
 }
 
 /// Asks for all boards; the answer begins.
@@ -415,7 +423,7 @@ async fn a_list_that_breaks_off_is_seen_to_break_off() {
     let mut answer = begin_list(&world).await;
     // The server has got as far as the sockets hold, and waits.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE datname = current_database() AND state = 'idle in transaction'
+                WHERE datname = current_database() AND wait_event = 'ClientWrite'
                   AND query LIKE '%JOIN device%'";
     ask("the list's connection is cut", async || {
         sqlx::query_scalar::<_, i64>(end).fetch_one(&pool).await.unwrap() > 0

@@ -1,0 +1,120 @@
+//! A board of a list, as JSON.
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::store::lists::Shown;
+
+/// Adds a board to an array that is being written. Member by member, because lists are long: serde's structures take four
+/// times as long, mostly to see again and again that the names of members need no escape.
+pub(super) fn add(board: &Shown<'_>, to: &mut Vec<u8>) -> serde_json::Result<()> {
+    // What was written before was sent, perhaps: only the array's beginning is sure to be followed by no comma.
+    if to.last() != Some(&b'[') {
+        to.push(b',');
+    }
+    add_member(to, r#"{"name":"#, &board.name)?;
+    add_member(to, r#","state":"#, &board.state)?;
+    add_member(to, r#","since":"#, &Time(board.entered_at))?;
+    add_member(to, r#","visit":"#, &board.visit)?;
+    add_member(to, r#","deadline":"#, &board.deadline_at.map(Time))?;
+    add_member(to, r#","fqdn":"#, &board.fqdn)?;
+    add_member(to, r#","mac":"#, &board.mac)?;
+    add_member(to, r#","hardware":"#, &board.hardware)?;
+    add_member(to, r#","environment":"#, &board.environment)?;
+    add_member(to, r#","image":"#, &board.image)?;
+    add_member(to, r#","next_image":"#, &board.next_image)?;
+    add_member(to, r#","comments":"#, &board.comments)?;
+    to.push(b'}');
+    Ok(())
+}
+
+fn add_member(to: &mut Vec<u8>, name: &str, value: &impl Serialize) -> serde_json::Result<()> {
+    to.extend_from_slice(name.as_bytes());
+    serde_json::to_writer(to, value)
+}
+
+/// A time in the form that chrono gives it, for which that takes four times as long.
+struct Time(DateTime<Utc>);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(time) = *self;
+        // What humantime can tell.
+        if !(0..=253_402_300_799).contains(&time.timestamp()) {
+            return time.serialize(serializer);
+        }
+        let is_whole = |part| time.timestamp_subsec_nanos().is_multiple_of(part);
+        let form = if is_whole(1_000_000_000) {
+            humantime::format_rfc3339_seconds
+        } else if is_whole(1_000_000) {
+            humantime::format_rfc3339_millis
+        } else if is_whole(1_000) {
+            humantime::format_rfc3339_micros
+        } else {
+            humantime::format_rfc3339_nanos
+        };
+        serializer.collect_str(&form(time.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn boards_are_json_whatever_they_are_called() {
+        let texts = ["", "b-1.lab", "\"\\\u{1}\n\u{2028}</ü€😀", "\u{7f}\t/"];
+        let image = serde_json::value::to_raw_value(texts[2]).unwrap();
+        let image: Option<&RawValue> = Some(&image);
+        let mut array = b"[".to_vec();
+        for text in texts {
+            let shown = Shown {
+                name: text,
+                state: text,
+                visit: i64::MAX,
+                entered_at: DateTime::UNIX_EPOCH,
+                deadline_at: None,
+                image,
+                next_image: None,
+                failure: None,
+                fqdn: text,
+                mac: text,
+                hardware: text,
+                environment: text,
+                comments: text,
+            };
+            add(&shown, &mut array).unwrap();
+        }
+        array.push(b']');
+        let expected = texts.map(|text| {
+            json!({
+                "name": text, "state": text, "since": "1970-01-01T00:00:00Z", "visit": i64::MAX, "deadline": null,
+                "fqdn": text, "mac": text, "hardware": text, "environment": text,
+                "image": texts[2], "next_image": null, "comments": text,
+            })
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&array).unwrap(), json!(expected));
+    }
+
+    #[test]
+    fn a_time_is_told_as_elsewhere() {
+        for ns in [0, 1, 1_000, 999_999, 1_000_000, 120_000_000, 123_456_000, 123_456_789, 999_999_999] {
+            for second in [
+                i64::MIN / 1_000_000,
+                -62_135_596_801,
+                -1,
+                0,
+                1_767_225_599,
+                253_402_300_799,
+                253_402_300_800,
+            ] {
+                let Some(time) = DateTime::from_timestamp(second, ns) else { continue };
+                let [told, expected] = [serde_json::to_string(&Time(time)), serde_json::to_string(&time)];
+                assert_eq!(told.unwrap(), expected.unwrap());
+            }
+        }
+    }
+}
