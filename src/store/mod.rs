@@ -25,8 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Postgres, Transaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sqlx::{ConnectOptions as _, Connection as _, Postgres, Transaction};
 
 use changes::Origin;
 
@@ -207,22 +206,19 @@ const GROUP_PLANS: [(&str, &str); 6] = [
 ];
 /// One moment of the database, for reading: all statements see what was committed then.
 #[derive(Debug)]
-pub struct Snapshot {
-    transaction: Transaction<'static, Postgres>,
-    _permit: OwnedSemaphorePermit,
-}
+pub struct Snapshot(Transaction<'static, Postgres>);
 
 impl Deref for Snapshot {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.transaction
+        &self.0
     }
 }
 
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.transaction
+        &mut self.0
     }
 }
 
@@ -235,24 +231,27 @@ impl Snapshot {
     pub async fn take_time(&mut self, most: Option<Duration>) -> Result<(), StoreError> {
         let ms = most.unwrap_or_default().as_millis().to_string();
         let set = sqlx::query_scalar!("SELECT set_config('statement_timeout', $1, true)", ms);
-        set.fetch_one(&mut *self.transaction).await?;
+        set.fetch_one(&mut *self.0).await?;
         Ok(())
     }
 }
 
-/// How a snapshot begins. Its statements are planned for what is asked: a plan that is to fit each filter fits none.
-const SNAPSHOT: &str =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+/// How a snapshot begins.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Its statements are planned for what is asked: a plan that is to fit each filter fits none.
+const SNAPSHOT_PLANS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
 
 /// The database.
 ///
-/// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on.
+/// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on. So have
+/// snapshots.
 #[derive(Debug, Clone)]
 pub struct Store {
     writers: PgPool,
     readers: PgPool,
+    snapshots: PgPool,
     options: PgConnectOptions,
-    snapshots: Arc<Semaphore>,
 }
 
 impl Store {
@@ -261,10 +260,10 @@ impl Store {
     /// How many transactions may be open at once.
     pub const WRITERS: u32 = 10;
     /// How many may read at once, of which one listens to hints.
-    pub const READERS: u32 = 8;
+    pub const READERS: u32 = 6;
     /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, a minute at most, and those who
     /// only want a word must not wait for that.
-    pub const SNAPSHOTS: usize = 4;
+    pub const SNAPSHOTS: u32 = 4;
 
     /// Connects, and brings the schema up to date; several processes may do so at once.
     ///
@@ -286,9 +285,11 @@ impl Store {
         let limited = options.clone().options(LIMITS);
         let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT);
         let writers = pool(Self::WRITERS).connect_with(limited.clone()).await?;
-        let readers = pool(Self::READERS).connect_with(limited).await?;
-        let snapshots = Arc::new(Semaphore::new(Self::SNAPSHOTS));
-        let store = Self { writers, readers, options, snapshots };
+        let readers = pool(Self::READERS).connect_with(limited.clone()).await?;
+        // A list's statement lasts as long as its client: a slow one is no fault of the database, which a log would tell.
+        let lasting = limited.options(SNAPSHOT_PLANS).disable_statement_logging();
+        let snapshots = pool(Self::SNAPSHOTS).connect_with(lasting).await?;
+        let store = Self { writers, readers, snapshots, options };
         let mut tx = store.begin().await?;
         changes::adopt(&mut tx).await?;
         tx.commit().await?;
@@ -351,15 +352,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when none can be had.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let permit = Arc::clone(&self.snapshots).acquire_owned();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it is about this process, as the wait for a connection is"
-        )]
-        let Ok(Ok(permit)) = tokio::time::timeout(LONGEST_WAIT, permit).await else {
-            return Err(sqlx::Error::PoolTimedOut.into());
-        };
-        Ok(Snapshot { transaction: self.readers.begin_with(SNAPSHOT).await?, _permit: permit })
+        Ok(Snapshot(self.snapshots.begin_with(SNAPSHOT).await?))
     }
 
     /// Asks the database for a sign of life.
@@ -384,7 +377,8 @@ impl Store {
 
     /// Gives all connections back.
     pub async fn close(&self) {
-        let closed = async { tokio::join!(self.writers.close(), self.readers.close()) };
+        let closed =
+            async { tokio::join!(self.writers.close(), self.readers.close(), self.snapshots.close()) };
         // A client that reads a list and stalls keeps its connection until Postgres ends that: nobody waits for it.
         #[expect(clippy::disallowed_methods, reason = "this is about connections, not about the farm")]
         let _ = tokio::time::timeout(LONGEST_WAIT, closed).await;
