@@ -13,6 +13,7 @@ use crate::machine::words::{escaped, span, time};
 use crate::machine::{Kind, Request, StateName};
 use crate::store::StoreError;
 use crate::store::history::{self, Entry};
+use crate::store::instances::InstanceId;
 
 /// How often the page refreshes itself, in seconds: it is read, not watched.
 const REFRESH_S: u32 = 5;
@@ -40,10 +41,14 @@ pub(super) async fn show(State(pages): State<Pages>, Path(name): Path<String>) -
 
 async fn read(pages: &Pages, name: &str) -> Result<(Why, Vec<Entry>, String), EngineError> {
     let why = pages.engine.why(&pages.machine, name).await?;
-    let mut db = pages.engine.store().reader().await?;
-    let timeline: Result<_, StoreError> = history::list(&mut db, why.id, None, ENTRIES).await;
+    let timeline = read_timeline(pages, why.id).await?;
     let picture = pages.engine.picture(&pages.machine, Some(name)).await?;
-    Ok((why, timeline?, picture))
+    Ok((why, timeline, picture))
+}
+
+async fn read_timeline(pages: &Pages, id: InstanceId) -> Result<Vec<Entry>, StoreError> {
+    let mut db = pages.engine.store().reader().await?;
+    history::list(&mut db, id, None, ENTRIES).await
 }
 
 fn main(why: &Why, timeline: &[Entry], picture: &str, now: DateTime<Utc>) -> String {

@@ -112,7 +112,7 @@ async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Farm, St
         return Ok(Farm { counts, shown: Vec::new() });
     }
     let filter = Filter { states, ..Filter::default() };
-    let shown = lists::boards(snapshot, machine, &filter, "", MOST).try_collect().await?;
+    let shown = lists::read(snapshot, machine, &filter, "", MOST).try_collect().await?;
     Ok(Farm { counts, shown })
 }
 

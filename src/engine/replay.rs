@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
@@ -18,6 +19,9 @@ use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
 use crate::store::instances::{self, InstanceId};
 use crate::store::{Snapshot, Store, StoreError};
+
+/// How long the database may take for one reading of all there is.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// What is to be replayed.
 #[derive(Debug, Clone)]
@@ -154,7 +158,7 @@ pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayEr
     let Wanted { machine, name, .. } = wanted;
     let mut snapshot = store.snapshot().await?;
     // All of it is read in one go, however much there is.
-    snapshot.take_time(None).await?;
+    snapshot.take_time(LONGEST).await?;
     let timeline = Timeline::read(&mut snapshot, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {

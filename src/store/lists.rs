@@ -95,7 +95,7 @@ fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, 
     row.try_get_unchecked(column)
 }
 
-/// What [`boards`] asks. The macros, which check their statements as they are compiled, would copy each text of each row.
+/// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row.
 const LIST: &str = "
     SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
            i.data->'image', i.data->'next_image', i.data->>'failure',
@@ -110,12 +110,12 @@ const LIST: &str = "
        AND ($9::bigint[] IS NULL OR i.instance_id = ANY ($9))
      ORDER BY i.name LIMIT $3";
 
-/// Lists at most `most` boards by name, those after the name `after`, one by one as they come.
+/// Reads at most `most` boards by name, those after the name `after`, one by one as they come.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub fn boards<'a>(
+pub fn read<'a>(
     db: &'a mut Snapshot,
     machine: &MachineName,
     filter: &Filter,
@@ -140,12 +140,12 @@ pub fn boards<'a>(
         .map_err(StoreError::from)
 }
 
-/// Lists the names of those of `machine` that are among `ids`.
+/// Reads the names of those of `machine` that are among `ids`.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn names(
+pub async fn read_names(
     db: &mut PgConnection,
     machine: &MachineName,
     ids: &[InstanceId],

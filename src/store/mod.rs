@@ -223,15 +223,20 @@ impl DerefMut for Snapshot {
 }
 
 impl Snapshot {
-    /// Lets its statements take as long as `most`, or as they need: for whoever reads all there is.
+    /// Lets each of its statements, and each pause between them, take as long as `most`: for whoever reads all there is.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn take_time(&mut self, most: Option<Duration>) -> Result<(), StoreError> {
-        let ms = most.unwrap_or_default().as_millis().to_string();
-        let set = sqlx::query_scalar!("SELECT set_config('statement_timeout', $1, true)", ms);
-        set.fetch_one(&mut *self.0).await?;
+    pub async fn take_time(&mut self, most: Duration) -> Result<(), StoreError> {
+        let ms = most.as_millis().max(1).to_string();
+        sqlx::query!(
+            "SELECT set_config('statement_timeout', $1, true) AS statements,
+                    set_config('idle_in_transaction_session_timeout', $1, true) AS pauses",
+            ms,
+        )
+        .fetch_one(&mut *self.0)
+        .await?;
         Ok(())
     }
 }
@@ -286,7 +291,8 @@ impl Store {
         let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT);
         let writers = pool(Self::WRITERS).connect_with(limited.clone()).await?;
         let readers = pool(Self::READERS).connect_with(limited.clone()).await?;
-        // A list's statement lasts as long as its client: a slow one is no fault of the database, which a log would tell.
+        // A list's statement lasts as long as its client takes, which the log would tell as the database's slowness. For that,
+        // nothing is told of the other snapshots' statements either.
         let lasting = limited.options(SNAPSHOT_PLANS).disable_statement_logging();
         let snapshots = pool(Self::SNAPSHOTS).connect_with(lasting).await?;
         let store = Self { writers, readers, snapshots, options };
@@ -337,7 +343,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a connection for reading.
+    /// Takes a connection for reading. Nobody may hold two, or take a snapshot meanwhile: they are few.
     ///
     /// # Errors
     ///
@@ -379,7 +385,7 @@ impl Store {
     pub async fn close(&self) {
         let closed =
             async { tokio::join!(self.writers.close(), self.readers.close(), self.snapshots.close()) };
-        // A client that reads a list and stalls keeps its connection until Postgres ends that: nobody waits for it.
+        // A database that does not answer keeps its connections: nobody waits for that.
         #[expect(clippy::disallowed_methods, reason = "this is about connections, not about the farm")]
         let _ = tokio::time::timeout(LONGEST_WAIT, closed).await;
     }

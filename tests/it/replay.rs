@@ -12,7 +12,7 @@ use lifeguard::store::lists::{self, Filter};
 pub(crate) async fn boards(store: &Store) -> Vec<Board> {
     let machine = MachineName::new("board").unwrap();
     let mut snapshot = store.snapshot().await.unwrap();
-    let listed = lists::boards(&mut snapshot, &machine, &Filter::default(), "", i64::MAX);
+    let listed = lists::read(&mut snapshot, &machine, &Filter::default(), "", i64::MAX);
     let listed: Vec<_> = listed.try_collect().await.unwrap();
     let mut boards = Vec::new();
     for listed in listed {

@@ -12,18 +12,33 @@ pub(super) fn add(board: &Shown<'_>, to: &mut Vec<u8>) -> serde_json::Result<()>
     if to.last() != Some(&b'[') {
         to.push(b',');
     }
-    add_member(to, r#"{"name":"#, &board.name)?;
-    add_member(to, r#","state":"#, &board.state)?;
-    add_member(to, r#","since":"#, &Time(board.entered_at))?;
-    add_member(to, r#","visit":"#, &board.visit)?;
-    add_member(to, r#","deadline":"#, &board.deadline_at.map(Time))?;
-    add_member(to, r#","fqdn":"#, &board.fqdn)?;
-    add_member(to, r#","mac":"#, &board.mac)?;
-    add_member(to, r#","hardware":"#, &board.hardware)?;
-    add_member(to, r#","environment":"#, &board.environment)?;
-    add_member(to, r#","image":"#, &board.image)?;
-    add_member(to, r#","next_image":"#, &board.next_image)?;
-    add_member(to, r#","comments":"#, &board.comments)?;
+    let Shown {
+        name,
+        state,
+        visit,
+        entered_at,
+        deadline_at,
+        image,
+        next_image,
+        failure: _,
+        fqdn,
+        mac,
+        hardware,
+        environment,
+        comments,
+    } = board;
+    add_member(to, r#"{"name":"#, name)?;
+    add_member(to, r#","state":"#, state)?;
+    add_member(to, r#","since":"#, &Time(*entered_at))?;
+    add_member(to, r#","visit":"#, visit)?;
+    add_member(to, r#","deadline":"#, &deadline_at.map(Time))?;
+    add_member(to, r#","fqdn":"#, fqdn)?;
+    add_member(to, r#","mac":"#, mac)?;
+    add_member(to, r#","hardware":"#, hardware)?;
+    add_member(to, r#","environment":"#, environment)?;
+    add_member(to, r#","image":"#, image)?;
+    add_member(to, r#","next_image":"#, next_image)?;
+    add_member(to, r#","comments":"#, comments)?;
     to.push(b'}');
     Ok(())
 }

@@ -139,10 +139,10 @@ async fn changed(api: &Api, filter: Filter, since: &str) -> Result<Response, Pro
     let among: Vec<_> = among.into_iter().collect();
     let mut body = format!(r#"{{"cursor":"{}","devices":["#, read.cursor).into_bytes();
     if !among.is_empty() {
-        let all = lists::names(&mut snapshot, &api.machine, &among).await?;
+        let all = lists::read_names(&mut snapshot, &api.machine, &among).await?;
         removed.extend(all);
         let filter = Filter { among: Some(among), ..filter };
-        let mut boards = pin!(lists::boards(&mut snapshot, &api.machine, &filter, "", i64::MAX));
+        let mut boards = pin!(lists::read(&mut snapshot, &api.machine, &filter, "", i64::MAX));
         while let Some(board) = boards.try_next().await? {
             let board = board.read()?;
             // A board may have been removed and another one have come by its name; one that does not match is not in the list.

@@ -21,13 +21,17 @@ use crate::machine::MachineName;
 use crate::store::lists::{self, Filter};
 use crate::store::{Snapshot, StoreError};
 
-/// How many boards are read at once. The database need not put a whole farm in order, nor tell it to the end where the
-/// client goes away.
+/// How many boards are read at once. The database need not put a whole farm in order, nor tell all of it where the client
+/// goes away.
 const PAGE: i64 = 10_000;
 /// How much is sent at once, in bytes.
 const PART: usize = 64 * 1024;
 /// How long a client may take nothing: there are only so many snapshots.
 const STALLED: Duration = Duration::from_secs(10);
+/// How long the database may take until there is something to send.
+const BEGUN: Duration = Duration::from_secs(20);
+/// How much longer the database would wait than we do, so that it is we who say what took too long.
+const LATER: Duration = Duration::from_secs(5);
 
 /// A list that is to be sent.
 pub(super) struct Sending {
@@ -48,8 +52,11 @@ struct Part {
     is_last: bool,
 }
 
-/// Whoever is given the parts: what fails before the first one comes as a problem.
-type Listener = mpsc::Sender<Result<Part, Problem>>;
+/// Where parts are passed on to the answer: what fails before the first one comes there, too.
+struct Outlet {
+    parts: mpsc::Sender<Result<Part, Problem>>,
+    has_begun: bool,
+}
 
 /// Why a list was not sent to its end.
 #[derive(Debug, Error)]
@@ -58,7 +65,7 @@ enum Broken {
     Store(#[from] StoreError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("whoever was to take it, or to send it, went away")]
+    #[error("nobody takes the list, or sends it, any more")]
     Gone,
     #[error("the client took nothing for {STALLED:?}")]
     Stalled,
@@ -82,11 +89,15 @@ impl From<Broken> for Problem {
 impl Sending {
     /// Answers with the list, for which the client may take as long as `longest`.
     pub(super) async fn answer(mut self, tag: &str, longest: Duration) -> Result<Response, Problem> {
-        self.snapshot.take_time(Some(longest)).await?;
-        let (listener, mut parts) = mpsc::channel(1);
+        self.snapshot.take_time(longest + LATER).await?;
+        let (outlet, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
-        task.spawn(self.run(listener, longest));
-        let first = match parts.recv().await {
+        task.spawn(self.run(Outlet { parts: outlet, has_begun: false }, longest));
+        let first = tokio::select! {
+            first = parts.recv() => first,
+            () = pause(BEGUN) => return Err(Broken::TooLong(BEGUN).into()),
+        };
+        let first = match first {
             Some(Ok(Part { bytes, is_last: true })) => return Ok(json(tag, bytes)),
             Some(Ok(Part { bytes, is_last: false })) => bytes,
             Some(Err(problem)) => return Err(problem),
@@ -106,61 +117,64 @@ impl Sending {
 
     /// Sends the list. It runs in a task of its own, or else a client that takes nothing any more would keep one of the few
     /// snapshots for ever.
-    async fn run(mut self, listener: Listener, longest: Duration) {
-        let mut has_begun = false;
+    async fn run(self, mut outlet: Outlet, longest: Duration) {
         let sent = tokio::select! {
-            sent = self.send(&listener, &mut has_begun) => sent,
+            sent = self.send(&mut outlet) => sent,
             () = pause(longest) => Err(Broken::TooLong(longest)),
         };
         match sent {
             Ok(()) | Err(Broken::Gone) => {}
-            Err(error) if has_begun => {
+            Err(error) if outlet.has_begun => {
                 tracing::warn!(error = &error as &dyn Error, "a list broke off");
             }
             Err(error) => {
-                let _ = listener.send(Err(error.into())).await;
+                let _ = outlet.parts.send(Err(error.into())).await;
             }
         }
     }
 
-    async fn send(&mut self, listener: &Listener, has_begun: &mut bool) -> Result<(), Broken> {
-        let Self { snapshot, machine, filter, after, left, body } = self;
-        loop {
-            let wanted = PAGE.min(*left);
+    async fn send(self, outlet: &mut Outlet) -> Result<(), Broken> {
+        let Self { mut snapshot, machine, filter, mut after, mut left, mut body } = self;
+        let has_more = loop {
+            let wanted = PAGE.min(left);
             let mut read = 0;
             // One more than is wanted tells whether there are more.
-            let mut boards = pin!(lists::boards(snapshot, machine, filter, after, wanted + 1));
+            let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1));
             while let Some(board) = boards.try_next().await? {
                 read += 1;
                 if read > wanted {
                     continue;
                 }
                 let board = board.read()?;
-                board::add(&board, body)?;
-                board.name.clone_into(after);
+                board::add(&board, &mut body)?;
+                board.name.clone_into(&mut after);
                 if body.len() >= PART {
-                    pass_on(body, false, listener).await?;
-                    *has_begun = true;
+                    let written = std::mem::replace(&mut body, Vec::with_capacity(PART + PART / 8));
+                    outlet.pass_on(Part { bytes: written.into(), is_last: false }).await?;
                 }
             }
-            let has_more = read > wanted;
-            *left -= wanted;
-            if !has_more || *left == 0 {
-                body.extend(br#"],"next":"#);
-                serde_json::to_writer(&mut *body, &has_more.then_some(after))?;
-                body.push(b'}');
-                return pass_on(body, true, listener).await;
+            left -= wanted;
+            if read <= wanted || left == 0 {
+                break read > wanted;
             }
-        }
+        };
+        // Others may have it while the client takes the end.
+        drop(snapshot);
+        body.extend(br#"],"next":"#);
+        serde_json::to_writer(&mut body, &has_more.then_some(after))?;
+        body.push(b'}');
+        outlet.pass_on(Part { bytes: body.into(), is_last: true }).await
     }
 }
 
-/// Passes on what was written, as soon as what was passed on before is taken.
-async fn pass_on(body: &mut Vec<u8>, is_last: bool, listener: &Listener) -> Result<(), Broken> {
-    let written = std::mem::replace(body, Vec::with_capacity(PART + PART / 8));
-    let part = Part { bytes: Bytes::from(written), is_last };
-    tokio::select! {
-        sent = listener.send(Ok(part)) => sent.map_err(|_| Broken::Gone),
-        () = pause(STALLED) => Err(Broken::Stalled),
+impl Outlet {
+    /// Passes a part on, as soon as the one before is taken.
+    async fn pass_on(&mut self, part: Part) -> Result<(), Broken> {
+        tokio::select! {
+            sent = self.parts.send(Ok(part)) => sent.map_err(|_| Broken::Gone)?,
+            () = pause(STALLED) => return Err(Broken::Stalled),
+        }
+        self.has_begun = true;
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use insta::assert_snapshot;
 use lifeguard::api::{self, Api, Waiting};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
 use lifeguard::store::changes::{self, Cursor};
+use lifeguard::store::lists::{self, Filter};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -401,6 +403,36 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
     let list: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(list["devices"].as_array().unwrap().len(), 12_000);
     assert_eq!(list["devices"][11_999]["name"], "b012000");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_member_of_a_listed_board_is_what_its_name_says() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    let data = json!({ "image": "on it", "next_image": "to come", "failure": "no hands" });
+    sqlx::query(
+        "WITH made AS (
+             INSERT INTO instance (machine, name, state, visit, entered_at, deadline_at, counters, data)
+             VALUES ('board', 'b1', 'Failed', 7, '2026-01-01T12:00:00Z', '2026-01-01T12:00:00.5Z', '{}', $1)
+             RETURNING instance_id)
+         INSERT INTO device (instance_id, fqdn, mac, hardware, environment, comments, registered_at)
+         SELECT instance_id, 'b1.lab', '00:00:00:00:00:01', 'panda', 'field', 'so so', now() FROM made",
+    )
+    .bind(&data)
+    .execute(&pool)
+    .await
+    .unwrap();
+    let expected = json!([{
+        "name": "b1", "state": "Failed", "since": "2026-01-01T12:00:00Z", "visit": 7,
+        "deadline": "2026-01-01T12:00:00.500Z", "fqdn": "b1.lab", "mac": "00:00:00:00:00:01", "hardware": "panda",
+        "environment": "field", "image": "on it", "next_image": "to come", "comments": "so so",
+    }]);
+    assert_eq!(world.get("/api/v1/devices").await["devices"], expected);
+    let mut snapshot = world.server.engine.store().snapshot().await.unwrap();
+    let machine = MachineName::new("board").unwrap();
+    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &Filter::default(), "", 1));
+    let board = listed.try_next().await.unwrap().unwrap();
+    assert_eq!(board.read().unwrap().failure, Some("no hands"));
 }
 
 /// Gives all boards so much to say that no socket holds it.
