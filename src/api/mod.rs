@@ -34,7 +34,6 @@ mod wait;
 mod why;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post, put};
@@ -44,14 +43,12 @@ use crate::engine::Engine;
 use crate::machine::MachineName;
 
 pub use connections::serve;
+pub use list::Patience;
 pub use problem::Problem;
 pub use wait::Room as Waiting;
 
 /// The largest request body, in bytes: a board's report is a few lines.
 pub const MAX_BODY: usize = 64 * 1024;
-
-/// How long a client may take for a list, unless something else is said.
-pub const LONGEST_LIST: Duration = Duration::from_mins(1);
 
 /// What handlers work with.
 pub struct Api {
@@ -65,9 +62,8 @@ pub struct Api {
     pub stopping: CancellationToken,
     /// Those who wait.
     pub waiting: Waiting,
-    /// How long a client may take for a list, in real time: there are only so many snapshots, and the database keeps
-    /// what is replaced meanwhile.
-    pub longest_list: Duration,
+    /// How long a list may take.
+    pub patience: Patience,
 }
 
 /// Makes the routes.

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
+pub use self::sending::Patience;
 use self::sending::Sending;
 use super::body::{Parameters, json, known_tags, not_modified};
 use super::problem::fault;
@@ -92,7 +93,7 @@ pub(super) async fn list(
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
     let list = Sending { snapshot, machine: api.machine.clone(), filter, after, left, body };
-    list.answer(&tag, api.longest_list).await
+    list.answer(&tag, api.patience).await
 }
 
 /// The tag of what the client has, where nothing has changed since it was given that.

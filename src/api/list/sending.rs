@@ -26,12 +26,26 @@ use crate::store::{Snapshot, StoreError};
 const PAGE: i64 = 10_000;
 /// How much is sent at once, in bytes.
 const PART: usize = 64 * 1024;
-/// How long a client may take nothing: there are only so many snapshots.
-const STALLED: Duration = Duration::from_secs(10);
-/// How long the database may take until there is something to send.
-const BEGUN: Duration = Duration::from_secs(20);
 /// How much longer the database would wait than we do, so that it is we who say what took too long.
 const LATER: Duration = Duration::from_secs(5);
+
+/// How long a list may take, in real time: there are only so many snapshots, and the database keeps what is replaced
+/// meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until the database has told what is sent first.
+    pub begin: Duration,
+    /// Until a client has taken all of it.
+    pub whole: Duration,
+    /// While a client takes nothing.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { begin: Duration::from_secs(20), whole: Duration::from_mins(1), pause: Duration::from_secs(10) }
+    }
+}
 
 /// A list that is to be sent.
 pub(super) struct Sending {
@@ -55,6 +69,8 @@ struct Part {
 /// Where parts are passed on to the answer: what fails before the first one comes there, too.
 struct Outlet {
     parts: mpsc::Sender<Result<Part, Problem>>,
+    /// How long a part may wait to be taken.
+    pause: Duration,
     has_begun: bool,
 }
 
@@ -67,8 +83,8 @@ enum Broken {
     Json(#[from] serde_json::Error),
     #[error("nobody takes the list, or sends it, any more")]
     Gone,
-    #[error("the client took nothing for {STALLED:?}")]
-    Stalled,
+    #[error("the client took nothing for {0:?}")]
+    Stalled(Duration),
     #[error("the list took longer than {0:?}")]
     TooLong(Duration),
 }
@@ -81,21 +97,22 @@ impl From<Broken> for Problem {
                 let detail = format!("{error}; try again shortly, or ask for fewer boards");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
-            Broken::Json(_) | Broken::Gone | Broken::Stalled => fault(&error),
+            Broken::Json(_) | Broken::Gone | Broken::Stalled(_) => fault(&error),
         }
     }
 }
 
 impl Sending {
-    /// Answers with the list, for which the client may take as long as `longest`.
-    pub(super) async fn answer(mut self, tag: &str, longest: Duration) -> Result<Response, Problem> {
-        self.snapshot.take_time(longest + LATER).await?;
+    /// Answers with the list.
+    pub(super) async fn answer(mut self, tag: &str, patience: Patience) -> Result<Response, Problem> {
+        let Patience { begin, whole, pause: longest_pause } = patience;
+        self.snapshot.take_time(whole + LATER).await?;
         let (outlet, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
-        task.spawn(self.run(Outlet { parts: outlet, has_begun: false }, longest));
+        task.spawn(self.run(Outlet { parts: outlet, pause: longest_pause, has_begun: false }, whole));
         let first = tokio::select! {
             first = parts.recv() => first,
-            () = pause(BEGUN) => return Err(Broken::TooLong(BEGUN).into()),
+            () = pause(begin) => return Err(Broken::TooLong(begin).into()),
         };
         let first = match first {
             Some(Ok(Part { bytes, is_last: true })) => return Ok(json(tag, bytes)),
@@ -117,10 +134,10 @@ impl Sending {
 
     /// Sends the list. It runs in a task of its own, or else a client that takes nothing any more would keep one of the few
     /// snapshots for ever.
-    async fn run(self, mut outlet: Outlet, longest: Duration) {
+    async fn run(self, mut outlet: Outlet, whole: Duration) {
         let sent = tokio::select! {
             sent = self.send(&mut outlet) => sent,
-            () = pause(longest) => Err(Broken::TooLong(longest)),
+            () = pause(whole) => Err(Broken::TooLong(whole)),
         };
         match sent {
             Ok(()) | Err(Broken::Gone) => {}
@@ -128,6 +145,7 @@ impl Sending {
                 tracing::warn!(error = &error as &dyn Error, "a list broke off");
             }
             Err(error) => {
+                // Whoever asked may have gone.
                 let _ = outlet.parts.send(Err(error.into())).await;
             }
         }
@@ -172,7 +190,7 @@ impl Outlet {
     async fn pass_on(&mut self, part: Part) -> Result<(), Broken> {
         tokio::select! {
             sent = self.parts.send(Ok(part)) => sent.map_err(|_| Broken::Gone)?,
-            () = pause(STALLED) => return Err(Broken::Stalled),
+            () = pause(self.pause) => return Err(Broken::Stalled(self.pause)),
         }
         self.has_begun = true;
         Ok(())

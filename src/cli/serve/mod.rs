@@ -244,14 +244,13 @@ impl Parts {
         };
         let address = http.local_addr()?;
         let machine = MachineName::new(BOARD)?;
-        let longest_list = api::LONGEST_LIST;
         let api = Api {
             engine: engine.clone(),
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
             waiting: Waiting::default(),
-            longest_list,
+            patience: api::Patience::default(),
         };
         let pages = dashboard::router(engine.clone(), machine);
         faces.spawn(api::serve(http, api::router(api).merge(pages), stop_faces.clone()));

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api, Waiting};
+use lifeguard::api::{self, Api, Patience, Waiting};
 use lifeguard::machine::MachineName;
-use lifeguard::store::Store;
 use lifeguard::store::changes::{self, Cursor};
 use lifeguard::store::lists::{self, Filter};
+use lifeguard::store::{Snapshot, Store};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -472,38 +472,116 @@ async fn a_list_that_breaks_off_is_seen_to_break_off() {
     assert_eq!(world.get("/api/v1/devices").await["devices"].as_array().unwrap().len(), 5000);
 }
 
+/// A server on the same engine that is less patient with lists.
+struct Impatient {
+    url: String,
+    _server: JoinSet<()>,
+}
+
+impl Impatient {
+    async fn serve(world: &World, patience: Patience) -> Self {
+        let routes = api::router(Api {
+            engine: world.server.engine.clone(),
+            machine: MachineName::new("board").unwrap(),
+            shared: None,
+            stopping: CancellationToken::new(),
+            waiting: Waiting::default(),
+            patience,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
+        let mut server = JoinSet::new();
+        server.spawn(api::serve(listener, routes, CancellationToken::new()));
+        Self { url, _server: server }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_from_another() {
     let world = World::new().await;
-    fill(&world.database.pool().await, 5000, 10_000).await;
-    let engine = world.server.engine.clone();
-    let machine = MachineName::new("board").unwrap();
-    let routes = api::router(Api {
-        engine,
-        machine,
-        shared: None,
-        stopping: CancellationToken::new(),
-        waiting: Waiting::default(),
-        longest_list: Duration::from_millis(200),
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
-    let mut server = JoinSet::new();
-    server.spawn(api::serve(listener, routes, CancellationToken::new()));
-    // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
-    let mut answers = Vec::new();
-    for _ in 0..Store::SNAPSHOTS {
-        answers.push(reqwest::get(&url).await.unwrap());
+    let pool = world.database.pool().await;
+    fill(&pool, 5000, 10_000).await;
+    let short = Duration::from_millis(200);
+    for patience in
+        [Patience { whole: short, ..Patience::default() }, Patience { pause: short, ..Patience::default() }]
+    {
+        let server = Impatient::serve(&world, patience).await;
+        // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
+        let mut answers = Vec::new();
+        for _ in 0..Store::SNAPSHOTS {
+            answers.push(reqwest::get(&server.url).await.unwrap());
+        }
+        let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+        assert_eq!(list["devices"].as_array().unwrap().len(), 1);
+        let sending = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND state = 'active' AND query LIKE '%JOIN device%'
+                          AND pid <> pg_backend_pid()";
+        ask("all are cut off", async || {
+            sqlx::query_scalar::<_, i64>(sending).fetch_one(&pool).await.unwrap() == 0
+        })
+        .await;
+        for mut answer in answers {
+            let end = loop {
+                match within("the end of the answer", answer.chunk()).await {
+                    Ok(Some(_)) => {}
+                    end => break end,
+                }
+            };
+            assert!(end.is_err(), "a part is not taken for the whole");
+        }
+    }
+    // Nor does one that goes away.
+    for _ in 0..2 * Store::SNAPSHOTS {
+        drop(begin_list(&world).await);
     }
     let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
     assert_eq!(list["devices"].as_array().unwrap().len(), 1);
-    for mut answer in answers {
-        let end = loop {
-            match within("the end of the answer", answer.chunk()).await {
-                Ok(Some(_)) => {}
-                end => break end,
-            }
-        };
-        assert!(end.is_err(), "a part is not taken for the whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    world.register("b1", json!({})).await;
+    let list = async |url: &str| {
+        let answer = within("the answer", reqwest::get(url)).await.unwrap();
+        let retry_after = answer.headers().contains_key("retry-after");
+        let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let (status, problem) = (answer.status(), answer.json::<Value>().await.unwrap());
+        format!("{status} {media_type} {retry_after} {} {}", problem["code"], problem["detail"])
+    };
+    let mut locked = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE device IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
+    let (short, mut told) = (Duration::from_millis(200), Vec::new());
+    for patience in
+        [Patience { begin: short, ..Patience::default() }, Patience { whole: short, ..Patience::default() }]
+    {
+        let server = Impatient::serve(&world, patience).await;
+        told.push(list(&server.url).await);
+    }
+    locked.rollback().await.unwrap();
+    sqlx::query("ALTER TABLE device RENAME comments TO remarks").execute(&pool).await.unwrap();
+    let server = Impatient::serve(&world, Patience::default()).await;
+    told.push(list(&server.url).await);
+    assert_snapshot!(told.join("\n"), @r#"
+    503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
+    503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
+    500 Internal Server Error application/problem+json false "internal" "a fault of the server; its log says more"
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_takes_its_time_and_the_next_one_does_not() {
+    let world = World::new().await;
+    let store = world.server.engine.store();
+    let limits = async |snapshot: &mut Snapshot| -> (String, String) {
+        let ask = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')";
+        sqlx::query_as(ask).fetch_one(&mut **snapshot).await.unwrap()
+    };
+    for _ in 0..2 {
+        let mut snapshot = store.snapshot().await.unwrap();
+        assert_eq!(limits(&mut snapshot).await, ("20s".to_owned(), "10s".to_owned()));
+        snapshot.take_time(Duration::from_secs(65)).await.unwrap();
+        assert_eq!(limits(&mut snapshot).await, ("65s".to_owned(), "65s".to_owned()));
     }
 }
