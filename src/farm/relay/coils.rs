@@ -1,16 +1,19 @@
 //! What a simulated relay board answers, and what its coils do.
 
-use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_modbus::server::Service;
-use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
 
+use super::frame::{Answer, Exception, Request};
 use super::{Behaviour, Operation};
 use crate::clock::Clock;
+
+/// How many coils one request may read or write.
+///
+/// Source: Modbus Application Protocol 1.1b3, 6.1 and 6.11.
+const MAX_READ: usize = 2000;
+const MAX_WRITE: usize = 1968;
 
 /// A relay board, as all its connections see it.
 pub(super) struct State {
@@ -19,86 +22,65 @@ pub(super) struct State {
     pub(super) behaviour: watch::Sender<Behaviour>,
     pub(super) unit: watch::Sender<Option<u8>>,
     pub(super) operations: watch::Sender<Vec<Operation>>,
+    pub(super) writes: watch::Sender<Vec<Operation>>,
     pub(super) clients: AtomicUsize,
     pub(super) connections: AtomicUsize,
 }
 
-/// Takes a connection, or closes it where another client is served and one is all that there may be.
-pub(super) fn connected(stream: TcpStream, state: Arc<State>) -> Option<(Client, TcpStream)> {
-    state.connections.fetch_add(1, Ordering::SeqCst);
-    let before = state.clients.fetch_add(1, Ordering::SeqCst);
-    let is_full = before > 0 && *state.behaviour.borrow() == Behaviour::OneClientAtATime;
-    let client = Client { state };
-    (!is_full).then_some((client, stream))
-}
-
-/// One connection; counted while it lasts.
-pub(super) struct Client {
-    state: Arc<State>,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.state.clients.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Service for Client {
-    type Request = SlaveRequest<'static>;
-    type Response = Option<Response>;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Option<Response>, ExceptionCode>>;
-
-    fn call(&self, request: SlaveRequest<'static>) -> Self::Future {
-        let unit = *self.state.unit.borrow();
-        if unit.is_some_and(|unit| unit != request.slave) {
-            return ready(Ok(None));
-        }
-        ready(self.state.answer(request.request))
-    }
-}
-
 impl State {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a relay board knows nothing but coils")]
-    fn answer(&self, request: Request<'static>) -> Result<Option<Response>, ExceptionCode> {
-        let behaviour = *self.behaviour.borrow();
+    /// Does what is asked, as `behaviour` has it; gives nothing where it does not answer.
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        behaviour: Behaviour,
+    ) -> Option<Result<Answer, Exception>> {
         if behaviour == Behaviour::Hanging {
-            return Ok(None);
+            return None;
         }
-        let written = |response| if behaviour == Behaviour::Mute { None } else { Some(response) };
+        let answer = self.carry_out(request, behaviour);
+        let is_silent = behaviour == Behaviour::Mute && !matches!(request, Request::ReadCoils { .. });
+        if is_silent && answer.is_ok() { None } else { Some(answer) }
+    }
+
+    fn carry_out(&self, request: &Request, behaviour: Behaviour) -> Result<Answer, Exception> {
         match request {
-            Request::ReadCoils(first, count) => {
-                let coils = self.range(first, usize::from(count), 2000)?;
-                Ok(Some(Response::ReadCoils(coils.iter().map(|coil| *coil.borrow()).collect())))
+            Request::ReadCoils { first, count } => {
+                if let Behaviour::ReadsBanks { coils } = behaviour
+                    && *count < coils
+                {
+                    return Err(Exception::DataValue);
+                }
+                let coils = self.range(*first, usize::from(*count), MAX_READ)?;
+                Ok(Answer::Coils(coils.iter().map(|coil| *coil.borrow()).collect()))
             }
-            Request::WriteSingleCoil(coil, on) => {
-                self.range(coil, 1, 1)?;
-                self.write(coil, on, behaviour);
-                Ok(written(Response::WriteSingleCoil(coil, on)))
+            Request::WriteCoil { coil, on } => {
+                self.range(*coil, 1, 1)?;
+                self.write(*coil, *on, behaviour);
+                Ok(Answer::Echo)
             }
-            Request::WriteMultipleCoils(first, values) => {
-                self.range(first, values.len(), 1968)?;
-                for (coil, on) in (first..).zip(values.iter()) {
+            Request::WriteCoils { first, values } => {
+                self.range(*first, values.len(), MAX_WRITE)?;
+                for (coil, on) in (*first..).zip(values) {
                     self.write(coil, *on, behaviour);
                 }
-                let count = u16::try_from(values.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
-                Ok(written(Response::WriteMultipleCoils(first, count)))
+                Ok(Answer::Echo)
             }
-            _ => Err(ExceptionCode::IllegalFunction),
+            Request::Unknown => Err(Exception::Function),
         }
     }
 
-    /// Source: Modbus Application Protocol 1.1b3, 6.1, 6.5 and 6.11: how many coils one request may have.
-    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], ExceptionCode> {
+    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], Exception> {
         if count == 0 || count > most {
-            return Err(ExceptionCode::IllegalDataValue);
+            return Err(Exception::DataValue);
         }
         let first = usize::from(first);
-        self.coils.get(first..first + count).ok_or(ExceptionCode::IllegalDataAddress)
+        self.coils.get(first..first + count).ok_or(Exception::DataAddress)
     }
 
     fn write(&self, coil: u16, on: bool, behaviour: Behaviour) {
-        if behaviour != (Behaviour::Lying { coil }) {
+        let at = self.clock.now();
+        self.writes.send_modify(|writes| writes.push(Operation { at, coil, on }));
+        if behaviour != (Behaviour::Lying { coil }) && behaviour != Behaviour::Stuck {
             self.switch(coil, on);
         }
     }

@@ -1,20 +1,22 @@
 //! A simulated relay board: Modbus TCP as real relay boards speak it, with a wire at each coil.
 
 mod coils;
+mod frame;
+mod serve;
 
-use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_modbus::server::tcp::Server;
 
-use self::coils::{State, connected};
+use self::coils::State;
+use self::serve::{bind, listener, serve};
 use crate::clock::{Clock, SystemClock};
 
 /// How a relay board takes its clients and their orders.
@@ -35,9 +37,30 @@ pub enum Behaviour {
         /// Which coil.
         coil: u16,
     },
+    /// Says that it switched and never does, whichever coil; a read shows the truth.
+    Stuck,
+    /// As it should, but closes each connection after one answer.
+    CloseAfterAnswer,
+    /// As it should, but reads no fewer coils than this at once: exception 3.
+    ReadsBanks {
+        /// How many coils it reads at least.
+        coils: u16,
+    },
+    /// Does what it is told to, and answers by RTU frames instead of Modbus TCP.
+    Rtu,
+    /// As it should, but takes its time before it does what it is told to.
+    Slow {
+        /// How long it takes.
+        delay: Duration,
+    },
+    /// As it should, but closes a connection on which nothing is asked for a while.
+    IdleClose {
+        /// How long it waits for a request.
+        after: Duration,
+    },
 }
 
-/// One change of a coil.
+/// One change of a coil, or one write to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
     /// When it changed.
@@ -94,6 +117,7 @@ impl RelayBoard {
             behaviour: watch::Sender::new(behaviour),
             unit: watch::Sender::new(None),
             operations: watch::Sender::default(),
+            writes: watch::Sender::default(),
             clients: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });
@@ -138,6 +162,12 @@ impl RelayBoard {
         self.state.operations.borrow().clone()
     }
 
+    /// Every write to a coil so far, in order: those that changed nothing too.
+    #[must_use]
+    pub fn writes(&self) -> Vec<Operation> {
+        self.state.writes.borrow().clone()
+    }
+
     /// How many clients are connected.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -148,45 +178,5 @@ impl RelayBoard {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
-    }
-}
-
-fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    Ok(socket)
-}
-
-fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
-    bind(addr)?.listen(64)
-}
-
-/// Listens while the behaviour has the board take connections. Ending to listen closes the connections that there are.
-async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<State>) {
-    let mut behaviour = state.behaviour.subscribe();
-    loop {
-        if behaviour.wait_for(|now| *now != Behaviour::Refusing).await.is_err() {
-            return;
-        }
-        let listener = match first.take().map_or_else(|| listener(addr), Ok) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "a simulated relay board lost its address");
-                return;
-            }
-        };
-        let server = Server::new(listener);
-        let on_connected = |stream, _| ready(Ok(connected(stream, Arc::clone(&state))));
-        let on_error =
-            |error: io::Error| tracing::debug!(%error, "a client of a simulated relay board went away");
-        tokio::select! {
-            ended = server.serve(&on_connected, on_error) => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a simulated relay board listens anew");
-                }
-            }
-            _ = behaviour.wait_for(|now| *now == Behaviour::Refusing) => {}
-        }
     }
 }

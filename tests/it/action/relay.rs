@@ -1,6 +1,8 @@
 //! The simulated relay board, asked as a client asks a real one.
 
 use lifeguard::farm::relay::Operation as Change;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_modbus::client::{Context, Reader as _, Writer as _, tcp};
 use tokio_modbus::{ExceptionCode, Slave};
 
@@ -52,4 +54,75 @@ async fn a_relay_board_that_refuses_or_is_dropped_closes_its_connections() {
     drop(relay);
     assert!(soon("the end", client.read_coils(0, 1)).await.is_err());
     until("the address is free", || std::net::TcpStream::connect(addr).is_err()).await;
+}
+
+/// What comes back on one connection for each of these requests; it ends where the connection does.
+async fn answers(relay: &RelayBoard, requests: &[&[u8]]) -> Vec<Vec<u8>> {
+    let mut stream = TcpStream::connect(relay.addr()).await.unwrap();
+    let mut answers = Vec::new();
+    for request in requests {
+        let mut answer = vec![0; 64];
+        let asked = async {
+            stream.write_all(request).await?;
+            stream.read(&mut answer).await
+        };
+        let Ok(length @ 1..) = soon("an answer", asked).await else { break };
+        answer.truncate(length);
+        answers.push(answer);
+    }
+    answers
+}
+
+const WRITE_5: &[u8] = &[0, 7, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0];
+const READ_5: &[u8] = &[0, 8, 0, 0, 0, 6, 1, 1, 0, 5, 0, 1];
+const READ_ALL: &[u8] = &[0, 9, 0, 0, 0, 6, 1, 1, 0, 0, 0, 8];
+
+#[tokio::test]
+async fn each_habit_of_a_real_relay_board_is_played() {
+    let relay = relay(Behaviour::CloseAfterAnswer);
+    assert_eq!(answers(&relay, &[WRITE_5, READ_5]).await, [WRITE_5]);
+    relay.set_behaviour(Behaviour::ReadsBanks { coils: 8 });
+    let bank = [&READ_ALL[..4], &[0, 4, 1, 1, 1, 0b0010_0000]].concat();
+    let refusal = [&READ_5[..4], &[0, 3, 1, 0x81, 3]].concat();
+    assert_eq!(answers(&relay, &[READ_5, READ_ALL, WRITE_5]).await, [&refusal, &bank, WRITE_5]);
+    relay.set_behaviour(Behaviour::Rtu);
+    // The last two bytes: Modbus over Serial Line 1.02, 6.2.2, worked out by another program.
+    assert_eq!(answers(&relay, &[WRITE_5]).await, [[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b]]);
+    relay.set_behaviour(Behaviour::Stuck);
+    let off = [&WRITE_5[..10], &[0, 0]].concat();
+    assert_eq!(answers(&relay, &[&off]).await, [off]);
+    assert_eq!(wire_of(&relay), [true], "a stuck coil stays as it is");
+    assert_eq!(relay.writes().len(), 4, "what changed nothing was written all the same");
+}
+
+#[tokio::test]
+async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
+    let (clock, shared) = manual();
+    let start = |behaviour| RelayBoard::start_on(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();
+    let relay = start(Behaviour::Slow { delay: Duration::from_secs(3) });
+    let mut wire = relay.coil(5);
+    let (answers, ()) = tokio::join!(answers(&relay, &[WRITE_5]), async {
+        until("the client is served", || relay.clients() == 1).await;
+        while !*wire.borrow_and_update() {
+            clock.advance(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(answers, [WRITE_5]);
+    let relay = start(Behaviour::IdleClose { after: Duration::from_secs(1) });
+    let mut stream = TcpStream::connect(relay.addr()).await.unwrap();
+    stream.write_all(WRITE_5).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    let time = async {
+        loop {
+            clock.advance(Duration::from_millis(100));
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = soon("the end of an idle connection", stream.read(&mut answer)) => ended.unwrap(),
+        () = time => unreachable!("time goes by for ever"),
+    };
+    assert_eq!(ended, 0);
 }

@@ -1,0 +1,119 @@
+//! How a simulated relay board takes its clients.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use super::Behaviour;
+use super::coils::State;
+use super::frame::Frame;
+
+pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
+}
+
+pub(super) fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
+    bind(addr)?.listen(64)
+}
+
+/// Listens while the behaviour has the board take connections. Ending to listen closes the connections that there are.
+pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<State>) {
+    let mut behaviour = state.behaviour.subscribe();
+    loop {
+        if behaviour.wait_for(|now| *now != Behaviour::Refusing).await.is_err() {
+            return;
+        }
+        let listener = match first.take().map_or_else(|| listener(addr), Ok) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "a simulated relay board lost its address");
+                return;
+            }
+        };
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = behaviour.wait_for(|now| *now == Behaviour::Refusing) => break,
+                Some(_) = clients.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        if let Some(client) = Client::connected(&state) {
+                            clients.spawn(client.serve(stream));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a simulated relay board listens anew");
+                        break;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// One connection; counted while it lasts.
+struct Client {
+    state: Arc<State>,
+}
+
+impl Client {
+    /// Takes a connection, or refuses it where another client is served and one is all that there may be.
+    fn connected(state: &Arc<State>) -> Option<Self> {
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        let before = state.clients.fetch_add(1, Ordering::SeqCst);
+        let is_full = before > 0 && *state.behaviour.borrow() == Behaviour::OneClientAtATime;
+        let client = Self { state: Arc::clone(state) };
+        (!is_full).then_some(client)
+    }
+
+    async fn serve(self, mut stream: TcpStream) {
+        if let Err(error) = self.answer_all(&mut stream).await {
+            tracing::debug!(%error, "a client of a simulated relay board went away");
+        }
+    }
+
+    async fn answer_all(&self, stream: &mut TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        while let Some(frame) = self.next(stream).await? {
+            let behaviour = *self.state.behaviour.borrow();
+            let unit = *self.state.unit.borrow();
+            if unit.is_some_and(|unit| unit != frame.unit) {
+                continue;
+            }
+            if let Behaviour::Slow { delay } = behaviour {
+                self.state.clock.sleep(delay).await;
+            }
+            let Some(answer) = self.state.answer(&frame.request(), behaviour) else { continue };
+            let is_rtu = behaviour == Behaviour::Rtu;
+            let bytes = if is_rtu { frame.rtu_answer(&answer) } else { frame.answer(&answer) };
+            stream.write_all(&bytes).await?;
+            if behaviour == Behaviour::CloseAfterAnswer {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next request; nothing where the client closes the connection, or has been silent for too long.
+    async fn next(&self, stream: &mut TcpStream) -> io::Result<Option<Frame>> {
+        let Behaviour::IdleClose { after } = *self.state.behaviour.borrow() else {
+            return Frame::read(stream).await;
+        };
+        self.state.clock.timeout(after, Frame::read(stream)).await.unwrap_or(Ok(None))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.state.clients.fetch_sub(1, Ordering::SeqCst);
+    }
+}
