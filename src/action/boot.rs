@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use fs_err::tokio as fs;
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Evidence, Failed, Job, Mac, link_name};
+use super::{Driver, Evidence, Job, Mac, Unfinished, link_name};
 
 const LINKS: &str = "pxelinux.cfg";
 const CONFIGS: &str = "configs";
@@ -180,17 +180,17 @@ impl Driver for Boot {
         Duration::from_secs(5)
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed> {
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
         let mut evidence = Evidence::new();
         let mac: Mac = match job.board.mac.parse() {
             Ok(mac) => mac,
-            Err(error) => return Err(Failed { reason: error.to_string(), evidence }),
+            Err(error) => return Err(Unfinished::failed(error.to_string(), evidence)),
         };
         let name = link_name(&mac);
         let link = self.root.join(LINKS).join(&name);
         evidence.insert("link".to_owned(), format!("{LINKS}/{name}").into());
         if cancel.is_cancelled() {
-            return Err(Failed { reason: "abandoned".to_owned(), evidence });
+            return Err(Unfinished::failed("abandoned", evidence));
         }
         let done = match (self.link, &job.boot_config) {
             (Link::Clear, _) => self.clear(&link).await,
@@ -205,7 +205,7 @@ impl Driver for Boot {
                 evidence.extend(seen.map(|(key, value)| (key.to_owned(), value.into())));
                 Ok(evidence)
             }
-            Err(reason) => Err(Failed { reason, evidence }),
+            Err(reason) => Err(Unfinished::failed(reason, evidence)),
         }
     }
 }

@@ -6,9 +6,14 @@
 
 mod address;
 mod boot;
+#[cfg_attr(not(test), expect(dead_code, reason = "the drivers take it up one by one"))]
+mod connect;
+mod lease;
 mod mac;
 mod power;
 mod probe;
+mod resolver;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,9 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::address::BadUrl;
 pub use self::boot::{BadConfigName, Boot, Link, check_config_name};
+pub use self::lease::Lease;
 pub use self::mac::{BadMac, Mac, link_name, mac_of_link};
 pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl};
 pub use self::probe::{Poll, PollUrl, Settings};
+pub use self::trouble::Trouble;
 
 use crate::clock::Clock;
 use crate::machine::ActionName;
@@ -57,19 +64,69 @@ pub struct Job {
     pub boot_config: Option<String>,
     /// Settings from the machine definition.
     pub with: Map<String, Value>,
+    /// How often it was begun before without being seen to end: this process or an earlier one died or lost its lease in
+    /// the middle, or the action was suspended after it may have acted. 0 in its first run.
+    pub attempts: u32,
+    /// Until when the driver may write to devices: it asks immediately before each write.
+    pub lease: Lease,
+}
+
+impl Job {
+    /// The first run of `action` for `board`, by a process that may always act.
+    #[must_use]
+    pub fn new(action: ActionName, board: Board) -> Self {
+        let with = Map::new();
+        Self { action, board, boot_config: None, with, attempts: 0, lease: Lease::default() }
+    }
 }
 
 /// What was observed: it goes into history as it is.
 pub type Evidence = Map<String, Value>;
 
-/// An action that ended without what it is for.
+/// A run that ended without what its action is for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Failed {
+pub struct Unfinished {
     /// Why, in one sentence for the operator who reads the board's history.
     pub reason: String,
     /// What was observed.
     pub evidence: Evidence,
+    /// What that means for the action.
+    pub ending: Ending,
+}
+
+/// What a run means that ended without what its action is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The action failed: what was observed speaks of the board, its relay board or their configuration.
+    Failed,
+    /// Trouble of our own stood in the way, which says nothing about the board: the action waits until it is over.
+    Suspended {
+        /// What stands in the way.
+        trouble: Trouble,
+        /// Whether something was written to a device, or may have been: then this run counts among the job's attempts.
+        has_acted: bool,
+    },
+}
+
+impl Unfinished {
+    /// The action failed.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, ending: Ending::Failed }
+    }
+
+    /// Trouble of our own stood in the way before anything was written to a device.
+    #[must_use]
+    pub fn suspended(trouble: Trouble, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, ending: Ending::Suspended { trouble, has_acted: false } }
+    }
+
+    /// The same after something was written to a device, or may have been.
+    #[must_use]
+    pub fn suspended_midway(trouble: Trouble, reason: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason: reason.into(), evidence, ending: Ending::Suspended { trouble, has_acted: true } }
+    }
 }
 
 /// Carries out one kind of action.
@@ -83,10 +140,19 @@ pub trait Driver: Send + Sync {
     /// The caller bounds the time and may cancel; a cancelled driver stops at the next moment at which the board is
     /// left in a sane condition (never unpowered in the middle of a power cycle) and returns.
     ///
+    /// Before each write to a device it asks `job.lease` whether it may: without a lease it writes nothing, not even to
+    /// give power back, for the device may be another process's by then.
+    ///
     /// # Errors
     ///
-    /// [`Failed`] when what the action is for was not observed.
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed>;
+    /// [`Unfinished`] when what the action is for was not observed: as failed, or as suspended where trouble of our own
+    /// stood in the way.
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished>;
+
+    /// What it means when a run does not end within its limit: trouble of our own, or nothing where the device is slow.
+    fn late(&self) -> Option<Trouble> {
+        None
+    }
 }
 
 /// The drivers of all [`ACTIONS`].

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::draft::{Draft, Images};
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
-use crate::action::{Evidence, Failed, Job};
+use crate::action::{Ending, Evidence, Job, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, WorkerId};
 use crate::store::instances::Target;
@@ -47,10 +47,10 @@ fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Box<Started> {
     draft.start(next.action.id);
     let hold = engine.inner.running.enter(&next.action);
     let job = Job {
-        action: next.action.action.clone(),
-        board: draft.board().unwrap_or_default(),
         boot_config: next.boot_config.clone(),
         with: next.action.settings.clone(),
+        attempts: next.attempts,
+        ..Job::new(next.action.action.clone(), draft.board().unwrap_or_default())
     };
     Box::new(Started { action: next.action.clone(), job, hold })
 }
@@ -73,6 +73,10 @@ pub(super) fn end(
     }
     if row.is_cancelled && action.place.is_none() {
         draft.sweep(action.id);
+        return None;
+    }
+    if matches!(result, Err(Unfinished { ending: Ending::Suspended { .. }, .. })) && !row.is_cancelled {
+        // It says nothing about the board: it is handed back, like what was lost.
         return None;
     }
     draft.end(action.id);
@@ -101,7 +105,7 @@ fn report(
     draft: &Draft,
     action: &RunningAction,
     visit: Visit,
-    result: &Result<Evidence, Failed>,
+    result: &Result<Evidence, Unfinished>,
 ) -> Option<Submission> {
     let (suffix, evidence, remark) = match result {
         Ok(evidence) => ("ok", evidence, None),

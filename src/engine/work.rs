@@ -12,7 +12,7 @@ use super::EngineError;
 use super::deadlines::Due;
 use super::predictions::Predictions;
 use super::running::Hold;
-use crate::action::{Evidence, Failed, Job};
+use crate::action::{Evidence, Job, Unfinished};
 use crate::machine::{Cause, Instance, Outcome, Question, Source};
 use crate::store::actions::{RunningAction, Startable, WorkerId};
 use crate::store::instances::{InstanceId, Target};
@@ -90,7 +90,7 @@ pub(super) struct Started {
 pub(super) struct Ended {
     pub(super) action: RunningAction,
     pub(super) worker: WorkerId,
-    pub(super) result: Result<Evidence, Failed>,
+    pub(super) result: Result<Evidence, Unfinished>,
     /// Cancelled when the action was to stop.
     pub(super) token: CancellationToken,
 }

@@ -210,6 +210,8 @@ pub struct LiveAction {
     pub worker: Option<WorkerId>,
     /// What boots the instance's next image on its hardware.
     pub boot_config: Option<String>,
+    /// How often it was begun without being seen to end.
+    pub attempts: u32,
 }
 
 impl LiveAction {
@@ -240,6 +242,7 @@ struct LiveRow {
     rescue: bool,
     worker_id: Option<i64>,
     boot_config: Option<String>,
+    attempts: i32,
 }
 
 impl TryFrom<LiveRow> for LiveAction {
@@ -266,6 +269,7 @@ impl TryFrom<LiveRow> for LiveAction {
             is_cancelled: row.cancelled,
             worker: row.worker_id.map(WorkerId),
             boot_config: row.boot_config,
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
         })
     }
 }
@@ -284,7 +288,7 @@ pub async fn list_live(
         LiveRow,
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
                   a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status, a.cancelled,
-                  a.rescue, a.worker_id,
+                  a.rescue, a.worker_id, a.attempts,
                   (SELECT b.file FROM instance i JOIN device d USING (instance_id)
                      JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
                     WHERE i.instance_id = a.instance_id) AS boot_config

@@ -2,39 +2,19 @@
 //!
 //! A worker bounds an action's time and keeps its faults to itself; it knows neither instances nor the database.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Drivers, Evidence, Failed, Job};
+use crate::action::{Drivers, Ending, Evidence, Job, Lease, Trouble, Unfinished};
 use crate::clock::Clock;
+use crate::machine::ActionName;
 
 /// How long an action that ran out of time may take to leave its board in a sane condition: for a power cycle, to end
 /// the call under way, to restore power, and to let the relay board rest.
 const GRACE: Duration = Duration::from_secs(45);
-
-/// Until when this process may act, in real time; for ever, where nobody has said.
-#[derive(Debug, Clone, Default)]
-pub struct Lease(Arc<Mutex<Option<Instant>>>);
-
-impl Lease {
-    fn holds_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        // A panic elsewhere cannot have left it half-written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets this process act until then.
-    pub fn extend(&self, until: Instant) {
-        *self.holds_until() = Some(until);
-    }
-
-    fn has_run_out(&self) -> bool {
-        self.holds_until().is_some_and(|until| until <= Instant::now())
-    }
-}
 
 /// Carries actions out in this process.
 #[derive(Clone)]
@@ -61,62 +41,67 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Failed`] when it failed, took too long, was cancelled, or there is no driver for it.
+    /// [`Unfinished`]: as failed when it failed, took too long or was cancelled; as suspended when trouble of our own stood in
+    /// the way, or there is no driver for it, or the driver broke down.
     pub async fn run(
         &self,
         job: Job,
         limit: Option<Duration>,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Failed> {
-        let Some(driver) = self.drivers.get(&job.action) else {
-            return Err(failed(format!("this worker has no driver for {}", job.action)));
+    ) -> Result<Evidence, Unfinished> {
+        let action = job.action.clone();
+        let Some(driver) = self.drivers.get(&action) else {
+            let trouble = Trouble::Program(action.to_string());
+            let reason = format!("this worker has no driver for {action}");
+            return Err(Unfinished::suspended(trouble, reason, Evidence::new()));
         };
-        let limit = limit.unwrap_or_else(|| driver.limit());
-        // A task of its own, so that a panic in a driver is this action's failure and nobody else's.
+        let (limit, late) = (limit.unwrap_or_else(|| driver.limit()), driver.late());
+        // A task of its own, so that a panic in a driver stops this action and nothing else.
         let mut task = JoinSet::new();
         // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
         let stop = cancel.child_token();
         let stopped = stop.clone();
         // Not the child: that the lease ran out is no failure of the action.
         let (lease, given) = (self.lease.clone(), cancel.clone());
+        let job = Job { lease: lease.clone(), ..job };
         task.spawn(async move {
             let mut run = driver.run(&job, &stopped);
             // Looked at whenever the driver goes on: a process that was paused for longer than its lease must not go on
-            // as if nothing had happened, for others may have taken over. (A driver that has cut a board's power still
-            // gives it back.)
+            // as if nothing had happened, for others may have taken over.
             std::future::poll_fn(|context| {
-                if lease.has_run_out() {
+                if !lease.may_act() {
                     given.cancel();
                 }
                 run.as_mut().poll(context)
             })
             .await
         });
+        let result = |ended: Option<Result<Result<Evidence, Unfinished>, JoinError>>| match ended {
+            Some(Ok(result)) => result,
+            Some(Err(fault)) => Err(broken(&action, &format!("the driver broke down: {fault}"))),
+            None => Err(broken(&action, "the driver did not start")),
+        };
         if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
             return result(ended);
         }
         stop.cancel();
-        let late = format!("not done within {}", humantime::format_duration(limit));
+        let reason = format!("not done within {}", humantime::format_duration(limit));
         // What it says of the board's condition belongs to the answer, late or not.
-        match self.clock.timeout(GRACE, task.join_next()).await.map(result) {
-            Some(Ok(evidence)) => Err(Failed { reason: late, evidence }),
-            Some(Err(Failed { reason, evidence })) => {
-                Err(Failed { reason: format!("{late}; {reason}"), evidence })
+        let unfinished = match self.clock.timeout(GRACE, task.join_next()).await.map(result) {
+            Some(Ok(evidence)) => Unfinished::failed(reason, evidence),
+            Some(Err(ended)) => Unfinished { reason: format!("{reason}; {}", ended.reason), ..ended },
+            None => Unfinished::failed(reason, Evidence::new()),
+        };
+        Err(match (late, &unfinished.ending) {
+            (Some(trouble), Ending::Failed) => {
+                Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
             }
-            None => Err(failed(late)),
-        }
+            (None, Ending::Failed) | (_, Ending::Suspended { .. }) => unfinished,
+        })
     }
 }
 
-/// What a driver's task came to.
-fn result(ended: Option<Result<Result<Evidence, Failed>, JoinError>>) -> Result<Evidence, Failed> {
-    match ended {
-        Some(Ok(result)) => result,
-        Some(Err(fault)) => Err(failed(format!("the driver broke down: {fault}"))),
-        None => Err(failed("the driver did not start".to_owned())),
-    }
-}
-
-fn failed(reason: String) -> Failed {
-    Failed { reason, evidence: Evidence::new() }
+/// How an action stands whose driver broke down: nobody knows what it had done by then.
+fn broken(action: &ActionName, reason: &str) -> Unfinished {
+    Unfinished::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
 }

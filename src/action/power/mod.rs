@@ -19,7 +19,7 @@ pub use self::url::{MAX_OFF, MAX_REST, PowerUrl};
 
 use self::modbus::Line;
 use self::switching::Switching;
-use super::{Driver, Evidence, Failed, Job};
+use super::{Driver, Evidence, Job, Unfinished};
 use crate::clock::Clock;
 
 /// The longest that one call to a relay board may take.
@@ -94,7 +94,7 @@ impl Driver for Power {
         }
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed> {
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
         let url = address(job)?;
         let line = Line::new(Arc::clone(&self.clock), self.call_limit, url.clone());
         let mut switching = Switching::new(Arc::clone(&self.clock), line);
@@ -106,13 +106,13 @@ impl Driver for Power {
         let evidence = evidence(&url, &switching);
         match ended {
             Ok(()) => Ok(evidence),
-            Err(reason) => Err(Failed { reason, evidence }),
+            Err(reason) => Err(Unfinished::failed(reason, evidence)),
         }
     }
 }
 
-fn address(job: &Job) -> Result<PowerUrl, Failed> {
-    let failed = |reason| Failed { reason, evidence: Evidence::new() };
+fn address(job: &Job) -> Result<PowerUrl, Unfinished> {
+    let failed = |reason: String| Unfinished::failed(reason, Evidence::new());
     let Some(text) = &job.board.power_url else {
         return Err(failed(format!(
             "board {} has no power URL: nobody can switch its power",

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::url::PollUrl;
 
-use super::{Driver, Evidence, Failed, Job};
+use super::{Driver, Evidence, Job, Unfinished};
 use crate::clock::{Clock, after};
 
 /// How a board is polled: what a machine definition may say under `with`.
@@ -182,8 +182,8 @@ impl Driver for Poll {
         Duration::from_hours(24)
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Failed> {
-        let failed = |reason| Failed { reason, evidence: Evidence::new() };
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
+        let failed = |reason: String| Unfinished::failed(reason, Evidence::new());
         let settings = Settings::read(&job.with).map_err(failed)?;
         let url = match &job.board.poll_url {
             Some(text) => text.parse().map_err(|error: super::BadUrl| failed(error.to_string()))?,
@@ -201,7 +201,7 @@ impl Driver for Poll {
         evidence.insert("probes".to_owned(), tally.probes.into());
         match ended {
             Ok(()) => Ok(evidence),
-            Err(reason) => Err(Failed { reason, evidence }),
+            Err(reason) => Err(Unfinished::failed(reason, evidence)),
         }
     }
 }

@@ -377,7 +377,8 @@ pub async fn write(
                    ),
                    -- After what ended, whose place it may take.
                    started AS (
-                       UPDATE action a SET status = 'RUNNING', worker_id = $38, began_at = $10
+                       UPDATE action a
+                          SET status = 'RUNNING', worker_id = $38, began_at = $10, attempts = a.attempts + 1
                          FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) s
                         WHERE a.action_id = s.action AND a.status = 'WAITING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))

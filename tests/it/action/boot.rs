@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::action::{Boot, Driver as _, Evidence, Failed, Link, check_config_name};
+use lifeguard::action::{Boot, Driver as _, Evidence, Link, Unfinished, check_config_name};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -40,13 +40,13 @@ impl Tree {
         fs::read_dir(self.root.path().join("pxelinux.cfg")).unwrap().count()
     }
 
-    async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Failed> {
+    async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Unfinished> {
         let mut job = job("");
         job.boot_config = config.map(str::to_owned);
         Boot::new(self.root.path().to_owned(), link).run(&job, &CancellationToken::new()).await
     }
 
-    async fn set(&self, config: &str) -> Result<Evidence, Failed> {
+    async fn set(&self, config: &str) -> Result<Evidence, Unfinished> {
         self.run(Link::Set, Some(config)).await
     }
 

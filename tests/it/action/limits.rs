@@ -1,22 +1,22 @@
 //! Power operations at relay boards that refuse, hang, lie, answer nonsense, or have no such coil.
 
 use futures_util::future::join_all;
-use lifeguard::action::{Driver as _, Evidence, Failed};
+use lifeguard::action::{Driver as _, Evidence, Unfinished};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-async fn run(operation: Operation, addr: SocketAddr) -> Result<Evidence, Failed> {
+async fn run(operation: Operation, addr: SocketAddr) -> Result<Evidence, Unfinished> {
     run_by(power(operation), addr).await
 }
 
-async fn run_within(limit: Duration, operation: Operation, addr: SocketAddr) -> Result<Evidence, Failed> {
+async fn run_within(limit: Duration, operation: Operation, addr: SocketAddr) -> Result<Evidence, Unfinished> {
     run_by(power(operation).with_call_limit(limit), addr).await
 }
 
-async fn run_by(driver: Power, addr: SocketAddr) -> Result<Evidence, Failed> {
+async fn run_by(driver: Power, addr: SocketAddr) -> Result<Evidence, Unfinished> {
     let token = CancellationToken::new();
     soon("a power operation", driver.run(&job(coil_5(addr)), &token)).await
 }
@@ -154,7 +154,7 @@ const EXCEPTION: u8 = 0x80;
 const UNANSWERED: &str = "no answer";
 
 /// Gives coil 5 power at a server that gives `answer` to each request; an empty one closes the connection.
-async fn run_against(driver: Power, answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<Evidence, Failed> {
+async fn run_against(driver: Power, answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<Evidence, Unfinished> {
     let listener = TcpListener::bind(any_port()).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let serve = async {

@@ -11,11 +11,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::action::{Board, Failed, Job, Operation, Power};
+use lifeguard::action::{Board, Job, Operation, Power, Unfinished};
 use lifeguard::clock::{Clock, ManualClock, SystemClock};
 use lifeguard::farm::relay::{Behaviour, RelayBoard};
 use lifeguard::machine::ActionName;
-use serde_json::Map;
 use tokio::sync::watch;
 
 /// What a call may take to what never answers: nothing that must succeed is bounded by it.
@@ -38,18 +37,14 @@ fn coil_5(addr: SocketAddr) -> String {
 }
 
 fn job(power_url: impl Into<String>) -> Job {
-    Job {
-        action: ActionName::new("test").unwrap(),
-        board: Board {
-            name: "board-1".to_owned(),
-            fqdn: "board-1.lab".to_owned(),
-            mac: "aa:bb:cc:dd:ee:ff".to_owned(),
-            power_url: Some(power_url.into()),
-            poll_url: None,
-        },
-        boot_config: None,
-        with: Map::new(),
-    }
+    let board = Board {
+        name: "board-1".to_owned(),
+        fqdn: "board-1.lab".to_owned(),
+        mac: "aa:bb:cc:dd:ee:ff".to_owned(),
+        power_url: Some(power_url.into()),
+        poll_url: None,
+    };
+    Job::new(ActionName::new("test").unwrap(), board)
 }
 
 /// A driver with the call limit that it has in a farm.
@@ -92,6 +87,6 @@ fn wire_of(relay: &RelayBoard) -> Vec<bool> {
     relay.operations().iter().filter(|operation| operation.coil == 5).map(|operation| operation.on).collect()
 }
 
-fn observed(failed: &Failed) -> &str {
+fn observed(failed: &Unfinished) -> &str {
     failed.evidence["observed"].as_str().unwrap()
 }

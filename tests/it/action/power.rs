@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use lifeguard::action::{Driver as _, Evidence, Failed};
+use lifeguard::action::{Driver as _, Evidence, Unfinished};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-async fn run(operation: Operation, url: &str) -> Result<Evidence, Failed> {
+async fn run(operation: Operation, url: &str) -> Result<Evidence, Unfinished> {
     let token = CancellationToken::new();
     soon("a power operation", power(operation).run(&job(url), &token)).await
 }

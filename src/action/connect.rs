@@ -1,0 +1,100 @@
+//! A TCP connection to a device, with what stood in the way of it told apart: us, its name, or the device.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::Trouble;
+use super::resolver::{self, Unresolved};
+use crate::clock::{Clock, after};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreached {
+    /// It could not be tried, which says nothing about the device.
+    #[error("{reason}")]
+    Ours {
+        /// What stands in the way.
+        trouble: Trouble,
+        /// The same with the system's words.
+        reason: String,
+    },
+    /// There is no such name: an error of configuration.
+    #[error("the name {0} does not resolve")]
+    NoSuchName(String),
+    /// The device, or the network before it, refused.
+    #[error("{0}")]
+    Refused(io::Error),
+    /// The device gave no answer in time.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+}
+
+/// Connects to `host`, an address or a name, within `limit`.
+pub(super) async fn connect(
+    clock: &dyn Clock,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<TcpStream, Unreached> {
+    let ends_at = after(clock.now(), limit);
+    let addresses = match clock.timeout(limit, resolver::resolve(host, port)).await {
+        Some(Ok(addresses)) => addresses,
+        Some(Err(Unresolved::NoSuchName(host))) => return Err(Unreached::NoSuchName(host)),
+        Some(Err(Unresolved::Ours(trouble))) => return Err(ours(trouble, None)),
+        // Nobody has asked the device for anything yet.
+        None => return Err(ours(Trouble::Resolver(host.to_owned()), None)),
+    };
+    let left = (ends_at - clock.now()).to_std().unwrap_or_default();
+    let tried = clock.timeout(left, async {
+        let mut last = None;
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => match (Trouble::of_socket(&error, address.ip()), &last) {
+                    // What the device said at another of its addresses counts more than that this one has no route.
+                    (Some(_), Some(Unreached::Refused(_))) => {}
+                    (Some(trouble), _) => last = Some(ours(trouble, Some(&error))),
+                    (None, _) => last = Some(Unreached::Refused(error)),
+                },
+            }
+        }
+        Err(last.unwrap_or_else(|| Unreached::NoSuchName(host.to_owned())))
+    });
+    tried.await.unwrap_or(Err(Unreached::Silent(limit)))
+}
+
+fn ours(trouble: Trouble, error: Option<&io::Error>) -> Unreached {
+    let reason = error.map_or_else(|| trouble.to_string(), |error| format!("{trouble}: {error}"));
+    Unreached::Ours { trouble, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn what_stands_in_the_way_is_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        connect(&SystemClock, "localhost", port, LIMIT).await.unwrap();
+        drop(listener);
+        let refused = connect(&SystemClock, "127.0.0.1", port, LIMIT).await.unwrap_err();
+        assert!(matches!(refused, Unreached::Refused(_)), "{refused:?}");
+        let nobody = connect(&SystemClock, "board-1.invalid", port, LIMIT).await.unwrap_err();
+        let is_name = matches!(
+            nobody,
+            Unreached::NoSuchName(_) | Unreached::Ours { trouble: Trouble::Resolver(_), .. }
+        );
+        assert!(is_name, "{nobody:?}");
+        // No machine may connect to a broadcast address.
+        let broadcast = connect(&SystemClock, "255.255.255.255", port, LIMIT).await.unwrap_err();
+        assert!(matches!(broadcast, Unreached::Ours { trouble: Trouble::Network(_), .. }), "{broadcast:?}");
+    }
+}
