@@ -7,12 +7,14 @@
 //! cli → api, dashboard → engine → { store, model, worker → action }
 //!                 everybody → machine, clock, random
 //! tftp and farm stand apart: one serves files, the other plays the hardware
+//! action, tftp → boot_tree
 //! ```
 //!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`store`]: the only SQL there is, and the private Postgres.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
 //! * [`action`]: what changes the world: power, boot configuration, probes.
+//! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
 //! * [`tftp`]: the TFTP server over the boot tree.
@@ -33,6 +35,7 @@
 
 pub mod action;
 pub mod api;
+pub mod boot_tree;
 pub mod cli;
 pub mod clock;
 pub mod dashboard;

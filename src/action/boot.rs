@@ -2,6 +2,9 @@
 //!
 //! A link is ours if it points into `configs`. Whatever else bears its name was put there by somebody for a reason: it is
 //! never replaced and never removed. A reader sees the old link or the new one, never none and never half of one.
+//!
+//! The link is written into the folder where `pxelinux.cfg` really is, and a link is set only if the boot tree then serves
+//! the config by the link's name, by the code that the TFTP server serves it by.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,13 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fs_err::tokio as fs;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Evidence, Job, Mac, Unfinished, link_name};
+use super::{Driver, Evidence, Job, Mac, Trouble, Unfinished, link_name};
+use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 
-const LINKS: &str = "pxelinux.cfg";
-const CONFIGS: &str = "configs";
 /// How often a run looks again because somebody else changed the link under its hands.
 const TRIES: u32 = 20;
 /// Tells the temporary links of one process apart.
@@ -55,7 +60,7 @@ pub enum Link {
 /// Sets or clears boards' boot links in one boot tree.
 #[derive(Debug, Clone)]
 pub struct Boot {
-    root: PathBuf,
+    tree: BootTree,
     link: Link,
 }
 
@@ -66,118 +71,218 @@ enum Found {
     Foreign,
 }
 
+/// Says why a boot link could not be set or cleared.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("abandoned")]
+    Abandoned,
+    #[error("no boot config was chosen for the board")]
+    NoConfig,
+    #[error(transparent)]
+    BadConfig(#[from] BadConfigName),
+    #[error("there is no boot config `{0}` in the boot tree's `{CONFIGS}` folder")]
+    Missing(String),
+    #[error("`{name}` cannot be served to the board: {source}")]
+    NotServed { name: String, source: OpenError },
+    #[error(
+        "`{LINKS}/{0}` does not lead to the boot config that it was pointed at: it, or a path on its way, is changed by somebody else"
+    )]
+    Elsewhere(String),
+    #[error(
+        "a file that is no link into `{CONFIGS}` has the name of the board's boot link: remove it by hand"
+    )]
+    Foreign,
+    #[error("the board's boot link is changed by somebody else all the time")]
+    Contended,
+    #[error("the boot root cannot be read: {0}")]
+    Root(#[source] io::Error),
+    #[error("the boot tree failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for LinkError {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+impl LinkError {
+    /// Sorts what the boot tree says of `name`.
+    fn of(name: &str, error: OpenError) -> Self {
+        match error {
+            OpenError::Root(source) => Self::Root(source),
+            OpenError::Io(source) => Self::Io(source),
+            OpenError::NotFound
+            | OpenError::Outside
+            | OpenError::Loop
+            | OpenError::NotAFile
+            | OpenError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
+        }
+    }
+
+    /// What it says about ourselves: that the tree cannot be read or written now says nothing of the board.
+    fn trouble(&self, root: &Path) -> Option<Trouble> {
+        match self {
+            Self::Root(error) => {
+                Trouble::of_file(error, root).or_else(|| Some(Trouble::Storage(root.to_owned())))
+            }
+            Self::Io(error) => Trouble::of_file(error, root),
+            Self::Abandoned
+            | Self::NoConfig
+            | Self::BadConfig(_)
+            | Self::Missing(_)
+            | Self::NotServed { .. }
+            | Self::Elsewhere(_)
+            | Self::Foreign
+            | Self::Contended => None,
+        }
+    }
+}
+
 impl Boot {
     /// A driver for the boot tree at `root`.
     #[must_use]
     pub fn new(root: PathBuf, link: Link) -> Self {
-        Self { root, link }
+        Self { tree: BootTree::new(root), link }
     }
 
-    async fn find(&self, link: &Path) -> io::Result<Found> {
-        match fs::symlink_metadata(link).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(error) => return Err(error),
-            Ok(metadata) if !metadata.is_symlink() => return Ok(Found::Foreign),
-            Ok(_) => {}
-        }
-        match fs::read_link(link).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(error) => Err(error),
-            Ok(target) if self.is_config(&target) => Ok(Found::Ours(target)),
-            Ok(_) => Ok(Found::Foreign),
+    /// Sets or clears the link `name`, and says what was done. Blocks.
+    fn carry_out(
+        &self,
+        name: &str,
+        config: Option<&str>,
+        cancel: &CancellationToken,
+    ) -> Result<Option<(&'static str, String)>, LinkError> {
+        match (self.link, config) {
+            (Link::Clear, _) => self.clear(name),
+            (Link::Set, None) => Err(LinkError::NoConfig),
+            (Link::Set, Some(config)) => {
+                check_config_name(config)?;
+                self.set(name, config, cancel)?;
+                Ok(Some(("config", config.to_owned())))
+            }
         }
     }
 
-    /// Whether a link in the links' folder that reads `target` points at a file directly in the `configs` folder.
-    fn is_config(&self, target: &Path) -> bool {
-        let relative = target.strip_prefix(Path::new("..").join(CONFIGS));
-        let Ok(rest) = relative.or_else(|_| target.strip_prefix(self.root.join(CONFIGS))) else {
-            return false;
-        };
-        let mut parts = rest.components();
-        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
-    }
-
-    async fn set(&self, link: &Path, config: &str, cancel: &CancellationToken) -> Result<(), String> {
-        let file = self.root.join(CONFIGS).join(config);
-        if !fs::metadata(&file).await.is_ok_and(|metadata| metadata.is_file()) {
-            return Err(format!("there is no boot config `{config}` in the boot tree's `{CONFIGS}` folder"));
-        }
-        let folder = self.root.join(LINKS);
-        fs::create_dir_all(&folder).await.map_err(|error| error.to_string())?;
-        let target = Path::new("..").join(CONFIGS).join(config);
+    fn set(&self, name: &str, config: &str, cancel: &CancellationToken) -> Result<(), LinkError> {
+        let path = format!("{CONFIGS}/{config}");
+        let file = self.tree.open(path.as_bytes()).map_err(|error| {
+            if matches!(error, OpenError::NotFound | OpenError::NotAFile) {
+                LinkError::Missing(config.to_owned())
+            } else {
+                LinkError::of(&path, error)
+            }
+        })?;
+        let folder = self.tree.make_folder(LINKS).map_err(|error| LinkError::of(LINKS, error))?;
+        let link = format!("{LINKS}/{name}");
+        let target = PathBuf::from(format!("{}{CONFIGS}/{config}", folder.to_root()));
+        let mut is_elsewhere = false;
         for _ in 0..TRIES {
             if cancel.is_cancelled() {
-                return Err("abandoned".to_owned());
+                return Err(LinkError::Abandoned);
             }
-            let made = match self.find(link).await.map_err(|error| error.to_string())? {
-                Found::Foreign => {
-                    return Err(
-                        "a file that is no link into `configs` has the name of the board's boot link: \
-                                remove it by hand"
-                            .to_owned(),
-                    );
-                }
+            let made = match self.find(&folder, name)? {
+                Found::Foreign => return Err(LinkError::Foreign),
                 Found::Ours(present) if present == target => {
-                    return sync(&folder).await.map_err(|error| error.to_string());
+                    sync(&folder)?;
+                    match self.tree.open(link.as_bytes()) {
+                        Ok(served) if served.identity == file.identity => return Ok(()),
+                        // Somebody else has set it meanwhile, or a path on its way was changed: it is looked at again.
+                        Ok(_) | Err(OpenError::NotFound) => is_elsewhere = true,
+                        Err(error) => return Err(LinkError::of(&link, error)),
+                    }
+                    continue;
                 }
-                Found::Ours(_) => replace(&folder, link, &target).await,
+                Found::Ours(_) => replace(&folder, name, &target),
                 // Straight to its name: where somebody is quicker, this fails and we look again.
-                Found::Nothing => fs::symlink(&target, link).await,
+                Found::Nothing => symlinkat(&target, &folder, name),
             };
             match made {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+                Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
                 Ok(()) | Err(_) => {} // what is there is looked at, not assumed
             }
         }
-        Err("the board's boot link is changed by somebody else all the time".to_owned())
+        Err(if is_elsewhere { LinkError::Elsewhere(name.to_owned()) } else { LinkError::Contended })
     }
 
-    async fn clear(&self, link: &Path) -> Result<Option<(&'static str, String)>, String> {
-        match self.find(link).await.map_err(|error| error.to_string())? {
+    fn clear(&self, name: &str) -> Result<Option<(&'static str, String)>, LinkError> {
+        let folder = match self.tree.folder(LINKS) {
+            Err(OpenError::NotFound) => return Ok(None),
+            found => found.map_err(|error| LinkError::of(LINKS, error))?,
+        };
+        match self.find(&folder, name)? {
             Found::Nothing => Ok(None),
             Found::Foreign => Ok(Some(("left", "foreign file".to_owned()))),
-            Found::Ours(target) => match fs::remove_file(link).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+            Found::Ours(target) => match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
+                Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
                 Ok(()) | Err(_) => {
-                    sync(&self.root.join(LINKS)).await.map_err(|error| error.to_string())?;
+                    sync(&folder)?;
                     let name = target.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
                     Ok(Some(("removed", name)))
                 }
             },
         }
     }
+
+    fn find(&self, folder: &Folder, name: &str) -> Result<Found, Errno> {
+        match readlinkat(folder, name) {
+            Ok(target) if self.is_config(folder, Path::new(&target)) => Ok(Found::Ours(target.into())),
+            // EINVAL: it is no link.
+            Ok(_) | Err(Errno::EINVAL) => Ok(Found::Foreign),
+            Err(Errno::ENOENT) => Ok(Found::Nothing),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether a link in `folder` that reads `target` points at a file directly in the `configs` folder.
+    ///
+    /// `../configs` counts wherever the folder really is: links of older versions were written so.
+    fn is_config(&self, folder: &Folder, target: &Path) -> bool {
+        let configs = [
+            Path::new(&folder.to_root()).join(CONFIGS),
+            Path::new("..").join(CONFIGS),
+            self.tree.root().join(CONFIGS),
+        ];
+        configs.iter().filter_map(|configs| target.strip_prefix(configs).ok()).any(|rest| {
+            let mut parts = rest.components();
+            matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+        })
+    }
 }
 
 /// Puts a new link over the old one in one step. Temporary links that a crash left behind are passed by.
-async fn replace(folder: &Path, link: &Path, target: &Path) -> io::Result<()> {
-    let name = link.file_name().unwrap_or_default().to_string_lossy();
+fn replace(folder: &Folder, link: &str, target: &Path) -> Result<(), Errno> {
     let new = loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let new = folder.join(format!("{name}.new-{}-{number}", std::process::id()));
-        match fs::symlink(target, &new).await {
+        let new = format!("{link}.new-{}-{number}", std::process::id());
+        match symlinkat(target, folder, new.as_str()) {
             Ok(()) => break new,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
         }
     };
-    let renamed = fs::rename(&new, link).await;
+    let renamed = renameat(folder, new.as_str(), folder, link);
     if renamed.is_err() {
         // The link that could not be put in place is of no use; why it could not is what matters.
-        let _ = fs::remove_file(&new).await;
+        unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir).ok();
     }
     renamed
 }
 
 /// Makes what was done in `folder` outlast a loss of power.
-async fn sync(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder).await?.sync_all().await
+fn sync(folder: &Folder) -> Result<(), Errno> {
+    fsync(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 #[async_trait]
 impl Driver for Boot {
     fn limit(&self) -> Duration {
         Duration::from_secs(5)
+    }
+
+    fn late(&self) -> Option<Trouble> {
+        // A disk or a share that hangs.
+        Some(Trouble::Storage(self.tree.root().to_owned()))
     }
 
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
@@ -187,25 +292,28 @@ impl Driver for Boot {
             Err(error) => return Err(Unfinished::failed(error.to_string(), evidence)),
         };
         let name = link_name(&mac);
-        let link = self.root.join(LINKS).join(&name);
         evidence.insert("link".to_owned(), format!("{LINKS}/{name}").into());
         if cancel.is_cancelled() {
-            return Err(Unfinished::failed("abandoned", evidence));
+            return Err(Unfinished::failed(LinkError::Abandoned.to_string(), evidence));
         }
-        let done = match (self.link, &job.boot_config) {
-            (Link::Clear, _) => self.clear(&link).await,
-            (Link::Set, None) => Err("no boot config was chosen for the board".to_owned()),
-            (Link::Set, Some(config)) => match check_config_name(config) {
-                Ok(()) => self.set(&link, config, cancel).await.map(|()| Some(("config", config.clone()))),
-                Err(error) => Err(error.to_string()),
-            },
+        let (boot, config, cancel) = (self.clone(), job.boot_config.clone(), cancel.clone());
+        let done = tokio::task::spawn_blocking(move || boot.carry_out(&name, config.as_deref(), &cancel));
+        let done = match done.await {
+            Ok(done) => done,
+            Err(error) => {
+                let trouble = Trouble::Program(job.action.to_string());
+                return Err(Unfinished::suspended(trouble, error.to_string(), evidence));
+            }
         };
         match done {
             Ok(seen) => {
                 evidence.extend(seen.map(|(key, value)| (key.to_owned(), value.into())));
                 Ok(evidence)
             }
-            Err(reason) => Err(Unfinished::failed(reason, evidence)),
+            Err(error) => Err(match error.trouble(self.tree.root()) {
+                Some(trouble) => Unfinished::suspended(trouble, error.to_string(), evidence),
+                None => Unfinished::failed(error.to_string(), evidence),
+            }),
         }
     }
 }

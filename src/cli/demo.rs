@@ -284,7 +284,8 @@ impl Scratch {
         if serve.database_url.is_none() {
             serve.data_dir = Some(path.clone());
         }
-        serve.boot_root.get_or_insert_with(|| path.join("boot"));
+        let boot_root = serve.boot_root.get_or_insert_with(|| path.join("boot"));
+        fs_err::create_dir_all(boot_root)?;
         Ok(Self(Some(path)))
     }
 }

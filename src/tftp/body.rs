@@ -9,7 +9,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::packet::Mode;
-use super::tree::Opened;
 
 /// How much is read at once: enough to make the hop to the blocking pool rare, little enough for 512 transfers.
 const PIECE_BYTES: u64 = 128 * 1024;
@@ -33,11 +32,11 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Takes an open file, to be sent as `mode` says.
-    pub(super) fn new(opened: Opened, mode: &Mode) -> Self {
+    /// Takes an open file of `length` bytes, to be sent as `mode` says.
+    pub(super) fn new(file: File, length: u64, mode: &Mode) -> Self {
         Self {
-            file: Arc::new(opened.file),
-            length: opened.length,
+            file: Arc::new(file),
+            length,
             is_text: *mode == Mode::Netascii,
             piece: Vec::new(),
             piece_at: 0,
@@ -133,7 +132,7 @@ mod tests {
     fn body(content: &[u8], mode: &Mode) -> Body {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        Body::new(Opened { file, length: content.len() as u64 }, mode)
+        Body::new(file, content.len() as u64, mode)
     }
 
     async fn blocks(body: &mut Body, block_bytes: usize) -> Vec<Vec<u8>> {
@@ -175,7 +174,7 @@ mod tests {
     fn a_file_that_shrank_is_an_error_and_not_a_short_file() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"short").unwrap();
-        let mut body = Body::new(Opened { file, length: 6 }, &Mode::Octet);
+        let mut body = Body::new(file, 6, &Mode::Octet);
         let read = runtime().block_on(body.write_block(Place::default(), 512, &mut Vec::new()));
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }

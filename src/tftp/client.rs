@@ -98,7 +98,7 @@ pub async fn fetch(
     options: &Options,
 ) -> Result<Vec<u8>, ClientError> {
     let socket = UdpSocket::bind((from, 0)).await.map_err(ClientError::Socket)?;
-    let request = Request { file: file.to_owned(), mode: Mode::Octet, options: offer(options) };
+    let request = Request { file: file.as_bytes().to_owned(), mode: Mode::Octet, options: offer(options) };
     let mut session = Session {
         socket,
         server,

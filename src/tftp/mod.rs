@@ -5,7 +5,7 @@
 //! 12 s after power-on". It does not know boards, databases or which file is whose, and it never writes.
 //!
 //! ```text
-//! listener ─► Server::run ─► transfer (one task, one socket each) ─► body ─► tree
+//! listener ─► Server::run ─► transfer (one task, one socket each) ─► body, boot tree
 //!                                │
 //!                                └─► Observer
 //! ```
@@ -20,7 +20,6 @@ mod options;
 pub mod packet;
 mod talk;
 mod transfer;
-mod tree;
 
 use std::collections::HashMap;
 use std::io;
@@ -37,20 +36,12 @@ use listener::{Datagram, Listener};
 pub use observer::{Abort, End, Fetch, Observer, Refusal};
 use packet::{ErrorCode, Packet, Request};
 use transfer::{Progress, Transfer};
-use tree::Tree;
+
+use crate::boot_tree::BootTree;
 
 /// Says why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum TftpError {
-    /// The boot root is no directory that can be read; nothing was bound.
-    #[error("the boot root {} is no directory that can be read", root.display())]
-    Root {
-        /// The directory that was given.
-        root: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
     /// The address is taken, is not this machine's, or needs a right that the process has not.
     #[error("cannot listen for TFTP on {listen}{}", hint(source))]
     Bind {
@@ -100,7 +91,7 @@ impl Default for Limits {
 /// A server whose port is bound; [`Server::run`] makes it answer.
 pub struct Server {
     listener: Listener,
-    tree: Arc<Tree>,
+    tree: Arc<BootTree>,
     observer: Arc<dyn Observer>,
     limits: Limits,
     tasks: JoinSet<()>,
@@ -118,9 +109,11 @@ struct Running {
 impl Server {
     /// Binds `listen` for the tree below `root`; `[::]` takes IPv4 as well, and port 0 any free port.
     ///
+    /// While the root cannot be read, no request is answered: clients ask again.
+    ///
     /// # Errors
     ///
-    /// [`TftpError::Root`] and [`TftpError::Bind`].
+    /// [`TftpError::Bind`].
     #[expect(
         clippy::unused_async,
         reason = "a socket can be bound only within the runtime that will serve it"
@@ -130,11 +123,10 @@ impl Server {
         root: PathBuf,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, TftpError> {
-        let tree = Tree::new(root.clone()).map_err(|source| TftpError::Root { root, source })?;
         let listener = Listener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
         Ok(Self {
             listener,
-            tree: Arc::new(tree),
+            tree: Arc::new(BootTree::new(root)),
             observer,
             limits: Limits::default(),
             tasks: JoinSet::new(),
@@ -194,7 +186,7 @@ impl Server {
         match Packet::parse(&bytes) {
             Ok(Packet::Read(request)) => self.read(peer, local, request),
             Ok(Packet::Write(request)) => {
-                tracing::debug!(%peer, file = request.file, "refused to store a file by TFTP");
+                tracing::debug!(%peer, file = shown(&request.file), "refused to store a file by TFTP");
                 self.tasks.spawn(async move {
                     if let Ok(socket) = connect(local, peer).await {
                         talk::refuse(&socket, ErrorCode::ACCESS, "this server stores no files").await;
@@ -217,7 +209,7 @@ impl Server {
         }
         let progress = Arc::new(Progress::default());
         let abandon = CancellationToken::new();
-        let fetch = Fetch { peer, file: request.file.trim_start_matches('/').to_owned() };
+        let fetch = Fetch { peer, file: shown(&request.file) };
         let observer = Arc::clone(&self.observer);
         let work = work(
             local,
@@ -237,6 +229,13 @@ impl Server {
         });
         self.running.insert(peer, Running { task: task.id(), request, progress, abandon });
     }
+}
+
+/// A file's name for people.
+fn shown(file: &[u8]) -> String {
+    let begin = file.iter().position(|byte| *byte != b'/').unwrap_or(file.len());
+    let (_, file) = file.split_at(begin);
+    str::from_utf8(file).map_or_else(|_| file.escape_ascii().to_string(), str::to_owned)
 }
 
 /// Carries one transfer out, until it ends or is abandoned.

@@ -12,7 +12,8 @@ use super::packet::ErrorCode;
 pub struct Fetch {
     /// Who asks; an IPv4 client is named by its IPv4 address also where the server listens on `[::]`.
     pub peer: SocketAddr,
-    /// The file as asked for, without leading `/`. It came from the network: any text without NUL, up to 500 bytes.
+    /// The file as asked for, without leading `/`; where it is no UTF-8, other bytes than ASCII are written `\xff`. It came
+    /// from the network: any text without NUL, from up to 500 bytes.
     pub file: String,
 }
 
@@ -73,6 +74,9 @@ pub enum Refusal {
     /// The name, or a link on its way, leads out of the boot tree.
     #[error("outside the boot tree")]
     Outside,
+    /// Links lead to links, too many of them.
+    #[error("too many symbolic links")]
+    Loop,
     /// It is a directory, a pipe, a socket or a device.
     #[error("not a regular file")]
     NotAFile,
@@ -91,7 +95,7 @@ impl Refusal {
     pub(super) fn code(&self) -> ErrorCode {
         match self {
             Self::NotAFile => ErrorCode::NOT_FOUND,
-            Self::Outside | Self::Unreadable => ErrorCode::ACCESS,
+            Self::Outside | Self::Loop | Self::Unreadable => ErrorCode::ACCESS,
             Self::Mode => ErrorCode::ILLEGAL,
         }
     }

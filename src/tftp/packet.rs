@@ -80,8 +80,8 @@ impl Mode {
 /// What a read or write request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The file's name as asked for; bytes that are no UTF-8 are replaced.
-    pub file: String,
+    /// The file's name as asked for: any bytes but NUL.
+    pub file: Vec<u8>,
     /// How the bytes are to be sent.
     pub mode: Mode,
     /// The options in the order that the client gave them.
@@ -198,7 +198,8 @@ pub(super) fn write_data_header(bytes: &mut Vec<u8>, block: u16) {
 
 fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &Request) {
     bytes.extend_from_slice(&operation.to_be_bytes());
-    write_text(bytes, &request.file);
+    bytes.extend_from_slice(&request.file);
+    bytes.push(0);
     write_text(bytes, request.mode.as_word());
     write_pairs(bytes, &request.options);
 }
@@ -221,9 +222,14 @@ fn number(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
 }
 
 fn text(bytes: &[u8]) -> Result<(String, &[u8]), Malformed> {
+    terminated(bytes).map(|(text, rest)| (lossy(text), rest))
+}
+
+/// The bytes before the first NUL, and those behind it.
+fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Short)?;
     let (text, rest) = bytes.split_at(end);
-    Ok((lossy(text), rest.get(1..).unwrap_or_default()))
+    Ok((text, rest.get(1..).unwrap_or_default()))
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -231,9 +237,9 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 fn request(bytes: &[u8]) -> Result<Request, Malformed> {
-    let (file, rest) = text(bytes)?;
+    let (file, rest) = terminated(bytes)?;
     let (mode, rest) = text(rest)?;
-    Ok(Request { file, mode: Mode::from_word(mode), options: pairs(rest) })
+    Ok(Request { file: file.to_owned(), mode: Mode::from_word(mode), options: pairs(rest) })
 }
 
 /// Reads pairs up to the first that is cut short: boot loaders exist that pad their requests.
@@ -254,14 +260,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn word() -> impl Strategy<Value = String> {
-        "[^\\x00]{1,20}"
-    }
-
     fn a_request() -> impl Strategy<Value = Request> {
         let mode = prop_oneof![Just(Mode::Octet), Just(Mode::Netascii), Just(Mode::Other("mail".into()))];
         let options = proptest::collection::vec(("[^\\x00]{1,6}", "[^\\x00]{0,6}"), 0..6);
-        (word(), mode, options).prop_map(|(file, mode, options)| Request { file, mode, options })
+        let file = proptest::collection::vec(1_u8.., 1..20);
+        (file, mode, options).prop_map(|(file, mode, options)| Request { file, mode, options })
     }
 
     proptest! {
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc_have_these_bytes() {
         let request = Request {
-            file: "foobar".into(),
+            file: b"foobar".to_vec(),
             mode: Mode::Octet,
             options: vec![("blksize".into(), "1432".into())],
         };

@@ -27,7 +27,7 @@ use super::observer::{Abort, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
 use super::talk::{Heard, Waits, hear, refuse, send};
-use super::tree::{OpenError, Tree};
+use crate::boot_tree::{BootTree, OpenError};
 
 /// What others may know about a running transfer.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Progress {
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// The boot tree.
-    pub tree: Arc<Tree>,
+    pub tree: Arc<BootTree>,
     /// What the client asked for.
     pub request: Request,
     /// How patient to be.
@@ -73,10 +73,11 @@ impl Transfer {
         let begun = Instant::now();
         let body = match self.open().await {
             Ok(body) => body,
-            Err((code, message, end)) => {
+            Err(Unopened::Refused(code, message, end)) => {
                 refuse(socket, code, &message).await;
                 return end;
             }
+            Err(Unopened::Unknown(end)) => return end,
         };
         let agreed = agree(&self.request.options, body.size_bytes());
         let mut sending = Sending {
@@ -102,24 +103,38 @@ impl Transfer {
         }
     }
 
-    async fn open(&self) -> Result<Body, (ErrorCode, String, End)> {
-        let refused = |refusal: Refusal| (refusal.code(), refusal.to_string(), End::Refused(refusal));
+    async fn open(&self) -> Result<Body, Unopened> {
+        let refused =
+            |refusal: Refusal| Unopened::Refused(refusal.code(), refusal.to_string(), End::Refused(refusal));
         if matches!(self.request.mode, Mode::Other(_)) {
             return Err(refused(Refusal::Mode));
         }
         let (tree, file) = (Arc::clone(&self.tree), self.request.file.clone());
         let opened = tokio::task::spawn_blocking(move || tree.open(&file)).await;
         match opened.map_err(io::Error::other).map_err(OpenError::Io).flatten() {
-            Ok(opened) => Ok(Body::new(opened, &self.request.mode)),
-            Err(OpenError::NotFound) => Err((ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound)),
-            Err(OpenError::Refused(refusal)) => Err(refused(refusal)),
-            Err(OpenError::Io(error)) => Err((
-                ErrorCode::OTHER,
-                "the file cannot be opened".to_owned(),
-                broken("cannot open the file", &error),
-            )),
+            Ok(opened) => Ok(Body::new(opened.file, opened.length, &self.request.mode)),
+            Err(OpenError::NotFound) => {
+                Err(Unopened::Refused(ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound))
+            }
+            Err(OpenError::Outside) => Err(refused(Refusal::Outside)),
+            Err(OpenError::Loop) => Err(refused(Refusal::Loop)),
+            Err(OpenError::NotAFile) => Err(refused(Refusal::NotAFile)),
+            Err(OpenError::Unreadable) => Err(refused(Refusal::Unreadable)),
+            Err(OpenError::Root(error)) => {
+                Err(Unopened::Unknown(broken("the boot root cannot be read", &error)))
+            }
+            Err(OpenError::Io(error)) => Err(Unopened::Unknown(broken("cannot open the file", &error))),
         }
     }
+}
+
+/// Says why there is nothing to send.
+enum Unopened {
+    /// There is no file for the client, and it is told so.
+    Refused(ErrorCode, String, End),
+    /// The trouble is ours and says nothing of the file. No answer: the client asks again, whereas an ERROR would send it on
+    /// to the next thing that it boots from.
+    Unknown(End),
 }
 
 /// A transfer whose file is open.

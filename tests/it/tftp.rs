@@ -246,5 +246,5 @@ impl Client {
 
 fn request(file: &str, options: &[(&str, &str)]) -> Request {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Request { file: file.to_owned(), mode: Mode::Octet, options }
+    Request { file: file.as_bytes().to_owned(), mode: Mode::Octet, options }
 }

@@ -235,6 +235,7 @@ impl World {
 
 /// Options for a server on `database` that keeps its boot tree in `folder`.
 pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions {
+    fs_err::create_dir_all(folder.path().join("boot")).unwrap();
     ServeOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         insecure: false,

@@ -64,6 +64,7 @@ impl Bench {
     async fn start(options: &BenchOptions) -> Result<Self, Box<dyn Error>> {
         let scratch = ScratchDir::make(options.dir.as_deref())?;
         fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
+        fs_err::create_dir(scratch.path.join("boot"))?;
         let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
         let (onnxruntime, state_service) = (options.onnxruntime.clone(), options.state_service);
         Ok(Self { sizes: options.sizes(), onnxruntime, state_service, postgres, scratch })

@@ -1,5 +1,6 @@
 //! `lifeguard serve`: opens the parts, runs them, and stops them in turn.
 
+mod boot_root;
 mod boot_watch;
 mod definitions;
 mod models;
@@ -18,6 +19,7 @@ use url::Url;
 
 use crate::action::Drivers;
 use crate::api::{self, Api, Waiting};
+use crate::boot_tree::BootTree;
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
 use crate::engine::{Engine, Retention};
@@ -137,7 +139,7 @@ impl Server {
                     .await?;
             (postgres.connect_options(), Some(postgres))
         };
-        let boot_root = options.boot_root.unwrap_or_else(|| data_dir.join("boot"));
+        let boot_root = boot_root::find(options.boot_root, &data_dir)?;
         let parts = Parts {
             http,
             tftp_listen: options.tftp_listen,
@@ -227,9 +229,7 @@ impl Parts {
             Some(shared) => Some(shared.begin(&engine).await?),
             None => None,
         };
-        for folder in ["configs", "pxelinux.cfg"] {
-            fs_err::create_dir_all(boot_root.join(folder))?;
-        }
+        boot_root::prepare(BootTree::new(boot_root.clone())).await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
         let tftp = match tftp_listen {

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::action::{Boot, Driver as _, Evidence, Link, Unfinished, check_config_name};
+use lifeguard::action::{Boot, Driver as _, Ending, Evidence, Link, Trouble, Unfinished, check_config_name};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -172,4 +172,58 @@ async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
     let failed = driver.run(&job, &CancellationToken::new()).await.unwrap_err();
     assert!(failed.reason.contains("aa:bb:cc:dd:ee:ff"), "{failed}");
     assert!(!tree.root.path().join("pxelinux.cfg").exists());
+}
+
+#[tokio::test]
+async fn the_link_is_right_wherever_its_folder_really_is() {
+    // As in Debian's netboot tarball.
+    let tree = Tree::new();
+    let at = |path: &str| tree.root.path().join(path);
+    fs::create_dir_all(at("debian-installer/amd64/pxelinux.cfg")).unwrap();
+    symlink("debian-installer/amd64/pxelinux.cfg", at("pxelinux.cfg")).unwrap();
+    tree.set("panda").await.unwrap();
+    assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda");
+    assert_eq!(tree.points_at().as_deref(), Some("../../../configs/panda"));
+    tree.set("panda-2").await.unwrap();
+    assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda-2");
+    assert_eq!(tree.clear().await["removed"], "panda-2");
+    // What an older version wrote there leads nowhere, and is ours.
+    symlink("../configs/panda", tree.link()).unwrap();
+    tree.set("panda").await.unwrap();
+    assert_eq!(fs::read_to_string(tree.link()).unwrap(), "panda");
+}
+
+#[tokio::test]
+async fn a_link_that_tftp_would_not_serve_is_not_set() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("config"), "secret").unwrap();
+    let tree = Tree::new();
+    symlink(outside.path().join("config"), tree.root.path().join("configs/out")).unwrap();
+    let failed = tree.set("out").await.unwrap_err();
+    assert!(failed.reason.contains("`configs/out` cannot be served to the board: outside"), "{failed}");
+    assert_eq!(tree.points_at(), None);
+
+    let tree = Tree::new();
+    symlink(outside.path(), tree.root.path().join("pxelinux.cfg")).unwrap();
+    let failed = tree.set("panda").await.unwrap_err();
+    assert!(failed.reason.contains("`pxelinux.cfg` cannot be served to the board: outside"), "{failed}");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "nothing was written outside");
+    let failed = tree.run(Link::Clear, None).await.unwrap_err();
+    assert!(failed.reason.contains("outside the boot tree"), "{failed}");
+}
+
+#[tokio::test]
+async fn while_the_boot_root_is_missing_both_wait_for_it() {
+    let tree = Tree::new();
+    let aside = tempfile::tempdir().unwrap();
+    let (root, aside) = (tree.root.path(), aside.path().join("boot"));
+    fs::rename(root, &aside).unwrap();
+    for link in [Link::Set, Link::Clear] {
+        let waits = tree.run(link, Some("panda")).await.unwrap_err();
+        let trouble = Trouble::Storage(root.to_owned());
+        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert!(waits.reason.contains("the boot root cannot be read"), "{waits}");
+    }
+    fs::rename(&aside, root).unwrap();
+    tree.set("panda").await.unwrap();
 }

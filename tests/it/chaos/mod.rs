@@ -67,6 +67,7 @@ impl Scene {
         let database = postgres.connect_options();
         let road = dir.path().join("road");
         fs_err::create_dir(&road).unwrap();
+        fs_err::create_dir(dir.path().join("boot")).unwrap();
         let name = format!(".s.PGSQL.{}", database.get_port());
         let wire = Wire::new(&road.join(&name), database.get_socket().unwrap().join(&name));
         let options = [

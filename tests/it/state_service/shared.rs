@@ -63,6 +63,7 @@ async fn what_a_killed_server_has_accepted_is_counted() {
     let (database, folder) = (database().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("states.yaml");
     fs_err::write(&file, waits_for(1_000_000)).unwrap();
+    fs_err::create_dir(folder.path().join("boot")).unwrap();
     let path = |path: &std::path::Path| path.display().to_string();
     let options = [
         "--machine".to_owned(),

@@ -277,6 +277,7 @@ async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_los
 }
 
 fn two_servers(database: &TestDatabase, boot_root: &Path) -> [ServerProcess; 2] {
+    fs_err::create_dir(boot_root).unwrap();
     let options = [
         "--database-url".to_owned(),
         database.url(),

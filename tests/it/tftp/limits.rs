@@ -145,11 +145,24 @@ async fn a_server_that_is_stopped_leaves_its_port_and_its_transfers() {
 }
 
 #[tokio::test]
-async fn a_server_without_its_port_or_root_is_an_error() {
+async fn a_server_without_its_port_is_an_error() {
     let site = Site::start(STUBBORN).await;
-    let observer = || Arc::new(Witness(tokio::sync::mpsc::unbounded_channel().0));
-    let taken = Server::bind(site.server, site.path("."), observer()).await;
+    let observer = Arc::new(Witness(tokio::sync::mpsc::unbounded_channel().0));
+    let taken = Server::bind(site.server, site.path("."), observer).await;
     assert!(matches!(taken, Err(TftpError::Bind { .. })));
-    let nowhere = Server::bind("127.0.0.1:0".parse().unwrap(), site.path("nowhere"), observer()).await;
-    assert!(matches!(nowhere, Err(TftpError::Root { .. })));
+}
+
+#[tokio::test]
+async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("image", 700);
+    let (root, aside) = (site.grounds.path().join("boot"), site.grounds.path().join("aside"));
+    fs_err::rename(&root, &aside).unwrap();
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    assert!(matches!(site.end().await, End::Broken { .. }));
+    client.hear_no_more().await;
+    fs_err::rename(&aside, &root).unwrap();
+    client.ask("image", &[]).await;
+    assert_eq!(client.hear_rest(1).await.len(), 700);
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use lifeguard::tftp::packet::{Mode, Packet, Request};
 use lifeguard::tftp::{End, Refusal};
 
 use super::{STUBBORN, Site};
@@ -64,4 +65,18 @@ async fn a_link_within_the_tree_is_followed() {
         client.ask(name, &[]).await;
         assert_eq!(client.hear_rest(1).await, content, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_name_is_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut site = Site::start(STUBBORN).await;
+    let name = b"pxelinux.0\xff";
+    fs_err::write(site.path("").join(std::ffi::OsStr::from_bytes(name)), b"loader").unwrap();
+    let mut client = site.client().await;
+    let request = Request { file: name.to_vec(), mode: Mode::Octet, options: Vec::new() };
+    client.send_raw(&Packet::Read(request).to_bytes()).await;
+    assert_eq!(client.hear_rest(1).await, b"loader");
+    let super::Told::Asked(fetch) = site.told().await else { panic!("nobody asked") };
+    assert_eq!(fetch.file, "pxelinux.0\\xff");
 }
