@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::connections::Peer;
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
-use crate::machine::MAX_SIZE_BYTES;
+use crate::machine::{MAX_SIZE_BYTES, storable};
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
 /// sees the answer.
@@ -127,24 +127,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-/// Parses JSON that can be stored: Postgres keeps every text but those with a NUL in them.
+/// Parses JSON that can be stored and read back.
 fn parse_storable(bytes: &[u8]) -> Result<Value, Problem> {
-    let value = parse(bytes)?;
-    if has_nul(&value) {
-        return Err(Problem::invalid(
-            "a text in the body holds the character U+0000, which cannot be stored",
-        ));
-    }
+    let mut value = parse(bytes)?;
+    storable::check(&mut value).map_err(|fault| Problem::invalid(fault.to_string()))?;
     Ok(value)
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// Query parameters of a known shape.

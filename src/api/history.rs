@@ -66,8 +66,13 @@ impl EntryView {
     /// An entry, and which of the definitions `adopted` was in force for it.
     fn new(entry: Entry, adopted: &[Adopted]) -> Self {
         let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let mut reason = reason;
         let (kind, event, args, predicted) = match told {
             Told::Note(note) => ("note", note, None, Predicted::default()),
+            Told::Unreadable(why) => {
+                reason = Some(why);
+                ("unreadable", "unreadable".to_owned(), None, Predicted::default())
+            }
             Told::Stimulus(Stimulus { cause, device: _, predicted }) => {
                 let (kind, event, args) = match cause {
                     Cause::Created => ("created", "created".to_owned(), None),

@@ -17,7 +17,7 @@ use crate::machine::{
 };
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
-use crate::store::instances::{self, InstanceId};
+use crate::store::instances::{self, InstanceId, Stored};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// How long the database may take for one reading of all there is.
@@ -46,10 +46,23 @@ pub struct Replayed {
     pub entries: u64,
     /// Instances whose first entries are gone, so that nothing can be said of them.
     pub forgotten: u64,
+    /// Instances of which something cannot be read: they are replayed up to there.
+    pub unreadable: Vec<Unreadable>,
     /// The first thing that is not as it is stored.
     pub difference: Option<Differs>,
     /// What would have gone differently under another definition.
     pub what_if: Option<WhatIf>,
+}
+
+/// Something stored that this program cannot read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unreadable {
+    /// The instance's name.
+    pub name: String,
+    /// The entry of history; nothing where it is the instance itself.
+    pub entry: Option<i64>,
+    /// What cannot be read.
+    pub reason: String,
 }
 
 /// Something that replay does not give as it is stored.
@@ -144,6 +157,8 @@ struct Life<'a> {
     instance: Option<Instance>,
     /// Whether its first entries are gone.
     is_forgotten: bool,
+    /// Whether one of its entries cannot be read, so that nothing can be said of what comes after it.
+    is_unreadable: bool,
     /// Entries of one moment, which belong to one transaction: their order is that of their visits.
     moment: Vec<Entry>,
     course: Option<Course<'a>>,
@@ -164,9 +179,7 @@ pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayEr
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
     }
-    let life = |(id, instance): &(InstanceId, Instance)| {
-        (*id, Life { name: instance.name.clone(), ..Life::default() })
-    };
+    let life = |stored: &Stored| (stored.id, Life { name: stored.name.clone(), ..Life::default() });
     let mut lives: HashMap<InstanceId, Life> = stored.iter().map(life).collect();
     let mut replayed = Replayed::default();
     let mut until = DateTime::<Utc>::MIN_UTC;
@@ -177,13 +190,16 @@ pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayEr
             let Some(life) = lives.get_mut(&id) else { continue };
             replayed.entries += 1;
             until = until.max(entry.at);
+            if life.is_unreadable {
+                continue;
+            }
             if life.moment.first().is_some_and(|first| first.at != entry.at) {
                 live(life, &timeline, wanted, &mut replayed);
             }
             life.moment.push(entry);
         }
     }
-    for (id, stored) in stored {
+    for Stored { id, name, instance: stored } in stored {
         let Some(mut life) = lives.remove(&id) else { continue };
         live(&mut life, &timeline, wanted, &mut replayed);
         if life.is_forgotten {
@@ -191,6 +207,16 @@ pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayEr
             continue;
         }
         replayed.instances += 1;
+        if life.is_unreadable {
+            continue;
+        }
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(reason) => {
+                replayed.unreadable.push(Unreadable { name, entry: None, reason });
+                continue;
+            }
+        };
         if let Some(instance) = &life.instance {
             compare(instance, &stored, &mut replayed.difference);
         }
@@ -231,6 +257,13 @@ fn live<'a>(life: &mut Life<'a>, timeline: &Timeline, wanted: &'a Wanted, replay
                 }
             }
             Told::Note(_) => {}
+            Told::Unreadable(why) => {
+                // What it did to the instance cannot be known, nor what came of that.
+                life.is_unreadable = true;
+                let (name, reason) = (life.name.clone(), why.clone());
+                replayed.unreadable.push(Unreadable { name, entry: Some(entry.id), reason });
+                return;
+            }
         }
     }
 }

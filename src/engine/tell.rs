@@ -21,6 +21,7 @@ pub(super) fn arrived(entry: &Entry, now: DateTime<Utc>) -> String {
 pub fn what_happened(entry: &Entry) -> String {
     let stimulus = match &entry.told {
         Told::Note(note) => return entry.reason.clone().unwrap_or_else(|| note.clone()),
+        Told::Unreadable(why) => return unreadable(why),
         Told::Stimulus(stimulus) => stimulus,
     };
     match &stimulus.cause {
@@ -45,11 +46,17 @@ pub(super) fn seen(entry: &Entry) -> String {
     let observed = entry.evidence.as_ref().map(values).filter(|values| !values.is_empty());
     match &entry.told {
         Told::Note(note) => entry.reason.clone().unwrap_or_else(|| note.clone()),
+        Told::Unreadable(why) => unreadable(why),
         Told::Stimulus(_) => match observed {
             Some(observed) => format!("{} ({observed})", what_happened(entry)),
             None => what_happened(entry),
         },
     }
+}
+
+/// An entry that cannot be read.
+fn unreadable(why: &str) -> String {
+    format!("something happened that this program cannot read: {why}")
 }
 
 /// What was observed, each value after its name; what was read back comes first.
@@ -97,7 +104,7 @@ fn remark(entry: &Entry) -> String {
             Cause::Event { source, args, .. } => Some((*source, args)),
             Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
         },
-        Told::Note(_) => None,
+        Told::Note(_) | Told::Unreadable(_) => None,
     };
     let args = event.and_then(|(_, args)| args.get("reason")?.as_str());
     // What an action says of its end is no word on whether the state takes it.

@@ -18,7 +18,7 @@ use crate::store::actions::{self, OpenAction};
 use crate::store::definitions::{self, Adopted};
 use crate::store::devices;
 use crate::store::history::{self, Boot, Entry};
-use crate::store::instances::{self, InstanceId, Target};
+use crate::store::instances::{self, InstanceId, Locked, Target};
 use crate::store::{Connection, StoreError, images, stays};
 
 /// How often a board is read anew that moved on while it was read.
@@ -190,7 +190,9 @@ async fn find(
     machine: &MachineName,
     name: &str,
 ) -> Result<Option<(InstanceId, Instance)>, StoreError> {
-    Ok(instances::list(db, machine, Some(name)).await?.pop())
+    let stored = instances::list(db, machine, Some(name)).await?.pop();
+    let locked = stored.map(Locked::try_from).transpose()?;
+    Ok(locked.map(|Locked { id, instance }| (id, instance)))
 }
 
 async fn entry(

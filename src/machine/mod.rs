@@ -19,6 +19,7 @@ mod rule;
 pub mod simulate;
 mod source;
 mod stimulus;
+pub mod storable;
 mod what_if;
 mod why;
 

@@ -23,6 +23,20 @@ fn checked(text: &str) -> Result<Arc<str>, BadName> {
     }
 }
 
+/// `text` with `_` for each character that a name may not have.
+fn replaced(text: &str) -> Arc<str> {
+    let kept = text.chars().take(MAX_NAME - 1).map(|c| {
+        let is_part = c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if is_part { c } else { '_' }
+    });
+    let kept: String = kept.collect();
+    if kept.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        Arc::from(kept)
+    } else {
+        format!("x{kept}").into()
+    }
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -38,6 +52,13 @@ macro_rules! names {
             /// [`BadName`] when it is empty, too long, or has other characters than a name may have.
             pub fn new(text: &str) -> Result<Self, BadName> {
                 checked(text).map(Self)
+            }
+
+            /// The name in a row that another program wrote, with `_` for whatever a name may not have: for showing
+            /// what can be shown of it.
+            #[must_use]
+            pub fn lossy(text: &str) -> Self {
+                Self::new(text).unwrap_or_else(|_| Self(replaced(text)))
             }
 
             /// The name as text.

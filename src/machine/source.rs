@@ -13,6 +13,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::fault::{Collector, Position};
 use super::rule::Rule;
+use super::storable;
 
 /// The longest definition, in bytes.
 pub const MAX_SIZE_BYTES: usize = 4 << 20;
@@ -212,6 +213,7 @@ impl<'de> Deserialize<'de> for Node {
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<String>::deserialize(deserializer)?;
+        storable::text_is_storable(&spanned.value).map_err(serde::de::Error::custom)?;
         Ok(Self { at: position(spanned.referenced), text: spanned.value })
     }
 }
@@ -256,10 +258,13 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Content, E> {
-        Number::from_f64(value).map(Content::Number).ok_or_else(|| E::custom("not a finite number"))
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("not a finite number"))?;
+        // As it will be read back from where it is stored.
+        storable::number(&number).map(Content::Number).map_err(E::custom)
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Content, E> {
+        storable::text_is_storable(value).map_err(E::custom)?;
         Ok(Content::Text(value.to_owned()))
     }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::instances::{InstanceId, name};
+use super::instances::InstanceId;
 use super::sparse::Sparse;
 use super::{StoreError, Tx};
 use crate::machine::{Cause, EventName, MachineName, Outcome, Predicted, Source, StateName, Stimulus, Visit};
@@ -21,6 +23,8 @@ pub enum Told {
     Stimulus(Stimulus),
     /// Something that was only noticed, such as a file that the board fetched.
     Note(String),
+    /// Nothing that this program can read, and why: the row was written by another version, or changed by hand.
+    Unreadable(String),
 }
 
 /// An entry to be written.
@@ -81,15 +85,15 @@ struct HistoryRow {
     source: Option<String>,
     sender: Option<String>,
     spoken_visit: Option<i64>,
-    args: Option<Json<Map<String, Value>>>,
-    device: Option<Json<Map<String, Value>>>,
+    args: Option<Json<Box<RawValue>>>,
+    device: Option<Json<Box<RawValue>>>,
     outcome: Option<String>,
     from_state: String,
     to_state: Option<String>,
     visit: i64,
     reason: Option<String>,
-    evidence: Option<Json<Map<String, Value>>>,
-    predicted: Option<Json<Predicted>>,
+    evidence: Option<Json<Box<RawValue>>>,
+    predicted: Option<Json<Box<RawValue>>>,
 }
 
 /// The columns that hold a stimulus.
@@ -113,6 +117,8 @@ fn source_name(source: Source) -> &'static str {
 fn columns(told: &Told) -> Columns<'_> {
     let cause = match told {
         Told::Note(note) => return Columns { kind: "note", event: Some(note), ..Columns::default() },
+        // It is read and never written; what is known of it would be lost.
+        Told::Unreadable(_) => return Columns { kind: "unreadable", ..Columns::default() },
         Told::Stimulus(stimulus) => &stimulus.cause,
     };
     match cause {
@@ -143,22 +149,36 @@ fn visit_found(moved: bool, after: Visit) -> Visit {
     if moved { Visit(after.0.saturating_sub(1)) } else { after }
 }
 
-fn unreadable(what: &str) -> StoreError {
-    StoreError::unreadable(format!("a history row without a readable {what}"))
+/// What keeps a row from being read.
+fn unreadable(column: &'static str) -> String {
+    format!("its `{column}` cannot be read")
+}
+
+/// Reads a column that holds JSON; nothing is the default.
+fn parse<T: DeserializeOwned + Default>(
+    column: &'static str,
+    json: Option<&Json<Box<RawValue>>>,
+) -> Result<T, String> {
+    let Some(Json(json)) = json else { return Ok(T::default()) };
+    serde_json::from_str(json.get()).map_err(|error| format!("{}: {error}", unreadable(column)))
 }
 
 impl HistoryRow {
-    fn told(&self) -> Result<Told, StoreError> {
+    fn told(&self) -> Result<Told, String> {
         let spoken = self.spoken_visit.map(Visit);
         // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
         let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
-        let args = self.args.as_ref().map(|args| args.0.clone()).unwrap_or_default();
-        let text = |key: &str| args.get(key).and_then(Value::as_str).ok_or_else(|| unreadable("argument"));
+        let args: Map<String, Value> = parse("args", self.args.as_ref())?;
+        let state = |key: &str| {
+            let state = args.get(key).and_then(Value::as_str).and_then(|state| StateName::new(state).ok());
+            state.ok_or_else(|| unreadable("args"))
+        };
         let cause = match self.kind.as_str() {
             "note" => return Ok(Told::Note(self.event.clone().unwrap_or_default())),
             "created" => Cause::Created,
             "event" => Cause::Event {
-                name: name(EventName::new(self.event.as_deref().unwrap_or_default()))?,
+                name: EventName::new(self.event.as_deref().unwrap_or_default())
+                    .map_err(|_| unreadable("event"))?,
                 source: match self.source.as_deref() {
                     Some("board") => Source::Board,
                     Some("operator") => Source::Operator,
@@ -171,34 +191,45 @@ impl HistoryRow {
             "began" => Cause::Began { visit: found },
             "deadline" => Cause::Deadline { visit: found },
             "force" => Cause::Force {
-                expected: name(StateName::new(text("expected")?))?,
-                to: name(StateName::new(text("to")?))?,
-                reason: text("reason")?.to_owned(),
+                expected: state("expected")?,
+                to: state("to")?,
+                reason: args
+                    .get("reason")
+                    .and_then(Value::as_str)
+                    .ok_or_else(|| unreadable("args"))?
+                    .to_owned(),
             },
             _ => return Err(unreadable("kind")),
         };
-        let device = self.device.as_ref().map(|device| device.0.clone()).unwrap_or_default();
-        let predicted = self.predicted.as_ref().map(|predicted| predicted.0.clone()).unwrap_or_default();
+        let device = parse("device", self.device.as_ref())?;
+        let predicted = parse("predicted", self.predicted.as_ref())?;
         Ok(Told::Stimulus(Stimulus { cause, device, predicted }))
     }
 }
 
-impl TryFrom<HistoryRow> for Entry {
-    type Error = StoreError;
-
-    fn try_from(row: HistoryRow) -> Result<Self, StoreError> {
-        Ok(Self {
+impl From<HistoryRow> for Entry {
+    /// What cannot be read of a row is told instead of it: the rows around it are none the worse.
+    fn from(row: HistoryRow) -> Self {
+        let state = |text: &str| StateName::new(text).map_err(|_| unreadable("state"));
+        let (from, to) = (&row.from_state, row.to_state.as_ref().unwrap_or(&row.from_state));
+        let evidence = parse("evidence", row.evidence.as_ref());
+        let fault = state(from).and(state(to)).err().or_else(|| evidence.as_ref().err().cloned());
+        let told = match fault {
+            Some(fault) => Told::Unreadable(fault),
+            None => row.told().unwrap_or_else(Told::Unreadable),
+        };
+        Self {
             id: row.history_id,
             at: row.at,
-            told: row.told()?,
+            told,
             sender: row.sender,
-            to: name(StateName::new(row.to_state.as_ref().unwrap_or(&row.from_state)))?,
-            from: name(StateName::new(&row.from_state))?,
+            to: StateName::lossy(to),
+            from: StateName::lossy(from),
             outcome: row.outcome.unwrap_or_else(|| "moved".to_owned()),
             visit: Visit(row.visit),
             reason: row.reason,
-            evidence: row.evidence.map(|evidence| evidence.0),
-        })
+            evidence: evidence.ok().filter(|evidence: &Map<String, Value>| !evidence.is_empty()),
+        }
     }
 }
 
@@ -232,7 +263,7 @@ impl<'a> Rows<'a> {
                 Some(device).filter(|facts| !facts.is_empty()),
                 Some(predicted).filter(|all| !all.is_empty()),
             ),
-            Told::Note(_) => (None, None),
+            Told::Note(_) | Told::Unreadable(_) => (None, None),
         };
         let outcome = match outcome {
             None => Some("noted"),
@@ -315,9 +346,9 @@ pub async fn list(
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
-                  args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
+                  args AS "args: Json<Box<RawValue>>", device AS "device: Json<Box<RawValue>>",
                   outcome, from_state, to_state, visit AS "visit!", reason,
-                  evidence AS "evidence: Json<Map<String, Value>>", predicted AS "predicted: Json<Predicted>"
+                  evidence AS "evidence: Json<Box<RawValue>>", predicted AS "predicted: Json<Box<RawValue>>"
              FROM history
             WHERE instance_id = $1 AND history_id < coalesce($2, 9223372036854775807)
             ORDER BY history_id DESC LIMIT $3"#,
@@ -327,7 +358,7 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    Ok(rows.into_iter().map(Entry::from).collect())
 }
 
 /// Lists all entries of an instance, the oldest first, with those that it shares with others.
@@ -342,9 +373,9 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT history_id AS "history_id!", at AS "at!", kind AS "kind!", event, source, sender, spoken_visit,
-                  args AS "args: Json<Map<String, Value>>", device AS "device: Json<Map<String, Value>>",
+                  args AS "args: Json<Box<RawValue>>", device AS "device: Json<Box<RawValue>>",
                   outcome, from_state AS "from_state!", to_state, visit AS "visit!", reason,
-                  evidence AS "evidence: Json<Map<String, Value>>", predicted AS "predicted: Json<Predicted>"
+                  evidence AS "evidence: Json<Box<RawValue>>", predicted AS "predicted: Json<Box<RawValue>>"
              FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
                           to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id = $1
@@ -358,7 +389,7 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Entry::try_from).collect()
+    Ok(rows.into_iter().map(Entry::from).collect())
 }
 
 /// Reads everything that happened to the instances of `machine`, those that are gone left out, in the order of its numbers:
@@ -366,7 +397,7 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
 ///
 /// # Errors
 ///
-/// The stream ends with [`StoreError`] when the statement fails or a row cannot be read.
+/// The stream ends with [`StoreError`] when the statement fails.
 pub fn stream<'a>(
     db: &'a mut PgConnection,
     machine: &'a MachineName,
@@ -375,10 +406,10 @@ pub fn stream<'a>(
     let rows = sqlx::query!(
         r#"WITH wanted AS (SELECT instance_id FROM instance WHERE machine = $1 AND name = coalesce($2, name))
            SELECT entry.instance_id AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,
-                  source, sender, spoken_visit, args AS "args: Json<Map<String, Value>>",
-                  device AS "device: Json<Map<String, Value>>", outcome, from_state AS "from_state!", to_state,
-                  visit AS "visit!", reason, evidence AS "evidence: Json<Map<String, Value>>",
-                  predicted AS "predicted: Json<Predicted>"
+                  source, sender, spoken_visit, args AS "args: Json<Box<RawValue>>",
+                  device AS "device: Json<Box<RawValue>>", outcome, from_state AS "from_state!", to_state,
+                  visit AS "visit!", reason, evidence AS "evidence: Json<Box<RawValue>>",
+                  predicted AS "predicted: Json<Box<RawValue>>"
              FROM (SELECT instance_id, history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
                           from_state, to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id IS NOT NULL
@@ -396,7 +427,7 @@ pub fn stream<'a>(
     rows.map(|row| {
         let row = row?;
         let instance = InstanceId(row.instance_id);
-        let entry = Entry::try_from(HistoryRow {
+        let entry = Entry::from(HistoryRow {
             history_id: row.history_id,
             at: row.at,
             kind: row.kind,
@@ -413,7 +444,7 @@ pub fn stream<'a>(
             reason: row.reason,
             evidence: row.evidence,
             predicted: row.predicted,
-        })?;
+        });
         Ok((instance, entry))
     })
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::{StoreError, Tx};
-use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
+use crate::machine::{Instance, MachineName, StateName, Visit};
 
 /// An instance's number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,17 @@ pub struct Locked {
     pub instance: Instance,
 }
 
+/// An instance's row: it is there, whether all of it can be read or not.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its number.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// The instance, or what of it this program cannot read.
+    pub instance: Result<Instance, String>,
+}
+
 struct InstanceRow {
     instance_id: i64,
     machine: String,
@@ -41,25 +53,42 @@ struct InstanceRow {
     visit: i64,
     entered_at: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
-    counters: Json<BTreeMap<CounterName, i64>>,
-    data: Json<Map<String, Value>>,
+    counters: Json<Box<RawValue>>,
+    data: Json<Box<RawValue>>,
 }
 
-impl TryFrom<InstanceRow> for Locked {
+impl From<InstanceRow> for Stored {
+    fn from(row: InstanceRow) -> Self {
+        let name = row.name.clone();
+        Self { id: InstanceId(row.instance_id), name, instance: row.read() }
+    }
+}
+
+impl InstanceRow {
+    fn read(self) -> Result<Instance, String> {
+        Ok(Instance {
+            machine: MachineName::new(&self.machine).map_err(|error| error.to_string())?,
+            name: self.name,
+            state: StateName::new(&self.state).map_err(|error| error.to_string())?,
+            visit: Visit(self.visit),
+            entered_at: self.entered_at,
+            deadline_at: self.deadline_at,
+            counters: parse("counters", &self.counters)?,
+            data: parse("data", &self.data)?,
+        })
+    }
+}
+
+/// Reads a column that holds JSON.
+fn parse<T: DeserializeOwned>(column: &str, Json(json): &Json<Box<RawValue>>) -> Result<T, String> {
+    serde_json::from_str(json.get()).map_err(|error| format!("its `{column}` cannot be read: {error}"))
+}
+
+impl TryFrom<Stored> for Locked {
     type Error = StoreError;
 
-    fn try_from(row: InstanceRow) -> Result<Self, StoreError> {
-        let instance = Instance {
-            machine: name(MachineName::new(&row.machine))?,
-            name: row.name,
-            state: name(StateName::new(&row.state))?,
-            visit: Visit(row.visit),
-            entered_at: row.entered_at,
-            deadline_at: row.deadline_at,
-            counters: row.counters.0,
-            data: row.data.0,
-        };
-        Ok(Self { id: InstanceId(row.instance_id), instance })
+    fn try_from(stored: Stored) -> Result<Self, StoreError> {
+        Ok(Self { id: stored.id, instance: stored.instance.map_err(StoreError::unreadable)? })
     }
 }
 
@@ -82,8 +111,7 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     let row = sqlx::query_as!(
         InstanceRow,
         r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at, i.deadline_at,
-                  i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
-                  i.data AS "data: Json<Map<String, Value>>"
+                  i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>"
              FROM instance i
             WHERE i.instance_id = $1 OR (i.machine = $2 AND i.name = $3)
               FOR UPDATE OF i"#,
@@ -93,7 +121,7 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Locked::try_from).transpose()
+    row.map(Stored::from).map(Locked::try_from).transpose()
 }
 
 /// Lists the instances of `machine`, or the one of this name.
@@ -105,18 +133,18 @@ pub async fn list(
     db: &mut PgConnection,
     machine: &MachineName,
     name: Option<&str>,
-) -> Result<Vec<(InstanceId, Instance)>, StoreError> {
+) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
         r#"SELECT instance_id, machine, name, state, visit, entered_at, deadline_at,
-                  counters AS "counters: Json<BTreeMap<CounterName, i64>>", data AS "data: Json<Map<String, Value>>"
+                  counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>"
              FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
         machine.as_str(),
         name,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|row| Locked::try_from(row).map(|Locked { id, instance }| (id, instance))).collect()
+    Ok(rows.into_iter().map(Stored::from).collect())
 }
 
 /// An instance as lists show it.

@@ -299,7 +299,7 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
     let told = entries.iter().map(|entry| {
         let told = match &entry.told {
             Told::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
-            Told::Note(note) => note.clone(),
+            Told::Note(note) | Told::Unreadable(note) => note.clone(),
         };
         format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
     });

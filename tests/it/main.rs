@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one file an area.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod accepted;
 mod action;
 mod actions;
 mod api;

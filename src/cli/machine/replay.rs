@@ -55,7 +55,8 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
     let client = Client::new(&server)?.patient();
     let answer =
         client.send_text(reqwest::Method::POST, &["machines", &machine, "replay"], &query, text).await?;
-    let differs = !answer["difference"].is_null();
+    let unreadable = answer["unreadable"].as_array().is_some_and(|all| !all.is_empty());
+    let differs = unreadable || !answer["difference"].is_null();
     if server.json {
         output::print(&serde_json::to_string_pretty(&answer)?)?;
     } else {
@@ -70,6 +71,14 @@ fn told(answer: &Value) -> String {
         lines.push(format!(
             "{} boards more, whose first entries are not kept any more: nothing can be said of them",
             answer["forgotten"]
+        ));
+    }
+    for unreadable in answer["unreadable"].as_array().into_iter().flatten() {
+        let place = unreadable["entry"].as_i64().map_or_else(String::new, |entry| format!(", entry {entry}"));
+        lines.push(format!(
+            "{}{place}: cannot be read: {}",
+            word(&unreadable["name"]),
+            word(&unreadable["reason"])
         ));
     }
     let differs = &answer["difference"];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::Value;
 use cel::objects::{Key, Map};
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 
 use super::super::names::CounterName;
 use super::super::prediction::Prediction;
@@ -29,8 +29,9 @@ fn from_json(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
-        // Whole numbers are `int` whatever their sign, or else `data.n + 1` would have no overload.
-        Json::Number(number) => match number.as_i64() {
+        // Whole numbers are `int` whatever their sign, or else `data.n + 1` would have no overload; and however they are
+        // written, or else a large one would be compared as the double next to it.
+        Json::Number(number) => match whole(number) {
             Some(whole) => Value::Int(whole),
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
@@ -38,6 +39,13 @@ fn from_json(value: &Json) -> Value {
         Json::Array(elements) => Value::List(Arc::new(elements.iter().map(from_json).collect())),
         Json::Object(entries) => object(entries),
     }
+}
+
+/// A number that is whole, if `int` holds it: `3`, and `3.00` too.
+fn whole(number: &Number) -> Option<i64> {
+    let text = number.as_str();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.bytes().all(|digit| digit == b'0') { whole.parse().ok() } else { None }
 }
 
 /// A model's answer.

@@ -73,7 +73,7 @@ async fn a_board_is_registered_changed_and_removed() {
     422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
 
     PATCH /api/v1/devices/b1
-    422 invalid: poll_url: invalid type: integer `22`, expected a string
+    422 invalid: poll_url: invalid type: number, expected a string
 
     PATCH /api/v1/devices/b1
     400 bad_json: the body is empty; a JSON object is needed
@@ -184,7 +184,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
     name "bär": 422 invalid: name: "bär" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "a b": 422 invalid: name: "a b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": 422 invalid: name: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
-    name 3: 422 invalid: name: invalid type: integer `3`, expected a string
+    name 3: 422 invalid: name: invalid type: number, expected a string
     name null: 422 invalid: name: invalid type: null, expected a string
     name "b1": 409 taken: another board has this name already
     mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
@@ -225,7 +225,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
     422 invalid: the body must be a JSON object
 
     POST /api/v1/devices
-    422 invalid: a text in the body holds the character U+0000, which cannot be stored
+    422 invalid: comments: a text holds the character U+0000, which cannot be stored
     ");
     assert_eq!(everything(&world).await, before);
 }

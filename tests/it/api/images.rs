@@ -46,7 +46,7 @@ async fn images_are_set_listed_and_forgotten() {
     422 invalid: hardware: "pan da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
 
     PUT /api/v1/images/b
-    422 invalid: boot_configs.panda: invalid type: integer `3`, expected a string
+    422 invalid: boot_configs.panda: invalid type: number, expected a string
 
     PUT /api/v1/images/b
     422 invalid: boot_configs: invalid type: sequence, expected a map

@@ -169,7 +169,7 @@ async fn a_forced_move_is_compared_and_set() {
     422 invalid: unknown field `now`, expected one of `from`, `to`, `reason`
 
     POST /api/v1/devices/b1/force
-    422 invalid: reason: invalid type: integer `3`, expected a string
+    422 invalid: reason: invalid type: number, expected a string
 
     POST /api/v1/devices/b1/force
     422 invalid: the body must be a JSON object

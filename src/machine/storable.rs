@@ -1,0 +1,250 @@
+//! What can be stored and read back: whatever is accepted as data passes through here first.
+//!
+//! Postgres keeps JSON as `jsonb`, which takes every JSON value but three kinds: a text or key with U+0000 in it, a number
+//! with very many digits, and one that nests too deep for those who parse it later. It writes numbers out without an
+//! exponent, so they are written out before they are accepted: what is decided on is what will be read.
+
+use std::fmt;
+
+use serde_json::{Number, Value};
+
+/// How deep lists and objects may nest: what answers wrap around a value must not pass what parsers take (128 levels).
+pub const MAX_DEPTH: usize = 64;
+/// How many digits a number may have when it is written out without an exponent, before its point and after it each.
+///
+/// The least and the greatest numbers of IEEE 754's double precision have 324 and 309.
+pub const MAX_DIGITS: usize = 350;
+/// How long all numbers of a value may be, written out, in bytes: a short exponent makes a long number.
+pub const MAX_NUMBERS_BYTES: usize = 64 * 1024;
+
+/// Why a value cannot be stored, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", Place(.path))]
+pub struct Unstorable {
+    /// The keys and indexes that lead there, the outermost last.
+    path: Vec<String>,
+    problem: &'static str,
+}
+
+impl Unstorable {
+    fn new(problem: &'static str) -> Self {
+        Self { path: Vec::new(), problem }
+    }
+
+    fn within(mut self, step: impl Into<String>) -> Self {
+        self.path.push(step.into());
+        self
+    }
+}
+
+struct Place<'a>(&'a [String]);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, step) in self.0.iter().rev().enumerate() {
+            let separator = if depth == 0 || step.starts_with('[') { "" } else { "." };
+            write!(f, "{separator}{step}")?;
+        }
+        if self.0.is_empty() { Ok(()) } else { f.write_str(": ") }
+    }
+}
+
+/// Checks that `value` can be stored and read back as it is, and writes out its numbers.
+///
+/// # Errors
+///
+/// What cannot be stored, where, and what would be right.
+pub fn check(value: &mut Value) -> Result<(), Unstorable> {
+    walk(value, 0, &mut MAX_NUMBERS_BYTES.clone())
+}
+
+/// Writes a number out as it is stored: without an exponent, with the digits that it was given.
+///
+/// # Errors
+///
+/// [`Unstorable`] when it has too many digits or is beyond double precision, so that nothing could compare it.
+pub fn number(number: &Number) -> Result<Number, Unstorable> {
+    let text = number.as_str();
+    if is_plain(text) {
+        return Ok(number.clone());
+    }
+    // Also where it is short: conditions compare what is no whole number in double precision.
+    if number.as_f64().is_none_or(|double| !double.is_finite()) {
+        return Err(Unstorable::new("this number is beyond double precision; the greatest is 1.797e308"));
+    }
+    let written = written_out(text).ok_or_else(|| {
+        Unstorable::new("this number has too many digits; it may have 350 before and after its point")
+    })?;
+    written.parse().map_err(|_| Unstorable::new("this is not a number"))
+}
+
+fn walk(value: &mut Value, depth: usize, bytes_left: &mut usize) -> Result<(), Unstorable> {
+    if depth > MAX_DEPTH {
+        return Err(Unstorable::new("lists and objects nest too deep; 64 levels are taken"));
+    }
+    match value {
+        Value::Null | Value::Bool(_) => Ok(()),
+        Value::Number(given) => {
+            *given = number(given)?;
+            *bytes_left = bytes_left.checked_sub(given.as_str().len()).ok_or_else(|| {
+                Unstorable::new("the numbers up to here are too long written out; 65536 digits are taken")
+            })?;
+            Ok(())
+        }
+        Value::String(text) => text_is_storable(text),
+        Value::Array(elements) => elements.iter_mut().enumerate().try_for_each(|(index, element)| {
+            walk(element, depth + 1, bytes_left).map_err(|fault| fault.within(format!("[{index}]")))
+        }),
+        Value::Object(members) => members.iter_mut().try_for_each(|(key, member)| {
+            text_is_storable(key)?;
+            walk(member, depth + 1, bytes_left).map_err(|fault| fault.within(key.as_str()))
+        }),
+    }
+}
+
+/// Checks that a text can be stored.
+///
+/// # Errors
+///
+/// [`Unstorable`] when the character U+0000 is in it (Source: PostgreSQL manual, 8.14).
+pub fn text_is_storable(text: &str) -> Result<(), Unstorable> {
+    if text.contains('\0') {
+        return Err(Unstorable::new("a text holds the character U+0000, which cannot be stored"));
+    }
+    Ok(())
+}
+
+/// Whether a number is written as it is stored already, and short: nearly all are.
+fn is_plain(text: &str) -> bool {
+    text.len() <= 40 && !text.starts_with("-0") && text.bytes().all(|byte| !matches!(byte, b'e' | b'E'))
+}
+
+/// Moves the point of a JSON number to where its exponent says; nothing where that makes too many digits.
+fn written_out(text: &str) -> Option<String> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let is_zero = digits.bytes().all(|digit| digit == b'0');
+    // A zero has no exponent to speak of; any other exponent is bounded by what double precision holds.
+    let exponent: i64 = if is_zero { 0 } else { exponent.parse().ok()? };
+    let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    let length = i64::try_from(digits.len()).ok()?;
+    let most = i64::try_from(MAX_DIGITS).ok()?;
+    if point > most || length.checked_sub(point)? > most {
+        return None;
+    }
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());
+    let (before, after) = if point <= 0 {
+        (String::new(), format!("{}{digits}", zeros(-point)))
+    } else if point >= length {
+        (format!("{digits}{}", zeros(point - length)), String::new())
+    } else {
+        let (before, after) = digits.split_at(usize::try_from(point).ok()?);
+        (before.to_owned(), after.to_owned())
+    };
+    let before = before.trim_start_matches('0');
+    let before = if before.is_empty() { "0" } else { before };
+    let sign = if is_zero { "" } else { sign };
+    Some(if after.is_empty() { format!("{sign}{before}") } else { format!("{sign}{before}.{after}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn stored(text: &str) -> Result<String, String> {
+        let mut value = read(text);
+        check(&mut value).map(|()| value.to_string()).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn numbers_are_kept_digit_by_digit_and_written_out_without_an_exponent() {
+        for (given, kept) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0.0"),
+            ("0e99999999999999999999", "0"),
+            ("1.50", "1.50"),
+            ("1e2", "100"),
+            ("1.50e1", "15.0"),
+            ("-1.5E-3", "-0.0015"),
+            ("12.5e+1", "125"),
+            ("0.00012e2", "0.012"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551616", "18446744073709551616"),
+            (
+                "0.1000000000000000055511151231257827021181583404541015625",
+                "0.1000000000000000055511151231257827021181583404541015625",
+            ),
+        ] {
+            assert_eq!(stored(given).unwrap(), kept, "{given}");
+        }
+        assert_eq!(stored("1.7976931348623157e308").unwrap().len(), 309);
+        assert_eq!(stored("5e-324").unwrap().len(), 326);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_or_compared_is_refused_with_its_place() {
+        for (given, told) in [
+            (r#"{"a":[1,{"b":1e309}]}"#, "a[1].b: this number is beyond double precision"),
+            (r#"{"a":-1e99999999999999999999}"#, "a: this number is beyond"),
+            (r#"{"a":1e-351}"#, "a: this number has too many digits"),
+            (r#"{"a":1e-99999999999999999999}"#, "a: this number has too many digits"),
+            (r#"{"a":"\u0000"}"#, "a: a text holds the character U+0000"),
+            (r#"{"a":{"\u0000":1}}"#, "a: a text holds the character U+0000"),
+        ] {
+            let fault = stored(given).unwrap_err();
+            assert!(fault.starts_with(told), "{given}: {fault}");
+        }
+        let digits = "1".repeat(MAX_DIGITS);
+        assert!(stored(&format!("0.{digits}")).is_ok());
+        assert!(stored(&format!("0.{digits}1")).is_err());
+    }
+
+    #[test]
+    fn short_exponents_do_not_make_a_small_body_large() {
+        let of = |count: usize| format!("[{}]", vec!["1e308"; count].join(","));
+        let fit = MAX_NUMBERS_BYTES / 309;
+        assert!(stored(&of(fit)).is_ok());
+        let fault = stored(&of(fit + 1)).unwrap_err();
+        assert!(fault.starts_with(&format!("[{fit}]: the numbers up to here are too long")), "{fault}");
+    }
+
+    #[test]
+    fn values_nest_as_deep_as_answers_about_them_can_be_read() {
+        let of = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(stored(&of(MAX_DEPTH)).is_ok());
+        let fault = stored(&of(MAX_DEPTH + 1)).unwrap_err();
+        assert!(fault.contains("nest too deep"), "{fault}");
+    }
+
+    proptest! {
+        #[test]
+        fn writing_out_changes_no_number(mantissa in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?", exponent in -320i32..290) {
+            let text = format!("{mantissa}e{exponent}");
+            let given: Number = text.parse().unwrap();
+            let kept = number(&given).unwrap();
+            prop_assert_eq!(given.as_f64().unwrap().abs().to_bits(), kept.as_f64().unwrap().abs().to_bits());
+            prop_assert!(!kept.as_str().contains(['e', 'E']));
+            prop_assert_eq!(&number(&kept).unwrap(), &kept);
+        }
+
+        #[test]
+        fn every_double_can_be_stored(double in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            let mut value = json!(double);
+            check(&mut value).unwrap();
+            prop_assert_eq!(value.as_f64().unwrap().to_bits(), double.to_bits());
+        }
+    }
+}
