@@ -1,0 +1,301 @@
+//! The main job and a crash on each PostgreSQL that we claim to run on, and through what stands between.
+//!
+//! `LIFEGUARD_TEST_PG_BINS` names the directories of the programs of other majors, separated by colons; without it only
+//! the installed one is tried.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use lifeguard::clock::SystemClock;
+use lifeguard::farm::{self, Farm, FarmOptions, Times};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, pause, pg_bin};
+use crate::site::Site;
+
+const BOARDS: u16 = 16;
+/// How long anything may take that must come.
+const PATIENCE: Duration = Duration::from_mins(3);
+const HTTP_PORT: u16 = 8001;
+const TFTP_PORT: u16 = 8069;
+const BOUNCER_PORT: u16 = 6432;
+const PROXY_PORT: u16 = 6433;
+
+/// A program that is killed when it is dropped.
+struct Program(Child);
+
+impl Program {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A farm and the server that looks after it.
+struct Scene<'a> {
+    site: &'a Site,
+    options: Vec<String>,
+    server: Program,
+    farm: Farm,
+    http: reqwest::Client,
+}
+
+impl<'a> Scene<'a> {
+    /// Starts a server, and boards that it is told of.
+    async fn new(site: &'a Site, options: Vec<String>) -> Self {
+        let boot_root = site.path().join("boot");
+        farm::write_boot_tree(&boot_root).unwrap();
+        let server = serve(site, &options);
+        let quick = Duration::from_millis(200);
+        let times = Times {
+            firmware: quick,
+            boot: Duration::from_secs(1),
+            live: quick,
+            install: quick,
+            retry: quick,
+            ..Times::default()
+        };
+        let base = format!("http://{}", site.addr(HTTP_PORT));
+        let farm = FarmOptions {
+            boards: BOARDS,
+            times,
+            ..FarmOptions::new(std::sync::Arc::new(SystemClock), base, site.addr(TFTP_PORT))
+        };
+        let farm = Farm::start(&farm).unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        let scene = Self { site, options, server, farm, http };
+        scene.until("it is ready", async || scene.is_ready().await).await;
+        scene.register().await;
+        scene
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.site.addr(HTTP_PORT))
+    }
+
+    async fn is_ready(&self) -> bool {
+        self.http.get(self.url("readyz")).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let give_up_at = Instant::now() + PATIENCE;
+        while !is_so().await {
+            let log = || fs::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
+            assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
+            pause(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn register(&self) {
+        for image in farm::IMAGES {
+            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let body = json!({ "boot_configs": BTreeMap::from(configs) });
+            let put = self.http.put(self.url(&format!("api/v1/images/{image}"))).json(&body);
+            assert!(put.send().await.unwrap().status().is_success());
+        }
+        for board in self.farm.boards().map(farm::SimulatedBoard::registration) {
+            let body = json!({
+                "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
+                "power_url": board.power_url.replace("off=2s", "off=50ms"), "poll_url": board.poll_url,
+            });
+            let answer = self.http.post(self.url("api/v1/devices")).json(&body).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 201, "{}", answer.text().await.unwrap());
+        }
+    }
+
+    /// Asks for something for every board, each until it is acknowledged. A server that cannot serve says so.
+    async fn request(&self, request: &str, body: &Value) {
+        for board in self.farm.boards() {
+            let url = self.url(&format!("api/v1/devices/{}/requests/{request}", board.registration().name));
+            self.until(request, async || match self.http.post(&url).json(body).send().await {
+                // What was not answered may have been done.
+                Ok(answer) if matches!(answer.status().as_u16(), 200 | 409) => true,
+                Ok(answer) => {
+                    assert_eq!(answer.status().as_u16(), 503, "{}", answer.text().await.unwrap());
+                    false
+                }
+                Err(_) => false,
+            })
+            .await;
+        }
+    }
+
+    async fn count(&self, state: &str) -> Option<usize> {
+        let answer = self.http.get(self.url("api/v1/devices")).send().await.ok()?;
+        let list: Value = answer.error_for_status().ok()?.json().await.ok()?;
+        let devices = list["devices"].as_array()?.iter();
+        Some(
+            devices.filter(|device| device["state"].as_str().is_some_and(|is| is.starts_with(state))).count(),
+        )
+    }
+
+    async fn until_all_ready(&self) {
+        let all = usize::from(BOARDS);
+        self.until("all boards are Ready", async || self.count("Ready").await == Some(all)).await;
+    }
+
+    /// Reboots all boards, and reimages them; amid that, what serves them crashes, and then the server.
+    async fn work(&mut self, crash: impl AsyncFnOnce()) {
+        self.request("rq-reboot", &json!({})).await;
+        self.until_all_ready().await;
+        self.request("rq-reimage", &json!({ "image": "base-2" })).await;
+        self.until("some are Ready", async || self.count("Ready").await.is_some_and(|ready| ready > 0)).await;
+        crash().await;
+        self.until_all_ready().await;
+        self.request("rq-reboot", &json!({})).await;
+        self.server.kill();
+        self.server = serve(self.site, &self.options);
+        self.until_all_ready().await;
+        for board in self.farm.boards() {
+            assert_eq!(board.status().card.as_deref(), Some("base-2"));
+        }
+        let replayed = self.http.post(self.url("api/v1/machines/board/replay")).send().await.unwrap();
+        let replayed: Value = replayed.json().await.unwrap();
+        assert_eq!(replayed["instances"], json!(BOARDS), "{replayed}");
+        assert_eq!(replayed["difference"], Value::Null);
+        let pid = Pid::from_raw(self.server.0.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        assert!(self.server.0.wait().unwrap().success(), "the server stops in order");
+    }
+}
+
+fn serve(site: &Site, options: &[String]) -> Program {
+    let mut command = site.command(Path::new(env!("CARGO_BIN_EXE_lifeguard")));
+    command.args(["serve", "--listen", &site.addr(HTTP_PORT).to_string()]);
+    command.args(["--tftp-listen", &site.addr(TFTP_PORT).to_string(), "--boot-root"]);
+    command.arg(site.path().join("boot")).args(options);
+    let log = fs::File::options().append(true).create(true).open(site.path().join("server.log")).unwrap();
+    Program(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+}
+
+/// The programs' directories of the other majors that are to be tried.
+fn other_majors() -> Vec<PathBuf> {
+    let others = std::env::var_os("LIFEGUARD_TEST_PG_BINS").unwrap_or_default();
+    std::env::split_paths(&others).filter(|dir| dir.is_absolute()).collect()
+}
+
+/// Copies programs to where whoever runs Postgres can reach them, with the libraries beside them.
+fn copy_programs(site: &Site, bin: &Path) -> PathBuf {
+    let copy = site.path().join("postgresql");
+    let copied = Command::new("cp").arg("-a").arg(bin.parent().unwrap()).arg(&copy).status().unwrap();
+    let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&copy).status().unwrap();
+    assert!(copied.success() && opened.success(), "{} is copied", bin.display());
+    copy.join("bin")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute for each major version"]
+async fn each_major_version_does_the_job_and_survives_a_crash() {
+    for other in std::iter::once(None).chain(other_majors().into_iter().map(Some)) {
+        let site = Site::new();
+        let bin = other.map_or_else(pg_bin, |other| copy_programs(&site, &other));
+        let version = Command::new(bin.join("postgres")).arg("--version").output().unwrap();
+        #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
+        {
+            println!("{}", String::from_utf8_lossy(&version.stdout).trim());
+        }
+        let data = site.path().join("data");
+        let options = ["--data-dir", data.to_str().unwrap(), "--pg-bin", bin.to_str().unwrap()];
+        let mut scene = Scene::new(&site, options.map(str::to_owned).to_vec()).await;
+        let postmaster = data.join("postgres/postmaster.pid");
+        let crash = async || {
+            let text = fs::read_to_string(postmaster).unwrap();
+            let pid = text.lines().next().unwrap().parse().unwrap();
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        };
+        scene.work(crash).await;
+    }
+}
+
+/// A program that stands between, or nothing, with a note, where it is not installed; in CI it must be.
+fn tool(path: &str, package: &str) -> Option<PathBuf> {
+    use std::io::Write;
+    let found = Some(PathBuf::from(path)).filter(|path| path.exists());
+    if found.is_none() {
+        let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
+        assert!(!is_required, "{path} is missing: apt-get install {package}");
+        writeln!(std::io::stderr(), "skipped: {path} is missing (apt-get install {package})").ok();
+    }
+    found
+}
+
+/// Runs `PgBouncer` in front of `database`.
+fn bouncer(site: &Site, program: &Path, database: SocketAddr, mode: &str) -> Program {
+    let (listen, file) = (site.addr(BOUNCER_PORT), site.path().join("pgbouncer.ini"));
+    let config = format!(
+        "[databases]\nlifeguard = host={} port={} user=lifeguard\n[pgbouncer]\nlisten_addr = {}\nlisten_port = {}\n\
+         auth_type = any\nunix_socket_dir =\npool_mode = {mode}\ndefault_pool_size = 60\n\
+         ignore_startup_parameters = extra_float_digits\n",
+        database.ip(),
+        database.port(),
+        listen.ip(),
+        listen.port()
+    );
+    fs::write(&file, config).unwrap();
+    let log = fs::File::create(site.path().join("pgbouncer.log")).unwrap();
+    let mut command = site.postgres_command(program);
+    Program(command.arg(file).stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+}
+
+fn through(addr: SocketAddr) -> Vec<String> {
+    vec!["--database-url".to_owned(), format!("postgres://lifeguard@{addr}/lifeguard")]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute"]
+async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived() {
+    let Some(program) = tool("/usr/sbin/pgbouncer", "pgbouncer") else { return };
+    let site = Site::new();
+    let mut cluster = Cluster::alone(&site).await;
+    let _bouncer = bouncer(&site, &program, cluster.primary(), "session");
+    let mut scene = Scene::new(&site, through(site.addr(BOUNCER_PORT))).await;
+    let crash = async || {
+        cluster.kill_primary();
+        cluster.restart_primary(&site).await;
+    };
+    scene.work(crash).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute"]
+async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
+    let Some(program) = tool("/usr/sbin/haproxy", "haproxy") else { return };
+    let site = Site::new();
+    let mut cluster = Cluster::start(&site).await;
+    let proxy = site.addr(PROXY_PORT);
+    let [primary, standby] = cluster.addrs();
+    // The proxy sees whether a node lives, not whether it takes writes: after the primary's death new connections come to a
+    // standby that is read-only until it is promoted.
+    let config = format!(
+        "global\n  maxconn 500\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1h\n  timeout server 1h\n\
+         listen database\n  bind {proxy}\n  default-server inter 300ms fall 2 rise 1 on-marked-down shutdown-sessions\n  \
+         server a {primary} check\n  server b {standby} check backup\n"
+    );
+    let file = site.path().join("haproxy.cfg");
+    fs::write(&file, config).unwrap();
+    let mut command = site.command(&program);
+    let log = fs::File::create(site.path().join("haproxy.log")).unwrap();
+    command.args(["-db", "-f"]).arg(&file).stdout(Stdio::null()).stderr(log.into_parts().0);
+    let _proxy = Program(command.spawn().unwrap());
+    let mut scene = Scene::new(&site, through(proxy)).await;
+    let fail_over = async || {
+        cluster.until_in_step().await;
+        cluster.kill_primary();
+        pause(Duration::from_secs(4)).await;
+        cluster.fail_over().await;
+    };
+    scene.work(fail_over).await;
+}

@@ -1,0 +1,328 @@
+//! The judge: what must hold after a run, whatever was struck.
+//!
+//! It knows the [`Record`] alone, and nothing of the kernel, the store or the drivers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use chrono::TimeDelta;
+
+use super::definition::SILENCE;
+use super::record::{Board, End, Habit, Message, Record, Sighting, Span, Struck, uncovered};
+
+/// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
+/// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
+pub(super) const DARK: TimeDelta = TimeDelta::seconds(30);
+/// How long after a strike what it delayed may still be under way: connections are made anew, a lease is taken again.
+const AFTERMATH: TimeDelta = TimeDelta::seconds(5);
+/// What a server may take more than before the first fault.
+const MORE_KB: u64 = 96 * 1024;
+const MORE_DESCRIPTORS: u64 = 24;
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Rule {
+    /// No board is without power beyond its bound, nor at the end.
+    Dark,
+    /// Nothing is written to the relay of a board that is known to be Ready.
+    Ready,
+    /// A board leaves Ready because an operator asked, or because it did not answer polls.
+    Cause,
+    /// What was acknowledged is in history.
+    Kept,
+    /// History says no visit twice, and goes on from where it was.
+    Chain,
+    /// Who followed the changes has what there is.
+    Mirror,
+    /// Replay gives what is stored.
+    Replay,
+    /// Each board comes to rest, where it should.
+    Rest,
+    /// A failure says what was wrong.
+    Reason,
+    /// Each answer is one that clients may be given.
+    Answer,
+    /// Servers take what they took before.
+    Usage,
+    /// No server ends by itself, panics or drowns its log.
+    Accident,
+}
+
+/// That something does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Breach {
+    pub(super) rule: Rule,
+    pub(super) what: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.what)
+    }
+}
+
+/// Finds all that does not hold.
+pub(super) fn check(record: &Record) -> Vec<Breach> {
+    let mut checker = Checker { record, breaches: Vec::new() };
+    for board in &record.boards {
+        checker.check_power(board);
+        checker.check_ready(board);
+        checker.check_causes(board);
+        checker.check_end(board);
+    }
+    checker.check_messages();
+    checker.check_chains();
+    checker.check_whole();
+    checker.breaches
+}
+
+struct Checker<'a> {
+    record: &'a Record,
+    breaches: Vec<Breach>,
+}
+
+impl Checker<'_> {
+    fn expect(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
+        if !holds {
+            self.breaches.push(Breach { rule, what: what() });
+        }
+    }
+
+    /// When nobody could give the boards of this relay board their power.
+    fn excuses(&self, relay: usize) -> impl Iterator<Item = Span> {
+        let is_excuse = move |struck: &Struck| match struck {
+            Struck::Database => true,
+            Struck::Relay(other) => *other == relay,
+            Struck::Server(_) | Struck::Board(_) | Struck::BootTree => false,
+        };
+        let strikes = self.record.strikes.iter().filter(move |strike| is_excuse(&strike.struck));
+        strikes.map(|strike| Span { from: strike.span.from, to: strike.span.to + AFTERMATH })
+    }
+
+    fn check_power(&mut self, board: &Board) {
+        if board.habit != Habit::Works {
+            return;
+        }
+        for (from, to) in dark(board, self.record.ended_at) {
+            let span = Span { from, to };
+            let left = uncovered(span, self.excuses(board.relay));
+            self.expect(left <= DARK, Rule::Dark, || {
+                format!(
+                    "{}: without power for {} s, {} s of them for no reason, from {from}",
+                    board.name,
+                    (to - from).num_seconds(),
+                    left.num_seconds()
+                )
+            });
+        }
+        let has_power = board.power.last().is_none_or(|(_, on)| *on);
+        self.expect(has_power, Rule::Dark, || format!("{}: without power at the end", board.name));
+    }
+
+    /// What is written to relays is for boards that are not known to have been Ready before and after, in one visit.
+    fn check_ready(&mut self, board: &Board) {
+        let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
+        for (at, on) in &board.writes {
+            let around = |pair: &&[Sighting]| pair[0].seen < *at && *at < pair[1].asked;
+            let Some([before, after]) = seen.windows(2).find(around) else { continue };
+            let is_one_past =
+                !self.record.lost.iter().any(|lost| lost.meets(Span { from: before.asked, to: after.seen }));
+            let was_ready = before.state == "Ready" && after.state == "Ready" && before.visit == after.visit;
+            self.expect(!(was_ready && is_one_past), Rule::Ready, || {
+                format!(
+                    "{}: {on} written at {at}, Ready in visit {} before and after",
+                    board.name, before.visit
+                )
+            });
+        }
+    }
+
+    /// Each visit in which power is cycled follows an operator's request, or, from Ready, a silence of the board.
+    fn check_causes(&mut self, board: &Board) {
+        let Some(history) = self.record.history.get(&board.name) else { return };
+        let mut requests: BTreeMap<&str, usize> = BTreeMap::new();
+        for row in history.iter().filter(|row| row.from == "Ready" && row.to.ends_with("Rebooting")) {
+            let event = row.event.as_deref().unwrap_or(&row.kind);
+            if event.starts_with("rq-") {
+                *requests.entry(event).or_default() += 1;
+                continue;
+            }
+            let is_silent = event == "poll-failed" && self.was_silent(board, row.visit);
+            self.expect(is_silent, Rule::Cause, || {
+                format!(
+                    "{}: from Ready to {} by {event} in visit {} at {}: {:?}; it answered polls: {:?}",
+                    board.name, row.to, row.visit, row.at, row.reason, board.answers
+                )
+            });
+        }
+        for (request, times) in requests {
+            let sent = self.record.messages.iter();
+            let sent = sent.filter(|message| message.board == board.name && message.event == request).count();
+            self.expect(times <= sent, Rule::Cause, || {
+                format!("{}: {times} times {request}, asked for {sent} times", board.name)
+            });
+        }
+    }
+
+    /// Whether the board was silent at some time before it was seen to have left Ready for `visit`; also where that was
+    /// not seen and it was silent at any time.
+    fn was_silent(&self, board: &Board, visit: i64) -> bool {
+        let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
+        let before = seen.iter().rev().find(|sighting| sighting.visit < visit);
+        let after = seen.iter().find(|sighting| sighting.visit >= visit);
+        let (Some(before), Some(after)) = (before, after) else { return !board.answers.is_empty() };
+        let poll = TimeDelta::from_std(SILENCE).unwrap_or_default();
+        let span = Span { from: before.asked - poll, to: after.seen };
+        let silences = board.answers.iter().enumerate().filter(|(_, (_, answers))| !answers);
+        let mut silences = silences.map(|(index, (from, _))| {
+            let to = board.answers.get(index + 1).map_or(self.record.ended_at, |(at, _)| *at);
+            Span { from: *from, to }
+        });
+        silences.any(|silence| silence.meets(span))
+    }
+
+    fn check_end(&mut self, board: &Board) {
+        let (rested, end) = (self.record.rested.get(&board.name), self.record.ends.get(&board.name));
+        let (Some(rested), Some(end)) = (rested, end) else {
+            return self.expect(false, Rule::Rest, || format!("{}: it is gone", board.name));
+        };
+        match board.habit {
+            Habit::Works => {
+                self.expect(end.state == "Ready", Rule::Rest, || {
+                    format!("{}: {} in the end: {}", board.name, end.state, end.reason)
+                });
+                self.check_failure(board, rested);
+            }
+            Habit::Broken(words) => {
+                self.expect(end.state.starts_with("Failed"), Rule::Rest, || {
+                    format!("{}: {} in the end, at a relay board that does not work", board.name, end.state)
+                });
+                let is_said = words.iter().any(|word| end.reason.contains(word));
+                self.expect(is_said, Rule::Reason, || {
+                    format!("{}: {:?} says nothing of {words:?}", board.name, end.reason)
+                });
+            }
+        }
+    }
+
+    /// A board at a relay board that works fails only by its own fault, or what was struck; and the state says which.
+    fn check_failure(&mut self, board: &Board, rested: &End) {
+        self.expect(rested.state == "Ready" || rested.state.starts_with("Failed"), Rule::Rest, || {
+            format!("{}: still {} when all should rest", board.name, rested.state)
+        });
+        if !rested.state.starts_with("Failed") {
+            return;
+        }
+        let has_said = |message: &&Message| message.board == board.name && message.event == "image-failed";
+        let is_true = match rested.state.as_str() {
+            "FailedBadImage" | "FailedBadBoard" => {
+                self.record.messages.iter().any(|message| has_said(&message))
+            }
+            state if state.ends_with("Rebooting") || state.ends_with("Clearing") => {
+                self.record.strikes.iter().any(|strike| match &strike.struck {
+                    Struck::Relay(relay) => *relay == board.relay,
+                    Struck::BootTree => true,
+                    Struck::Database | Struck::Server(_) | Struck::Board(_) => false,
+                })
+            }
+            _ => board.silences > 0,
+        };
+        self.expect(is_true, Rule::Reason, || {
+            format!(
+                "{}: {} ({}), and nothing of that kind was wrong",
+                board.name, rested.state, rested.reason
+            )
+        });
+    }
+
+    fn check_messages(&mut self) {
+        let mut marks: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut moves: BTreeSet<(&str, &str, i64)> = BTreeSet::new();
+        for (board, rows) in &self.record.history {
+            for row in rows {
+                marks.extend(row.mark.as_deref().map(|mark| (board.as_str(), mark)));
+                if row.outcome == "moved" {
+                    moves.insert((board, row.event.as_deref().unwrap_or(&row.kind), row.visit));
+                }
+            }
+        }
+        for message in &self.record.messages {
+            if let Some((_, status)) = message.answer {
+                let is_answer = status < 500 || matches!(status, 503 | 504);
+                self.expect(is_answer, Rule::Answer, || format!("{status}: {message:?}"));
+            }
+            let Some(acknowledged) = message.acknowledged() else { continue };
+            let is_there = match (&message.mark, &message.outcome) {
+                (Some(mark), _) => marks.contains(&(message.board.as_str(), mark)),
+                (None, Some((outcome, visit))) if outcome == "moved" => {
+                    moves.contains(&(message.board.as_str(), message.event.as_str(), *visit))
+                }
+                (None, _) => true,
+            };
+            let was_lost =
+                self.record.lost.iter().any(|lost| lost.from <= acknowledged && acknowledged <= lost.to);
+            self.expect(is_there || was_lost, Rule::Kept, || format!("{message:?}"));
+        }
+    }
+
+    fn check_chains(&mut self) {
+        for (board, rows) in &self.record.history {
+            let mut before: Option<(&str, i64)> = None;
+            for row in rows {
+                let is_next = before.is_none_or(|(state, visit)| {
+                    // `always` enters two states at once.
+                    let grows = if row.outcome == "moved" { 1..=2 } else { 0..=0 };
+                    row.from == state && grows.contains(&(row.visit - visit))
+                });
+                let notes = row.kind == "note";
+                self.expect(is_next || notes, Rule::Chain, || format!("{board}: after {before:?}: {row:?}"));
+                if !notes {
+                    before = Some((&row.to, row.visit));
+                }
+            }
+            let end = self.record.ends.get(board).map(|end| (end.state.as_str(), end.visit));
+            self.expect(end.is_none() || before.is_none() || end == before, Rule::Chain, || {
+                format!("{board}: is {end:?}, history says {before:?}")
+            });
+        }
+    }
+
+    fn check_whole(&mut self) {
+        for (board, end) in &self.record.ends {
+            let mirrored = self.record.mirror.get(board);
+            // It was asked for last: a board that stays Ready begins a visit anew now and then.
+            let is_as_it_is = mirrored.is_some_and(|(state, visit)| {
+                *state == end.state && (*visit == end.visit || (state == "Ready" && *visit > end.visit))
+            });
+            self.expect(is_as_it_is, Rule::Mirror, || {
+                format!("{board}: is {end:?}, who followed the changes has {mirrored:?}")
+            });
+        }
+        let difference = self.record.difference.clone();
+        self.expect(difference.is_none(), Rule::Replay, || difference.unwrap_or_default());
+        for (server, (before, after)) in self.record.usage.iter().enumerate() {
+            let is_as_before = after.resident_kb <= before.resident_kb + MORE_KB
+                && after.descriptors <= before.descriptors + MORE_DESCRIPTORS;
+            self.expect(is_as_before, Rule::Usage, || format!("server {server}: {before:?}, then {after:?}"));
+        }
+        for accident in &self.record.accidents {
+            self.expect(false, Rule::Accident, || accident.clone());
+        }
+    }
+}
+
+/// When a board was without power; until the end, where it still is.
+fn dark(
+    board: &Board,
+    ended_at: super::record::Moment,
+) -> impl Iterator<Item = (super::record::Moment, super::record::Moment)> {
+    let offs = board.power.iter().enumerate().filter(|(_, (_, on))| !on);
+    offs.map(move |(index, (off, _))| {
+        let on = board.power[index + 1..].iter().find(|(_, on)| *on);
+        (*off, on.map_or(ended_at, |(at, _)| *at))
+    })
+}
+
+#[cfg(test)]
+#[path = "checker_tests.rs"]
+mod tests;

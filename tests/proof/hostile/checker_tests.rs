@@ -1,0 +1,208 @@
+//! The judge finds each fault that is put into the record of a run in which nothing is wrong.
+
+use chrono::TimeDelta;
+
+use super::super::record::{Moment, Row, Strike, Usage};
+use super::*;
+
+const NAME: &str = "b1";
+
+fn at(seconds: i64) -> Moment {
+    "2026-01-01T12:00:00Z".parse::<Moment>().unwrap() + TimeDelta::seconds(seconds)
+}
+
+fn row(second: i64, event: &str, from: &str, to: &str, visit: i64) -> Row {
+    let outcome = if from == to && event != "began" { "stayed" } else { "moved" };
+    Row {
+        at: at(second),
+        kind: "event".to_owned(),
+        event: Some(event.to_owned()),
+        source: None,
+        mark: None,
+        outcome: outcome.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        visit,
+        reason: None,
+    }
+}
+
+fn sighting(second: i64, state: &str, visit: i64) -> Sighting {
+    Sighting { asked: at(second), seen: at(second), state: state.to_owned(), visit }
+}
+
+fn message(second: i64, event: &str, outcome: &str, visit: i64) -> Message {
+    Message {
+        board: NAME.to_owned(),
+        event: event.to_owned(),
+        sent: at(second),
+        answer: Some((at(second), 200)),
+        outcome: Some((outcome.to_owned(), visit)),
+        ..Message::default()
+    }
+}
+
+/// A board is rebooted, falls silent later, is rebooted for that, and is Ready.
+fn sound() -> Record {
+    let board = Board {
+        name: NAME.to_owned(),
+        relay: 0,
+        habit: Habit::Works,
+        power: vec![(at(0), true), (at(10), false), (at(12), true), (at(80), false), (at(82), true)],
+        writes: vec![(at(10), false), (at(12), true), (at(80), false), (at(82), true)],
+        answers: vec![(at(5), true), (at(10), false), (at(20), true), (at(60), false), (at(90), true)],
+        silences: 1,
+    };
+    let mut mark = row(40, "mark", "Ready", "Ready", 4);
+    mark.mark = Some("m1".to_owned());
+    let history = vec![
+        row(1, "created", "New", "Ready", 1),
+        row(9, "rq-reboot", "Ready", "RebootRebooting", 2),
+        row(13, "power-cycle-ok", "RebootRebooting", "RebootComplete", 3),
+        row(20, "image-running", "RebootComplete", "Ready", 4),
+        mark,
+        row(79, "poll-failed", "Ready", "RebootRebooting", 5),
+        row(83, "power-cycle-ok", "RebootRebooting", "RebootComplete", 6),
+        row(90, "image-running", "RebootComplete", "Ready", 7),
+    ];
+    let sightings = vec![
+        sighting(2, "Ready", 1),
+        sighting(9, "RebootRebooting", 2),
+        sighting(21, "Ready", 4),
+        sighting(78, "Ready", 4),
+        sighting(79, "RebootRebooting", 5),
+        sighting(91, "Ready", 7),
+        sighting(99, "Ready", 7),
+    ];
+    let mut marked = message(40, "mark", "stayed", 4);
+    marked.mark = Some("m1".to_owned());
+    let messages =
+        vec![message(9, "rq-reboot", "moved", 2), message(20, "image-running", "moved", 4), marked];
+    let end = End { state: "Ready".to_owned(), visit: 7, reason: String::new() };
+    let ends = BTreeMap::from([(NAME.to_owned(), end)]);
+    let usage = Usage { resident_kb: 50_000, descriptors: 60 };
+    Record {
+        boards: vec![board],
+        strikes: Vec::new(),
+        messages,
+        lost: Vec::new(),
+        sightings: BTreeMap::from([(NAME.to_owned(), sightings)]),
+        mirror: BTreeMap::from([(NAME.to_owned(), ("Ready".to_owned(), 7))]),
+        history: BTreeMap::from([(NAME.to_owned(), history)]),
+        rested: ends.clone(),
+        ends,
+        difference: None,
+        usage: vec![(usage, usage)],
+        accidents: Vec::new(),
+        ended_at: at(100),
+    }
+}
+
+fn history(record: &mut Record) -> &mut Vec<Row> {
+    record.history.get_mut(NAME).unwrap()
+}
+
+fn end(record: &mut Record) -> &mut End {
+    record.ends.get_mut(NAME).unwrap()
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    assert_eq!(check(&sound()), []);
+}
+
+/// What is wrong with a record.
+type Harm = fn(&mut Record);
+
+#[test]
+fn each_fault_is_found() {
+    let harms: [(&str, Rule, Harm); 26] = [
+        ("dark at the end", Rule::Dark, |record| record.boards[0].power.truncate(4)),
+        ("dark for long", Rule::Dark, |record| record.boards[0].power[2].0 = at(60)),
+        ("dark while another relay board is struck", Rule::Dark, |record| {
+            record.boards[0].power[2].0 = at(60);
+            strike(record, Struck::Relay(1), 10, 60);
+        }),
+        ("power taken from a Ready board", Rule::Ready, |record| {
+            record.boards[0].writes.splice(2..2, [(at(50), false), (at(51), true)]);
+        }),
+        ("a late write to a Ready board", Rule::Ready, |record| {
+            record.boards[0].writes.push((at(95), true));
+        }),
+        ("healthy and rebooted", Rule::Cause, |record| record.boards[0].answers.truncate(3)),
+        ("silent at another time only", Rule::Cause, |record| {
+            record.boards[0].answers.splice(3.., [(at(30), false), (at(31), true)]);
+        }),
+        ("rebooted by its deadline", Rule::Cause, |record| {
+            (history(record)[5].event, history(record)[5].kind) = (None, "deadline".to_owned());
+        }),
+        ("nobody asked", Rule::Cause, |record| _ = record.messages.remove(0)),
+        ("a mark is gone", Rule::Kept, |record| history(record)[4].mark = None),
+        ("a move is gone", Rule::Kept, |record| history(record)[3].event = Some("force".to_owned())),
+        ("lost in another second", Rule::Kept, |record| {
+            history(record)[4].mark = None;
+            record.lost.push(Span { from: at(41), to: at(43) });
+        }),
+        ("a visit twice", Rule::Chain, |record| history(record)[6].visit = 5),
+        ("from another state", Rule::Chain, |record| history(record)[6].from = "New".to_owned()),
+        ("a row is gone", Rule::Chain, |record| _ = history(record).remove(6)),
+        ("not what history made of it", Rule::Chain, |record| end(record).visit = 8),
+        ("a change was missed", Rule::Mirror, |record| _ = record.mirror.remove(NAME)),
+        ("replay does not agree", Rule::Replay, |record| record.difference = Some(String::new())),
+        ("not Ready in the end", Rule::Rest, |record| end(record).state = "FailedRebootComplete".to_owned()),
+        ("no rest", Rule::Rest, |record| {
+            record.rested.get_mut(NAME).unwrap().state = "RebootComplete".to_owned();
+        }),
+        ("gone", Rule::Rest, |record| _ = record.ends.remove(NAME)),
+        ("failed for no reason", Rule::Reason, |record| {
+            record.rested.get_mut(NAME).unwrap().state = "FailedRebootRebooting".to_owned();
+        }),
+        ("the wrong words", Rule::Reason, |record| {
+            record.boards[0].habit = Habit::Broken(&["Modbus TCP"]);
+            end(record).state = "FailedRebootRebooting".to_owned();
+            end(record).reason = "no answer within 4s".to_owned();
+        }),
+        ("a fault of ours", Rule::Answer, |record| record.messages[1].answer = Some((at(20), 500))),
+        ("descriptors leak", Rule::Usage, |record| record.usage[0].1.descriptors += 100),
+        ("a panic", Rule::Accident, |record| record.accidents.push("panicked".to_owned())),
+    ];
+    for (what, rule, harm) in harms {
+        let mut record = sound();
+        harm(&mut record);
+        let found = check(&record);
+        assert!(found.iter().any(|breach| breach.rule == rule), "{what}: {found:?}");
+    }
+}
+
+fn strike(record: &mut Record, struck: Struck, from: i64, to: i64) {
+    let span = Span { from: at(from), to: at(to) };
+    record.strikes.push(Strike { struck, span });
+}
+
+#[test]
+fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
+    let excused: [(&str, Harm); 4] = [
+        ("dark while its relay board was struck", |record| {
+            record.boards[0].power[2].0 = at(60);
+            strike(record, Struck::Relay(0), 15, 45);
+        }),
+        ("dark while the database was struck twice", |record| {
+            record.boards[0].power[2].0 = at(60);
+            strike(record, Struck::Database, 12, 25);
+            strike(record, Struck::Database, 30, 40);
+        }),
+        ("lost with the primary", |record| {
+            history(record)[4].mark = None;
+            record.lost.push(Span { from: at(39), to: at(41) });
+        }),
+        ("failed while its relay board was struck", |record| {
+            record.rested.get_mut(NAME).unwrap().state = "FailedRebootRebooting".to_owned();
+            strike(record, Struck::Relay(0), 15, 45);
+        }),
+    ];
+    for (what, excuse) in excused {
+        let mut record = sound();
+        excuse(&mut record);
+        assert_eq!(check(&record), [], "{what}");
+    }
+}

@@ -1,0 +1,48 @@
+//! The board lifecycle for a run of minutes: shorter deadlines, fewer tries, and an event that leaves a mark.
+
+use std::time::Duration;
+
+/// What is shortened: a span of the built-in lifecycle, and the one in its place.
+const SPANS: [(&str, &str); 5] =
+    [("60s", "12s"), ("600s", "40s"), ("180s", "25s"), ("5m", "30s"), ("1h", "60s")];
+/// How often a deadline may pass where the built-in lifecycle says 10, 30 or 200.
+pub(super) const TRIES: i64 = 6;
+/// How often a board is polled, how often it must be silent, and how long one probe may take.
+const POLL: &str = "{ action: poll, with: { interval: 3s, failures: 3, limit: 2s } }";
+/// How long a board that does not answer may stay Ready.
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
+
+/// The definition that all servers are given.
+pub(super) fn hurried() -> String {
+    let mut text = include_str!("../../../states/board.yaml").to_owned();
+    for (span, shorter) in SPANS {
+        let (old, new) = (format!("after: {span},"), format!("after: {shorter},"));
+        assert!(text.contains(&old), "{old}");
+        text = text.replace(&old, &new);
+    }
+    for limit in [10, 30, 200] {
+        text = text.replace(&format!("limit: {limit},"), &format!("limit: {TRIES},"));
+        for state in ["Booting", "Booted", "Installing", "Clearing", "Complete"] {
+            let guard = |limit| format!("counters.Reimage{state} < {limit}");
+            text = text.replace(&guard(limit), &guard(TRIES));
+        }
+    }
+    let mut replace = |old: &str, new: String| {
+        assert!(text.contains(old), "{old}");
+        text = text.replacen(old, &new, 1);
+    };
+    replace("invoke: [poll]", format!("invoke: [{POLL}]"));
+    replace(
+        "events:\n",
+        "events:\n  mark: { from: board, args: [mark], about: it leaves a mark }\n".to_owned(),
+    );
+    let marked =
+        "groups:\n  marked:\n    states: ['*']\n    on:\n      mark: { do: { set: { mark: $args.mark } } }\n";
+    replace("groups:\n", marked.to_owned());
+    text
+}
+
+#[test]
+fn the_hurried_lifecycle_is_sound() {
+    lifeguard::machine::load(&hurried(), lifeguard::action::ACTIONS).unwrap();
+}

@@ -1,0 +1,189 @@
+//! The hostile hour: boards, relay boards, servers, database, disks, clocks and clients are struck by seed, and
+//! whatever was struck, certain things hold.
+//!
+//! ```text
+//! start ─► all boards Ready ─► strikes for LIFEGUARD_PROOF_SECONDS ─► rest ─► those that failed are rebooted ─► judged
+//! ```
+
+mod attacks;
+mod checker;
+mod definition;
+mod people;
+mod record;
+mod road;
+mod servers;
+mod stage;
+mod strikes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use lifeguard::clock::{Clock, SystemClock};
+use serde_json::json;
+
+use self::record::{Habit, Message, Record};
+use self::servers::SERVERS;
+use self::stage::Stage;
+use crate::cluster::pause;
+
+/// How long the strikes last where nobody says.
+const STRIKES: Duration = Duration::from_mins(1);
+/// How long boards may take to come to rest.
+const REST: Duration = Duration::from_mins(5);
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var_os(variable)?;
+    Some(text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{variable} is a number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn the_farm_survives_a_hostile_world() {
+    let seed = number("LIFEGUARD_PROOF_SEED").unwrap_or(1);
+    let span = number("LIFEGUARD_PROOF_SECONDS").map_or(STRIKES, Duration::from_secs);
+    let began = Instant::now();
+    let say = |what: &str| {
+        #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
+        {
+            println!("{:4} s  {what}", began.elapsed().as_secs());
+        }
+    };
+    say(&format!("seed {seed}, {} s of strikes", span.as_secs()));
+    let (record, stage) = run(seed, span, &say).await;
+
+    let breaches = checker::check(&record);
+    say(&summary(&record));
+    let mut shown: std::collections::BTreeMap<checker::Rule, usize> = std::collections::BTreeMap::new();
+    for breach in &breaches {
+        let count = shown.entry(breach.rule).or_default();
+        *count += 1;
+        if *count <= 5 {
+            say(&breach.to_string());
+        }
+    }
+    if !breaches.is_empty() {
+        let kept = keep_evidence(&stage, &record, &breaches, seed);
+        say(&format!("logs, and all that was seen, are in {}", kept.display()));
+    }
+    assert!(breaches.is_empty(), "seed {seed}: what does not hold, and how often: {shown:?}");
+}
+
+/// Keeps the logs of a run and what was seen of it.
+fn keep_evidence(stage: &Stage, record: &Record, breaches: &[checker::Breach], seed: u64) -> PathBuf {
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{seed}"));
+    let _ = fs::remove_dir_all(&to);
+    fs::create_dir_all(&to).unwrap();
+    for file in fs::read_dir(stage.site.path()).unwrap().flatten() {
+        if file.path().extension().is_some_and(|extension| extension == "log") {
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    let breaches: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    fs::write(to.join("breaches"), breaches.join("\n")).unwrap();
+    fs::write(to.join("record"), format!("{record:#?}")).unwrap();
+    to
+}
+
+async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Stage>) {
+    let stage = Stage::new(seed).await;
+    say("all started");
+    stage.spawn(Arc::clone(&stage.people).follow());
+    let (servers, http) = (Arc::clone(&stage.servers), stage.people.http.clone());
+    stage.spawn(async move { servers.supervise(http).await });
+    reboot(&stage, |_| true).await;
+    let rested = stage.until_rest(REST, Stage::works).await;
+    let usage: Vec<_> = (0..SERVERS).map(|server| stage.servers.usage(server)).collect();
+    say(&format!("{} boards Ready", rested.values().filter(|end| end.state == "Ready").count()));
+
+    let people = tokio::task::JoinSet::new();
+    let mut people = people;
+    for who in 0..3 {
+        people.spawn(Arc::clone(&stage.people).leave_marks(who));
+    }
+    people.spawn(Arc::clone(&stage.people).ask());
+    stage.set_board_faults(true);
+    strikes::strike(&stage, span).await;
+    people.shutdown().await;
+    stage.set_board_faults(false);
+    stage.restore_relays();
+    say("no more strikes");
+    stage.servers.until_ready(&stage.people.http, Duration::from_mins(2)).await;
+    let mut rested = stage.until_rest(REST, |_, _| true).await;
+    say("boards rest");
+    reboot(&stage, |name| stage.works(name) && rested[name].state.starts_with("Failed")).await;
+    stage.until_rest(REST, |_, _| true).await;
+    say("those that had failed were rebooted");
+    // What clients held open is closed by then, if ever.
+    pause(Duration::from_secs(5)).await;
+    let usage = usage.into_iter().enumerate();
+    let usage = usage.map(|(server, before)| (before, stage.servers.usage(server))).collect();
+    let difference = stage.replay().await;
+    let (history, mut ends) = stage.read().await;
+    for server in (0..SERVERS).cycle().take(100) {
+        if stage.people.look(server).await.is_some() {
+            break;
+        }
+        pause(Duration::from_millis(50)).await;
+    }
+    let (mirror, sightings, voided) = stage.people.mirror();
+    say(&format!("cursors were void {voided} times"));
+    for (name, end) in rested.iter_mut().chain(&mut ends) {
+        let reasons = history[name].iter().rev().filter_map(|row| row.reason.clone());
+        end.reason = reasons.into_iter().next().unwrap_or_default();
+    }
+    let ended_at = SystemClock.now();
+    let mut messages: Vec<Message> = stage.people.messages();
+    messages.extend(stage.road_messages());
+    let boards = stage.boards();
+    let mut accidents = stage.servers.end().await;
+    accidents.extend(stage.servers.accidents());
+    let record = Record {
+        boards,
+        strikes: {
+            let mut strikes = stage.strikes.lock().unwrap().clone();
+            strikes.sort_by_key(|strike| strike.span.from);
+            strikes
+        },
+        messages,
+        lost: stage.lost.lock().unwrap().clone(),
+        sightings,
+        mirror,
+        history,
+        rested,
+        ends,
+        difference,
+        usage,
+        accidents,
+        ended_at,
+    };
+    (record, stage)
+}
+
+/// Reboots some boards: asks until each request is acknowledged.
+async fn reboot(stage: &Stage, wanted: impl Fn(&str) -> bool) {
+    for name in stage.people.boards.iter().filter(|name| wanted(name)) {
+        let give_up_at = Instant::now() + Duration::from_mins(1);
+        while !matches!(stage.people.request(name, 0, "rq-reboot", &json!({})).await, Some(200 | 409)) {
+            assert!(Instant::now() < give_up_at, "{name} cannot be rebooted");
+            pause(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+fn summary(record: &Record) -> String {
+    let acknowledged = record.messages.iter().filter(|message| message.acknowledged().is_some()).count();
+    let offs: usize =
+        record.boards.iter().map(|board| board.power.iter().filter(|(_, on)| !on).count()).sum();
+    let broken = record.boards.iter().filter(|board| board.habit != Habit::Works).count();
+    let failed = record.rested.values().filter(|end| end.state.starts_with("Failed")).count();
+    let rows: usize = record.history.values().map(Vec::len).sum();
+    format!(
+        "{} strikes; {acknowledged} of {} messages acknowledged; {rows} rows of history; power taken {offs} times; \
+         {failed} boards had failed, {broken} at relay boards that do not work; usage {:?}",
+        record.strikes.len(),
+        record.messages.len(),
+        record.usage
+    )
+}

@@ -1,0 +1,216 @@
+//! Who speaks to the servers besides boards: operators, who leaves marks, and who follows the changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::farm::{self, Random};
+use serde_json::{Value, json};
+
+use super::record::{Message, Place, Sighting};
+use super::road::outcome;
+use super::servers::{SERVERS, Servers};
+use crate::cluster::pause;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often somebody leaves a mark, looks for changes, or asks for something.
+const MARK_EVERY: Duration = Duration::from_millis(60);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+const ASK_EVERY: Duration = Duration::from_millis(400);
+
+/// What the people of a run share.
+pub(super) struct People {
+    pub(super) seed: u64,
+    pub(super) servers: Arc<Servers>,
+    pub(super) boards: Vec<String>,
+    pub(super) http: reqwest::Client,
+    messages: Mutex<Vec<Message>>,
+    mirror: Mutex<Mirror>,
+}
+
+/// Boards as who follows the changes knows them.
+#[derive(Default)]
+struct Mirror {
+    cursor: Option<String>,
+    places: BTreeMap<String, Place>,
+    sightings: BTreeMap<String, Vec<Sighting>>,
+    /// How often a cursor was void.
+    voided: usize,
+}
+
+impl People {
+    pub(super) fn new(
+        seed: u64,
+        servers: Arc<Servers>,
+        boards: Vec<String>,
+        http: reqwest::Client,
+    ) -> Arc<Self> {
+        let (messages, mirror) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { seed, servers, boards, http, messages, mirror })
+    }
+
+    pub(super) fn url(&self, server: usize, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.servers.http(server))
+    }
+
+    /// Says something once, and notes what came of it.
+    async fn say(&self, mut message: Message, path: &str, body: &Value) -> Option<u16> {
+        let url = self.url(message.server, &format!("devices/{}/{path}", message.board));
+        message.sent = SystemClock.now();
+        // Before it is sent: whoever says it may be interrupted.
+        let index = {
+            let mut messages = self.messages.lock().unwrap();
+            messages.push(message.clone());
+            messages.len() - 1
+        };
+        let answer = self.http.post(url).json(body).timeout(PATIENCE).send().await;
+        if let Ok(answer) = answer {
+            let status = answer.status().as_u16();
+            // An answer that breaks off promises nothing.
+            if let Ok(text) = answer.text().await {
+                message.answer = Some((SystemClock.now(), status));
+                message.outcome = outcome(&serde_json::from_str(&text).unwrap_or_default());
+            }
+        }
+        let status = message.answer.map(|(_, status)| status);
+        self.messages.lock().unwrap()[index] = message;
+        status
+    }
+
+    /// Leaves marks on boards, for ever.
+    pub(super) async fn leave_marks(self: Arc<Self>, who: u64) {
+        let mut random = Random::stream(self.seed, 1000 + who);
+        for number in 0_u64.. {
+            let board = self.boards[random.below(self.boards.len())].clone();
+            let mark = format!("{who}-{number}");
+            let message = Message {
+                board,
+                event: "mark".to_owned(),
+                mark: Some(mark.clone()),
+                server: random.below(SERVERS),
+                ..Message::default()
+            };
+            self.say(message, "events/mark", &json!({ "mark": mark })).await;
+            pause(MARK_EVERY).await;
+        }
+    }
+
+    /// Asks for reboots, and at times for a new image, for ever.
+    pub(super) async fn ask(self: Arc<Self>) {
+        let mut random = Random::stream(self.seed, 2000);
+        loop {
+            let board = self.boards[random.below(self.boards.len())].clone();
+            let image = farm::IMAGES[random.below(2)];
+            let (request, body) = match random.below(10) {
+                0..6 => ("rq-reboot", json!({})),
+                6..9 => ("rq-reimage", json!({ "image": image })),
+                _ => ("rq-self-test", json!({})),
+            };
+            self.request(&board, random.below(SERVERS), request, &body).await;
+            pause(ASK_EVERY).await;
+        }
+    }
+
+    /// Asks for something once.
+    pub(super) async fn request(
+        &self,
+        board: &str,
+        server: usize,
+        request: &str,
+        body: &Value,
+    ) -> Option<u16> {
+        let (board, event) = (board.to_owned(), request.to_owned());
+        let message = Message { board, event, server, ..Message::default() };
+        self.say(message, &format!("requests/{request}"), body).await
+    }
+
+    /// Moves a board by force, once; says whether that was acknowledged.
+    pub(super) async fn force(&self, board: &str, server: usize, from: &str, to: &str) -> bool {
+        let message =
+            Message { board: board.to_owned(), event: "force".to_owned(), server, ..Message::default() };
+        let body = json!({ "from": from, "to": to, "reason": "it bears witness" });
+        self.say(message, "force", &body).await == Some(200)
+    }
+
+    /// Follows the changes, for ever, from one server and then another.
+    pub(super) async fn follow(self: Arc<Self>) {
+        for server in (0..SERVERS).cycle() {
+            self.look(server).await;
+            pause(LOOK_EVERY).await;
+        }
+    }
+
+    /// Asks once what changed, or for the whole list.
+    pub(super) async fn look(&self, server: usize) -> Option<()> {
+        let cursor = self.mirror.lock().unwrap().cursor.clone();
+        let path = cursor.as_ref().map_or("devices".to_owned(), |cursor| format!("devices?since={cursor}"));
+        let asked = SystemClock.now();
+        let answer =
+            self.http.get(self.url(server, &path)).timeout(Duration::from_secs(5)).send().await.ok()?;
+        let mirror = &self.mirror;
+        if answer.status().as_u16() == 410 {
+            let mut mirror = mirror.lock().unwrap();
+            (mirror.cursor, mirror.voided) = (None, mirror.voided + 1);
+            return None;
+        }
+        let list: Value = answer.error_for_status().ok()?.json().await.ok()?;
+        let seen = SystemClock.now();
+        let mut mirror = mirror.lock().unwrap();
+        if cursor.is_none() {
+            mirror.places.clear();
+        }
+        for device in list["devices"].as_array()? {
+            let name = device["name"].as_str()?.to_owned();
+            let place = (device["state"].as_str()?.to_owned(), device["visit"].as_i64()?);
+            mirror.places.insert(name, place);
+        }
+        for removed in list["removed"].as_array().into_iter().flatten() {
+            mirror.places.remove(removed.as_str()?);
+        }
+        mirror.cursor = Some(list["cursor"].as_str()?.to_owned());
+        // What did not change is seen where it was.
+        let Mirror { places, sightings, .. } = &mut *mirror;
+        for (name, (state, visit)) in places {
+            let of = sightings.entry(name.clone()).or_default();
+            // Of a long stay the first and the last look are enough.
+            if let [.., before, last] = of.as_mut_slice()
+                && before.visit == *visit
+                && last.visit == *visit
+                && before.state == *state
+                && last.state == *state
+            {
+                (last.asked, last.seen) = (asked, seen);
+                continue;
+            }
+            of.push(Sighting { asked, seen, state: state.clone(), visit: *visit });
+        }
+        Some(())
+    }
+
+    /// All that was said.
+    pub(super) fn messages(&self) -> Vec<Message> {
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// What who follows the changes has, what they saw on the way, and how often a cursor was void.
+    pub(super) fn mirror(&self) -> (BTreeMap<String, Place>, BTreeMap<String, Vec<Sighting>>, usize) {
+        let mirror = self.mirror.lock().unwrap();
+        (mirror.places.clone(), mirror.sightings.clone(), mirror.voided)
+    }
+
+    /// The JSON of whichever server answers first; nothing where none does.
+    pub(super) async fn get(&self, path: &str) -> Option<Value> {
+        for server in 0..SERVERS {
+            let answer = self.http.get(self.url(server, path)).timeout(PATIENCE).send().await;
+            let answer = answer.ok().and_then(|answer| answer.error_for_status().ok());
+            if let Some(answer) = answer
+                && let Ok(value) = answer.json().await
+            {
+                return Some(value);
+            }
+        }
+        None
+    }
+}

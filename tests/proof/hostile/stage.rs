@@ -1,0 +1,335 @@
+//! All that takes part in a run: two database nodes, three servers, boards on relay boards, and people.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fs_err as fs;
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::{self, Activity, Farm, FarmOptions, Faults, Times};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection, Row as _};
+use tokio::task::JoinSet;
+
+use super::definition;
+use super::people::People;
+use super::record::{Board, End, Habit, Moment, Row, Span, Strike};
+use super::road::Road;
+use super::servers::{SERVERS, Servers};
+use crate::cluster::{Cluster, pause};
+use crate::site::Site;
+use crate::wire::Wire;
+
+/// How many boards there are, eight at each relay board.
+pub(super) const BOARDS: u16 = 200;
+/// Boards without hardware that are moved in seconds that are lost, and never else.
+pub(super) const WITNESSES: usize = 4;
+/// The database as the servers know it: a port of the site's address.
+const DATABASE_PORT: u16 = 5440;
+/// The disk of the boot tree.
+const BOOT_DISK_MB: u32 = 16;
+pub(super) const BOOT_INODES: u32 = 2000;
+/// How often boards have a fault of their own while things go wrong.
+const BOARD_FAULTS: f64 = 0.1;
+/// How long the servers may take to start.
+const START: Duration = Duration::from_mins(2);
+
+/// Everything and everybody.
+pub(super) struct Stage {
+    pub(super) site: Arc<Site>,
+    pub(super) cluster: tokio::sync::Mutex<Cluster>,
+    pub(super) database: Wire,
+    pub(super) servers: Arc<Servers>,
+    pub(super) farm: Farm,
+    pub(super) people: Arc<People>,
+    pub(super) boot_disk: std::path::PathBuf,
+    pub(super) strikes: Mutex<Vec<Strike>>,
+    pub(super) lost: Mutex<Vec<Span>>,
+    pub(super) seed: u64,
+    road: Road,
+    /// When each board began and ceased to answer polls, and how often it hung.
+    lives: Vec<Arc<Mutex<Life>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Default)]
+struct Life {
+    answers: Vec<(Moment, bool)>,
+    silences: usize,
+}
+
+/// What the relay board at `index` is like: how it behaves, whether it works, and what its boards' power URLs say of it.
+pub(super) fn habit(index: usize) -> (Behaviour, Habit, &'static str) {
+    match index {
+        22 => (Behaviour::Stuck, Habit::Broken(&["on", "off"]), ""),
+        23 => (Behaviour::Rtu, Habit::Broken(&["Modbus TCP"]), ""),
+        24 => (Behaviour::Hanging, Habit::Broken(&["no answer"]), ""),
+        _ => {
+            let behaviour = match index % 5 {
+                0 => Behaviour::OneClientAtATime,
+                1 => Behaviour::CloseAfterAnswer,
+                2 => Behaviour::Slow { delay: Duration::from_millis(300) },
+                3 => Behaviour::IdleClose { after: Duration::from_secs(1) },
+                _ => Behaviour::Normal,
+            };
+            (behaviour, Habit::Works, "")
+        }
+    }
+}
+
+impl Stage {
+    /// Starts everything and registers the boards.
+    pub(super) async fn new(seed: u64) -> Arc<Self> {
+        let site = Arc::new(Site::new());
+        let cluster = Cluster::start(&site).await;
+        let database = Wire::new(site.addr(DATABASE_PORT), cluster.primary()).await;
+        let boot_disk = site.make_disk("boot", BOOT_DISK_MB, BOOT_INODES);
+        farm::write_boot_tree(&site.view(&boot_disk)).unwrap();
+        let states = site.path().join("board.yaml");
+        fs::write(&states, definition::hurried()).unwrap();
+        let url = format!("postgres://lifeguard@{}/lifeguard", database.addr());
+        let options = ["--database-url", &url, "--boot-root", boot_disk.to_str().unwrap(), "--states"];
+        let options = options.into_iter().map(str::to_owned).chain([states.to_str().unwrap().to_owned()]);
+        let servers = Servers::start(Arc::clone(&site), options.collect());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        servers.until_ready(&http, START).await;
+
+        let road = Road::new((0..SERVERS).map(|server| servers.http(server)).collect()).await;
+        let short = Duration::from_millis(300);
+        let farm = Farm::start(&FarmOptions {
+            boards: BOARDS,
+            seed,
+            times: Times {
+                firmware: short,
+                boot: Duration::from_secs(1),
+                live: short,
+                install: Duration::from_secs(1),
+                self_test: Duration::from_secs(1),
+                retry: Duration::from_millis(500),
+                late: Duration::from_secs(35),
+                crash: Duration::from_secs(20),
+            },
+            ..FarmOptions::new(Arc::new(SystemClock), format!("http://{}", road.addr()), servers.tftp(0))
+        });
+        let farm = farm.unwrap();
+        let names = farm.boards().enumerate().filter(|(index, _)| is_used(*index));
+        let names = names.map(|(_, board)| board.registration().name.clone()).collect();
+        let people = People::new(seed, Arc::clone(&servers), names, http);
+        let lives = farm.boards().map(|_| Arc::default()).collect();
+        let (strikes, lost, tasks) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let cluster = tokio::sync::Mutex::new(cluster);
+        let stage = Arc::new(Self {
+            site,
+            cluster,
+            database,
+            servers,
+            farm,
+            people,
+            boot_disk,
+            strikes,
+            lost,
+            seed,
+            road,
+            lives,
+            tasks,
+        });
+        stage.restore_relays();
+        stage.register().await;
+        for (board, life) in stage.farm.boards().zip(&stage.lives) {
+            let (mut watch, life) = (board.watch(), Arc::clone(life));
+            stage.spawn(async move {
+                let mut before = Activity::Off;
+                while watch.changed().await.is_ok() {
+                    let now = watch.borrow_and_update().activity;
+                    let answers = |activity| activity == Activity::Running;
+                    let mut life = life.lock().unwrap();
+                    if answers(now) != answers(before) {
+                        life.answers.push((SystemClock.now(), answers(now)));
+                    }
+                    life.silences += usize::from(now == Activity::Silent && before != Activity::Silent);
+                    before = now;
+                }
+            });
+        }
+        stage
+    }
+
+    /// Lets something go on until the end.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap().spawn(task);
+    }
+
+    /// Lets all relay boards be as they are.
+    pub(super) fn restore_relays(&self) {
+        for index in 0..usize::from(BOARDS / 8) {
+            self.farm.relay(index).unwrap().set_behaviour(habit(index).0);
+        }
+    }
+
+    /// Lets boards have faults of their own, or none from their next boot on.
+    pub(super) fn set_board_faults(&self, have_faults: bool) {
+        let faults = if have_faults { Faults::at(BOARD_FAULTS) } else { Faults::NONE };
+        for board in self.farm.boards() {
+            board.set_faults(faults);
+            board.set_dead(false);
+        }
+    }
+
+    async fn register(&self) {
+        let http = &self.people.http;
+        for image in farm::IMAGES {
+            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let body = json!({ "boot_configs": BTreeMap::from(configs) });
+            let answer = http.put(self.people.url(0, &format!("images/{image}"))).json(&body).send().await;
+            assert!(answer.unwrap().status().is_success());
+        }
+        let boards = self.farm.boards().enumerate().filter(|(index, _)| is_used(*index)).map(|(index, board)| {
+            let board = board.registration();
+            let more = habit(index / 8).2;
+            json!({
+                "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
+                "power_url": board.power_url.replace("off=2s", "off=500ms") + more, "poll_url": board.poll_url,
+            })
+        });
+        let witnesses = (0..WITNESSES).map(|number| {
+            json!({ "name": witness(number), "mac": format!("02:57:49:00:00:{number:02x}"), "hardware": "panda" })
+        });
+        for body in boards.chain(witnesses) {
+            let answer = http.post(self.people.url(0, "devices")).json(&body).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 201, "{body}: {}", answer.text().await.unwrap());
+        }
+    }
+
+    /// How many boards are in each state; nothing while no server says so.
+    pub(super) async fn ends(&self) -> Option<BTreeMap<String, End>> {
+        let list = self.people.get("devices").await?;
+        let devices = list["devices"].as_array()?.iter();
+        let end = |device: &Value| {
+            let name = device["name"].as_str()?.to_owned();
+            let state = device["state"].as_str()?.to_owned();
+            Some((name, End { state, visit: device["visit"].as_i64()?, reason: String::new() }))
+        };
+        Some(devices.filter_map(end).collect())
+    }
+
+    /// Whether the relay board of a board works.
+    pub(super) fn works(&self, name: &str) -> bool {
+        let index = self.farm.boards().position(|board| board.registration().name == name);
+        index.is_some_and(|index| habit(index / 8).1 == Habit::Works)
+    }
+
+    /// Waits until every board that is meant rests, or patience ends; gives how they stand then.
+    pub(super) async fn until_rest(
+        &self,
+        patience: Duration,
+        is_meant: impl Fn(&Self, &str) -> bool,
+    ) -> BTreeMap<String, End> {
+        let give_up_at = std::time::Instant::now() + patience;
+        loop {
+            let ends = self.ends().await;
+            let rests = |end: &End| end.state.starts_with("Failed") || end.state == "Ready";
+            let is_over = std::time::Instant::now() >= give_up_at;
+            if let Some(ends) = ends
+                && (is_over
+                    || self
+                        .people
+                        .boards
+                        .iter()
+                        .all(|name| !is_meant(self, name) || ends.get(name).is_some_and(rests)))
+            {
+                return ends;
+            }
+            assert!(!is_over, "no server answers:\n{}", self.servers.tail(0));
+            pause(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// What replay finds.
+    pub(super) async fn replay(&self) -> Option<String> {
+        let answer = self.people.http.post(self.people.url(0, "machines/board/replay")).send().await;
+        let answer = async { answer?.text().await }.await;
+        let replayed: Value = answer.as_ref().map_or(Value::Null, |text| text.parse().unwrap_or_default());
+        let agrees = replayed["instances"].is_u64() && replayed["difference"].is_null();
+        (!agrees).then(|| format!("{answer:?}"))
+    }
+
+    /// The history of every board, and where all boards are, at one moment.
+    pub(super) async fn read(&self) -> (BTreeMap<String, Vec<Row>>, BTreeMap<String, End>) {
+        let options = self.cluster.lock().await.primary_options();
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+        let mut connection = connection.begin().await.unwrap();
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
+        let rows = sqlx::query(
+            "SELECT name, at, kind, event, source, args->>'mark' AS mark, coalesce(outcome, 'moved') AS outcome,
+                    from_state, coalesce(to_state, from_state) AS to_state, h.visit, reason
+               FROM history h JOIN instance USING (instance_id) WHERE machine = 'board' ORDER BY history_id",
+        );
+        let mut history: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        for row in rows.fetch_all(&mut *connection).await.unwrap() {
+            history.entry(row.get("name")).or_default().push(Row {
+                at: row.get("at"),
+                kind: row.get("kind"),
+                event: row.get("event"),
+                source: row.get("source"),
+                mark: row.get("mark"),
+                outcome: row.get("outcome"),
+                from: row.get("from_state"),
+                to: row.get("to_state"),
+                visit: row.get("visit"),
+                reason: row.get("reason"),
+            });
+        }
+        let rows = sqlx::query("SELECT name, state, visit FROM instance WHERE machine = 'board'");
+        let mut ends = BTreeMap::new();
+        for row in rows.fetch_all(&mut *connection).await.unwrap() {
+            let (state, visit) = (row.get("state"), row.get("visit"));
+            ends.insert(row.get("name"), End { state, visit, reason: String::new() });
+        }
+        (history, ends)
+    }
+
+    /// What boards and relay boards know of themselves.
+    pub(super) fn boards(&self) -> Vec<Board> {
+        let boards = self.farm.boards().zip(&self.lives).enumerate();
+        let read = |(index, (board, life)): (usize, (&farm::SimulatedBoard, &Arc<Mutex<Life>>))| {
+            let is_inverted = board.registration().power_url.contains("invert=true");
+            let coil = u16::try_from(index % 8).unwrap();
+            let operations = self.farm.relay(index / 8).unwrap().operations().into_iter();
+            let own = operations.filter(|operation| operation.coil == coil);
+            // That it has no power before it is rebooted for the first time is nobody's fault.
+            let power = own.map(|operation| (operation.at, operation.on != is_inverted));
+            let power = power.skip_while(|(_, on)| !on).collect();
+            let writes = self.farm.relay(index / 8).unwrap().writes().into_iter();
+            let writes = writes.filter(|write| write.coil == coil);
+            let writes = writes.map(|write| (write.at, write.on != is_inverted)).collect();
+            let life = life.lock().unwrap();
+            Board {
+                writes,
+                name: board.registration().name.clone(),
+                relay: index / 8,
+                habit: habit(index / 8).1,
+                power,
+                answers: life.answers.clone(),
+                silences: life.silences,
+            }
+        };
+        boards.filter(|(index, _)| is_used(*index)).map(read).collect()
+    }
+
+    /// What boards said.
+    pub(super) fn road_messages(&self) -> Vec<super::record::Message> {
+        self.road.messages()
+    }
+}
+
+/// Whether the board at `index` takes part. At a relay board that does not work only two do, as each of their tries
+/// keeps the others waiting.
+fn is_used(index: usize) -> bool {
+    habit(index / 8).1 == Habit::Works || index % 8 < 2
+}
+
+/// The name of a board that bears witness.
+pub(super) fn witness(number: usize) -> String {
+    format!("witness-{number}")
+}

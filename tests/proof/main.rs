@@ -1,0 +1,8 @@
+//! Proofs: long runs of the whole system in a hostile world. `docs/proofs.md` says how to run each at full length.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cluster;
+mod databases;
+mod hostile;
+mod site;
+mod wire;
