@@ -4,8 +4,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use lifeguard::cli::{self, Cli};
+use lifeguard::cli;
 use tokio::runtime::Builder;
 
 // A request's many short-lived pieces took a quarter of the server's time with the C library's allocator. Version 2,
@@ -18,7 +17,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LEAVE: Duration = Duration::from_secs(1);
 
 fn main() -> io::Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return Ok(code),
+    };
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(cli::run(cli));
     runtime.shutdown_timeout(LEAVE);

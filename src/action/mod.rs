@@ -199,6 +199,12 @@ pub fn power_place(board: &Board) -> Option<String> {
     board.power_url.as_ref()?.parse().ok().map(|url: PowerUrl| url.place())
 }
 
+/// What switches the power of a board with this power URL and of no other, in one spelling.
+#[must_use]
+pub fn power_outlet(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.outlet())
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::connections::Peer;
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
-use crate::machine::{MAX_SIZE_BYTES, storable};
+use crate::machine::{MAX_SIZE_BYTES, plain, storable};
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
 /// sees the answer.
@@ -59,7 +59,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let what = error.into_inner().to_string();
+            let what = plain(&error.into_inner().to_string());
             // Where the message names the member already, the path is that of the whole or of the member.
             Problem::invalid(if path == "." || what.contains(&format!("`{path}`")) {
                 what
@@ -145,7 +145,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
         Query::try_from_uri(&parts.uri).map(|Query(parameters)| Self(parameters)).map_err(|rejection| {
             let text = rejection.body_text();
             let what = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            Problem::invalid(format!("query: {what}"))
+            Problem::invalid(format!("query: {}", plain(what)))
         })
     }
 }

@@ -107,6 +107,27 @@ struct FullDeviceView {
     boot: Option<String>,
 }
 
+/// A board as it was written, and what is odd about it.
+#[derive(Debug, Serialize)]
+struct WrittenView {
+    #[serde(flatten)]
+    device: FullDeviceView,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+impl WrittenView {
+    /// Shows the board `name`, whose hardware was written to be `hardware`, where it was.
+    async fn of(api: &Api, name: &str, hardware: Option<&str>) -> Result<Self, Problem> {
+        let device = view(api, name).await?;
+        let warning = match hardware {
+            Some(hardware) => api.engine.warn_of_hardware(hardware).await?,
+            None => None,
+        };
+        Ok(Self { device, warnings: warning.into_iter().collect() })
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct ActionView {
     action: String,
@@ -200,7 +221,8 @@ pub(super) async fn register(
     };
     api.engine.create(&api.machine, &name, Some(&device), sender).await?;
     let location = format!("/api/v1/devices/{name}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view(&api, &name).await?)).into_response())
+    let view = WrittenView::of(&api, &name, Some(&device.hardware)).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
 /// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
@@ -211,6 +233,7 @@ pub(super) async fn change(
     Body(new): Body<NewChange>,
 ) -> Result<Response, Problem> {
     target(&api, &name)?;
+    let new_hardware = new.hardware.clone();
     let NewChange { mac, hardware, fqdn, power_url, poll_url, environment, comments } = new;
     let change = DeviceChange {
         fqdn: fqdn.map(|fqdn| checked_fqdn(&fqdn)).transpose()?,
@@ -225,7 +248,7 @@ pub(super) async fn change(
     };
     api.engine.change(&api.machine, &name, change, sender).await?;
     // No header of the request can make a 304 of what has been changed.
-    Ok(tagged(&HeaderMap::new(), &view(&api, &name).await?))
+    Ok(tagged(&HeaderMap::new(), &WrittenView::of(&api, &name, new_hardware.as_deref()).await?))
 }
 
 /// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.

@@ -7,13 +7,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::body::{Body, tagged};
 use super::devices::check_name;
 use super::{Api, Problem};
 use crate::action::check_config_name;
+use crate::engine::ImagePut;
 use crate::store::images::{self, Image};
 
 /// An image as clients send it.
@@ -33,12 +34,21 @@ pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Res
     Ok(tagged(&headers, &json!({ "images": images })))
 }
 
+/// An image as it was written, and what is odd about it.
+#[derive(Debug, Serialize)]
+pub(super) struct PutView {
+    #[serde(flatten)]
+    image: Image,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
 /// `PUT /api/v1/images/{name}`: registers an image, or changes it.
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Body(NewImage { about, boot_configs }): Body<NewImage>,
-) -> Result<(StatusCode, Json<Image>), Problem> {
+) -> Result<(StatusCode, Json<PutView>), Problem> {
     check_name("name", &name)?;
     for (hardware, file) in &boot_configs {
         check_name("hardware", hardware)?;
@@ -46,8 +56,8 @@ pub(super) async fn put(
             .map_err(|error| Problem::invalid(format!("boot_configs.{hardware}: {error}")))?;
     }
     let image = Image { name, about, boot_configs };
-    let is_new = api.engine.put_image(&image).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(image)))
+    let ImagePut { is_new, warnings } = api.engine.put_image(&api.machine, &image).await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(PutView { image, warnings })))
 }
 
 /// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
@@ -59,5 +69,9 @@ pub(super) async fn remove(
     if name.contains('\0') {
         return Err(no_image());
     }
-    if api.engine.remove_image(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
+    if api.engine.remove_image(&api.machine, &name).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(no_image())
+    }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -63,12 +64,17 @@ pub(super) async fn show(
 /// `GET /api/v1/machines/{machine}/definitions/{number}`: a definition's text, as it was loaded.
 pub(super) async fn text(
     State(api): State<Arc<Api>>,
-    Path((machine, number)): Path<(String, i32)>,
+    Path((machine, number)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
-    let source = definitions::read_source(&mut *api.engine.store().reader().await?, &name, number).await?;
+    let source = match number.parse() {
+        Ok(number) => {
+            definitions::read_source(&mut *api.engine.store().reader().await?, &name, number).await?
+        }
+        Err(_) => None,
+    };
     let none = || {
-        let detail = format!("the machine {machine:?} has no definition {number}");
+        let detail = format!("the machine {machine:?} has no definition {number:?}");
         Problem::new(StatusCode::NOT_FOUND, "no_definition", detail)
     };
     Ok(([(header::CONTENT_TYPE, "application/yaml")], source.ok_or_else(none)?).into_response())
@@ -96,6 +102,16 @@ pub(super) async fn diagram(
     };
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, picture).into_response())
+}
+
+/// What is done at `/api/v1/machines/check`: definitions are checked, and a machine may be called so.
+pub(super) fn of_check() -> MethodRouter<Arc<Api>> {
+    let path = || Path("check".to_owned());
+    post(check).get(move |api: State<Arc<Api>>, headers: HeaderMap| show(api, path(), headers)).put(
+        move |api: State<Arc<Api>>, how: Parameters<How>, sender: Sender, text: DefinitionText| {
+            put(api, path(), how, sender, text)
+        },
+    )
 }
 
 /// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
@@ -187,6 +203,9 @@ pub(super) async fn replay(
     DefinitionText(source): DefinitionText,
 ) -> Result<Json<Replayed>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
+    if device.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(Problem::invalid("device: a name has no character U+0000"));
+    }
     let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, source).await?.0)) };
     let wanted = Wanted { machine: name, name: device, since, with };
     match replay::replay(api.engine.store(), &wanted).await {

@@ -29,6 +29,7 @@ mod metrics;
 mod models;
 mod problem;
 mod requests;
+mod reserved;
 mod state_service;
 mod wait;
 mod why;
@@ -36,7 +37,7 @@ mod why;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -68,43 +69,53 @@ pub struct Api {
 
 /// Makes the routes.
 pub fn router(api: Api) -> Router {
-    Router::new()
-        .route("/api/v1/devices", get(list::list).post(devices::register))
-        .route("/api/v1/devices/{name}", get(devices::show).patch(devices::change).delete(devices::remove))
-        .route("/api/v1/devices/{name}/boot-config", get(events::boot_config))
-        .route("/api/v1/devices/{name}/events/{event}", events::routes())
-        .route("/api/v1/devices/{name}/requests/{request}", post(requests::request))
-        .route("/api/v1/devices/{name}/force", post(requests::force))
-        .route("/api/v1/devices/{name}/history", get(history::of_device))
-        .route("/api/v1/devices/{name}/why", get(why::show))
-        .route("/api/v1/states", get(list::states))
-        .route("/api/v1/machines", get(machines::list))
-        .route("/api/v1/machines/{machine}", get(machines::show).put(machines::put))
-        .route("/api/v1/machines/{machine}/diagram.svg", get(machines::diagram))
-        .route("/api/v1/machines/{machine}/replay", post(machines::replay))
-        .route("/api/v1/machines/{machine}/definitions/{number}", get(machines::text))
-        .route("/api/v1/machines/{machine}/instances", get(instances::list))
-        .route("/api/v1/machines/{machine}/{instance}", instances::routes())
-        .route(
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .with_state(Arc::new(api))
+}
+
+/// Each path with its methods. A path's fixed words are not free for what others have a parameter in that place for:
+/// [`reserved`] knows which those are.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    vec![
+        ("/api/v1/devices", get(list::list).post(devices::register)),
+        ("/api/v1/devices/{name}", get(devices::show).patch(devices::change).delete(devices::remove)),
+        ("/api/v1/devices/{name}/boot-config", get(events::boot_config)),
+        ("/api/v1/devices/{name}/events/{event}", events::routes()),
+        ("/api/v1/devices/{name}/requests/{request}", post(requests::request)),
+        ("/api/v1/devices/{name}/force", post(requests::force)),
+        ("/api/v1/devices/{name}/history", get(history::of_device)),
+        ("/api/v1/devices/{name}/why", get(why::show)),
+        ("/api/v1/states", get(list::states)),
+        ("/api/v1/machines", get(machines::list)),
+        ("/api/v1/machines/{machine}", get(machines::show).put(machines::put)),
+        ("/api/v1/machines/{machine}/diagram.svg", get(machines::diagram)),
+        ("/api/v1/machines/{machine}/replay", post(machines::replay)),
+        ("/api/v1/machines/{machine}/definitions/{number}", get(machines::text)),
+        ("/api/v1/machines/{machine}/instances", get(instances::list)),
+        ("/api/v1/machines/{machine}/{instance}", instances::routes()),
+        (
             "/api/v1/machines/{machine}/{instance}/events/{event}",
             put(instances::events::send).post(instances::events::send),
-        )
-        .route("/api/v1/machines/{machine}/{instance}/force", post(instances::events::force))
-        .route("/api/v1/machines/{machine}/{instance}/history", get(instances::history))
-        .route("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance())
-        .route("/api/v1/machines/{machine}/{instance}/why", get(instances::why))
-        .route("/state", state_service::routes())
+        ),
+        ("/api/v1/machines/{machine}/{instance}/force", post(instances::events::force)),
+        ("/api/v1/machines/{machine}/{instance}/history", get(instances::history)),
+        ("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance()),
+        ("/api/v1/machines/{machine}/{instance}/why", get(instances::why)),
+        ("/state", state_service::routes()),
         // What a base URL that ends in a slash makes of it.
-        .route("//state", state_service::routes())
-        .route("/api/v1/images", get(images::list))
-        .route("/api/v1/images/{name}", put(images::put).delete(images::remove))
-        .route("/api/v1/machines/check", post(machines::check))
-        .route("/api/v1/models", get(models::list))
-        .route("/api/v1/models/{name}", get(models::show))
-        .route("/api/v1/models/{name}/load", post(models::load))
-        .route("/api/v1/models/{name}/predictions", post(models::predict))
-        .route("/metrics", get(metrics::show))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .with_state(Arc::new(api))
+        ("//state", state_service::routes()),
+        ("/api/v1/images", get(images::list)),
+        ("/api/v1/images/{name}", put(images::put).delete(images::remove)),
+        // A machine may be called so.
+        ("/api/v1/machines/check", machines::of_check()),
+        ("/api/v1/models", get(models::list)),
+        ("/api/v1/models/{name}", get(models::show)),
+        ("/api/v1/models/{name}/load", post(models::load)),
+        ("/api/v1/models/{name}/predictions", post(models::predict)),
+        ("/metrics", get(metrics::show)),
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+    ]
 }

@@ -108,6 +108,9 @@ impl From<EngineError> for Problem {
                 "it has changed since: read it again, and send the new `ETag` as `If-Match`",
             ),
             EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
+            EngineError::ImageInUse { boards, .. } => {
+                Self::new(StatusCode::CONFLICT, "image_in_use", error.to_string()).with("boards", boards)
+            }
             EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
             EngineError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -120,7 +123,13 @@ impl From<EngineError> for Problem {
                 "this server stops; another one may serve, or this one again shortly",
             ),
             EngineError::Store(store) if store.is_passing() => unavailable(store),
-            EngineError::NoMachine(_) | EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
+            // Another version of the program put it in force, or nobody has; the log says so where it was noticed.
+            EngineError::NoMachine(machine) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_definition",
+                format!("no definition of the machine {machine} is in force that this server can follow"),
+            ),
+            EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
         }
     }
 }
@@ -162,11 +171,16 @@ pub(super) async fn answer(request: Request, mut routes: Router) -> Result<Respo
         return Ok(Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response());
     }
     let is_head = request.method() == Method::HEAD;
+    let reserved =
+        if request.method() == Method::PUT { super::reserved::explain(request.uri().path()) } else { None };
     let response = routes.call(request).await?;
     let status = response.status();
     Ok(if status.is_client_error() || status.is_server_error() {
         // In a box: every request would have to carry room for it.
-        Box::pin(as_problem(response, is_head)).await
+        match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+            Some(detail) => Problem::invalid(detail).into_response(),
+            None => Box::pin(as_problem(response, is_head)).await,
+        }
     } else {
         response
     })

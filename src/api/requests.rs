@@ -12,7 +12,9 @@ use super::body::{Body, Object, Sender};
 use super::events::{Answer, find, target};
 use super::{Api, Problem};
 use crate::engine::{Committed, Submission};
-use crate::machine::{Cause, Definition, EventName, Ignored, Instance, Outcome, Source, StateName};
+use crate::machine::{
+    Cause, Definition, EventName, Ignored, Instance, Outcome, Source, StateName, suggestion,
+};
 use crate::store::images;
 
 /// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
@@ -43,9 +45,11 @@ pub(super) async fn request(
     if args.get("boot_config").is_some_and(|config| !config.is_object() && !config.is_null()) {
         return Err(Problem::invalid("`boot_config` must be a JSON object"));
     }
+    let image = args.get("image").and_then(Value::as_str).map(str::to_owned);
     let cause = Cause::Event { name: (*event).clone(), source: Source::Operator, args, visit: None };
     let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
-    answer(&api, &name, Some(event), api.engine.submit(submission).await?).await
+    let asked = Asked { event, image };
+    answer(&api, &name, Some(asked), api.engine.submit(submission).await?).await
 }
 
 /// A forced move, as operators ask for it.
@@ -82,11 +86,17 @@ pub(super) fn forced(NewForce { from, to, reason }: NewForce) -> Result<(Cause, 
     Ok((Cause::Force { expected: from, to, reason }, remark))
 }
 
+/// What an operator asked for.
+struct Asked<'a> {
+    event: &'a EventName,
+    image: Option<String>,
+}
+
 /// What operators are told: a request that did nothing is an error to them.
 async fn answer(
     api: &Api,
     name: &str,
-    event: Option<&EventName>,
+    asked: Option<Asked<'_>>,
     committed: Committed,
 ) -> Result<Json<Answer>, Problem> {
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
@@ -94,7 +104,7 @@ async fn answer(
     match why {
         Ignored::MissingArgument { .. } | Ignored::Refused { .. } | Ignored::NoGuardHolds { .. } => {
             let accepted = definition.accepted(committed.instance.state.as_str(), Source::Operator);
-            let problem = refused(api, name, why, event).await?;
+            let problem = refused(api, name, why, asked).await?;
             Err(problem.with("state", &committed.instance.state).with("accepted", accepted))
         }
         Ignored::NoState { .. }
@@ -138,12 +148,7 @@ pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &I
 }
 
 /// A request that the state takes, but not with these arguments: says which images this board can be given.
-async fn refused(
-    api: &Api,
-    name: &str,
-    why: &Ignored,
-    event: Option<&EventName>,
-) -> Result<Problem, Problem> {
+async fn refused(api: &Api, name: &str, why: &Ignored, asked: Option<Asked<'_>>) -> Result<Problem, Problem> {
     let hardware = find(api, name).await?.device.hardware;
     let all = images::list(&mut *api.engine.store().reader().await?).await?;
     let fitting: Vec<&str> = all
@@ -151,8 +156,13 @@ async fn refused(
         .filter(|image| image.boot_configs.contains_key(&hardware))
         .map(|image| image.name.as_str())
         .collect();
-    let detail = match (why, event) {
-        (Ignored::Refused { .. }, Some(event)) => format!("{event}: {why}"),
+    let is_unknown = |image: &String| !all.iter().any(|one| one.name == *image);
+    let detail = match (why, asked) {
+        (Ignored::Refused { .. }, Some(Asked { event, image: Some(image) })) if is_unknown(&image) => {
+            let suggestion = suggestion(&image, all.iter().map(|image| image.name.as_str()));
+            format!("{event}: there is no image `{image}`{suggestion}")
+        }
+        (Ignored::Refused { .. }, Some(Asked { event, .. })) => format!("{event}: {why}"),
         _ => why.to_string(),
     };
     Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)

@@ -10,7 +10,7 @@ use super::problem::fault;
 use super::{Api, Problem};
 use crate::clock::pause;
 use crate::engine::News;
-use crate::machine::MachineName;
+use crate::machine::{MachineName, parse_span};
 use crate::store::groups::Seen;
 
 /// The longest that a client may wait in one request; proxies and clients give up before long.
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
     let most = humantime::format_duration(LONGEST);
     let wrong = |what: String| Problem::invalid(format!("wait={text:?}: {what}; say `30s`, {most} at most"));
-    let longest = humantime::parse_duration(text).map_err(|error| wrong(error.to_string()))?;
+    let longest = parse_span(text).map_err(|error| wrong(error.to_string()))?;
     if longest > LONGEST { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }
 }
 

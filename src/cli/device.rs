@@ -83,8 +83,26 @@ enum DeviceCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Keep Lifeguard's hands off boards, until they are moved by force
+    /// Give up what is under way on boards, and remove their boot links
+    Cancel {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Keep Lifeguard's hands off boards, whatever they do, until they are unlocked
     LockOut {
+        /// The boards
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Why, for everybody who finds them locked out
+        #[arg(long)]
+        reason: String,
+        /// Who asks for it
+        #[arg(long)]
+        by: Option<String>,
+    },
+    /// End a lock-out
+    Unlock {
         /// The boards
         #[arg(required = true)]
         names: Vec<String>,
@@ -132,7 +150,8 @@ struct AddOptions {
     /// The host name or address that it answers on [default: its name]
     #[arg(long, env = "LIFEGUARD_FQDN")]
     fqdn: Option<String>,
-    /// Where its power is switched, such as `modbus://relay-3.lab:502/5`
+    /// Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that cycles
+    /// its power
     #[arg(long, env = "LIFEGUARD_POWER_URL")]
     power_url: Option<String>,
     /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: `tcp://FQDN:22`]
@@ -164,6 +183,7 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     match command {
         DeviceCommand::Add(add) => {
             let answer = client.post(&["devices"], &add_body(add)).await?;
+            output::warn_of(&answer);
             show(&answer, |answer| {
                 format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
             })
@@ -202,7 +222,15 @@ pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
         }
         DeviceCommand::SelfTest { names } => ask("rq-self-test", &names, json!({})).await,
         DeviceCommand::Maintenance { names } => ask("rq-maintenance", &names, json!({})).await,
-        DeviceCommand::LockOut { names } => ask("rq-lock-out", &names, json!({})).await,
+        DeviceCommand::Cancel { names } => ask("rq-cancel", &names, json!({})).await,
+        DeviceCommand::LockOut { names, reason, by } => {
+            let mut body = json!({ "reason": reason });
+            if let Some(by) = by {
+                body["by"] = by.into();
+            }
+            ask("rq-lock-out", &names, body).await
+        }
+        DeviceCommand::Unlock { names } => ask("rq-unlock", &names, json!({})).await,
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
             show(&client.post(&["devices", &name, "force"], &body).await?, came_of_it)
@@ -296,7 +324,7 @@ fn add_body(add: AddOptions) -> Value {
 }
 
 fn list(answer: &Value) -> String {
-    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "COMMENTS"];
+    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "WHY", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
     for device in answer["devices"].as_array().into_iter().flatten() {
         rows.push(row([
@@ -307,8 +335,19 @@ fn list(answer: &Value) -> String {
             text(device, "image"),
             text(device, "hardware"),
             text(device, "environment"),
+            output::clipped(&reason(device)),
             output::clipped(&text(device, "comments")),
         ]));
     }
     output::table(&rows)
+}
+
+/// What keeps a board from where it should be: how many tries have failed, and the last reason that was given.
+fn reason(device: &Value) -> String {
+    let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
+    let locked = device["lock_reason"].as_str().map(|reason| format!("locked out: {reason}"));
+    let failure = device["failure"].as_str().map(str::to_owned);
+    let reason =
+        locked.or(failure).unwrap_or_else(|| if tries.is_some() { "no success" } else { "" }.to_owned());
+    tries.unwrap_or_default() + &reason
 }

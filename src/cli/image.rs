@@ -71,6 +71,7 @@ pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
         }
         ImageCommand::Remove { name } => client.call(Method::DELETE, &["images", &name], &[], None).await?,
     };
+    output::warn_of(&answer);
     // There is nothing to say of what has been removed.
     if options.server.json && !answer.is_null() {
         output::print(&serde_json::to_string_pretty(&answer)?)?;

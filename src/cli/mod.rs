@@ -20,6 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::machine::plain;
+
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -72,6 +74,26 @@ enum Command {
     Machine(machine::MachineOptions),
     /// Make hosted models of scikit-learn's, and ask a server's
     Model(model::ModelOptions),
+}
+
+/// Reads the command line. What is wrong with it is on standard error, and help on standard output: then there is nothing
+/// to run but the exit code.
+///
+/// # Errors
+///
+/// The exit code.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let text = plain(&error.render().to_string());
+        if error.use_stderr() {
+            output::complain_as_it_is(&text);
+            return ExitCode::from(2);
+        }
+        match output::print(text.trim_end_matches('\n')) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        }
+    })
 }
 
 /// Runs one command; what went wrong is on standard error.

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::machine::plain;
+
 /// Prints a text; a reader that has gone away is no fault.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -24,6 +26,18 @@ pub(super) fn fail(text: &str) -> ExitCode {
 pub(super) fn complain(text: &str) {
     // Where even this cannot be written there is nobody left to tell.
     let _ = writeln!(io::stderr(), "lifeguard: {}", shown(text));
+}
+
+/// Says what went wrong in a text that has its own beginning and end.
+pub(super) fn complain_as_it_is(text: &str) {
+    let _ = write!(io::stderr(), "{}", shown(text));
+}
+
+/// Says what the server finds odd about what it was told.
+pub(super) fn warn_of(answer: &Value) {
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        complain(&format!("warning: {warning}"));
+    }
 }
 
 /// A text as a terminal may show it: boards and people wrote it, and it must not steer the terminal. Lines stay.
@@ -73,7 +87,7 @@ pub(super) fn json_object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err("a JSON object is needed".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(plain(&error.to_string())),
     }
 }
 

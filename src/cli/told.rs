@@ -41,6 +41,9 @@ pub(super) fn full(device: &Value) -> String {
     say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
     say("", text(device, "about"));
     say("failure", text(&device["data"], "failure"));
+    say("locked out", text(&device["data"], "lock_reason"));
+    let by = text(&device["data"], "locked_by");
+    say("", if by.is_empty() { by } else { format!("by {by}") });
     for awaited in device["waits_for"].as_array().into_iter().flatten() {
         let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
         say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));

@@ -17,9 +17,8 @@ use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
 
 use crate::engine::{Engine, EngineError, Kept};
-use crate::machine::MachineName;
-use crate::machine::says_failed;
 use crate::machine::words::escaped;
+use crate::machine::{Definition, MachineName, says_failed};
 use crate::store::lists::{self, Filter, Listed, Shown};
 use crate::store::{Snapshot, StoreError, instances};
 
@@ -59,7 +58,8 @@ pub fn router(engine: Engine, machine: MachineName) -> Router {
 async fn farm(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
     let farm = farm.get(engine.store(), async |snapshot: &mut Snapshot| read(snapshot, &machine).await).await;
     let now = engine.clock().now();
-    match farm.and_then(|farm| page(&farm.value, now)) {
+    let definition = engine.definition(&machine).ok();
+    match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
         Ok(page) => fresh(page),
         // A person reads this, so the reason is a page too, which refreshes until the boards are there again.
         Err(error) => without_boards(&error, now),
@@ -147,7 +147,7 @@ fn whole(title: &str, refresh_s: u32, main: &str, now: DateTime<Utc>) -> String 
     format!(include_str!("page.html"), title = escaped(title), refresh_s = refresh_s, at = at, main = main)
 }
 
-fn page(farm: &Farm, now: DateTime<Utc>) -> Result<String, StoreError> {
+fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
     let mut by_state: BTreeMap<&str, Vec<Shown<'_>>> = BTreeMap::new();
     for listed in &farm.shown {
         let board = listed.read()?;
@@ -161,7 +161,8 @@ fn page(farm: &Farm, now: DateTime<Utc>) -> Result<String, StoreError> {
             Some(boards) => {
                 main.push_str("<ul>");
                 for board in boards {
-                    let _ = write!(main, "<li>{}</li>", item(board, now));
+                    let tries = failed_tries(definition, board);
+                    let _ = write!(main, "<li>{}</li>", item(board, tries, now));
                 }
                 main.push_str("</ul></section>");
             }
@@ -178,7 +179,7 @@ fn page(farm: &Farm, now: DateTime<Utc>) -> Result<String, StoreError> {
     Ok(whole(&title, FARM_REFRESH_S, &main, now))
 }
 
-fn item(board: &Shown<'_>, now: DateTime<Utc>) -> String {
+fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
     let name = escaped(board.name);
     let mut item =
         format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
@@ -188,10 +189,22 @@ fn item(board: &Shown<'_>, now: DateTime<Utc>) -> String {
     } else if let Some(image) = board.image.and_then(text) {
         let _ = write!(item, " <span>{image}</span>");
     }
+    if let Some(tries) = tries {
+        let _ = write!(item, " <span>try {}</span>", tries + 1);
+    }
     if let Some(failure) = board.failure {
         let _ = write!(item, " <em>{}</em>", escaped(failure));
     }
+    if let Some(reason) = board.lock_reason {
+        let by = board.locked_by.map(|by| format!(", by {}", escaped(by))).unwrap_or_default();
+        let _ = write!(item, " <em>locked out: {}{by}</em>", escaped(reason));
+    }
     item
+}
+
+/// How often the time limit of the board's state has passed without success.
+fn failed_tries(definition: Option<&Definition>, board: &Shown<'_>) -> Option<i64> {
+    definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
 }
 
 /// A span as people say it.

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::draft::board;
-use super::instances::{has_no_link, taken};
-use super::{Engine, EngineError};
+use super::instances::has_no_link;
+use super::{Engine, EngineError, outlets};
 use crate::action;
 use crate::machine::MachineName;
 use crate::store::actions;
-use crate::store::devices::{self, Device};
+use crate::store::devices::{self, Device, Wiring};
 use crate::store::history::{self, NewEntry};
 use crate::store::instances::{self, Target};
 
@@ -63,8 +63,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Taken`] when the network address is
-    /// another board's; [`EngineError::Linked`] when the present one may have a boot link. Nothing was written.
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Taken`] when the MAC address or the
+    /// power outlet is another board's; [`EngineError::Linked`] when the present one may have a boot link. Nothing was written.
     pub async fn change(
         &self,
         machine: &MachineName,
@@ -86,7 +86,23 @@ impl Engine {
         if changed.contains_key("mac") {
             has_no_link(&locked.instance)?;
         }
-        devices::save(&mut tx, locked.id, &device).await.map_err(taken)?;
+        // Boards that share an outlet since before that was refused may be changed otherwise.
+        let outlet = outlets::outlet_of(&device).filter(|_| changed.contains_key("power_url"));
+        let rival = devices::find_rival(&mut tx, Some(locked.id), &device.mac, outlet.as_deref()).await?;
+        if rival.is_some() {
+            return Err(outlets::taken(&device, rival));
+        }
+        let wiring = changed.contains_key("power_url").then(|| Wiring {
+            id: locked.id,
+            name: name.to_owned(),
+            power_url: device.power_url.clone(),
+            outlet,
+        });
+        let saved = async {
+            devices::save(&mut tx, locked.id, &device).await?;
+            devices::save_outlets(&mut tx, wiring.as_slice()).await
+        };
+        saved.await.map_err(|error| outlets::or_taken(error, &device))?;
         self.append_change(&mut tx, locked.id, &locked.instance).await?;
         if changed.contains_key("power_url") {
             let place = action::power_place(&board(name, device));

@@ -10,8 +10,9 @@ use std::time::Duration;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::{Engine, outlets};
 use crate::clock::{after, pause};
+use crate::machine::parse_span;
 use crate::store::{StoreError, partitions};
 
 /// How many days have their partitions ahead of time: a week in which nobody has to look at a fault.
@@ -37,7 +38,7 @@ impl FromStr for Retention {
         if text == "forever" {
             return Ok(Self::Forever);
         }
-        match humantime::parse_duration(text) {
+        match parse_span(text) {
             Ok(span) if span.is_zero() => Err("what happens must be kept for some time".to_owned()),
             Ok(span) => Ok(Self::For(span)),
             Err(error) => Err(format!("{error}; write it like `90d`, `12h` or `forever`")),
@@ -57,6 +58,7 @@ impl Retention {
 
 /// Keeps house until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    outlets::learn(&engine).await;
     let mut is_well = true;
     while !stop.is_cancelled() {
         let next_at = after(engine.clock().now(), PERIOD);

@@ -1,30 +1,81 @@
 //! Images come, change and go.
 
 use super::{Engine, EngineError};
+use crate::machine::{MachineName, suggestion};
 use crate::store::images::{self, Image};
+use crate::store::{Tx, devices};
+
+/// An image that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePut {
+    /// Whether there was none of this name.
+    pub is_new: bool,
+    /// What is odd about it, in sentences.
+    pub warnings: Vec<String>,
+}
 
 impl Engine {
-    /// Registers an image, or writes it anew; true when it is new.
+    /// Registers an image, or writes it anew.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Store`] when the database fails.
-    pub async fn put_image(&self, image: &Image) -> Result<bool, EngineError> {
+    /// [`EngineError::ImageInUse`] when boards of `machine` are being given it and it would have no boot config for them any
+    /// more; nothing was written. [`EngineError::Store`] when the database fails.
+    pub async fn put_image(&self, machine: &MachineName, image: &Image) -> Result<ImagePut, EngineError> {
         let mut tx = self.store().begin().await?;
+        let kept: Vec<String> = image.boot_configs.keys().cloned().collect();
+        refuse_in_use(&mut tx, machine, &image.name, &kept).await?;
+        let known = devices::list_hardware(&mut tx).await?;
         let is_new = images::put(&mut tx, image, self.clock().now()).await?;
         tx.commit().await?;
-        Ok(is_new)
+        // Where there are no boards yet, nobody can tell.
+        let strange = kept.iter().filter(|hardware| !known.is_empty() && !known.contains(hardware));
+        let warnings = strange.map(|hardware| {
+            format!(
+                "no board has hardware `{hardware}`{}",
+                suggestion(hardware, known.iter().map(String::as_str))
+            )
+        });
+        Ok(ImagePut { is_new, warnings: warnings.collect() })
     }
 
     /// Forgets an image; false when there was none.
     ///
     /// # Errors
     ///
+    /// [`EngineError::ImageInUse`] when boards of `machine` are being given it; nothing was written.
     /// [`EngineError::Store`] when the database fails.
-    pub async fn remove_image(&self, name: &str) -> Result<bool, EngineError> {
+    pub async fn remove_image(&self, machine: &MachineName, name: &str) -> Result<bool, EngineError> {
         let mut tx = self.store().begin().await?;
+        refuse_in_use(&mut tx, machine, name, &[]).await?;
         let was_there = images::delete(&mut tx, name).await?;
         tx.commit().await?;
         Ok(was_there)
     }
+
+    /// Says what is odd about a board's hardware, if anything is: no image can be installed on it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn warn_of_hardware(&self, hardware: &str) -> Result<Option<String>, EngineError> {
+        let known = images::list_by_hardware(&mut *self.store().reader().await?).await?;
+        let is_strange = !known.is_empty() && !known.contains_key(hardware);
+        Ok(is_strange.then(|| {
+            let suggestion = suggestion(hardware, known.keys().map(String::as_str));
+            format!("no image has a boot config for hardware `{hardware}`{suggestion}")
+        }))
+    }
+}
+
+/// Refuses what would take the boot config of `image` away from boards that are being given it: each further try would
+/// fail.
+async fn refuse_in_use(
+    tx: &mut Tx,
+    machine: &MachineName,
+    image: &str,
+    kept: &[String],
+) -> Result<(), EngineError> {
+    let boards = images::list_recipients(tx, machine, image, kept).await?;
+    if boards.is_empty() { Ok(()) } else { Err(EngineError::ImageInUse { image: image.to_owned(), boards }) }
 }

@@ -3,22 +3,22 @@
 use serde_json::{Map, Value};
 
 use super::draft::{board, with_places};
-use super::{Committed, Engine, EngineError};
+use super::{Committed, Engine, EngineError, Taken, outlets};
 use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
 use crate::store::devices::{self, Device};
 use crate::store::groups::{self, Seen};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{StoreError, Tx, actions};
+use crate::store::{Tx, actions};
 
 impl Engine {
     /// Brings an instance of `machine` to be, in its initial state, with its board where it is one.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Taken`] when the name or the network address is another one's; [`EngineError::NoMachine`] when no
-    /// definition of the machine is in force. Nothing was written then.
+    /// [`EngineError::Taken`] when the name, the MAC address or the power outlet is another one's;
+    /// [`EngineError::NoMachine`] when no definition of the machine is in force. Nothing was written then.
     pub async fn create(
         &self,
         machine: &MachineName,
@@ -32,9 +32,14 @@ impl Engine {
         // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
         let facts = Map::new();
         let decision = machine::create(rules.definition(machine)?, name, facts.clone(), now);
-        let id = instances::insert(&mut tx, &decision.instance).await.map_err(taken)?;
+        let id = instances::insert(&mut tx, &decision.instance).await?;
+        let id = id.ok_or_else(|| EngineError::Taken(Taken::Name(name.to_owned())))?;
         if let Some(device) = device {
-            devices::insert(&mut tx, id, device, now).await.map_err(taken)?;
+            let outlet = outlets::outlet_of(device);
+            if !devices::insert(&mut tx, id, device, outlet.as_deref(), now).await? {
+                let rival = devices::find_rival(&mut tx, None, &device.mac, outlet.as_deref()).await?;
+                return Err(outlets::taken(device, rival));
+            }
         }
         let entry = NewEntry {
             instance: id,
@@ -154,16 +159,5 @@ pub(super) fn has_no_link(instance: &Instance) -> Result<(), EngineError> {
     match instance.data.get("next_image").and_then(Value::as_str) {
         Some(image) => Err(EngineError::Linked { name: instance.name.clone(), image: image.to_owned() }),
         None => Ok(()),
-    }
-}
-
-/// Says what is taken already.
-pub(super) fn taken(error: StoreError) -> EngineError {
-    if error.is_constraint("device_mac_key") {
-        EngineError::Taken("network address")
-    } else if error.is_constraint("instance_machine_name_key") {
-        EngineError::Taken("name")
-    } else {
-        EngineError::Store(error)
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::pause;
 use crate::machine::{self, MachineName, Marks};
 use crate::store::changes::{self, Cursor};
 use crate::store::instances::{self, Target};
-use crate::store::{Snapshot, Store, StoreError, groups};
+use crate::store::{Snapshot, Store, StoreError};
 
 /// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
 /// however many ask and however much changes.
@@ -109,10 +109,8 @@ impl Engine {
         let definition = self.definition(machine)?;
         let mut marks = Marks::default();
         if let Some(name) = name {
-            let named = [(machine.clone(), name.to_owned())];
-            let mut seen = groups::read(&mut *self.store().reader().await?, &[], &named).await?;
             let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
-            marks.present = Some(seen.pop().ok_or_else(none)?.instance.state.clone());
+            marks.present = Some(self.find(machine, name).await?.ok_or_else(none)?.instance.state.clone());
         } else {
             let counts = self.count_by_state(machine).await?;
             let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());

@@ -25,6 +25,7 @@ mod images;
 mod instances;
 mod kept;
 mod lease;
+mod outlets;
 mod pipeline;
 mod predictions;
 mod queue;
@@ -60,7 +61,9 @@ pub use devices::DeviceChange;
 pub use feed::{Follower, News};
 pub use fetches::{Fetch, describe_boot};
 pub use housekeeping::Retention;
+pub use images::ImagePut;
 pub use kept::{Counts, Kept, Reading};
+pub use outlets::Taken;
 pub use predictions::Predictions;
 pub use retries::Retries;
 pub use rules::{CarriedOver, InForce, Loaded, Replacement};
@@ -87,18 +90,29 @@ pub enum EngineError {
     /// The instance is not any more as whoever asked has seen it; nothing was written.
     #[error("it has changed since")]
     Changed,
-    /// Another instance has the name, or another board the network address; nothing was written.
-    #[error("another board has this {0} already")]
-    Taken(&'static str),
+    /// Another instance has what only one can have; nothing was written.
+    #[error("{0}")]
+    Taken(Taken),
     /// The board may have a boot link, which is known by its network address; nothing was written.
     #[error(
-        "{name} may have a boot link for {image}; a reboot removes it, by force if need be (to RebootRebooting)"
+        "{name} may have a boot link for {image}; a cancellation or a reboot removes it, by force if need be (to Cancelling)"
     )]
     Linked {
         /// The board.
         name: String,
         /// What it would boot.
         image: String,
+    },
+    /// Boards are being given an image that would have no boot config for them any more; nothing was written.
+    #[error(
+        "{image} is being given to {}; it can go when they have it, or when that is cancelled",
+        first_of(.boards)
+    )]
+    ImageInUse {
+        /// The image.
+        image: String,
+        /// The boards.
+        boards: Vec<String>,
     },
     /// A definition would strand instances that are in states which it does not have; nothing was written.
     #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
@@ -123,6 +137,17 @@ fn named(target: &Target) -> String {
     match target {
         Target::Id(id) => format!("instance {}", id.0),
         Target::Name(machine, name) => format!("{machine} {name}"),
+    }
+}
+
+/// The first names of a list that may be long.
+fn first_of(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let first = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => first,
+        1 => format!("{first} and 1 other"),
+        more => format!("{first} and {more} others"),
     }
 }
 

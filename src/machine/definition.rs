@@ -224,6 +224,16 @@ pub enum Setting {
 }
 
 impl Definition {
+    /// How often the time limit of `state` has passed without success, by these counters; nothing where it has not, or is
+    /// not counted.
+    #[must_use]
+    pub fn failed_tries(&self, state: &str, counters: &BTreeMap<CounterName, i64>) -> Option<i64> {
+        let limit = self.states.get(state)?.timeout.as_ref()?.limit.as_ref()?;
+        let begins = self.beginnings.get(&limit.counter).copied().unwrap_or(0);
+        let count = counters.get(&limit.counter)? - begins;
+        (count > 0).then_some(count)
+    }
+
     /// The events that `source` may send and that `state` takes, in alphabetical order.
     #[must_use]
     pub fn accepted(&self, state: &str, source: Source) -> Vec<&EventName> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::definition::{Definition, Due, Kind, Source, Timeout, Transition, TransitionEffect};
+use super::definition::{Definition, Due, Event, Kind, Source, Timeout, Transition, TransitionEffect};
 use super::instance::Instance;
 use super::names::{EventName, StateName};
 
@@ -72,6 +72,9 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
     let awaited = |wanted: &[Source]| {
         let takes = |name: &EventName, transitions: &[Transition]| {
             let event = definition.events.get(name)?;
+            if is_only_noted(name, event, transitions) {
+                return None;
+            }
             event.from.iter().any(|source| wanted.contains(source)).then(|| Awaited {
                 event: name.clone(),
                 from: event.from.iter().copied().collect(),
@@ -92,6 +95,13 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
             .map(|timeout| then(definition, timeout, instance, !state.invoke.is_empty())),
         may: awaited(&[Source::Operator]),
     }
+}
+
+/// Whether this is the failure of an action that the state notes and leaves to its deadline: nobody waits for it.
+fn is_only_noted(name: &EventName, event: &Event, transitions: &[Transition]) -> bool {
+    let is_failure = event.from.iter().eq(&[Source::Action]) && name.as_str().ends_with("-failed");
+    let stays = |transition: &Transition| matches!(transition.effect, TransitionEffect::Stay { .. });
+    is_failure && transitions.iter().all(stays)
 }
 
 /// The states that `transitions` of the state `here` may lead to.

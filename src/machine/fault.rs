@@ -133,6 +133,14 @@ const MAX_LISTED: usize = 12;
 /// Says that `name` is not one of `known`, and what would be.
 pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(80).collect();
+    format!("unknown {kind} `{shown}`{}", suggestion(&shown, known))
+}
+
+/// Says which of `known` a name that is none of them may have been meant to be, in words that follow that: the one that
+/// is like it, or else all, if they are few.
+#[must_use]
+pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let shown: String = name.chars().take(80).collect();
     let known: Vec<&str> = known.into_iter().collect();
     let near = known
         .iter()
@@ -143,9 +151,9 @@ pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item 
         })
         .min();
     match near {
-        Some((_, candidate)) => format!("unknown {kind} `{shown}`; did you mean `{candidate}`?"),
-        None if known.is_empty() => format!("unknown {kind} `{shown}`; there is none"),
-        None if known.len() > MAX_LISTED => format!("unknown {kind} `{shown}`"),
-        None => format!("unknown {kind} `{shown}`; known: {}", known.join(", ")),
+        Some((_, candidate)) => format!("; did you mean `{candidate}`?"),
+        None if known.is_empty() => "; there is none".to_owned(),
+        None if known.len() > MAX_LISTED => String::new(),
+        None => format!("; known: {}", known.join(", ")),
     }
 }

@@ -41,20 +41,24 @@ pub struct Board {
     pub device: Device,
 }
 
-/// Writes what is known of a new instance's board.
+/// Writes what is known of a new instance's board, whose power is switched at `outlet`; false when another board has its
+/// MAC address or its outlet.
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `device_mac_key` when another board has this address.
+/// [`StoreError`] when the statement fails.
 pub async fn insert(
     tx: &mut Tx,
     id: InstanceId,
     device: &Device,
+    outlet: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO device (instance_id, fqdn, mac, power_url, poll_url, hardware, environment, comments, registered_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "INSERT INTO device (instance_id, fqdn, mac, power_url, poll_url, hardware, environment, comments, registered_at,
+                             power_outlet)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT DO NOTHING",
         id.0,
         device.fqdn,
         device.mac,
@@ -64,17 +68,19 @@ pub async fn insert(
         device.environment,
         device.comments,
         now,
+        outlet,
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
-/// Writes what is known of a board anew.
+/// Writes what is known of a board anew, but not its outlet: [`save_outlets`]. Whether another one has its MAC address
+/// is asked before: [`find_rival`].
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `device_mac_key` when another board has this address.
+/// [`StoreError::Constraint`] `device_mac_key` when another board got that in the same moment.
 pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE device SET fqdn = $2, mac = $3, power_url = $4, poll_url = $5, hardware = $6, environment = $7,
@@ -88,6 +94,98 @@ pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), St
         device.hardware,
         device.environment,
         device.comments,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A board that has what only one board can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the MAC address; otherwise it is the outlet.
+    pub has_mac: bool,
+}
+
+/// Finds another board than `id` that has this MAC address or this outlet.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_rival(
+    db: &mut PgConnection,
+    id: Option<InstanceId>,
+    mac: &str,
+    outlet: Option<&str>,
+) -> Result<Option<Rival>, StoreError> {
+    let rival = sqlx::query_as!(
+        Rival,
+        r#"SELECT i.name, d.mac = $2 AS "has_mac!" FROM device d JOIN instance i USING (instance_id)
+            WHERE (d.mac = $2 OR d.power_outlet = $3) AND d.instance_id IS DISTINCT FROM $1
+            ORDER BY d.mac = $2 DESC LIMIT 1"#,
+        id.map(|id| id.0),
+        mac,
+        outlet,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(rival)
+}
+
+/// A board's power URL, and the outlet that was written for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wiring {
+    /// The board.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// Where its power is switched.
+    pub power_url: Option<String>,
+    /// The outlet that its row holds.
+    pub outlet: Option<String>,
+}
+
+/// Lists the boards that have a power URL, or once had one, in the order in which they were registered.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_wirings(db: &mut PgConnection) -> Result<Vec<Wiring>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT instance_id, i.name, power_url, power_outlet FROM device JOIN instance i USING (instance_id)
+          WHERE power_url IS NOT NULL OR power_outlet IS NOT NULL ORDER BY instance_id",
+    )
+    .fetch_all(db)
+    .await?;
+    let wiring = |id, name, power_url, outlet| Wiring { id: InstanceId(id), name, power_url, outlet };
+    Ok(rows
+        .into_iter()
+        .map(|row| wiring(row.instance_id, row.name, row.power_url, row.power_outlet))
+        .collect())
+}
+
+/// Writes the outlets of boards whose power URLs are still those that they were read with.
+///
+/// # Errors
+///
+/// [`StoreError::Constraint`] when another board got one of them meanwhile.
+pub async fn save_outlets(tx: &mut Tx, wirings: &[Wiring]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = wirings.iter().map(|wiring| wiring.id.0).collect();
+    let urls: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.power_url.clone()).collect();
+    let outlets: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.outlet.clone()).collect();
+    // Two boards may have changed places.
+    sqlx::query!("UPDATE device SET power_outlet = NULL WHERE instance_id = ANY ($1)", &ids)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE device d SET power_outlet = w.outlet
+           FROM unnest($1::bigint[], $2::text[], $3::text[]) AS w (id, url, outlet)
+          WHERE d.instance_id = w.id AND d.power_url IS NOT DISTINCT FROM w.url",
+        &ids,
+        urls.as_slice() as _,
+        outlets.as_slice() as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -108,6 +206,39 @@ pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option
     .fetch_optional(db)
     .await?;
     Ok(device)
+}
+
+/// Lists the types of hardware that boards are of.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_hardware(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar!("SELECT DISTINCT hardware FROM device ORDER BY hardware").fetch_all(db).await?)
+}
+
+/// Lists the environments that boards are in.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_environments(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    let all = sqlx::query_scalar!("SELECT DISTINCT environment FROM device ORDER BY environment");
+    Ok(all.fetch_all(db).await?)
+}
+
+/// Lists the images that boards of `machine` have on their cards.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_installed(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<String>, StoreError> {
+    let all = sqlx::query_scalar!(
+        r#"SELECT DISTINCT data->>'image' AS "image!" FROM instance
+            WHERE machine = $1 AND data->>'image' IS NOT NULL ORDER BY 1"#,
+        machine.as_str(),
+    );
+    Ok(all.fetch_all(db).await?)
 }
 
 /// Finds the board of this network address.

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::{StoreError, Tx};
+use crate::machine::MachineName;
 
 /// An image that boards can be made to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,31 @@ pub async fn put(tx: &mut Tx, image: &Image, now: DateTime<Utc>) -> Result<bool,
 pub async fn delete(tx: &mut Tx, name: &str) -> Result<bool, StoreError> {
     let done = sqlx::query!("DELETE FROM image WHERE name = $1", name).execute(&mut **tx).await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Lists the boards that are to boot the image, which has a boot config for their hardware, and whose hardware is none of
+/// `kept`; by name.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_recipients(
+    db: &mut PgConnection,
+    machine: &MachineName,
+    image: &str,
+    kept: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let names = sqlx::query_scalar!(
+        "SELECT i.name FROM instance i JOIN device d USING (instance_id)
+           JOIN boot_config b ON b.image = $2 AND b.hardware = d.hardware
+          WHERE i.machine = $1 AND i.data->>'next_image' = $2 AND d.hardware <> ALL ($3) ORDER BY i.name",
+        machine.as_str(),
+        image,
+        kept,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(names)
 }
 
 /// Lists all images by name.

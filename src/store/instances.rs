@@ -186,15 +186,16 @@ pub async fn list_page(
     Ok(listed)
 }
 
-/// Writes a new instance.
+/// Writes a new instance; nothing where the machine has one of this name already.
 ///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `instance_machine_name_key` when the machine has one of this name already.
-pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<InstanceId, StoreError> {
+/// [`StoreError`] when the statement fails.
+pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<Option<InstanceId>, StoreError> {
     let id = sqlx::query_scalar!(
         "INSERT INTO instance (machine, name, state, visit, entered_at, deadline_at, counters, data)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (machine, name) DO NOTHING
          RETURNING instance_id",
         instance.machine.as_str(),
         instance.name,
@@ -205,9 +206,9 @@ pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<InstanceId, Stor
         Json(&instance.counters) as _,
         Json(&instance.data) as _,
     )
-    .fetch_one(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(InstanceId(id))
+    Ok(id.map(InstanceId))
 }
 
 /// Rewrites the rows of locked instances as they are, so that whatever was read of them before is out of date.

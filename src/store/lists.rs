@@ -49,8 +49,14 @@ pub struct Shown<'a> {
     pub image: Option<&'a RawValue>,
     /// The image that it is to boot.
     pub next_image: Option<&'a RawValue>,
-    /// Why it needs hands, in words.
+    /// How often its time limits have passed, where they have.
+    pub counters: &'a RawValue,
+    /// The last reason that it or an action of its gave for a failure.
     pub failure: Option<&'a str>,
+    /// Why it is locked out.
+    pub lock_reason: Option<&'a str>,
+    /// Who says so.
+    pub locked_by: Option<&'a str>,
     /// The host name or address that it answers on.
     pub fqdn: &'a str,
     /// Its network address.
@@ -86,6 +92,9 @@ impl Listed {
             hardware: get(row, 10)?,
             environment: get(row, 11)?,
             comments: get(row, 12)?,
+            counters: get::<Json<_>>(row, 13)?.0,
+            lock_reason: get(row, 14)?,
+            locked_by: get(row, 15)?,
         })
     }
 }
@@ -99,7 +108,8 @@ fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, 
 const LIST: &str = "
     SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
            i.data->'image', i.data->'next_image', i.data->>'failure',
-           d.fqdn, d.mac, d.hardware, d.environment, d.comments
+           d.fqdn, d.mac, d.hardware, d.environment, d.comments,
+           i.counters, i.data->>'lock_reason', i.data->>'locked_by'
       FROM instance i JOIN device d USING (instance_id)
      WHERE i.machine = $1 AND i.name > $2
        AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))

@@ -88,7 +88,7 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     let invoke = Invoke { action: ActionName::new("power-cycle").unwrap(), limit: None, with: Map::new() };
     let new = NewAction { invoke, place: Some("relay".to_owned()) };
     let mut tx = store.begin().await.unwrap();
-    let id = instances::insert(&mut tx, &instance).await.unwrap();
+    let id = instances::insert(&mut tx, &instance).await.unwrap().unwrap();
     actions::insert(&mut tx, id, Visit(1), &[new], NOW).await.unwrap();
     tx.commit().await.unwrap();
     let dies = workers::register(&store, "dies", Duration::from_mins(1)).await.unwrap();

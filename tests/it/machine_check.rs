@@ -102,12 +102,12 @@ fn told(args: &[&str], input: &[u8]) -> String {
 fn the_command_says_what_is_wrong_and_ends_accordingly() {
     let fixture = "fixtures/faults/no-deadline-while-booting.yaml";
     assert_snapshot!(told(&["states/board.yaml"], b""), @"
-    states/board.yaml: nothing is wrong with machine board: 33 states, 22 events
+    states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
     exit 0
     ");
     assert_snapshot!(told(&[fixture, "states/board.yaml"], b""), @"
     fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
-    states/board.yaml: nothing is wrong with machine board: 33 states, 22 events
+    states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
     exit 1
     ");
     assert_snapshot!(told(&["states/none.yaml", fixture], b""), @"
@@ -232,6 +232,7 @@ fn rules_are_explained() {
     unused-event      warning   no state takes an event
     idle-counter      warning   a counter is counted or cleared to no purpose
     no-about          warning   a state does not say what it is about
+    long-duration     warning   a duration is in months or years
     exit 0
     ");
     let unknown = told(&["--explain", "endless"], b"");

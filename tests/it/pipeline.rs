@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::world::{World, ask, until_somebody_waits};
+use crate::world::{World, ask, unreachable_power, until_somebody_waits};
 
 fn event(board: &str, name: &str, args: Value) -> Submission {
     let Value::Object(args) = args else { panic!("arguments are an object") };
@@ -26,7 +26,7 @@ async fn one_that_cannot_be_written_fails_alone() {
     }
     // Postgres keeps every text but those with a NUL in them.
     let submissions = names.iter().enumerate().map(|(number, name)| {
-        let args = if number == 17 { json!({ "note": "\0" }) } else { json!({}) };
+        let args = if number == 17 { json!({ "reason": "r\0" }) } else { json!({ "reason": "r" }) };
         world.server.engine.submit(event(name, "rq-lock-out", args))
     });
     let answers = futures_util::future::join_all(submissions).await;
@@ -46,7 +46,7 @@ async fn one_that_cannot_be_written_fails_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() {
     let world = World::new().await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     let pool = world.database.pool().await;
     // Another process, between its write and its commit.
     let mut other = pool.begin().await.unwrap();
@@ -57,7 +57,7 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
     // In the state that is seen first the event would be taken; in the one that it meets it is not.
     let engine = world.server.engine.clone();
     let mut submitted = JoinSet::new();
-    submitted.spawn(async move { engine.submit(event("b1", "rq-lock-out", json!({}))).await });
+    submitted.spawn(async move { engine.submit(event("b1", "rq-reboot", json!({}))).await });
     until_somebody_waits(&pool).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
@@ -138,7 +138,7 @@ async fn two_processes_at_the_same_boards_neither_lose_nor_double_anything_nor_m
         let name = name.to_owned();
         async move {
             let args = Map::from_iter([("round".to_owned(), Value::from(round))]);
-            engine.submit(event(&name, "rq-lock-out", Value::Object(args))).await.unwrap()
+            engine.submit(event(&name, "rq-unlock", Value::Object(args))).await.unwrap()
         }
     };
     let mut sent = Vec::new();

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::rack::Rack;
+use crate::replay::assert_history_gives_instances;
 use crate::world::World;
 
 /// A board on a relay board of its own, with the images that it needs.
@@ -204,12 +206,13 @@ async fn maintenance_leaves_the_link_and_forgets_what_is_on_the_card() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_out_board_is_left_only_by_force_from_where_it_really_is() {
+async fn a_locked_out_board_is_left_alone_until_it_is_unlocked_or_moved_by_force() {
     let (world, rack) = board().await;
-    ask_for(&world, "rq-lock-out", json!({})).await;
-    for request in ["rq-reboot", "rq-reimage", "rq-self-test", "rq-maintenance", "rq-lock-out"] {
+    ask_for(&world, "rq-lock-out", json!({ "reason": "it smells", "by": "ann" })).await;
+    let accepted = json!(["rq-lock-out", "rq-unlock"]);
+    for request in ["rq-reboot", "rq-reimage", "rq-self-test", "rq-maintenance", "rq-cancel"] {
         let (status, answer) = world.request("b1", request, json!({ "image": "linux" })).await;
-        assert_eq!((status.as_u16(), &answer["accepted"]), (409, &json!([])), "{request}: {answer}");
+        assert_eq!((status.as_u16(), &answer["accepted"]), (409, &accepted), "{request}: {answer}");
     }
     for event in ["image-running", "live-running", "image-installed", "self-test-ok", "maintenance-running"] {
         assert_eq!(world.report("b1", event).await.1["outcome"], "ignored", "{event}");
@@ -229,7 +232,42 @@ async fn a_locked_out_board_is_left_only_by_force_from_where_it_really_is() {
     assert_eq!((status.as_u16(), &answer["to"]), (200, &json!("New")));
     let history = world.history("b1").await;
     assert_eq!(history.last().unwrap()["reason"], "forced: it is mended");
+    ask_for(&world, "rq-lock-out", json!({ "reason": "it smells" })).await;
+    ask_for(&world, "rq-unlock", json!({})).await;
+    assert_eq!(world.state("b1").await, "New");
     assert_eq!(rack.switched(1), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_without_a_boot_link() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 2);
+    world.image("linux").await;
+    for (coil, name, request) in [(0, "b1", "rq-cancel"), (1, "b2", "rq-lock-out")] {
+        world.register(name, rack.wired_slowly(coil)).await;
+        let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "linux" })).await;
+        assert_eq!(status, 200, "{answer}");
+        rack.until(coil, false).await;
+        assert!(world.link(name).await.is_symlink());
+        let (status, answer) = world.request(name, request, json!({ "reason": "wrong board" })).await;
+        assert_eq!(status, 200, "{answer}");
+        rack.until(coil, true).await;
+    }
+    let is_clean = |device: &Value| device["state"] == "New" && device["next_image"] == Value::Null;
+    let is_idle = |device: &Value| is_clean(device) && device["actions"] == json!([]);
+    world.pass_time_until("b1", "cancelled", is_idle).await;
+    assert!(!world.link("b1").await.is_symlink());
+    let locked = world.get("/api/v1/devices/b2").await;
+    assert_eq!(
+        (&locked["state"], &locked["data"]["lock_reason"]),
+        (&json!("LockedOut"), &json!("wrong board"))
+    );
+    assert!(world.link("b2").await.is_symlink(), "nothing is touched meanwhile");
+    assert_eq!(world.request("b2", "rq-unlock", json!({})).await.0, 200);
+    world.pass_time_until("b2", "unlocked", is_clean).await;
+    assert!(!world.link("b2").await.is_symlink());
+    assert_eq!(rack.switched(2), [(0, false), (0, true), (1, false), (1, true)]);
+    assert_history_gives_instances(&Store::open(world.database.connect_options()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -150,7 +150,7 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
     // Something that was decided before is on its way to the disk.
     let mut writing = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut *writing).await.unwrap();
-    let text = changed(&[("rq-lock-out: LockedOut", "rq-lock-out: Maintenance")]);
+    let text = changed(&[("target: LockedOut", "target: Maintenance")]);
     let engine = world.server.engine.clone();
     let mut loading = JoinSet::new();
     loading.spawn(async move {
@@ -166,7 +166,8 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
     let mut asking = JoinSet::new();
     let url = format!("http://{}/api/v1/devices/b1/requests/rq-lock-out", other.server.http);
     asking.spawn(async move {
-        reqwest::Client::new().post(url).send().await.unwrap().json::<Value>().await.unwrap()
+        let body = json!({ "reason": "a test" });
+        reqwest::Client::new().post(url).json(&body).send().await.unwrap().json::<Value>().await.unwrap()
     });
     until_waiting(&pool, 2).await;
     writing.commit().await.unwrap();
@@ -206,12 +207,13 @@ async fn every_server_follows_what_one_was_given() {
     let world = World::new().await;
     let other = world.beside().await;
     world.register("b1", json!({})).await;
-    load(&world, &changed(&[("rq-lock-out: LockedOut", "rq-lock-out: Maintenance")]), "").await;
-    let asked = other.request("b1", "rq-lock-out", json!({})).await.1;
+    load(&world, &changed(&[("target: LockedOut", "target: Maintenance")]), "").await;
+    let asked = other.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
     assert_eq!(asked["to"], "Maintenance", "{asked}");
     let back = load(&other, BOARD_YAML, "").await.1;
     assert_eq!(back["number"], 1);
-    assert_eq!(world.request("b1", "rq-lock-out", json!({})).await.1["to"], "LockedOut");
+    let asked = world.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
+    assert_eq!(asked["to"], "LockedOut", "{asked}");
     // One who decides nothing hears of it too.
     load(&world, &changed(&[("about: nobody has asked for anything yet", "about: still new")]), "").await;
     world.register("b2", json!({})).await;
@@ -239,7 +241,7 @@ async fn a_state_that_has_no_deadline_yet_gets_one() {
 async fn what_is_no_definition_is_refused_and_changes_nothing() {
     let world = World::new().await;
     let (status, answer) =
-        load(&world, &changed(&[("power-cycle-ok: RebootComplete", "power-cycle-ok: Reboot")]), "").await;
+        load(&world, &changed(&[("{ target: RebootComplete,", "{ target: Reboot,")]), "").await;
     assert_eq!((status, &answer["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("bad_definition")));
     let fault = &answer["faults"][0];
     assert!(
@@ -282,7 +284,7 @@ async fn a_deadline_outlives_a_definition_that_nobody_understands() {
     ask("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
     world.clock.advance(std::time::Duration::from_mins(11));
     for _ in 0..20 {
-        assert_eq!(world.report("b1", "image-running").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(world.report("b1", "image-running").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
     assert_eq!(load(&world, BOARD_YAML, "").await.1["number"], 1);
     world.until_state("b1", "RebootRebooting").await;

@@ -251,6 +251,11 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
     }
 }
 
+/// Power at a relay board that refuses connections: a board that has it takes requests, and is switched by nobody.
+pub(crate) fn unreachable_power(coil: u16) -> Value {
+    json!({ "power_url": format!("modbus://127.0.0.1:1/{coil}") })
+}
+
 /// Lets others run before asking again.
 pub(crate) async fn breathe() {
     #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]

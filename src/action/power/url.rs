@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::action::address::{self, BadUrl};
+use crate::machine::parse_span;
 
 /// The longest time that a power cycle may keep a board off.
 pub const MAX_OFF: Duration = Duration::from_secs(50);
@@ -38,6 +39,12 @@ impl PowerUrl {
     #[must_use]
     pub fn place(&self) -> String {
         format!("modbus://{}", self.authority())
+    }
+
+    /// What switches this board and no other, in one spelling: `modbus://host:port/COIL?unit=N`.
+    #[must_use]
+    pub fn outlet(&self) -> String {
+        format!("{}/{}?unit={}", self.place(), self.coil, self.unit)
     }
 
     /// The relay board as people write it: `host:port`.
@@ -132,8 +139,9 @@ fn unit(value: &str) -> Result<u8, String> {
 
 fn span(name: &str, value: &str, longest: Duration) -> Result<Duration, String> {
     let longest_text = humantime::format_duration(longest);
-    let span = humantime::parse_duration(value)
-        .map_err(|_| format!("`{name}={value}` is no time; write it as `{name}=2s` or `{name}=500ms`"))?;
+    let span = parse_span(value).map_err(|error| {
+        format!("`{name}={value}` is no time: {error}; write it as `{name}=2s` or `{name}=500ms`")
+    })?;
     if span > longest {
         return Err(format!("`{name}={value}` is too long; the longest is {longest_text}"));
     }
@@ -178,6 +186,20 @@ mod tests {
             assert_eq!(read(text).host, "::1");
         }
         assert_ne!(read("modbus://relay.lab:503/1").place(), read("modbus://relay.lab/1").place());
+    }
+
+    #[test]
+    fn one_coil_is_one_outlet_however_it_is_written() {
+        for text in [
+            "modbus://RELAY.lab/5",
+            "modbus://relay.lab.:502/05?unit=1&off=9s",
+            "modbus://relay.lab/5?invert=true",
+        ] {
+            assert_eq!(read(text).outlet(), "modbus://relay.lab:502/5?unit=1");
+        }
+        for text in ["modbus://relay.lab/6", "modbus://relay.lab/5?unit=2", "modbus://relay.lab:503/5"] {
+            assert_ne!(read(text).outlet(), "modbus://relay.lab:502/5?unit=1", "{text}");
+        }
     }
 
     #[test]

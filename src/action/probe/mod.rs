@@ -19,6 +19,7 @@ pub use self::url::PollUrl;
 
 use super::{Driver, Evidence, Job, Unfinished};
 use crate::clock::{Clock, after};
+use crate::machine::{parse_span, plain};
 
 /// How a board is polled: what a machine definition may say under `with`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -42,10 +43,15 @@ impl Default for Settings {
 
 fn span<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(value)?;
-    let span = humantime::parse_duration(&text).ok().filter(|span| !span.is_zero());
-    span.ok_or_else(|| {
-        serde::de::Error::custom(format!("`{text}` is no time to wait; write it as `30s` or `500ms`"))
-    })
+    let wrong = |what: &str| {
+        let form = "write it as `30s` or `500ms`";
+        serde::de::Error::custom(format!("`{text}` is no time to wait: {what}; {form}"))
+    };
+    match parse_span(&text) {
+        Ok(span) if span.is_zero() => Err(wrong("it is nothing")),
+        Ok(span) => Ok(span),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
 }
 
 impl Settings {
@@ -56,7 +62,8 @@ impl Settings {
     /// What is wrong and what would be right, when there is an unknown setting or a bad value.
     pub fn read(with: &Map<String, Value>) -> Result<Self, String> {
         let read = serde_json::from_value::<Self>(Value::Object(with.clone()));
-        let settings = read.map_err(|error| format!("a setting of `poll` is wrong: {error}"))?;
+        let settings =
+            read.map_err(|error| format!("a setting of `poll` is wrong: {}", plain(&error.to_string())))?;
         if settings.failures == 0 {
             return Err("a setting of `poll` is wrong: `failures` is at least 1".to_owned());
         }
@@ -230,7 +237,7 @@ mod tests {
             (json!({ "interval": "30" }), "`30s`"),
             (json!({ "limit": "0s" }), "`500ms`"),
             (json!({ "failures": 0 }), "at least 1"),
-            (json!({ "failures": "3" }), "expected u32"),
+            (json!({ "failures": "3" }), "expected a whole number"),
             (json!({ "every": "30s" }), "`interval`, `failures`, `limit`"),
         ] {
             let error = read(&with).unwrap_err();

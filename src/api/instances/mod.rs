@@ -18,14 +18,11 @@ use super::body::{Object, Parameters, Sender, expected_tags, json as json_answer
 use super::devices::check_name;
 use super::history::{HistoryView, Page};
 use super::problem::fault;
-use super::{Api, Problem, wait};
+use super::{Api, Problem, reserved, wait};
 use crate::engine::{EngineError, Why};
 use crate::machine::{CounterName, Explanation, MachineName, StateName, Visit, explain};
 use crate::store::groups::Seen;
 use crate::store::instances::{self, Listed};
-
-/// What follows a machine in paths and is no instance.
-const RESERVED: [&str; 4] = ["definitions", "diagram.svg", "instances", "replay"];
 
 /// An instance in full.
 #[derive(Debug, Serialize)]
@@ -173,8 +170,9 @@ async fn create(
 ) -> Result<Response, Problem> {
     let machine = changeable(&api, &machine)?;
     check_name("name", &name)?;
-    if RESERVED.contains(&name.as_str()) {
-        return Err(Problem::invalid(format!("name: {name:?} is reserved, as {} are", RESERVED.join(", "))));
+    if reserved::instances().contains(name.as_str()) {
+        let all = reserved::instances().iter().copied().collect::<Vec<_>>().join(", ");
+        return Err(Problem::invalid(format!("name: {name:?} is reserved, as {all} are")));
     }
     if let Some(key) = body.keys().next() {
         let detail =

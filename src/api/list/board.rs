@@ -2,12 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
+use crate::machine::Definition;
 use crate::store::lists::Shown;
 
 /// Adds a board to an array that is being written. Member by member, because lists are long: serde's structures take four
 /// times as long, mostly to see again and again that the names of members need no escape.
-pub(super) fn add(board: &Shown<'_>, to: &mut Vec<u8>) -> serde_json::Result<()> {
+pub(super) fn add(
+    board: &Shown<'_>,
+    definition: Option<&Definition>,
+    to: &mut Vec<u8>,
+) -> serde_json::Result<()> {
     // What was written before was sent, perhaps: only the array's beginning is sure to be followed by no comma.
     if to.last() != Some(&b'[') {
         to.push(b',');
@@ -20,7 +26,10 @@ pub(super) fn add(board: &Shown<'_>, to: &mut Vec<u8>) -> serde_json::Result<()>
         deadline_at,
         image,
         next_image,
-        failure: _,
+        counters,
+        failure,
+        lock_reason,
+        locked_by,
         fqdn,
         mac,
         hardware,
@@ -39,8 +48,33 @@ pub(super) fn add(board: &Shown<'_>, to: &mut Vec<u8>) -> serde_json::Result<()>
     add_member(to, r#","image":"#, image)?;
     add_member(to, r#","next_image":"#, next_image)?;
     add_member(to, r#","comments":"#, comments)?;
+    // Few boards have these, and lists are long.
+    if let Some(tries) = failed_tries(definition, state, counters)? {
+        add_member(to, r#","failed_tries":"#, &tries)?;
+    }
+    for (name, text) in
+        [(r#","failure":"#, failure), (r#","lock_reason":"#, lock_reason), (r#","locked_by":"#, locked_by)]
+    {
+        if let Some(text) = text {
+            add_member(to, name, text)?;
+        }
+    }
     to.push(b'}');
     Ok(())
+}
+
+/// How often the time limit of the board's state has passed without success.
+fn failed_tries(
+    definition: Option<&Definition>,
+    state: &str,
+    counters: &RawValue,
+) -> serde_json::Result<Option<i64>> {
+    match definition {
+        Some(definition) if counters.get() != "{}" => {
+            Ok(definition.failed_tries(state, &serde_json::from_str(counters.get())?))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn add_member(to: &mut Vec<u8>, name: &str, value: &impl Serialize) -> serde_json::Result<()> {
@@ -74,7 +108,6 @@ impl Serialize for Time {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
     use super::*;
@@ -84,6 +117,7 @@ mod tests {
         let texts = ["", "b-1.lab", "\"\\\u{1}\n\u{2028}</ü€😀", "\u{7f}\t/"];
         let image = serde_json::value::to_raw_value(texts[2]).unwrap();
         let image: Option<&RawValue> = Some(&image);
+        let counters = serde_json::value::to_raw_value(&json!({})).unwrap();
         let mut array = b"[".to_vec();
         for text in texts {
             let shown = Shown {
@@ -94,14 +128,17 @@ mod tests {
                 deadline_at: None,
                 image,
                 next_image: None,
-                failure: None,
+                counters: &counters,
+                failure: Some(text),
+                lock_reason: Some(text),
+                locked_by: None,
                 fqdn: text,
                 mac: text,
                 hardware: text,
                 environment: text,
                 comments: text,
             };
-            add(&shown, &mut array).unwrap();
+            add(&shown, None, &mut array).unwrap();
         }
         array.push(b']');
         let expected = texts.map(|text| {
@@ -109,6 +146,7 @@ mod tests {
                 "name": text, "state": text, "since": "1970-01-01T00:00:00Z", "visit": i64::MAX, "deadline": null,
                 "fqdn": text, "mac": text, "hardware": text, "environment": text,
                 "image": texts[2], "next_image": null, "comments": text,
+                "failure": text, "lock_reason": text,
             })
         });
         assert_eq!(serde_json::from_slice::<Value>(&array).unwrap(), json!(expected));

@@ -5,6 +5,7 @@
 
 mod board;
 mod sending;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,6 +23,7 @@ use self::sending::Sending;
 use super::body::{Parameters, json, known_tags, not_modified};
 use super::problem::fault;
 use super::{Api, Problem};
+use crate::machine::Definition;
 use crate::store::StoreError;
 use crate::store::changes::{self, Cursor, Now};
 use crate::store::lists::{self, Filter};
@@ -72,8 +74,12 @@ pub(super) async fn list(
     if limit.is_some_and(|limit| limit < 1) {
         return Err(Problem::invalid("limit must be 1 or more"));
     }
-    let states =
+    let states: Vec<String> =
         state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
+    let definition = api.engine.definition(&api.machine).ok();
+    if let Some(definition) = &definition {
+        unknown::refuse_states(definition, &states)?;
+    }
     let filter = Filter { states, hardware, environment, image, name, among: None };
     if let Some(since) = since {
         if limit.is_some() || after.is_some() {
@@ -81,7 +87,7 @@ pub(super) async fn list(
                 "since tells all that changed: it goes with neither after nor limit",
             ));
         }
-        return changed(&api, filter, &since).await;
+        return changed(&api, filter, definition.as_deref(), &since).await;
     }
     let kind = kind(&("devices", raw));
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
@@ -92,7 +98,7 @@ pub(super) async fn list(
     let tag = format!("{kind}.{cursor}");
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
-    let list = Sending { snapshot, machine: api.machine.clone(), filter, after, left, body };
+    let list = Sending { snapshot, machine: api.machine.clone(), filter, definition, after, left, body };
     list.answer(&tag, api.patience).await
 }
 
@@ -113,7 +119,12 @@ async fn current_tag(api: &Api, headers: &HeaderMap, kind: &str) -> Result<Optio
 }
 
 /// Tells what changed since an earlier answer.
-async fn changed(api: &Api, filter: Filter, since: &str) -> Result<Response, Problem> {
+async fn changed(
+    api: &Api,
+    filter: Filter,
+    definition: Option<&Definition>,
+    since: &str,
+) -> Result<Response, Problem> {
     let since: Cursor = since.parse().map_err(|_| {
         let shown: String = since.chars().take(80).collect();
         Problem::invalid(format!("since: {shown:?} is not a cursor: take the `cursor` of an earlier answer"))
@@ -148,7 +159,7 @@ async fn changed(api: &Api, filter: Filter, since: &str) -> Result<Response, Pro
             let board = board.read()?;
             // A board may have been removed and another one have come by its name; one that does not match is not in the list.
             removed.remove(board.name);
-            board::add(&board, &mut body).map_err(|error| fault(&error))?;
+            board::add(&board, definition, &mut body).map_err(|error| fault(&error))?;
         }
     }
     body.extend(br#"],"removed":"#);

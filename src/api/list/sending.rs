@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,9 +16,9 @@ use tokio::task::JoinSet;
 use super::super::Problem;
 use super::super::body::json;
 use super::super::problem::fault;
-use super::board;
+use super::{board, unknown};
 use crate::clock::pause;
-use crate::machine::MachineName;
+use crate::machine::{Definition, MachineName};
 use crate::store::lists::{self, Filter};
 use crate::store::{Snapshot, StoreError};
 
@@ -52,6 +53,8 @@ pub(super) struct Sending {
     pub(super) snapshot: Snapshot,
     pub(super) machine: MachineName,
     pub(super) filter: Filter,
+    /// What boards live by, where that is known.
+    pub(super) definition: Option<Arc<Definition>>,
     /// The last name that was read, or that the client knows.
     pub(super) after: String,
     /// How many boards are still wanted.
@@ -81,6 +84,8 @@ enum Broken {
     Store(#[from] StoreError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Unknown(String),
     #[error("nobody takes the list, or sends it, any more")]
     Gone,
     #[error("the client took nothing for {0:?}")]
@@ -97,6 +102,7 @@ impl From<Broken> for Problem {
                 let detail = format!("{error}; try again shortly, or ask for fewer boards");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
+            Broken::Unknown(what) => Self::invalid(what),
             Broken::Json(_) | Broken::Gone | Broken::Stalled(_) => fault(&error),
         }
     }
@@ -152,7 +158,8 @@ impl Sending {
     }
 
     async fn send(self, outlet: &mut Outlet) -> Result<(), Broken> {
-        let Self { mut snapshot, machine, filter, mut after, mut left, mut body } = self;
+        let Self { mut snapshot, machine, filter, definition, mut after, mut left, mut body } = self;
+        let is_whole = after.is_empty();
         let has_more = loop {
             let wanted = PAGE.min(left);
             let mut read = 0;
@@ -164,7 +171,7 @@ impl Sending {
                     continue;
                 }
                 let board = board.read()?;
-                board::add(&board, &mut body)?;
+                board::add(&board, definition.as_deref(), &mut body)?;
                 board.name.clone_into(&mut after);
                 if body.len() >= PART {
                     let written = std::mem::replace(&mut body, Vec::with_capacity(PART + PART / 8));
@@ -176,6 +183,12 @@ impl Sending {
                 break read > wanted;
             }
         };
+        if is_whole && after.is_empty() {
+            // No board matches: whoever asked may have meant something else.
+            if let Some(unknown) = unknown::find(&mut snapshot, &machine, &filter).await? {
+                return Err(Broken::Unknown(unknown));
+            }
+        }
         // Others may have it while the client takes the end.
         drop(snapshot);
         body.extend(br#"],"next":"#);

@@ -107,7 +107,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 fn told(answer: &Value, is_tried: bool) -> String {
     let machine = text(answer, "machine");
     if answer["in_force"] == Value::Bool(true) && answer["changed"] == Value::Bool(false) {
-        return format!("definition {} of {machine} is this text already", answer["number"]);
+        // A dry run gives no number of its own.
+        let number = answer["number"].as_i64().or(answer["was"].as_i64());
+        let number = number.map(|number| format!("definition {number} of ")).unwrap_or_default();
+        return format!("{number}{machine} is this text already, and in force: nothing to change");
     }
     let mut lines = Vec::new();
     let difference = &answer["difference"];

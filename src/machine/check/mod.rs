@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
 use super::fault::{Collector, Fault, Faults, Position};
+use super::foreign;
 use super::guard::Guard;
 use super::names::{BadName, CounterName, EventName, StateName};
 use super::prediction::Question;
@@ -36,6 +37,12 @@ pub struct Checked {
 pub fn check(text: &str, actions: &[&str]) -> Checked {
     let mut faults = Collector::default();
     let root = source::read(text, &mut faults);
+    if let Some(message) = foreign::describe(text, root.as_ref()) {
+        // What else is wrong with it is nothing that its author did.
+        let mut faults = Collector::default();
+        faults.add(Position { line: 1, column: 1 }, Rule::Form, message);
+        return Checked { definition: None, faults: faults.finish() };
+    }
     let definition = root.as_ref().and_then(|root| read(root, actions, &mut faults));
     if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {
         proofs::prove(definition, &Places::new(root), &mut faults);

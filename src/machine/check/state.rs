@@ -10,6 +10,7 @@ use super::super::fault::Collector;
 use super::super::names::{CounterName, EventName};
 use super::super::rule::Rule;
 use super::super::source::{Content, Fields, Key, Node};
+use super::super::span::{is_in_calendar_units, parse_span};
 use super::known::Known;
 use super::{about, operation, required, transition};
 
@@ -244,10 +245,19 @@ fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
             node.text("a duration", faults)?
         }
     };
-    let message = match humantime::parse_duration(text) {
+    let message = match parse_span(text) {
         Ok(duration) if duration.is_zero() => "a duration is more than nothing".to_owned(),
         Ok(duration) if duration > MAX_DURATION => format!("`{text}` is more than ten years"),
-        Ok(duration) => return Some(duration),
+        Ok(duration) => {
+            if is_in_calendar_units(text) {
+                let days = duration.as_secs() / 86_400;
+                let message = format!(
+                    "`{text}` is {days} days and some hours: months and years are averages; say it in days"
+                );
+                faults.add(node.at, Rule::LongDuration, message);
+            }
+            return Some(duration);
+        }
         Err(error) => format!("bad duration `{text}`: {error}; {example}"),
     };
     faults.add(node.at, Rule::Form, message);

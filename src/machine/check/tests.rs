@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{load, load_unproved};
-use crate::machine::Source;
+use crate::machine::{Kind, Source};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 static BOARD: &str = include_str!("../../../states/board.yaml");
@@ -230,16 +230,22 @@ fn board_loads() {
 #[test]
 fn groups_are_written_into_their_members() {
     let board = load(BOARD, &ACTIONS).unwrap();
-    let operators = ["rq-lock-out", "rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
+    let of_resting = ["rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
     for (name, state) in &board.states {
         let accepted = board.accepted(name.as_str(), Source::Operator);
         let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
         let is_resting =
             ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
-        assert_eq!(accepted, if is_resting { &operators[..] } else { &[] }, "{name}");
+        let is_failed = name.as_str().starts_with("Failed");
+        let is_work = state.kind == Kind::Working && name.as_str() != "Cancelling";
+        let mut expected = vec!["rq-lock-out"];
+        expected.extend(of_resting.iter().filter(|_| is_resting));
+        expected.extend((is_failed || is_work).then_some("rq-cancel"));
+        expected.extend((name.as_str() == "LockedOut").then_some("rq-unlock"));
+        expected.sort_unstable();
+        assert_eq!(accepted, expected, "{name}");
         assert!(!state.about.is_empty(), "{name}");
     }
-    assert!(board.states["LockedOut"].on.is_empty());
 }
 
 #[test]
@@ -394,4 +400,57 @@ fn huge_and_deep_texts_are_refused_soon() {
         assert!(found.starts_with(expected), "{}", &found[..found.len().min(300)]);
         assert!(found.lines().count() <= 100);
     }
+}
+
+#[test]
+fn months_are_no_minutes() {
+    let told = |after: &str| {
+        let text = with(&format!("about: x\ntimeout: {{ after: {after}, target: There }}"));
+        let checked = super::check(&text, &ACTIONS);
+        let told = checked.faults.iter().map(|fault| format!("{}: {}", fault.rule, fault.message));
+        told.filter(|told| told.contains(after)).collect::<Vec<_>>().join("; ")
+    };
+    for after in ["5M", "1M", "1h 5M"] {
+        let expected = format!(
+            "form: bad duration `{after}`: `M` is months; minutes are `m`; write it like `60s`, `5m` or `1h 30m`"
+        );
+        assert_eq!(told(after), expected);
+    }
+    for (after, days) in [("1month", 30), ("1y", 365), ("2years", 730)] {
+        let expected = format!(
+            "long-duration: `{after}` is {days} days and some hours: months and years are averages; say it in days"
+        );
+        assert_eq!(told(after), expected);
+    }
+    assert_eq!(told("5m"), "");
+}
+
+#[test]
+fn a_file_of_another_program_is_told_by_its_name() {
+    let state_service = "current_state: a\nstates:\n  - name: a\n    func: increment\n";
+    let x_state =
+        r#"{"id": "toggle", "initial": "off", "states": {"off": {"on": {"TOGGLE": "on"}}, "on": {}}}"#;
+    let x_state_script =
+        "import { createMachine } from 'xstate';\nexport const m = createMachine({ id: 'toggle' });\n";
+    let smc = "%{\n// Turnstile\n%}\n%start Main::Locked\n%class Turnstile\n%map Main\n%%\nLocked { coin Unlocked {} }\n%%\n";
+    let transitions = "states: [solid, liquid]\ninitial: solid\ntransitions:\n  - [melt, solid, liquid]\n";
+    let amazon = r#"{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}"#;
+    for (text, format) in [
+        (state_service, "a StateService file: `lifeguard machine import FILE` translates it"),
+        (x_state, "an XState machine: it cannot be imported"),
+        (x_state_script, "an XState machine: it cannot be imported"),
+        (smc, "a State Machine Compiler (SMC) file: it cannot be imported"),
+        (transitions, "a state machine of Python's `transitions` package: it cannot be imported"),
+        (amazon, "an Amazon States Language file: it cannot be imported"),
+    ] {
+        let faults = super::check(text, &ACTIONS).faults;
+        let told: Vec<String> = faults.iter().map(|fault| fault.display("f").to_string()).collect();
+        assert!(
+            told.len() == 1 && told[0].starts_with(&format!("f:1:1: error[form]: this is {format}")),
+            "{told:?}"
+        );
+    }
+    // What a definition says of them is no matter.
+    let text = "machine: m\ninitial: A\nstates: { A: { resting: true, about: what createMachine() made } }\n";
+    assert_eq!(super::check(text, &ACTIONS).faults, []);
 }

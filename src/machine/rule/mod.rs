@@ -93,6 +93,7 @@ rules! {
     UnusedEvent = "unused-event", Warning, "no state takes an event";
     IdleCounter = "idle-counter", Warning, "a counter is counted or cleared to no purpose";
     NoAbout = "no-about", Warning, "a state does not say what it is about";
+    LongDuration = "long-duration", Warning, "a duration is in months or years";
 }
 
 impl Rule {

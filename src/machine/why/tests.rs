@@ -104,45 +104,45 @@ fn a_board_is_told_of_as_its_definition_and_its_record_say() {
         ),
         told(&board, &of("ReimageDone"), &[]),
     ];
-    assert_snapshot!(lines.join("\n\n"), @r"
+    assert_snapshot!(lines.join("\n\n"), @"
     Rests since 12:00:00 UTC (3 min): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
     Rests since 12:00:00 UTC (3 min): the board's image runs; its health is polled; poll goes on since 12:00:00 UTC; poll-failed would lead to RebootRebooting; at 12:05:00 UTC (in 2 min) its time begins anew; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
-    Rests since 12:00:00 UTC (3 min): Lifeguard does not touch this board; only a forced move ends that; nothing is under way; an operator may only move it by force.
+    Rests since 12:00:00 UTC (3 min): Lifeguard does not touch this board until it is unlocked; nothing is under way; an operator may ask for rq-lock-out or rq-unlock, or move it by force.
 
-    A person has to look, since 12:00:00 UTC (3 min): the board says that the image is bad: try another image; failure: no such partition; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    A person has to look, since 12:00:00 UTC (3 min): the board says that the image is bad: try another image; failure: no such partition; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
 
     Waits since 12:00:00 UTC (3 min) for image-running from the board; at 12:10:00 UTC (in 7 min) it goes to RebootRebooting (try 4 of 10, 6 left after it), in the end to FailedRebootComplete.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for image-running from the board; at 12:10:00 UTC (in 7 min) it goes to FailedRebootComplete: no try is left.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for image-installing or image-failed from the board; its time passed at 12:02:50 UTC, and at any moment it goes to ReimageRebooting (try 1 of 10, 9 left after it), in the end to FailedReimageBooted.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Queues since 12:00:00 UTC (3 min) for modbus://relay-3:502, behind 3 others (b9 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Queues since 12:00:00 UTC (3 min) for modbus://relay-3:502, behind 3 others (b9 holds it now), to carry out clear-pxe and power-cycle; it waits for clear-pxe-failed, power-cycle-failed or power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Is next at modbus://relay-3:502, since 12:00:00 UTC (3 min), to carry out power-cycle; it waits for power-cycle-ok from its action; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Is next at modbus://relay-3:502, since 12:00:00 UTC (3 min), to carry out power-cycle; it waits for power-cycle-failed or power-cycle-ok from its action; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Carries out power-cycle since 12:02:10 UTC (50 s), and is here since 12:00:00 UTC (3 min); it waits for power-cycle-ok from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
-    Meanwhile an operator may only move it by force.
+    Carries out power-cycle since 12:02:10 UTC (50 s), and is here since 12:00:00 UTC (3 min); it waits for power-cycle-failed or power-cycle-ok from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min; this try since 12:02:00 UTC) for its time to pass: its actions are over without success; at 12:03:20 UTC (in 20 s) it tries RebootRebooting again (try 200 of 200, the last), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min) for self-test-ok or self-test-failed from the board; at 13:00:00 UTC (in 57 min) it goes to FailedSelfTest.
     Its earlier power-cycle still runs, since 11:59:55 UTC (3 min 5 s).
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Goes on to Ready at once; it is here since 12:00:00 UTC (3 min).
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     ");
 }
 

@@ -186,10 +186,10 @@ async fn a_board_that_cannot_be_is_not_registered() {
     name "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": 422 invalid: name: "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     name 3: 422 invalid: name: invalid type: number, expected a string
     name null: 422 invalid: name: invalid type: null, expected a string
-    name "b1": 409 taken: another board has this name already
+    name "b1": 409 taken: `b1` exists already
     mac "02:00:00:00:00": 422 invalid: mac: `02:00:00:00:00` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
     mac "02:00:00:00:00:0g": 422 invalid: mac: `02:00:00:00:00:0g` is not a MAC address: write twelve hexadecimal digits, as `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabbccddeeff`
-    mac "02-00-00-00-00-01": 409 taken: another board has this network address already
+    mac "02-00-00-00-00-01": 409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
     mac true: 422 invalid: mac: invalid type: boolean `true`, expected a string
     hardware "": 422 invalid: hardware: "" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
     hardware "pan/da": 422 invalid: hardware: "pan/da" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -202,7 +202,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
     power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is no coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
-    comments ["a"]: 422 invalid: comments: invalid type: sequence, expected a string
+    comments ["a"]: 422 invalid: comments: invalid type: list, expected a string
     state "Ready": 422 invalid: unknown field `state`, expected one of `name`, `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
     "#);
     let requests = [
@@ -268,7 +268,7 @@ async fn history_is_read_from_the_newest_in_pages() {
     422 invalid: limit=1001: from 1 to 1000 entries can be asked for
 
     GET /api/v1/devices/b1/history?before=x
-    422 invalid: query: before: invalid digit found in string
+    422 invalid: query: before: this is not a whole number
 
     GET /api/v1/devices/b1/history?since=1
     422 invalid: query: since: unknown field `since`, expected `before` or `limit`
@@ -281,4 +281,101 @@ async fn history_is_read_from_the_newest_in_pages() {
 fn without_id(mut entry: Value) -> String {
     assert!(entry.as_object_mut().unwrap().remove("id").is_some_and(|id| id.is_i64()));
     entry.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
+    let world = World::new().await;
+    world.register("b1", json!({ "mac": "02:00:00:00:00:01", "power_url": "modbus://relay.lab/5" })).await;
+    world.register("b2", json!({ "mac": "02:00:00:00:00:02", "power_url": "modbus://relay.lab/6" })).await;
+    let new = |mac: &str, power: &str| {
+        json!({ "name": "b3", "mac": mac, "hardware": "panda", "power_url": power }).to_string()
+    };
+    let free = "02:00:00:00:00:03";
+    let requests = [
+        ("POST /api/v1/devices", new("02-00-00-00-00-01", "modbus://relay.lab/7")),
+        ("POST /api/v1/devices", new(free, "modbus://relay.lab/5")),
+        ("POST /api/v1/devices", new(free, "MODBUS://Relay.LAB.:0502/05?invert=true&off=9s&unit=1")),
+        ("PATCH /api/v1/devices/b2", r#"{"mac": "020000000001"}"#.to_owned()),
+        ("PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab:502/5?rest=1s"}"#.to_owned()),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @"
+    POST /api/v1/devices
+    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+
+    POST /api/v1/devices
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+
+    POST /api/v1/devices
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+
+    PATCH /api/v1/devices/b2
+    409 taken: the MAC address 02:00:00:00:00:01 belongs to board `b1` already
+
+    PATCH /api/v1/devices/b2
+    409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already
+    ");
+    // What it has itself is no other board's; what nobody has any more is free.
+    for (line, body) in [
+        ("PATCH /api/v1/devices/b1", r#"{"power_url": "modbus://relay.lab:502/5?off=3s"}"#.to_owned()),
+        ("PATCH /api/v1/devices/b1", r#"{"power_url": null}"#.to_owned()),
+        ("PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab/5"}"#.to_owned()),
+        ("PATCH /api/v1/devices/b1", r#"{"power_url": "modbus://relay.lab/5?unit=2"}"#.to_owned()),
+        ("POST /api/v1/devices", new(free, "modbus://relay.lab/6")),
+    ] {
+        let answer = send(&world, line, body.clone()).await;
+        assert!(answer.status < 300, "{line} {body}: {}", answer.told());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_ask_at_once_for_one_outlet_one_gets_it() {
+    let world = World::new().await;
+    let register = |number: u32| {
+        let world = &world;
+        async move {
+            let body = json!({
+                "name": format!("b{number}"), "mac": format!("02:00:00:00:01:{number:02x}"), "hardware": "panda",
+                "power_url": "modbus://relay.lab/5",
+            });
+            send(world, "POST /api/v1/devices", body.to_string()).await.status
+        }
+    };
+    let mut answers = futures_util::future::join_all((0..16).map(register)).await;
+    answers.sort_unstable();
+    assert_eq!((answers[0], &answers[1..]), (201, &[409; 15][..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boards_that_share_an_outlet_since_before_stay_and_no_other_can_join_them() {
+    let world = World::new().await;
+    for (name, coil) in [("b1", 5), ("b2", 6)] {
+        world.register(name, json!({ "power_url": format!("modbus://relay.lab/{coil}") })).await;
+    }
+    // As an older program leaves them.
+    let pool = world.database.pool().await;
+    sqlx::query("UPDATE device SET power_outlet = NULL, power_url = 'modbus://RELAY.lab/5'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let outlets = async || {
+        sqlx::query_scalar::<_, Option<String>>("SELECT power_outlet FROM device ORDER BY instance_id")
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+    };
+    let other = world.beside().await;
+    let expected = [Some("modbus://relay.lab:502/5?unit=1".to_owned()), None];
+    crate::world::ask("the outlets are written", async || outlets().await == expected).await;
+    let changed = send(&other, "PATCH /api/v1/devices/b2", r#"{"comments": "shares"}"#).await;
+    assert_eq!(changed.status, 200, "{}", changed.told());
+    let third = json!({ "name": "b3", "mac": "02:00:00:00:00:03", "hardware": "panda", "power_url": "modbus://relay.lab/5" });
+    let answer = send(&other, "POST /api/v1/devices", third.to_string()).await;
+    assert_eq!(
+        answer.told(),
+        "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already"
+    );
+    let mended = send(&other, "PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab/6"}"#).await;
+    assert_eq!(mended.status, 200, "{}", mended.told());
+    assert_eq!(outlets().await[1].as_deref(), Some("modbus://relay.lab:502/6?unit=1"));
 }

@@ -1,7 +1,8 @@
 use insta::assert_snapshot;
+use serde_json::json;
 
-use super::contract;
-use crate::world::World;
+use super::{contract, send};
+use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn images_are_set_listed_and_forgotten() {
@@ -49,7 +50,7 @@ async fn images_are_set_listed_and_forgotten() {
     422 invalid: boot_configs.panda: invalid type: number, expected a string
 
     PUT /api/v1/images/b
-    422 invalid: boot_configs: invalid type: sequence, expected a map
+    422 invalid: boot_configs: invalid type: list, expected an object
 
     PUT /api/v1/images/b
     422 invalid: unknown field `boot_config`, expected `about` or `boot_configs`
@@ -71,5 +72,70 @@ async fn images_are_set_listed_and_forgotten() {
 
     GET /api/v1/images/base
     405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_boards_are_being_given_stays_until_they_have_it() {
+    let world = World::new().await;
+    world.image("base").await;
+    for (coil, name) in (0..).zip(["b1", "b2"]) {
+        world.register(name, unreachable_power(coil)).await;
+        let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "base" })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let requests = [
+        ("DELETE /api/v1/images/base", ""),
+        ("PUT /api/v1/images/base", r#"{"boot_configs": {"beagle": "base"}}"#),
+        ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "base", "beagle": "base"}}"#),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    DELETE /api/v1/images/base
+    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    {"boards":["b1","b2"]}
+
+    PUT /api/v1/images/base
+    409 image_in_use: base is being given to b1, b2; it can go when they have it, or when that is cancelled
+    {"boards":["b1","b2"]}
+
+    PUT /api/v1/images/base
+    200 {"about":"","boot_configs":{"beagle":"base","panda":"base"},"name":"base","warnings":["no board has hardware `beagle`; known: panda"]}
+    "#);
+    for name in ["b1", "b2"] {
+        assert_eq!(world.request(name, "rq-cancel", json!({})).await.0, 200);
+        world.until_state(name, "New").await;
+    }
+    assert_eq!(send(&world, "DELETE /api/v1/images/base", "").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hardware_that_nobody_has_is_told() {
+    let world = World::new().await;
+    let board = |name: &str, hardware: &str| {
+        let mac = format!("02:00:00:00:00:{:02x}", name.len());
+        json!({ "name": name, "mac": mac, "hardware": hardware }).to_string()
+    };
+    let mut told = Vec::new();
+    for (line, body) in [
+        ("PUT /api/v1/images/base", r#"{"boot_configs": {"panda": "p"}}"#.to_owned()),
+        ("POST /api/v1/devices", board("b", "panda")),
+        ("POST /api/v1/devices", board("bb", "pnada")),
+        (
+            "PUT /api/v1/images/base",
+            r#"{"boot_configs": {"pandas": "p", "panda": "p", "beagle": "b"}}"#.to_owned(),
+        ),
+        ("PATCH /api/v1/devices/bb", r#"{"hardware": "cow"}"#.to_owned()),
+        ("PATCH /api/v1/devices/bb", r#"{"comments": "cow"}"#.to_owned()),
+    ] {
+        let answer = send(&world, line, body).await;
+        told.push(format!("{line} {} {}", answer.status, answer.json()["warnings"]));
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    PUT /api/v1/images/base 201 null
+    POST /api/v1/devices 201 null
+    POST /api/v1/devices 201 ["no image has a boot config for hardware `pnada`; did you mean `panda`?"]
+    PUT /api/v1/images/base 200 ["no board has hardware `beagle`; known: panda, pnada","no board has hardware `pandas`; did you mean `panda`?"]
+    PATCH /api/v1/devices/bb 200 ["no image has a boot config for hardware `cow`; known: beagle, panda, pandas"]
+    PATCH /api/v1/devices/bb 200 null
     "#);
 }

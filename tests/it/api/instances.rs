@@ -311,7 +311,7 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: name: "a b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
 
     PUT /api/v1/machines/rollout/instances
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    422 invalid: no instance can be called "instances", which is a path of its own
 
     PUT /api/v1/machines/rollout/definitions
     422 invalid: name: "definitions" is reserved, as definitions, diagram.svg, instances, replay are
@@ -349,7 +349,7 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     {"events":["approve","done","stop"]}
 
     POST /api/v1/machines/rollout/web/events/stop?visit=one
-    422 invalid: query: visit: invalid digit found in string
+    422 invalid: query: visit: this is not a whole number
 
     POST /api/v1/machines/rollout/web/force
     422 invalid: `reason` must say why the move is forced
@@ -373,7 +373,7 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: limit=0: from 1 to 1000 instances can be asked for
 
     GET /api/v1/machines/rollout/web?wait=never
-    422 invalid: wait="never": expected number at 0; say `30s`, 10m at most
+    422 invalid: wait="never": that is not numbers with units; say `30s`, 10m at most
 
     GET /api/v1/machines/rollout/%00
     404 no_instance: there is no rollout "\0"

@@ -80,7 +80,7 @@ async fn definitions_are_checked() {
     }
 
     GET /api/v1/machines/check
-    405 method_not_allowed: this path does not take this method; `Allow` says which it takes
+    404 no_machine: there is no machine "check"
     "#);
     let answer = send(&world, "POST /api/v1/machines/check", vec![0xff]).await;
     assert_snapshot!(answer.told(), @"400 bad_text: the body is not UTF-8 text: byte 0 is none");
@@ -89,4 +89,18 @@ async fn definitions_are_checked() {
     let most = format!("{clean}\n{}", "#".repeat((4 << 20) - clean.len() - 1));
     let answer = send(&world, "POST /api/v1/machines/check", most).await;
     assert!(answer.status == 200 && answer.json()["ok"] == true, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_whose_name_is_a_word_of_our_paths_is_reached_like_any_other() {
+    let world = World::new().await;
+    let text = "machine: check\ninitial: A\nstates: { A: { resting: true, about: nothing is under way } }";
+    let put = send(&world, "PUT /api/v1/machines/check", text).await;
+    assert_eq!((put.status, &put.json()["number"]), (200, &serde_json::json!(1)), "{}", put.text);
+    let shown = send(&world, "GET /api/v1/machines/check", "").await;
+    assert_eq!((shown.status, &shown.json()["in_force"]["machine"]), (200, &serde_json::json!("check")));
+    assert_eq!(send(&world, "PUT /api/v1/machines/check/one", "").await.status, 201);
+    assert_eq!(send(&world, "GET /api/v1/machines/check/one", "").await.json()["state"], "A");
+    assert_eq!(send(&world, "GET /api/v1/machines/check/definitions/1", "").await.text, text);
+    assert_eq!(send(&world, "POST /api/v1/machines/check", text).await.json()["ok"], true);
 }

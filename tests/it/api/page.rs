@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::list::fill;
 use super::send;
-use crate::world::World;
+use crate::world::{World, unreachable_power};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_lists_the_boards_by_state_those_that_need_hands_first() {
@@ -60,7 +60,7 @@ async fn of_a_large_farm_the_page_shows_those_that_need_hands_and_counts_the_res
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_has_a_page_that_says_why_it_stands_where_it_stands() {
     let world = World::new().await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world.force("b1", "ReimageBooted").await;
     let failed = json!({ "fault": "image", "reason": "<img src=x onerror=\"alert('1')\"> & so on" });
     let path = "POST /api/v1/devices/b1/events/image-failed";

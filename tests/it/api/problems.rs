@@ -250,7 +250,8 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
     until(server.http, "GET /readyz", 200).await;
     let device = until(server.http, "GET /api/v1/devices/b1", 200).await.json();
     assert_eq!((&device["state"], &device["visit"]), (&json!("New"), &json!(1)));
-    let moved = send_to(server.http, "POST /api/v1/devices/b1/requests/rq-lock-out", &[], "").await;
+    let moved =
+        send_to(server.http, "POST /api/v1/devices/b1/requests/rq-lock-out", &[], r#"{"reason": "r"}"#).await;
     assert_eq!(moved.status, 200, "{}", moved.text);
     assert!(until(server.http, "GET /", 200).await.text.contains("LockedOut"));
     server.stop().await.unwrap();

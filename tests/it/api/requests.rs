@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::{contract, everything, send};
-use crate::world::World;
+use crate::world::{World, unreachable_power};
 
 async fn with_images() -> World {
     let world = World::new().await;
@@ -12,7 +12,7 @@ async fn with_images() -> World {
         assert_eq!(send(&world, &line, body.to_string()).await.status, 201);
     }
     fs_err::write(world.folder.path().join("boot/configs/base.cfg"), "").unwrap();
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world
 }
 
@@ -41,7 +41,7 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
 
     POST /api/v1/devices/b1/requests/rq-reimage
-    422 refused: rq-reimage: the image has no boot config for this board's hardware
+    422 refused: rq-reimage: there is no image `none such`; known: base, narrow, wide
     {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
 
     POST /api/v1/devices/b1/requests/rq-reimage
@@ -70,11 +70,11 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
 
     POST /api/v1/devices/b1/requests/reboot
     422 no_request: operators have no request "reboot"
-    {"requests":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"]}
+    {"requests":["rq-cancel","rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test","rq-unlock"]}
 
     POST /api/v1/devices/b1/requests/image-running
     422 no_request: image-running is a board's event, not an operator's request: boards send it to …/events/image-running
-    {"requests":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"]}
+    {"requests":["rq-cancel","rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test","rq-unlock"]}
 
     POST /api/v1/devices/b2/requests/rq-reboot
     404 no_device: there is no board "b2"
@@ -98,35 +98,79 @@ async fn a_request_that_the_state_does_not_take_is_a_conflict() {
     200 {"from":"New","outcome":"moved","to":"ReimageRebooting","visit":2}
 
     POST /api/v1/devices/b1/requests/rq-reboot
-    409 not_accepted: state ReimageRebooting does not wait for rq-reboot, nor for any other request; only a forced move leaves it
-    {"accepted":[],"state":"ReimageRebooting"}
+    409 not_accepted: state ReimageRebooting does not wait for rq-reboot; now it takes rq-cancel, rq-lock-out
+    {"accepted":["rq-cancel","rq-lock-out"],"state":"ReimageRebooting"}
     "#);
     world.force("b1", "FailedReimageBooted").await;
     let requests = [
         ("POST /api/v1/devices/b1/requests/rq-reboot?ignored=1", "{\"who\": \"me\"}"),
-        ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
+        ("POST /api/v1/devices/b1/requests/rq-unlock", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     POST /api/v1/devices/b1/requests/rq-reboot?ignored=1
     200 {"from":"FailedReimageBooted","outcome":"moved","to":"RebootRebooting","visit":4}
 
-    POST /api/v1/devices/b1/requests/rq-lock-out
-    409 not_accepted: state RebootRebooting does not wait for rq-lock-out, nor for any other request; only a forced move leaves it
-    {"accepted":[],"state":"RebootRebooting"}
+    POST /api/v1/devices/b1/requests/rq-unlock
+    409 not_accepted: state RebootRebooting does not wait for rq-unlock; now it takes rq-cancel, rq-lock-out
+    {"accepted":["rq-cancel","rq-lock-out"],"state":"RebootRebooting"}
     "#);
     world.force("b1", "Maintenance").await;
     let requests = [
         ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
-        ("POST /api/v1/devices/b1/requests/rq-lock-out", ""),
+        ("POST /api/v1/devices/b1/requests/rq-lock-out", r#"{"reason": "it smells", "by": "ann"}"#),
+        ("POST /api/v1/devices/b1/requests/rq-reboot", ""),
+        ("POST /api/v1/devices/b1/requests/rq-unlock", ""),
+        ("POST /api/v1/devices/b1/requests/rq-cancel", ""),
     ];
     assert_snapshot!(contract(&world, requests).await, @r#"
     POST /api/v1/devices/b1/requests/rq-lock-out
-    200 {"from":"Maintenance","outcome":"moved","to":"LockedOut","visit":6}
+    422 refused: rq-lock-out needs the argument `reason`
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"Maintenance"}
 
     POST /api/v1/devices/b1/requests/rq-lock-out
-    409 not_accepted: state LockedOut does not wait for rq-lock-out, nor for any other request; only a forced move leaves it
-    {"accepted":[],"state":"LockedOut"}
+    200 {"from":"Maintenance","outcome":"moved","to":"LockedOut","visit":6}
+
+    POST /api/v1/devices/b1/requests/rq-reboot
+    409 not_accepted: state LockedOut does not wait for rq-reboot; now it takes rq-lock-out, rq-unlock
+    {"accepted":["rq-lock-out","rq-unlock"],"state":"LockedOut"}
+
+    POST /api/v1/devices/b1/requests/rq-unlock
+    200 {"from":"LockedOut","outcome":"moved","to":"New","visit":7}
+
+    POST /api/v1/devices/b1/requests/rq-cancel
+    409 not_accepted: state New does not wait for rq-cancel; now it takes rq-lock-out, rq-maintenance, rq-reboot, rq-reimage, rq-self-test
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New"}
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_cycle_power_is_refused_for_a_board_without_a_power_url() {
+    let world = with_images().await;
+    world.register("b2", json!({})).await;
+    let requests = [
+        ("POST /api/v1/devices/b2/requests/rq-reboot", ""),
+        ("POST /api/v1/devices/b2/requests/rq-reimage", r#"{"image": "base"}"#),
+        ("POST /api/v1/devices/b2/requests/rq-self-test", ""),
+        ("POST /api/v1/devices/b2/requests/rq-maintenance", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    POST /api/v1/devices/b2/requests/rq-reboot
+    422 refused: rq-reboot: the board has no power URL, so its power cannot be cycled
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
+
+    POST /api/v1/devices/b2/requests/rq-reimage
+    422 refused: rq-reimage: the board has no power URL, so its power cannot be cycled
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
+
+    POST /api/v1/devices/b2/requests/rq-self-test
+    422 refused: rq-self-test: the board has no power URL, so its power cannot be cycled
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
+
+    POST /api/v1/devices/b2/requests/rq-maintenance
+    422 refused: rq-maintenance: the board has no power URL, so its power cannot be cycled
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"hardware":"panda","images":["base","wide"],"state":"New"}
+    "#);
+    assert_eq!(world.state("b2").await, "New");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +198,7 @@ async fn a_forced_move_is_compared_and_set() {
 
     POST /api/v1/devices/b1/force
     422 no_state: no state LockdOut in this machine
-    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New","states":["FailedBadBoard","FailedBadImage","FailedMaintenanceBooting","FailedMaintenanceRebooting","FailedRebootComplete","FailedRebootRebooting","FailedReimageBooted","FailedReimageBooting","FailedReimageClearing","FailedReimageComplete","FailedReimageInstalling","FailedReimageRebooting","FailedSelfTest","FailedSelfTestBooting","FailedSelfTestRebooting","LockedOut","Maintenance","MaintenanceBooting","MaintenanceRebooting","New","Ready","RebootComplete","RebootRebooting","ReimageBooted","ReimageBooting","ReimageClearing","ReimageComplete","ReimageDone","ReimageInstalling","ReimageRebooting","SelfTestBooting","SelfTestRebooting","SelfTestRunning"]}
+    {"accepted":["rq-lock-out","rq-maintenance","rq-reboot","rq-reimage","rq-self-test"],"state":"New","states":["Cancelling","FailedBadBoard","FailedBadImage","FailedCancelling","FailedMaintenanceBooting","FailedMaintenanceRebooting","FailedRebootComplete","FailedRebootRebooting","FailedReimageBooted","FailedReimageBooting","FailedReimageClearing","FailedReimageComplete","FailedReimageInstalling","FailedReimageRebooting","FailedSelfTest","FailedSelfTestBooting","FailedSelfTestRebooting","LockedOut","Maintenance","MaintenanceBooting","MaintenanceRebooting","New","Ready","RebootComplete","RebootRebooting","ReimageBooted","ReimageBooting","ReimageClearing","ReimageComplete","ReimageDone","ReimageInstalling","ReimageRebooting","SelfTestBooting","SelfTestRebooting","SelfTestRunning"]}
 
     POST /api/v1/devices/b1/force
     422 invalid: to: `Locked out` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter

@@ -39,7 +39,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       "mac": "02:00:00:00:0c:0f",
       "may": [
         {
-          "about": "leave the board alone until somebody moves it by force",
+          "about": "leave the board alone until it is unlocked; by, the name of who asks, may come with it",
           "event": "rq-lock-out",
           "from": [
             "operator"
@@ -113,7 +113,9 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       {"about":"the image on the card has booted","event":"image-running","from":["board"],"to":["Ready"]}
     until "2026-01-01T12:10:00Z"
     then {"count":0,"exceeded":"FailedRebootComplete","left":10,"limit":"10m after entry","most":10,"to":"RebootRebooting"}
-    may []
+    may
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -126,7 +128,9 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       {"about":"the live image begins to write the card","event":"image-installing","from":["board"],"to":["ReimageInstalling"]}
     until "2026-01-01T12:01:00Z"
     then {"count":0,"exceeded":"FailedReimageBooted","left":10,"limit":"1m after entry","most":10,"to":"ReimageRebooting"}
-    may []
+    may
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -138,7 +142,9 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       {"about":"the self-test has begun","event":"self-test-running","from":["board"],"to":["SelfTestRunning"]}
     until "2026-01-01T12:03:00Z"
     then {"count":0,"exceeded":"FailedSelfTestBooting","left":30,"limit":"3m after entry","most":30,"to":"SelfTestRebooting"}
-    may []
+    may
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions []
     boot null
     counters {}
@@ -150,7 +156,8 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
     until null
     then null
     may
-      {"about":"leave the board alone until somebody moves it by force","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
       {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","from":["operator"],"to":["MaintenanceRebooting"]}
       {"about":"power-cycle the board and wait for its image","event":"rq-reboot","from":["operator"],"to":["RebootRebooting"]}
       {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","from":["operator"],"to":["ReimageRebooting"]}
@@ -161,11 +168,13 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
     data {}
 
     LockedOut
-    about "Lifeguard does not touch this board; only a forced move ends that"
+    about "Lifeguard does not touch this board until it is unlocked"
     waits_for []
     until null
     then null
-    may []
+    may
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
+      {"about":"end a lock-out","event":"rq-unlock","from":["operator"],"to":["Cancelling","New"]}
     actions []
     boot null
     counters {}
@@ -202,7 +211,9 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until "2026-01-01T12:01:00Z"
     then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
-    may []
+    may
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions
       {"action":"power-cycle","ahead":0,"asked_at":"2026-01-01T12:00:00Z","began_at":"2026-01-01T12:00:00Z","cancelled":false,"place":"modbus://relay","status":"RUNNING"}
     boot null
@@ -215,7 +226,9 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until null
     then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
-    may []
+    may
+      {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
+      {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions
       {"action":"clear-pxe","ahead":2,"asked_at":"2026-01-01T12:00:00Z","began_at":null,"cancelled":false,"place":"modbus://relay","status":"WAITING"}
       {"action":"power-cycle","ahead":2,"asked_at":"2026-01-01T12:00:00Z","began_at":null,"cancelled":false,"place":"modbus://relay","status":"WAITING"}

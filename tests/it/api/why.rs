@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::{laid_out, send};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, ask};
+use crate::world::{World, ask, unreachable_power};
 
 async fn why(world: &World, name: &str) -> Value {
     world.get(&format!("/api/v1/devices/{name}/why")).await
@@ -43,23 +43,23 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     world.clock.advance(Duration::from_secs(7));
     let told =
         [said(&world, &rack, "b1").await, said(&world, &rack, "b2").await, said(&world, &rack, "b3").await];
-    assert_snapshot!(told.join("\n\n"), @r"
+    assert_snapshot!(told.join("\n\n"), @"
     b1, RebootRebooting, working
     Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
 
     b2, RebootRebooting, working
     Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
 
     b3, RebootRebooting, working
     Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     ");
@@ -123,8 +123,8 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("self-test").await;
-    world.register("new", json!({})).await;
-    world.register("bad", json!({})).await;
+    world.register("new", unreachable_power(0)).await;
+    world.register("bad", unreachable_power(1)).await;
     world.force("bad", "ReimageBooted").await;
     world.report_with("bad", "image-failed", json!({ "fault": "board", "reason": "no card" })).await;
     // Its polls get an answer, or at the most two of them in a row do not, which is not silence yet.
@@ -134,13 +134,13 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     world.force("well", "RebootComplete").await;
     world.report("well", "image-running").await;
     world.register("unwired", json!({})).await;
-    assert_eq!(world.request("unwired", "rq-reboot", json!({})).await.0, 200);
+    world.force("unwired", "RebootRebooting").await;
     world.until("unwired", "its actions are over", |device| device["actions"] == json!([])).await;
     let mut told = Vec::new();
     for name in ["new", "bad", "unwired"] {
         told.push(said(&world, &rack, name).await);
     }
-    assert_snapshot!(told.join("\n\n"), @r"
+    assert_snapshot!(told.join("\n\n"), @"
     new, New, resting
     Rests since 12:00:00 UTC (0 s): nobody has asked for anything yet; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
@@ -148,7 +148,7 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     Usual time here: 0 s (median), 95 of 100 within 0 s; from 3 stays that began and ended since 2026-01-01.
 
     bad, FailedBadBoard, failed
-    A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
+    A person has to look, since 12:00:00 UTC (0 s): the board says that it is broken itself: look at the failure, then at the board; failure: no card; nothing is under way; an operator may ask for rq-cancel, rq-lock-out, rq-reboot, rq-reimage or rq-self-test, or move it by force.
     Refused now: rq-maintenance (the maintenance image has no boot config for this board's hardware).
     It came from ReimageBooted at 12:00:00 UTC, when it reported image-failed: no card.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
@@ -156,15 +156,16 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
 
     unwired, RebootRebooting, working
     Waits since 12:00:00 UTC (0 s) for its time to pass: its actions are over without success; at 12:01:00 UTC (in 1 min) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    Meanwhile an operator may only move it by force.
-    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
+    The last failure that was told: board unwired has no power URL: nobody can switch its power.
+    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
+    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to RebootRebooting by force: the test wants it there.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
     ");
     let may = why(&world, "new").await["may"].clone();
     let lines: Vec<String> = may.as_array().unwrap().iter().map(Value::to_string).collect();
     assert_snapshot!(lines.join("\n"), @r#"
-    {"about":"leave the board alone until somebody moves it by force","event":"rq-lock-out","needs":[],"refused":null,"to":["LockedOut"]}
+    {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","needs":["reason"],"refused":null,"to":["LockedOut"]}
     {"about":"boot the maintenance image and leave the board to a person","event":"rq-maintenance","needs":[],"refused":"the maintenance image has no boot config for this board's hardware","to":["MaintenanceRebooting"]}
     {"about":"power-cycle the board and wait for its image","event":"rq-reboot","needs":[],"refused":null,"to":["RebootRebooting"]}
     {"about":"install an image; boot_config, an object, may come with it","event":"rq-reimage","needs":["image"],"refused":null,"to":["ReimageRebooting"]}

@@ -16,7 +16,7 @@ use clap::builder::BoolishValueParser;
 use super::super::output;
 use super::file;
 use crate::machine::simulate::{Counted, Profile, Simulation, Size};
-use crate::machine::{Definition, Faults};
+use crate::machine::{Definition, Faults, parse_span};
 
 /// What is assumed, in the help.
 const ASSUMED: &str = "\
@@ -61,7 +61,7 @@ pub(super) struct SimulateOptions {
 
     /// How often the boards in each state are counted over time, such as `1h`, in whole seconds [default: about two
     /// hundred times in all]
-    #[arg(long, env = "LIFEGUARD_SIMULATE_EVERY", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "LIFEGUARD_SIMULATE_EVERY", value_name = "SPAN", value_parser = parse_span)]
     every: Option<Duration>,
 
     /// On how many threads [default: one for each processor]

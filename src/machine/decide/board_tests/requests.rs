@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Board, object};
-use crate::machine::{Ignored, Outcome, Source};
+use crate::machine::{Effect, Ignored, Outcome, Source};
 
 #[test]
 fn an_image_is_recorded_when_it_has_been_seen_to_run() {
@@ -125,15 +125,103 @@ fn maintenance_leaves_the_board_to_a_person() {
         (board.state(), board.instance.deadline_at, board.instance.data.len()),
         ("Maintenance", None, 0)
     );
-    board.go(&["rq-lock-out"]);
-    for event in ["rq-reboot", "rq-lock-out", "image-running"] {
+    board.send("rq-lock-out", Source::Operator, json!({ "reason": "a new card" }));
+    for event in ["rq-reboot", "rq-cancel", "image-running"] {
         let source = if event == "image-running" { Source::Board } else { Source::Operator };
         assert!(matches!(
             board.send(event, source, json!({})).outcome,
             Outcome::Ignored(Ignored::NotHandled { .. })
         ));
     }
-    board.force("New");
+    board.go(&["rq-unlock"]);
+    assert_eq!((board.state(), board.instance.data.len()), ("New", 0));
+}
+
+#[test]
+fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
+    let states: Vec<String> = Board::new().definition.states.keys().map(ToString::to_string).collect();
+    for state in states.iter().filter(|state| *state != "ReimageDone") {
+        let mut board = Board::new();
+        board.force(state);
+        let outcome = board.send("rq-lock-out", Source::Operator, json!({})).outcome;
+        assert!(matches!(outcome, Outcome::Ignored(Ignored::MissingArgument { .. })), "{state}: {outcome:?}");
+        board.send("rq-lock-out", Source::Operator, json!({ "reason": "it smells", "by": "ann" }));
+        assert_eq!((board.state(), board.instance.deadline_at), ("LockedOut", None), "{state}");
+        assert_eq!(
+            (board.datum("lock_reason"), board.datum("locked_by")),
+            (json!("it smells"), json!("ann"))
+        );
+        // The last word holds.
+        board.send("rq-lock-out", Source::Operator, json!({ "reason": "it burns" }));
+        assert_eq!((board.datum("lock_reason"), board.datum("locked_by")), (json!("it burns"), Value::Null));
+        board.go(&["rq-unlock"]);
+        assert_eq!((board.state(), board.instance.data.len()), ("New", 0), "{state}");
+    }
+}
+
+#[test]
+fn what_is_under_way_is_cancelled_and_leaves_no_boot_link() {
+    let mut board = Board::new();
+    board.instance.data.insert("image".to_owned(), json!("old"));
+    board.reimage();
+    let visit = board.instance.visit;
+    let decision = board.send("rq-cancel", Source::Operator, json!({}));
+    assert!(matches!(&decision.effects[..], [Effect::Cancel { visit: left }, Effect::Invoke { actions, .. }]
+        if *left == visit && actions[0].action.as_str() == "clear-pxe"));
+    assert_eq!((board.state(), board.datum("next_image")), ("Cancelling", json!("debian")));
+    board.send("clear-pxe-failed", Source::Action, json!({ "reason": "read-only" }));
+    board.pass(60);
+    assert_eq!((board.state(), board.datum("failure")), ("Cancelling", json!("read-only")));
+    board.go(&["clear-pxe-ok"]);
+    assert_eq!((board.state(), &board.instance.data), ("New", &object(json!({ "image": "old" }))));
+    assert!(board.instance.counters.is_empty());
+
+    // Nor does a lock-out in the middle of it, once that ends.
+    board.reimage().send("rq-lock-out", Source::Operator, json!({ "reason": "wrong board" }));
+    assert_eq!((board.state(), board.datum("next_image")), ("LockedOut", json!("debian")));
+    board.go(&["rq-unlock", "clear-pxe-ok"]);
+    assert_eq!((board.state(), board.datum("next_image")), ("New", Value::Null));
+}
+
+#[test]
+fn the_last_failure_is_seen_until_it_is_over() {
+    for request in ["rq-reboot", "rq-self-test", "rq-maintenance"] {
+        let mut board = Board::new();
+        board.go(&[request]);
+        board.send("power-cycle-failed", Source::Action, json!({ "reason": "refused" }));
+        board.pass(60);
+        assert_eq!(board.datum("failure"), json!("refused"), "{request}");
+        board.go(&["power-cycle-ok"]);
+        assert_eq!(board.datum("failure"), Value::Null, "{request}");
+    }
+    // While a board is reimaged, its power says nothing of why the try before failed, nor for longer than it fails.
+    let mut board = Board::new();
+    board.reimage().go(&["power-cycle-ok"]);
+    board.send("image-failed", Source::Board, json!({ "reason": "checksum" }));
+    board.go(&["power-cycle-ok"]);
+    assert_eq!((board.state(), board.datum("failure")), ("ReimageBooting", json!("checksum")));
+    board.pass(180);
+    board.send("power-cycle-failed", Source::Action, json!({ "reason": "refused" }));
+    board.pass(60);
+    assert_eq!((board.state(), board.datum("failure")), ("ReimageRebooting", json!("refused")));
+    board.go(&["power-cycle-ok"]);
+    assert_eq!((board.datum("failure"), board.datum("power_failed")), (Value::Null, Value::Null));
+}
+
+#[test]
+fn what_would_cycle_its_power_is_refused_for_a_board_without_power() {
+    let images = ["debian", "self-test", "maintenance"];
+    for request in ["rq-reboot", "rq-reimage", "rq-self-test", "rq-maintenance"] {
+        for (power, is_taken) in [(false, false), (true, true)] {
+            let mut board = Board::new();
+            board.device = object(json!({ "images": images, "power": power }));
+            let outcome = board.send(request, Source::Operator, json!({ "image": "debian" })).outcome;
+            assert_eq!(matches!(outcome, Outcome::Moved { .. }), is_taken, "{request}: {outcome:?}");
+            if let Outcome::Ignored(why) = outcome {
+                assert_eq!(why.to_string(), "the board has no power URL, so its power cannot be cycled");
+            }
+        }
+    }
 }
 
 #[test]

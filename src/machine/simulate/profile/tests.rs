@@ -83,7 +83,7 @@ fn the_profile_of_the_board_machine_is_read_as_it_says() {
     assert!(profile.classes[1].reports.iter().all(Vec::is_empty));
     let failed: Vec<usize> =
         (0..definition.states.len()).filter(|state| profile.habits[5].states.contains(state)).collect();
-    assert_eq!(failed.len(), 15);
+    assert_eq!(failed.len(), 16);
     assert_eq!((profile.habits[5].mends, profile.outages[0].share), (0.9, 0.1));
 }
 

@@ -6,6 +6,7 @@ use super::super::distribution::Distribution;
 use crate::machine::fault::Collector;
 use crate::machine::rule::Rule;
 use crate::machine::source::{Content, Node};
+use crate::machine::span::parse_span;
 
 /// No span is longer: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
@@ -94,7 +95,7 @@ fn span(node: &Node, faults: &mut Collector) -> Option<Duration> {
             node.text("a span", faults)?
         }
     };
-    let message = match humantime::parse_duration(text) {
+    let message = match parse_span(text) {
         Ok(span) if span > MAX_SPAN => format!("`{text}` is more than a hundred years"),
         Ok(span) => return Some(span),
         Err(error) => format!("bad span `{text}`: {error}; {example}"),

@@ -1,0 +1,88 @@
+//! What a list is asked for and nobody knows: an empty list would say that all is well.
+
+use axum::http::StatusCode;
+
+use super::super::Problem;
+use crate::machine::{Definition, MachineName, StateName, suggestion};
+use crate::store::lists::Filter;
+use crate::store::{Connection, StoreError, devices, images};
+
+/// Refuses states that the definition does not have, and patterns that stand for none of them.
+pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Result<(), Problem> {
+    let is_known = |pattern: &&String| definition.states.keys().any(|state| matches(pattern, state.as_str()));
+    let Some(unknown) = wanted.iter().find(|pattern| !is_known(pattern)) else { return Ok(()) };
+    let shown: String = unknown.chars().take(80).collect();
+    let suggestion = suggestion(shown.trim_end_matches('*'), definition.states.keys().map(StateName::as_str));
+    let detail = format!("no state `{shown}`{suggestion}");
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", detail)
+        .with("states", definition.states.keys().collect::<Vec<_>>()))
+}
+
+/// Whether `state` is as `pattern` says, in which each `*` stands for any text.
+fn matches(pattern: &str, state: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| state.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Says which value of a filter that no board matches is unknown altogether. Of a farm without boards nothing is said.
+pub(super) async fn find(
+    db: &mut Connection,
+    machine: &MachineName,
+    filter: &Filter,
+) -> Result<Option<String>, StoreError> {
+    let Filter { states: _, hardware, environment, image, name: _, among: _ } = filter;
+    let mut wanted = Vec::new();
+    if let Some(hardware) = hardware {
+        let what = format!("no board has hardware `{}`", shown(hardware));
+        wanted.push((hardware, what, devices::list_hardware(db).await?));
+    }
+    if let Some(environment) = environment {
+        let what = format!("no board is in the environment `{}`", shown(environment));
+        wanted.push((environment, what, devices::list_environments(db).await?));
+    }
+    if let Some(image) = image {
+        let mut known = devices::list_installed(db, machine).await?;
+        known.extend(images::list(db).await?.into_iter().map(|image| image.name));
+        known.sort_unstable();
+        known.dedup();
+        wanted.push((image, format!("there is no image `{}`", shown(image)), known));
+    }
+    let unknown = wanted.into_iter().find(|(value, _, known)| !known.is_empty() && !known.contains(value));
+    Ok(unknown.map(|(value, what, known)| {
+        format!(
+            "{what}{}",
+            suggestion(value, known.iter().map(String::as_str).filter(|name| !name.is_empty()))
+        )
+    }))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, state) in
+            [("New", "New"), ("*", "New"), ("Failed*", "FailedBadBoard"), ("*Board", "FailedBadBoard")]
+        {
+            assert!(matches(pattern, state), "{pattern} {state}");
+        }
+        for (pattern, state) in
+            [("", "New"), ("new", "New"), ("Ne", "New"), ("Fialed*", "FailedBadBoard"), ("N*w*w", "New")]
+        {
+            assert!(!matches(pattern, state), "{pattern} {state}");
+        }
+    }
+}

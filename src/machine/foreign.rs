@@ -1,0 +1,59 @@
+//! Files of other programs that people take for definitions: each is told by its name, with what to do about it.
+
+use super::source::{Content, Node};
+
+/// How the text of `root`, or one that is not YAML, is known to be of another kind; nothing where it may be a definition.
+pub(super) fn describe(text: &str, root: Option<&Node>) -> Option<String> {
+    if root.is_some_and(|root| root.child("machine").is_some()) {
+        return None;
+    }
+    let by_shape = root.and_then(of_shape);
+    by_shape.or_else(|| of_text(text)).map(|(format, advice)| format!("this is {format}: {advice}"))
+}
+
+const IMPORT: &str = "`lifeguard machine import FILE` translates it";
+const REWRITE: &str = "it cannot be imported; write it as a definition, with `machine`, `initial` and `states`, of which \
+                       `lifeguard machine check --explain form` shows one";
+
+fn of_shape(root: &Node) -> Option<(&'static str, &'static str)> {
+    let has = |key| root.child(key).is_some();
+    let states = root.child("states").map(|(_, states)| &states.content);
+    match states {
+        Some(Content::List(_)) if has("current_state") => Some(("a StateService file", IMPORT)),
+        Some(Content::List(states))
+            if states
+                .iter()
+                .any(|state| state.child("func").is_some() || state.child("target").is_some()) =>
+        {
+            Some(("a StateService file", IMPORT))
+        }
+        Some(Content::List(_)) if has("transitions") => {
+            Some(("a state machine of Python's `transitions` package", REWRITE))
+        }
+        Some(Content::Map(_)) if has("id") || has("context") || has("predictableActionArguments") => {
+            Some(("an XState machine", REWRITE))
+        }
+        _ if has("StartAt") && has("States") => Some(("an Amazon States Language file", REWRITE)),
+        _ => None,
+    }
+}
+
+fn of_text(text: &str) -> Option<(&'static str, &'static str)> {
+    let begins = |words: &[&str]| {
+        text.lines().map(str::trim_start).any(|line| words.iter().any(|word| line.starts_with(word)))
+    };
+    if begins(&["%start ", "%map ", "%fsmclass "]) {
+        Some(("a State Machine Compiler (SMC) file", REWRITE))
+    } else if text.contains("createMachine(")
+        || text.contains("from 'xstate'")
+        || text.contains("from \"xstate\"")
+    {
+        Some(("an XState machine", REWRITE))
+    } else if begins(&["<scxml"]) {
+        Some(("an SCXML file", REWRITE))
+    } else if text.contains("from transitions import") {
+        Some(("a state machine of Python's `transitions` package", REWRITE))
+    } else {
+        None
+    }
+}
