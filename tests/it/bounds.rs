@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, breathe};
+use crate::world::{World, ask, breathe, unreachable_power};
 use lifeguard::engine::{EngineError, Submission};
 use lifeguard::farm::relay::Behaviour;
 use lifeguard::machine::{Cause, EventName, MachineName, Source};
@@ -169,7 +169,7 @@ async fn a_page_of_another_site_can_change_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_that_may_have_a_boot_link_is_not_forgotten() {
     let world = World::new().await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world.image("base").await;
     assert_eq!(world.request("b1", "rq-reimage", json!({ "image": "base" })).await.0, 200);
     let path = "/api/v1/devices/b1";

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::models::{Folders, onnxruntime};
 use crate::replay::{assert_history_gives_instances, boards};
 use crate::versions::{changed, load};
-use crate::world::World;
+use crate::world::{World, unreachable_power};
 
 /// The shipped example, as the life of boards.
 fn telemetry() -> String {
@@ -135,7 +135,7 @@ const FAILING: [f64; 3] = [91.0, 60.0, 4.6];
 async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
     let Some(models) = shipped() else { return };
     let world = World::hosting(&with_quarantine(), models).await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world.force("b1", "Ready").await;
 
     let answer = world.report_with("b1", "telemetry", json!({ "values": HEALTHY })).await;
