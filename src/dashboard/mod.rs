@@ -83,6 +83,15 @@ fn at_fault(error: EngineError, now: DateTime<Utc>) -> Response {
     if let EngineError::Store(error) = error {
         return without_boards(&error, now);
     }
+    if let EngineError::NoMachine(machine) = &error {
+        let main = format!(
+            "<p><em>No definition of the machine {} is in force that this server can follow. \
+             This page tries again by itself.</em></p>",
+            escaped(machine.as_str())
+        );
+        let page = whole("no definition", LIFECYCLE_REFRESH_S, &main, now);
+        return (StatusCode::SERVICE_UNAVAILABLE, Html(page)).into_response();
+    }
     tracing::error!(error = &error as &dyn std::error::Error, "the page cannot be made");
     let main = "<p><em>The server has a fault; its log says which. This page tries again by itself.</em></p>";
     (StatusCode::INTERNAL_SERVER_ERROR, Html(whole("a fault", LIFECYCLE_REFRESH_S, main, now)))
@@ -196,8 +205,7 @@ fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
         let _ = write!(item, " <em>{}</em>", escaped(failure));
     }
     if let Some(reason) = board.lock_reason {
-        let by = board.locked_by.map(|by| format!(", by {}", escaped(by))).unwrap_or_default();
-        let _ = write!(item, " <em>locked out: {}{by}</em>", escaped(reason));
+        let _ = write!(item, " <em>locked out: {}</em>", escaped(reason));
     }
     item
 }

@@ -55,8 +55,6 @@ pub struct Shown<'a> {
     pub failure: Option<&'a str>,
     /// Why it is locked out.
     pub lock_reason: Option<&'a str>,
-    /// Who says so.
-    pub locked_by: Option<&'a str>,
     /// The host name or address that it answers on.
     pub fqdn: &'a str,
     /// Its network address.
@@ -94,7 +92,6 @@ impl Listed {
             comments: get(row, 12)?,
             counters: get::<Json<_>>(row, 13)?.0,
             lock_reason: get(row, 14)?,
-            locked_by: get(row, 15)?,
         })
     }
 }
@@ -109,7 +106,7 @@ const LIST: &str = "
     SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
            i.data->'image', i.data->'next_image', i.data->>'failure',
            d.fqdn, d.mac, d.hardware, d.environment, d.comments,
-           i.counters, i.data->>'lock_reason', i.data->>'locked_by'
+           i.counters, i.data->>'lock_reason'
       FROM instance i JOIN device d USING (instance_id)
      WHERE i.machine = $1 AND i.name > $2
        AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))

@@ -29,7 +29,6 @@ pub(super) fn add(
         counters,
         failure,
         lock_reason,
-        locked_by,
         fqdn,
         mac,
         hardware,
@@ -52,9 +51,7 @@ pub(super) fn add(
     if let Some(tries) = failed_tries(definition, state, counters)? {
         add_member(to, r#","failed_tries":"#, &tries)?;
     }
-    for (name, text) in
-        [(r#","failure":"#, failure), (r#","lock_reason":"#, lock_reason), (r#","locked_by":"#, locked_by)]
-    {
+    for (name, text) in [(r#","failure":"#, failure), (r#","lock_reason":"#, lock_reason)] {
         if let Some(text) = text {
             add_member(to, name, text)?;
         }
@@ -131,7 +128,6 @@ mod tests {
                 counters: &counters,
                 failure: Some(text),
                 lock_reason: Some(text),
-                locked_by: None,
                 fqdn: text,
                 mac: text,
                 hardware: text,
