@@ -116,6 +116,7 @@ impl LinkError {
             | OpenError::Outside
             | OpenError::Loop
             | OpenError::NotAFile
+            | OpenError::NotAFolder
             | OpenError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
         }
     }

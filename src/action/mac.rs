@@ -63,15 +63,62 @@ pub fn link_name(mac: &Mac) -> String {
     format!("01-{}", mac.0.map(|octet| format!("{octet:02x}")).join("-"))
 }
 
-/// Whose boot link `file` is, as a boot loader asks for it: `pxelinux.cfg/01-…`, with or without that folder.
+/// Whose boot link `file` is, as a boot loader asks for it: `pxelinux.cfg/01-…` in any folder, or without that folder.
 ///
 /// Only the exact spelling of [`link_name`] counts, because only that one is a link's name.
 #[must_use]
 pub fn mac_of_link(file: &str) -> Option<Mac> {
-    let file = file.trim_start_matches('/');
-    let name = file.strip_prefix("pxelinux.cfg/").unwrap_or(file);
+    let (folders, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let folder = folders.rsplit('/').next().unwrap_or_default();
     let mac = name.strip_prefix("01-")?.parse().ok()?;
-    (link_name(&mac) == name).then_some(mac)
+    (link_name(&mac) == name && matches!(folder, "" | "pxelinux.cfg")).then_some(mac)
+}
+
+/// The network address that a file's name has in it, the last one of several: what boot loaders put into the names that they
+/// ask for, so that it says which board asks.
+///
+/// `pxelinux.cfg/01-02-00-…` and `grub/grub.cfg-01-02-00-…`, `02:00:….ipxe`, `mac-0200….ipxe`, `02-00-…/start4.elf`. Not the
+/// last part of a UUID, which firmware asks for too.
+#[must_use]
+pub fn mac_in_name(file: &str) -> Option<Mac> {
+    file.rsplit('/').find_map(mac_in_component)
+}
+
+fn mac_in_component(component: &str) -> Option<Mac> {
+    let is_hex =
+        |word: &str, digits: usize| word.len() == digits && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Words with what is before each of them.
+    let (mut words, mut rest) = (Vec::new(), component);
+    let mut before = None;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let (word, tail) = rest.split_at(end);
+        words.push((before, word));
+        let mut tail = tail.chars();
+        before = tail.next();
+        rest = tail.as_str();
+    }
+    let mut found = None;
+    let mut run: Vec<&str> = Vec::new();
+    let mut last = "";
+    for (separator, word) in words.into_iter().chain([(None, "")]) {
+        let goes_on = !run.is_empty() && matches!(separator, Some('-' | ':')) && is_hex(word, 2);
+        if !goes_on {
+            // The hardware type stands before the address; 01 is Ethernet.
+            let address = run.strip_prefix(&["01"]).filter(|rest| rest.len() == 6).unwrap_or(&run);
+            if address.len() == 6 {
+                found = address.concat().parse().ok().or(found);
+            }
+            run.clear();
+        }
+        if is_hex(word, 2) {
+            run.push(word);
+        } else if is_hex(word, 12) && !is_hex(last, 4) {
+            found = word.parse().ok().or(found);
+        }
+        last = word;
+    }
+    found
 }
 
 #[cfg(test)]
@@ -112,8 +159,10 @@ mod tests {
             "01-aa-bb-cc-dd-ee-ff",
             "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff",
             "/pxelinux.cfg/01-aa-bb-cc-dd-ee-ff",
+            "menu-efi64/pxelinux.cfg/01-aa-bb-cc-dd-ee-ff",
         ] {
             assert_eq!(mac_of_link(file), Some(mac), "{file}");
+            assert_eq!(mac_in_name(file), Some(mac), "{file}");
         }
         for file in [
             "01-aabbccddeeff",
@@ -123,6 +172,36 @@ mod tests {
             "pxelinux.cfg/default",
         ] {
             assert_eq!(mac_of_link(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn the_address_in_a_name_is_found_in_the_spellings_of_boot_loaders_and_nowhere_else() {
+        let mac: Mac = "aa:bb:cc:dd:ee:ff".parse().unwrap();
+        for file in [
+            "grub/grub.cfg-01-aa-bb-cc-dd-ee-ff",
+            "grub/grub.cfg-01-AA-BB-CC-DD-EE-FF",
+            "aa:bb:cc:dd:ee:ff.ipxe",
+            "boot/mac-aabbccddeeff.ipxe",
+            "aa-bb-cc-dd-ee-ff/start4.elf",
+            "00-11-22-33-44-55/01-aa-bb-cc-dd-ee-ff",
+            "01-aa-bb-cc-dd-ee-ff.cfg",
+        ] {
+            assert_eq!(mac_in_name(file), Some(mac), "{file}");
+        }
+        for file in [
+            "",
+            "pxelinux.0",
+            "pxelinux.cfg/b8945908-d6a6-41a9-611d-74a6ab80b83d",
+            "grub/grub.cfg-4c4c4544-0043-3510-8051-b7c04f4d3232",
+            "pxelinux.cfg/0A00020F",
+            "kernel-aabbccddeeff00",
+            "aa-bb-cc-dd-ee",
+            "aa-bb-cc-dd-ee-ff-00-11",
+            "02-aa-bb-cc-dd-ee-ff",
+            "aa-bb-cc:dd:ee:f",
+        ] {
+            assert_eq!(mac_in_name(file), None, "{file}");
         }
     }
 }

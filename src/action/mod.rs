@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::address::BadUrl;
 pub use self::boot::{BadConfigName, Boot, Link, check_config_name};
 pub use self::lease::Lease;
-pub use self::mac::{BadMac, Mac, link_name, mac_of_link};
+pub use self::mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
 pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl};
 pub use self::probe::{Poll, PollUrl, Settings};
 pub use self::trouble::Trouble;

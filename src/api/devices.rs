@@ -192,7 +192,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
         data: board.instance.data.clone(),
         explanation: explain(&definition, &board.instance),
         actions: actions.into_iter().map(ActionView::from).collect(),
-        boot: engine::describe_boot(&boot),
+        boot: engine::describe_boot(&boot, api.engine.boot_coverage()),
         device: board.into(),
     })
 }

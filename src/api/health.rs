@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Api, Problem};
@@ -13,8 +14,11 @@ pub(super) async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// `GET /readyz`: the database answers.
+/// `GET /readyz`: the database answers, and the boot tree can be read.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ping().await?;
+    if let Some(fault) = api.engine.boot_fault() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "boot_tree_unreadable", fault));
+    }
     Ok(Json(json!({ "status": "ready" })))
 }

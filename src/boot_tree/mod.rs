@@ -51,6 +51,9 @@ pub enum OpenError {
     /// It is a directory, a pipe, a socket or a device.
     #[error("not a regular file")]
     NotAFile,
+    /// It is no folder, and one is wanted.
+    #[error("not a folder")]
+    NotAFolder,
     /// The server's user may not read it.
     #[error("access denied")]
     Unreadable,
@@ -127,6 +130,19 @@ impl BootTree {
         &self.root
     }
 
+    /// Checks that the root and its two folders are there and can be read.
+    ///
+    /// # Errors
+    ///
+    /// The folder that cannot be read, and [`OpenError`].
+    pub fn check(&self) -> Result<(), (&'static str, OpenError)> {
+        std::fs::read_dir(&self.root).map_err(|error| ("", OpenError::Root(error)))?;
+        for name in [CONFIGS, LINKS] {
+            self.folder(name).map_err(|error| (name, error))?;
+        }
+        Ok(())
+    }
+
     /// Opens the regular file that `name` stands for; leading slashes are the root.
     ///
     /// # Errors
@@ -151,7 +167,7 @@ impl BootTree {
     pub fn folder(&self, name: &str) -> Result<Folder, OpenError> {
         match walk(&self.root, name.as_bytes(), Wanted::Folder)? {
             Found::Folder { fd, depth } => Ok(Folder { fd, depth }),
-            Found::File(_) => Err(OpenError::NotFound),
+            Found::File(_) => Err(OpenError::NotAFolder),
         }
     }
 

@@ -118,7 +118,9 @@ fn a_folder_says_the_way_back_to_the_root() {
         assert_eq!(tree.folder(name).unwrap().to_root(), way, "{name}");
     }
     assert!(matches!(tree.folder("outdir"), Err(OpenError::Outside)));
-    assert!(matches!(tree.folder("configs/x"), Err(OpenError::NotFound)));
+    assert!(matches!(tree.folder("configs/x"), Err(OpenError::NotAFolder)));
+    assert!(matches!(tree.make_folder("configs/x"), Err(OpenError::NotAFolder)));
+    assert!(matches!(tree.folder("configs/x/y"), Err(OpenError::NotFound)));
     assert!(matches!(tree.make_folder("dangling"), Err(OpenError::NotFound)));
     assert_eq!(tree.make_folder("new").unwrap().to_root(), "../");
 }

@@ -58,7 +58,8 @@ pub(super) fn walk(root: &Path, name: &[u8], wanted: Wanted) -> Result<Found, Op
             _ => {}
         }
         let Some(here) = folders.last() else { return Err(OpenError::Outside) };
-        let is_file = wanted == Wanted::File && left.is_empty();
+        let is_last = left.is_empty();
+        let is_file = wanted == Wanted::File && is_last;
         let flags = if is_file { file_flags() } else { folder_flags() } | OFlag::O_NOFOLLOW;
         match openat(here, component.as_os_str(), flags, Mode::empty()) {
             Ok(fd) if is_file => return Ok(Found::File(File::from(fd))),
@@ -70,6 +71,7 @@ pub(super) fn walk(root: &Path, name: &[u8], wanted: Wanted) -> Result<Found, Op
                     Ok(target) => follow(root, target, &mut folders, &mut left)?,
                     // It was a link a moment ago.
                     Err(Errno::EINVAL) if is_file => left.push(component),
+                    Err(Errno::EINVAL) if is_last => return Err(OpenError::NotAFolder),
                     Err(errno) => return Err(OpenError::of(errno)),
                 }
             }

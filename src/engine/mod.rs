@@ -59,7 +59,7 @@ use crate::worker::Worker;
 
 pub use devices::DeviceChange;
 pub use feed::{Follower, News};
-pub use fetches::{Fetch, describe_boot};
+pub use fetches::{BootLog, Coverage, LoggedAt, LoggedRequest, NO_FILE, describe_boot};
 pub use housekeeping::Retention;
 pub use images::ImagePut;
 pub use kept::{Counts, Kept, Reading};
@@ -181,6 +181,8 @@ struct Inner {
     feed: feed::Feed,
     counts: kept::ByMachine,
     usual: usual::ByMachine,
+    /// What is known of this process's own part in boots.
+    booting: fetches::Booting,
 }
 
 impl Engine {
@@ -221,6 +223,7 @@ impl Engine {
             feed: feed::Feed::new(seen),
             counts: kept::ByMachine::default(),
             usual: usual::ByMachine::default(),
+            booting: fetches::Booting::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::round(&engine).await {

@@ -378,7 +378,8 @@ impl Material {
                 }
                 Work::Due(due) => {
                     let cause = Cause::Deadline { visit: due.visit };
-                    let remark = self.boots.get(&id).and_then(fetches::describe_boot);
+                    let boot = self.boots.get(&id);
+                    let remark = boot.and_then(|boot| fetches::describe_boot(boot, engine.boot_coverage()));
                     let evidence = tell_due(definition, draft, due.at, now);
                     let submission =
                         Submission { evidence, remark, ..Submission::new(Target::Id(id), cause) };

@@ -63,7 +63,7 @@ fn unreadable(why: &str) -> String {
 #[must_use]
 pub fn values(observed: &Map<String, Value>) -> String {
     let text = |value: &Value| match value.as_str() {
-        None => value.to_string(),
+        None => value.as_array().map_or_else(|| value.to_string(), |list| list.len().to_string()),
         Some(text) => match DateTime::parse_from_rfc3339(text) {
             Ok(at) => at.to_utc().format("%H:%M:%S%.3f UTC").to_string(),
             Err(_) => text.to_owned(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::draft::facts;
-use super::fetches::describe_boot;
+use super::fetches::{Coverage, describe_boot, heard_at};
 use super::tell::{arrived, seen};
 use super::usual::Times;
 use super::{Engine, EngineError};
@@ -224,7 +224,14 @@ impl Engine {
             Record::read(&mut db, machine, name, &in_force.adopted, now).await?.ok_or_else(no_such)?
         };
         let times = self.usual_times(machine).await;
-        Ok(put_together(&record, &in_force.definition, &in_force.adopted, times.as_deref(), now))
+        Ok(put_together(
+            &record,
+            &in_force.definition,
+            &in_force.adopted,
+            times.as_deref(),
+            self.boot_coverage(),
+            now,
+        ))
     }
 }
 
@@ -233,6 +240,7 @@ fn put_together(
     definition: &Definition,
     in_force: &Adopted,
     times: Option<&Times>,
+    coverage: Coverage,
     now: DateTime<Utc>,
 ) -> Why {
     let instance = &record.instance;
@@ -242,7 +250,7 @@ fn put_together(
     let mut sentences = machine::why(definition, instance, circumstances, now);
     let explanation = machine::explain(definition, instance);
     let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
-    let boot = describe_boot(&record.boot);
+    let boot = describe_boot(&record.boot, coverage);
     let entered_under = record.entered_under(in_force.number);
     sentences.push(match &record.arrival {
         Some(arrival) => arrived(arrival, now),
@@ -254,8 +262,8 @@ fn put_together(
     sentences.extend(record.evidence.as_ref().map(|evidence| {
         format!(
             "Last evidence, at {} ({} ago): {}.",
-            time(evidence.at, now),
-            span(now - evidence.at),
+            time(heard_at(evidence), now),
+            span(now - heard_at(evidence)),
             seen(evidence)
         )
     }));
@@ -281,7 +289,7 @@ fn put_together(
         then: explanation.then,
         usual,
         evidence: record.evidence.as_ref().map(|evidence| LastEvidence {
-            at: evidence.at,
+            at: heard_at(evidence),
             words: seen(evidence),
             sender: evidence.sender.clone(),
             observed: evidence.evidence.clone(),

@@ -252,6 +252,17 @@ pub async fn find_by_mac(db: &mut PgConnection, mac: &str) -> Result<Option<Inst
     Ok(id.map(InstanceId))
 }
 
+/// The network address of the board that is registered as being at `address`, if there is one such board.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<String>, StoreError> {
+    let macs =
+        sqlx::query_scalar!("SELECT mac FROM device WHERE fqdn = $1 LIMIT 2", address).fetch_all(db).await?;
+    Ok(<[String; 1]>::try_from(macs).ok().map(|[mac]| mac))
+}
+
 struct BoardRow {
     instance_id: i64,
     state: String,

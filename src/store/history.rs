@@ -449,6 +449,73 @@ pub fn stream<'a>(
     })
 }
 
+/// Which entry a note is, and when it was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoteId {
+    /// The entry's number.
+    pub history_id: i64,
+    /// When it was added, which says where it is.
+    pub at: DateTime<Utc>,
+}
+
+/// How far back a note is looked for that may be told more of.
+const LATEST_NOTES: TimeDelta = TimeDelta::days(1);
+
+/// Finds the last note `event` of an instance that `sender` sent.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_last_note(
+    db: &mut PgConnection,
+    instance: InstanceId,
+    event: &str,
+    sender: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<NoteId>, StoreError> {
+    let note = sqlx::query_as!(
+        NoteId,
+        r#"SELECT history_id, at FROM history
+            WHERE instance_id = $1 AND kind = 'note' AND event = $2 AND sender = $3 AND at >= $4
+            ORDER BY history_id DESC LIMIT 1"#,
+        instance.0,
+        event,
+        sender,
+        now - LATEST_NOTES,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(note)
+}
+
+/// Tells more in a note than what was known when it was added; false where it is gone.
+///
+/// Only for notes, which nothing is decided by: all else in history stays as it was written.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn rewrite_note(
+    tx: &mut Tx,
+    instance: InstanceId,
+    note: NoteId,
+    evidence: &Map<String, Value>,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let rewritten = sqlx::query!(
+        "UPDATE history SET evidence = $4, reason = $5
+          WHERE instance_id = $1 AND history_id = $2 AND at = $3 AND kind = 'note'",
+        instance.0,
+        note.history_id,
+        note.at,
+        Json(evidence) as _,
+        reason,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(rewritten.rows_affected() == 1)
+}
+
 /// What is known of the board's present boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boot {
@@ -492,17 +559,20 @@ pub async fn read_boots(
     // today's partition was empty would read all of it.
     let rows = sqlx::query!(
         r#"WITH recent AS MATERIALIZED (
-               SELECT h.instance_id, h.history_id, h.at, h.kind, h.event, h.source
+               SELECT h.instance_id, h.history_id, h.at, h.kind, h.event, h.source, h.said_at
                  FROM unnest($1::bigint[]) AS wanted (instance_id),
-                      LATERAL (SELECT instance_id, history_id, at, kind, event, source FROM history
+                      LATERAL (SELECT instance_id, history_id, at, kind, event, source,
+                                      CASE WHEN kind = 'note' AND event IN ('asked', 'asked-boot-config', 'fetched')
+                                           THEN coalesce((evidence ->> 'at')::timestamptz, at) END AS said_at
+                                 FROM history
                                 WHERE instance_id = wanted.instance_id AND at >= $2 OFFSET 0) h),
            power AS (
                SELECT DISTINCT ON (instance_id) instance_id, history_id, at FROM recent
                 WHERE kind = 'event' AND event IN ('power-cycle-ok', 'power-on-ok')
                 ORDER BY instance_id, history_id DESC)
            SELECT power.instance_id AS "instance_id!", power.at AS "powered_at!",
-                  min(h.at) FILTER (WHERE h.kind = 'note' AND h.event = 'asked-boot-config') AS asked_at,
-                  max(h.at) FILTER (WHERE h.kind = 'note' OR h.source = 'board') AS heard_at
+                  min(h.said_at) FILTER (WHERE h.event = 'asked-boot-config') AS asked_at,
+                  max(coalesce(h.said_at, h.at)) FILTER (WHERE h.said_at IS NOT NULL OR h.source = 'board') AS heard_at
              FROM power LEFT JOIN recent h ON h.instance_id = power.instance_id AND h.history_id > power.history_id
             GROUP BY power.instance_id, power.at"#,
         &instances,

@@ -32,7 +32,7 @@ pub async fn find_landmarks(db: &mut PgConnection, instance: InstanceId) -> Resu
         Landmarks,
         r#"SELECT max(history_id) FILTER (WHERE outcome IS NULL AND (to_state IS NOT NULL OR kind = 'created')) AS "arrival?",
                   max(history_id) FILTER (WHERE source IN ('board', 'action')
-                       OR (kind = 'note' AND event IN ('asked', 'asked-boot-config', 'fetched'))) AS "evidence?"
+                       OR (kind = 'note' AND event IN ('asked', 'fetched'))) AS "evidence?"
              FROM (SELECT history_id, kind, event, source, outcome, to_state FROM history
                     WHERE instance_id = $1 ORDER BY history_id DESC LIMIT $2) AS recent"#,
         instance.0,

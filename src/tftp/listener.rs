@@ -3,11 +3,13 @@
 //! Tells for each datagram also the address that it was sent to: a machine with several addresses must answer from that
 //! one, because clients drop an answer that comes from another.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -75,6 +77,41 @@ impl Listener {
                 return Ok(datagram);
             }
         }
+    }
+
+    /// Sends `packet` to `peer` from this port and the address `local`.
+    ///
+    /// # Errors
+    ///
+    /// An [`io::Error`] when it could not be sent.
+    pub(super) async fn send(&self, packet: &[u8], local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+        self.socket.async_io(Interest::WRITABLE, || self.try_send(packet, local, peer)).await
+    }
+
+    fn try_send(&self, packet: &[u8], local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+        let (fd, slices) = (self.socket.as_raw_fd(), [IoSlice::new(packet)]);
+        if let (SocketAddr::V4(_), IpAddr::V4(own)) = (self.local_addr, local.ip()) {
+            let zero = nix::libc::in_addr { s_addr: 0 };
+            let source = nix::libc::in_addr { s_addr: u32::from_ne_bytes(own.octets()) };
+            let info = nix::libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: zero };
+            let control = [ControlMessage::Ipv4PacketInfo(&info)];
+            sendmsg(fd, &slices, &control, MsgFlags::empty(), Some(&SockaddrStorage::from(peer)))?;
+            return Ok(());
+        }
+        // A socket that takes both kinds of addresses speaks of IPv4 by mapped ones.
+        let mapped = |ip: IpAddr| match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let scope = if let SocketAddr::V6(peer) = peer { peer.scope_id() } else { 0 };
+        let info = nix::libc::in6_pktinfo {
+            ipi6_addr: nix::libc::in6_addr { s6_addr: mapped(local.ip()).octets() },
+            ipi6_ifindex: scope,
+        };
+        let to = SocketAddr::from(SocketAddrV6::new(mapped(peer.ip()), peer.port(), 0, scope));
+        let control = [ControlMessage::Ipv6PacketInfo(&info)];
+        sendmsg(fd, &slices, &control, MsgFlags::empty(), Some(&SockaddrStorage::from(to)))?;
+        Ok(())
     }
 
     fn try_receive(&self) -> io::Result<Option<Datagram>> {

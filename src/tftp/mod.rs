@@ -5,7 +5,7 @@
 //! 12 s after power-on". It does not know boards, databases or which file is whose, and it never writes.
 //!
 //! ```text
-//! listener ─► Server::run ─► transfer (one task, one socket each) ─► body, boot tree
+//! listener ─► Server::run ─► transfer (one task, one channel each) ─► body, boot tree
 //!                                │
 //!                                └─► Observer
 //! ```
@@ -13,7 +13,9 @@
 //! Source: RFC 1350, RFC 1123 §4.2, RFC 2347, RFC 2348, RFC 2349, RFC 7440.
 
 mod body;
+mod channel;
 pub mod client;
+mod limits;
 mod listener;
 mod observer;
 mod options;
@@ -28,14 +30,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use channel::Ports;
+use channel::{Channel, INBOX};
+pub use limits::Limits;
+use limits::{Room, Slot, room};
 use listener::{Datagram, Listener};
-pub use observer::{Abort, End, Fetch, Observer, Refusal};
+pub use observer::{Abort, DropReason, End, Fetch, Observer, Refusal};
+use options::MAX_WINDOW_BLOCKS;
 use packet::{ErrorCode, Packet, Request};
-use transfer::{Progress, Transfer};
+use transfer::{Dismissal, Progress, Transfer};
 
 use crate::boot_tree::BootTree;
 
@@ -61,49 +69,36 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// How patient and how busy a server may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The wait before the first retransmission; each further one waits twice as long. A client's `timeout` option
-    /// replaces these waits.
-    pub first_wait: Duration,
-    /// The longest wait between two retransmissions.
-    pub longest_wait: Duration,
-    /// How often one window is sent again before its client is taken for silent.
-    pub retries: u32,
-    /// The most requests that are answered at the same time. One more is dropped without an answer: the client asks
-    /// again after a second or so by itself, whereas an ERROR would make a boot loader give up.
-    pub transfers: usize,
-}
-
-impl Default for Limits {
-    /// 1, 2, 4, 4, 4 and 4 seconds; 512 transfers.
-    fn default() -> Self {
-        Self {
-            first_wait: Duration::from_secs(1),
-            longest_wait: Duration::from_secs(4),
-            retries: 5,
-            transfers: 512,
-        }
-    }
-}
+/// How long there has to be room for all before the log says so.
+const CALM: Duration = Duration::from_secs(10);
 
 /// A server whose port is bound; [`Server::run`] makes it answer.
 pub struct Server {
-    listener: Listener,
+    listener: Arc<Listener>,
     tree: Arc<BootTree>,
     observer: Arc<dyn Observer>,
     limits: Limits,
+    ports: Ports,
     tasks: JoinSet<()>,
     running: HashMap<SocketAddr, Running>,
+    requests: u64,
+    crowd: Option<Crowd>,
 }
 
 /// What is known of a client's transfer while it lasts.
 struct Running {
     task: Id,
     request: Request,
+    since: Instant,
     progress: Arc<Progress>,
-    abandon: CancellationToken,
+    /// Where its packets go that come to the listening port.
+    inbox: Option<mpsc::Sender<Vec<u8>>>,
+}
+
+/// A time in which requests are dropped for want of room.
+struct Crowd {
+    dropped: u64,
+    last: Instant,
 }
 
 impl Server {
@@ -125,12 +120,15 @@ impl Server {
     ) -> Result<Self, TftpError> {
         let listener = Listener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
         Ok(Self {
-            listener,
+            listener: Arc::new(listener),
             tree: Arc::new(BootTree::new(root)),
             observer,
             limits: Limits::default(),
+            ports: Ports::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            requests: 0,
+            crowd: None,
         })
     }
 
@@ -138,6 +136,13 @@ impl Server {
     #[must_use]
     pub fn limited(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same server with its answers coming from other ports.
+    #[must_use]
+    pub fn answering_from(mut self, ports: Ports) -> Self {
+        self.ports = ports;
         self
     }
 
@@ -156,7 +161,7 @@ impl Server {
                     let id = match ended {
                         Ok((id, ())) => id,
                         Err(error) => {
-                            tracing::error!(error = &error as &dyn std::error::Error, "a TFTP transfer failed");
+                            tracing::error!(error = &error as &dyn std::error::Error, "TFTP transfer failed");
                             error.id()
                         }
                     };
@@ -179,55 +184,116 @@ impl Server {
 
     fn dispatch(&mut self, datagram: Datagram) {
         let Datagram { peer, local, bytes } = datagram;
-        if self.tasks.len() >= self.limits.transfers {
-            tracing::debug!(%peer, "too many TFTP transfers: the client is to ask again");
-            return;
-        }
         match Packet::parse(&bytes) {
             Ok(Packet::Read(request)) => self.read(peer, local, request),
-            Ok(Packet::Write(request)) => {
-                tracing::debug!(%peer, file = shown(&request.file), "refused to store a file by TFTP");
-                self.tasks.spawn(async move {
-                    if let Ok(socket) = connect(local, peer).await {
-                        talk::refuse(&socket, ErrorCode::ACCESS, "this server stores no files").await;
-                    }
-                });
+            Ok(Packet::Write(request)) => self.write(peer, local, &request),
+            // Without a transfer there is no answer: forged, these would make us knock at doors for somebody else.
+            Ok(Packet::Data { .. } | Packet::Ack { .. } | Packet::Error { .. } | Packet::OptionsAck(_)) => {
+                if let Some(inbox) = self.running.get(&peer).and_then(|running| running.inbox.as_ref()) {
+                    // A full inbox is a lossy network.
+                    inbox.try_send(bytes).ok();
+                }
             }
-            // No answer: forged, these would make us knock at doors for somebody else.
-            Ok(Packet::Data { .. } | Packet::Ack { .. } | Packet::Error { .. } | Packet::OptionsAck(_)) => {}
             Err(error) => tracing::debug!(%peer, %error, "not a TFTP request"),
         }
     }
+
     /// Begins a transfer, unless this is a repetition of the request that one is already answering.
     fn read(&mut self, peer: SocketAddr, local: SocketAddr, request: Request) {
+        let mut is_anew = false;
         if let Some(running) = self.running.get(&peer) {
             if running.request == request && !running.progress.is_yielding() {
+                running.progress.ask_again();
                 return;
             }
             // The client has one port and one file at a time: it has forgotten the other one.
-            running.abandon.cancel();
+            running.progress.dismiss(Dismissal::AskedAnew);
+            is_anew = true;
         }
+        self.requests += 1;
+        let fetch = Fetch { number: self.requests, peer, file: shown(&request.file) };
+        if !is_anew && !self.make_room(peer) {
+            self.observer.dropped(&fetch);
+            return;
+        }
+        self.observer.asked(&fetch);
         let progress = Arc::new(Progress::default());
-        let abandon = CancellationToken::new();
-        let fetch = Fetch { peer, file: shown(&request.file) };
+        let (channel, inbox, max_window_blocks) = match self.ports {
+            Ports::OnePerTransfer => (None, None, MAX_WINDOW_BLOCKS),
+            Ports::Single => {
+                let (sender, inbox) = mpsc::channel(INBOX);
+                let listener = Arc::clone(&self.listener);
+                (Some(Channel::Shared { listener, peer, local, inbox }), Some(sender), 1)
+            }
+        };
+        let transfer = Transfer {
+            tree: Arc::clone(&self.tree),
+            request: request.clone(),
+            limits: self.limits,
+            progress: Arc::clone(&progress),
+            max_window_blocks,
+        };
         let observer = Arc::clone(&self.observer);
-        let work = work(
-            local,
-            peer,
-            Transfer {
-                tree: Arc::clone(&self.tree),
-                request: request.clone(),
-                limits: self.limits,
-                progress: Arc::clone(&progress),
-            },
-            abandon.clone(),
-        );
         let task = self.tasks.spawn(async move {
-            let (end, ()) = tokio::join!(work, observer.asked(&fetch));
+            let end = work(channel, local, peer, transfer).await;
             tracing::debug!(peer = %fetch.peer, file = fetch.file, ?end, "TFTP fetch ended");
-            observer.ended(&fetch, end).await;
+            observer.ended(&fetch, end);
         });
-        self.running.insert(peer, Running { task: task.id(), request, progress, abandon });
+        let running = Running { task: task.id(), request, since: Instant::now(), progress, inbox };
+        self.running.insert(peer, running);
+    }
+
+    /// Whether one more transfer may begin; one that nobody has answered may have to end for it.
+    fn make_room(&mut self, peer: SocketAddr) -> bool {
+        let slots = self.running.iter().map(|(peer, running)| Slot {
+            peer: *peer,
+            since: running.since,
+            is_answered: running.progress.is_answered(),
+        });
+        let now = Instant::now();
+        let has_room = match room(&self.limits, slots, peer.ip(), now) {
+            Room::Free => true,
+            Room::InPlaceOf(other) => {
+                if let Some(other) = self.running.remove(&other) {
+                    other.progress.dismiss(Dismissal::Room);
+                }
+                true
+            }
+            Room::None => false,
+        };
+        if has_room {
+            if let Some(crowd) = self.crowd.take_if(|crowd| now - crowd.last >= CALM) {
+                tracing::info!(dropped = crowd.dropped, "TFTP: there is room for all requests again");
+            }
+        } else {
+            let crowd = self.crowd.get_or_insert_with(|| {
+                let (all, per_client) = (self.limits.transfers, self.limits.transfers_per_client);
+                tracing::warn!(%peer, all, per_client, "TFTP: too many transfers, requests are dropped");
+                Crowd { dropped: 0, last: now }
+            });
+            (crowd.dropped, crowd.last) = (crowd.dropped + 1, now);
+        }
+        has_room
+    }
+
+    /// Refuses to store a file.
+    fn write(&mut self, peer: SocketAddr, local: SocketAddr, request: &Request) {
+        tracing::debug!(%peer, file = shown(&request.file), "refused to store a file by TFTP");
+        // What is running and what is ending; beyond that nobody is told.
+        if self.tasks.len() >= 2 * self.limits.transfers {
+            return;
+        }
+        let listener = Arc::clone(&self.listener);
+        let (ports, message) = (self.ports, "this server stores no files");
+        self.tasks.spawn(async move {
+            let channel = match ports {
+                Ports::OnePerTransfer => Channel::own(local, peer).await,
+                Ports::Single => Ok(Channel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX).1 }),
+            };
+            if let Ok(channel) = channel {
+                talk::refuse(&channel, ErrorCode::ACCESS, message).await;
+            }
+        });
     }
 }
 
@@ -238,25 +304,22 @@ fn shown(file: &[u8]) -> String {
     str::from_utf8(file).map_or_else(|_| file.escape_ascii().to_string(), str::to_owned)
 }
 
-/// Carries one transfer out, until it ends or is abandoned.
-async fn work(local: SocketAddr, peer: SocketAddr, transfer: Transfer, abandon: CancellationToken) -> End {
+/// Carries one transfer out, until it ends or is dismissed; over a socket of its own unless a channel is given.
+async fn work(channel: Option<Channel>, local: SocketAddr, peer: SocketAddr, transfer: Transfer) -> End {
     let progress = Arc::clone(&transfer.progress);
     let end = tokio::select! {
-        () = abandon.cancelled() => End::Aborted { bytes_acked: progress.bytes_acked(), by: Abort::AskedAnew },
+        end = progress.dismissed() => end,
         end = async {
-            match connect(local, peer).await {
-                Ok(socket) => transfer.run(&socket).await,
+            let channel = match channel {
+                Some(channel) => Ok(channel),
+                None => Channel::own(local, peer).await,
+            };
+            match channel {
+                Ok(mut channel) => transfer.run(&mut channel).await,
                 Err(error) => End::Broken { reason: format!("cannot answer from {}: {error}", local.ip()) },
             }
         } => end,
     };
     progress.finish();
     end
-}
-
-/// Makes the socket for one client: it sends from the address that was asked and hears nobody else.
-async fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(local).await?;
-    socket.connect(peer).await?;
-    Ok(socket)
 }

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use super::packet::ErrorCode;
 
 /// One read request that is being answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
+    /// Which request it is, counted from 1 since the server was bound.
+    pub number: u64,
     /// Who asks; an IPv4 client is named by its IPv4 address also where the server listens on `[::]`.
     pub peer: SocketAddr,
     /// The file as asked for, without leading `/`; where it is no UTF-8, other bytes than ASCII are written `\xff`. It came
@@ -37,6 +37,8 @@ pub enum End {
     Silent {
         /// What had arrived by then; 0 also when the client never answered at all.
         bytes_acked: u64,
+        /// Whether all of the file was sent: a boot loader may run it without acknowledging the last block.
+        is_all_sent: bool,
     },
     /// The client gave the transfer up.
     Aborted {
@@ -44,6 +46,13 @@ pub enum End {
         bytes_acked: u64,
         /// How it did so.
         by: Abort,
+    },
+    /// The server gave the transfer up.
+    Dropped {
+        /// What had arrived by then.
+        bytes_acked: u64,
+        /// Why.
+        why: DropReason,
     },
     /// Something on our side failed: an operator's to mend.
     Broken {
@@ -66,6 +75,17 @@ pub enum Abort {
     AskedAnew,
     /// Its machine said that nobody listens at the port any more.
     PortClosed,
+}
+
+/// Why the server gave a transfer up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DropReason {
+    /// The client had not answered, and others needed the room.
+    #[error("not answered, and others needed the room")]
+    Room,
+    /// It took longer than [`Limits::longest_transfer`](super::Limits::longest_transfer).
+    #[error("it took too long")]
+    TooLong,
 }
 
 /// Why a request was declined.
@@ -103,14 +123,15 @@ impl Refusal {
 
 /// Is told what boards fetch.
 ///
-/// Each fetch is told in its own task: [`Observer::asked`] runs beside the transfer, [`Observer::ended`] after both. A
-/// slow observer delays no transfer, but it keeps one of [`Limits::transfers`](super::Limits::transfers) while it runs,
-/// so it should bound its own time.
-#[async_trait]
+/// [`Observer::asked`] and [`Observer::dropped`] are called in the order of the requests. All are called on the server's way
+/// and must not block.
 pub trait Observer: Send + Sync + 'static {
     /// A client asked for a file; the transfer is beginning or about to.
-    async fn asked(&self, fetch: &Fetch);
+    fn asked(&self, fetch: &Fetch);
 
     /// The fetch is over. Not told of fetches that were running when the server stopped.
-    async fn ended(&self, fetch: &Fetch, end: End);
+    fn ended(&self, fetch: &Fetch, end: End);
+
+    /// A request was not taken for want of room, and not answered: the client may ask again.
+    fn dropped(&self, fetch: &Fetch);
 }

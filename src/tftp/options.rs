@@ -46,10 +46,11 @@ pub(super) struct Agreed {
     pub answer: Vec<OptionPair>,
 }
 
-/// Decides what the server makes of a client's options for a file of `size_bytes`, where the size can be told.
+/// Decides what the server makes of a client's options for a file of `size_bytes`, where the size can be told, and at most
+/// `max_window_blocks` blocks a window.
 ///
 /// An empty file's size is not told: curl takes `tsize 0` for an illegal answer and gives up.
-pub(super) fn agree(options: &[OptionPair], size_bytes: Option<u64>) -> Agreed {
+pub(super) fn agree(options: &[OptionPair], size_bytes: Option<u64>, max_window_blocks: u64) -> Agreed {
     let mut agreed =
         Agreed { block_bytes: DEFAULT_BLOCK_BYTES, window_blocks: 1, timeout: None, answer: Vec::new() };
     for (name, value) in options {
@@ -65,7 +66,7 @@ pub(super) fn agree(options: &[OptionPair], size_bytes: Option<u64>) -> Agreed {
                 usize::try_from(bytes).ok().map(|bytes| agreed.block_bytes = bytes).map(|()| bytes)
             }
             "windowsize" if asked > 0 => {
-                let blocks = asked.min(MAX_WINDOW_BLOCKS);
+                let blocks = asked.min(max_window_blocks);
                 usize::try_from(blocks).ok().map(|blocks| agreed.window_blocks = blocks).map(|()| blocks)
             }
             "timeout" if TIMEOUT_S.contains(&asked) => {
@@ -94,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn answer(options: &[(&str, &str)], size_bytes: Option<u64>) -> Vec<(String, String)> {
-        agree(&owned(options), size_bytes).answer
+        agree(&owned(options), size_bytes, MAX_WINDOW_BLOCKS).answer
     }
 
     fn owned(options: &[(&str, &str)]) -> Vec<OptionPair> {
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_equal_options_counts() {
-        let agreed = agree(&owned(&[("blksize", "1024"), ("blkSize", "2048")]), None);
+        let agreed = agree(&owned(&[("blksize", "1024"), ("blkSize", "2048")]), None, MAX_WINDOW_BLOCKS);
         assert_eq!((agreed.block_bytes, agreed.answer.len()), (1024, 1));
     }
 
@@ -151,7 +152,7 @@ mod tests {
                 ("blksize|windowsize|timeout|tsize|x", prop_oneof!["[0-9]{0,6}", "\\PC{0,4}"]), 0..8),
             size: Option<u64>,
         ) {
-            let agreed = agree(&options, size);
+            let agreed = agree(&options, size, MAX_WINDOW_BLOCKS);
             prop_assert!((8..=65_464).contains(&agreed.block_bytes));
             prop_assert!((1..=64).contains(&agreed.window_blocks));
             prop_assert!(agreed.answer.len() <= 4);

@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::Limits;
+use super::channel::Channel;
 use super::observer::Abort;
 use super::packet::{ErrorCode, Packet};
 
@@ -14,6 +14,8 @@ use super::packet::{ErrorCode, Packet};
 pub(super) enum Heard {
     /// Everything up to this block has arrived.
     Ack(u16),
+    /// Its request, once more.
+    AskedAgain,
     /// Nothing, in time.
     Nothing,
     /// That there is no transfer any more.
@@ -21,31 +23,31 @@ pub(super) enum Heard {
 }
 
 /// Tells the client, once, that there will be no file; if this is lost, it asks again.
-pub(super) async fn refuse(socket: &UdpSocket, code: ErrorCode, message: &str) {
+pub(super) async fn refuse(channel: &Channel, code: ErrorCode, message: &str) {
     let error = Packet::Error { code, message: message.to_owned() };
     // Lost or not sent is the same to the client.
-    socket.send(&error.to_bytes()).await.ok();
+    channel.send(&error.to_bytes()).await.ok();
 }
 
 /// Sends a packet; one that cannot be sent is as good as lost, unless nobody is there any more.
-pub(super) async fn send(socket: &UdpSocket, packet: &[u8]) -> Result<(), Abort> {
-    match socket.send(packet).await {
+pub(super) async fn send(channel: &Channel, packet: &[u8]) -> Result<(), Abort> {
+    match channel.send(packet).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Abort::PortClosed),
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "a TFTP packet could not be sent");
             Ok(())
         }
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
 
 /// Waits for the client's next word, until `until`.
-pub(super) async fn hear(socket: &UdpSocket, until: Instant) -> Heard {
+pub(super) async fn hear(channel: &mut Channel, until: Instant) -> Heard {
     // Room for an ERROR with a long message; all else that a client says is shorter.
     let mut room = [0; 512];
     loop {
         // Real time, not the farm's: retransmission is between two network cards, however fast a demo's clock runs.
-        let length = match tokio::time::timeout_at(until, socket.recv(&mut room)).await {
+        let length = match tokio::time::timeout_at(until, channel.receive(&mut room)).await {
             Err(_elapsed) => return Heard::Nothing,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return Heard::Gone(Abort::PortClosed);
@@ -62,33 +64,50 @@ pub(super) async fn hear(socket: &UdpSocket, until: Instant) -> Heard {
         }
     }
 }
+
 /// How long to wait for the client, time after time.
 pub(super) struct Waits {
     limits: Limits,
     fixed: Option<Duration>,
     tried: u32,
+    is_answered: bool,
+    /// Since when the client has been silent.
+    since: Instant,
 }
 
 impl Waits {
     /// Waits as `limits` say, or `fixed` each time where the client asked for that.
     pub(super) fn new(limits: Limits, fixed: Option<Duration>) -> Self {
-        Self { limits, fixed, tried: 0 }
+        Self { limits, fixed, tried: 0, is_answered: false, since: Instant::now() }
     }
 
     /// The client has answered: begin with a short wait again.
     pub(super) fn begin(&mut self) {
-        self.tried = 0;
+        (self.tried, self.is_answered, self.since) = (0, true, Instant::now());
+    }
+
+    /// Whether the client has ever answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Until when to wait for an answer to what is being sent.
     pub(super) fn until(&self) -> Instant {
+        let now = Instant::now();
+        if !self.is_answered {
+            let half = self.limits.unanswered / 2;
+            let last = self.since + self.limits.unanswered;
+            return if self.tried == 0 { now + self.fixed.unwrap_or(half).min(half) } else { last };
+        }
         let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
-        Instant::now() + self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait))
+        let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
+        (now + wait).min(self.since + self.limits.longest_silence)
     }
 
     /// No answer has come: whether to send the same again.
     pub(super) fn is_worth_another(&mut self) -> bool {
         self.tried += 1;
-        self.tried <= self.limits.retries
+        let retries = if self.is_answered { self.limits.retries } else { 1 };
+        self.tried <= retries && self.since.elapsed() < self.limits.longest_silence
     }
 }

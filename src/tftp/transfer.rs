@@ -1,4 +1,4 @@
-//! One transfer: one file to one client, over a socket of its own that hears nobody else.
+//! One transfer: one file to one client, over a channel that hears nobody else.
 //!
 //! ```text
 //! open ─► OACK ─► window ─► window … ─► last block acknowledged
@@ -15,25 +15,41 @@
 //! Source: RFC 1350 §2, §6; RFC 1123 §4.2.3.1 (Sorcerer's Apprentice) and §4.2.3.2 (backing off); RFC 7440 §4 (windows).
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::body::{Body, Place};
-use super::observer::{Abort, End, Refusal};
+use super::channel::Channel;
+use super::observer::{Abort, DropReason, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
 use super::talk::{Heard, Waits, hear, refuse, send};
 use crate::boot_tree::{BootTree, OpenError};
 
-/// What others may know about a running transfer.
+/// What others may know about a running transfer, and tell it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     bytes_acked: AtomicU64,
+    is_answered: AtomicBool,
     is_yielding: AtomicBool,
+    asked_again: Notify,
+    dismissal: OnceLock<Dismissal>,
+    dismissed: CancellationToken,
+}
+
+/// Why the server ends a transfer whose client has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dismissal {
+    /// The client has asked for something from the same port again.
+    AskedAnew,
+    /// Nobody has answered, and others need the room.
+    Room,
 }
 
 impl Progress {
@@ -46,6 +62,33 @@ impl Progress {
     /// going and its client has fallen silent since, as a board does that was reset.
     pub(super) fn is_yielding(&self) -> bool {
         self.is_yielding.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client has ever answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered.load(Ordering::Relaxed)
+    }
+
+    /// Says that the client has repeated its request.
+    pub(super) fn ask_again(&self) {
+        self.asked_again.notify_one();
+    }
+
+    /// Ends the transfer.
+    pub(super) fn dismiss(&self, why: Dismissal) {
+        // The first reason is the one.
+        self.dismissal.set(why).ok();
+        self.dismissed.cancel();
+    }
+
+    /// Waits until somebody ends the transfer, and says how that is told.
+    pub(super) async fn dismissed(&self) -> End {
+        self.dismissed.cancelled().await;
+        let bytes_acked = self.bytes_acked();
+        match self.dismissal.get() {
+            Some(Dismissal::Room) => End::Dropped { bytes_acked, why: DropReason::Room },
+            Some(Dismissal::AskedAnew) | None => End::Aborted { bytes_acked, by: Abort::AskedAnew },
+        }
     }
 
     /// Says that the transfer is over.
@@ -65,24 +108,36 @@ pub(super) struct Transfer {
     pub limits: Limits,
     /// Kept up to date for others.
     pub progress: Arc<Progress>,
+    /// How many blocks may be sent without an ACK between them, whatever the client asks for.
+    pub max_window_blocks: u64,
 }
 
 impl Transfer {
-    /// Sends the file over `socket`, which is connected to the client.
-    pub(super) async fn run(self, socket: &UdpSocket) -> End {
+    /// Sends the file over `channel`.
+    pub(super) async fn run(self, channel: &mut Channel) -> End {
         let begun = Instant::now();
+        let until = begun + self.limits.longest_transfer;
+        let progress = Arc::clone(&self.progress);
+        // Real time: the transfer is between two network cards.
+        tokio::time::timeout_at(until, self.serve(channel, begun)).await.unwrap_or_else(|_elapsed| {
+            End::Dropped { bytes_acked: progress.bytes_acked(), why: DropReason::TooLong }
+        })
+    }
+
+    async fn serve(self, channel: &mut Channel, begun: Instant) -> End {
         let body = match self.open().await {
             Ok(body) => body,
             Err(Unopened::Refused(code, message, end)) => {
-                refuse(socket, code, &message).await;
+                refuse(channel, code, &message).await;
                 return end;
             }
             Err(Unopened::Unknown(end)) => return end,
         };
-        let agreed = agree(&self.request.options, body.size_bytes());
+        let agreed = agree(&self.request.options, body.size_bytes(), self.max_window_blocks);
         let mut sending = Sending {
             waits: Waits::new(self.limits, agreed.timeout),
-            socket,
+            first_wait: self.limits.first_wait,
+            channel,
             progress: &self.progress,
             body,
             agreed,
@@ -96,7 +151,7 @@ impl Transfer {
             Ok(()) => End::Sent { bytes: self.progress.bytes_acked(), took: begun.elapsed() },
             Err(end) => {
                 if matches!(end, End::Broken { .. }) {
-                    refuse(socket, ErrorCode::OTHER, "the file cannot be read").await;
+                    refuse(sending.channel, ErrorCode::OTHER, "the file cannot be read").await;
                 }
                 end
             }
@@ -113,7 +168,7 @@ impl Transfer {
         let opened = tokio::task::spawn_blocking(move || tree.open(&file)).await;
         match opened.map_err(io::Error::other).map_err(OpenError::Io).flatten() {
             Ok(opened) => Ok(Body::new(opened.file, opened.length, &self.request.mode)),
-            Err(OpenError::NotFound) => {
+            Err(OpenError::NotFound | OpenError::NotAFolder) => {
                 Err(Unopened::Refused(ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound))
             }
             Err(OpenError::Outside) => Err(refused(Refusal::Outside)),
@@ -139,11 +194,13 @@ enum Unopened {
 
 /// A transfer whose file is open.
 struct Sending<'a> {
-    socket: &'a UdpSocket,
+    channel: &'a mut Channel,
     progress: &'a Progress,
     body: Body,
     agreed: Agreed,
     waits: Waits,
+    /// How long a client that has not answered waits at least until what it was sent is sent again.
+    first_wait: Duration,
     /// The blocks that the client has, from the beginning; on the wire this wraps.
     acked: u64,
     /// Where the first block begins that it has not.
@@ -173,21 +230,38 @@ impl Sending<'_> {
     async fn offer(&mut self) -> Result<(), End> {
         let offer = Packet::OptionsAck(self.agreed.answer.clone()).to_bytes();
         loop {
-            send(self.socket, &offer).await.map_err(|abort| self.aborted(abort))?;
-            let until = self.waits.until();
+            send(self.channel, &offer).await.map_err(|abort| self.aborted(abort))?;
+            let (sent_at, until) = (Instant::now(), self.waits.until());
             loop {
-                match hear(self.socket, until).await {
+                match self.hear(until).await {
                     Heard::Ack(0) => {
-                        self.waits.begin();
+                        self.answered();
                         return Ok(());
                     }
-                    Heard::Ack(_) => {}
+                    Heard::AskedAgain if sent_at.elapsed() >= self.first_wait => break,
+                    Heard::Ack(_) | Heard::AskedAgain => {}
                     Heard::Nothing if self.waits.is_worth_another() => break,
                     Heard::Nothing => return Err(self.silent()),
                     Heard::Gone(abort) => return Err(self.aborted(abort)),
                 }
             }
         }
+    }
+
+    /// Waits for the client's next word, until `until`; before it has ever answered, also for its request again.
+    async fn hear(&mut self, until: Instant) -> Heard {
+        if self.waits.is_answered() {
+            return hear(self.channel, until).await;
+        }
+        tokio::select! {
+            heard = hear(self.channel, until) => heard,
+            () = self.progress.asked_again.notified() => Heard::AskedAgain,
+        }
+    }
+
+    fn answered(&mut self) {
+        self.waits.begin();
+        self.progress.is_answered.store(true, Ordering::Relaxed);
     }
 
     /// Sends the blocks that follow the acknowledged ones.
@@ -201,7 +275,7 @@ impl Sending<'_> {
             write_data_header(&mut packet, wire(self.acked + 1 + self.ends.len() as u64));
             let written = self.body.write_block(place, block_bytes, &mut packet).await;
             place = written.map_err(|error| broken("cannot read the file", &error))?;
-            send(self.socket, &packet).await.map_err(|abort| self.aborted(abort))?;
+            send(self.channel, &packet).await.map_err(|abort| self.aborted(abort))?;
             self.ends.push(place);
             let payload_bytes = packet.len() - DATA_HEADER_BYTES;
             if payload_bytes < block_bytes {
@@ -214,10 +288,12 @@ impl Sending<'_> {
 
     /// Waits until there is a reason to send from `self.from`, or until all has arrived: then `true`.
     async fn follow(&mut self) -> Result<bool, End> {
-        let until = self.waits.until();
+        let (sent_at, until) = (Instant::now(), self.waits.until());
         loop {
-            let block = match hear(self.socket, until).await {
+            let block = match self.hear(until).await {
                 Heard::Ack(block) => block,
+                Heard::AskedAgain if sent_at.elapsed() >= self.first_wait => return Ok(false),
+                Heard::AskedAgain => continue,
                 Heard::Gone(abort) => return Err(self.aborted(abort)),
                 Heard::Nothing if !self.waits.is_worth_another() => return Err(self.silent()),
                 Heard::Nothing => {
@@ -243,7 +319,7 @@ impl Sending<'_> {
         let is_whole_window = arrived == self.ends.len();
         self.acked += arrived as u64;
         self.from = end;
-        self.waits.begin();
+        self.answered();
         // A client that saw a gap may say so for each block behind it.
         self.is_gap_answered = !is_whole_window;
         let last_bytes = self.last_bytes.filter(|_| is_whole_window);
@@ -255,7 +331,7 @@ impl Sending<'_> {
     }
 
     fn silent(&self) -> End {
-        End::Silent { bytes_acked: self.progress.bytes_acked() }
+        End::Silent { bytes_acked: self.progress.bytes_acked(), is_all_sent: self.last_bytes.is_some() }
     }
 
     fn aborted(&self, by: Abort) -> End {

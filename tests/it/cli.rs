@@ -1002,6 +1002,15 @@ async fn every_option_has_an_environment_variable_and_every_command_says_what_it
                                         is asked who they are [env: LIFEGUARD_INSECURE=]
           --tftp-listen <ADDRESS:PORT>  Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
                                         not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
+          --tftp-single-port            Answer TFTP requests from the port that they came to, for boards
+                                        behind NAT; on networks that you trust [env:
+                                        LIFEGUARD_TFTP_SINGLE_PORT=]
+          --tftp-transfers <NUMBER>     How many files are sent by TFTP at the same time [env:
+                                        LIFEGUARD_TFTP_TRANSFERS=] [default: 512]
+          --tftp-per-address <NUMBER>   How many of them to one address [env:
+                                        LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
+          --tftp-transfer-time <TIME>   How long sending one file may take [env:
+                                        LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
           --boot-root <DIRECTORY>       The boot tree: `pxelinux.cfg` and `configs` are in it [default:
                                         `boot` in the data directory] [env: LIFEGUARD_BOOT_ROOT=]
           --database-url <URL>          The PostgreSQL database (14 or newer) to use; several servers

@@ -5,15 +5,15 @@ mod limits;
 mod observing;
 mod paths;
 mod quirks;
+mod single_port;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use lifeguard::tftp::packet::{ErrorCode, Mode, Packet, Request};
-use lifeguard::tftp::{End, Fetch, Limits, Observer, Server};
+use lifeguard::tftp::{End, Fetch, Limits, Observer, Ports, Server};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -29,7 +29,11 @@ const STUBBORN: Limits = Limits {
     first_wait: Duration::from_mins(10),
     longest_wait: Duration::from_mins(10),
     retries: 5,
+    unanswered: Duration::from_mins(20),
+    longest_silence: Duration::from_hours(1),
+    longest_transfer: Duration::from_hours(1),
     transfers: 512,
+    transfers_per_client: 512,
 };
 
 /// A server that retransmits and gives up soon.
@@ -37,7 +41,9 @@ const HASTY: Limits = Limits {
     first_wait: Duration::from_millis(100),
     longest_wait: Duration::from_millis(200),
     retries: 3,
-    transfers: 512,
+    unanswered: Duration::from_secs(1),
+    longest_silence: Duration::from_mins(1),
+    ..STUBBORN
 };
 
 /// Waits for `what`, which must come.
@@ -51,18 +57,22 @@ async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 enum Told {
     Asked(Fetch),
     Ended(Fetch, End),
+    Dropped(Fetch),
 }
 
 struct Witness(mpsc::UnboundedSender<Told>);
 
-#[async_trait]
 impl Observer for Witness {
-    async fn asked(&self, fetch: &Fetch) {
+    fn asked(&self, fetch: &Fetch) {
         self.0.send(Told::Asked(fetch.clone())).ok();
     }
 
-    async fn ended(&self, fetch: &Fetch, end: End) {
+    fn ended(&self, fetch: &Fetch, end: End) {
         self.0.send(Told::Ended(fetch.clone(), end)).ok();
+    }
+
+    fn dropped(&self, fetch: &Fetch) {
+        self.0.send(Told::Dropped(fetch.clone())).ok();
     }
 }
 
@@ -81,20 +91,20 @@ impl Site {
     }
 
     async fn listen(listen: &str, limits: Limits) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        let mut site = Self::watched(listen, limits, Arc::new(Witness(tell))).await;
-        site.told = told;
-        site
+        Self::answering(listen, limits, Ports::OnePerTransfer).await
     }
 
-    async fn watched(listen: &str, limits: Limits, observer: Arc<dyn Observer>) -> Self {
+    async fn answering(listen: &str, limits: Limits, ports: Ports) -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let observer = Arc::new(Witness(tell));
         let grounds = tempfile::tempdir().unwrap();
         let root = grounds.path().join("boot");
         fs_err::create_dir(&root).unwrap();
-        let server = Server::bind(listen.parse().unwrap(), root, observer).await.unwrap().limited(limits);
+        let server = Server::bind(listen.parse().unwrap(), root, observer).await.unwrap();
+        let server = server.limited(limits).answering_from(ports);
         let (address, stop, mut tasks) = (server.local_addr(), CancellationToken::new(), JoinSet::new());
         tasks.spawn(server.run(stop.clone()));
-        Self { grounds, server: address, told: mpsc::unbounded_channel().1, stop, tasks }
+        Self { grounds, server: address, told, stop, tasks }
     }
 
     /// Where `name` is in the tree.
@@ -153,6 +163,11 @@ struct Client {
 impl Client {
     async fn at(server: SocketAddr) -> Self {
         let from = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { "::".parse().unwrap() };
+        Self::from(from, server).await
+    }
+
+    /// A client with an address of its own.
+    async fn from(from: IpAddr, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((from, 0)).await.unwrap();
         Self { socket, server, peer: server }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
+use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, after};
 use lifeguard::engine::Retention;
 use reqwest::{Method, StatusCode};
@@ -240,6 +240,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         listen: ([127, 0, 0, 1], 0).into(),
         insecure: false,
         tftp_listen: Some(([127, 0, 0, 1], 0).into()),
+        tftp: TftpArgs::default(),
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
         data_dir: None,

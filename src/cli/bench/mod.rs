@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::output;
-use super::serve::{ModelArgs, ServeOptions, asked_to_stop};
+use super::serve::{ModelArgs, ServeOptions, TftpArgs, asked_to_stop};
 use crate::clock::{Clock, SystemClock, pause};
 use crate::engine::Retention;
 use crate::store::bench::Scratch;
@@ -77,6 +77,7 @@ impl Bench {
             listen: ([127, 0, 0, 1], 0).into(),
             insecure: false,
             tftp_listen: None,
+            tftp: TftpArgs::default(),
             boot_root: Some(self.scratch.path.join("boot")),
             database_url: Some(self.postgres.url(database)?),
             data_dir: None,

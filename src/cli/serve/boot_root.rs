@@ -1,10 +1,20 @@
-//! The boot tree's root: where it is, and what it has to have before boards boot from it.
+//! The boot tree's root: where it is, what it has to have before boards boot from it, and whether it is there.
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::boot_tree::BootTree;
+use tokio_util::sync::CancellationToken;
+
+use crate::boot_tree::{BootTree, OpenError};
+use crate::engine::Engine;
+
+/// How often it is looked whether the tree is there.
+const EACH: Duration = Duration::from_secs(5);
+
+/// How long a look may take before the disk or the share counts as silent.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// The root that was given, or the one in the data directory, which is made.
 ///
@@ -18,18 +28,82 @@ pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBu
     Ok(root)
 }
 
+/// Looks after the tree: makes what it lacks, and tells the engine and the log while it cannot be read.
+pub(super) struct Lookout {
+    tree: BootTree,
+    engine: Engine,
+    fault: Option<String>,
+}
+
+impl Lookout {
+    pub(super) fn new(tree: BootTree, engine: Engine) -> Self {
+        Self { tree, engine, fault: None }
+    }
+
+    /// Looks once; a tree that was not there before, or is looked at for the first time, is prepared.
+    pub(super) async fn look(&mut self, is_first: bool) {
+        let (tree, is_back) = (self.tree.clone(), is_first || self.fault.is_some());
+        let look = tokio::task::spawn_blocking(move || {
+            if is_back {
+                prepare(&tree);
+            }
+            tree.check()
+        });
+        // Real time: it is the machine's disk.
+        #[expect(clippy::disallowed_methods, reason = "as said above")]
+        let looked = tokio::time::timeout(SILENT, look).await;
+        let fault = match looked {
+            Err(_elapsed) => Some("the boot root does not answer".to_owned()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Ok(Err((_, OpenError::Root(error))))) => {
+                Some(format!("the boot root {} cannot be read: {error}", self.tree.root().display()))
+            }
+            Ok(Ok(Err((name, error)))) => {
+                Some(format!("`{name}` in the boot root {}: {error}", self.tree.root().display()))
+            }
+            Ok(Ok(Ok(()))) => None,
+        };
+        match (&self.fault, &fault) {
+            (None, Some(fault)) => {
+                tracing::error!(
+                    fault,
+                    "boot tree cannot be read: no boot link is set or cleared, boards wait"
+                );
+            }
+            (Some(_), None) => tracing::info!("boot tree can be read again"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        self.engine.tell_boot_fault(fault.clone());
+        self.fault = fault;
+    }
+
+    /// Looks again and again until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            #[expect(clippy::disallowed_methods, reason = "the machine's disk, not the farm's time")]
+            let pause = tokio::time::sleep(EACH);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = pause => {}
+            }
+            self.look(false).await;
+        }
+    }
+}
+
 /// Makes what the tree lacks. One that cannot be read or written keeps no server from starting.
-pub(super) async fn prepare(tree: BootTree) {
-    let root = tree.root().display().to_string();
-    match tokio::task::spawn_blocking(move || tree.make_defaults()).await {
-        Ok(Ok(made)) if made.is_empty() => {}
-        Ok(Ok(made)) => tracing::info!(boot_root = root, files = ?made, "boot tree: missing files were made"),
-        Ok(Err((path, error))) => tracing::warn!(
-            boot_root = root,
+fn prepare(tree: &BootTree) {
+    let boot_root = tree.root().display();
+    match tree.make_defaults() {
+        Ok(made) if made.is_empty() => {}
+        Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree: missing files were made"),
+        // That the root is missing is told by whoever looks.
+        Err((_, OpenError::Root(_))) => {}
+        Err((path, error)) => tracing::warn!(
+            %boot_root,
             path,
             error = &error as &dyn Error,
             "boot tree: a file that boards need where they have no boot link cannot be made"
         ),
-        Err(error) => tracing::error!(error = &error as &dyn Error, "boot tree: preparing it failed"),
     }
 }

@@ -4,6 +4,7 @@ mod boot_root;
 mod boot_watch;
 mod definitions;
 mod models;
+mod tftp_options;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use boot_watch::BootWatch;
 use definitions::Given;
 
 pub use models::ModelArgs;
+pub use tftp_options::TftpArgs;
 
 /// The machine whose instances are boards.
 pub(super) const BOARD: &str = "board";
@@ -51,6 +53,10 @@ pub struct ServeOptions {
     /// Where the boot tree is served by TFTP, such as 0.0.0.0:69; if not given, it is not served
     #[arg(long, env = "LIFEGUARD_TFTP_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub tftp_listen: Option<SocketAddr>,
+
+    /// How that is done
+    #[command(flatten)]
+    pub tftp: TftpArgs,
 
     /// The boot tree: `pxelinux.cfg` and `configs` are in it [default: `boot` in the data directory]
     #[arg(long, env = "LIFEGUARD_BOOT_ROOT", value_name = "DIRECTORY")]
@@ -143,6 +149,7 @@ impl Server {
         let parts = Parts {
             http,
             tftp_listen: options.tftp_listen,
+            tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
@@ -208,6 +215,7 @@ impl Server {
 struct Parts {
     http: TcpListener,
     tftp_listen: Option<SocketAddr>,
+    tftp: TftpArgs,
     boot_root: PathBuf,
     history_retention: Retention,
     models: Models,
@@ -220,7 +228,7 @@ impl Parts {
         connect: ConnectOptions,
         Given { loaded, shared }: Given,
     ) -> Result<Server, Box<dyn Error>> {
-        let Self { http, tftp_listen, boot_root, history_retention, models, clock } = self;
+        let Self { http, tftp_listen, tftp, boot_root, history_retention, models, clock } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
         let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await;
@@ -229,16 +237,22 @@ impl Parts {
             Some(shared) => Some(shared.begin(&engine).await?),
             None => None,
         };
-        boot_root::prepare(BootTree::new(boot_root.clone())).await;
+        let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), engine.clone());
+        lookout.look(true).await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
+        faces.spawn(lookout.run(stop_faces.clone()));
         let tftp = match tftp_listen {
             None => None,
             Some(listen) => {
                 let watch = Arc::new(BootWatch::new(engine.clone()));
-                let server = tftp::Server::bind(listen, boot_root.clone(), watch).await?;
+                let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
+                let server = tftp::Server::bind(listen, boot_root.clone(), observer).await?;
+                let server = server.limited(tftp.limits()).answering_from(tftp.ports());
                 let address = server.local_addr();
                 faces.spawn(server.run(stop_faces.clone()));
+                let until = stop_faces.clone();
+                faces.spawn(async move { watch.run(until).await });
                 Some(address)
             }
         };

@@ -85,7 +85,10 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
     let link = "pxelinux.cfg/01-02-00-00-00-00-07";
     fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &Options::default()).await.unwrap_err();
     ask("the end of the fetch is written", async || {
-        world.history("b1").await.iter().any(|entry| entry["event"] == "fetched")
+        let history = world.history("b1").await;
+        history
+            .iter()
+            .any(|entry| entry["event"] == "fetched" && entry["reason"] == "its boot config: there is none")
     })
     .await;
     let why = why(&world, "b1").await;
@@ -115,7 +118,7 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
     has(&["Last evidence", "(0 s ago): its boot config: there is none"]);
     has(&["it asked for its boot config 12 s after power-on"]);
     assert_eq!(why["usual"]["stays"], 3);
-    assert_eq!(why["evidence"]["observed"]["file"], link);
+    assert_eq!(why["evidence"]["observed"]["requests"][0]["file"], link);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

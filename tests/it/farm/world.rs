@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, Query, State};
@@ -288,13 +287,14 @@ async fn boot_arguments(State(recorder): State<Arc<Recorder>>) -> Json<Value> {
     Json(json!({ "visit": ARGUMENTS_VISIT, "next_image": *recorder.next_image.borrow() }))
 }
 
-#[async_trait]
 impl Observer for Recorder {
-    async fn asked(&self, fetch: &Fetch) {
+    fn asked(&self, fetch: &Fetch) {
         self.asked.send_modify(|asked| asked.push(fetch.clone()));
     }
 
-    async fn ended(&self, fetch: &Fetch, end: End) {
+    fn ended(&self, fetch: &Fetch, end: End) {
         self.ended.send_modify(|ended| ended.push((fetch.clone(), end)));
     }
+
+    fn dropped(&self, _fetch: &Fetch) {}
 }

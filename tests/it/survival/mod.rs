@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm::relay::Behaviour;
 use lifeguard::farm::{self, Farm, FarmOptions, Times};
@@ -160,10 +159,10 @@ impl Scene {
 
 struct Unwatched;
 
-#[async_trait]
 impl tftp::Observer for Unwatched {
-    async fn asked(&self, _: &tftp::Fetch) {}
-    async fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
+    fn asked(&self, _: &tftp::Fetch) {}
+    fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
+    fn dropped(&self, _: &tftp::Fetch) {}
 }
 
 /// The road of most scenes: a server of its own private Postgres below `dir`.

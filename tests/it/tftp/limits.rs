@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use lifeguard::tftp::client::{ClientError, Options, SizeProbe, fetch};
 use lifeguard::tftp::packet::{ErrorCode, Packet};
-use lifeguard::tftp::{End, Limits, Server, TftpError};
+use lifeguard::tftp::{DropReason, End, Limits, Server, TftpError};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::{STUBBORN, Site, Witness, within};
+use super::{Client, HASTY, STUBBORN, Site, Told, Witness, within};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -165,4 +165,109 @@ async fn while_the_boot_root_is_missing_clients_are_not_answered_and_ask_again()
     fs_err::rename(&aside, &root).unwrap();
     client.ask("image", &[]).await;
     assert_eq!(client.hear_rest(1).await.len(), 700);
+}
+
+#[tokio::test]
+async fn until_its_client_answers_a_request_brings_one_packet_and_that_once_again() {
+    let mut site = Site::start(HASTY).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.hear_data(1).await;
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 0, is_all_sent: false });
+    client.hear_no_more().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_than_is_polite() {
+    let site = Site::start(Limits { first_wait: Duration::from_secs(2), ..STUBBORN }).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    for _ in 0..20 {
+        client.ask("image", &[]).await;
+    }
+    // Whatever else it says, the server has seen all of that by then.
+    let mut other = site.client().await;
+    other.ask("nowhere", &[]).await;
+    other.hear_error().await;
+    client.hear_no_more().await;
+    crate::world::ask("the first block comes again", async || {
+        client.ask("image", &[]).await;
+        let mut room = [0; 600];
+        client.socket.try_recv_from(&mut room).is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_s_long_timeout_keeps_a_silent_transfer_no_longer_than_the_limit() {
+    let limits = Limits { unanswered: Duration::from_millis(300), ..STUBBORN };
+    let mut site = Site::start(limits).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[("timeout", "30")]).await;
+    client.hear_options().await;
+    let end = within("the end of an unanswered transfer", site.end()).await;
+    assert_eq!(end, End::Silent { bytes_acked: 0, is_all_sent: false });
+
+    let limits = Limits { longest_silence: Duration::from_millis(300), ..STUBBORN };
+    let mut site = Site::start(limits).await;
+    site.file("image", 5000);
+    let mut client = site.client().await;
+    client.ask("image", &[("timeout", "30")]).await;
+    client.hear_options().await;
+    client.ack(0).await;
+    client.hear_data(1).await;
+    let end = within("the end of a silent transfer", site.end()).await;
+    assert_eq!(end, End::Silent { bytes_acked: 0, is_all_sent: false });
+}
+
+#[tokio::test]
+async fn a_transfer_that_goes_on_for_ever_is_ended() {
+    let limits = Limits { longest_transfer: Duration::from_secs(2), ..STUBBORN };
+    let mut site = Site::start(limits).await;
+    site.file("image", 512 * 60_000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.ack(1).await;
+    let end = within("the end of the transfer", site.end()).await;
+    assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooLong });
+}
+
+/// Asks for `image` from `count` ports of one address and never answers.
+async fn flood(site: &Site, from: &str, count: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let client = Client::from(from.parse().unwrap(), site.server).await;
+        client.ask("image", &[("timeout", "30")]).await;
+        clients.push(client);
+    }
+    clients
+}
+
+#[tokio::test]
+async fn an_address_that_never_answers_leaves_room_for_others() {
+    let mut site = Site::start(Limits { transfers: 8, transfers_per_client: 4, ..STUBBORN }).await;
+    let content = site.file("image", 2000);
+    let _flood = flood(&site, "127.0.0.66", 20).await;
+    let mut dropped = 0;
+    while dropped < 16 {
+        dropped += usize::from(matches!(site.told().await, Told::Dropped(_)));
+    }
+    let fetched = within("the file", fetch(site.server, HERE, "image", &Options::default())).await;
+    assert!(fetched.unwrap() == content);
+}
+
+#[tokio::test]
+async fn where_all_room_is_taken_the_oldest_that_never_answered_give_way() {
+    let mut site = Site::start(Limits { transfers: 8, transfers_per_client: 8, ..STUBBORN }).await;
+    let content = site.file("image", 2000);
+    let _flood = flood(&site, "127.0.0.66", 8).await;
+    let fetched = within("the file", fetch(site.server, HERE, "image", &Options::default())).await;
+    assert!(fetched.unwrap() == content);
+    assert_eq!(site.end().await, End::Dropped { bytes_acked: 0, why: DropReason::Room });
 }

@@ -1,14 +1,9 @@
 //! What the server tells about fetches.
 
-use std::sync::Arc;
-use std::time::Duration;
+use lifeguard::tftp::packet::{ErrorCode, Packet};
+use lifeguard::tftp::{Abort, End};
 
-use async_trait::async_trait;
-use lifeguard::tftp::client::{Options, fetch};
-use lifeguard::tftp::{Abort, End, Fetch, Observer};
-use tokio::task::JoinSet;
-
-use super::{HASTY, STUBBORN, Site, Told, within};
+use super::{HASTY, STUBBORN, Site, Told};
 
 #[tokio::test]
 async fn a_fetch_is_told_with_who_what_and_how_much() {
@@ -33,10 +28,10 @@ async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_fr
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[("tsize", "0")]).await;
-    for _ in 0..=HASTY.retries {
-        client.hear_options().await; // The first time and each retransmission, and then no more.
+    for _ in 0..2 {
+        client.hear_options().await; // The first time and once again, and then no more.
     }
-    assert_eq!(site.end().await, End::Silent { bytes_acked: 0 });
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 0, is_all_sent: false });
     client.hear_no_more().await;
 
     let mut client = site.client().await;
@@ -49,7 +44,7 @@ async fn a_client_that_never_answers_and_one_that_falls_silent_are_told_apart_fr
         client.hear_until_data(3).await;
         client.hear_until_data(4).await;
     }
-    assert_eq!(site.end().await, End::Silent { bytes_acked: 2000 });
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 2000, is_all_sent: false });
     client.hear_no_more().await;
 }
 
@@ -96,35 +91,43 @@ async fn a_file_that_shrinks_while_it_is_sent_is_broken() {
     assert!(matches!(end, End::Broken { .. }), "{end:?}");
 }
 
-/// An observer that never comes back.
-struct Stuck;
-
-#[async_trait]
-impl Observer for Stuck {
-    async fn asked(&self, _fetch: &Fetch) {
-        std::future::pending::<()>().await;
+#[tokio::test]
+async fn requests_are_told_in_the_order_in_which_they_came() {
+    let mut site = Site::start(STUBBORN).await;
+    let client = site.client().await;
+    for number in 0..100 {
+        client.ask(&format!("file-{number}"), &[]).await;
     }
-
-    async fn ended(&self, _fetch: &Fetch, _end: End) {}
+    let (mut asked, mut number) = (0, 0);
+    while asked < 100 {
+        if let Told::Asked(fetch) = site.told().await {
+            assert_eq!(fetch.file, format!("file-{asked}"));
+            assert!(fetch.number > number, "{fetch:?}");
+            (asked, number) = (asked + 1, fetch.number);
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_stuck_observer_delays_nobody() {
-    let site = Site::watched("127.0.0.1:0", STUBBORN, Arc::new(Stuck)).await;
-    let content = site.file("image", 3000);
-    let (server, mut fetches) = (site.server, JoinSet::new());
-    let options = Options { wait: Duration::from_secs(10), ..Options::default() };
-    for _ in 0..100 {
-        let options = options.clone();
-        fetches.spawn(async move { fetch(server, "127.0.0.1".parse().unwrap(), "image", &options).await });
-    }
-    let all = within("a hundred fetches", fetches.join_all()).await;
-    assert!(all.into_iter().all(|fetched| fetched.unwrap() == content));
-
-    // The same port, the same file, while the observer still chews on the first time.
+async fn the_client_s_own_words_are_kept() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("image", 5000);
     let mut client = site.client().await;
-    for _ in 0..3 {
-        client.ask("image", &[]).await;
-        assert_eq!(client.hear_rest(1).await, content);
-    }
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.say(Packet::Error { code: ErrorCode(0), message: "Early terminate".into() }).await;
+    let by = Abort::Error { code: ErrorCode(0), message: "Early terminate".into() };
+    assert_eq!(site.end().await, End::Aborted { bytes_acked: 0, by });
+}
+
+#[tokio::test]
+async fn a_board_that_runs_what_it_has_without_a_last_ack_is_told_from_one_that_lost_the_way() {
+    let mut site = Site::start(HASTY).await;
+    site.file("kernel", 600);
+    let mut client = site.client().await;
+    client.ask("kernel", &[]).await;
+    client.hear_until_data(1).await;
+    client.ack(1).await;
+    client.hear_until_data(2).await;
+    assert_eq!(site.end().await, End::Silent { bytes_acked: 512, is_all_sent: true });
 }

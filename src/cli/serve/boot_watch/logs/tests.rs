@@ -1,0 +1,166 @@
+//! Whose requests are whose, and what is written when.
+
+use super::*;
+
+const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
+const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 6));
+const LINK_A: &str = "pxelinux.cfg/01-02-00-00-00-00-0a";
+const LINK_B: &str = "pxelinux.cfg/01-02-00-00-00-00-0b";
+
+/// Logs, and a clock for them.
+struct Case {
+    logs: Logs,
+    number: u64,
+    at: DateTime<Utc>,
+    now: Instant,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { logs: Logs::default(), number: 0, at: DateTime::UNIX_EPOCH, now: Instant::now() }
+    }
+
+    fn pass(&mut self, seconds: u32) {
+        self.at += TimeDelta::seconds(seconds.into());
+        self.now += Duration::from_secs(seconds.into());
+    }
+
+    fn ask(&mut self, peer: IpAddr, file: &str) -> Sender {
+        self.number += 1;
+        self.logs.asked(self.number, peer, file, None, self.at, self.now)
+    }
+
+    /// Asks and has it at once.
+    fn fetch(&mut self, peer: IpAddr, file: &str) -> Sender {
+        let sender = self.ask(peer, file);
+        self.logs.ended(self.number, "fetched".to_owned(), self.at);
+        sender
+    }
+
+    /// What is due, as `mac: files`; all of it is then written.
+    fn due(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for due in self.logs.due(self.now) {
+            let files = due.log.requests.iter().map(|one| one.file.clone()).collect::<Vec<_>>();
+            let last = due.mac.to_string().split_off(15);
+            told.push(format!("{last}: {}", files.join(" ")));
+            let place = LoggedAt::of_test(due.written.is_some());
+            self.logs.wrote(due.mac, due.version, Written::At(place));
+        }
+        told.sort();
+        told
+    }
+}
+
+fn board(last: u8) -> Sender {
+    Sender::Board(format!("02:00:00:00:00:{last:02x}").parse().unwrap())
+}
+
+#[test]
+fn what_an_address_asked_for_before_it_named_its_board_is_that_board_s_in_order() {
+    let mut case = Case::new();
+    assert_eq!(case.fetch(PEER, "pxelinux.0"), Sender::Stranger { is_new: true });
+    assert_eq!(case.fetch(PEER, "ldlinux.c32"), Sender::Stranger { is_new: false });
+    assert_eq!(case.logs.stranger_at(), Some(case.at));
+    assert!(case.due().is_empty());
+    assert_eq!(case.fetch(PEER, LINK_A), board(10));
+    assert_eq!(case.fetch(PEER, "kernel"), board(10));
+    assert_eq!(case.due(), [format!("0a: pxelinux.0 ldlinux.c32 {LINK_A} kernel")]);
+    assert_eq!(case.logs.stranger_at(), None);
+}
+
+#[test]
+fn the_network_address_in_a_name_wins_over_where_it_comes_from_and_the_old_board_is_forgotten() {
+    let mut case = Case::new();
+    case.fetch(PEER, LINK_B);
+    assert_eq!(case.fetch(PEER, "grub/grub.cfg-01-02-00-00-00-00-0a"), board(10));
+    assert_eq!(case.fetch(PEER, "kernel"), board(10));
+    // The board has another address: the old one is nobody's.
+    assert_eq!(case.fetch(OTHER, LINK_A), board(10));
+    assert_eq!(case.fetch(PEER, "kernel"), Sender::Stranger { is_new: true });
+}
+
+#[test]
+fn an_address_is_forgotten_after_an_hour_of_silence() {
+    let mut case = Case::new();
+    case.fetch(PEER, LINK_A);
+    case.pass(3600);
+    assert_eq!(case.fetch(PEER, "kernel"), board(10));
+    case.pass(3601);
+    assert_eq!(case.fetch(PEER, "kernel"), Sender::Stranger { is_new: true });
+}
+
+#[test]
+fn a_log_is_written_at_once_then_each_second_and_more_rarely_where_it_goes_on_for_long() {
+    let mut case = Case::new();
+    case.fetch(PEER, LINK_A);
+    assert_eq!(case.due().len(), 1);
+    assert!(case.due().is_empty(), "nothing has changed");
+    case.fetch(PEER, "kernel");
+    assert!(case.due().is_empty(), "too soon");
+    case.pass(1);
+    assert_eq!(case.due().len(), 1);
+    for _ in 0..60 {
+        case.pass(10);
+        case.fetch(PEER, "kernel");
+        case.due();
+    }
+    case.fetch(PEER, "kernel");
+    case.pass(10);
+    assert!(case.due().is_empty(), "ten minutes of it");
+    case.pass(55);
+    assert_eq!(case.due().len(), 1);
+}
+
+#[test]
+fn after_a_quiet_minute_another_boot_begins() {
+    let mut case = Case::new();
+    case.fetch(PEER, LINK_A);
+    case.due();
+    case.pass(61);
+    case.fetch(PEER, "pxelinux.0");
+    assert_eq!(case.due(), ["0a: pxelinux.0"]);
+    // A fetch that goes on is no silence, and what is not written yet is kept.
+    case.ask(PEER, "kernel");
+    case.pass(120);
+    case.fetch(PEER, "initrd");
+    assert_eq!(case.due(), ["0a: pxelinux.0 kernel initrd"]);
+}
+
+#[test]
+fn a_log_keeps_its_beginning_and_its_end_and_memory_is_bounded() {
+    let mut case = Case::new();
+    case.fetch(PEER, LINK_A);
+    for number in 0..500 {
+        case.fetch(PEER, &format!("{number}"));
+    }
+    let due = case.logs.due(case.now);
+    let log = &due[0].log;
+    assert_eq!((log.requests.len(), log.omitted), (MAX_REQUESTS, 401));
+    assert_eq!((log.requests[0].file.as_str(), log.requests[99].file.as_str()), (LINK_A, "499"));
+    for number in 0..2000_u32 {
+        case.ask(IpAddr::from(number.to_be_bytes()), "x");
+    }
+    assert_eq!(case.logs.clients.len(), MAX_STRANGERS + 1);
+    assert_eq!(case.logs.stranger_at(), Some(case.at));
+}
+
+#[test]
+fn requests_that_no_board_claims_are_forgotten_but_not_that_there_were_some() {
+    let mut case = Case::new();
+    case.fetch(PEER, "pxelinux.0");
+    let asked_at = case.at;
+    case.pass(301);
+    assert!(!case.logs.forget(case.at));
+    assert_eq!(case.logs.stranger_at(), Some(asked_at));
+}
+
+#[test]
+fn each_unknown_address_is_looked_up_once() {
+    let mut case = Case::new();
+    case.fetch(PEER, "../x");
+    assert_eq!(case.logs.strangers(), [PEER]);
+    assert!(case.logs.strangers().is_empty());
+    case.logs.identify(PEER, "02:00:00:00:00:0a".parse().unwrap(), case.at, case.now);
+    assert_eq!(case.due(), ["0a: ../x"]);
+}

@@ -1,0 +1,100 @@
+//! How the boot tree is served by TFTP: options and limits.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use crate::tftp::{Limits, Ports};
+
+/// What `serve` can be told of TFTP.
+#[derive(Debug, Clone, Args)]
+pub struct TftpArgs {
+    /// Answer TFTP requests from the port that they came to, for boards behind NAT; on networks that you trust
+    #[arg(long, env = "LIFEGUARD_TFTP_SINGLE_PORT", value_parser = BoolishValueParser::new())]
+    pub tftp_single_port: bool,
+
+    /// How many files are sent by TFTP at the same time
+    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFERS", value_name = "NUMBER", default_value = "512", value_parser = number)]
+    pub tftp_transfers: usize,
+
+    /// How many of them to one address
+    #[arg(
+        long,
+        env = "LIFEGUARD_TFTP_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value = "128",
+        value_parser = number
+    )]
+    pub tftp_per_address: usize,
+
+    /// How long sending one file may take
+    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFER_TIME", value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub tftp_transfer_time: Duration,
+}
+
+impl Default for TftpArgs {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            tftp_single_port: false,
+            tftp_transfers: limits.transfers,
+            tftp_per_address: limits.transfers_per_client,
+            tftp_transfer_time: limits.longest_transfer,
+        }
+    }
+}
+
+impl TftpArgs {
+    /// The limits that they make.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            transfers: self.tftp_transfers,
+            transfers_per_client: self.tftp_per_address,
+            longest_transfer: self.tftp_transfer_time,
+            ..Limits::default()
+        }
+    }
+
+    /// Where answers come from.
+    pub(super) fn ports(&self) -> Ports {
+        if self.tftp_single_port { Ports::Single } else { Ports::OnePerTransfer }
+    }
+}
+
+fn number(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=100_000).contains(number));
+    number.ok_or("a number from 1 to 100000 is needed")
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or("a time is needed, such as 30s, 10m or 2h")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        tftp: TftpArgs,
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_server_s_own_limits() {
+        let line = Line::parse_from(["serve"]);
+        assert_eq!(line.tftp.limits(), Limits::default());
+        assert_eq!(line.tftp.ports(), Ports::OnePerTransfer);
+        let line = Line::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
+        assert_eq!(line.tftp.limits().transfers, 3);
+        assert_eq!(line.tftp.limits().longest_transfer, Duration::from_secs(90));
+        for bad in [["--tftp-transfers", "0"], ["--tftp-transfer-time", "0s"], ["--tftp-transfer-time", "5"]]
+        {
+            assert!(Line::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
+        }
+    }
+}
