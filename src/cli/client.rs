@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -27,13 +26,7 @@ pub(super) struct ServerOptions {
     server: Url,
 
     /// Print what the server answers as JSON
-    #[arg(
-        long,
-        global = true,
-        env = "LIFEGUARD_JSON",
-        value_parser = BoolishValueParser::new(),
-        help_heading = "Server"
-    )]
+    #[arg(long, global = true, help_heading = "Server")]
     pub(super) json: bool,
 }
 

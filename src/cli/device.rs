@@ -30,16 +30,16 @@ enum DeviceCommand {
     /// List boards
     List {
         /// Only these states, separated by commas; `Failed*` stands for all that begin so
-        #[arg(long, env = "LIFEGUARD_LIST_STATE")]
+        #[arg(long)]
         state: Option<String>,
         /// Only this type of hardware
-        #[arg(long, env = "LIFEGUARD_LIST_HARDWARE")]
+        #[arg(long)]
         hardware: Option<String>,
         /// Only this environment
-        #[arg(long, env = "LIFEGUARD_LIST_ENVIRONMENT")]
+        #[arg(long)]
         environment: Option<String>,
         /// Only boards that have this image on their cards
-        #[arg(long, env = "LIFEGUARD_LIST_IMAGE")]
+        #[arg(long)]
         image: Option<String>,
     },
     /// Show a board: where it is, why, until when, and what may happen next
@@ -65,10 +65,10 @@ enum DeviceCommand {
         #[arg(required = true)]
         names: Vec<String>,
         /// The image
-        #[arg(long, env = "LIFEGUARD_IMAGE")]
+        #[arg(long)]
         image: String,
         /// A JSON object that the board can fetch while it installs
-        #[arg(long, env = "LIFEGUARD_BOOT_CONFIG", value_name = "JSON", value_parser = json_object)]
+        #[arg(long, value_name = "JSON", value_parser = json_object)]
         boot_config: Option<Value>,
     },
     /// Boot boards into the self-test image and wait for their verdicts
@@ -112,13 +112,13 @@ enum DeviceCommand {
         /// The board
         name: String,
         /// The state that it is in
-        #[arg(long, env = "LIFEGUARD_FROM")]
+        #[arg(long)]
         from: String,
         /// The state to enter
-        #[arg(long, env = "LIFEGUARD_TO")]
+        #[arg(long)]
         to: String,
         /// Why
-        #[arg(long, env = "LIFEGUARD_REASON")]
+        #[arg(long)]
         reason: String,
     },
     /// Show what happened to a board, the newest last
@@ -126,7 +126,7 @@ enum DeviceCommand {
         /// The board
         name: String,
         /// At most so many entries
-        #[arg(long, env = "LIFEGUARD_LIMIT", default_value_t = 50)]
+        #[arg(long, default_value_t = 50)]
         limit: u32,
     },
     /// Forget boards; what they still had to do is cancelled
@@ -142,26 +142,26 @@ struct AddOptions {
     /// Its name
     name: String,
     /// Its MAC address, such as aa:bb:cc:dd:ee:ff
-    #[arg(long, env = "LIFEGUARD_MAC")]
+    #[arg(long)]
     mac: String,
     /// Its type of hardware
-    #[arg(long, env = "LIFEGUARD_HARDWARE")]
+    #[arg(long)]
     hardware: String,
     /// The host name or address that it answers on [default: its name]
-    #[arg(long, env = "LIFEGUARD_FQDN")]
+    #[arg(long)]
     fqdn: Option<String>,
     /// Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that cycles
     /// its power
-    #[arg(long, env = "LIFEGUARD_POWER_URL")]
+    #[arg(long)]
     power_url: Option<String>,
     /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: `tcp://FQDN:22`]
-    #[arg(long, env = "LIFEGUARD_POLL_URL")]
+    #[arg(long)]
     poll_url: Option<String>,
     /// Which part of the farm it belongs to
-    #[arg(long, env = "LIFEGUARD_ENVIRONMENT")]
+    #[arg(long)]
     environment: Option<String>,
     /// What people should know of it
-    #[arg(long, env = "LIFEGUARD_COMMENTS")]
+    #[arg(long)]
     comments: Option<String>,
 }
 

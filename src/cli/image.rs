@@ -26,12 +26,11 @@ enum ImageCommand {
         /// Its name
         name: String,
         /// One line for people
-        #[arg(long, env = "LIFEGUARD_ABOUT", default_value = "", hide_default_value = true)]
+        #[arg(long, default_value = "", hide_default_value = true)]
         about: String,
         /// The file in the boot tree's `configs` folder that boots it on a type of hardware; may be given several times
         #[arg(
             long = "boot-config",
-            env = "LIFEGUARD_IMAGE_BOOT_CONFIG",
             value_name = "HARDWARE=FILE",
             value_parser = pair,
             required = true

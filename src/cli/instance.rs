@@ -47,7 +47,7 @@ enum InstanceCommand {
         /// The event
         event: String,
         /// Its arguments, a JSON object
-        #[arg(long, env = "LIFEGUARD_ARGS", value_name = "JSON", value_parser = json_object)]
+        #[arg(long, value_name = "JSON", value_parser = json_object)]
         args: Option<Value>,
     },
     /// Say why an instance stands where it stands: what it waits for, until when, what then, and what may be done
@@ -57,7 +57,7 @@ enum InstanceCommand {
         #[command(flatten)]
         which: Which,
         /// At most so many entries
-        #[arg(long, env = "LIFEGUARD_LIMIT", default_value_t = 50)]
+        #[arg(long, default_value_t = 50)]
         limit: u32,
     },
     /// Move an instance by force, if it is where you believe it to be
@@ -65,13 +65,13 @@ enum InstanceCommand {
         #[command(flatten)]
         which: Which,
         /// The state that it is in
-        #[arg(long, env = "LIFEGUARD_FROM")]
+        #[arg(long)]
         from: String,
         /// The state to enter
-        #[arg(long, env = "LIFEGUARD_TO")]
+        #[arg(long)]
         to: String,
         /// Why
-        #[arg(long, env = "LIFEGUARD_REASON")]
+        #[arg(long)]
         reason: String,
     },
     /// Forget an instance; its history stays

@@ -6,6 +6,7 @@ mod demo;
 mod device;
 mod image;
 mod instance;
+mod log;
 mod machine;
 mod model;
 mod output;
@@ -14,11 +15,12 @@ mod told;
 mod why;
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use log::{Log, LogFormat};
 
 use crate::machine::plain;
 
@@ -46,11 +48,13 @@ pub struct Cli {
     command: Command,
 }
 
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+/// Lets no option be read from a variable that is empty: that is as if it were not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +87,12 @@ enum Command {
 ///
 /// The exit code.
 pub fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|error| {
+    let mut command = without_empty_variables(Cli::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = matches.and_then(|mut matches| {
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    });
+    cli.map_err(|error| {
         let text = plain(&error.render().to_string());
         if error.use_stderr() {
             output::complain_as_it_is(&text);
@@ -110,28 +119,29 @@ pub async fn run(cli: Cli) -> ExitCode {
         | Command::Instance(_)
         | Command::Machine(_) => "info,sqlx=error",
     };
-    let filter = match EnvFilter::try_new(log.as_deref().unwrap_or(usual)) {
-        Ok(filter) => filter,
-        Err(error) => return output::fail(&format!("--log: {error}")),
+    let log = match Log::start(log.as_deref().unwrap_or(usual), log_format) {
+        Ok(log) => log,
+        Err(error) => return output::fail(&error.to_string()),
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let is_terminal = std::io::stderr().is_terminal();
-    match log_format {
-        LogFormat::Text => subscriber.with_target(false).with_ansi(is_terminal).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
     let result = match command {
-        Command::Serve(options) => serve::run(options).await,
-        Command::Bench(options) => bench::run(options).await,
-        Command::BenchLoad(options) => bench::run_load(options).await,
-        Command::Demo(options) => demo::run(options).await,
-        Command::Device(options) => device::run(options).await,
-        Command::Image(options) => image::run(options).await,
-        Command::Instance(options) => instance::run(options).await,
-        Command::Machine(options) => return ended(machine::run(options).await),
-        Command::Model(options) => model::run(options).await,
+        Command::Serve(options) => done(serve::run(options).await),
+        Command::Bench(options) => done(bench::run(options).await),
+        Command::BenchLoad(options) => done(bench::run_load(options).await),
+        Command::Demo(options) => done(demo::run(options).await),
+        Command::Device(options) => done(device::run(options).await),
+        Command::Image(options) => done(image::run(options).await),
+        Command::Instance(options) => done(instance::run(options).await),
+        Command::Machine(options) => machine::run(options).await,
+        Command::Model(options) => done(model::run(options).await),
     };
-    ended(result.map(|()| ExitCode::SUCCESS))
+    // What is said last comes last.
+    log.flush();
+    ended(result)
+}
+
+/// The exit code of a command that has no other than success.
+fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> {
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// The exit code; what went wrong is said.

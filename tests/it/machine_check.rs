@@ -84,10 +84,7 @@ fn mozpools_machine_as_it_was_has_its_endless_power_cycle() {
 /// What the program prints and how it ends, in the project's folder.
 fn told(args: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-    command
-        .env_remove("LIFEGUARD_JSON")
-        .env_remove("LIFEGUARD_CHECK_EXPLAIN")
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["machine", "check"]).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 
 use super::figures::Figure;
 use super::sizes::Sizes;
@@ -13,7 +12,7 @@ use super::sizes::Sizes;
 #[derive(Debug, Clone, Args)]
 pub struct BenchOptions {
     /// In under three minutes, rather than forty: smaller sizes, shorter runs, two repeats
-    #[arg(long, env = "LIFEGUARD_BENCH_QUICK", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     quick: bool,
 
     /// Sizes at which the figures mean nothing; for the tests
@@ -21,16 +20,16 @@ pub struct BenchOptions {
     pub(super) tiny: bool,
 
     /// Only these figures, separated by commas [default: all but `day`]
-    #[arg(long, env = "LIFEGUARD_BENCH_ONLY", value_name = "NAME", value_enum, value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
     only: Vec<Figure>,
 
     /// How often each is measured, the contestants taking turns [default: 5; with --quick 2, or 1 where
     /// deadlines are watched]
-    #[arg(long, env = "LIFEGUARD_BENCH_REPEATS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repeats: Option<u8>,
 
     /// Where the JSON document goes: a file, or `-` for standard output, and then without the table
-    #[arg(long, env = "LIFEGUARD_BENCH_JSON", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
 
     /// The directory of PostgreSQL's programs, pgbench among them [default: where they are usually installed]
@@ -39,7 +38,7 @@ pub struct BenchOptions {
 
     /// On which disk it is measured: a directory in which a fresh one is made, and removed at the end [default: the
     /// system's directory for temporary files]
-    #[arg(long, env = "LIFEGUARD_BENCH_DIR", value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY")]
     pub(super) dir: Option<PathBuf>,
 
     /// ONNX Runtime's library for the figure `models` [default: where `serve` finds it]
@@ -47,7 +46,7 @@ pub struct BenchOptions {
     pub(super) onnxruntime: Option<PathBuf>,
 
     /// Where an original StateService serves its model `colors`: the figure `models` measures both, in turns
-    #[arg(long, env = "LIFEGUARD_BENCH_STATE_SERVICE", value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) state_service: Option<SocketAddr>,
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use super::super::output;
@@ -21,11 +20,11 @@ pub(super) struct CheckOptions {
     files: Vec<PathBuf>,
 
     /// Print what was found as JSON
-    #[arg(long, env = "LIFEGUARD_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     json: bool,
 
     /// Explain a rule instead, or list all rules: `list`
-    #[arg(long, env = "LIFEGUARD_CHECK_EXPLAIN", value_name = "RULE")]
+    #[arg(long, value_name = "RULE")]
     explain: Option<String>,
 }
 

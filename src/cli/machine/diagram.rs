@@ -17,11 +17,11 @@ pub(super) struct DiagramOptions {
     file: PathBuf,
 
     /// A finished picture, or the text that Mermaid or Graphviz draws one from
-    #[arg(long, env = "LIFEGUARD_DIAGRAM_FORMAT", value_enum, default_value_t = Format::Svg)]
+    #[arg(long, value_enum, default_value_t = Format::Svg)]
     format: Format,
 
     /// Where to write it, instead of standard output
-    #[arg(long, env = "LIFEGUARD_DIAGRAM_OUTPUT", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 

@@ -20,7 +20,7 @@ pub(super) struct ImportOptions {
     file: PathBuf,
 
     /// The machine's name [default: the file's, without its ending]
-    #[arg(long, env = "LIFEGUARD_MACHINE_NAME", value_name = "NAME", value_parser = MachineName::new)]
+    #[arg(long, value_name = "NAME", value_parser = MachineName::new)]
     name: Option<MachineName>,
 }
 

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ pub(super) struct LoadOptions {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Only say what it would do
-    #[arg(long, env = "LIFEGUARD_DRY_RUN", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     server: ServerOptions,
@@ -38,7 +37,7 @@ pub(super) struct ShowOptions {
     /// The machine
     machine: String,
     /// Print the text of this definition instead: `machine show board --number 3 | machine load -` goes back to it
-    #[arg(long, env = "LIFEGUARD_DEFINITION", value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER")]
     number: Option<i32>,
     #[command(flatten)]
     server: ServerOptions,

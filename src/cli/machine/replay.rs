@@ -19,16 +19,16 @@ const MOST_NAMED: usize = 20;
 #[derive(Debug, Args)]
 pub(super) struct ReplayOptions {
     /// The machine whose instances' history is replayed
-    #[arg(long, env = "LIFEGUARD_MACHINE", value_name = "MACHINE", default_value = "board")]
+    #[arg(long, value_name = "MACHINE", default_value = "board")]
     machine: String,
     /// Only this board's history
-    #[arg(long, env = "LIFEGUARD_REPLAY_DEVICE", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Only what happened since then is compared; another definition is taken to be in force from then on
-    #[arg(long, env = "LIFEGUARD_REPLAY_SINCE", value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
     /// Say what would have gone differently under this definition
-    #[arg(long, env = "LIFEGUARD_REPLAY_WITH", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     with: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 
 use super::super::output;
 use super::file;
@@ -44,40 +43,40 @@ pub(super) struct SimulateOptions {
     file: PathBuf,
 
     /// How the farm behaves: a profile written for this definition
-    #[arg(long, env = "LIFEGUARD_SIMULATE_PROFILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
     /// How many boards
-    #[arg(long, env = "LIFEGUARD_SIMULATE_BOARDS", value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     boards: u32,
 
     /// For how many days
-    #[arg(long, env = "LIFEGUARD_SIMULATE_DAYS", value_name = "D", default_value_t = 30)]
+    #[arg(long, value_name = "D", default_value_t = 30)]
     days: u32,
 
     /// Where chance begins
-    #[arg(long, env = "LIFEGUARD_SIMULATE_SEED", value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
     /// How often the boards in each state are counted over time, such as `1h`, in whole seconds [default: about two
     /// hundred times in all]
-    #[arg(long, env = "LIFEGUARD_SIMULATE_EVERY", value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     every: Option<Duration>,
 
     /// On how many threads [default: one for each processor]
-    #[arg(long, env = "LIFEGUARD_SIMULATE_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
     /// Print a JSON object instead of tables
-    #[arg(long, env = "LIFEGUARD_SIMULATE_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     json: bool,
 
     /// Write how many boards are in each state over time as CSV: to a file, or to `-`, standard output, instead of tables
-    #[arg(long, env = "LIFEGUARD_SIMULATE_CSV", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
     /// Draw how many boards are in each state over time, as SVG
-    #[arg(long, env = "LIFEGUARD_SIMULATE_SVG", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 

@@ -48,12 +48,12 @@ pub(super) struct ConvertOptions {
     python: PathBuf,
 
     /// Where the ONNX file goes; one that is there is replaced [default: beside FILE, with .onnx for its ending]
-    #[arg(long, env = "LIFEGUARD_MODEL_OUTPUT", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
     /// Rows to compare predictions on: a JSON list of rows, or CSV [default: 1,000 rows made up around what the model has
     /// learned; none on which only rounding decides]
-    #[arg(long, env = "LIFEGUARD_MODEL_SAMPLES", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     samples: Option<PathBuf>,
 
     /// The library of ONNX Runtime that compares [default: the one that the system's linker finds, or else that of the

@@ -1,0 +1,244 @@
+//! The log on standard error, which never fails or delays the program.
+//!
+//! Lines go through a bounded queue to a thread that writes them. Where nobody reads standard error, or its disk is full,
+//! lines are dropped and counted; the count is logged as soon as a line can be written again.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How many lines wait to be written at most; more are dropped. At 200 bytes a line that is under a megabyte.
+const QUEUE_LINES: usize = 4096;
+/// How long the end of the program waits for its last lines, in real time.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What the writing thread is sent.
+enum Message {
+    Line(Vec<u8>),
+    /// All lines before it were written or dropped: answer.
+    Flush(SyncSender<()>),
+}
+
+/// The log of this process.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Begins to log what `filter` lets pass on standard error; panics are logged too.
+    ///
+    /// # Errors
+    ///
+    /// When `filter` is none, or the system gives no thread.
+    pub(super) fn start(filter: &str, format: LogFormat) -> Result<Self, StartError> {
+        let filter = EnvFilter::try_new(filter)?;
+        let log = Self::writing_to(io::stderr())?;
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .log_internal_errors(false)
+            .with_writer(log.clone());
+        match format {
+            LogFormat::Text => subscriber.with_target(false).with_ansi(is_coloured()).init(),
+            LogFormat::Json => subscriber.json().init(),
+        }
+        std::panic::set_hook(Box::new(|panic| {
+            let location = panic.location().map(ToString::to_string).unwrap_or_default();
+            let message = panic.payload_as_str().unwrap_or_default();
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            tracing::error!(message, location, thread, "panicked");
+        }));
+        Ok(log)
+    }
+
+    /// Starts the thread that writes to `out`.
+    fn writing_to(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUE_LINES);
+        let log = Self { queue, dropped: Arc::default() };
+        let dropped = Arc::clone(&log.dropped);
+        // It ends with the program: whatever waits then is waited for by `flush`.
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write(out, &lines, &dropped))?;
+        Ok(log)
+    }
+
+    /// Waits until the lines so far were written, for a second at most.
+    pub(super) fn flush(&self) {
+        let (done, is_done) = sync_channel(1);
+        // A queue that is full belongs to a reader who does not read: there is nothing to wait for.
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(FLUSH_LIMIT);
+        }
+    }
+}
+
+/// Why the log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// The filter is none.
+    #[error("--log: {0}")]
+    Filter(#[from] ParseError),
+    /// The system gives no thread.
+    #[error("the log's thread could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Whether log lines are coloured: on a terminal, unless its user wants none (<https://no-color.org>).
+fn is_coloured() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_unwanted
+}
+
+/// Writes what comes, for as long as the program runs.
+fn write(mut out: impl Write, messages: &Receiver<Message>, dropped: &AtomicU64) {
+    for message in messages {
+        match message {
+            Message::Line(line) => match out.write_all(&line).and_then(|()| out.flush()) {
+                Ok(()) => {
+                    let lines = dropped.swap(0, Ordering::Relaxed);
+                    if lines > 0 {
+                        tracing::warn!(lines, "log lines were dropped: standard error could not be written");
+                    }
+                }
+                Err(_) => {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+            // Whoever asked may have given up.
+            Message::Flush(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+/// One line, which is handed over as a whole.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    log: &'a Log,
+    text: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { log: self, text: Vec::new() }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let line = Message::Line(std::mem::take(&mut self.text));
+        match self.log.queue.try_send(line) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.log.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    /// A file that takes nothing, or nothing yet.
+    #[derive(Clone, Default)]
+    struct Out(Arc<(Mutex<State>, Condvar)>);
+
+    #[derive(Default)]
+    struct State {
+        is_full: bool,
+        is_stuck: bool,
+        text: Vec<u8>,
+    }
+
+    impl Out {
+        fn set(&self, change: impl FnOnce(&mut State)) {
+            change(&mut self.0.0.lock().unwrap());
+            self.0.1.notify_all();
+        }
+
+        fn lines(&self) -> usize {
+            String::from_utf8_lossy(&self.0.0.lock().unwrap().text).lines().count()
+        }
+    }
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.is_stuck).unwrap();
+            if state.is_full {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.text.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(log: &Log) {
+        log.make_writer().write_all(b"one\n").unwrap();
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_later_ones_are_written() {
+        let out = Out::default();
+        let log = Log::writing_to(out.clone()).unwrap();
+        out.set(|state| state.is_full = true);
+        line(&log);
+        line(&log);
+        log.flush();
+        assert_eq!((out.lines(), log.dropped.load(Ordering::Relaxed)), (0, 2));
+        out.set(|state| state.is_full = false);
+        line(&log);
+        log.flush();
+        assert_eq!((out.lines(), log.dropped.load(Ordering::Relaxed)), (1, 0));
+    }
+
+    #[test]
+    fn a_reader_who_does_not_read_delays_nobody() {
+        let out = Out::default();
+        let log = Log::writing_to(out.clone()).unwrap();
+        out.set(|state| state.is_stuck = true);
+        for _ in 0..2 * QUEUE_LINES {
+            line(&log);
+        }
+        let dropped = usize::try_from(log.dropped.load(Ordering::Relaxed)).unwrap();
+        // The one that is stuck may have been taken from the queue.
+        assert!((QUEUE_LINES - 1..=QUEUE_LINES).contains(&dropped), "{dropped}");
+        log.flush();
+        out.set(|state| state.is_stuck = false);
+        while out.lines() < 2 * QUEUE_LINES - dropped {
+            log.flush();
+        }
+    }
+}

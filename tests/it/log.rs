@@ -1,0 +1,115 @@
+//! The log: it never fails the program, and has colours only where somebody sees them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use nix::pty::openpty;
+use serde_json::json;
+
+use crate::database::{TestDatabase, database};
+use crate::world::ask;
+
+/// A server on a given address; it is killed when it is dropped.
+struct Server {
+    child: Child,
+    http: SocketAddr,
+    http_client: reqwest::Client,
+}
+
+impl Server {
+    /// Starts a server that writes much to `stderr`, wherever that leads.
+    fn start(database: &TestDatabase, stderr: Stdio) -> Self {
+        // Its log does not tell the address.
+        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--log", "trace", "--listen", &http.to_string()]);
+        command.args(["--database-url", &database.url(), "--boot-root"]);
+        command.arg(tempfile::tempdir().unwrap().path());
+        let child = command.stdin(Stdio::null()).stderr(stderr).spawn().unwrap();
+        Self { child, http, http_client: reqwest::Client::new() }
+    }
+
+    /// Asks whether it registers boards, which are committed before it answers.
+    async fn registers(&self, name: &str, mac: &str) -> bool {
+        let board = json!({ "name": name, "mac": mac, "hardware": "panda" });
+        let url = format!("http://{}/api/v1/devices", self.http);
+        let answer = self.http_client.post(url).json(&board).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_log_cannot_be_written_serves_on() {
+    let database = database().await;
+    let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut server = Server::start(&database, full.into_parts().0.into());
+    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    for number in 2..10 {
+        let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
+        assert!(server.registers(&name, &mac).await);
+    }
+    assert!(server.child.try_wait().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_log_has_lost_its_reader_serves_on() {
+    let database = database().await;
+    let mut server = Server::start(&database, Stdio::piped());
+    let mut log = BufReader::new(server.child.stderr.take().unwrap());
+    let mut first = String::new();
+    log.read_line(&mut first).unwrap();
+    assert!(!first.is_empty());
+    drop(log);
+    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    for number in 2..10 {
+        let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
+        assert!(server.registers(&name, &mac).await);
+    }
+    assert!(server.child.try_wait().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_log_nobody_reads_serves_on() {
+    let database = database().await;
+    // The pipe holds 64 KiB, which the log fills long before the last board.
+    let server = Server::start(&database, Stdio::piped());
+    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    for number in 2..60 {
+        let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
+        ask("it registers another", async || server.registers(&name, &mac).await).await;
+    }
+}
+
+/// What a command logs on a terminal, with `NO_COLOR` as given.
+fn on_a_terminal(no_color: Option<&str>) -> String {
+    let terminal = openpty(None, None).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    command.args(["machine", "simulate", "--boards", "1", "--days", "1"]);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/states/board.yaml"));
+    command.env_remove("NO_COLOR").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.slave);
+    if let Some(value) = no_color {
+        command.env("NO_COLOR", value);
+    }
+    command.status().unwrap();
+    drop(command);
+    let mut shown = Vec::new();
+    // A terminal whose last writer is gone gives an error after its last byte.
+    let _ = std::fs::File::from(terminal.master).read_to_end(&mut shown);
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
+    assert!(on_a_terminal(None).contains('\u{1b}'));
+    assert!(on_a_terminal(Some("")).contains('\u{1b}'), "an empty variable is unset");
+    let plain = on_a_terminal(Some("1"));
+    assert!(!plain.is_empty() && !plain.contains('\u{1b}'), "{plain}");
+}
