@@ -129,6 +129,14 @@ impl Deadlines {
         self.with(|state| state.order.first().map(|(at, _)| *at)).and_then(DateTime::from_timestamp_micros)
     }
 
+    /// Those that are due next, `most` of them, among those that fall to this process.
+    pub(super) fn next_of_share(&self, most: usize) -> Vec<InstanceId> {
+        self.with(|state| {
+            let own = state.order.iter().map(|(_, id)| *id).filter(|id| state.share.has(*id));
+            own.take(most).collect()
+        })
+    }
+
     /// Ends when something that was left to others is to be looked at again.
     pub(super) async fn second_look(&self) {
         match self.with(|state| state.later.front().map(|(at, _)| *at)) {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::carry_out;
-use super::lease::{self, Registered, Renewal};
+use super::lease::{self, AheadLeases, Registered, Renewal};
 use super::running::LetGo;
 use super::{Engine, EngineError, rest};
 use crate::clock::pause;
@@ -77,8 +77,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
 async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
     loop {
-        match registered.renew(engine.store()).await {
+        match registered.renew(engine.store(), engine.clock().now()).await {
             Renewal::Holds(colleagues) => {
+                engine.inner.farm_time.learn(colleagues.time);
                 engine.inner.worker.lease().extend(registered.holds_until());
                 if engine.inner.queue.deadlines().set_share(registered.share(&colleagues)) {
                     engine.inner.queue.wake();
@@ -99,6 +100,7 @@ async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>
 
 /// Takes over from the dead, hands back what was lost, and looks what is in force.
 async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
+    let mut leases = AheadLeases::default();
     loop {
         // Both are tried again soon.
         match hand_back_lost(&engine, worker).await {
@@ -108,7 +110,7 @@ async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
                 tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
             }
         }
-        match workers::bury(engine.store()).await {
+        match leases.bury(engine.store()).await {
             Ok(0) => {}
             Ok(dead) => {
                 tracing::info!(workers = dead, "took over from processes that died");

@@ -137,11 +137,19 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         }
     };
     let tidy = async {
+        let mut is_well = true;
         loop {
             pause(TIDY).await;
-            if let Err(error) = forget(engine.store()).await {
-                tracing::debug!(error = &error as &dyn Error, "the log of changes could not be forgotten");
+            let forgotten = forget(engine.store()).await;
+            if let Err(error) = &forgotten
+                && is_well
+            {
+                tracing::warn!(
+                    error = error as &dyn Error,
+                    "the log of changes cannot be shortened; it is tried again"
+                );
             }
+            is_well = forgotten.is_ok();
         }
     };
     tokio::select! {

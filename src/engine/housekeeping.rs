@@ -2,6 +2,9 @@
 //!
 //! Every process does so, and whoever comes second finds it done. What could not be done is tried again, and nothing
 //! waits for it: where there is no partition for a day, the default one takes the day's entries until there is.
+//!
+//! Nothing is dropped on one reading of a clock: this process's time, its machine's wall clock and the database's clock must
+//! agree in several rounds running, and each round drops one day at most.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -11,7 +14,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, outlets};
-use crate::clock::{after, pause};
+use crate::clock::{Clock, after, pause};
 use crate::machine::parse_span;
 use crate::store::{StoreError, partitions};
 
@@ -19,8 +22,13 @@ use crate::store::{StoreError, partitions};
 const AHEAD: Days = Days::new(7);
 /// The time from one round to the next, on the farm's clock.
 const PERIOD: Duration = Duration::from_hours(1);
-/// The same after a round that failed, in real time: somebody held a lock, or the database was away.
+/// The time to the next round after one that failed, in real time: somebody held a lock, or the database was away.
 const SOON: Duration = Duration::from_secs(10);
+
+/// How far apart clocks that agree may be.
+const AGREEMENT: TimeDelta = TimeDelta::minutes(5);
+/// In how many rounds running the clocks must have agreed before anything is dropped.
+const CONFIRMATIONS: u32 = 3;
 
 /// How long history is kept. It goes by whole days (UTC), each once its last moment is that old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,17 +64,51 @@ impl Retention {
     }
 }
 
+/// Whether the time is known well enough to drop what is too old by it.
+#[derive(Debug, Default)]
+pub(super) struct Confirmation {
+    /// In how many rounds running the clocks agreed.
+    agreed: u32,
+    is_warned: bool,
+}
+
+impl Confirmation {
+    /// Compares the clocks once more; true when they have agreed often enough. A clock that follows no wall clock, as in
+    /// tests and the demo, needs no confirmation.
+    fn confirm(&mut self, clock: &dyn Clock, database: DateTime<Utc>) -> bool {
+        let Some(wall) = clock.wall() else { return true };
+        let own = clock.now();
+        let agree = |one: DateTime<Utc>, other: DateTime<Utc>| (one - other).abs() <= AGREEMENT;
+        if agree(own, wall) && agree(wall, database) && agree(database, own) {
+            self.agreed = self.agreed.saturating_add(1);
+            self.is_warned = false;
+        } else {
+            self.agreed = 0;
+            if !std::mem::replace(&mut self.is_warned, true) {
+                tracing::warn!(%own, %wall, %database, "clocks disagree: no history is dropped until they agree");
+            }
+        }
+        self.agreed >= CONFIRMATIONS
+    }
+}
+
 /// Keeps house until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     outlets::learn(&engine).await;
+    let mut confirmation = Confirmation::default();
     let mut is_well = true;
     while !stop.is_cancelled() {
         let next_at = after(engine.clock().now(), PERIOD);
-        let done = round(&engine).await;
-        if let Err(error) = &done
-            && std::mem::replace(&mut is_well, false)
-        {
-            tracing::warn!(error = error as &dyn Error, "history cannot be tidied yet");
+        let done = round(&engine, &mut confirmation).await;
+        match &done {
+            Ok(()) if !is_well => tracing::info!("housekeeping of history works again"),
+            Err(error) if is_well => {
+                tracing::warn!(
+                    error = error as &dyn Error,
+                    "housekeeping of history failed and is tried again"
+                );
+            }
+            Ok(()) | Err(_) => {}
         }
         is_well = done.is_ok();
         tokio::select! {
@@ -77,18 +119,67 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Makes what will be needed and drops what is too old.
-pub(super) async fn round(engine: &Engine) -> Result<(), StoreError> {
+/// Makes what will be needed, and drops one day of what is too old.
+pub(super) async fn round(engine: &Engine, confirmation: &mut Confirmation) -> Result<(), StoreError> {
     let now = engine.clock().now();
     let today = now.date_naive();
     let last = today.checked_add_days(AHEAD).unwrap_or(today);
     let made = partitions::ensure(engine.store(), today, last).await?;
-    let dropped = match engine.inner.retention.horizon(now) {
-        Some(horizon) => partitions::drop_before(engine.store(), horizon.date_naive()).await?,
-        None => 0,
-    };
-    if made > 0 || dropped > 0 {
-        tracing::info!(made, dropped, "history has its days");
+    if made > 0 {
+        tracing::info!(made, "made partitions of history");
+    }
+    let database = partitions::database_time(engine.store()).await?;
+    let is_confirmed = confirmation.confirm(engine.clock(), database);
+    if let Some(horizon) = engine.inner.retention.horizon(now).filter(|_| is_confirmed)
+        && let Some(day) = partitions::drop_oldest_before(engine.store(), horizon.date_naive()).await?
+    {
+        tracing::info!(%day, "dropped a partition of history");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    /// A clock that shows one time while its machine's wall shows another.
+    struct Readings {
+        own: DateTime<Utc>,
+        wall: DateTime<Utc>,
+    }
+
+    impl Clock for Readings {
+        fn now(&self) -> DateTime<Utc> {
+            self.own
+        }
+
+        fn sleep_until(&self, _: DateTime<Utc>) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn wall(&self) -> Option<DateTime<Utc>> {
+            Some(self.wall)
+        }
+    }
+
+    #[test]
+    fn time_is_confirmed_when_all_clocks_agreed_three_times_running() {
+        let now = DateTime::UNIX_EPOCH;
+        let later = now + TimeDelta::days(400);
+        let right = Readings { own: now, wall: now };
+        let mut confirmation = Confirmation::default();
+        let mut confirm = |clock: &Readings, database| confirmation.confirm(clock, database);
+        assert_eq!([(); 3].map(|()| confirm(&right, now)), [false, false, true]);
+        // Whichever clock is wrong, once: it begins anew.
+        for (own, wall, database) in [(later, now, now), (now, later, now), (now, now, later)] {
+            assert!(!confirm(&Readings { own, wall }, database));
+            assert_eq!([(); 3].map(|()| confirm(&right, now + AGREEMENT)), [false, false, true]);
+        }
+    }
 }

@@ -3,8 +3,10 @@
 //! Leases run on real time: they are about processes, not about the farm. What a dead process was doing is taken over
 //! within two seconds: the lease's rest, and the time until somebody looks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::deadlines::Share;
@@ -23,6 +25,32 @@ pub(super) struct Registered {
     pub(super) id: WorkerId,
     holds_until: Instant,
     db: Option<Connection>,
+}
+
+/// Leases that are too far ahead to have been given by the database's clock as it is, and since when each has been seen
+/// unchanged. Where that clock was put back, the lease of a process that died would hold for as long as it was put back by.
+#[derive(Debug, Default)]
+pub(super) struct AheadLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
+
+impl AheadLeases {
+    /// Takes what is seen `now`, and gives those that nobody has renewed for as long as a lease holds: by elapsed time, their
+    /// processes are dead.
+    fn silent(&mut self, seen: Vec<(WorkerId, DateTime<Utc>)>, now: Instant) -> Vec<WorkerId> {
+        let before = std::mem::take(&mut self.0);
+        self.0.extend(seen.into_iter().map(|(worker, until)| {
+            let known = before.get(&worker).filter(|(known, _)| *known == until);
+            (worker, (until, known.map_or(now, |(_, since)| *since)))
+        }));
+        let is_silent = |since: Instant| now.saturating_duration_since(since) > HOLDS;
+        self.0.iter().filter(|(_, (_, since))| is_silent(*since)).map(|(worker, _)| *worker).collect()
+    }
+
+    /// Removes the workers whose leases have run out, and puts their actions back; says how many workers those were.
+    pub(super) async fn bury(&mut self, store: &Store) -> Result<usize, StoreError> {
+        let ahead = workers::list_ahead(store, 2 * HOLDS).await?;
+        let silent = self.silent(ahead, Instant::now());
+        workers::bury(store, &silent, 2 * HOLDS).await
+    }
 }
 
 /// What renewing a lease came to.
@@ -49,12 +77,12 @@ impl Registered {
         self.holds_until
     }
 
-    /// Renews the lease.
-    pub(super) async fn renew(&mut self, store: &Store) -> Renewal {
+    /// Renews the lease, and tells the others this process's time `now`.
+    pub(super) async fn renew(&mut self, store: &Store, now: DateTime<Utc>) -> Renewal {
         let asked = Instant::now();
         let left = self.holds_until.saturating_duration_since(asked);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
-        let renewed = tokio::time::timeout(left, self.ask(store)).await;
+        let renewed = tokio::time::timeout(left, self.ask(store, now)).await;
         match renewed {
             Ok(Ok(Some(colleagues))) => {
                 self.holds_until = asked + HOLDS;
@@ -65,13 +93,13 @@ impl Registered {
         }
     }
 
-    async fn ask(&mut self, store: &Store) -> Result<Option<Colleagues>, StoreError> {
+    async fn ask(&mut self, store: &Store, now: DateTime<Utc>) -> Result<Option<Colleagues>, StoreError> {
         // Kept only if it worked: one that broke is made anew.
         let mut db = match self.db.take() {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
-        let colleagues = workers::renew(&mut db, self.id, HOLDS).await?;
+        let colleagues = workers::renew(&mut db, self.id, HOLDS, now).await?;
         self.db = Some(db);
         Ok(colleagues)
     }
@@ -81,5 +109,25 @@ impl Registered {
         let rank = colleagues.alive.iter().position(|worker| *worker == self.id).unwrap_or_default();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Share { rank: number(rank), of: number(colleagues.alive.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_too_far_ahead_ends_when_nobody_renewed_it_for_as_long_as_it_holds() {
+        let (mut leases, begin) = (AheadLeases::default(), Instant::now());
+        let until = |second| DateTime::from_timestamp(second, 0).unwrap();
+        let (dead, alive) = (WorkerId(1), WorkerId(2));
+        let mut look = |second: i64, after: Duration| {
+            leases.silent(vec![(dead, until(3600)), (alive, until(3600 + second))], begin + after)
+        };
+        assert_eq!(look(0, Duration::ZERO), []);
+        assert_eq!(look(1, HOLDS), []);
+        assert_eq!(look(2, HOLDS + PERIOD), [dead]);
+        // One that is renewed begins anew.
+        assert_eq!(leases.silent(vec![(dead, until(3601))], begin + 2 * HOLDS), []);
     }
 }

@@ -35,6 +35,7 @@ mod retries;
 mod rules;
 mod running;
 mod tell;
+mod timekeeping;
 mod usual;
 mod why;
 mod work;
@@ -74,6 +75,7 @@ pub use work::{Committed, Submission};
 pub use crate::store::definitions::{Adopted, Provenance};
 pub use crate::store::instances::Stranded;
 
+use housekeeping::Confirmation;
 use queue::{Queue, Refused};
 use recent::Recent;
 use work::{Answer, Ended, Heard, Note, Started, Work};
@@ -183,6 +185,7 @@ struct Inner {
     usual: usual::ByMachine,
     /// What is known of this process's own part in boots.
     booting: fetches::Booting,
+    farm_time: timekeeping::FarmTime,
 }
 
 impl Engine {
@@ -201,6 +204,7 @@ impl Engine {
         retention: Retention,
     ) -> Result<Self, EngineError> {
         let mut db = store.reader().await?;
+        timekeeping::join(&mut db, &*clock).await?;
         let origin = changes::new_origin(&mut db).await?;
         let rules = rules::begin(&store, origin, &loaded, clock.now()).await?;
         let seen = changes::state(&mut db).await?;
@@ -224,9 +228,10 @@ impl Engine {
             counts: kept::ByMachine::default(),
             usual: usual::ByMachine::default(),
             booting: fetches::Booting::default(),
+            farm_time: timekeeping::FarmTime::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
-        match housekeeping::round(&engine).await {
+        match housekeeping::round(&engine, &mut Confirmation::default()).await {
             // It is tried again while we serve, and the default partition takes what comes meanwhile.
             Err(error) if error.is_passing() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
@@ -250,6 +255,7 @@ impl Engine {
         loops.spawn(feed::run(self.clone(), told.clone()));
         loops.spawn(hear_hints(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
+        loops.spawn(timekeeping::run(self.clone(), told.clone()));
         let mut work = JoinSet::new();
         work.spawn(dispatch::run(self.clone(), stop.clone()));
         tokio::select! {

@@ -42,20 +42,31 @@ pub async fn ensure(store: &Store, from: NaiveDate, to: NaiveDate) -> Result<usi
     Ok(made)
 }
 
-/// Drops all that is from before `day`, and says how many partitions those were. Others may do the same meanwhile.
+/// Drops the earliest day if it is before `day`, and says which it was. Others may do the same meanwhile.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] when a lock cannot be had soon, among others; some may have been dropped.
-pub async fn drop_before(store: &Store, day: NaiveDate) -> Result<usize, StoreError> {
+/// [`StoreError::Unavailable`] when a lock cannot be had soon, among others.
+pub async fn drop_oldest_before(store: &Store, day: NaiveDate) -> Result<Option<NaiveDate>, StoreError> {
     let mut db = store.reader().await?;
-    let mut dropped = 0;
-    for old in list(&mut db).await?.into_iter().filter(|old| *old < day) {
-        let is_gone = sqlx::query_scalar!(r#"SELECT history_forget($1) AS "is_gone!""#, old);
-        dropped += usize::from(is_gone.fetch_one(&mut *db).await?);
+    let oldest = list(&mut db).await?.into_iter().next().filter(|oldest| *oldest < day);
+    let mut dropped = None;
+    if let Some(oldest) = oldest {
+        let is_gone = sqlx::query_scalar!(r#"SELECT history_forget($1) AS "is_gone!""#, oldest);
+        dropped = is_gone.fetch_one(&mut *db).await?.then_some(oldest);
     }
-    // What fell into no partition is as old.
-    let begins: DateTime<Utc> = day.and_time(NaiveTime::MIN).and_utc();
+    // What fell into no partition and is as old as what was dropped, or too old where no day is.
+    let begins: DateTime<Utc> = oldest.unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
     sqlx::query!("DELETE FROM history_default WHERE at < $1", begins).execute(&mut *db).await?;
     Ok(dropped)
+}
+
+/// What the database's clock shows.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn database_time(store: &Store) -> Result<DateTime<Utc>, StoreError> {
+    let mut db = store.reader().await?;
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut *db).await?)
 }

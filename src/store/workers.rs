@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::actions::{self, WorkerId};
 use super::definitions::AdoptionId;
 use super::{Connection, Store, StoreError, Tx};
@@ -39,10 +41,30 @@ pub struct Colleagues {
     pub has_dead: bool,
     /// Since when what is in force is.
     pub adoption: AdoptionId,
+    /// The time of the one who has been here for longest, unless that is the worker itself.
+    pub time: Option<DateTime<Utc>>,
 }
 
-/// Makes the lease hold for `lease` from now, and says who else is there; `None` when it has run out already and others
-/// may have taken over.
+/// The time of the servers that run, as the one tells it who has been here for longest; `None` where none runs.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    // A lease that promises more than any does was given before the database's clock was put back.
+    let time = sqlx::query_scalar!(
+        r#"SELECT clock_timestamp() + make_interval(secs => clock_offset_s) AS "time!" FROM worker
+            WHERE lease_until > clock_timestamp() AND lease_until < clock_timestamp() + interval '1 minute'
+              AND clock_offset_s IS NOT NULL
+            ORDER BY worker_id LIMIT 1"#,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(time)
+}
+
+/// Makes the lease hold for `lease` from now, tells this worker's time `now`, and says who else is there; `None` when it
+/// has run out already and others may have taken over.
 ///
 /// # Errors
 ///
@@ -51,19 +73,23 @@ pub async fn renew(
     db: &mut Connection,
     worker: WorkerId,
     lease: Duration,
+    now: DateTime<Utc>,
 ) -> Result<Option<Colleagues>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH renewed AS (
-               UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2)
+               UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
+                                 clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8
                 WHERE worker_id = $1 AND lease_until > clock_timestamp()
             RETURNING worker_id
            )
            SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
                   worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!",
+                  clock_timestamp() + make_interval(secs => clock_offset_s) AS time,
                   (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
         seconds(lease),
+        now,
     )
     .fetch_all(db)
     .await?;
@@ -72,7 +98,9 @@ pub async fn renew(
     }
     let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
     let adoption = AdoptionId(rows.first().map_or(0, |row| row.adoption));
-    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption }))
+    let oldest = rows.iter().find(|row| row.is_alive && (row.time.is_some() || row.worker_id == worker.0));
+    let time = oldest.filter(|row| row.worker_id != worker.0).and_then(|row| row.time);
+    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
 }
 
 /// Removes a worker that has stopped and puts its actions back to be handed out.
@@ -90,16 +118,41 @@ pub async fn retire(store: &Store, worker: WorkerId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes the workers whose lease ran out and puts their actions back; says how many workers that were.
+/// Lists the leases that promise more than `lease` from now, by the database's clock: it was put back since they were
+/// renewed. Who lives renews them soon.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_ahead(
+    store: &Store,
+    lease: Duration,
+) -> Result<Vec<(WorkerId, DateTime<Utc>)>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT worker_id, lease_until FROM worker WHERE lease_until > clock_timestamp() + make_interval(secs => $1)",
+        seconds(lease),
+    )
+    .fetch_all(&mut *store.reader().await?)
+    .await?;
+    Ok(rows.into_iter().map(|row| (WorkerId(row.worker_id), row.lease_until)).collect())
+}
+
+/// Removes the workers whose lease ran out, and those of `silent` whose lease still promises more than `lease` from now,
+/// and puts their actions back; says how many workers that were.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn bury(store: &Store) -> Result<usize, StoreError> {
+pub async fn bury(store: &Store, silent: &[WorkerId], lease: Duration) -> Result<usize, StoreError> {
+    let silent: Vec<i64> = silent.iter().map(|worker| worker.0).collect();
     let mut tx = store.begin().await?;
     let dead = sqlx::query_scalar!(
-        "SELECT worker_id FROM worker WHERE lease_until <= clock_timestamp()
+        "SELECT worker_id FROM worker
+          WHERE lease_until <= clock_timestamp()
+             OR (worker_id = ANY($1) AND lease_until > clock_timestamp() + make_interval(secs => $2))
           ORDER BY worker_id FOR UPDATE SKIP LOCKED",
+        &silent,
+        seconds(lease),
     )
     .fetch_all(&mut *tx)
     .await?;

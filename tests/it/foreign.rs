@@ -9,8 +9,17 @@ use std::path::PathBuf;
 /// `LIFEGUARD_TEST_FOREIGN=1`, as in CI, a program that is missing fails the test.
 pub(crate) fn tool(name: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
+    find(std::env::split_paths(&path), name, package)
+}
+
+/// Finds the library `name` in the same way.
+pub(crate) fn library(name: &str, package: &str) -> Option<PathBuf> {
+    let machine = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    find([machine.into(), "/usr/lib64".into(), "/usr/lib".into()].into_iter(), name, package)
+}
+
+fn find(mut directories: impl Iterator<Item = PathBuf>, name: &str, package: &str) -> Option<PathBuf> {
+    let found = directories.find_map(|directory| Some(directory.join(name)).filter(|file| file.is_file()));
     if found.is_none() {
         let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
         assert!(!is_required, "`{name}` is missing: apt-get install {package}");

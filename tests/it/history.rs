@@ -1,10 +1,14 @@
 //! History in its partitions: where entries land, how partitions come and go, and what the migration made of old rows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use futures_util::future::join_all;
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use futures_util::future::{BoxFuture, join_all};
 use insta::assert_snapshot;
+use lifeguard::cli::serve::Server;
+use lifeguard::clock::{Clock, ManualClock, SystemClock, after};
 use lifeguard::machine::{
     Cause, EventName, Outcome, Predicted, Prediction, Question, Source, StateName, Stimulus, Visit,
 };
@@ -16,7 +20,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database, empty_database};
-use crate::world::{World, ask, within};
+use crate::world::{World, ask, breathe, options, within};
 
 /// The migration that partitions history, and the one before it.
 const PARTITIONED: i64 = 20_261_124_000_001;
@@ -114,6 +118,124 @@ async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
     assert_eq!(world.get("/api/v1/devices/b1/history").await["history"], json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_much_that_is_too_old_one_day_goes_a_round() {
+    let world = World::new().await;
+    let store = open(&world.database).await;
+    let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
+    // The first ten days of the year, the last two of which are within the ninety days before the 9th of April, noon.
+    partitions::ensure(&store, day("2026-01-01"), day("2026-01-10")).await.unwrap();
+    note(&store, 1, time("2026-01-03T00:00:00Z")).await.unwrap();
+    note(&store, 1, time("2025-12-31T00:00:00Z")).await.unwrap();
+    world.clock.advance(Duration::from_hours(98 * 24));
+    ask("a day has gone", async || days().await[0] == day("2026-01-02")).await;
+    assert_eq!(times(&store, 1).await, [time("2026-01-03T00:00:00Z")]);
+    for next in 3..=9 {
+        world.clock.advance(Duration::from_hours(1));
+        ask("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}"))).await;
+    }
+    assert!(times(&store, 1).await.is_empty());
+}
+
+/// A clock that is ahead of the right time as its machine's wall clock is, and on which no wait lasts long.
+#[derive(Clone)]
+struct Ahead {
+    by: Duration,
+    waits: Arc<AtomicU32>,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> DateTime<Utc> {
+        after(SystemClock.now(), self.by)
+    }
+
+    fn sleep_until(&self, _: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        Box::pin(breathe())
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(breathe())
+    }
+
+    fn wall(&self) -> Option<DateTime<Utc>> {
+        Some(self.now())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_first_reading() {
+    let database = Arc::new(database().await);
+    let store = open(&database).await;
+    let days = async || partitions::list(&mut store.reader().await.unwrap()).await.unwrap();
+    let old = SystemClock.now().date_naive().checked_sub_days(Days::new(100)).unwrap();
+    partitions::ensure(&store, old, old).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |by| {
+        let clock = Ahead { by, waits: Arc::default() };
+        (Server::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
+    };
+
+    // Four hundred days ahead: all that there is would be too old.
+    let (server, clock) = start(Duration::from_hours(400 * 24)).await;
+    ask("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
+    assert_eq!(days().await[0], old);
+    server.stop().await.unwrap();
+
+    let (server, _) = start(Duration::ZERO).await;
+    ask("what is too old has gone", async || days().await[0] > old).await;
+    server.stop().await.unwrap();
+
+    // One reading is made when a server starts.
+    partitions::ensure(&store, old, old).await.unwrap();
+    let clock = ManualClock::new(SystemClock.now());
+    let server = Server::start(options(&database, &folder), Arc::new(Following(clock))).await.unwrap();
+    server.stop().await.unwrap();
+    assert_eq!(days().await[0], old);
+}
+
+/// A clock that stands still and agrees with its machine's wall clock.
+struct Following(ManualClock);
+
+impl Clock for Following {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(at)
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(span)
+    }
+
+    fn wall(&self) -> Option<DateTime<Utc>> {
+        Some(self.now())
+    }
+}
+
+#[tokio::test]
+async fn rows_of_each_table_can_be_deleted_where_all_tables_are_published() {
+    let database = database().await;
+    let (store, pool) = (open(&database).await, database.pool().await);
+    partitions::ensure(&store, day("2026-01-01"), day("2026-01-01")).await.unwrap();
+    sqlx::query("CREATE PUBLICATION everything FOR ALL TABLES").execute(&pool).await.unwrap();
+    // Source: PostgreSQL 15 manual, pg_class: `d` is the primary key, or nothing where there is none.
+    let unknown = sqlx::query_scalar::<_, String>(
+        "SELECT c.oid::regclass::text FROM pg_class c
+          WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND c.relreplident = 'd'
+            AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)",
+    );
+    assert_eq!(unknown.fetch_all(&pool).await.unwrap(), Vec::<String>::new());
+    // What housekeeping does: an entry that was there before its day is moved, and one that is too old goes.
+    note(&store, 1, time("2026-01-02T00:00:00Z")).await.unwrap();
+    note(&store, 1, time("2025-01-01T00:00:00Z")).await.unwrap();
+    assert_eq!(partitions::ensure(&store, day("2026-01-02"), day("2026-01-02")).await.unwrap(), 1);
+    partitions::drop_oldest_before(&store, day("2026-01-01")).await.unwrap();
+    assert_eq!(times(&store, 1).await, [time("2026-01-02T00:00:00Z")]);
+}
+
 #[tokio::test]
 async fn an_entry_without_a_partition_is_taken_read_and_moved_when_there_is_one() {
     let database = database().await;
@@ -148,13 +270,14 @@ async fn several_processes_make_and_drop_days_at_once_while_others_write() {
     assert_eq!((days.len(), days[0], days[9]), (10, first, last));
     assert_eq!(times(&store, 1).await.len(), 40);
 
-    let dropped = join_all((0..4).map(async |_| partitions::drop_before(&store, day("2026-01-05")).await));
+    let dropped =
+        join_all((0..4).map(async |_| partitions::drop_oldest_before(&store, day("2026-01-05")).await));
     let written = join_all((0..40).map(async |number| {
         note(&store, 1, time("2026-01-06T00:00:00Z") + Duration::from_hours(number)).await.unwrap();
     }));
     let (dropped, _) = tokio::join!(dropped, written);
     assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_passing));
-    partitions::drop_before(&store, day("2026-01-05")).await.unwrap();
+    while partitions::drop_oldest_before(&store, day("2026-01-05")).await.unwrap().is_some() {}
     assert_eq!(partitions::list(&mut store.reader().await.unwrap()).await.unwrap()[0], day("2026-01-05"));
     assert_eq!(times(&store, 1).await.len(), 80);
 }
@@ -169,14 +292,15 @@ async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
 
     let made = within("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
     assert!(made.unwrap_err().is_passing());
-    let dropped = within("an answer", partitions::drop_before(&store, day("2026-01-02"))).await;
+    let dropped = within("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
     assert!(dropped.unwrap_err().is_passing());
     within("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
     within("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
 
     reader.rollback().await.unwrap();
     assert_eq!(partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")).await.unwrap(), 1);
-    assert_eq!(partitions::drop_before(&store, day("2026-01-02")).await.unwrap(), 1);
+    let dropped = partitions::drop_oldest_before(&store, day("2026-01-02")).await.unwrap();
+    assert_eq!(dropped, Some(day("2026-01-01")));
     assert_eq!(times(&store, 1).await.len(), 2);
 }
 

@@ -37,7 +37,13 @@ impl ServerProcess {
     /// Starts a server and waits until it serves; gives its log where it ends instead.
     pub(crate) fn try_start(options: &[String]) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(options);
+        command.arg("serve").args(options);
+        Self::run(command)
+    }
+
+    /// Runs `command`, which is to end in `lifeguard serve` and options of that, as a server.
+    pub(crate) fn run(mut command: Command) -> Result<Self, String> {
+        command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = Vec::new();

@@ -130,6 +130,27 @@ async fn what_a_killed_process_was_doing_is_taken_over_and_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_ends_in_elapsed_time_where_the_database_s_clock_was_put_back() {
+    let one = World::new().await;
+    let pool = one.database.pool().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
+    one.register("b1", polled).await;
+    one.force("b1", "Ready").await;
+    within("a poll", listener.accept()).await.unwrap();
+    let other = one.beside().await;
+    until_workers(&pool, 2).await;
+    drop(one);
+    // As if it had been renewed before the clock was put back by an hour.
+    let sql = "UPDATE worker SET lease_until = clock_timestamp() + interval '1 h'
+                WHERE worker_id = (SELECT min(worker_id) FROM worker)";
+    sqlx::query(sql).execute(&pool).await.unwrap();
+    within("a poll by the other", listener.accept()).await.unwrap();
+    until_workers(&pool, 1).await;
+    assert_eq!(other.get("/api/v1/devices/b1").await["state"], "Ready");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_stops_in_order_hands_its_polls_over_at_once() {
     let one = World::new().await;
     let pool = one.database.pool().await;

@@ -4,6 +4,8 @@
 //! move it by hand ([`ManualClock`]) and the demo runs it faster ([`ScaledClock`]). What belongs to the machine that we
 //! run on — a worker's lease, a database connection — runs on real time and says so where it does.
 
+mod system;
+
 use std::time::Duration;
 
 use chrono::{
@@ -12,6 +14,8 @@ use chrono::{
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub use system::SystemClock;
 
 /// Tells the farm's time and wakes who waits for it.
 pub trait Clock: Send + Sync + 'static {
@@ -23,6 +27,23 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends when `span` has passed, whatever is done to the clock's hands meanwhile.
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
+
+    /// What the wall clock of this machine shows, where this clock follows it.
+    fn wall(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
+    /// Goes on towards the time of another server of the farm, or towards the wall clock where there is none; to be called
+    /// about once a second. Says by how much the wall clock was stepped since the last call, if it was.
+    fn follow(&self, _peer: Option<DateTime<Utc>>) -> Option<TimeDelta> {
+        None
+    }
+
+    /// Takes the time of another server of the farm for its own, before anything is decided by it; says by how much that
+    /// is ahead.
+    fn join(&self, _peer: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::zero()
+    }
 }
 
 impl dyn Clock {
@@ -79,29 +100,6 @@ pub fn from_wall(shown: NaiveDateTime) -> DateTime<Utc> {
 pub async fn pause(span: Duration) {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
     tokio::time::sleep(span).await;
-}
-
-/// The machine's own time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> DateTime<Utc> {
-        wall()
-    }
-
-    fn sleep_until(&self, at: DateTime<Utc>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            // In steps, so that a wall clock that is set while we sleep is noticed.
-            while let Some(left) = until(at, wall()) {
-                pause(left.min(Duration::from_secs(10))).await;
-            }
-        })
-    }
-
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(pause(span))
-    }
 }
 
 /// A clock that starts at the present time and runs `rate` times as fast.

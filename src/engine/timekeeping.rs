@@ -1,0 +1,114 @@
+//! The farm's time: one for all servers on a database, and none that jumps.
+//!
+//! Deadlines are stored as times, and any server may fire them. So all servers keep the time of the one that has run for
+//! longest: who starts joins it, whoever runs follows it, and it follows its machine's wall clock, slowly. A wall clock that
+//! is stepped, or that differs from the others', neither fires deadlines early nor late.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use super::work::Note;
+use crate::clock::{self, Clock, pause};
+use crate::store::{Connection, StoreError, workers};
+
+/// How often the clock is led, in real time.
+const PERIOD: Duration = Duration::from_secs(1);
+/// For how long another server's time is followed after it was last told.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+/// In the history of how many instances a step is noted at most: those whose deadlines come next.
+const MAX_NOTED: usize = 1000;
+/// A difference that is worth a warning.
+const REMARKABLE: TimeDelta = TimeDelta::seconds(1);
+
+/// What is known of the farm's time, and since when: the time of another server, or none where this one's is the farm's.
+#[derive(Debug, Default)]
+pub(super) struct FarmTime(Mutex<Option<(Instant, Option<DateTime<Utc>>)>>);
+
+impl FarmTime {
+    /// Takes what another server tells; `None` where this one's time is the farm's.
+    pub(super) fn learn(&self, time: Option<DateTime<Utc>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), time));
+    }
+
+    /// What a clock that shows `own` is to follow: `None` is the wall clock. While the database is away nobody knows, and
+    /// it goes on as it is.
+    fn target(&self, own: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.map(|(told_at, time)| (told_at.elapsed(), time)) {
+            Some((age, time)) if age <= FRESH_FOR => time.map(|time| clock::after(time, age)),
+            Some(_) | None => Some(own),
+        }
+    }
+}
+
+/// Takes the time of the servers that run for this one's.
+///
+/// # Errors
+///
+/// [`StoreError`] when the database does not say.
+pub(super) async fn join(db: &mut Connection, clock: &dyn Clock) -> Result<(), StoreError> {
+    if let Some(time) = workers::find_time(db).await? {
+        let ahead = clock.join(time);
+        if ahead.abs() >= REMARKABLE {
+            tracing::warn!(
+                ahead_s = seconds(ahead),
+                "the other servers' time differs from this machine's clock and is used"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Leads the clock until `stop`, and tells when the wall clock was stepped.
+pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = pause(PERIOD) => {}
+        }
+        let clock = engine.clock();
+        if let Some(step) = clock.follow(engine.inner.farm_time.target(clock.now())) {
+            let step_s = seconds(step);
+            tracing::warn!(step_s, "the wall clock was stepped; deadlines run on elapsed time");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = note(&engine, step) => {}
+            }
+        }
+    }
+}
+
+/// Notes a step in the history of instances whose deadlines run, of this server's share.
+async fn note(engine: &Engine, step: TimeDelta) {
+    let note = |id| {
+        let direction = if step > TimeDelta::zero() { "forward" } else { "back" };
+        let span = Duration::from_secs(step.num_seconds().unsigned_abs());
+        let span = humantime::format_duration(span);
+        let evidence = Map::from_iter([("step_s".to_owned(), Value::from(seconds(step)))]);
+        let remark = Some(format!(
+            "the server's wall clock was put {direction} by {span}; the deadline runs on elapsed time"
+        ));
+        engine.note(id, Note { name: "clock-stepped", sender: None, evidence, remark })
+    };
+    let instances = engine.inner.queue.deadlines().next_of_share(MAX_NOTED);
+    let mut notes = instances.into_iter().map(note).collect::<FuturesUnordered<_>>();
+    let mut failed = 0_usize;
+    while let Some(noted) = notes.next().await {
+        failed += usize::from(noted.is_err());
+    }
+    if failed > 0 {
+        tracing::debug!(failed, "the step of the wall clock could not be noted everywhere");
+    }
+}
+
+fn seconds(span: TimeDelta) -> f64 {
+    span.as_seconds_f64()
+}

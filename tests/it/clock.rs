@@ -1,0 +1,133 @@
+//! Wall clocks that are stepped, under real servers: `faketime` steps what they see of the wall clock and of nothing else.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::database::{TestDatabase, database};
+use crate::foreign;
+use crate::process::ServerProcess;
+use crate::world::breathe;
+
+/// A state that lasts for five seconds, and one that lasts.
+const TIMER: &str = "
+machine: timer
+initial: Resting
+events:
+  wind: { from: operator, about: run for five seconds }
+states:
+  Resting: { resting: true, on: { wind: Running } }
+  Running:
+    timeout: { after: 5s, target: Resting }
+    on: { wind: Running }
+";
+/// How long that is.
+const SPAN: Duration = Duration::from_secs(5);
+/// How much later the server and the test may see it, on a busy machine.
+const SLACK: Duration = Duration::from_secs(4);
+
+/// A server whose wall clock is what the test says.
+struct Stepped {
+    process: ServerProcess,
+    offset: PathBuf,
+    _folder: TempDir,
+    http: reqwest::Client,
+}
+
+impl Stepped {
+    /// Starts a server whose wall clock is off by `offset`; `None` where the library is missing.
+    async fn start(database: &TestDatabase, offset: &str) -> Option<Self> {
+        let library = foreign::library("faketime/libfaketime.so.1", "libfaketime")?;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("offset");
+        fs_err::write(&file, offset).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--database-url", &database.url(), "--boot-root"]).arg(folder.path());
+        command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &file);
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let process = tokio::task::spawn_blocking(|| ServerProcess::run(command)).await.unwrap();
+        let process = process.unwrap_or_else(|log| panic!("the server did not start:\n{log}"));
+        Some(Self { process, offset: file, _folder: folder, http: reqwest::Client::new() })
+    }
+
+    /// Sets its wall clock.
+    fn set(&self, offset: &str) {
+        // At once: it reads the file whenever it asks for the time.
+        let new = self.offset.with_extension("new");
+        fs_err::write(&new, offset).unwrap();
+        fs_err::rename(&new, &self.offset).unwrap();
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &'static str) -> Value {
+        let url = format!("http://{}/api/v1/machines/timer{path}", self.process.http());
+        let answer = self.http.request(method, url).body(body).send().await.unwrap();
+        let (status, answer) = (answer.status(), answer.bytes().await.unwrap());
+        assert!(status == StatusCode::OK || status == StatusCode::CREATED, "{path}: {status} {answer:?}");
+        serde_json::from_slice(&answer).unwrap_or_default()
+    }
+
+    /// Winds the timer and says how long it ran by this process's clock, while the server is kept awake: whenever it
+    /// looks at its queue, it looks for what is due.
+    async fn measure(&self, after_winding: impl FnOnce()) -> Duration {
+        self.call(Method::POST, "/egg/events/wind", "").await;
+        let wound_at = Instant::now();
+        after_winding();
+        while self.call(Method::GET, "/egg", "").await["state"] == "Running" {
+            assert!(wound_at.elapsed() < 4 * SPAN, "it runs on and on");
+            self.call(Method::POST, "/other/events/wind", "").await;
+            breathe().await;
+        }
+        wound_at.elapsed()
+    }
+}
+
+fn is_right(span: Duration) -> bool {
+    (SPAN.mul_f64(0.9)..SPAN + SLACK).contains(&span)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
+    let database = database().await;
+    let Some(server) = Stepped::start(&database, "+0").await else { return };
+    server.call(Method::PUT, "", TIMER).await;
+    for name in ["/egg", "/other"] {
+        server.call(Method::PUT, name, "").await;
+    }
+    let forward = server.measure(|| server.set("+1h")).await;
+    assert!(is_right(forward), "put forward: {forward:?}");
+    let back = server.measure(|| server.set("+0")).await;
+    assert!(is_right(back), "put back: {back:?}");
+
+    // Both steps are told in the history of what ran meanwhile.
+    let history = server.call(Method::GET, "/egg/history", "").await;
+    let steps =
+        history["history"].as_array().unwrap().iter().filter(|entry| entry["event"] == "clock-stepped");
+    let steps: Vec<f64> = steps.map(|entry| entry["evidence"]["step_s"].as_f64().unwrap().round()).collect();
+    assert_eq!(steps, [-3600.0, 3600.0], "the newest first: {history:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
+    let database = database().await;
+    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    one.call(Method::PUT, "", TIMER).await;
+    for name in ["/egg", "/other"] {
+        one.call(Method::PUT, name, "").await;
+    }
+    let fast = Stepped::start(&database, "+2h").await.unwrap();
+    let slow = Stepped::start(&database, "-2h").await.unwrap();
+    for server in [&one, &fast, &slow] {
+        let span = server.measure(|| ()).await;
+        assert!(is_right(span), "{span:?}");
+    }
+    // Also where the one that ran for longest is gone.
+    drop(one);
+    for server in [&fast, &slow] {
+        let span = server.measure(|| ()).await;
+        assert!(is_right(span), "{span:?}");
+    }
+}
