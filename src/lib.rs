@@ -39,6 +39,7 @@ pub mod boot_tree;
 pub mod cli;
 pub mod clock;
 pub mod dashboard;
+pub mod directories;
 pub mod engine;
 pub mod farm;
 pub mod machine;

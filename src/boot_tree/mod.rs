@@ -22,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
 pub use defaults::DEFAULTS;
 use walk::{Found, Wanted, walk};
@@ -180,7 +180,11 @@ impl BootTree {
         match self.folder(name) {
             Err(OpenError::NotFound) => {
                 let root = self.folder("")?;
-                match mkdirat(&root, name, Mode::from_bits_truncate(0o755)) {
+                // Whatever the umask: others may serve the tree, too.
+                let mode = Mode::from_bits_truncate(0o755);
+                let made = mkdirat(&root, name, mode)
+                    .and_then(|()| fchmodat(&root, name, mode, FchmodatFlags::FollowSymlink));
+                match made {
                     // By somebody else, meanwhile; or it is a link that leads nowhere, as is seen next.
                     Ok(()) | Err(Errno::EEXIST) => self.folder(name),
                     Err(errno) => Err(OpenError::Io(errno.into())),

@@ -18,6 +18,7 @@ use super::client::{Client, ClientError};
 use super::output;
 use super::serve::{ServeOptions, Server, asked_to_stop};
 use crate::clock::{Clock, ScaledClock, after, pause};
+use crate::directories;
 use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
 use crate::machine::says_failed;
 
@@ -25,23 +26,23 @@ use crate::machine::says_failed;
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
     /// How many boards
-    #[arg(long, env = "LIFEGUARD_BOARDS", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=2000))]
     boards: u16,
 
     /// How often things go wrong, from 0 (never) to 1
-    #[arg(long, env = "LIFEGUARD_FAULTS", default_value_t = 0.0, value_parser = rate)]
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
     faults: f64,
 
     /// How many times as fast as real time the farm's clock runs
-    #[arg(long, env = "LIFEGUARD_SPEED", default_value_t = 10.0, value_parser = speed)]
+    #[arg(long, default_value_t = 10.0, value_parser = speed)]
     speed: f64,
 
     /// Where chance begins: the same seed gives the same faults
-    #[arg(long, env = "LIFEGUARD_SEED", default_value_t = 1)]
+    #[arg(long, default_value_t = 1)]
     seed: u64,
 
     /// End when the rolling reboot and the reimaging are done and every board rests
-    #[arg(long, env = "LIFEGUARD_ONCE", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long)]
     once: bool,
 
     #[command(flatten)]
@@ -280,12 +281,13 @@ impl Scratch {
             return Ok(Self(None));
         }
         let path = std::env::temp_dir().join(format!("lifeguard-demo-{}", std::process::id()));
-        fs_err::create_dir(&path)?;
+        // Root's Postgres runs as another user, who must come to its own directory in there.
+        directories::make(&path, 0o711)?;
         if serve.database_url.is_none() {
             serve.data_dir = Some(path.clone());
         }
         let boot_root = serve.boot_root.get_or_insert_with(|| path.join("boot"));
-        fs_err::create_dir_all(boot_root)?;
+        directories::make_all(boot_root, 0o755)?;
         Ok(Self(Some(path)))
     }
 }

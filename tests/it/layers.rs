@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("directories", &[]),
     ("random", &[]),
     ("machine", &["random"]),
     ("model", &["clock"]),
     ("boot_tree", &[]),
     ("action", &["boot_tree", "clock", "machine"]),
     ("worker", &["action", "clock", "machine"]),
-    ("store", &["machine"]),
+    ("store", &["directories", "machine"]),
     ("engine", &["action", "clock", "machine", "model", "store", "worker"]),
     ("api", &["action", "clock", "engine", "machine", "model", "store"]),
     ("dashboard", &["engine", "machine", "store"]),
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "boot_tree",
             "clock",
             "dashboard",
+            "directories",
             "engine",
             "farm",
             "machine",

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 
 use crate::guarded::GuardedDir;
+use crate::process::ServerProcess;
 
 /// Set for the process that `a_killed_owners_orphan_gives_way_and_nothing_is_lost` kills.
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
@@ -296,4 +297,113 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
         fs::remove_dir(&socket_dir).unwrap();
         assert!(matches!(error, PrivateError::SocketDirectory { .. }), "{error:?}");
     }
+}
+
+/// A command that runs a server on `data` under `umask`.
+fn serving_under(umask: &str, data: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "umask $0; exec \"$@\"",
+        umask,
+        env!("CARGO_BIN_EXE_lifeguard"),
+        "serve",
+        "--data-dir",
+    ]);
+    command.arg(data);
+    command
+}
+
+#[tokio::test]
+async fn modes_are_what_we_say_under_any_umask() {
+    for umask in ["077", "000", "0777"] {
+        let dir = GuardedDir::new();
+        let data = dir.path().join("data");
+        let mut server =
+            ServerProcess::run(serving_under(umask, &data)).unwrap_or_else(|log| panic!("{umask}: {log}"));
+        let mode = |name: &str| fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o777;
+        let of_data = if Uid::effective().is_root() { 0o711 } else { 0o700 };
+        let expected = [
+            ("", of_data),
+            ("lock", 0o600),
+            ("postgres", 0o700),
+            ("postgres.log", 0o600),
+            ("run", 0o700),
+            ("boot", 0o755),
+            ("boot/configs", 0o755),
+            ("boot/pxelinux.cfg", 0o755),
+        ];
+        for (name, right) in expected {
+            assert_eq!(mode(name), right, "umask {umask}: {name}: {:o}", mode(name));
+        }
+        server.terminate();
+    }
+}
+
+#[tokio::test]
+async fn a_lock_file_that_others_could_read_is_closed_to_them() {
+    let dir = GuardedDir::new();
+    let lock = dir.path().join("lock");
+    fs::write(&lock, "4711\n").unwrap();
+    fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
+    assert_eq!(fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_was_killed_during_initdb_is_followed_by_one_that_works() {
+    let dir = GuardedDir::new();
+    for (number, file) in ["PG_VERSION", "base/1", "global/pg_control"].into_iter().enumerate() {
+        let data = dir.path().join(format!("data{number}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data);
+        let mut killed = command.stderr(Stdio::null()).spawn().unwrap();
+        let unfinished = data.join(format!("postgres.new.{}", killed.id()));
+        until("initdb is at work", async || unfinished.join(file).exists()).await;
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+
+        let postgres =
+            PrivatePostgres::start(fast(&data)).await.unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(!unfinished.exists(), "{file}");
+        connect(&postgres).await.ping().await.unwrap();
+        postgres.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_whose_directory_was_removed_is_made_anew() {
+    let dir = GuardedDir::new();
+    let long = dir.path().join("d".repeat(120));
+    for data in [dir.path().join("data"), long] {
+        let postgres = PrivatePostgres::start(fast(&data)).await.unwrap();
+        let mut connection = connect(&postgres).await;
+        sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
+        fs::remove_dir_all(postgres.connect_options().get_socket().unwrap()).unwrap();
+        until("new connections", async || {
+            PgConnection::connect_with(&postgres.connect_options()).await.is_ok()
+        })
+        .await;
+        assert_eq!(count(&mut connect(&postgres).await).await, 0);
+        postgres.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_begun_anew_when_it_has_become_long() {
+    let dir = GuardedDir::new();
+    let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
+    let (log, before) = (dir.path().join("postgres.log"), dir.path().join("postgres.log.1"));
+    let length = |file: &Path| fs::metadata(file).map_or(0, |file| file.len());
+    let long = 10 * 1024 * 1024 + 1;
+    fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(long).unwrap();
+    until("it is short", async || length(&log) < long && length(&before) >= long).await;
+    assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o600);
+    // Postgres goes on at its new end.
+    let mut connection = connect(&postgres).await;
+    sqlx::raw_sql("an error").execute(&mut connection).await.unwrap_err();
+    until("it is written to", async || fs::read_to_string(&log).unwrap().contains("an error")).await;
+    assert!(length(&log) < 10_000);
+    postgres.stop().await.unwrap();
 }

@@ -16,9 +16,7 @@ mod sizes;
 pub mod stats;
 
 use std::error::Error;
-use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -238,11 +236,9 @@ impl ScratchDir {
             return Err(format!("--dir: {} is not a directory", parent.display()).into());
         }
         let path = fs_err::canonicalize(parent)?.join(format!("lifeguard-bench-{}", std::process::id()));
-        fs_err::create_dir(&path)?;
-        let made = Self { path };
         // Root's Postgres runs as another user, who must be able to pass.
-        fs_err::set_permissions(&made.path, Permissions::from_mode(0o711))?;
-        Ok(made)
+        crate::directories::make(&path, 0o711)?;
+        Ok(Self { path })
     }
 }
 

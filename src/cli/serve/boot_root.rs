@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot_tree::{BootTree, OpenError};
+use crate::directories;
 use crate::engine::Engine;
 
 /// How often it is looked whether the tree is there.
@@ -24,7 +25,8 @@ pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBu
         return Ok(root);
     }
     let root = data_dir.join("boot");
-    fs_err::create_dir_all(&root)?;
+    // For whoever else serves the boot tree, too.
+    directories::make_all(&root, 0o755)?;
     Ok(root)
 }
 

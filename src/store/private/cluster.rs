@@ -1,24 +1,26 @@
 //! The cluster's files: made once, and given a server at every start.
 
-use std::fs::DirBuilder;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use fs_err as fs;
+use nix::sys::statvfs::statvfs;
 use nix::sys::sysinfo::sysinfo;
 
 use super::account::Account;
 use super::binaries::Binaries;
 use super::error::PrivateError;
-use super::layout::{Layout, PORT};
+use super::layout::{Layout, PORT, socket};
 use super::postmaster::{Postmaster, Unready, clear_predecessor};
 use super::{Durability, Options, USER};
+use crate::directories;
 
 /// How much of the log's end is looked at for an error message.
 const TAIL_BYTES: u64 = 4096;
+/// A disk with less than this is full: nothing of ours writes less at a time than a segment of the write-ahead log.
+const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
 /// How many of the log's last lines an error message shows.
 const TAIL_LINES: usize = 12;
 
@@ -64,7 +66,7 @@ impl Cluster {
         let socket_dir = layout.make_socket_dir(&account)?;
         let Options { data_dir: _, bin_dir: _, durability, settings } = options;
         let cluster = Self { binaries, account, layout, socket_dir, durability, settings };
-        cluster.layout.remove_unfinished()?;
+        cluster.layout.remove_unfinished().await?;
         if !cluster.layout.cluster.exists() {
             cluster.initialise().await?;
         }
@@ -73,12 +75,11 @@ impl Cluster {
 
     /// Makes the cluster: elsewhere first, so that it is never seen half made.
     async fn initialise(&self) -> Result<(), PrivateError> {
-        // A name of our own: the initdb of a process that was killed may still be writing to its one.
-        let fresh = self.layout.data_dir.join(format!("postgres.new.{}", std::process::id()));
+        let fresh = self.layout.unfinished();
         let mut output = String::new();
         // Not every system has C.UTF-8; C is everywhere, and its only loss is in the letter case of other alphabets.
         for locale in ["C.UTF-8", "C"] {
-            DirBuilder::new().mode(0o700).create(&fresh)?;
+            directories::make(&fresh, 0o700)?;
             self.account.own(&fresh)?;
             let Output { status, stdout, stderr } = self.initdb(&fresh, locale).await?;
             if status.success() {
@@ -111,9 +112,11 @@ impl Cluster {
     /// # Errors
     ///
     /// [`PrivateError::Died`], [`PrivateError::Slow`], [`PrivateError::OrphanStays`], [`PrivateError::Run`],
-    /// [`PrivateError::File`]; then no server of ours runs.
+    /// [`PrivateError::SocketDirectory`], [`PrivateError::File`]; then no server of ours runs.
     pub(super) async fn launch(&self) -> Result<Postmaster, PrivateError> {
         clear_predecessor(&self.layout.cluster).await?;
+        // Somebody may have tidied up where it lies.
+        self.layout.make_socket_dir(&self.account)?;
         let log = self.layout.open_log()?;
         let program = self.binaries.postgres();
         let mut command = self.account.command(&program);
@@ -188,7 +191,12 @@ impl Cluster {
         ours.chain(self.settings.iter().cloned()).collect()
     }
 
-    /// The last lines of the log.
+    /// Whether the socket is where clients look for it.
+    pub(super) fn has_socket(&self) -> bool {
+        socket(&self.socket_dir).exists()
+    }
+
+    /// The last lines of the log; and that the disk is full, which the log on it cannot say.
     pub(super) fn log_tail(&self) -> String {
         let read = || -> io::Result<String> {
             let mut file = fs::File::open(&self.layout.log)?;
@@ -198,7 +206,12 @@ impl Cluster {
             file.read_to_end(&mut bytes)?;
             Ok(last_lines(&String::from_utf8_lossy(&bytes)))
         };
-        read().unwrap_or_else(|error| format!("(the log cannot be read: {error})"))
+        let mut tail = read().unwrap_or_else(|error| format!("(the log cannot be read: {error})"));
+        let free = statvfs(&self.layout.data_dir).map(|disk| disk.blocks_available() * disk.fragment_size());
+        if free.is_ok_and(|free| free < LEAST_FREE_BYTES) {
+            tail.push_str("\n(no space is left on this disk)");
+        }
+        tail
     }
 }
 

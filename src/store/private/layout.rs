@@ -1,17 +1,17 @@
 //! Where everything lies in the data directory, and the lock that keeps a second process out.
 //!
 //! ```text
-//! DATA_DIR/lock            held for the life of the process; our process id is inside
+//! DATA_DIR/lock            held for the life of the process, 0600; our process id is inside
 //! DATA_DIR/postgres/       the cluster
 //! DATA_DIR/postgres.new.*  a cluster in the making; whatever a killed process left of one is removed
-//! DATA_DIR/postgres.log    what Postgres says
+//! DATA_DIR/postgres.log    what Postgres says, 0600; `postgres.log.1` is what it said before that became long
 //! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere when the path would be too long
 //! ```
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -19,6 +19,8 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 
 use super::account::Account;
 use super::error::PrivateError;
+use super::orphans;
+use crate::directories;
 
 /// The longest socket path there is. Source: unix(7), `sun_path` of 108 bytes with its final zero.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -26,7 +28,10 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// The port, which is only a part of the socket's name.
 pub(super) const PORT: u16 = 5432;
 
-/// The log is begun anew at a start when it is longer than this.
+/// How the names of directories begin in which clusters are made.
+const UNFINISHED: &str = "postgres.new";
+
+/// The log is begun anew when it is longer than this.
 const LONGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// The data directory's lock, held until this value is dropped or the process ends.
@@ -61,9 +66,8 @@ impl Layout {
     pub(super) fn make(data_dir: &Path) -> Result<Self, PrivateError> {
         // Root's must let another user pass to the cluster, which is 0700 itself.
         let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
-        if let Err(error) = DirBuilder::new().recursive(true).mode(mode).create(data_dir) {
-            let text = format!("data directory {}: {error}", data_dir.display());
-            return Err(io::Error::new(error.kind(), text).into());
+        if let Err(error) = directories::make_all(data_dir, mode) {
+            return Err(io::Error::new(error.kind(), format!("data directory: {error}")).into());
         }
         let data_dir = fs::canonicalize(data_dir)?;
         Ok(Self { cluster: data_dir.join("postgres"), log: data_dir.join("postgres.log"), data_dir })
@@ -77,8 +81,11 @@ impl Layout {
     pub(super) fn lock(&self) -> Result<Lock, PrivateError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path)?.into_parts().0;
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path)?;
+        // Also one that another version made.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let mut file = file.into_parts().0;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -88,8 +95,10 @@ impl Layout {
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())?;
+        // It holds also where the disk is too full to say whose it is.
+        if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!(lock = %path.display(), %error, "cannot write the process id into the lock file");
+        }
         Ok(Lock(file))
     }
 
@@ -103,19 +112,26 @@ impl Layout {
         }
     }
 
-    /// Removes what is left of clusters that were never finished.
+    /// Removes what is left of clusters that were never finished, once whoever still works on them has been ended.
     ///
     /// # Errors
     ///
-    /// The system's own, with the path.
-    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+    /// [`PrivateError::OrphanStays`] when one cannot be ended; [`PrivateError::File`].
+    pub(super) async fn remove_unfinished(&self) -> Result<(), PrivateError> {
+        let prefix = self.data_dir.join(UNFINISHED);
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
-            if entry.file_name().as_bytes().starts_with(b"postgres.new") {
+            if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
+                orphans::end_all(&prefix).await?;
                 fs::remove_dir_all(entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// The directory in which a new cluster is made.
+    pub(super) fn unfinished(&self) -> PathBuf {
+        self.data_dir.join(format!("{UNFINISHED}.{}", std::process::id()))
     }
 
     /// Opens the log for appending; begins it anew when it has become long.
@@ -124,11 +140,31 @@ impl Layout {
     ///
     /// The system's own, with the path.
     pub(super) fn open_log(&self) -> io::Result<File> {
+        self.bound_log()?;
         let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log)?;
-        if file.metadata()?.len() > LONGEST_LOG_BYTES {
-            file.set_len(0)?;
-        }
+        file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(file.into_parts().0)
+    }
+
+    /// Begins the log anew when it has become long; what is in it goes to `postgres.log.1`. Whoever has it open for
+    /// appending goes on at its new end; what is written in the very moment may be lost.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, with the path.
+    pub(super) fn bound_log(&self) -> io::Result<()> {
+        match fs::metadata(&self.log) {
+            Ok(log) if log.len() > LONGEST_LOG_BYTES => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(_) | Err(_) => return Ok(()),
+        }
+        let before = self.data_dir.join("postgres.log.1");
+        // On a full disk there is no room for it: the bound matters more.
+        if let Err(error) = fs::copy(&self.log, &before) {
+            tracing::debug!(%error, "what Postgres said before is lost");
+            let _ = fs::remove_file(&before);
+        }
+        fs::OpenOptions::new().write(true).open(&self.log)?.set_len(0)
     }
 
     /// Makes the directory for the socket, open to `account` alone.
@@ -153,7 +189,7 @@ impl Layout {
             }
             dir
         };
-        match DirBuilder::new().mode(0o700).create(&dir) {
+        match directories::make(&dir, 0o700) {
             Ok(()) => account.own(&dir)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
@@ -172,14 +208,19 @@ impl Layout {
             let reason = format!("belongs to user {}", found.uid());
             return Err(PrivateError::SocketDirectory { path: dir, reason });
         }
-        fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
+        fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         Ok(dir)
     }
 }
 
+/// The socket in `dir`.
+pub(super) fn socket(dir: &Path) -> PathBuf {
+    dir.join(format!(".s.PGSQL.{PORT}"))
+}
+
 /// Whether a socket in `dir` has a path that the system takes.
 fn fits(dir: &Path) -> bool {
-    dir.as_os_str().len() + format!("/.s.PGSQL.{PORT}").len() <= LONGEST_SOCKET_PATH
+    socket(dir).as_os_str().len() <= LONGEST_SOCKET_PATH
 }
 
 /// A short directory for `data_dir`'s socket, always the same one.

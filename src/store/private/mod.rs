@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! start ── lock ── find programs ── initdb, once ── stop an orphan ── launch ──► ready
-//!                                                                    ▲            │ dies
+//!                                                                    ▲            │ dies, or loses its socket
 //!                                                                    └────────────┘ at once, then ever later
 //! stop  ── fast shutdown ── by force after 30 s
 //! ```
@@ -19,6 +19,7 @@ mod binaries;
 mod cluster;
 mod error;
 mod layout;
+mod orphans;
 mod postmaster;
 mod supervise;
 

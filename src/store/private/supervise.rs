@@ -17,6 +17,9 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How often a first start is tried.
 const FIRST_TRIES: u32 = 5;
 
+/// How often a running server's log and socket are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long a stop waits for a start that is under way: mostly it is a matter of milliseconds.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,7 +61,22 @@ pub(super) async fn run(
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => return running.stop().await,
-                ended = running.wait() => ended,
+                ended = running.wait() => Some(ended),
+                () = look_after(&cluster) => None,
+            };
+            let Some(ended) = ended else {
+                tracing::warn!(
+                    directory = %cluster.socket_dir.display(),
+                    "the private PostgreSQL's socket is gone; it is started again to make it anew"
+                );
+                if let Err(error) = running.stop().await {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "the private PostgreSQL did not stop in order"
+                    );
+                }
+                wait = Duration::ZERO;
+                continue;
             };
             if started_at.elapsed() >= QUICK {
                 (wait, is_reported) = (Duration::ZERO, false);
@@ -92,6 +110,22 @@ pub(super) async fn run(
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "Postgres does not start yet"),
         }
+    }
+}
+
+/// Bounds the log for as long as the server has its socket; ends when that is gone, as where somebody tidied up the
+/// directory that it was in: a server makes it at its start only.
+async fn look_after(cluster: &Cluster) {
+    let mut is_well = true;
+    while cluster.has_socket() {
+        let bounded = cluster.layout.bound_log();
+        if let Err(error) = &bounded
+            && is_well
+        {
+            tracing::warn!(error = error as &dyn Error, "the private PostgreSQL's log cannot be bounded");
+        }
+        is_well = bounded.is_ok();
+        pause(LOOK).await;
     }
 }
 
