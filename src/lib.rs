@@ -20,6 +20,7 @@
 //! * [`tftp`]: the TFTP server over the boot tree.
 //! * [`api`]: HTTP, one file a resource.
 //! * [`dashboard`]: the web pages.
+//! * [`csp`]: what browsers may do with them.
 //! * [`farm`]: simulated boards and relay boards on real sockets.
 //! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
 //! * [`cli`]: one file a command.
@@ -38,6 +39,7 @@ pub mod api;
 pub mod boot_tree;
 pub mod cli;
 pub mod clock;
+pub mod csp;
 pub mod dashboard;
 pub mod directories;
 pub mod engine;

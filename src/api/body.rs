@@ -1,6 +1,7 @@
 //! Request bodies and cheap answers: what several resources read and write alike.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -11,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::connections::Peer;
+use super::connections::{MIN_RATE, Peer};
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
+use crate::clock::pause;
 use crate::machine::{MAX_SIZE_BYTES, plain, storable};
 
 /// How much of a body that is too large is still read, in bytes: a client that sends on into a closed connection never
@@ -91,12 +93,21 @@ impl<S: Send + Sync> FromRequest<S> for DefinitionText {
     }
 }
 
-/// Reads a body, of which there may be `most` bytes.
+/// Reads a body, of which there may be `most` bytes, and which may take as long as its client's connection says.
 pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
+    let longest = request.extensions().get().map(|peer: &Peer| peer.body_time);
+    let begun = Instant::now();
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
-    let mut size = 0;
-    while let Some(chunk) = body.next().await {
+    let mut size: usize = 0;
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = body.next() => chunk,
+            // Nothing is waited for where all of it is there already, as it mostly is.
+            Some(longest) = too_long(longest, begun, size) => return Err(too_slow(longest)),
+        };
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| {
             Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the body broke off before its end")
         })?;
@@ -113,6 +124,19 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Probl
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
     Ok(bytes)
+}
+
+/// Ends when a body of which `size` bytes have come has taken too long, and says how long that is.
+async fn too_long(longest: Option<Duration>, begun: Instant, size: usize) -> Option<Duration> {
+    let earned = Duration::from_millis(size as u64 * 1000 / u64::from(MIN_RATE));
+    let longest = longest? + earned;
+    pause(longest.saturating_sub(begun.elapsed())).await;
+    Some(longest)
+}
+
+fn too_slow(longest: Duration) -> Problem {
+    let detail = format!("the body did not come within {} s", longest.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
 }
 
 /// Parses JSON.
@@ -158,7 +182,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(parts.extensions.get().map(|Peer(address)| address.as_ref().to_owned())))
+        Ok(Self(parts.extensions.get().map(|peer: &Peer| peer.address.as_ref().to_owned())))
     }
 }
 

@@ -98,7 +98,11 @@ async fn report(
     }
     let cause = Cause::Event { name: event, source: Source::Board, args, visit };
     let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
+    api.reports.wait(&name).await;
     let committed = api.engine.submit(submission).await?;
+    if matches!(committed.outcome, Outcome::Ignored(_)) {
+        api.reports.note_ignored(&name, committed.instance.visit);
+    }
     if let Outcome::Ignored(why @ (Ignored::MissingArgument { .. } | Ignored::Refused { .. })) =
         &committed.outcome
     {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::body::Parameters;
 use super::events::find;
+use super::problem::fault;
 use super::{Api, Problem};
 use crate::machine::{Cause, MachineName, Predicted, StateName, Stimulus, Visit};
 use crate::store::definitions::{self, Adopted};
@@ -28,13 +32,12 @@ pub(super) struct Page {
 
 /// The most entries in one answer.
 const MOST: i64 = 1000;
-
-#[derive(Debug, Serialize)]
-pub(super) struct HistoryView {
-    history: Vec<EntryView>,
-    /// What to ask for as `before` to read on; nothing at the end.
-    next: Option<i64>,
-}
+/// How many entries are read at first: they may be large.
+const FIRST: i64 = 16;
+/// How many are read at once where they are small.
+const LARGEST: i64 = 256;
+/// How large a part of an answer is to become, in bytes.
+const PART: usize = 64 * 1024;
 
 #[derive(Debug, Serialize)]
 struct EntryView {
@@ -112,32 +115,88 @@ pub(super) async fn of_device(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Parameters(page): Parameters<Page>,
-) -> Result<Json<HistoryView>, Problem> {
+) -> Result<Response, Problem> {
     let id = find(&api, &name).await?.id;
-    read(&api, &api.machine, id, page).await
+    let machine = api.machine.clone();
+    read(api, machine, id, page).await
 }
 
-/// Reads a part of an instance's history.
+/// Answers with a part of an instance's history: as one where it is short, otherwise in parts that are read as the client
+/// takes them.
 pub(super) async fn read(
-    api: &Api,
-    machine: &MachineName,
+    api: Arc<Api>,
+    machine: MachineName,
     id: InstanceId,
     Page { before, limit }: Page,
-) -> Result<Json<HistoryView>, Problem> {
+) -> Result<Response, Problem> {
     let limit = limit.unwrap_or(100);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} entries can be asked for")));
     }
-    let mut db = api.engine.store().reader().await?;
-    let adopted = definitions::list(&mut db, machine).await?;
-    // One more than is wanted tells whether there are more.
-    let mut entries = history::list(&mut db, id, before, limit + 1).await?;
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let has_more = entries.len() > most;
-    entries.truncate(most);
-    let next = entries.last().filter(|_| has_more).map(|last| last.id);
-    Ok(Json(HistoryView {
-        history: entries.into_iter().map(|entry| EntryView::new(entry, &adopted)).collect(),
-        next,
-    }))
+    let mut rest = Rest { api, machine, id, before, left: limit, at_once: FIRST, is_begun: false };
+    let (first, has_more) = rest.next().await?;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    if !has_more {
+        return Ok((json, first).into_response());
+    }
+    let parts = stream::try_unfold(Some(rest), async |rest| {
+        let Some(mut rest) = rest else { return Ok(None) };
+        match rest.next().await {
+            Ok((part, has_more)) => Ok(Some((Bytes::from(part), has_more.then_some(rest)))),
+            // Whoever listens must not take a part for the whole: the connection is cut. What failed is logged already.
+            Err(_) => Err("the history broke off"),
+        }
+    });
+    let all = stream::iter([Ok(Bytes::from(first))]).chain(parts);
+    Ok((json, Body::from_stream(all)).into_response())
+}
+
+/// What is still to be read of a history.
+struct Rest {
+    api: Arc<Api>,
+    machine: MachineName,
+    id: InstanceId,
+    before: Option<i64>,
+    left: i64,
+    /// How many entries are read at once.
+    at_once: i64,
+    is_begun: bool,
+}
+
+impl Rest {
+    /// Reads and writes the next part, and says whether there is another.
+    async fn next(&mut self) -> Result<(Vec<u8>, bool), Problem> {
+        let wanted = self.at_once.min(self.left);
+        let (adopted, mut entries) = {
+            let mut db = self.api.engine.store().reader().await?;
+            let adopted = definitions::list(&mut db, &self.machine).await?;
+            // One more than is wanted tells whether there are more.
+            (adopted, history::list(&mut db, self.id, self.before, wanted + 1).await?)
+        };
+        let most = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let has_more = entries.len() > most;
+        entries.truncate(most);
+        self.left -= wanted;
+        self.before = entries.last().map(|last| last.id);
+        let mut part = if self.is_begun { Vec::new() } else { br#"{"history":["#.to_vec() };
+        for entry in entries {
+            if std::mem::replace(&mut self.is_begun, true) {
+                part.push(b',');
+            }
+            serde_json::to_writer(&mut part, &EntryView::new(entry, &adopted))
+                .map_err(|error| fault(&error))?;
+        }
+        // Small entries are read in larger numbers.
+        if part.len() < PART {
+            self.at_once = (self.at_once * 4).min(LARGEST);
+        }
+        let goes_on = has_more && self.left > 0;
+        if !goes_on {
+            part.extend_from_slice(br#"],"next":"#);
+            serde_json::to_writer(&mut part, &self.before.filter(|_| has_more))
+                .map_err(|error| fault(&error))?;
+            part.push(b'}');
+        }
+        Ok((part, goes_on))
+    }
 }

@@ -1,6 +1,6 @@
 //! Machine definitions: which are in force, and putting another one in force.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,6 +15,7 @@ use super::body::{DefinitionText, Parameters, Sender, tagged};
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::action::ACTIONS;
+use crate::csp;
 use crate::engine::replay::{self, ReplayError, Replayed, Wanted};
 use crate::engine::{Adopted, CarriedOver, EngineError, Loaded, Provenance, Replacement};
 use crate::machine::{self, Checked, Definition, Difference, Fault, MachineName, Rearm};
@@ -100,7 +101,12 @@ pub(super) async fn diagram(
         Err(EngineError::NoMachine(_)) => return Err(no_machine(&machine)),
         picture => picture?,
     };
-    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")];
+    static POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+    ];
     Ok((headers, picture).into_response())
 }
 

@@ -18,6 +18,7 @@ mod body;
 mod connections;
 mod devices;
 mod events;
+mod front;
 mod health;
 mod history;
 mod images;
@@ -27,7 +28,9 @@ mod list;
 mod machines;
 mod metrics;
 mod models;
+mod names;
 mod problem;
+mod report_pace;
 mod requests;
 mod reserved;
 mod state_service;
@@ -43,9 +46,11 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
-pub use connections::serve;
+pub use connections::{HttpOptions, Limits, serve};
 pub use list::Patience;
+pub use names::ServerNames;
 pub use problem::Problem;
+pub use report_pace::ReportPace;
 pub use wait::Room as Waiting;
 
 /// The largest request body, in bytes: a board's report is a few lines.
@@ -65,6 +70,8 @@ pub struct Api {
     pub waiting: Waiting,
     /// How long a list may take.
     pub patience: Patience,
+    /// How often boards report what changes nothing.
+    pub reports: ReportPace,
 }
 
 /// Makes the routes.
@@ -104,8 +111,6 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/v1/machines/{machine}/{instance}/state", state_service::of_instance()),
         ("/api/v1/machines/{machine}/{instance}/why", get(instances::why)),
         ("/state", state_service::routes()),
-        // What a base URL that ends in a slash makes of it.
-        ("//state", state_service::routes()),
         ("/api/v1/images", get(images::list)),
         ("/api/v1/images/{name}", put(images::put).delete(images::remove)),
         // A machine may be called so.

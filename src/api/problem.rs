@@ -3,15 +3,13 @@
 use std::convert::Infallible;
 use std::error::Error;
 
+use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tower::Service;
 
 use crate::engine::EngineError;
 use crate::machine::MachineName;
@@ -76,16 +74,22 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = self.status;
-        let mut document = serde_json::json!({ "type": "about:blank", "status": status.as_u16() });
-        if let (Value::Object(document), Ok(Value::Object(own))) =
-            (&mut document, serde_json::to_value(&self))
+impl Problem {
+    /// The whole document.
+    pub(super) fn document(&self) -> Value {
+        let mut document = serde_json::json!({ "type": "about:blank", "status": self.status.as_u16() });
+        if let (Value::Object(document), Ok(Value::Object(own))) = (&mut document, serde_json::to_value(self))
         {
             document.extend(own);
         }
-        let mut response = (status, Json(document)).into_response();
+        document
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut response = (status, Json(self.document())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -157,37 +161,8 @@ pub(super) async fn no_such_path(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at {path}"))
 }
 
-/// Stands around everything: makes problem documents of the framework's own errors, and refuses what a page of another
-/// site makes a browser do, for an operator who reads it did not ask for that.
-///
-/// Browsers say where a request comes from, and other clients say nothing (Source: W3C Fetch Metadata, §2.3). Reading is
-/// left to the browser's own rules; but boards may report by GET, so such a path changes something.
-pub(super) async fn answer(request: Request, mut routes: Router) -> Result<Response, Infallible> {
-    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    let is_foreign = matches!(site, Some("cross-site" | "same-site"));
-    let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
-    if is_foreign && changes {
-        let detail = "a page of another site asked for this";
-        return Ok(Problem::new(StatusCode::FORBIDDEN, "other_site", detail).into_response());
-    }
-    let is_head = request.method() == Method::HEAD;
-    let reserved =
-        if request.method() == Method::PUT { super::reserved::explain(request.uri().path()) } else { None };
-    let response = routes.call(request).await?;
-    let status = response.status();
-    Ok(if status.is_client_error() || status.is_server_error() {
-        // In a box: every request would have to carry room for it.
-        match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-            Some(detail) => Problem::invalid(detail).into_response(),
-            None => Box::pin(as_problem(response, is_head)).await,
-        }
-    } else {
-        response
-    })
-}
-
 /// Makes problem documents of the plain-text errors that the framework answers by itself.
-async fn as_problem(response: Response, is_head: bool) -> Response {
+pub(super) async fn as_problem(response: Response, is_head: bool) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
     let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));

@@ -5,20 +5,22 @@ mod board;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
 
+use crate::csp;
 use crate::engine::{Engine, EngineError, Kept};
 use crate::machine::words::escaped;
-use crate::machine::{Definition, MachineName, says_failed};
+use crate::machine::{self, Definition, MachineName, says_failed};
 use crate::store::lists::{self, Filter, Listed, Shown};
 use crate::store::{Snapshot, StoreError, instances};
 
@@ -51,6 +53,7 @@ pub fn router(engine: Engine, machine: MachineName) -> Router {
         .route("/", get(farm))
         .route("/devices/{name}", get(board::show))
         .route("/lifecycle", get(lifecycle))
+        .layer(middleware::from_fn(protect))
         .with_state(pages)
 }
 
@@ -150,10 +153,33 @@ fn without_boards(error: &StoreError, now: DateTime<Utc>) -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, Html(page)).into_response()
 }
 
+/// The style of all pages.
+const STYLE: &str = concat!("\n", include_str!("page.css"));
+
+/// What browsers may do with a page: they show it, with its style and that of the picture in it.
+static POLICY: LazyLock<Option<HeaderValue>> =
+    LazyLock::new(|| HeaderValue::try_from(csp::with_styles(&[STYLE, machine::DIAGRAM_STYLE])).ok());
+
+/// Says with an answer what browsers may do with it.
+async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(policy) = &*POLICY {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    }
+    response
+}
+
 /// A whole page, which is loaded again after `refresh_s` seconds. `title` is a text, `main` is markup.
 fn whole(title: &str, refresh_s: u32, main: &str, now: DateTime<Utc>) -> String {
     let at = now.format("%Y-%m-%d %H:%M:%S UTC");
-    format!(include_str!("page.html"), title = escaped(title), refresh_s = refresh_s, at = at, main = main)
+    format!(
+        include_str!("page.html"),
+        title = escaped(title),
+        refresh_s = refresh_s,
+        style = STYLE,
+        at = at,
+        main = main
+    )
 }
 
 fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::repeats;
 use super::rules::Known;
 use super::work::{Note, Submission};
 use crate::action;
@@ -112,7 +113,7 @@ impl Draft {
     ) -> Outcome {
         let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
         let device = if self.reads_device(definition, cause) { self.facts(images) } else { Map::new() };
-        let stimulus = Stimulus { cause: cause.clone(), device, predicted: predictions.answers() };
+        let mut stimulus = Stimulus { cause: cause.clone(), device, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
@@ -128,10 +129,15 @@ impl Draft {
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };
+        let is_ignored_report = ignored.is_some() && submission.is_from_board();
+        if is_ignored_report {
+            repeats::shorten(&mut stimulus, &decision.outcome);
+        }
         // Of what is at rest and stays there, one entry tells for many; and nobody asks how its last boot went.
         if decision.keeps_actions() && self.is_untouched() && stimulus.device.is_empty() {
             self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
-        } else {
+        } else if !is_ignored_report || !repeats::count(self.entries.last_mut(), &stimulus, &decision.outcome)
+        {
             let reasons: Vec<String> =
                 ignored.into_iter().chain(remark.clone()).chain(predictions.failures()).collect();
             self.entries.push(NewEntry {

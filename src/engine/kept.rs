@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 
 use super::{Engine, EngineError};
 use crate::clock::pause;
-use crate::machine::{self, MachineName, Marks};
+use crate::machine::MachineName;
 use crate::store::changes::{self, Cursor};
-use crate::store::instances::{self, Target};
+use crate::store::instances;
 use crate::store::{Snapshot, Store, StoreError};
 
 /// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
@@ -96,29 +96,5 @@ impl Engine {
         let kept = self.inner.counts.of(machine);
         let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
         Ok(kept.get(self.store(), count).await?)
-    }
-
-    /// Draws the definition of `machine` that is in force: with the state of the instance `name` lit, or with the number
-    /// of instances in each state.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoMachine`] when no definition of it is in force, [`EngineError::NoInstance`] when there is no such
-    /// instance; [`EngineError::Store`] when the database fails.
-    pub async fn picture(&self, machine: &MachineName, name: Option<&str>) -> Result<String, EngineError> {
-        let definition = self.definition(machine)?;
-        let mut marks = Marks::default();
-        if let Some(name) = name {
-            let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
-            marks.present = Some(self.find(machine, name).await?.ok_or_else(none)?.instance.state.clone());
-        } else {
-            let counts = self.count_by_state(machine).await?;
-            let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());
-            let count = |(state, count): (&String, &i64)| Some((known(state)?, u64::try_from(*count).ok()?));
-            marks.counts = counts.value.iter().filter_map(count).collect();
-        }
-        // A large one takes a while, and what boards report is not to wait for it.
-        let drawn = tokio::task::spawn_blocking(move || machine::svg(&definition, &marks)).await;
-        drawn.map_err(|_| EngineError::Stopping)
     }
 }

@@ -26,10 +26,12 @@ mod instances;
 mod kept;
 mod lease;
 mod outlets;
+mod pictures;
 mod pipeline;
 mod predictions;
 mod queue;
 mod recent;
+mod repeats;
 pub mod replay;
 mod retries;
 mod rules;
@@ -186,6 +188,7 @@ struct Inner {
     /// What is known of this process's own part in boots.
     booting: fetches::Booting,
     farm_time: timekeeping::FarmTime,
+    pictures: pictures::Pictures,
 }
 
 impl Engine {
@@ -229,6 +232,7 @@ impl Engine {
             usual: usual::ByMachine::default(),
             booting: fetches::Booting::default(),
             farm_time: timekeeping::FarmTime::default(),
+            pictures: pictures::Pictures::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::round(&engine, &mut Confirmation::default()).await {

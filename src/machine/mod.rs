@@ -36,7 +36,7 @@ pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
     TransitionEffect,
 };
-pub use diagram::{Marks, dot, mermaid, svg};
+pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults, suggestion};
 pub use guard::{Guard, Variables};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("csp", &[]),
     ("directories", &[]),
     ("random", &[]),
     ("machine", &["random"]),
@@ -14,8 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("worker", &["action", "clock", "machine"]),
     ("store", &["directories", "machine"]),
     ("engine", &["action", "clock", "machine", "model", "store", "worker"]),
-    ("api", &["action", "clock", "engine", "machine", "model", "store"]),
-    ("dashboard", &["engine", "machine", "store"]),
+    ("api", &["action", "clock", "csp", "engine", "machine", "model", "store"]),
+    ("dashboard", &["csp", "engine", "machine", "store"]),
     ("tftp", &["boot_tree", "clock"]),
     ("farm", &["clock", "random", "tftp"]),
     (

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server, TftpArgs};
+use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, Server, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, after};
 use lifeguard::engine::Retention;
 use reqwest::{Method, StatusCode};
@@ -61,6 +61,16 @@ impl World {
         let states = file("board.yaml", definition);
         file("states.yaml", machine);
         Self::start(clock, database, folder, (states, models)).await
+    }
+
+    /// Starts a server that was given these names.
+    pub(crate) async fn called(names: &[String]) -> Self {
+        let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let http = HttpArgs { server_names: names.to_vec(), ..HttpArgs::default() };
+        let options = ServeOptions { http, ..options(&database, &folder) };
+        let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
+        Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree and machine.
@@ -248,6 +258,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         states: None,
         machine: None,
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
+        http: HttpArgs::default(),
         models: ModelArgs::default(),
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{Object, Parameters, Sender, expected_tags, json as json_answer, known_tags, not_modified};
 use super::devices::check_name;
-use super::history::{HistoryView, Page};
+use super::history::Page;
 use super::problem::fault;
 use super::{Api, Problem, reserved, wait};
 use crate::engine::{EngineError, Why};
@@ -220,10 +220,10 @@ pub(super) async fn history(
     State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Parameters(page): Parameters<Page>,
-) -> Result<Json<HistoryView>, Problem> {
+) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let id = find(&api, &machine, &name).await?.id;
-    super::history::read(&api, &machine, id, page).await
+    super::history::read(api, machine, id, page).await
 }
 
 /// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.

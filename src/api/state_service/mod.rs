@@ -173,7 +173,7 @@ async fn count(
 fn plain(status: StatusCode, body: &str, detail: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     let mut response = (status, headers, body.to_owned()).into_response();

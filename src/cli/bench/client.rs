@@ -51,19 +51,19 @@ impl Connection {
 
     /// Asks for a path, with further header lines that each end in CR LF.
     pub(super) async fn get(&mut self, path: &str, headers: &str) -> io::Result<Answer> {
-        self.call(&format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{headers}\r\n")).await
+        self.call(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await
     }
 
     /// Posts an empty body to a path.
     pub(super) async fn post(&mut self, path: &str) -> io::Result<Answer> {
-        self.call(&format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: 0\r\n\r\n")).await
+        self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await
     }
 
     /// Posts JSON to a path.
     pub(super) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<Answer> {
         let length = body.len();
         let head = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
-        self.call(&format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{head}\r\n{body}")).await
+        self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n{body}")).await
     }
 
     async fn call(&mut self, request: &str) -> io::Result<Answer> {

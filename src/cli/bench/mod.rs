@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::output;
-use super::serve::{ModelArgs, ServeOptions, TftpArgs, asked_to_stop};
+use super::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs, asked_to_stop};
 use crate::clock::{Clock, SystemClock, pause};
 use crate::engine::Retention;
 use crate::store::bench::Scratch;
@@ -85,6 +85,7 @@ impl Bench {
                 Lives::Board => None,
             },
             history_retention: Retention::Forever,
+            http: HttpArgs::default(),
             models: ModelArgs::default(),
         })
     }

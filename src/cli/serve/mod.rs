@@ -3,6 +3,8 @@
 mod boot_root;
 mod boot_watch;
 mod definitions;
+mod descriptors;
+mod http;
 mod models;
 mod tftp_options;
 
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::Drivers;
-use crate::api::{self, Api, Waiting};
+use crate::api::{self, Api, HttpOptions, Waiting};
 use crate::boot_tree::BootTree;
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
@@ -32,7 +34,9 @@ use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
 use definitions::Given;
+use descriptors::Budget;
 
+pub use http::HttpArgs;
 pub use models::ModelArgs;
 pub use tftp_options::TftpArgs;
 
@@ -92,6 +96,10 @@ pub struct ServeOptions {
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
     pub history_retention: Retention,
 
+    /// Names and limits of HTTP
+    #[command(flatten)]
+    pub http: HttpArgs,
+
     /// Hosted models
     #[command(flatten)]
     pub models: ModelArgs,
@@ -134,6 +142,7 @@ impl Server {
             )
             .into());
         }
+        let budget = Budget::new(options.http.http_connections, options.tftp.tftp_transfers)?;
         let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
@@ -146,8 +155,12 @@ impl Server {
             (postgres.connect_options(), Some(postgres))
         };
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
+        let Budget { limit, reserved, http_connections, tftp_transfers } = budget;
+        tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
         let parts = Parts {
             http,
+            http_options: options.http.options(http_connections),
+            tftp_transfers,
             tftp_listen: options.tftp_listen,
             tftp: options.tftp,
             boot_root,
@@ -214,8 +227,10 @@ impl Server {
 /// The parts that need no database to be made.
 struct Parts {
     http: TcpListener,
+    http_options: HttpOptions,
     tftp_listen: Option<SocketAddr>,
     tftp: TftpArgs,
+    tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
     models: Models,
@@ -228,7 +243,17 @@ impl Parts {
         connect: ConnectOptions,
         Given { loaded, shared }: Given,
     ) -> Result<Server, Box<dyn Error>> {
-        let Self { http, tftp_listen, tftp, boot_root, history_retention, models, clock } = self;
+        let Self {
+            http,
+            http_options,
+            tftp_listen,
+            tftp,
+            tftp_transfers,
+            boot_root,
+            history_retention,
+            models,
+            clock,
+        } = self;
         let store = Store::open(connect).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
         let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await;
@@ -248,7 +273,9 @@ impl Parts {
                 let watch = Arc::new(BootWatch::new(engine.clone()));
                 let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
                 let server = tftp::Server::bind(listen, boot_root.clone(), observer).await?;
-                let server = server.limited(tftp.limits()).answering_from(tftp.ports());
+                let server = server
+                    .limited(tftp::Limits { transfers: tftp_transfers, ..tftp.limits() })
+                    .answering_from(tftp.ports());
                 let address = server.local_addr();
                 faces.spawn(server.run(stop_faces.clone()));
                 let until = stop_faces.clone();
@@ -265,9 +292,11 @@ impl Parts {
             stopping: stop_faces.clone(),
             waiting: Waiting::default(),
             patience: api::Patience::default(),
+            reports: api::ReportPace::default(),
         };
         let pages = dashboard::router(engine.clone(), machine);
-        faces.spawn(api::serve(http, api::router(api).merge(pages), stop_faces.clone()));
+        let routes = api::router(api).merge(pages);
+        faces.spawn(api::serve(http, routes, http_options, stop_faces.clone()));
         let driven = engine.clone();
         let until = stop_driver.clone();
         driver.spawn(async move { driven.run(until).await });

@@ -111,8 +111,6 @@ pub(super) struct Card {
     pub(super) name: String,
     /// The letters of the shared requests that it takes.
     pub(super) tags: Vec<String>,
-    /// How many instances are in it; a state has room for that, whether there are any or not.
-    pub(super) count: Option<String>,
     /// The lines, from the left.
     pub(super) left: Vec<Item>,
     /// What begins at the right side.
@@ -174,10 +172,7 @@ impl Card {
             parts.push(Part::Badge(badge, "tag", centred(badge, tag)));
             at += tag_width(tag);
         }
-        if let Some(count) = &self.count {
-            let badge = Rect { x: rect.right() - PAD - COUNT + 6, y: middle - 9, width: COUNT, height: 18 };
-            parts.push(Part::Badge(badge, "count", centred(badge, count)));
-        }
+        let count_at = parts.len();
         for (offset, (left, right)) in offsets().zip(self.rows(rect.width)) {
             if let Some(item) = left {
                 item.draw(rect.x + PAD, rect.y + offset, &mut parts);
@@ -187,7 +182,7 @@ impl Card {
             }
         }
         let (class, state, tip) = (self.class.clone(), self.state.clone(), self.tip.clone());
-        Frame { rect, class, state, tip, parts }
+        Frame { rect, class, state, tip, parts, count_at }
     }
 }
 
@@ -204,6 +199,13 @@ fn centred(rect: Rect, content: &str) -> Text {
     let anchor = Anchor::Middle;
     let (x, y) = (rect.x + rect.width / 2, rect.y + rect.height / 2);
     Text { anchor, ..Text::new(x, y, Font::Line, "badge", content) }
+}
+
+/// The number of instances in the box of a state, which has room for that whether there are any or not.
+pub(super) fn count_badge(state: Rect, count: u64) -> Part {
+    let (x, y) = (state.right() - PAD - COUNT + 6, state.y + HEAD / 2 - 9);
+    let badge = Rect { x, y, width: COUNT, height: 18 };
+    Part::Badge(badge, "count", centred(badge, &short_count(count)))
 }
 
 /// A number of instances in five characters at most.

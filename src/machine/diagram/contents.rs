@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::definition::{Kind, State};
 use super::super::names::EventName;
-use super::cards::{Card, Item, add, note, short_count};
+use super::cards::{Card, Item, add, note};
 use super::graph::{Graph, Label, Sender, Way};
 use super::lanes::{Lanes, Role};
 use super::routes::{Bank, Routes};
 use super::text::{Font, wrapped};
-use super::{Marks, counted, kind_word};
+use super::{counted, kind_word};
 
 /// The width at which the list of a state's actions is broken into lines.
 const ACTIONS_WIDTH: i32 = 230;
@@ -35,10 +35,10 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    pub(super) fn new(graph: &Graph<'_>, lanes: &Lanes, routes: &Routes, marks: &Marks) -> Self {
+    pub(super) fn new(graph: &Graph<'_>, lanes: &Lanes, routes: &Routes) -> Self {
         let below = lanes.below();
         let mut contents = Self {
-            cards: (0..graph.nodes.len()).map(|node| card(graph, node, marks)).collect(),
+            cards: (0..graph.nodes.len()).map(|node| card(graph, node)).collect(),
             entries: BTreeMap::new(),
             exits: BTreeMap::new(),
         };
@@ -82,11 +82,9 @@ impl Contents {
     }
 }
 
-fn card(graph: &Graph<'_>, node: usize, marks: &Marks) -> Card {
+fn card(graph: &Graph<'_>, node: usize) -> Card {
     let state = &graph.nodes[node];
     let name = state.name.to_string();
-    let present = if marks.present.as_ref() == Some(state.name) { " present" } else { "" };
-    let count = marks.counts.get(state.name).copied().filter(|count| *count > 0);
     let actions: Vec<&str> = state.state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
     let mut left = Vec::new();
     if !actions.is_empty() {
@@ -95,12 +93,11 @@ fn card(graph: &Graph<'_>, node: usize, marks: &Marks) -> Card {
     }
     left.extend(state.inner.iter().map(Item::new));
     Card {
-        class: format!("state {}{present}", kind_word(state.state.kind)),
+        class: format!("state {}", kind_word(state.state.kind)),
         tip: tip(&name, state.state),
         state: Some(name.clone()),
         name,
         tags: state.shared.iter().map(|shared| graph.shared[*shared].tag.clone()).collect(),
-        count: count.map(short_count),
         left,
         right: Vec::new(),
     }

@@ -1,6 +1,5 @@
 //! From a definition to a picture: the layout with the fewest rows that is no wider than a page, drawn.
 
-use super::Marks;
 use super::cards::{LINE, PAD};
 use super::contents::told;
 use super::graph::{Course, Graph};
@@ -18,11 +17,11 @@ const LEAST: i32 = 640;
 /// The most columns that are tried.
 const COLUMNS: usize = 4;
 
-/// Draws `definition`.
-pub(super) fn draw(definition: &Definition, marks: &Marks) -> Scene {
+/// Draws `definition`, without any instances.
+pub(super) fn draw(definition: &Definition) -> Scene {
     let graph = Graph::new(definition);
     let lanes = Lanes::new(&graph);
-    let layouts = (1..=COLUMNS).map(|columns| Layout::new(&graph, &lanes, marks, columns));
+    let layouts = (1..=COLUMNS).map(|columns| Layout::new(&graph, &lanes, columns));
     // One column is the narrowest that there is.
     let layout = layouts.min_by_key(|layout| {
         let (right, bottom) = layout.extent();
@@ -47,16 +46,14 @@ fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
         draw_panel(layout, lane, scene);
     }
     for (index, way) in layout.graph.ways.iter().enumerate() {
-        let is_present = layout.card(way.from).class.ends_with("present");
-        let present = if is_present { " present" } else { "" };
         let course = match (way.course, layout.lanes.roles[way.to]) {
             (_, Role::Side(_)) => "fails",
             (Course::Progress, _) => "goes",
             (Course::Passed | Course::Exceeded, _) => "passes",
         };
         for points in layout.lines(index) {
-            let class = format!("way {course}{present}");
-            scene.lines.push(Line { points, class, tip: told(layout.graph, way) });
+            let (from, class) = (layout.graph.name(way.from).to_owned(), format!("way {course}"));
+            scene.lines.push(Line { from, points, class, tip: told(layout.graph, way) });
         }
     }
     for lane in &layout.lanes.all {
@@ -70,8 +67,6 @@ fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
             draw_exit(layout, *last, scene);
         }
     }
-    // What leads on from the present state lies above the lines that it shares tracks with.
-    scene.lines.sort_by_key(|line| line.class.ends_with("present"));
     for node in 0..layout.graph.nodes.len() {
         let Some(rect) = layout.rect(node) else { continue };
         scene.place(rect);
@@ -98,9 +93,8 @@ fn draw_stem(layout: &Layout<'_, '_>, above: usize, below: usize, scene: &mut Sc
     let x = to.x + STEM;
     let way = layout.graph.ways.iter().find(|way| way.from == above && way.to == below);
     let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
-    let present = if layout.card(above).class.ends_with("present") { " present" } else { "" };
-    let points = vec![(x, from.bottom()), (x, to.y)];
-    scene.lines.push(Line { points, class: format!("way main{present}"), tip });
+    let (name, points) = (layout.graph.name(above).to_owned(), vec![(x, from.bottom()), (x, to.y)]);
+    scene.lines.push(Line { from: name, points, class: "way main".to_owned(), tip });
     draw_entry(layout, below, scene);
 }
 
@@ -113,7 +107,7 @@ fn draw_beginning(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
     let x = rect.x + STEM;
     let top = layout.entry_top(node).unwrap_or(rect.y);
     let (points, class) = (vec![(x, top), (x, rect.y)], "way main begins".to_owned());
-    scene.lines.push(Line { points, class, tip: String::new() });
+    scene.lines.push(Line { from: String::new(), points, class, tip: String::new() });
     draw_entry(layout, node, scene);
 }
 
@@ -135,7 +129,8 @@ fn draw_exit(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
     let points = vec![(x, card.bottom()), (x, rect.y)];
     let way = layout.graph.ways.iter().find(|way| way.from == node && way.to == exit.target);
     let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
-    scene.lines.push(Line { points, class: "way main".to_owned(), tip: tip.clone() });
+    let (from, class) = (String::new(), "way main".to_owned());
+    scene.lines.push(Line { from, points, class, tip: tip.clone() });
     let mut y = card.bottom() + 2 + LINE / 2;
     for item in &exit.items {
         item.draw(rect.x + BESIDE, y, &mut scene.parts);
@@ -143,5 +138,5 @@ fn draw_exit(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
     }
     let text = Text::new(rect.x + PAD + 4, rect.y + rect.height / 2, Font::Name, "name", name);
     let class = format!("exit {kind}");
-    scene.frames.push(Frame { rect, class, state: None, tip, parts: vec![Part::Text(text)] });
+    scene.frames.push(Frame { rect, class, state: None, tip, parts: vec![Part::Text(text)], count_at: 0 });
 }

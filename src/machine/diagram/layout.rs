@@ -6,11 +6,11 @@ use super::cards::{Card, HEAD, Item, LINE, PAD};
 use super::contents::{Contents, Exit};
 use super::graph::Graph;
 use super::grid::Grid;
+use super::kind_word;
 use super::lanes::{Lanes, Role};
 use super::routes::{Bank, Channel, Routes};
 use super::scene::Rect;
 use super::text::{Font, width};
-use super::{Marks, kind_word};
 
 /// The room around everything.
 pub(super) const MARGIN: i32 = 24;
@@ -70,10 +70,10 @@ pub(super) struct Layout<'g, 'd> {
 
 impl<'g, 'd> Layout<'g, 'd> {
     /// Lays the lanes out in `columns` columns, from the top of the page.
-    pub(super) fn new(graph: &'g Graph<'d>, lanes: &'g Lanes, marks: &Marks, columns: usize) -> Self {
+    pub(super) fn new(graph: &'g Graph<'d>, lanes: &'g Lanes, columns: usize) -> Self {
         let grid = Grid::new(graph, lanes, columns);
         let routes = Routes::new(graph, lanes, &grid);
-        let contents = Contents::new(graph, lanes, &routes, marks);
+        let contents = Contents::new(graph, lanes, &routes);
         let (columns, rows, sides) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut layout = Self { graph, lanes, grid, routes, contents, columns, rows, sides };
         layout.place_columns();

@@ -41,7 +41,7 @@ use super::names::StateName;
 
 pub use dot::dot;
 pub use mermaid::mermaid;
-pub use svg::svg;
+pub use svg::{Picture, STYLE as DIAGRAM_STYLE, svg};
 
 /// What a picture shows of instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! A picture in the making: boxes, texts and lines with their places, in pixels.
 
+use super::Marks;
+use super::cards::count_badge;
 use super::graph::Sender;
 use super::text::Font;
 
@@ -86,11 +88,15 @@ pub(super) struct Frame {
     /// More about it, or empty.
     pub(super) tip: String,
     pub(super) parts: Vec<Part>,
+    /// Before which of its parts the number of instances stands, where it is a state.
+    pub(super) count_at: usize,
 }
 
 /// A line from corner to corner.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
+    /// The state from which it leads on, or empty.
+    pub(super) from: String,
     pub(super) points: Vec<(i32, i32)>,
     pub(super) class: String,
     /// From where to where, and why.
@@ -114,6 +120,27 @@ impl Scene {
     pub(super) fn place(&mut self, rect: Rect) {
         self.width = self.width.max(rect.right());
         self.height = self.height.max(rect.bottom());
+    }
+
+    /// The same with what is known of instances: everything stands where it stood.
+    pub(super) fn marked(&self, marks: &Marks) -> Self {
+        let mut scene = self.clone();
+        let is_present = |name: &str| marks.present.as_ref().is_some_and(|present| present.as_str() == name);
+        for frame in &mut scene.frames {
+            let Some(state) = &frame.state else { continue };
+            if is_present(state) {
+                frame.class.push_str(" present");
+            }
+            if let Some(count) = marks.counts.get(state.as_str()).filter(|count| **count > 0) {
+                frame.parts.insert(frame.count_at, count_badge(frame.rect, *count));
+            }
+        }
+        for line in scene.lines.iter_mut().filter(|line| is_present(&line.from)) {
+            line.class.push_str(" present");
+        }
+        // What leads on from the present state lies above the lines that it shares tracks with.
+        scene.lines.sort_by_key(|line| is_present(&line.from));
+        scene
     }
 
     /// Adds `other`, this much further down.

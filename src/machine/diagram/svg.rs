@@ -9,22 +9,44 @@ use super::text::Font;
 use super::{Marks, draw, summary};
 use crate::machine::definition::Definition;
 
-const STYLE: &str = include_str!("style.css");
+/// What stands between `<style>` and `</style>` of each picture.
+pub const STYLE: &str = concat!("\n", include_str!("style.css"));
 
 /// How round the corners of lines are.
 const ROUND: i32 = 5;
 
-/// Draws `definition` as an SVG document, which may stand in a page as it is.
-///
-/// Each state is a group of the classes `state` and its kind, with its name in `data-state`; the present one is of class
-/// `present` too. The same definition has the same places, whatever the marks.
+/// A definition with everything in its place: that takes long where there are many states, and marks change nothing of it.
+#[derive(Debug)]
+pub struct Picture {
+    scene: Scene,
+    title: String,
+}
+
+impl Picture {
+    /// Lays `definition` out.
+    #[must_use]
+    pub fn new(definition: &Definition) -> Self {
+        let title = format!("{} ({})", definition.machine, summary(definition));
+        Self { scene: draw::draw(definition), title }
+    }
+
+    /// Writes it as an SVG document, which may stand in a page as it is.
+    ///
+    /// Each state is a group of the classes `state` and its kind, with its name in `data-state`; the present one is of class
+    /// `present` too. The same definition has the same places, whatever the marks.
+    #[must_use]
+    pub fn svg(&self, marks: &Marks) -> String {
+        let mut out = String::new();
+        // Writing to a text does not fail.
+        let _ = write_scene(&mut out, &self.scene.marked(marks), &self.title);
+        out
+    }
+}
+
+/// Draws `definition` as an SVG document: see [`Picture`], which is kept by whoever draws it again.
 #[must_use]
 pub fn svg(definition: &Definition, marks: &Marks) -> String {
-    let scene = draw::draw(definition, marks);
-    let mut out = String::new();
-    // Writing to a text does not fail.
-    let _ = write_scene(&mut out, &scene, &format!("{} ({})", definition.machine, summary(definition)));
-    out
+    Picture::new(definition).svg(marks)
 }
 
 fn write_scene(out: &mut String, scene: &Scene, title: &str) -> fmt::Result {
@@ -34,7 +56,7 @@ fn write_scene(out: &mut String, scene: &Scene, title: &str) -> fmt::Result {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"machine-diagram\" viewBox=\"0 0 {width} {height}\" \
          width=\"{width}\" height=\"{height}\" role=\"img\">"
     )?;
-    writeln!(out, "<title>{}</title>\n<style>\n{STYLE}</style>", escaped(title))?;
+    writeln!(out, "<title>{}</title>\n<style>{STYLE}</style>", escaped(title))?;
     for Rect { x, y, width, height } in &scene.panels {
         writeln!(
             out,

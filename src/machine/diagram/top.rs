@@ -78,7 +78,7 @@ fn draw_legend(graph: &Graph<'_>, flow: &mut Flow, scene: &mut Scene) {
         let text = Text::new(rect.x + PAD, rect.y + rect.height / 2, Font::Line, "note", text);
         let class = format!("key {}", kind_word(kind));
         let (state, tip) = (None, String::new());
-        scene.frames.push(Frame { rect, class, state, tip, parts: vec![Part::Text(text)] });
+        scene.frames.push(Frame { rect, class, state, tip, parts: vec![Part::Text(text)], count_at: 0 });
     }
     for (sender, text) in SENDERS {
         let rect = flow.place(SIGN + width(text, Font::Line), KEY);

@@ -3,6 +3,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{contract, everything, send};
+use crate::replay::assert_history_gives_instances;
 use crate::world::World;
 
 /// A board in Ready that has been seen to run: nothing happens to it by itself.
@@ -218,4 +219,32 @@ async fn a_board_that_says_why_it_failed_is_believed_and_one_that_does_not_is_to
     404 no_device: there is no board "b2"
     "#);
     assert_eq!(world.get("/api/v1/devices/b1").await["data"]["failure"], "in the body");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
+    const REPORTS: usize = 100;
+    let world = World::new().await;
+    let _up = ready(&world, "b1").await;
+    let known = world.history("b1").await.len();
+    let path = "POST /api/v1/devices/b1/events/image-running";
+    let body = json!({ "log": "x".repeat(60_000) }).to_string();
+    let mut sent = 0;
+    // As many at once as a board in a loop has connections.
+    while sent < REPORTS {
+        let reports = (0..20).map(|_| send(&world, path, body.clone()));
+        for answer in futures_util::future::join_all(reports).await {
+            assert_eq!((answer.status, &answer.json()["outcome"]), (200, &json!("ignored")));
+            sent += 1;
+        }
+    }
+    let history = world.history("b1").await;
+    let rows = &history[known..];
+    let counted = |row: &serde_json::Value| row["evidence"]["reports"].as_u64().unwrap_or(1);
+    assert_eq!(rows.iter().map(counted).sum::<u64>(), REPORTS as u64, "each is counted once");
+    assert!(rows.len() <= 60, "{} entries for {REPORTS} reports", rows.len());
+    for row in rows {
+        assert_eq!(row["args"], json!({ "left_out_bytes": body.len(), "log": null }));
+    }
+    assert_history_gives_instances(world.server.engine.store()).await;
 }

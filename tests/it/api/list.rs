@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api, Patience, Waiting};
+use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, Waiting};
 use lifeguard::machine::MachineName;
 use lifeguard::store::changes::{self, Cursor};
 use lifeguard::store::lists::{self, Filter};
@@ -482,11 +482,12 @@ impl Impatient {
             stopping: CancellationToken::new(),
             waiting: Waiting::default(),
             patience,
+            reports: ReportPace::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
-        server.spawn(api::serve(listener, routes, CancellationToken::new()));
+        server.spawn(api::serve(listener, routes, HttpOptions::default(), CancellationToken::new()));
         Self { url, _server: server }
     }
 }

@@ -2,6 +2,7 @@
 
 mod devices;
 mod events;
+mod front;
 mod images;
 mod instances;
 mod list;

@@ -35,7 +35,7 @@ fn nothing_overlaps_in_the_pictures_of_our_machines() {
     for text in [BOARD, MOZPOOL, AS_IT_WAS] {
         let definition = read(text);
         let marks = Marks { present: None, counts: counts(&definition) };
-        let scene = draw(&definition, &marks);
+        let scene = draw(&definition).marked(&marks);
         assert_eq!(faults(&scene), Vec::<String>::new(), "{}", definition.machine);
         assert!(scene.width <= 1360, "{} is {} wide", definition.machine, scene.width);
         assert!(scene.frames.len() >= definition.states.len());
@@ -49,7 +49,7 @@ fn nothing_overlaps_in_the_pictures_of_our_machines() {
 #[test]
 fn what_overlaps_is_found() {
     let definition = read(BOARD);
-    let scene = draw(&definition, &Marks::default());
+    let scene = draw(&definition);
     let mut moved = scene.clone();
     for part in &mut moved.frames[3].parts {
         if let Part::Text(text) = part {
@@ -71,7 +71,7 @@ fn what_overlaps_is_found() {
 #[test]
 fn nothing_overlaps_in_any_picture() {
     for_generated(200, 1..16, |definition| {
-        let scene = draw(definition, &Marks::default());
+        let scene = draw(definition);
         prop_assert_eq!(faults(&scene), Vec::<String>::new());
         Ok(())
     });
@@ -80,7 +80,7 @@ fn nothing_overlaps_in_any_picture() {
 #[test]
 fn a_machine_of_two_hundred_states_is_drawn() {
     for_generated(1, 200..201, |definition| {
-        let scene = draw(definition, &Marks::default());
+        let scene = draw(definition);
         prop_assert_eq!(faults(&scene), Vec::<String>::new());
         prop_assert_eq!(scene.frames.iter().filter(|frame| frame.state.is_some()).count(), 201);
         Ok(())

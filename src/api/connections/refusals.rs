@@ -1,0 +1,101 @@
+//! Clients for whom there is no room: what they are told, and what the log says of it.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::Problem;
+use super::registry::Full;
+use crate::clock::pause;
+
+/// How many clients are told at once that there is no room; more are cut off without a word.
+const MAX_TOLD: usize = 64;
+/// How long a client may take to read that, in real time: what it sends meanwhile is read, for it would not see the answer
+/// if it sent into a closed connection.
+const TELLING: Duration = Duration::from_secs(1);
+/// For how long there must have been room for the shortage to be over, in real time.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The refusals of one shortage.
+struct Shortage {
+    last: Instant,
+    refused: u64,
+    closed: u64,
+}
+
+/// Refuses clients, and logs when that begins and when it is over.
+#[derive(Default)]
+pub(super) struct Refusals {
+    telling: JoinSet<()>,
+    shortage: Option<Shortage>,
+}
+
+impl Refusals {
+    /// There was no room, and an idle connection was closed for that of `peer`.
+    pub(super) fn note_closed(&mut self, peer: IpAddr) {
+        self.shortage(peer, "idle ones are closed").closed += 1;
+    }
+
+    /// Tells a client that there is no room.
+    pub(super) fn refuse(&mut self, stream: TcpStream, peer: IpAddr, full: Full) {
+        let (why, detail) = match full {
+            Full::Client => (
+                "one client has as many as one may have",
+                "this client has as many connections as one may have; close some",
+            ),
+            Full::Server => {
+                ("all are in use", "the server has as many connections as it may have; try again shortly")
+            }
+        };
+        self.shortage(peer, why).refused += 1;
+        while self.telling.try_join_next().is_some() {}
+        if self.telling.len() < MAX_TOLD {
+            self.telling.spawn(async move {
+                tokio::select! {
+                    // Who has gone already need not be told.
+                    _ = tell(stream, detail) => {}
+                    () = pause(TELLING) => {}
+                }
+            });
+        }
+    }
+
+    fn shortage(&mut self, peer: IpAddr, why: &'static str) -> &mut Shortage {
+        let shortage = self.shortage.get_or_insert_with(|| {
+            tracing::warn!(%peer, why, "HTTP connections exhausted");
+            Shortage { last: Instant::now(), refused: 0, closed: 0 }
+        });
+        shortage.last = Instant::now();
+        shortage
+    }
+
+    /// Ends when there has been room for a while, and logs that. Without a shortage it does not end.
+    pub(super) async fn over(&mut self) {
+        let Some(shortage) = &self.shortage else { return std::future::pending().await };
+        pause((shortage.last + QUIET).saturating_duration_since(Instant::now())).await;
+        let (refused, closed) = (shortage.refused, shortage.closed);
+        tracing::info!(refused, idle_closed = closed, "HTTP connections available again");
+        self.shortage = None;
+    }
+}
+
+/// Answers whatever is asked.
+async fn tell(mut stream: TcpStream, detail: &str) -> io::Result<()> {
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).document().to_string();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        problem.len()
+    );
+    stream.write_all(format!("{head}{problem}").as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut ignored = [0; 1024];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Connections over real sockets.
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::*;
+
+async fn ask(at: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+/// A server of `routes`.
+struct Server {
+    at: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn new(routes: Router, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, stop, mut tasks) =
+            (listener.local_addr().unwrap(), CancellationToken::new(), JoinSet::new());
+        let options = HttpOptions { limits, ..HttpOptions::default() };
+        tasks.spawn(serve(listener, routes, options, stop.clone()));
+        Self { at, stop, tasks }
+    }
+
+    /// Opens a connection and sends the text; gives the connection.
+    async fn send(&self, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.at).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+/// A limit that a test waits for.
+const SHORT: Duration = Duration::from_millis(200);
+
+fn at_once() -> Router {
+    let read = async |body: axum::extract::Request| {
+        crate::api::body::read(body, 1000).await.map(|bytes| bytes.len().to_string())
+    };
+    Router::new().route("/", get(async || "at once").post(read))
+}
+
+/// Reads up to the end of the connection, which must come, and gives what was read and how long that took.
+async fn read_to_end(stream: &mut TcpStream) -> (String, Duration) {
+    let begun = std::time::Instant::now();
+    let mut text = Vec::new();
+    // A reset ends a connection as well.
+    let _ = stream.read_to_end(&mut text).await;
+    (String::from_utf8_lossy(&text).into_owned(), begun.elapsed())
+}
+
+/// Reads an answer of the routes [`at_once`].
+async fn read_answer(stream: &mut TcpStream) {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"at once") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_bytes_trickle() {
+    let server = Server::new(at_once(), Limits { header: SHORT, ..Limits::default() }).await;
+    for half in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "] {
+        let mut stream = server.send(half).await;
+        let (answer, took) = read_to_end(&mut stream).await;
+        assert!(answer.is_empty() && took >= SHORT / 2, "{answer} {took:?}");
+    }
+    // Each byte may be the last, but all together take too long.
+    let mut stream = server.send("GET /").await;
+    let (mut reading, mut writing) = stream.split();
+    let trickle = async {
+        while writing.write_all(b"a").await.is_ok() {
+            pause(SHORT / 20).await;
+        }
+    };
+    tokio::select! {
+        ended = reading.read_u8() => assert!(ended.is_err()),
+        () = trickle => {}
+    }
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_asked_any_more_ends() {
+    let limits = Limits { idle: SHORT, ..Limits::default() };
+    let server = Server::new(at_once(), limits).await;
+    let mut stream = ask(server.at, "/").await;
+    read_answer(&mut stream).await;
+    let (rest, took) = read_to_end(&mut stream).await;
+    assert!(rest.is_empty() && took >= SHORT / 2, "{rest} {took:?}");
+    // The next request's header has its own time, from its first byte on.
+    let limits = Limits { header: SHORT, ..Limits::default() };
+    let server = Server::new(at_once(), limits).await;
+    let mut stream = ask(server.at, "/").await;
+    read_answer(&mut stream).await;
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await.0, "");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_to_its_end_is_answered_408() {
+    let server = Server::new(at_once(), Limits { body: SHORT, ..Limits::default() }).await;
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n";
+    let mut stream = server.send(&format!("{head}12345")).await;
+    let (answer, took) = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"too_slow\""), "{answer}");
+    assert!(took >= SHORT / 2, "{took:?}");
+}
+
+/// An answer of which a test knows when it is gone.
+struct Large(Vec<u8>, Arc<Notify>);
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.1.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_the_connection_and_is_forgotten() {
+    let (size, gone) = (64 * 1024 * 1024, Arc::new(Notify::new()));
+    let large = {
+        let gone = Arc::clone(&gone);
+        async move || axum::body::Bytes::from_owner(Large(vec![b'x'; size], gone))
+    };
+    let routes = Router::new().route("/", get(large));
+    let server = Server::new(routes, Limits { unread: SHORT, ..Limits::default() }).await;
+    let mut stream = ask(server.at, "/").await;
+    gone.notified().await;
+    assert!(read_to_end(&mut stream).await.0.len() < size);
+}
+
+#[tokio::test]
+async fn large_answers_that_nobody_takes_are_limited_and_others_are_answered() {
+    let size = 5 * 1024 * 1024;
+    let routes = at_once().route("/large", get(async move || vec![b'x'; size]));
+    let server = Server::new(routes, Limits::default()).await;
+    // This client may have three such answers at once.
+    let unread =
+        [ask(server.at, "/large").await, ask(server.at, "/large").await, ask(server.at, "/large").await];
+    for stream in &unread {
+        stream.readable().await.unwrap();
+    }
+    let mut small = ask(server.at, "/").await;
+    read_answer(&mut small).await;
+    let mut fourth = ask(server.at, "/large").await;
+    let mut beginning = [0; 12];
+    fourth.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 503");
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_client_without_room_is_told_so_and_served_once_there_is() {
+    let asked = Arc::new(Notify::new());
+    let told = Arc::new(Notify::new());
+    let slow = {
+        let (asked, told) = (Arc::clone(&asked), Arc::clone(&told));
+        async move || {
+            asked.notify_one();
+            told.notified().await;
+            "at last"
+        }
+    };
+    let routes = at_once().route("/slow", get(slow));
+    let server = Server::new(routes, Limits { per_client: 2, ..Limits::default() }).await;
+    let mut first = ask(server.at, "/slow").await;
+    asked.notified().await;
+    let mut second = ask(server.at, "/").await;
+    read_answer(&mut second).await;
+    // The idle one gives way; the one that is asked for something does not.
+    let third = ask(server.at, "/slow").await;
+    asked.notified().await;
+    assert_eq!(read_to_end(&mut second).await.0, "");
+    let mut fourth = ask(server.at, "/").await;
+    let (refused, _) = read_to_end(&mut fourth).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
+    assert!(refused.contains("\"busy\"") && refused.contains("this client has as many"), "{refused}");
+    told.notify_waiters();
+    let mut answer = vec![0; 1000];
+    let read = first.read(&mut answer).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer[..read]).ends_with("at last"));
+    drop(third);
+    let mut fifth = ask(server.at, "/").await;
+    read_answer(&mut fifth).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_whoever_has_asked_and_keeps_nobody_else() {
+    let (asked, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = {
+        let (asked, told) = (Arc::clone(&asked), Arc::clone(&told));
+        async move || {
+            asked.notify_one();
+            told.notified().await;
+            "at last"
+        }
+    };
+    let routes = Router::new().route("/slow", get(slow)).route("/", get(async || "at once"));
+    let Server { at, stop, tasks: mut server } = Server::new(routes, Limits::default()).await;
+
+    let mut idle = ask(at, "/").await;
+    let mut answer = [0; 1000];
+    assert!(idle.read(&mut answer).await.unwrap() > 0);
+    let mut waiting = ask(at, "/slow").await;
+    asked.notified().await;
+    stop.cancel();
+    // Kept for the next request, which nobody would answer.
+    assert_eq!(idle.read(&mut answer).await.unwrap(), 0);
+    told.notify_one();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("at last"), "{answer}");
+    server.join_next().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_send_at_once_and_notice_clients_that_have_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut door = Door::new(listener);
+    let _client = TcpStream::connect(door.listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = door.accept().await;
+    assert!(accepted.nodelay().unwrap());
+    let socket = SockRef::from(&accepted);
+    let (time, interval, retries) = KEEPALIVE;
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), time);
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), retries);
+}

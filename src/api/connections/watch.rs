@@ -1,0 +1,340 @@
+//! What a connection waits for, and since when: the times that clients may take.
+//!
+//! ```text
+//! Header ──request──▶ Busy ──answer written──▶ Idle ──first byte──▶ Header
+//! ```
+//!
+//! There is one timer a connection, which is looked at when it runs out and set earlier only where the end comes sooner, so
+//! that a request costs it nothing. (Those of the HTTP library take an allocation for each request, and count the time
+//! between two requests as the second one's header.)
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{Limits, MIN_RATE};
+use super::memory::Share;
+
+/// Which limit a connection was closed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Header,
+    Idle,
+    Unread,
+}
+
+/// What a connection waits for. It is written by the connection's own task only; others read what it does.
+#[derive(Debug)]
+pub(super) struct Watch {
+    limits: Limits,
+    opened: Instant,
+    /// [`BUSY`], or since when it waits for its client: milliseconds since it was opened, shifted, with a bit for [`IDLE`].
+    phase: AtomicU64,
+    /// Since when an answer waits to be taken: milliseconds since it was opened, or [`TAKEN`].
+    unread_since: AtomicU64,
+    /// How long answers waited before that, less what the client took since, in milliseconds.
+    unread_before: AtomicU64,
+    gives_way: CancellationToken,
+}
+
+const BUSY: u64 = u64::MAX;
+const IDLE: u64 = 1;
+const TAKEN: u64 = u64::MAX;
+
+impl Watch {
+    /// A connection that was opened just now: its client is to send a request.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            opened: Instant::now(),
+            phase: AtomicU64::new(0),
+            unread_since: AtomicU64::new(TAKEN),
+            unread_before: AtomicU64::new(0),
+            gives_way: CancellationToken::new(),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> 2)
+    }
+
+    /// Whether it waits for its client to ask for something: no request is under way, and all answers are taken.
+    pub(super) fn waits(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) != BUSY && self.unread_since.load(Ordering::Relaxed) == TAKEN
+    }
+
+    /// Asks it to end for the sake of another.
+    pub(super) fn give_way(&self) {
+        self.gives_way.cancel();
+    }
+
+    /// Whether it has been asked to end.
+    #[cfg(test)]
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way.is_cancelled()
+    }
+
+    /// Ends when it is asked to end.
+    pub(super) async fn until_gives_way(&self) {
+        self.gives_way.cancelled().await;
+    }
+
+    /// A request has come.
+    pub(super) fn begin_request(&self) {
+        self.phase.store(BUSY, Ordering::Relaxed);
+    }
+
+    fn end_request(&self) {
+        self.phase.store(self.now() << 1 | IDLE, Ordering::Relaxed);
+    }
+
+    /// Bytes have come.
+    fn received(&self) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase != BUSY && phase & IDLE != 0 {
+            self.phase.store(self.now() << 1, Ordering::Relaxed);
+        }
+    }
+
+    /// The client takes no more for now.
+    fn blocked(&self) {
+        if self.unread_since.load(Ordering::Relaxed) == TAKEN {
+            self.unread_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The client took `bytes`, as far as can be told.
+    fn took(&self, bytes: usize) {
+        let since = self.unread_since.load(Ordering::Relaxed);
+        let before = self.unread_before.load(Ordering::Relaxed);
+        if since == TAKEN && before == 0 {
+            return;
+        }
+        let waited = if since == TAKEN { 0 } else { self.now() - since };
+        let earned = (bytes as u64).saturating_mul(1000) / u64::from(MIN_RATE);
+        self.unread_since.store(TAKEN, Ordering::Relaxed);
+        self.unread_before.store((before + waited).saturating_sub(earned), Ordering::Relaxed);
+    }
+
+    /// When it ends, and why, if nothing happens before.
+    fn due(&self) -> Option<(Instant, Overdue)> {
+        let at = |ms: u64, limit: Duration| self.opened + Duration::from_millis(ms) + limit;
+        let phase = self.phase.load(Ordering::Relaxed);
+        let waiting = match phase {
+            BUSY => None,
+            idle if idle & IDLE != 0 => Some((at(idle >> 1, self.limits.idle), Overdue::Idle)),
+            header => Some((at(header >> 1, self.limits.header), Overdue::Header)),
+        };
+        let unread = Some(self.unread_since.load(Ordering::Relaxed)).filter(|since| *since != TAKEN);
+        let unread = unread.map(|since| {
+            let before = Duration::from_millis(self.unread_before.load(Ordering::Relaxed));
+            (at(since, self.limits.unread.saturating_sub(before)), Overdue::Unread)
+        });
+        waiting.into_iter().chain(unread).min_by_key(|(at, _)| *at)
+    }
+
+    /// Ends when the client has taken longer than it may. To be polled whenever the connection has been.
+    pub(super) async fn overdue(&self) -> Overdue {
+        #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
+        let mut timer = pin!(tokio::time::sleep_until(self.opened));
+        let mut set_for: Option<Instant> = None;
+        poll_fn(|context| {
+            loop {
+                let Some((due, why)) = self.due() else { return Poll::Pending };
+                if set_for.is_none_or(|set_for| due < set_for) {
+                    timer.as_mut().reset(due);
+                    set_for = Some(due);
+                }
+                ready!(timer.as_mut().poll(context));
+                if Instant::now() >= due {
+                    return Poll::Ready(why);
+                }
+                set_for = None;
+            }
+        })
+        .await
+    }
+}
+
+/// A client's stream, whose reading and writing is noted.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) stream: TcpStream,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.watch.received();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Watched {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.watch.blocked(),
+            Poll::Ready(Ok(bytes)) => self.watch.took(*bytes),
+            Poll::Ready(Err(_)) => {}
+        }
+        written
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A request under way, until its answer has been handed over.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Watch>);
+
+impl UnderWay {
+    pub(super) fn new(watch: &Arc<Watch>) -> Self {
+        watch.begin_request();
+        Self(Arc::clone(watch))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
+
+/// How much of an answer is handed over to be written at once, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
+/// but the last of them are written.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    /// What is left of the last part of the body.
+    rest: Bytes,
+    _under_way: UnderWay,
+    _share: Option<Share>,
+}
+
+impl Answer {
+    pub(super) fn new(body: Body, under_way: UnderWay, share: Option<Share>) -> Self {
+        Self { body, rest: Bytes::new(), _under_way: under_way, _share: share }
+    }
+
+    fn next_piece(&mut self) -> Frame<Bytes> {
+        let size = self.rest.len().min(PIECE);
+        Frame::data(self.rest.split_to(size))
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_piece())));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)?) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(part) if part.len() > PIECE => {
+                self.rest = part;
+                self.next_piece()
+            }
+            Ok(part) => Frame::data(part),
+            Err(other) => other,
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_takes_counts_against_how_long_it_let_an_answer_wait() {
+        let watch = Watch::new(Limits::default());
+        watch.took(1 << 20);
+        assert_eq!(watch.unread_before.load(Ordering::Relaxed), 0, "nothing is earned in advance");
+        watch.unread_before.store(5000, Ordering::Relaxed);
+        watch.took(2 * MIN_RATE as usize);
+        assert_eq!(watch.unread_before.load(Ordering::Relaxed), 3000);
+        assert!(watch.waits());
+        watch.blocked();
+        assert!(!watch.waits(), "it has not taken all of its answer");
+        let (due, why) = watch.due().unwrap();
+        assert_eq!(why, Overdue::Header, "which comes before the 27 s that are left for the answer");
+        assert!(due <= Instant::now() + watch.limits.header);
+        watch.begin_request();
+        let (due, why) = watch.due().unwrap();
+        assert_eq!(why, Overdue::Unread);
+        let left = due.saturating_duration_since(Instant::now());
+        assert!(left > Duration::from_secs(20) && left <= Duration::from_secs(27), "{left:?}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What stands around all routes: paths are cleaned, requests that browsers are made to send are refused, and every answer
+//! says what a browser may do with it.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use tower::Service;
+
+use super::connections::Peer;
+use super::names::ServerNames;
+use super::{Problem, problem, reserved};
+use crate::csp;
+
+/// Answers a request.
+pub(super) async fn answer(
+    mut request: Request,
+    mut routes: Router,
+    names: &ServerNames,
+) -> Result<Response, Infallible> {
+    if let Some(clean) = clean(request.uri()) {
+        *request.uri_mut() = clean;
+    }
+    let mut response = if let Some(problem) = refused(&request, names) {
+        problem.into_response()
+    } else {
+        let is_head = request.method() == Method::HEAD;
+        let reserved =
+            if request.method() == Method::PUT { reserved::explain(request.uri().path()) } else { None };
+        let response = routes.call(request).await?;
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+                Some(detail) => Problem::invalid(detail).into_response(),
+                // In a box: every request would have to carry room for it.
+                None => Box::pin(problem::as_problem(response, is_head)).await,
+            }
+        } else {
+            response
+        }
+    };
+    protect(response.headers_mut());
+    Ok(response)
+}
+
+/// The same without empty parts in its path, where it has any: a base URL may end in a slash.
+fn clean(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
+        return None;
+    }
+    let mut clean = String::with_capacity(path.len() + uri.query().map_or(0, str::len) + 1);
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        clean.push('/');
+        clean.push_str(part);
+    }
+    if clean.is_empty() {
+        clean.push('/');
+    }
+    if let Some(query) = uri.query() {
+        clean.push('?');
+        clean.push_str(query);
+    }
+    clean.parse().ok()
+}
+
+/// Why a request is refused that a page of another site makes a browser send, for an operator who reads that page did not
+/// ask for it.
+///
+/// Browsers say which page sends a request, unless it only reads (Source: WHATWG Fetch, "Origin header"; W3C Fetch Metadata
+/// §2.3); other clients say nothing. Boards may report by GET, so such a path changes something.
+fn refused(request: &Request, names: &ServerNames) -> Option<Problem> {
+    let headers = request.headers();
+    // Whom a request in absolute form is for is in its target (Source: RFC 9112 §3.2.2).
+    let target = request.uri().authority().map(|authority| Cow::Borrowed(authority.as_str()));
+    let hosts = headers.get_all(header::HOST);
+    let mut hosts =
+        target.into_iter().chain(hosts.iter().map(|host| String::from_utf8_lossy(host.as_bytes())));
+    if let Some(foreign) = hosts.find(|host| !names.is_ours(host)) {
+        return Some(wrong_host(&foreign, request, names));
+    }
+    let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
+    if !changes {
+        return None;
+    }
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    let is_foreign = matches!(site, Some("cross-site" | "same-site"))
+        || text(&header::ORIGIN).is_some_and(|origin| !names.is_our_page(origin, text(&header::HOST)));
+    let detail = "a page of another site asked for this";
+    is_foreign.then(|| Problem::new(StatusCode::FORBIDDEN, "other_site", detail))
+}
+
+fn wrong_host(host: &str, request: &Request, names: &ServerNames) -> Problem {
+    let peer = request.extensions().get().map(|peer: &Peer| peer.address.as_ref());
+    names.log_foreign(host, peer);
+    let shown: String = host.chars().take(100).collect();
+    let detail = format!(
+        "this server is not called {shown:?}; call it by an address or by one of its names: {} \
+         (--server-name gives it another)",
+        names.in_words()
+    );
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", detail)
+}
+
+/// Says what a browser may do with an answer, where the answer does not say it itself.
+fn protect(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(csp::NOTHING));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_parts_of_a_path_are_left_out() {
+        for (path, expected) in [
+            ("/", None),
+            ("/state", None),
+            ("/a/b?c=//", None),
+            ("//", Some("/")),
+            ("//state", Some("/state")),
+            ("/a//b/", Some("/a/b")),
+            ("/a/?wait=1//2", Some("/a?wait=1//2")),
+            ("///a///b///", Some("/a/b")),
+            ("http://box1//a/", Some("/a")),
+        ] {
+            let cleaned = clean(&path.parse().unwrap()).map(|uri| uri.to_string());
+            assert_eq!(cleaned.as_deref(), expected, "{path}");
+        }
+    }
+}

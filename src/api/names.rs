@@ -1,0 +1,170 @@
+//! The names by which clients may call this server.
+//!
+//! A page can let a name of its own point to our address, and its browser then takes us for that page's server (DNS
+//! rebinding). So a `Host` that is a name must be one of ours; an address cannot be pointed elsewhere.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+/// How many names that are not ours the log names.
+const MAX_LOGGED: usize = 16;
+/// How much of such a name it shows.
+const MAX_SHOWN: usize = 100;
+
+/// The server's names, in small letters.
+#[derive(Debug)]
+pub struct ServerNames {
+    /// Those that operators gave: also of what pages of ours are under where a proxy stands before us.
+    configured: Vec<String>,
+    /// The machine's own.
+    own: Vec<String>,
+    logged: Mutex<BTreeSet<String>>,
+}
+
+impl Default for ServerNames {
+    fn default() -> Self {
+        Self::new(&[], None)
+    }
+}
+
+impl ServerNames {
+    /// A server with these names, besides `localhost` and its addresses; on a machine with the name `host`, whole or up to
+    /// the first dot.
+    #[must_use]
+    pub fn new(configured: &[String], host: Option<&str>) -> Self {
+        let host = host.map(str::to_ascii_lowercase).filter(|host| !host.is_empty());
+        let short = host.as_deref().and_then(|host| host.split_once('.')).map(|(short, _)| short.to_owned());
+        let own = ["localhost".to_owned()].into_iter().chain(short).chain(host).collect();
+        let configured = configured.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Self { configured, own, logged: Mutex::default() }
+    }
+
+    /// Whether a `Host` is an address or one of our names.
+    pub(super) fn is_ours(&self, authority: &str) -> bool {
+        let (host, _) = split_port(authority);
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match bracketed {
+            Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+            None if host.parse::<IpAddr>().is_ok() => true,
+            None => {
+                let host = host.strip_suffix('.').unwrap_or(host);
+                // A configured name may have a port, which is that of a proxy.
+                let mut names = self.own.iter().chain(&self.configured);
+                names.any(|name| split_port(name).0.eq_ignore_ascii_case(host))
+            }
+        }
+    }
+
+    /// Whether a page of `origin` is one of ours, where the request was sent to `host`.
+    pub(super) fn is_our_page(&self, origin: &str, host: Option<&str>) -> bool {
+        let http = origin.strip_prefix("http://").map(|authority| (authority, "80"));
+        let https = || origin.strip_prefix("https://").map(|authority| (authority, "443"));
+        let Some((authority, default_port)) = http.or_else(https) else { return false };
+        let bare = |authority: &str| match split_port(authority) {
+            (host, Some(port)) if port == default_port => host.to_ascii_lowercase(),
+            _ => authority.to_ascii_lowercase(),
+        };
+        let origin = bare(authority);
+        host.is_some_and(|host| bare(host) == origin)
+            || self.configured.iter().any(|name| bare(name) == origin)
+    }
+
+    /// The names in words, for whoever called us by another.
+    pub(super) fn in_words(&self) -> String {
+        self.own.iter().chain(&self.configured).map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Logs that somebody calls us by a name that is not ours: once for each.
+    pub(super) fn log_foreign(&self, host: &str, peer: Option<&str>) {
+        let shown: String = host.chars().take(MAX_SHOWN).collect();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < MAX_LOGGED && logged.insert(shown.clone()) {
+            tracing::warn!(
+                host = shown,
+                peer,
+                "HTTP requests refused: the Host is not a name of this server; \
+                 if it is, start the server with --server-name"
+            );
+        }
+    }
+}
+
+/// Splits an authority into host and port.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let split = authority.rsplit_once(':').filter(|(host, port)| is_port(port) && !host.ends_with(':'));
+    split.map_or((authority, None), |(host, port)| (host, Some(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> ServerNames {
+        let configured = ["boards.lab".to_owned(), "lab.example:8443".to_owned()];
+        ServerNames::new(&configured, Some("Box1.lab"))
+    }
+
+    #[test]
+    fn addresses_and_configured_names_are_ours_and_no_others() {
+        for host in [
+            "192.0.2.1",
+            "192.0.2.1:8080",
+            "[::1]",
+            "[2001:db8::1]:80",
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "box1",
+            "box1.lab:8080",
+            "boards.lab",
+            "Boards.Lab.",
+            "lab.example",
+            "lab.example:1",
+        ] {
+            assert!(names().is_ours(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "192.0.2.1.evil.example",
+            "box1.evil.example",
+            "lab",
+            "[evil]",
+            "[::1",
+            "a@192.0.2.1",
+            "192.0.2.1:80:80",
+            "0x7f.1",
+            "boards.lab:x",
+        ] {
+            assert!(!names().is_ours(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_ours_if_it_is_where_the_request_goes_or_under_a_configured_name() {
+        for (origin, host) in [
+            ("http://192.0.2.1:8080", Some("192.0.2.1:8080")),
+            ("http://192.0.2.1", Some("192.0.2.1:80")),
+            ("https://box1", Some("box1")),
+            ("https://boards.lab", Some("127.0.0.1:8080")),
+            ("https://lab.example:8443", None),
+        ] {
+            assert!(names().is_our_page(origin, host), "{origin} {host:?}");
+        }
+        for (origin, host) in [
+            ("null", Some("192.0.2.1")),
+            ("http://evil", Some("192.0.2.1:8080")),
+            ("http://192.0.2.1:3000", Some("192.0.2.1:8080")),
+            ("http://localhost", Some("127.0.0.1")),
+            ("https://boards.lab:3000", Some("boards.lab")),
+            ("https://lab.example", Some("127.0.0.1")),
+            ("ftp://192.0.2.1", Some("192.0.2.1")),
+            ("", Some("")),
+        ] {
+            assert!(!names().is_our_page(origin, host), "{origin} {host:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! How many files the process may open, and who gets how many of them: what safety needs comes first.
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use thiserror::Error;
+
+use crate::api::Limits;
+use crate::store::Store;
+
+/// For the log, the runtime, listeners, signals, boot files that are looked at, and connections that are being refused.
+const OURS: usize = 128;
+/// For relay boards and polls: actions never wait for clients of HTTP or TFTP.
+const ACTIONS: usize = 256;
+/// For connections to the database: its pools, and those that write batches, renew the lease, and are being replaced.
+const DATABASE: usize = 16 + (Store::WRITERS + Store::READERS + Store::SNAPSHOTS) as usize;
+/// What each TFTP transfer opens: a socket and a file.
+const PER_TRANSFER: usize = 2;
+/// The fewest HTTP connections and TFTP transfers that a server is of use with.
+const FEWEST: usize = 64;
+
+/// Too few files may be open.
+#[derive(Debug, Error)]
+pub(super) enum DescriptorError {
+    #[error(
+        "this process may open {limit} files at once, and needs {needed} at least: raise the limit (`ulimit -n`, or \
+         `LimitNOFILE=` of its service)"
+    )]
+    TooFew { limit: usize, needed: usize },
+    #[error(
+        "--http-connections {wanted} needs {needed} open files at once, and this process may open {limit}: raise the limit \
+         (`ulimit -n`, or `LimitNOFILE=` of its service), or ask for fewer connections"
+    )]
+    TooMany { wanted: usize, needed: usize, limit: usize },
+    #[error("cannot read how many files this process may open")]
+    Limit(#[source] Errno),
+}
+
+/// How many descriptors there are, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Budget {
+    pub(super) limit: usize,
+    pub(super) reserved: usize,
+    pub(super) http_connections: usize,
+    pub(super) tftp_transfers: usize,
+}
+
+impl Budget {
+    /// Raises the limit to what the system lets the process have, and shares that out.
+    pub(super) fn new(
+        http_connections: Option<usize>,
+        tftp_transfers: usize,
+    ) -> Result<Self, DescriptorError> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(DescriptorError::Limit)?;
+        let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    soft,
+                    hard,
+                    "cannot raise the limit of open files"
+                );
+                soft
+            }
+        };
+        Self::of(usize::try_from(limit).unwrap_or(usize::MAX), http_connections, tftp_transfers)
+    }
+
+    /// Shares `limit` out: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
+    fn of(limit: usize, wanted: Option<usize>, transfers: usize) -> Result<Self, DescriptorError> {
+        let reserved = OURS + ACTIONS + DATABASE;
+        let needed = reserved + FEWEST + FEWEST * PER_TRANSFER;
+        if limit < needed {
+            return Err(DescriptorError::TooFew { limit, needed });
+        }
+        let free = limit - reserved;
+        let tftp_transfers = (free / 3 / PER_TRANSFER).max(FEWEST).min(transfers);
+        let left = free - tftp_transfers * PER_TRANSFER;
+        let http_connections = wanted.unwrap_or(Limits::CONNECTIONS.min(left));
+        if http_connections > left {
+            let needed = limit - left + http_connections;
+            return Err(DescriptorError::TooMany { wanted: http_connections, needed, limit });
+        }
+        Ok(Self { limit, reserved, http_connections, tftp_transfers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_out_is_never_more_than_there_is_and_safety_comes_first() {
+        for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
+            let budget = Budget::of(limit, None, 512).unwrap();
+            let Budget { reserved, http_connections, tftp_transfers, .. } = budget;
+            assert!(reserved + http_connections + tftp_transfers * PER_TRANSFER <= limit, "{budget:?}");
+            assert!(http_connections >= FEWEST && tftp_transfers >= FEWEST, "{budget:?}");
+        }
+        let plenty = Budget::of(1_048_576, None, 512).unwrap();
+        assert_eq!((plenty.http_connections, plenty.tftp_transfers), (4096, 512));
+        assert_eq!(Budget::of(1_048_576, Some(20_000), 512).unwrap().http_connections, 20_000);
+    }
+
+    #[test]
+    fn too_few_are_refused_with_what_would_do() {
+        let told = Budget::of(256, None, 512).unwrap_err().to_string();
+        assert!(told.contains("may open 256 files at once, and needs 612 at least"), "{told}");
+        let told = Budget::of(1024, Some(4096), 512).unwrap_err().to_string();
+        assert!(told.contains("--http-connections 4096 needs "), "{told}");
+    }
+}

@@ -1,0 +1,85 @@
+//! How HTTP is served: names and limits.
+
+use std::time::Duration;
+
+use clap::Args;
+use nix::unistd::gethostname;
+
+use crate::api::{HttpOptions, Limits, ServerNames};
+
+/// What `serve` can be told of HTTP.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// A name by which clients call the server, such as boards.lab; addresses, `localhost` and the machine's own name need
+    /// not be said
+    #[arg(long = "server-name", env = "LIFEGUARD_SERVER_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub server_names: Vec<String>,
+
+    /// How many connections there may be [default: 4096, or fewer where the process may open few files]
+    #[arg(long, env = "LIFEGUARD_HTTP_CONNECTIONS", value_name = "NUMBER", value_parser = count)]
+    pub http_connections: Option<usize>,
+
+    /// How many connections one client address may have [default: half of all]
+    #[arg(long, env = "LIFEGUARD_HTTP_CONNECTIONS_PER_CLIENT", value_name = "NUMBER", value_parser = count)]
+    pub http_connections_per_client: Option<usize>,
+
+    /// How long a client may take to send the header of a request
+    #[arg(long, env = "LIFEGUARD_HTTP_HEADER_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = span)]
+    pub http_header_timeout: Duration,
+
+    /// How long a client may take to send the body of a request, besides a second for each 4096 bytes of it
+    #[arg(long, env = "LIFEGUARD_HTTP_BODY_TIMEOUT", value_name = "SPAN", default_value = "10s", value_parser = span)]
+    pub http_body_timeout: Duration,
+
+    /// How long a client may keep a connection without asking for anything
+    #[arg(long, env = "LIFEGUARD_HTTP_IDLE_TIMEOUT", value_name = "SPAN", default_value = "1min", value_parser = span)]
+    pub http_idle_timeout: Duration,
+
+    /// How long an answer may wait for its client, besides a second for each 4096 bytes that it takes
+    #[arg(long, env = "LIFEGUARD_HTTP_ANSWER_TIMEOUT", value_name = "SPAN", default_value = "30s", value_parser = span)]
+    pub http_answer_timeout: Duration,
+}
+
+impl Default for HttpArgs {
+    fn default() -> Self {
+        let Limits { connections: _, per_client: _, header, body, idle, unread } = Limits::default();
+        Self {
+            server_names: Vec::new(),
+            http_connections: None,
+            http_connections_per_client: None,
+            http_header_timeout: header,
+            http_body_timeout: body,
+            http_idle_timeout: idle,
+            http_answer_timeout: unread,
+        }
+    }
+}
+
+fn count(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("a whole number is needed, 1 or more")
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; say `10s`"))?;
+    if span.is_zero() { Err("it must be longer than nothing; say `10s`".to_owned()) } else { Ok(span) }
+}
+
+impl HttpArgs {
+    /// How HTTP is served, where there is room for so many connections.
+    pub(super) fn options(&self, connections: usize) -> HttpOptions {
+        let limits = Limits::of(connections);
+        let host = gethostname().ok().and_then(|name| name.into_string().ok());
+        HttpOptions {
+            limits: Limits {
+                per_client: self.http_connections_per_client.unwrap_or(limits.per_client),
+                header: self.http_header_timeout,
+                body: self.http_body_timeout,
+                idle: self.http_idle_timeout,
+                unread: self.http_answer_timeout,
+                connections,
+            },
+            names: ServerNames::new(&self.server_names, host.as_deref()),
+        }
+    }
+}

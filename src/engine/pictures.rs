@@ -1,0 +1,118 @@
+//! Pictures of definitions: laid out once, and written for whoever asks.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::{Engine, EngineError};
+use crate::clock::pause;
+use crate::machine::{Definition, MachineName, Marks, Picture};
+use crate::store::instances::Target;
+
+/// How many pictures are kept; the one that was asked for least recently goes first.
+const MAX_KEPT: usize = 16;
+/// How long whoever asks waits for others' pictures, in real time: one is drawn at a time, or else they would take the
+/// processors from the boards.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// A picture, once it is drawn.
+type Cell = Arc<OnceLock<Picture>>;
+
+/// The pictures of definitions that were asked for.
+#[derive(Debug)]
+pub(super) struct Pictures {
+    /// The least recently used first. A definition that is kept here is the same as long as its place in memory is.
+    kept: Mutex<Vec<(Arc<Definition>, Cell)>>,
+    turn: Arc<Semaphore>,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Pictures {
+    fn cell(&self, definition: &Arc<Definition>) -> Cell {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.iter().position(|(known, _)| Arc::ptr_eq(known, definition));
+        let one = known.map_or_else(|| (Arc::clone(definition), Cell::default()), |at| kept.remove(at));
+        if kept.len() >= MAX_KEPT {
+            kept.remove(0);
+        }
+        let cell = Arc::clone(&one.1);
+        kept.push(one);
+        cell
+    }
+
+    /// Draws `definition` with `marks`, aside: a large one takes a while, and what boards report is not to wait for it.
+    /// Whoever asked may go away meanwhile: the turn is taken until it is drawn, and it is kept.
+    async fn draw(&self, definition: Arc<Definition>, marks: Marks) -> Result<String, EngineError> {
+        let cell = self.cell(&definition);
+        let turn = tokio::select! {
+            turn = Arc::clone(&self.turn).acquire_owned() => turn.map_err(|_| EngineError::Stopping)?,
+            () = pause(LONGEST_WAIT) => return Err(EngineError::Busy),
+        };
+        let drawn = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            cell.get_or_init(|| Picture::new(&definition)).svg(&marks)
+        });
+        drawn.await.map_err(|_| EngineError::Stopping)
+    }
+}
+
+impl Engine {
+    /// Draws the definition of `machine` that is in force: with the state of the instance `name` lit, or with the number
+    /// of instances in each state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoMachine`] when no definition of it is in force, [`EngineError::NoInstance`] when there is no such
+    /// instance; [`EngineError::Busy`] when too many others are drawn; [`EngineError::Store`] when the database fails.
+    pub async fn picture(&self, machine: &MachineName, name: Option<&str>) -> Result<String, EngineError> {
+        let definition = self.definition(machine)?;
+        let mut marks = Marks::default();
+        if let Some(name) = name {
+            let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
+            marks.present = Some(self.find(machine, name).await?.ok_or_else(none)?.instance.state.clone());
+        } else {
+            let counts = self.count_by_state(machine).await?;
+            let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());
+            let count = |(state, count): (&String, &i64)| Some((known(state)?, u64::try_from(*count).ok()?));
+            marks.counts = counts.value.iter().filter_map(count).collect();
+        }
+        self.inner.pictures.draw(definition, marks).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::ACTIONS;
+    use crate::machine;
+
+    fn definition(name: &str) -> Arc<Definition> {
+        let text = format!("machine: {name}\ninitial: A\nevents: {{}}\nstates:\n  A: {{ resting: true }}\n");
+        Arc::new(machine::load(&text, ACTIONS).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_definition_is_laid_out_once_however_its_instances_stand_and_the_least_asked_for_is_forgotten()
+    {
+        let pictures = Pictures::default();
+        let first = definition("first");
+        let cell = pictures.cell(&first);
+        for count in [1, 2] {
+            let counts = first.states.keys().map(|state| (state.clone(), count)).collect();
+            let drawn = pictures.draw(Arc::clone(&first), Marks { present: None, counts }).await.unwrap();
+            assert!(drawn.contains("class=\"count\""), "{drawn}");
+            assert!(Arc::ptr_eq(&cell, &pictures.cell(&first)) && cell.get().is_some());
+        }
+        for number in 0..MAX_KEPT {
+            pictures.cell(&definition(&format!("other-{number}")));
+            assert!(pictures.kept.lock().unwrap().len() <= MAX_KEPT);
+        }
+        assert!(!Arc::ptr_eq(&cell, &pictures.cell(&first)));
+    }
+}

@@ -1,0 +1,66 @@
+//! Reports that change nothing: repeated ones are one entry of history with a count, and what they bring is cut short.
+//!
+//! Nothing depends on them: whoever replays history decides on the first, and the others come to the same.
+
+use serde_json::{Map, Value, json};
+
+use crate::machine::{Cause, Ignored, Outcome, Stimulus};
+use crate::store::history::{NewEntry, Told};
+
+/// In the evidence of an entry: how many reports it tells of.
+const REPORTS: &str = "reports";
+/// In the arguments of an entry: how large those are that were left out, in bytes of JSON.
+const LEFT_OUT: &str = "left_out_bytes";
+/// The most that a report may bring which nobody looked at, in bytes of JSON.
+const MAX_ARGS: usize = 1024;
+/// How many names of arguments are kept of more, and how long each may be.
+const MAX_NAMES: usize = 16;
+const MAX_NAME: usize = 64;
+
+/// Counts a report that came to `outcome` with the entry `last` of the same group, if that tells of the same.
+pub(super) fn count(last: Option<&mut NewEntry>, stimulus: &Stimulus, outcome: &Outcome) -> bool {
+    let Some(last) = last else { return false };
+    let is_same = matches!(&last.told, Told::Stimulus(known) if known == stimulus);
+    if !is_same || last.outcome.as_ref() != Some(outcome) {
+        return false;
+    }
+    let evidence = last.evidence.get_or_insert_with(Map::new);
+    let reports = evidence.get(REPORTS).and_then(Value::as_u64).unwrap_or(1);
+    evidence.insert(REPORTS.to_owned(), json!(reports + 1));
+    true
+}
+
+/// Leaves out what a report brings, where that is much and the outcome does not come from it.
+pub(super) fn shorten(stimulus: &mut Stimulus, outcome: &Outcome) {
+    let Cause::Event { args, .. } = &mut stimulus.cause else { return };
+    let is_unread = match outcome {
+        Outcome::Ignored(
+            Ignored::NotHandled { .. }
+            | Ignored::LeftToDeadline { .. }
+            | Ignored::Stale { .. }
+            | Ignored::Future { .. },
+        ) => true,
+        Outcome::Ignored(
+            Ignored::NoState { .. }
+            | Ignored::Unexpected { .. }
+            | Ignored::NotDue
+            | Ignored::MissingArgument { .. }
+            | Ignored::NoGuardHolds { .. }
+            | Ignored::Refused { .. }
+            | Ignored::NotAllowed { .. },
+        )
+        | Outcome::Moved { .. }
+        | Outcome::Stayed => false,
+    };
+    if !is_unread {
+        return;
+    }
+    let size = serde_json::to_string(args).map_or(0, |text| text.len());
+    if size > MAX_ARGS {
+        // Their names are kept: an event that lacks one that it needs would come to something else.
+        let names = args.keys().take(MAX_NAMES).filter(|name| name.len() <= MAX_NAME);
+        let mut short: Map<String, Value> = names.map(|name| (name.clone(), Value::Null)).collect();
+        short.insert(LEFT_OUT.to_owned(), json!(size));
+        *args = short;
+    }
+}
