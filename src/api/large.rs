@@ -26,6 +26,25 @@ static LARGE: Semaphore = Semaphore::const_new(PLACES);
 /// How long a large body may take to come, in real time: others wait for its place.
 const LONGEST_READ: Duration = Duration::from_mins(1);
 
+/// How long a request waits for its turn, in real time.
+pub(super) const LONGEST_TURN: Duration = Duration::from_secs(30);
+
+/// Waits for a turn among `others`, but not for ever.
+pub(super) async fn take_turn(
+    turns: &'static Semaphore,
+    longest: Duration,
+    others: &str,
+) -> Result<SemaphorePermit<'static>, Problem> {
+    tokio::select! {
+        biased;
+        turn = turns.acquire() => turn.map_err(|error| fault(&error)),
+        () = pause(longest) => {
+            let detail = format!("other {others} take longer than {} s; try again shortly", longest.as_secs());
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
+        }
+    }
+}
+
 /// The place of a large request; a small one needs none.
 #[derive(Debug, Clone)]
 pub(super) struct Place(Option<Arc<SemaphorePermit<'static>>>);
@@ -36,7 +55,7 @@ impl Place {
         if size.is_some_and(|size| size <= MAX_SMALL as u64) {
             return Ok(Self(None));
         }
-        let permit = LARGE.acquire().await.map_err(|error| fault(&error))?;
+        let permit = take_turn(&LARGE, LONGEST_TURN, "large requests").await?;
         Ok(Self(Some(Arc::new(permit))))
     }
 
@@ -124,5 +143,16 @@ mod tests {
         assert!(Place::of(None).now_or_never().is_none(), "it is not written yet");
         drop(bytes);
         assert!(Place::of(None).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_turn_for_ever() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let short = Duration::from_millis(10);
+        let turn = take_turn(&ONE, short, "tests").await.unwrap();
+        let refused = take_turn(&ONE, short, "tests").await.unwrap_err().into_response();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(turn);
+        assert!(take_turn(&ONE, short, "tests").await.is_ok());
     }
 }

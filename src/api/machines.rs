@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::body::{DefinitionText, Parameters, Sender, tagged};
+use super::large::{LONGEST_TURN, take_turn};
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::action::ACTIONS;
@@ -185,7 +186,7 @@ async fn read(machine: &str, source: String) -> Result<(Definition, String), Pro
 /// as many at once as there are processors would leave nothing for the boards.
 async fn check_aside(source: String) -> Result<(Checked, String), Problem> {
     static ONE: Semaphore = Semaphore::const_new(1);
-    let _turn = ONE.acquire().await.map_err(|error| fault(&error))?;
+    let _turn = take_turn(&ONE, LONGEST_TURN, "definitions").await?;
     let checked = tokio::task::spawn_blocking(move || (machine::check(&source, ACTIONS), source));
     checked.await.map_err(|error| fault(&error))
 }
@@ -213,6 +214,9 @@ pub(super) async fn replay(
         return Err(Problem::invalid("device: a name has no character U+0000"));
     }
     let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, source).await?.0)) };
+    // Each holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let _turn = take_turn(&ONE, LONGEST_TURN, "replays").await?;
     let wanted = Wanted { machine: name, name: device, since, with };
     match replay::replay(api.engine.store(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed)),

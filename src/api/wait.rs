@@ -1,11 +1,13 @@
 //! Long polls: whoever waits for something to become so is answered as soon as it is.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+use super::body::Sender;
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::clock::pause;
@@ -26,6 +28,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
 
 /// How many may wait at once; each holds a connection.
 const MOST: usize = 1024;
+/// How many of one client address.
+const MOST_OF_CLIENT: usize = MOST / 2;
 /// How many of them look at the database at once, when something has changed for all of them: others need it too.
 const LOOKING: usize = 4;
 /// How often they look whether what is in force has changed, in real time: that need not change any instance.
@@ -34,13 +38,59 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The room in which those who wait are.
 #[derive(Clone)]
 pub struct Room {
-    places: Arc<Semaphore>,
+    waiting: Arc<Mutex<Counts>>,
     looking: Arc<Semaphore>,
+}
+
+/// How many wait.
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_client: HashMap<String, usize>,
+}
+
+/// The place of one who waits, which is free again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    waiting: Arc<Mutex<Counts>>,
+    client: String,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(MOST)), looking: Arc::new(Semaphore::new(LOOKING)) }
+        Self { waiting: Arc::default(), looking: Arc::new(Semaphore::new(LOOKING)) }
+    }
+}
+
+impl Room {
+    fn enter(&self, client: Option<&str>) -> Result<Place, Problem> {
+        let client = client.unwrap_or_default().to_owned();
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.by_client.get(&client).copied().unwrap_or(0);
+        let who = if counts.all >= MOST {
+            format!("{MOST} clients wait")
+        } else if own >= MOST_OF_CLIENT {
+            format!("{MOST_OF_CLIENT} requests of this client wait")
+        } else {
+            counts.all += 1;
+            counts.by_client.insert(client.clone(), own + 1);
+            return Ok(Place { waiting: Arc::clone(&self.waiting), client });
+        };
+        let detail = format!("{who} already; ask again without `wait`");
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        if let Some(own) = counts.by_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                counts.by_client.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -48,15 +98,12 @@ impl Default for Room {
 /// real time, or the server stops; gives it as it was last.
 pub(super) async fn until(
     api: &Api,
+    sender: &Sender,
     longest: Duration,
-    machine: &MachineName,
-    name: &str,
+    (machine, name): (&MachineName, &str),
     is_so: impl Fn(&Seen) -> bool,
 ) -> Result<Seen, Problem> {
-    let Ok(_place) = api.waiting.places.try_acquire() else {
-        let detail = format!("{MOST} clients wait already; ask again without `wait`");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail));
-    };
+    let _place = api.waiting.enter(sender.0.as_deref())?;
     // Following begins before reading, so that nothing comes unnoticed in between.
     let mut follower = api.engine.follow();
     let find = async || match api.engine.find(machine, name).await {
@@ -88,4 +135,23 @@ pub(super) async fn until(
         () = api.stopping.cancelled() => {}
     }
     Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_leaves_room_for_others_to_wait() {
+        let room = Room::default();
+        let mut places: Vec<Place> =
+            (0..MOST_OF_CLIENT).map(|_| room.enter(Some("192.0.2.1")).unwrap()).collect();
+        assert!(room.enter(Some("192.0.2.1")).is_err());
+        places
+            .extend((0..MOST - MOST_OF_CLIENT).map(|client| room.enter(Some(&client.to_string())).unwrap()));
+        assert!(room.enter(Some("192.0.2.2")).is_err());
+        drop(places);
+        let counts = room.waiting.lock().unwrap();
+        assert_eq!((counts.all, counts.by_client.len()), (0, 0));
+    }
 }

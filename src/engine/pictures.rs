@@ -25,11 +25,12 @@ pub(super) struct Pictures {
     /// The least recently used first. A definition that is kept here is the same as long as its place in memory is.
     kept: Mutex<Vec<(Arc<Definition>, Cell)>>,
     turn: Arc<Semaphore>,
+    longest_wait: Duration,
 }
 
 impl Default for Pictures {
     fn default() -> Self {
-        Self { kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)), longest_wait: LONGEST_WAIT }
     }
 }
 
@@ -52,7 +53,7 @@ impl Pictures {
         let cell = self.cell(&definition);
         let turn = tokio::select! {
             turn = Arc::clone(&self.turn).acquire_owned() => turn.map_err(|_| EngineError::Stopping)?,
-            () = pause(LONGEST_WAIT) => return Err(EngineError::Busy),
+            () = pause(self.longest_wait) => return Err(EngineError::Busy),
         };
         let drawn = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -114,5 +115,16 @@ mod tests {
             assert!(pictures.kept.lock().unwrap().len() <= MAX_KEPT);
         }
         assert!(!Arc::ptr_eq(&cell, &pictures.cell(&first)));
+    }
+
+    #[tokio::test]
+    async fn one_picture_is_drawn_at_a_time_and_nobody_waits_for_ever() {
+        let pictures = Pictures { longest_wait: Duration::from_millis(10), ..Pictures::default() };
+        let first = definition("first");
+        let turn = Arc::clone(&pictures.turn).acquire_owned().await.unwrap();
+        let refused = pictures.draw(Arc::clone(&first), Marks::default()).await;
+        assert!(matches!(refused, Err(EngineError::Busy)), "{refused:?}");
+        drop(turn);
+        pictures.draw(first, Marks::default()).await.unwrap();
     }
 }

@@ -64,3 +64,62 @@ pub(super) fn shorten(stimulus: &mut Stimulus, outcome: &Outcome) {
         *args = short;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{EventName, Source, StateName, Visit};
+
+    fn report(args: Value) -> Stimulus {
+        let Value::Object(args) = args else { panic!("{args}") };
+        let name = EventName::new("image-running").unwrap();
+        Stimulus::new(Cause::Event { name, source: Source::Board, args, visit: None })
+    }
+
+    fn not_handled() -> Outcome {
+        let (state, event) = (StateName::new("Ready").unwrap(), EventName::new("image-running").unwrap());
+        Outcome::Ignored(Ignored::NotHandled { state, event })
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_kept_up_to_a_limit_and_what_a_guard_saw_is_kept_whole() {
+        let of_size = |size: usize| report(json!({ "log": "x".repeat(size - r#"{"log":""}"#.len()) }));
+        let shortened = |size: usize, outcome: &Outcome| {
+            let mut report = of_size(size);
+            shorten(&mut report, outcome);
+            report
+        };
+        assert_eq!(shortened(MAX_ARGS, &not_handled()), of_size(MAX_ARGS));
+        let left_out = report(json!({ "log": null, "left_out_bytes": MAX_ARGS + 1 }));
+        assert_eq!(shortened(MAX_ARGS + 1, &not_handled()), left_out);
+        for outcome in [Outcome::Ignored(Ignored::Refused { reason: "no".to_owned() }), Outcome::Stayed] {
+            assert_eq!(shortened(MAX_ARGS + 1, &outcome), of_size(MAX_ARGS + 1));
+        }
+    }
+
+    #[test]
+    fn equal_reports_are_counted_and_others_are_not() {
+        let state = StateName::new("Ready").unwrap();
+        let mut entry = NewEntry {
+            instance: crate::store::instances::InstanceId(1),
+            at: chrono::DateTime::UNIX_EPOCH,
+            told: Told::Stimulus(report(json!({ "a": 1 }))),
+            sender: None,
+            outcome: Some(not_handled()),
+            from: state.clone(),
+            to: state,
+            visit: Visit(1),
+            reason: None,
+            evidence: None,
+        };
+        let one = report(json!({ "a": 1 }));
+        assert!(!count(None, &one, &not_handled()));
+        assert!(!count(Some(&mut entry), &report(json!({ "a": 2 })), &not_handled()));
+        assert!(!count(Some(&mut entry), &one, &Outcome::Stayed));
+        assert_eq!(entry.evidence, None);
+        for reports in [2, 3] {
+            assert!(count(Some(&mut entry), &one, &not_handled()));
+            assert_eq!(Value::from(entry.evidence.clone().unwrap()), json!({ "reports": reports }));
+        }
+    }
+}

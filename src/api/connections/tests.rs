@@ -240,3 +240,18 @@ async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
     assert_eq!(socket.tcp_keepalive_retries().unwrap(), retries);
 }
+
+#[tokio::test]
+async fn a_header_larger_than_a_connection_keeps_is_answered_431() {
+    let server = Server::new(at_once(), Limits::default()).await;
+    let with_header =
+        |size: usize| format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(size));
+    let mut stream = server.send(&with_header(MAX_BUFFER - 1000)).await;
+    read_answer(&mut stream).await;
+    let mut stream = TcpStream::connect(server.at).await.unwrap();
+    // It may be refused before all of it is sent.
+    let _ = stream.write_all(with_header(2 * MAX_BUFFER).as_bytes()).await;
+    let mut beginning = [0; 12];
+    stream.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 431");
+}

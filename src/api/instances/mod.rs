@@ -129,13 +129,14 @@ async fn show(
     State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Parameters(How { wait }): Parameters<How>,
+    sender: Sender,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let known: Vec<&str> = known_tags(&headers).collect();
     let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
     let seen = match wait {
-        Some(text) => wait::until(&api, wait::parse(&text)?, &machine, &name, is_news).await?,
+        Some(text) => wait::until(&api, &sender, wait::parse(&text)?, (&machine, &name), is_news).await?,
         None => find(&api, &machine, &name).await?,
     };
     if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&api.engine.tag(&seen))) }
