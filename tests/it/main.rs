@@ -17,6 +17,7 @@ mod demo;
 mod engine;
 mod farm;
 mod foreign;
+mod fuzz;
 mod guarded;
 mod history;
 mod layers;
