@@ -6,7 +6,6 @@
 
 mod address;
 mod boot;
-#[cfg_attr(not(test), expect(dead_code, reason = "the drivers take it up one by one"))]
 mod connect;
 mod lease;
 mod mac;
@@ -28,7 +27,7 @@ pub use self::address::BadUrl;
 pub use self::boot::{BadConfigName, Boot, Link, check_config_name};
 pub use self::lease::Lease;
 pub use self::mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
-pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl};
+pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl, Readback};
 pub use self::probe::{Poll, PollUrl, Settings};
 pub use self::trouble::Trouble;
 
@@ -100,6 +99,8 @@ pub struct Unfinished {
 pub enum Ending {
     /// The action failed: what was observed speaks of the board, its relay board or their configuration.
     Failed,
+    /// The action failed by how the board is configured, and will until that is changed: no power URL, no such coil.
+    Misconfigured,
     /// Trouble of our own stood in the way, which says nothing about the board: the action waits until it is over.
     Suspended {
         /// What stands in the way.
@@ -218,8 +219,9 @@ mod tests {
         let drivers = Drivers::new(&clock, Path::new("boot"));
         assert!(drivers.by_name.keys().eq(ACTIONS));
         let limit = |name: &str| drivers.get(&ActionName::new(name).unwrap()).map(|driver| driver.limit());
-        assert_eq!(limit("power-on"), Some(Duration::from_secs(35)));
-        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(85)));
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
+        assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
+        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
         assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
         assert_eq!(limit("poll"), Some(Duration::from_hours(24)));
         assert_eq!(limit("power"), None);

@@ -117,6 +117,9 @@ fn report(
     if let Some(reason) = &remark {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
+    if result.as_ref().is_err_and(|failed| failed.ending == Ending::Misconfigured) {
+        args.insert("fault".to_owned(), Value::from("configuration"));
+    }
     let cause = Cause::Event { name, source: Source::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
     Some(Submission { evidence, remark, ..Submission::new(Target::Id(draft.id()), cause) })

@@ -93,10 +93,10 @@ impl Worker {
             None => Unfinished::failed(reason, Evidence::new()),
         };
         Err(match (late, &unfinished.ending) {
-            (Some(trouble), Ending::Failed) => {
+            (Some(trouble), Ending::Failed | Ending::Misconfigured) => {
                 Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
             }
-            (None, Ending::Failed) | (_, Ending::Suspended { .. }) => unfinished,
+            (None, Ending::Failed | Ending::Misconfigured) | (_, Ending::Suspended { .. }) => unfinished,
         })
     }
 }

@@ -55,8 +55,8 @@ async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
     let world = World::new().await;
-    for name in ["b1", "b2"] {
-        world.register(name, json!({})).await;
+    for (coil, name) in [(1, "b1"), (2, "b2")] {
+        world.register(name, unreachable_power(coil)).await;
         world.force(name, "RebootComplete").await;
     }
     // As a process does that was stopped in the middle of a transaction.

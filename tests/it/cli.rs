@@ -1134,26 +1134,26 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
     assert_snapshot!(told, @"
-    stderr: lifeguard: FOLDER/board.yaml:173:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
+    stderr: lifeguard: FOLDER/board.yaml:177:22: error[unknown-target]: unknown target `Redy`; did you mean `Ready`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:129:5: error[form]: unknown key `timeot`; did you mean `timeout`?
+    stderr: lifeguard: FOLDER/board.yaml:130:5: error[form]: unknown key `timeot`; did you mean `timeout`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:129:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
+    stderr: lifeguard: FOLDER/board.yaml:130:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:197:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:197:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:203:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
+    FOLDER/board.yaml:203:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:198:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
+    stderr: lifeguard: FOLDER/board.yaml:204:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:213:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
+    stderr: lifeguard: FOLDER/board.yaml:219:23: error[unknown-counter]: unknown counter `ReimageBoted`; did you mean `ReimageBooted`?
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:39:7: error[yaml]: illegal placement of ':' indicator
+    stderr: lifeguard: FOLDER/board.yaml:40:7: error[yaml]: illegal placement of ':' indicator
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml: no definition of the machine `board` is there

@@ -20,7 +20,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database, empty_database};
-use crate::world::{World, ask, breathe, options, within};
+use crate::world::{World, ask, breathe, options, unreachable_power, within};
 
 /// The migration that partitions history, and the one before it.
 const PARTITIONED: i64 = 20_261_124_000_001;
@@ -80,7 +80,7 @@ async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
     // Before anything was served.
     assert_eq!(days().await, week("2026-01-01", 8));
 
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world.clock.advance(Duration::from_hours(36));
     ask("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
     world.force("b1", "RebootComplete").await;

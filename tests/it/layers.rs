@@ -46,7 +46,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper::", &["api"]),
     ("hyper_util::", &["api"]),
     ("tower::", &["api"]),
-    ("tokio_modbus::", &["action", "farm"]),
     ("cel::", &["machine"]),
     ("ort::", &["model"]),
     ("prometheus_client::", &["model"]),

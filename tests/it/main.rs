@@ -27,6 +27,7 @@ mod machine_check;
 mod machine_diagram;
 mod models;
 mod pipeline;
+mod power;
 mod predict;
 mod private_postgres;
 mod process;

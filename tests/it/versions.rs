@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, until_somebody_waits, until_waiting, within};
+use crate::world::{World, ask, unreachable_power, until_somebody_waits, until_waiting, within};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
@@ -52,7 +52,7 @@ async fn adoptions(world: &World) -> Vec<(i64, String)> {
 async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("waits", json!({})).await;
+    world.register("waits", unreachable_power(0)).await;
     world.register("cycles", rack.wired_slowly(0)).await;
     world.register("rests", json!({})).await;
     world.force("waits", "RebootComplete").await;
@@ -105,6 +105,8 @@ async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines(
     world.pass_deadline("waits").await;
     let again = world.until_state("waits", "RebootRebooting").await;
     assert_eq!(again["counters"]["RebootWaiting"], 2);
+    // Its power cycle is not to be waited for.
+    world.force("waits", "New").await;
 
     let store = Store::open(world.database.connect_options()).await.unwrap();
     world.server.stop().await.unwrap();
@@ -223,7 +225,7 @@ async fn every_server_follows_what_one_was_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_has_no_deadline_yet_gets_one() {
     let world = World::new().await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     world.register("b2", json!({})).await;
     world.force("b1", "Maintenance").await;
     let text = changed(&[(
@@ -260,7 +262,7 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_outlives_a_definition_that_nobody_understands() {
     let world = World::new().await;
-    world.register("b1", json!({})).await;
+    world.register("b1", unreachable_power(0)).await;
     let mut news = world.server.engine.follow();
     world.force("b1", "RebootComplete").await;
     let armed = async {

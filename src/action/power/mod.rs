@@ -1,9 +1,11 @@
 //! Power: on, off, and off and on again, at a coil of a relay board.
 //!
-//! An operation succeeds by what was read back. Whatever becomes of a power cycle once it began to take the power away,
+//! An operation succeeds by what was read back, where the relay board can be read. Whatever becomes of a power cycle once it began to take the power away,
 //! it gives it back before it ends: when it is cancelled, too. Only a driver that is *dropped* in between cannot,
 //! so whoever runs one cancels it first and drops it only past its limit.
 
+mod fault;
+mod frame;
 mod modbus;
 mod switching;
 mod url;
@@ -15,11 +17,11 @@ use async_trait::async_trait;
 use chrono::SecondsFormat;
 use tokio_util::sync::CancellationToken;
 
-pub use self::url::{MAX_OFF, MAX_REST, PowerUrl};
+pub use self::url::{MAX_OFF, MAX_REST, PowerUrl, Readback};
 
 use self::modbus::Line;
-use self::switching::Switching;
-use super::{Driver, Evidence, Job, Unfinished};
+use self::switching::{PHASE, Switching};
+use super::{Driver, Ending, Evidence, Job, Unfinished};
 use crate::clock::Clock;
 
 /// The longest that one call to a relay board may take.
@@ -85,41 +87,56 @@ impl Power {
 
 #[async_trait]
 impl Driver for Power {
-    /// Two phases of switching, the relay board's rest, and the longest time that a cycle may keep a board off.
+    /// A phase for each thing to do (look, cut, give back), and the longest time that a cycle may keep a board off.
     fn limit(&self) -> Duration {
-        let switching = 2 * switching::PHASE + MAX_REST;
         match self.operation {
-            Operation::On | Operation::Off => switching,
-            Operation::Cycle => switching + MAX_OFF,
+            Operation::On => PHASE,
+            Operation::Off => 2 * PHASE,
+            Operation::Cycle => 3 * PHASE + MAX_OFF,
         }
     }
 
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
         let url = address(job)?;
-        let line = Line::new(Arc::clone(&self.clock), self.call_limit, url.clone());
+        let line = Line::new(Arc::clone(&self.clock), self.call_limit, url.clone(), job.lease.clone());
         let mut switching = Switching::new(Arc::clone(&self.clock), line);
         let ended = match self.operation {
-            Operation::On => switching.settle(Supply::On, cancel).await,
-            Operation::Off => switching.settle(Supply::Off, cancel).await,
-            Operation::Cycle => switching.cycle(url.off_for, cancel).await,
+            Operation::On => switching.give(cancel).await,
+            Operation::Off => switching.cut(cancel).await,
+            Operation::Cycle => switching.cycle(url.off_for, job.attempts, cancel).await,
         };
-        let evidence = evidence(&url, &switching);
+        let mut evidence = evidence(&url, &switching);
+        if job.attempts > 0 {
+            evidence.insert("interrupted".to_owned(), job.attempts.into());
+        }
         match ended {
-            Ok(()) => Ok(evidence),
-            Err(reason) => Err(Unfinished::failed(reason, evidence)),
+            Ok(()) => {
+                if !switching.line.can_read() {
+                    evidence.insert("result".to_owned(), "accepted, not observed".into());
+                }
+                Ok(evidence)
+            }
+            Err(fault) => {
+                if let Some(answer) = &switching.line.answer {
+                    evidence.insert("answer".to_owned(), answer.as_str().into());
+                }
+                let ending = fault.ending(switching.has_written);
+                Err(Unfinished { reason: fault.reason, evidence, ending })
+            }
         }
     }
 }
 
 fn address(job: &Job) -> Result<PowerUrl, Unfinished> {
-    let failed = |reason: String| Unfinished::failed(reason, Evidence::new());
+    let misconfigured =
+        |reason: String| Unfinished { reason, evidence: Evidence::new(), ending: Ending::Misconfigured };
     let Some(text) = &job.board.power_url else {
-        return Err(failed(format!(
+        return Err(misconfigured(format!(
             "board {} has no power URL: nobody can switch its power",
             job.board.name
         )));
     };
-    text.parse().map_err(|error: super::BadUrl| failed(error.to_string()))
+    text.parse().map_err(|error: super::BadUrl| misconfigured(error.to_string()))
 }
 
 fn evidence(url: &PowerUrl, switching: &Switching) -> Evidence {
@@ -128,6 +145,9 @@ fn evidence(url: &PowerUrl, switching: &Switching) -> Evidence {
     evidence.insert("unit".to_owned(), url.unit.into());
     evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", Supply::name).into());
     evidence.insert("attempts".to_owned(), switching.line.attempts.into());
+    if !switching.line.can_read() {
+        evidence.insert("readback".to_owned(), "none".into());
+    }
     for (name, at) in [("off_at", switching.off_at), ("on_at", switching.on_at)] {
         if let Some(at) = at {
             evidence.insert(name.to_owned(), at.to_rfc3339_opts(SecondsFormat::Micros, true).into());

@@ -1,4 +1,14 @@
 //! How a board's power is brought to be on or off: told, read back, and told again only if it must be.
+//!
+//! ```text
+//! cycle:  look ─ refused, unread ─▶ failed, nothing was written
+//!          │ read
+//!          ▼
+//!         off ─▶ wait `off=` ─▶ on ─▶ ok      from the first write on, whatever fails: the power is given back
+//! ```
+//!
+//! The power is taken away only where it was seen that the coil can be read. Each fresh connection begins with the write,
+//! until one has been answered: a relay board may close after one answer, and a reading that fails keeps no board dark.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +17,20 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Supply;
-use super::modbus::{Fault, Line};
-use crate::clock::{Clock, after};
+use super::fault::{Fault, Kind};
+use super::modbus::Line;
+use crate::clock::Clock;
 
-/// The longest that bringing the power to on or to off may take, all connections included.
+/// The longest that looking, or bringing the power to on or to off, may take, all connections included.
 pub(super) const PHASE: Duration = Duration::from_secs(15);
-/// How many connections one phase may try: a relay board that serves another client refuses the first.
-const ATTEMPTS: u32 = 3;
-/// How long to wait before the second connection; before the third it is twice as long.
+/// How often one phase is tried: a relay board that serves another client refuses the first connection.
+const TRIES: u32 = 3;
+/// How often taking the power away is tried in a cycle: the board may be dark already.
+const OFF_TRIES: u32 = 2;
+/// How long to wait before the second try; before the third it is twice as long.
 const BACK_OFF: Duration = Duration::from_millis(250);
-
-/// What a run that was cancelled says.
-const ABANDONED: &str = "abandoned";
+/// How often a cycle that was interrupted is resumed; then it only gives the power back.
+pub(super) const MAX_RESUMED: u32 = 2;
 
 /// One run at one coil, and what it has seen so far.
 pub(super) struct Switching {
@@ -30,8 +42,8 @@ pub(super) struct Switching {
     pub(super) off_at: Option<DateTime<Utc>>,
     /// When the power was last seen to be on.
     pub(super) on_at: Option<DateTime<Utc>>,
-    /// Whether a write was sent that may have been carried out.
-    has_written: bool,
+    /// Whether something was written, in this run or one before it, that may have been carried out.
+    pub(super) has_written: bool,
 }
 
 impl Switching {
@@ -42,116 +54,180 @@ impl Switching {
 
     /// Takes the power away for `off_for` and gives it back; ends with the power given back whatever happened, unless
     /// nothing was written at all or the relay board can no longer be reached.
+    ///
+    /// `interrupted` is how many runs before this one were not seen to end. Where the power is off after one, it is not
+    /// taken away again.
     pub(super) async fn cycle(
         &mut self,
         off_for: Duration,
+        interrupted: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), String> {
-        let cut = self.settle(Supply::Off, cancel).await;
-        if !self.has_written {
+    ) -> Result<(), Fault> {
+        self.has_written = interrupted > 0;
+        if interrupted > MAX_RESUMED {
+            self.restore().await?;
+            let reason =
+                format!("interrupted {interrupted} times: the power was given back and not taken away again");
+            return Err(Fault::new(Kind::Interrupted, reason));
+        }
+        let cut = match self.look(cancel).await {
+            Err(fault) => {
+                if interrupted == 0 && fault.kind == Kind::Lost && !cancel.is_cancelled() {
+                    // A relay board that takes writes and answers no reading may have left the board dark before.
+                    // How this ends changes nothing: the reading has failed.
+                    let _ = self.bring(Supply::On, 1, &CancellationToken::new()).await;
+                    return Err(fault);
+                }
+                Err(fault)
+            }
+            Ok(()) if interrupted > 0 && self.observed == Some(Supply::Off) => Ok(()),
+            Ok(()) => self.bring(Supply::Off, OFF_TRIES, cancel).await,
+        };
+        let is_expired = cut.as_ref().is_err_and(|fault| fault.kind == Kind::Expired);
+        if !self.has_written || is_expired {
             return cut;
         }
-        if cut.is_ok() {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => {}
-                () = self.clock.sleep(off_for) => {}
-            }
-        }
-        // From here on cancelling changes nothing but the outcome: a board is never left dark.
-        let restored = self.settle(Supply::On, &CancellationToken::new()).await;
-        match (cut, restored) {
-            (_, Err(why)) => Err(format!("the board may be without power: {why}")),
-            (Err(why), Ok(())) => Err(why),
-            (Ok(()), Ok(())) if cancel.is_cancelled() => Err(ABANDONED.to_owned()),
-            (Ok(()), Ok(())) => Ok(()),
-        }
-    }
-
-    /// Brings the power to `want` and sees it there, on up to three connections.
-    ///
-    /// Cancelled, it neither connects nor writes again, but a write that was sent is still read back.
-    pub(super) async fn settle(&mut self, want: Supply, cancel: &CancellationToken) -> Result<(), String> {
-        let deadline = after(self.clock.now(), PHASE);
-        let mut is_told = false;
-        let mut last = format!("there was no time left to switch the power {}", want.name());
-        for attempt in 0..ATTEMPTS {
-            if self.line.is_closed() && !self.back_off(attempt, deadline, cancel).await {
-                break;
-            }
-            match self.attempt(want, &mut is_told, deadline, cancel).await {
-                Ok(Some(seen)) if seen == want => return Ok(()),
-                Ok(Some(seen)) => {
-                    return Err(format!(
-                        "the power was switched {} and still reads {}",
-                        want.name(),
-                        seen.name()
-                    ));
-                }
-                Ok(None) => return Err(ABANDONED.to_owned()),
-                Err(Fault::Rejected(reason)) => return Err(reason),
-                Err(Fault::Lost(reason)) => last = reason,
-            }
-        }
-        Err(if cancel.is_cancelled() { ABANDONED.to_owned() } else { last })
-    }
-
-    /// Tries on one connection; gives what was read back, or nothing where it was cancelled before it wrote.
-    async fn attempt(
-        &mut self,
-        want: Supply,
-        is_told: &mut bool,
-        deadline: DateTime<Utc>,
-        cancel: &CancellationToken,
-    ) -> Result<Option<Supply>, Fault> {
+        // Whatever failed: the power may be off, and is so for as long as the board needs.
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return Ok(None),
-            connected = self.line.connect(deadline) => connected?,
+            () = cancel.cancelled() => {}
+            () = self.clock.sleep(off_for) => {}
         }
-        // A write whose answer was lost may have been carried out: what the coil says decides.
-        if *is_told && self.read(deadline).await? == want {
-            return Ok(Some(want));
-        }
-        if cancel.is_cancelled() {
-            return Ok(None);
-        }
-        self.write(want, is_told, deadline).await?;
-        self.read(deadline).await.map(Some)
+        self.restore().await?;
+        if cut.is_ok() && cancel.is_cancelled() { Err(Fault::abandoned()) } else { cut }
     }
 
-    async fn write(
+    /// Gives the power back. Cancelling does not change that: a board is never left dark.
+    async fn restore(&mut self) -> Result<(), Fault> {
+        self.bring(Supply::On, TRIES, &CancellationToken::new()).await.map_err(|fault| {
+            let reason = format!("the board may be without power: {}", fault.reason);
+            Fault { reason, ..fault }
+        })
+    }
+
+    /// Takes the power away where the coil can be read.
+    pub(super) async fn cut(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
+        self.look(cancel).await?;
+        self.bring(Supply::Off, TRIES, cancel).await
+    }
+
+    /// Gives the board power.
+    pub(super) async fn give(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
+        self.bring(Supply::On, TRIES, cancel).await
+    }
+
+    /// Reads what the coil is, where it can be read.
+    async fn look(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
+        if self.line.can_read() { self.within_phase(None, TRIES, cancel).await } else { Ok(()) }
+    }
+
+    /// Brings the power to `want` and sees it there.
+    ///
+    /// Cancelled, it neither connects nor writes again, but a write that was sent is still read back.
+    async fn bring(&mut self, want: Supply, tries: u32, cancel: &CancellationToken) -> Result<(), Fault> {
+        self.within_phase(Some(want), tries, cancel).await
+    }
+
+    async fn within_phase(
         &mut self,
-        want: Supply,
-        is_told: &mut bool,
-        deadline: DateTime<Utc>,
+        want: Option<Supply>,
+        tries: u32,
+        cancel: &CancellationToken,
     ) -> Result<(), Fault> {
-        let before = (self.observed.take(), self.has_written, *is_told);
-        (self.has_written, *is_told) = (true, true);
-        let written = self.line.write(want, deadline).await;
-        if matches!(written, Err(Fault::Rejected(_))) {
-            (self.observed, self.has_written, *is_told) = before;
+        let (clock, mut last) = (Arc::clone(&self.clock), None);
+        let ended = clock.timeout(PHASE, self.repeat(want, tries, cancel, &mut last)).await;
+        ended.unwrap_or_else(|| {
+            let late =
+                || Fault::new(Kind::Lost, format!("not done within {}", humantime::format_duration(PHASE)));
+            Err(last.unwrap_or_else(late))
+        })
+    }
+
+    async fn repeat(
+        &mut self,
+        want: Option<Supply>,
+        tries: u32,
+        cancel: &CancellationToken,
+        last: &mut Option<Fault>,
+    ) -> Result<(), Fault> {
+        let mut is_told = false;
+        for attempt in 0..tries {
+            let tried = async {
+                self.clock.sleep(BACK_OFF * attempt).await;
+                self.line.connect().await
+            };
+            let connected = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(Fault::abandoned()),
+                connected = tried => connected,
+            };
+            let ended = match connected {
+                Ok(()) => self.attempt(want, &mut is_told).await,
+                Err(fault) => Err(fault),
+            };
+            match ended {
+                Ok(()) => return Ok(()),
+                Err(fault) if fault.kind == Kind::Expired => return Err(fault),
+                // What must be given back is tried for, whatever the relay board says.
+                Err(fault) if fault.kind == Kind::Misconfigured && !self.has_written => return Err(fault),
+                Err(fault) => *last = Some(fault),
+            }
+        }
+        Err(last.take().unwrap_or_else(Fault::abandoned))
+    }
+
+    /// Tries once: writes, unless a write was answered and is to be read back, and reads.
+    async fn attempt(&mut self, want: Option<Supply>, is_told: &mut bool) -> Result<(), Fault> {
+        let was_told = *is_told;
+        let mut unanswered = None;
+        if let Some(want) = want.filter(|_| !was_told) {
+            match self.write(want).await {
+                Ok(()) => *is_told = true,
+                // On the same connection, lest a fresh one begins without the write.
+                Err(fault) if fault.kind == Kind::Silent => unanswered = Some(fault),
+                Err(fault) => {
+                    *is_told = fault.kind == Kind::Unconfirmed && self.line.can_read();
+                    return Err(fault);
+                }
+            }
+        }
+        if !self.line.can_read() {
+            return unanswered.map_or(Ok(()), Err);
+        }
+        match (self.read().await, want) {
+            (Ok(seen), Some(want)) if seen != want => {
+                *is_told = false;
+                let reason =
+                    format!("the power was switched {} and still reads {}", want.name(), seen.name());
+                Err(unanswered.unwrap_or_else(|| Fault::new(Kind::Differs, reason)))
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(fault), _) => {
+                // It was read on a connection of its own: the next begins with the write again.
+                *is_told &= !was_told;
+                Err(unanswered.unwrap_or(fault))
+            }
+        }
+    }
+
+    async fn write(&mut self, want: Supply) -> Result<(), Fault> {
+        let before = (self.observed.take(), self.has_written);
+        // Said before it is so: whoever drops this call cannot know how far it came.
+        self.has_written = true;
+        let written = self.line.write(want).await;
+        if written.as_ref().is_err_and(|fault| !fault.may_have_switched()) {
+            (self.observed, self.has_written) = before;
         }
         written
     }
 
-    async fn read(&mut self, deadline: DateTime<Utc>) -> Result<Supply, Fault> {
-        let seen = self.line.read(deadline).await?;
+    async fn read(&mut self) -> Result<Supply, Fault> {
+        let seen = self.line.read().await?;
         self.observed = Some(seen);
         match seen {
             Supply::Off => self.off_at = self.off_at.or(Some(self.clock.now())),
             Supply::On => self.on_at = Some(self.clock.now()),
         }
         Ok(seen)
-    }
-
-    /// Waits before another connection; false where there is no time or no wish for one.
-    async fn back_off(&mut self, attempt: u32, deadline: DateTime<Utc>, cancel: &CancellationToken) -> bool {
-        let at = after(self.clock.now(), BACK_OFF * attempt).max(self.line.rested_at);
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => false,
-            () = self.clock.sleep_until(at.min(deadline)) => at < deadline,
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a board's power is switched: `modbus://relay-3.lab:502/5?unit=1&invert=true&off=2s&rest=1s`.
+//! Where a board's power is switched: `modbus://relay-3.lab:502/5?unit=1&invert=true&off=2s&rest=1s&readback=all8`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,9 +11,21 @@ pub const MAX_OFF: Duration = Duration::from_secs(50);
 /// The longest rest that a relay board may ask for after a connection.
 pub const MAX_REST: Duration = Duration::from_secs(5);
 
-const FORM: &str = "`modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`";
+const FORM: &str = "`modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`";
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
 const PORT: u16 = 502;
+
+/// How a coil is read back after it was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Readback {
+    /// Alone: `readback=coil`.
+    #[default]
+    Coil,
+    /// With its bank of eight, for relay boards that read no fewer: `readback=all8`.
+    Bank,
+    /// Not at all, for relay boards that cannot: `readback=none`. What was written is then accepted and not observed.
+    None,
+}
 
 /// One board's power: a coil of a relay board that speaks Modbus TCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +44,8 @@ pub struct PowerUrl {
     pub off_for: Duration,
     /// How long the relay board needs after a connection before it takes the next one.
     pub rest_for: Duration,
+    /// How the coil is read back.
+    pub readback: Readback,
 }
 
 impl PowerUrl {
@@ -51,6 +65,15 @@ impl PowerUrl {
     #[must_use]
     pub fn authority(&self) -> String {
         address::authority(&self.host, self.port)
+    }
+
+    /// What is read to see the coil: the first coil, and how many.
+    #[must_use]
+    pub(super) fn bank(&self) -> (u16, u8) {
+        match self.readback {
+            Readback::Bank => (self.coil & !7, 8),
+            Readback::Coil | Readback::None => (self.coil, 1),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -73,6 +96,7 @@ impl PowerUrl {
             is_inverted: false,
             off_for: Duration::from_secs(2),
             rest_for: Duration::ZERO,
+            readback: Readback::Coil,
         };
         let mut seen = Vec::new();
         for (name, value) in url.query_pairs() {
@@ -99,9 +123,22 @@ impl PowerUrl {
                 }
             }
             "rest" => self.rest_for = span(name, value, MAX_REST)?,
+            "readback" => {
+                self.readback = match value {
+                    "coil" => Readback::Coil,
+                    "all8" => Readback::Bank,
+                    "none" => Readback::None,
+                    _ => {
+                        return Err(format!(
+                            "`readback={value}`: it is `coil`, `all8` for a relay board that reads only whole banks of \
+                             eight, or `none` for one that cannot be read"
+                        ));
+                    }
+                };
+            }
             _ => {
                 return Err(format!(
-                    "there is no parameter `{name}`; there are `unit`, `invert`, `off`, `rest`"
+                    "there is no parameter `{name}`; there are `unit`, `invert`, `off`, `rest`, `readback`"
                 ));
             }
         }
@@ -158,7 +195,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_power_url_is_read() {
-        let power = read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s");
+        let power =
+            read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
         let expected = PowerUrl {
             host: "relay-3.lab".to_owned(),
             port: 1502,
@@ -167,12 +205,16 @@ mod tests {
             is_inverted: true,
             off_for: Duration::from_millis(500),
             rest_for: Duration::from_secs(1),
+            readback: Readback::Bank,
         };
-        assert_eq!(power, expected);
+        assert_eq!((power.bank(), &power), ((65528, 8), &expected));
         let plain = read("modbus://relay-3.lab/0");
         assert_eq!((plain.port, plain.coil, plain.unit, plain.is_inverted), (502, 0, 1, false));
         assert_eq!((plain.off_for, plain.rest_for), (Duration::from_secs(2), Duration::ZERO));
         assert_eq!(read("modbus://relay-3.lab/0?unit=255").unit, 255);
+        assert_eq!((plain.readback, plain.bank()), (Readback::Coil, (0, 1)));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
     }
 
     #[test]
@@ -224,7 +266,8 @@ mod tests {
             ("modbus://relay-3.lab/5?off=0s", "longer than nothing"),
             ("modbus://relay-3.lab/5?off=51s", "50s"),
             ("modbus://relay-3.lab/5?rest=6s", "5s"),
-            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`"),
+            ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
+            ("modbus://relay-3.lab/5?pulse=1s", "`unit`, `invert`, `off`, `rest`, `readback`"),
             ("modbus://relay-3.lab/5?unit=1&unit=2", "give it once"),
         ] {
             let error = text.parse::<PowerUrl>().unwrap_err().to_string();

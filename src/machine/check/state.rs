@@ -84,8 +84,10 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
         if knows_actions(fields, state) && !ends.iter().any(|end| end == text) {
             let known = ends.iter().map(String::as_str);
             faults.add_unknown(element.at, Rule::UnknownEvent, "end of an action of this state", text, known);
-        } else if state.on.contains_key(text) {
-            let message = format!("`on` says what `{text}` does: it cannot be left to the deadline too");
+        } else if state.on.get(text).is_some_and(|on| on.iter().any(|transition| transition.guard.is_none()))
+        {
+            let message =
+                format!("`on` says what `{text}` does, without a condition: nothing is left to the deadline");
             faults.add(element.at, Rule::Form, message);
         } else {
             state.left_to_deadline.extend(EventName::new(text));

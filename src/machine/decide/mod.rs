@@ -164,18 +164,14 @@ fn allow(
 }
 
 fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followed, Ignored> {
-    let present = &step.instance().state;
-    let Some(transitions) = state.on.get(name) else {
-        let is_left = state.left_to_deadline.contains(name);
-        let (state, event) = (present.clone(), name.clone());
-        return Err(if is_left {
-            Ignored::LeftToDeadline { state, event }
-        } else {
-            Ignored::NotHandled { state, event }
+    let transitions = state.on.get(name);
+    let Some(transition) = transitions.into_iter().flatten().find(|transition| step.holds(transition)) else {
+        let (present, event) = (step.instance().state.clone(), name.clone());
+        return Err(match transitions {
+            _ if state.left_to_deadline.contains(name) => Ignored::LeftToDeadline { state: present, event },
+            Some(_) => Ignored::NoGuardHolds { state: present, event },
+            None => Ignored::NotHandled { state: present, event },
         });
-    };
-    let Some(transition) = transitions.iter().find(|transition| step.holds(transition)) else {
-        return Err(Ignored::NoGuardHolds { state: present.clone(), event: name.clone() });
     };
     match &transition.effect {
         TransitionEffect::Refuse { reason } => Err(Ignored::Refused { reason: reason.clone() }),

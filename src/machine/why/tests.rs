@@ -125,13 +125,13 @@ fn a_board_is_told_of_as_its_definition_and_its_record_say() {
     Waits since 12:00:00 UTC (3 min) for image-installing or image-failed from the board; its time passed at 12:02:50 UTC, and at any moment it goes to ReimageRebooting (try 1 of 10, 9 left after it), in the end to FailedReimageBooted.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Queues since 12:00:00 UTC (3 min) for modbus://relay-3:502, behind 3 others (b9 holds it now), to carry out clear-pxe and power-cycle; it waits for clear-pxe-failed, power-cycle-failed or power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Queues since 12:00:00 UTC (3 min) for modbus://relay-3:502, behind 3 others (b9 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Is next at modbus://relay-3:502, since 12:00:00 UTC (3 min), to carry out power-cycle; it waits for power-cycle-failed or power-cycle-ok from its action; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Is next at modbus://relay-3:502, since 12:00:00 UTC (3 min), to carry out power-cycle; it waits for power-cycle-ok or power-cycle-failed from its action; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
-    Carries out power-cycle since 12:02:10 UTC (50 s), and is here since 12:00:00 UTC (3 min); it waits for power-cycle-failed or power-cycle-ok from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
+    Carries out power-cycle since 12:02:10 UTC (50 s), and is here since 12:00:00 UTC (3 min); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:03:10 UTC (in 10 s) it tries ReimageRebooting again (try 1 of 200, 199 left after it), in the end to FailedReimageRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
 
     Waits since 12:00:00 UTC (3 min; this try since 12:02:00 UTC) for its time to pass: its actions are over without success; at 12:03:20 UTC (in 20 s) it tries RebootRebooting again (try 200 of 200, the last), in the end to FailedRebootRebooting.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod foreign;
+mod habits;
 mod limits;
 mod poll;
 mod power;

@@ -70,7 +70,7 @@ async fn a_board_is_registered_changed_and_removed() {
     422 invalid: unknown field `name`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
 
     PATCH /api/v1/devices/b1
-    422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+    422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
 
     PATCH /api/v1/devices/b1
     422 invalid: poll_url: invalid type: number, expected a string
@@ -197,9 +197,9 @@ async fn a_board_that_cannot_be_is_not_registered() {
     fqdn "b 2": 422 invalid: fqdn: "b 2" is neither a host name nor an address
     fqdn "b2..lab": 422 invalid: fqdn: "b2..lab" is neither a host name nor an address
     fqdn "": 422 invalid: fqdn: "" is neither a host name nor an address
-    power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
-    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: there is no scheme `http`; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
-    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is no coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s]`
+    power_url "relay/5": 422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
+    power_url "http://relay/5": 422 invalid: power_url: `http://relay/5` is not a power URL: there is no scheme `http`; write `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
+    power_url "modbus://relay": 422 invalid: power_url: `modbus://relay` is not a power URL: `` is no coil; a coil is 0 to 65535: `modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     comments ["a"]: 422 invalid: comments: invalid type: list, expected a string

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{contract, laid_out, send, send_to};
-use crate::world::{World, ask, within};
+use crate::world::{World, ask, unreachable_power, within};
 
 /// The names of a list.
 async fn names(world: &World, query: &str) -> String {
@@ -627,12 +627,12 @@ async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_and_the_page_say_what_failed_last_and_how_often() {
     let world = World::new().await;
-    for name in ["b1", "b2", "b3"] {
-        world.register(name, json!({})).await;
+    for (coil, name) in [(1, "b1"), (2, "b2"), (3, "b3")] {
+        world.register(name, unreachable_power(coil)).await;
     }
-    // It has no power URL, so that each power cycle fails.
     world.force("b1", "RebootRebooting").await;
-    world.until("b1", "it has failed", |device| device["data"]["failure"].is_string()).await;
+    let has_failed = |device: &Value| device["data"]["failure"].is_string();
+    world.pass_time_until("b1", "its power cycle has failed", has_failed).await;
     let pool = world.database.pool().await;
     sqlx::query("UPDATE instance SET counters = '{\"RebootRebooting\": 6}' WHERE name = 'b1'")
         .execute(&pool)
@@ -653,12 +653,13 @@ async fn lists_and_the_page_say_what_failed_last_and_how_often() {
         keys.map(|key| device[key].to_string()).join(" ")
     });
     assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
-    "b1" "RebootRebooting" 6 "board b1 has no power URL: nobody can switch its power" null
+    "b1" "RebootRebooting" 6 "no connection to 127.0.0.1:1: Connection refused (os error 111)" null
     "b2" "LockedOut" null null "<smells>"
     "b3" "New" null null null
     "#);
     let page = send(&world, "GET /", "").await.text;
-    for part in ["<span>try 7</span> <em>board b1 has no power URL", "<em>locked out: &lt;smells&gt;</em>"] {
+    for part in ["<span>try 7</span> <em>no connection to 127.0.0.1:1", "<em>locked out: &lt;smells&gt;</em>"]
+    {
         assert!(page.contains(part), "{part}: {page}");
     }
 }

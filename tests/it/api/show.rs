@@ -208,6 +208,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
     b1
     about "the boot link is removed, then power is cycled"
     waits_for
+      {"about":"","event":"power-cycle-failed","from":["action"],"to":["FailedRebootRebooting","RebootRebooting"]}
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until "2026-01-01T12:01:00Z"
     then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}
@@ -223,6 +224,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
     b3
     about "the boot link is removed, then power is cycled"
     waits_for
+      {"about":"","event":"power-cycle-failed","from":["action"],"to":["FailedRebootRebooting","RebootRebooting"]}
       {"about":"","event":"power-cycle-ok","from":["action"],"to":["RebootComplete"]}
     until null
     then {"count":0,"exceeded":"FailedRebootRebooting","left":200,"limit":"1m after its actions begin","most":200,"to":"RebootRebooting"}

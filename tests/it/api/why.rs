@@ -45,20 +45,20 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
         [said(&world, &rack, "b1").await, said(&world, &rack, "b2").await, said(&world, &rack, "b3").await];
     assert_snapshot!(told.join("\n\n"), @"
     b1, RebootRebooting, working
-    Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Carries out power-cycle at modbus://relay since 12:00:00 UTC (12 s); it waits for power-cycle-ok or power-cycle-failed from its action; at 12:01:00 UTC (in 48 s) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:00 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (12 s ago): clear-pxe-ok came (link pxelinux.cfg/01-02-00-00-00-0c-0f).
 
     b2, RebootRebooting, working
-    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 1 other (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
 
     b3, RebootRebooting, working
-    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
+    Queues since 12:00:05 UTC (7 s) for modbus://relay, behind 2 others (b1 holds it now), to carry out clear-pxe and power-cycle; it waits for power-cycle-ok or power-cycle-failed from its actions; its time, 1m, has not begun to run; once it has passed it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
     Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
     It came from New at 12:00:05 UTC, when an operator (127.0.0.1) asked for rq-reboot.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
@@ -157,11 +157,10 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (0 s ago): it reported image-failed: no card.
 
-    unwired, RebootRebooting, working
-    Waits since 12:00:00 UTC (0 s) for its time to pass: its actions are over without success; at 12:01:00 UTC (in 1 min) it tries RebootRebooting again (try 1 of 200, 199 left after it), in the end to FailedRebootRebooting.
-    The last failure that was told: board unwired has no power URL: nobody can switch its power.
-    Meanwhile an operator may ask for rq-cancel or rq-lock-out, or move it by force.
-    It came from New at 12:00:00 UTC, when an operator (127.0.0.1) moved it to RebootRebooting by force: the test wants it there.
+    unwired, FailedRebootRebooting, failed
+    A person has to look, since 12:00:00 UTC (0 s): power could not be cycled: look at the failure, the relay board and the network; failure: board unwired has no power URL: nobody can switch its power; nothing is under way; an operator may ask for rq-cancel, rq-lock-out or rq-reimage, or move it by force.
+    Refused now: rq-maintenance (the board has no power URL, so its power cannot be cycled), rq-reboot (the board has no power URL, so its power cannot be cycled), rq-self-test (the board has no power URL, so its power cannot be cycled).
+    It came from RebootRebooting at 12:00:00 UTC, when power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     Last evidence, at 12:00:00 UTC (0 s ago): power-cycle-failed came: board unwired has no power URL: nobody can switch its power.
     ");

@@ -4,6 +4,7 @@
 
 mod change;
 mod history;
+mod power;
 mod road;
 
 use std::collections::BTreeMap;

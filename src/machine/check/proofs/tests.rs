@@ -356,6 +356,14 @@ fn how_actions_end_is_said() {
             &format!("  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-failed: Rest }} }}"),
             "11 form",
         ),
+        // Some failures are taken, and the others left to the deadline.
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-ok: Rest, \
+                 power-cycle-failed: {{ if: args.fault == 'configuration', target: Failed }} }} }}"
+            ),
+            "",
+        ),
         (&format!("  A: {{ resting: true, invoke: power-cycle, {left} }}"), "11 unhandled-failed"),
     ]);
 }

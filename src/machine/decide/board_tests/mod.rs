@@ -144,7 +144,7 @@ fn the_table_of_states_is_as_agreed() {
         ("Ready", format!("[poll] 300s → Ready with its actions; poll-failed → RebootRebooting; {requests}")),
         ("RebootRebooting",
          "[clear-pxe, power-cycle] 60s → RebootRebooting, more than 200 of RebootRebooting → FailedRebootRebooting; \
-          power-cycle-ok → RebootComplete; ".to_owned() + of_work),
+          power-cycle-failed → FailedRebootRebooting; power-cycle-ok → RebootComplete; ".to_owned() + of_work),
         ("RebootComplete",
          "[] 600s → RebootRebooting, more than 10 of RebootComplete → FailedRebootComplete; image-running → Ready; "
              .to_owned() + of_work),
@@ -152,8 +152,8 @@ fn the_table_of_states_is_as_agreed() {
         ("FailedRebootComplete", format!("[]; rq-cancel → Cancelling; {requests}")),
         ("ReimageRebooting",
          "[set-pxe, power-cycle] 60s → ReimageRebooting, more than 200 of ReimageRebooting → FailedReimageRebooting; \
-          power-cycle-ok → ReimageBooting; power-cycle-ok → ReimageBooting; rq-cancel → Cancelling; \
-          rq-lock-out → LockedOut; set-pxe-failed → FailedReimageRebooting".to_owned()),
+          power-cycle-failed → FailedReimageRebooting; power-cycle-ok → ReimageBooting; \
+          power-cycle-ok → ReimageBooting; rq-cancel → Cancelling; rq-lock-out → LockedOut; set-pxe-failed → FailedReimageRebooting".to_owned()),
         ("ReimageBooting",
          "[] 180s → ReimageRebooting, more than 30 of ReimageBooting → FailedReimageBooting; \
           image-failed → FailedBadImage; image-failed → FailedBadBoard; image-failed → ReimageRebooting; \
@@ -255,6 +255,23 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
         // An operator's request begins anew.
         board.go(&["rq-reboot"]).pass(60);
         assert_eq!(board.state(), "RebootRebooting");
+    }
+}
+
+#[test]
+fn a_power_cycle_that_fails_by_configuration_is_not_tried_again() {
+    for (request, state) in [
+        ("rq-reboot", "RebootRebooting"),
+        ("rq-reimage", "ReimageRebooting"),
+        ("rq-self-test", "SelfTestRebooting"),
+        ("rq-maintenance", "MaintenanceRebooting"),
+    ] {
+        let mut board = Board::new();
+        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        let args = json!({ "reason": "the relay board has no coil 9", "fault": "configuration" });
+        board.send("power-cycle-failed", Source::Action, args);
+        assert_eq!(board.state(), format!("Failed{state}"));
+        assert_eq!(board.instance.data["failure"], "the relay board has no coil 9");
     }
 }
 

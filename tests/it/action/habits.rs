@@ -1,0 +1,280 @@
+//! Power operations at relay boards with the habits of real ones: nothing blinks for ever, and no board is left dark.
+
+use std::sync::Mutex;
+
+use lifeguard::action::{Driver as _, Ending, Evidence, Job, Unfinished};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// How long the boards of these tests are kept off.
+const OFF: Duration = Duration::from_millis(300);
+
+async fn run(operation: Operation, url: String) -> Result<Evidence, Unfinished> {
+    run_job(power(operation).with_call_limit(PATIENT), &job(url)).await
+}
+
+async fn run_job(driver: Power, job: &Job) -> Result<Evidence, Unfinished> {
+    let token = CancellationToken::new();
+    soon("a power operation", driver.run(job, &token)).await
+}
+
+/// A relay board that gives the board at coil 5 power.
+fn powered(behaviour: Behaviour) -> RelayBoard {
+    let relay = relay(behaviour);
+    relay.switch(5, true);
+    relay
+}
+
+fn coil_5_with(relay: &RelayBoard, more: &str) -> String {
+    format!("modbus://{}/5?off=300ms{more}", relay.addr())
+}
+
+/// How long the board at coil 5 was off, the last time that it was.
+fn was_off_for(relay: &RelayBoard) -> Duration {
+    let operations = relay.operations();
+    let [.., off, on] = &operations[..] else { panic!("{operations:?}") };
+    assert!(!off.on && on.on, "{operations:?}");
+    (on.at - off.at).to_std().unwrap()
+}
+
+#[tokio::test]
+async fn a_relay_board_that_closes_after_each_answer_gets_a_connection_for_each_request() {
+    let relay = powered(Behaviour::CloseAfterAnswer);
+    let done = run(Operation::Cycle, coil_5_with(&relay, "")).await.unwrap();
+    assert_eq!((&done["observed"], wire_of(&relay)), (&json!("on"), vec![true, false, true]));
+    for (operation, seen) in [(Operation::Off, "off"), (Operation::On, "on")] {
+        assert_eq!(run(operation, coil_5_with(&relay, "")).await.unwrap()["observed"], seen);
+    }
+    assert_eq!(wire_of(&relay), [true, false, true, false, true]);
+}
+
+/// Serves coil 5 as `answer` says, which gets the number of the connection, of its request, and the request; no answer
+/// closes the connection. Gives what the driver came to, and the functions and values of all requests, by connection.
+async fn run_against(
+    driver: Power,
+    answer: impl Fn(usize, usize, &[u8; 12]) -> Option<Vec<u8>>,
+) -> (Result<Evidence, Unfinished>, Vec<Vec<(u8, u8)>>) {
+    let listener = TcpListener::bind(any_port()).await.unwrap();
+    let url = format!("modbus://{}/5?off=20ms", listener.local_addr().unwrap());
+    let requests: Mutex<Vec<Vec<(u8, u8)>>> = Mutex::default();
+    let serve = async {
+        for connection in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            requests.lock().unwrap().push(Vec::new());
+            let mut request = [0; 12];
+            for number in 0.. {
+                if stream.read_exact(&mut request).await.is_err() {
+                    break;
+                }
+                requests.lock().unwrap()[connection].push((request[7], request[10]));
+                let Some(answer) = answer(connection, number, &request) else { break };
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    };
+    let job = job(url);
+    let ended = tokio::select! {
+        ended = run_job(driver, &job) => ended,
+        () = serve => unreachable!("it serves for ever"),
+    };
+    (ended, requests.into_inner().unwrap())
+}
+
+/// What a good relay board with one coil, which is `on`, answers.
+fn good(request: &[u8; 12], on: bool) -> Vec<u8> {
+    match request[7] {
+        1 => [&request[..4], &[0, 4, 1, 1, 1, u8::from(on)]].concat(),
+        _ => request.to_vec(),
+    }
+}
+
+/// The function that writes a coil.
+const WRITE: u8 = 5;
+/// Requests by their function and value: reading, taking the power away, giving it back.
+const READ: (u8, u8) = (1, 0);
+const CUT: (u8, u8) = (WRITE, 0);
+const GIVE: (u8, u8) = (WRITE, 0xff);
+
+#[tokio::test]
+async fn the_first_request_of_each_fresh_connection_is_the_write_that_gives_power_back() {
+    let is_on = Mutex::new(true);
+    // Once the power is off, the first three connections are closed at their first request.
+    let (ended, requests) = run_against(power(Operation::Cycle), |connection, _, request| {
+        let mut on = is_on.lock().unwrap();
+        let is_lost = !*on && connection < 3;
+        if request[7] == WRITE && !is_lost {
+            *on = request[10] == 0xff;
+        }
+        (!is_lost).then(|| good(request, *on))
+    })
+    .await;
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.contains("closed the connection"), "{failed}");
+    assert_eq!((observed(&failed), *is_on.lock().unwrap()), ("on", true));
+    // What was answered is read back; what was not is written again before anything else.
+    let expected = [vec![READ, CUT, READ], vec![READ], vec![GIVE], vec![GIVE], vec![READ]];
+    assert_eq!(requests, expected);
+}
+
+#[tokio::test]
+async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_none_away() {
+    let (ended, requests) =
+        run_against(power(Operation::Cycle), |_, _, request| (request[7] == WRITE).then(|| request.to_vec()))
+            .await;
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.ends_with("closed the connection without an answer"), "{failed}");
+    assert_eq!((observed(&failed), &failed.ending), ("unknown", &Ending::Failed));
+    assert_eq!(requests, [vec![READ], vec![READ], vec![READ], vec![GIVE, READ]]);
+}
+
+#[tokio::test]
+async fn a_coil_that_cannot_be_read_alone_is_an_error_of_configuration_before_anything_is_written() {
+    let relay = powered(Behaviour::ReadsBanks { coils: 8 });
+    for operation in [Operation::Cycle, Operation::Off] {
+        let failed = run(operation, coil_5_with(&relay, "")).await.unwrap_err();
+        assert_eq!(
+            failed.reason,
+            "illegal data value: the relay board refused to read coil 5 alone; if it reads whole banks, write \
+             `readback=all8` in the power URL, and if it cannot be read, `readback=none`"
+        );
+        assert_eq!(failed.ending, Ending::Misconfigured);
+        let answer = failed.evidence["answer"].as_str().unwrap();
+        assert!(answer.ends_with("01 81 03"), "the device's own words: {answer}");
+    }
+    assert!(relay.writes().is_empty());
+
+    let done = run(Operation::Cycle, coil_5_with(&relay, "&readback=all8")).await.unwrap();
+    assert_eq!((&done["observed"], wire_of(&relay)), (&json!("on"), vec![true, false, true]));
+    assert!(was_off_for(&relay) >= OFF);
+}
+
+#[tokio::test]
+async fn what_is_not_read_back_is_accepted_and_not_said_to_be_observed() {
+    let relay = powered(Behaviour::ReadsBanks { coils: 8 });
+    let done = run(Operation::Cycle, coil_5_with(&relay, "&readback=none")).await.unwrap();
+    assert_eq!(
+        (&done["observed"], &done["readback"], &done["result"]),
+        (&json!("unknown"), &json!("none"), &json!("accepted, not observed"))
+    );
+    assert!(!done.contains_key("on_at") && !done.contains_key("off_at"), "{done:?}");
+    assert!(was_off_for(&relay) >= OFF);
+    // A coil that is written and does not move is not noticed then, and nothing else is claimed.
+    relay.set_behaviour(Behaviour::Stuck);
+    assert_eq!(
+        run(Operation::Off, coil_5_with(&relay, "&readback=none")).await.unwrap()["observed"],
+        "unknown"
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_answers_without_modbus_tcp_is_said_to_do_so_and_its_bytes_are_kept() {
+    let relay = powered(Behaviour::Rtu);
+    let failed = run(Operation::Cycle, coil_5_with(&relay, "")).await.unwrap_err();
+    let authority = relay.addr();
+    assert_eq!(
+        failed.reason,
+        format!("{authority} answered, but not with Modbus TCP (looks like an RTU frame)")
+    );
+    assert_eq!(failed.ending, Ending::Misconfigured);
+    // The check sum: Modbus over Serial Line 1.02, 6.2.2, worked out by another program.
+    assert_eq!(failed.evidence["answer"], "01 01 01 01 90 48");
+    assert!(relay.writes().is_empty(), "nothing was taken away");
+
+    let (ended, _) =
+        run_against(power(Operation::Cycle), |_, _, _| Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())).await;
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.ends_with("answered, but not with Modbus TCP"), "{failed}");
+    // Not more than 32 of its bytes.
+    let (ended, _) = run_against(power(Operation::On), |_, _, _| Some(vec![b'A'; 33])).await;
+    assert_eq!(ended.unwrap_err().evidence["answer"], format!("{}…", "41 ".repeat(32)));
+    assert_eq!(failed.evidence["answer"], "53 53 48 2d 32 2e 30 2d 4f 70 65 6e 53 53 48 5f 39 2e 32 0d 0a");
+}
+
+#[tokio::test]
+async fn a_board_is_kept_off_as_long_as_configured_whatever_fails_meanwhile() {
+    let slow = Behaviour::Slow { delay: Duration::from_millis(50) };
+    let idle = Behaviour::IdleClose { after: Duration::from_millis(50) };
+    for behaviour in [
+        Behaviour::Mute,
+        Behaviour::ReadsBanks { coils: 8 },
+        Behaviour::Rtu,
+        Behaviour::CloseAfterAnswer,
+        Behaviour::OneClientAtATime,
+        slow,
+        idle,
+    ] {
+        let relay = powered(Behaviour::Normal);
+        let mut wire = relay.coil(5);
+        let (ended, ()) = tokio::join!(run(Operation::Cycle, coil_5_with(&relay, "")), async {
+            until_wire(&mut wire, false).await;
+            relay.set_behaviour(behaviour);
+        });
+        assert_eq!(wire_of(&relay), [true, false, true], "{behaviour:?}: {ended:?}");
+        assert!(was_off_for(&relay) >= OFF, "{behaviour:?}: {:?}", was_off_for(&relay));
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_that_was_interrupted_while_the_board_was_off_is_resumed_and_not_begun_again() {
+    let relay = relay(Behaviour::Normal);
+    let again = Job { attempts: 1, ..job(coil_5_with(&relay, "")) };
+    let done = run_job(power(Operation::Cycle), &again).await.unwrap();
+    assert_eq!((&done["observed"], &done["interrupted"]), (&json!("on"), &json!(1)));
+    let at = |key: &str| done[key].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!((at("on_at") - at("off_at")).to_std().unwrap() >= OFF);
+    let written: Vec<bool> = relay.writes().iter().map(|write| write.on).collect();
+    assert_eq!(written, [true], "it was off already");
+
+    // The power is on: it was given back, or never taken away; nobody knows, so the cycle is done.
+    run_job(power(Operation::Cycle), &Job { attempts: 2, ..again }).await.unwrap();
+    assert_eq!(wire_of(&relay), [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_cycle_that_was_interrupted_three_times_only_gives_the_power_back() {
+    let relay = relay(Behaviour::CloseAfterAnswer);
+    for is_on in [false, true] {
+        relay.switch(5, is_on);
+        let again = Job { attempts: 3, ..job(coil_5_with(&relay, "")) };
+        let failed = run_job(power(Operation::Cycle), &again).await.unwrap_err();
+        assert_eq!(
+            (failed.reason.as_str(), observed(&failed)),
+            ("interrupted 3 times: the power was given back and not taken away again", "on")
+        );
+        assert_eq!(failed.ending, Ending::Failed);
+    }
+    let written: Vec<bool> = relay.writes().iter().map(|write| write.on).collect();
+    assert!(written.iter().all(|on| *on), "{written:?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_cycle_gives_the_power_back_although_the_coil_cannot_be_read() {
+    for behaviour in [Behaviour::ReadsBanks { coils: 8 }, Behaviour::Rtu] {
+        let relay = relay(behaviour);
+        let again = Job { attempts: 1, ..job(coil_5_with(&relay, "")) };
+        run_job(power(Operation::Cycle), &again).await.unwrap_err();
+        assert_eq!(wire_of(&relay), [true], "{behaviour:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_once_the_lease_has_expired() {
+    let relay = powered(Behaviour::Normal);
+    let job = job(coil_5_with(&relay, ""));
+    let mut wire = relay.coil(5);
+    let (ended, ()) = tokio::join!(run_job(power(Operation::Cycle), &job), async {
+        until_wire(&mut wire, false).await;
+        job.lease.extend(tokio::time::Instant::now());
+    });
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.contains("the lease of this process expired"), "{failed}");
+    assert_eq!(wire_of(&relay), [true, false], "whoever has the relay board now gives the power back");
+    until("the connection is closed", || relay.clients() == 0).await;
+    assert_eq!(relay.connections(), 1, "no other connection was made");
+    run_job(power(Operation::On), &job).await.unwrap_err();
+    assert_eq!(relay.connections(), 1);
+}

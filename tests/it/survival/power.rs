@@ -1,0 +1,130 @@
+//! A power cycle in the middle of which servers are killed, or stopped for longer than their lease.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use lifeguard::farm::relay::RelayBoard;
+use reqwest::Method;
+
+use super::*;
+use crate::database::TestDatabase;
+
+/// One board with power at coil 0 of a relay board that takes many clients.
+struct Bench {
+    database: TestDatabase,
+    dir: GuardedDir,
+    relay: RelayBoard,
+    http: reqwest::Client,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 8, Behaviour::Normal).unwrap();
+        relay.switch(0, true);
+        let (database, dir) = (database().await, GuardedDir::new());
+        Self { database, dir, relay, http: reqwest::Client::new() }
+    }
+
+    fn serve(&self) -> ServerProcess {
+        let boot_root: &Path = &self.dir.path().join("boot");
+        let url = format!("--database-url={}", self.database.url());
+        ServerProcess::start(&[url, format!("--boot-root={}", boot_root.display())])
+    }
+
+    async fn call(&self, server: &ServerProcess, method: Method, path: &str, body: Value) -> Value {
+        let url = format!("http://{}/api/v1/{path}", server.http());
+        let answer = self.http.request(method, url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
+    /// Registers the board, which a cycle keeps off for so long, and asks for its reboot.
+    async fn reboot(&self, server: &ServerProcess, off: &str) {
+        let power_url = format!("modbus://{}/0?off={off}", self.relay.addr());
+        let board = json!({
+            "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda", "power_url": power_url,
+        });
+        self.call(server, Method::POST, "devices", board).await;
+        self.call(server, Method::POST, "devices/b1/requests/rq-reboot", json!({})).await;
+    }
+
+    async fn until_power(&self, on: bool) {
+        ask("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
+    }
+
+    /// How often the board lost its power.
+    fn cuts(&self) -> usize {
+        self.relay.operations().iter().filter(|operation| !operation.on).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_gives_it_back() {
+    let bench = Bench::new().await;
+    let mut server = bench.serve();
+    bench.reboot(&server, "30s").await;
+    bench.until_power(false).await;
+    let pool = bench.database.pool().await;
+    // Each run after the first finds the board dark, and would wait for half a minute.
+    let mut kills = 0;
+    while !*bench.relay.coil(0).borrow() {
+        assert!(kills < 20, "the board is left dark");
+        server.kill();
+        kills += 1;
+        server = bench.serve();
+        ask("the next run is under way, or the power is back", async || {
+            let running = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
+                            WHERE status = 'RUNNING' AND w.name = 'pid ' || $1";
+            let running = sqlx::query_scalar::<_, i64>(running).bind(i64::from(server.pid()));
+            running.fetch_one(&pool).await.unwrap() > 0 || *bench.relay.coil(0).borrow()
+        })
+        .await;
+    }
+    assert_eq!((bench.cuts(), kills), (1, 3), "the third run that found it dark gave the power back");
+    let reason = "interrupted 3 times: the power was given back and not taken away again";
+    ask("the end is told", async || {
+        let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;
+        history["history"].as_array().unwrap().iter().any(|entry| entry["reason"] == reason)
+    })
+    .await;
+    server.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_it_goes_on() {
+    let bench = Bench::new().await;
+    let [mut stopped, mut other] = [bench.serve(), bench.serve()];
+    bench.reboot(&stopped, "2s").await;
+    bench.until_power(false).await;
+    // Whichever has the action: the other is stopped instead where it is not the one.
+    let pool = bench.database.pool().await;
+    let holder = "SELECT w.name FROM action JOIN worker w USING (worker_id) WHERE status = 'RUNNING'";
+    let holder: String = sqlx::query_scalar(holder).fetch_one(&pool).await.unwrap();
+    if holder != format!("pid {}", stopped.pid()) {
+        std::mem::swap(&mut stopped, &mut other);
+    }
+    stopped.pause(Pause::Begins);
+    bench.until_power(true).await;
+    let path = "devices/b1";
+    ask("the cycle has ended", async || {
+        bench.call(&other, Method::GET, path, json!({})).await["state"] == "RebootComplete"
+    })
+    .await;
+    let written = bench.relay.writes().len();
+    assert_eq!((bench.cuts(), written), (1, 2));
+    let operations = bench.relay.operations();
+    let dark = operations[2].at - operations[1].at;
+    assert!(dark >= TimeDelta::seconds(2), "{dark}");
+
+    stopped.pause(Pause::Ends);
+    ask("its connection is closed", async || bench.relay.clients() == 0).await;
+    ask("it is a worker again", async || {
+        let name = format!("pid {}", stopped.pid());
+        let alive = "SELECT count(*) FROM worker WHERE name = $1 AND lease_until > clock_timestamp()";
+        sqlx::query_scalar::<_, i64>(alive).bind(name).fetch_one(&pool).await.unwrap() == 1
+    })
+    .await;
+    assert_eq!(bench.relay.writes().len(), written, "nothing was written after the lease");
+    stopped.terminate();
+    other.terminate();
+}
