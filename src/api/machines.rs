@@ -22,6 +22,11 @@ use crate::engine::{Adopted, CarriedOver, EngineError, Loaded, Provenance, Repla
 use crate::machine::{self, Checked, Definition, Difference, Fault, MachineName, Rearm};
 use crate::store::definitions;
 
+/// What a browser lets the picture do: it has one style sheet of its own.
+static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
+/// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
+static ONE_REPLAY: Semaphore = Semaphore::const_new(1);
+
 /// How many stranded instances an answer names.
 const MOST_NAMED: usize = 1000;
 
@@ -102,11 +107,10 @@ pub(super) async fn diagram(
         Err(EngineError::NoMachine(_)) => return Err(no_machine(&machine)),
         picture => picture?,
     };
-    static POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
     let headers = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+        (header::CONTENT_SECURITY_POLICY, DIAGRAM_POLICY.as_str()),
     ];
     Ok((headers, picture).into_response())
 }
@@ -214,9 +218,7 @@ pub(super) async fn replay(
         return Err(Problem::invalid("device: a name has no character U+0000"));
     }
     let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, source).await?.0)) };
-    // Each holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
-    static ONE: Semaphore = Semaphore::const_new(1);
-    let _turn = take_turn(&ONE, LONGEST_TURN, "replays").await?;
+    let _turn = take_turn(&ONE_REPLAY, LONGEST_TURN, "replays").await?;
     let wanted = Wanted { machine: name, name: device, since, with };
     match replay::replay(api.engine.store(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed)),

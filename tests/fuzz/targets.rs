@@ -88,7 +88,7 @@ pub(crate) fn tftp_clients(bytes: &[u8]) {
     let (server, _) = &*TFTP;
     let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     client.set_read_timeout(Some(Duration::from_millis(2))).expect("a time limit");
-    let (mut answer, mut transfer) = ([0; 65536], *server);
+    let (mut answer, mut transfer) = (vec![0; 65536], *server);
     for datagram in datagrams(bytes).take(64) {
         // A port of its own once the server has answered from one.
         _ = client.send_to(datagram, transfer);

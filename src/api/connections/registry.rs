@@ -155,7 +155,7 @@ mod tests {
                 }
                 place
             }
-            other => panic!("{other:?}"),
+            other @ (Admission::Instead(_) | Admission::Refused(_)) => panic!("{other:?}"),
         });
         admitted.collect()
     }
