@@ -1,6 +1,7 @@
 //! A TCP connection to a device, with what stood in the way of it told apart: us, its name, or the device.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -39,13 +40,7 @@ pub(super) async fn connect(
     limit: Duration,
 ) -> Result<TcpStream, Unreached> {
     let ends_at = after(clock.now(), limit);
-    let addresses = match clock.timeout(limit, resolver::resolve(host, port)).await {
-        Some(Ok(addresses)) => addresses,
-        Some(Err(Unresolved::NoSuchName(host))) => return Err(Unreached::NoSuchName(host)),
-        Some(Err(Unresolved::Ours(trouble))) => return Err(ours(trouble, None)),
-        // Nobody has asked the device for anything yet.
-        None => return Err(ours(Trouble::Resolver(host.to_owned()), None)),
-    };
+    let addresses = resolve(clock, host, port, limit).await?;
     let left = (ends_at - clock.now()).to_std().unwrap_or_default();
     let tried = clock.timeout(left, async {
         let mut last = None;
@@ -63,6 +58,21 @@ pub(super) async fn connect(
         Err(last.unwrap_or_else(|| Unreached::NoSuchName(host.to_owned())))
     });
     tried.await.unwrap_or(Err(Unreached::Silent(limit)))
+}
+
+/// The addresses of `host`, within `limit`. Where there is none nobody has asked the device for anything yet.
+pub(super) async fn resolve(
+    clock: &dyn Clock,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, Unreached> {
+    match clock.timeout(limit, resolver::resolve(host, port)).await {
+        Some(Ok(addresses)) => Ok(addresses),
+        Some(Err(Unresolved::NoSuchName(host))) => Err(Unreached::NoSuchName(host)),
+        Some(Err(Unresolved::Ours(trouble))) => Err(ours(trouble, None)),
+        None => Err(ours(Trouble::Resolver(host.to_owned()), None)),
+    }
 }
 
 fn ours(trouble: Trouble, error: Option<&io::Error>) -> Unreached {

@@ -7,6 +7,7 @@
 mod address;
 mod boot;
 mod connect;
+mod finding;
 mod lease;
 mod mac;
 mod power;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::address::BadUrl;
 pub use self::boot::{BadConfigName, Boot, Link, check_config_name};
+pub use self::finding::{Finding, Findings};
 pub use self::lease::Lease;
 pub use self::mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
 pub use self::power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl, Readback};
@@ -48,7 +50,7 @@ pub struct Board {
     pub mac: String,
     /// Where its power is switched: `modbus://relay-3.lab:502/5?unit=1`.
     pub power_url: Option<String>,
-    /// What answers when it is up: `tcp://host:port` or `http://host:port/path`; by default `tcp://FQDN:22`.
+    /// What answers when it is up: `tcp://host:port` or `http://host:port/path`; it is not polled where there is none.
     pub poll_url: Option<String>,
 }
 
@@ -68,14 +70,26 @@ pub struct Job {
     pub attempts: u32,
     /// Until when the driver may write to devices: it asks immediately before each write.
     pub lease: Lease,
+    /// Whether the board has ever answered a poll at its poll URL: if not, its silence there is no evidence about it.
+    pub has_answered: bool,
+    /// Where the driver tells what it finds while it runs.
+    pub findings: Findings,
 }
 
 impl Job {
     /// The first run of `action` for `board`, by a process that may always act.
     #[must_use]
     pub fn new(action: ActionName, board: Board) -> Self {
-        let with = Map::new();
-        Self { action, board, boot_config: None, with, attempts: 0, lease: Lease::default() }
+        Self {
+            action,
+            board,
+            boot_config: None,
+            with: Map::new(),
+            attempts: 0,
+            lease: Lease::default(),
+            has_answered: false,
+            findings: Findings::default(),
+        }
     }
 }
 

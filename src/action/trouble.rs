@@ -4,6 +4,7 @@
 //! errors are told apart, by the system's codes and never by their text. An answer, a refusal and the silence of a
 //! device are evidence about that device; so is `EHOSTUNREACH`: our network reached the place where the device should be.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -42,14 +43,19 @@ impl Trouble {
     /// What an error of a socket to `address` says about ourselves; nothing where it speaks of the device.
     #[must_use]
     pub fn of_socket(error: &io::Error, address: IpAddr) -> Option<Self> {
-        let code = Errno::from_raw(error.raw_os_error()?);
+        Self::within(error, address)
+    }
+
+    /// The same where the socket's error is the cause of another one.
+    pub(super) fn within(error: &(dyn Error + 'static), address: IpAddr) -> Option<Self> {
+        let code = code(error)?;
         shortage(code).or_else(|| is_of_our_network(code).then_some(Self::Network(address)))
     }
 
     /// What an error at a file in `folder` says about ourselves; nothing where it speaks of the file.
     #[must_use]
     pub fn of_file(error: &io::Error, folder: &Path) -> Option<Self> {
-        let code = Errno::from_raw(error.raw_os_error()?);
+        let code = code(error)?;
         shortage(code).or_else(|| is_of_disk(code).then(|| Self::Storage(folder.to_owned())))
     }
 
@@ -109,9 +115,24 @@ impl fmt::Display for Trouble {
             Self::Name(host) => write!(f, "the name {host} does not resolve"),
             Self::Storage(folder) => write!(f, "{} takes no files", folder.display()),
             Self::Program(action) => write!(f, "this program cannot carry out {action}"),
-            Self::Renewal => f.write_str("it is begun anew"),
+            Self::Renewal => f.write_str("nothing was found out in its time, so it is begun anew"),
         }
     }
+}
+
+/// The system's code, also where somebody has wrapped the error to say more about it.
+fn code(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let mut within = Some(error);
+    while let Some(error) = within {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(Errno::from_raw(code));
+        }
+        within = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// Shortages of this process or machine, whatever was asked for.
@@ -203,6 +224,8 @@ mod tests {
         // Only the code counts, never the text.
         let text = io::Error::other("Too many open files (os error 24)");
         assert_eq!(Trouble::of_socket(&text, BOARD), None);
+        let wrapped = io::Error::other(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        assert_eq!(Trouble::of_socket(&wrapped, BOARD), Some(Trouble::Descriptors));
     }
 
     #[test]

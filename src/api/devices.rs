@@ -139,13 +139,30 @@ struct ActionView {
     began_at: Option<DateTime<Utc>>,
     /// How many boards are before it at its place.
     ahead: i64,
+    /// How often it was begun without being seen to end.
+    attempts: i32,
+    /// Since when it is suspended, because trouble that says nothing about the board stands in its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended_at: Option<DateTime<Utc>>,
+    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl From<OpenAction> for ActionView {
     fn from(action: OpenAction) -> Self {
-        let OpenAction { action, status, cancelled, place, asked_at, began_at, ahead, holder: _, rescue: _ } =
-            action;
-        Self { action, status, cancelled, place, asked_at, began_at, ahead }
+        Self {
+            action: action.action,
+            status: action.status,
+            cancelled: action.cancelled,
+            place: action.place,
+            asked_at: action.asked_at,
+            began_at: action.began_at,
+            ahead: action.ahead,
+            attempts: action.attempts,
+            suspended_at: action.suspended_at,
+            reason: action.reason,
+        }
     }
 }
 

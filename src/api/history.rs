@@ -83,6 +83,7 @@ impl EntryView {
                         ("event", name.to_string(), (!args.is_empty()).then_some(args))
                     }
                     Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
+                    Cause::Suspend { .. } => ("suspend", "action-suspended".to_owned(), None),
                     Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
                     Cause::Force { .. } => ("force", "forced".to_owned(), None),
                 };

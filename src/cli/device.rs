@@ -154,7 +154,7 @@ struct AddOptions {
     /// its power
     #[arg(long)]
     power_url: Option<String>,
-    /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: `tcp://FQDN:22`]
+    /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: it is not polled]
     #[arg(long)]
     poll_url: Option<String>,
     /// Which part of the farm it belongs to

@@ -66,7 +66,12 @@ pub(super) fn full(device: &Value) -> String {
             Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "place")),
             _ => String::new(),
         };
-        say("action", format!("{} {}{ahead}", text(action, "action"), text(action, "status").to_lowercase()));
+        let status = match action["suspended_at"].as_str() {
+            Some(since) => format!("suspended since {since}"),
+            None => text(action, "status").to_lowercase(),
+        };
+        let reason = action["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+        say("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
     }
     say("you may", names(&device["may"], "event"));
     for key in

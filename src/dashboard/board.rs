@@ -87,10 +87,15 @@ fn doing(why: &Why, now: DateTime<Utc>) -> String {
     let mut table = String::from("<h2>Under way and to do</h2><div class=\"wide\"><table><tbody>");
     for doing in &why.doing {
         let how = match (doing.began_at, doing.ahead, &doing.holder) {
+            _ if doing.suspended_at.is_some() => "is suspended".to_owned(),
             (Some(began_at), ..) => format!("runs for {}", span(now - began_at)),
             (None, 0, _) => "is next".to_owned(),
             (None, ahead, None) => format!("waits, {ahead} before it"),
             (None, ahead, Some(holder)) => format!("waits, {ahead} before it, {holder} now"),
+        };
+        let how = match &doing.reason {
+            Some(reason) => format!("{how}: {reason}"),
+            None => how,
         };
         let place = doing.place.as_deref().unwrap_or_default();
         let _ = write!(

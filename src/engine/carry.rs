@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::draft::{Draft, Images};
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
-use crate::action::{Ending, Evidence, Job, Unfinished};
+use crate::action::{Ending, Evidence, Job, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
-use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, WorkerId};
+use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension, WorkerId};
 use crate::store::instances::Target;
 
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
@@ -50,6 +50,8 @@ fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Box<Started> {
         boot_config: next.boot_config.clone(),
         with: next.action.settings.clone(),
         attempts: next.attempts,
+        has_answered: next.has_answered,
+        findings: engine.findings_of(&next.action),
         ..Job::new(next.action.action.clone(), draft.board().unwrap_or_default())
     };
     Box::new(Started { action: next.action.clone(), job, hold })
@@ -75,8 +77,8 @@ pub(super) fn end(
         draft.sweep(action.id);
         return None;
     }
-    if matches!(result, Err(Unfinished { ending: Ending::Suspended { .. }, .. })) && !row.is_cancelled {
-        // It says nothing about the board: it is handed back, like what was lost.
+    if let Err(unfinished @ Unfinished { ending: Ending::Suspended { trouble, has_acted }, .. }) = result {
+        suspend(definition, draft, row, unfinished, (trouble, *has_acted), now);
         return None;
     }
     draft.end(action.id);
@@ -98,6 +100,39 @@ pub(super) fn end(
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let is_here = next.action.place.is_none() || next.action.place == action.place;
     is_here.then(|| take(engine, draft, next))
+}
+
+/// Hands an action back that trouble of our own stopped, with the state's time limit standing still. Of one whose visit has
+/// ended only a power cycle is kept: what is left of it is to give power back.
+fn suspend(
+    definition: &Definition,
+    draft: &mut Draft,
+    row: &LiveAction,
+    unfinished: &Unfinished,
+    (trouble, has_acted): (&Trouble, bool),
+    now: DateTime<Utc>,
+) {
+    let action = &row.action;
+    if row.is_cancelled && action.action.as_str() != "power-cycle" {
+        draft.end(action.id);
+        return;
+    }
+    let Unfinished { reason, evidence, .. } = unfinished;
+    if !row.is_cancelled {
+        let mut evidence = evidence.clone();
+        evidence.insert("action".to_owned(), Value::from(action.action.as_str()));
+        evidence.insert("trouble".to_owned(), Value::from(trouble.kind()));
+        let cause = Cause::Suspend { visit: action.speaks_for(draft.instance().visit) };
+        let target = Target::Id(draft.id());
+        let suspended = Submission {
+            evidence: Some(evidence),
+            remark: Some(reason.clone()),
+            ..Submission::new(target, cause)
+        };
+        draft.decide(definition, &suspended, &Images::new(), now);
+    }
+    let (action, reason) = (action.id, reason.clone());
+    draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted });
 }
 
 /// The event that an action's end is, for `visit`.
@@ -131,6 +166,10 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Box<Star
     while let Some(started) = next {
         let Started { action, job, hold } = *started;
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
+        if let Err(Unfinished { ending: Ending::Suspended { trouble, .. }, reason, .. }) = &result {
+            // Before others see it wait: it is not to be begun here again at once.
+            engine.inner.troubles.meet(trouble, action.action.as_str(), reason);
+        }
         hold.ends();
         let ended = Arc::new(Ended { action, worker, result, token: hold.token.clone() });
         next = loop {

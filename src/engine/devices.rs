@@ -108,6 +108,9 @@ impl Engine {
             let place = action::power_place(&board(name, device));
             actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
         }
+        if changed.contains_key("poll_url") {
+            actions::renew(&mut tx, locked.id, "poll", self.clock().now()).await?;
+        }
         instances::touch(&mut tx, &[locked.id]).await?;
         let changed = NewEntry { evidence: Some(changed), ..self.note_of(&locked, "changed", sender) };
         history::append(&mut tx, &changed).await?;

@@ -160,7 +160,7 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
         for cancelled in actions::list_cancelled(&mut db, worker).await? {
             engine.inner.running.cancel(cancelled);
         }
-        actions::list_startable(&mut db, BATCH).await?
+        actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await?
     };
     // All at once: they become one group.
     let begin = |action| engine.begin(action, worker);

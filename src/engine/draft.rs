@@ -14,7 +14,7 @@ use crate::action;
 use crate::machine::{
     self, Cause, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
 };
-use crate::store::actions::{ActionId, NewAction};
+use crate::store::actions::{ActionId, NewAction, Suspension};
 use crate::store::devices::Device;
 use crate::store::groups::{Decided, Seen};
 use crate::store::history::{NewEntry, Told};
@@ -34,6 +34,7 @@ pub(super) struct Draft {
     goes_on: bool,
     ended: Option<ActionId>,
     started: Option<ActionId>,
+    suspended: Option<Suspension>,
     is_rewritten: bool,
     is_remembered: bool,
 }
@@ -57,6 +58,7 @@ impl Draft {
             goes_on: false,
             ended: None,
             started: None,
+            suspended: None,
             is_rewritten: false,
             is_remembered: false,
         }
@@ -76,9 +78,9 @@ impl Draft {
         self.seen.device.as_deref()
     }
 
-    /// Whether an action has begun or ended: what happens next is for the next group to decide, which sees that.
+    /// Whether an action has begun, ended or been suspended: what happens next is for the next group to decide, which sees that.
     pub(super) fn is_closed(&self) -> bool {
-        self.ended.is_some() || self.started.is_some()
+        self.ended.is_some() || self.started.is_some() || self.suspended.is_some()
     }
 
     /// Whether anything at all is to be written so far.
@@ -115,7 +117,8 @@ impl Draft {
         let device = if self.reads_device(definition, cause) { self.facts(images) } else { Map::new() };
         let mut stimulus = Stimulus { cause: cause.clone(), device, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
-        let is_ours = matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. });
+        let is_ours =
+            matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
             // Our own clockwork came late or twice; nobody waits for an answer and nothing happened.
             return decision.outcome;
@@ -207,6 +210,12 @@ impl Draft {
         self.is_rewritten = true;
     }
 
+    /// Lets a running action wait until its trouble is over.
+    pub(super) fn suspend(&mut self, suspension: Suspension) {
+        self.suspended = Some(suspension);
+        self.is_rewritten = true;
+    }
+
     /// Takes an action's row away, of which others have to take note.
     pub(super) fn end(&mut self, action: ActionId) {
         self.ended = Some(action);
@@ -220,9 +229,10 @@ impl Draft {
 
     /// What is to be written.
     pub(super) fn finish(self) -> Decided {
-        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, .. } = self;
+        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, suspended, .. } =
+            self;
         let instance = self.is_rewritten.then_some(instance);
-        Decided { seen, instance, left, entries, kept, ended, started, invoked, goes_on }
+        Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, goes_on }
     }
 
     /// What drivers may know of the device.

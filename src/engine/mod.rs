@@ -20,6 +20,7 @@ mod dispatch;
 mod draft;
 mod feed;
 mod fetches;
+mod findings;
 mod housekeeping;
 mod images;
 mod instances;
@@ -38,6 +39,7 @@ mod rules;
 mod running;
 mod tell;
 mod timekeeping;
+mod troubles;
 mod usual;
 mod why;
 mod work;
@@ -71,6 +73,7 @@ pub use predictions::Predictions;
 pub use retries::Retries;
 pub use rules::{CarriedOver, InForce, Loaded, Replacement};
 pub use tell::{values, what_happened};
+pub use troubles::OpenTrouble;
 pub use why::{LastEvidence, UsualStay, Why};
 pub use work::{Committed, Submission};
 
@@ -175,6 +178,8 @@ struct Inner {
     origin: Origin,
     retention: Retention,
     running: running::Running,
+    troubles: troubles::Troubles,
+    findings: findings::Pending,
     queue: Queue,
     recent: Recent,
     retries: Retries,
@@ -222,6 +227,8 @@ impl Engine {
             origin,
             retention,
             running: running::Running::default(),
+            troubles: troubles::Troubles::default(),
+            findings: findings::Pending::default(),
             queue,
             recent: Recent::default(),
             retries: Retries::default(),
@@ -260,6 +267,8 @@ impl Engine {
         loops.spawn(hear_hints(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
         loops.spawn(timekeeping::run(self.clone(), told.clone()));
+        loops.spawn(troubles::run(self.clone(), told.clone()));
+        loops.spawn(findings::run(self.clone(), told.clone()));
         let mut work = JoinSet::new();
         work.spawn(dispatch::run(self.clone(), stop.clone()));
         tokio::select! {

@@ -486,6 +486,7 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work>
     let rewritten: Vec<Seen> = decided
         .inspect(|one| {
             has_actions |= !one.invoked.is_empty() || one.ended.is_some() || one.left.is_some();
+            has_actions |= one.suspended.is_some();
             is_changed |= one.instance.is_some();
         })
         .filter_map(|one| one.into_seen(applied.version?))

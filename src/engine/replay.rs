@@ -323,11 +323,13 @@ fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut
 /// Notes where an instance is not as it is stored.
 fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Differs>) {
     let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), |at| at.to_rfc3339());
+    let span = |left: Option<Duration>| format!("{left:?}");
     let pairs = [
         ("state", stored.state.to_string(), replayed.state.to_string()),
         ("visit", stored.visit.to_string(), replayed.visit.to_string()),
         ("entered_at", time(Some(stored.entered_at)), time(Some(replayed.entered_at))),
         ("deadline", time(stored.deadline_at), time(replayed.deadline_at)),
+        ("remaining", span(stored.remaining), span(replayed.remaining)),
         ("counters", json!(stored.counters).to_string(), json!(replayed.counters).to_string()),
         ("data", json!(stored.data).to_string(), json!(replayed.data).to_string()),
     ];

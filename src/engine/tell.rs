@@ -34,6 +34,7 @@ pub fn what_happened(entry: &Entry) -> String {
         }
         Cause::Event { name, source: Source::Action, .. } => format!("{name} came{}", remark(entry)),
         Cause::Began { .. } => "its actions began".to_owned(),
+        Cause::Suspend { .. } => format!("its action was suspended{}", remark(entry)),
         Cause::Deadline { .. } => "its time had passed".to_owned(),
         Cause::Force { to, reason, .. } => {
             format!("an operator{} moved it to {to} by force: {reason}", by(entry))
@@ -102,7 +103,11 @@ fn remark(entry: &Entry) -> String {
     let event = match &entry.told {
         Told::Stimulus(stimulus) => match &stimulus.cause {
             Cause::Event { source, args, .. } => Some((*source, args)),
-            Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+            Cause::Created
+            | Cause::Began { .. }
+            | Cause::Suspend { .. }
+            | Cause::Deadline { .. }
+            | Cause::Force { .. } => None,
         },
         Told::Note(_) | Told::Unreadable(_) => None,
     };

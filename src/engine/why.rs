@@ -107,6 +107,8 @@ struct Record {
     arrival: Option<Entry>,
     evidence: Option<Entry>,
     facts: Map<String, Value>,
+    /// Whether somebody has said where the board answers when it is up.
+    has_poll_url: bool,
     /// The definitions that came into force, where one did since it entered its state.
     adopted: Vec<Adopted>,
 }
@@ -144,7 +146,9 @@ impl Record {
     ) -> Result<Self, StoreError> {
         let landmarks = stays::find_landmarks(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
-        let facts = match devices::find_device(db, id).await? {
+        let device = devices::find_device(db, id).await?;
+        let has_poll_url = device.as_ref().is_some_and(|device| device.poll_url.is_some());
+        let facts = match device {
             Some(device) => facts(&instance.name, &device, &images::list_by_hardware(db).await?),
             None => Map::new(),
         };
@@ -154,6 +158,7 @@ impl Record {
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
             facts,
+            has_poll_url,
             adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
             id,
             instance,
@@ -168,8 +173,16 @@ impl Record {
             ahead: action.ahead,
             holder: action.holder.clone(),
             is_leftover: action.cancelled || action.rescue,
+            suspended_at: action.suspended_at,
+            reason: action.reason.clone().or_else(|| self.unasked(action)),
         };
         self.actions.iter().map(doing).collect()
+    }
+
+    /// Why a poll asks nothing, where nobody has said what to ask.
+    fn unasked(&self, action: &OpenAction) -> Option<String> {
+        let is_unasked = action.action == "poll" && !self.has_poll_url;
+        is_unasked.then(|| "the board has no poll URL, so nothing is asked".to_owned())
     }
 
     /// Since when the board is in its state. Where history does not tell any more, at least since its present visit.

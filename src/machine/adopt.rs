@@ -66,8 +66,13 @@ impl Adoption {
     }
 
     /// Gives what the counters of `instance` are called now their new names, and moves it on to `to` with `deadline_at`,
-    /// which is what [`Rearm`] came to.
+    /// which is what [`Rearm`] came to; what is left of a time limit that stands still moves as the limit did.
     pub fn apply(&self, instance: &mut Instance, to: StateName, deadline_at: Option<DateTime<Utc>>) {
+        instance.remaining = match self.states.get(&instance.state).map(|carried| carried.deadline) {
+            Some(Rearm::Disarm | Rearm::At(_)) => None,
+            Some(Rearm::Shift(by)) => instance.remaining.map(|left| shifted(left, by)),
+            Some(Rearm::Keep | Rearm::Arm(_)) | None => instance.remaining,
+        };
         instance.state = to;
         instance.deadline_at = deadline_at;
         let counters = std::mem::take(&mut instance.counters);
@@ -106,6 +111,11 @@ fn rearm(was: Option<&State>, is: &State) -> Rearm {
         (Some(Due::After(before)), Some(Due::After(after))) => Rearm::Shift(delta(after) - delta(before)),
         (_, Some(Due::After(after))) => Rearm::Arm(delta(after)),
     }
+}
+
+/// So much more or less than `left`, and not less than nothing.
+fn shifted(left: Duration, by: TimeDelta) -> Duration {
+    (delta(left) + by).to_std().unwrap_or_default()
 }
 
 /// Definitions have no longer durations than ten years.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Instance {
     pub entered_at: DateTime<Utc>,
     /// When the state's time limit passes, once it runs.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// What is left of the state's time limit while it stands still, because an action is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Duration>,
     /// What has been counted since the counters were cleared; a counter that is not here is zero.
     pub counters: BTreeMap<CounterName, i64>,
     /// What else it remembers: image, next image, …

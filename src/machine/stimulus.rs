@@ -45,8 +45,14 @@ pub enum Cause {
         /// The visit that it speaks of, if it says so.
         visit: Option<Visit>,
     },
-    /// The first action of a visit begins to run, so the state's time limit begins to run.
+    /// The first action of a visit begins to run, so the state's time limit begins to run; or one that was suspended begins
+    /// anew, so the time limit goes on where it stood.
     Began {
+        /// The visit whose action it is.
+        visit: Visit,
+    },
+    /// An action is suspended by trouble that says nothing about the instance, so the state's time limit stands still.
+    Suspend {
         /// The visit whose action it is.
         visit: Visit,
     },
@@ -95,7 +101,7 @@ pub enum Outcome {
         /// The state that the instance is in now.
         to: StateName,
     },
-    /// The instance changed, or its deadline was armed, in the same visit.
+    /// The instance changed, or its time limit began to run or stood still, in the same visit.
     Stayed,
     /// Nothing changed.
     Ignored(Ignored),

@@ -94,6 +94,8 @@ impl<'a> Course<'a> {
             Rearm::Disarm => None,
             Rearm::At(at) => Some(at),
             Rearm::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
+            // While it stands still it waits for an action to begin.
+            Rearm::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
             Rearm::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
         };
         adoption.apply(&mut instance, carried.to.clone(), deadline_at);
@@ -177,6 +179,7 @@ impl<'a> Course<'a> {
                 Some(Cause::Event { name: name.clone(), source: *source, args: args.clone(), visit: None })
             }
             Cause::Began { .. } => Some(Cause::Began { visit }),
+            Cause::Suspend { .. } => Some(Cause::Suspend { visit }),
             Cause::Deadline { .. } => Some(Cause::Deadline { visit }),
             Cause::Force { to, reason, .. } => Some(Cause::Force {
                 expected: self.instance.state.clone(),

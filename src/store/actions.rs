@@ -4,7 +4,7 @@
 //!            entering          begin               end
 //!     (state) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
 //!                       ▲                 │
-//!                       └─────────────────┘ the worker died or stopped
+//!                       └─────────────────┘ the worker died or stopped, or the action was suspended
 //! ```
 //!
 //! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
@@ -79,6 +79,19 @@ impl RunningAction {
     }
 }
 
+/// An action that trouble of our own stopped, to be handed back until that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// The action.
+    pub action: ActionId,
+    /// What it is suspended by: actions with the same trouble wait for the same thing.
+    pub trouble: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether its run counts among its attempts.
+    pub is_counted: bool,
+}
+
 /// An action that may be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Startable {
@@ -109,6 +122,12 @@ pub struct OpenAction {
     pub holder: Option<String>,
     /// Whether it only makes up for an action whose visit has ended.
     pub rescue: bool,
+    /// Since when it is suspended.
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
+    pub reason: Option<String>,
+    /// How often it was begun without being seen to end.
+    pub attempts: i32,
 }
 
 /// Writes the actions of a visit, in their order.
@@ -162,23 +181,29 @@ pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreEr
 }
 
 /// Lists at most `most` actions that may be started: the first of their visit, with nothing of their instance before
-/// them, at a place that nobody holds; one for each place, the oldest first.
+/// them, at a place that nobody holds; one for each place, the oldest first. Those that are suspended by one of `troubles`,
+/// which the caller has itself, are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_startable(db: &mut PgConnection, most: i64) -> Result<Vec<Startable>, StoreError> {
+pub async fn list_startable(
+    db: &mut PgConnection,
+    most: i64,
+    troubles: &[String],
+) -> Result<Vec<Startable>, StoreError> {
     let rows = sqlx::query!(
         "SELECT action_id, instance_id FROM (
              SELECT DISTINCT ON (coalesce(a.place, '#' || a.action_id)) a.action_id, a.instance_id
                FROM action a
-              WHERE a.status = 'WAITING'
+              WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                 AND NOT EXISTS (SELECT FROM action b
                                  WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq))
                 AND NOT EXISTS (SELECT FROM action r WHERE r.place = a.place AND r.status = 'RUNNING')
               ORDER BY coalesce(a.place, '#' || a.action_id), a.action_id) first
           ORDER BY action_id LIMIT $1",
         most,
+        troubles,
     )
     .fetch_all(db)
     .await?;
@@ -212,6 +237,8 @@ pub struct LiveAction {
     pub boot_config: Option<String>,
     /// How often it was begun without being seen to end.
     pub attempts: u32,
+    /// Whether the instance's board has ever answered a poll at its present poll URL.
+    pub has_answered: bool,
 }
 
 impl LiveAction {
@@ -243,6 +270,7 @@ struct LiveRow {
     worker_id: Option<i64>,
     boot_config: Option<String>,
     attempts: i32,
+    has_answered: Option<bool>,
 }
 
 impl TryFrom<LiveRow> for LiveAction {
@@ -270,6 +298,7 @@ impl TryFrom<LiveRow> for LiveAction {
             worker: row.worker_id.map(WorkerId),
             boot_config: row.boot_config,
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
+            has_answered: row.has_answered.unwrap_or(false),
         })
     }
 }
@@ -291,7 +320,9 @@ pub async fn list_live(
                   a.rescue, a.worker_id, a.attempts,
                   (SELECT b.file FROM instance i JOIN device d USING (instance_id)
                      JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
-                    WHERE i.instance_id = a.instance_id) AS boot_config
+                    WHERE i.instance_id = a.instance_id) AS boot_config,
+                  (SELECT d.answered_url = d.poll_url FROM device d
+                    WHERE d.instance_id = a.instance_id) AS has_answered
              FROM action a WHERE a.instance_id = ANY($1)"#,
         &ids,
     )
@@ -388,6 +419,75 @@ pub async fn hand_back(
     Ok(())
 }
 
+/// Says of running actions why they do not do what people may expect of them, or that they do; gives those of which
+/// something else was said before, with that.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn set_reasons(
+    db: &mut PgConnection,
+    reasons: &[(ActionId, Option<&str>)],
+) -> Result<Vec<(ActionId, Option<String>)>, StoreError> {
+    let (ids, texts): (Vec<i64>, Vec<Option<&str>>) =
+        reasons.iter().map(|(action, reason)| (action.0, *reason)).unzip();
+    let rows = sqlx::query!(
+        r#"WITH before AS (
+               SELECT a.action_id, a.reason, n.reason AS new
+                 FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS reason) n
+                 JOIN action a ON a.action_id = n.id
+                WHERE a.status = 'RUNNING' AND a.reason IS DISTINCT FROM n.reason
+                ORDER BY a.action_id FOR UPDATE OF a
+           )
+           UPDATE action a SET reason = b.new FROM before b WHERE a.action_id = b.action_id
+           RETURNING a.action_id, b.reason AS "reason?""#,
+        &ids,
+        &texts as _,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ActionId(row.action_id), row.reason)).collect())
+}
+
+/// Begins an instance's `action` anew where it runs as the last of its visit, because what it was told has changed: what runs
+/// is cancelled, and what waits is not suspended any more.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn renew(
+    tx: &mut Tx,
+    instance: InstanceId,
+    action: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "WITH cancelled AS (
+             UPDATE action a SET cancelled = true
+              WHERE a.instance_id = $1 AND a.action = $2 AND a.status = 'RUNNING' AND NOT a.cancelled AND NOT a.rescue
+                AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.visit = a.visit
+                                                       AND b.seq > a.seq)
+          RETURNING instance_id, visit, seq, action, settings, limit_ms, place
+         )
+         INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
+         SELECT instance_id, visit, seq + 1, action, settings, limit_ms, place, 'WAITING', $3 FROM cancelled",
+        instance.0,
+        action,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE action SET trouble = NULL
+          WHERE instance_id = $1 AND action = $2 AND status = 'WAITING' AND trouble IS NOT NULL",
+        instance.0,
+        action,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Lets what waits at a place wait at `place`, as the board's power is switched there now.
 ///
 /// # Errors
@@ -425,9 +525,11 @@ pub async fn list_cancelled(db: &mut PgConnection, worker: WorkerId) -> Result<V
 pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<OpenAction>, StoreError> {
     let rows = sqlx::query_as!(
         OpenAction,
-        r#"SELECT a.action, a.status, a.cancelled, a.rescue, a.place, a.asked_at, a.began_at,
+        r#"SELECT a.action, a.status, a.cancelled, a.rescue, a.place, a.asked_at, a.began_at, a.suspended_at, a.reason,
+                  a.attempts,
                   (SELECT count(DISTINCT b.instance_id) FROM action b
                     WHERE b.place = a.place AND b.instance_id <> a.instance_id AND a.status = 'WAITING'
+                      AND b.trouble IS NULL
                       AND (b.status = 'RUNNING' OR b.action_id < a.action_id)) AS "ahead!",
                   (SELECT i.name FROM action r JOIN instance i USING (instance_id)
                     WHERE r.place = a.place AND r.status = 'RUNNING' AND r.instance_id <> a.instance_id) AS "holder?"

@@ -278,8 +278,14 @@ pub async fn carry_over(
                                  WHEN 'shift' THEN i.deadline_at + r.shift * interval '1 microsecond'
                                  WHEN 'arm' THEN coalesce(i.deadline_at, CASE WHEN NOT EXISTS (
                                      SELECT FROM action a WHERE a.instance_id = i.instance_id AND a.visit = i.visit
-                                                            AND a.seq = 1 AND a.status = 'WAITING') THEN r.at END)
+                                                            AND a.seq = 1 AND a.status = 'WAITING')
+                                     AND i.remaining_visit IS DISTINCT FROM i.visit THEN r.at END)
                                  ELSE i.deadline_at END AS deadline_at,
+                      -- What is left of one that stands still.
+                      CASE WHEN r.how IN ('disarm', 'at') THEN NULL
+                           WHEN r.how = 'shift' AND i.remaining_visit = i.visit
+                                THEN greatest(i.remaining_us + r.shift, 0)
+                           ELSE i.remaining_us END AS remaining_us,
                       -- Where two come to have one name, the greater one counts.
                       coalesce((SELECT jsonb_object_agg(one.name, one.count)
                                   FROM (SELECT coalesce(c.new, e.key) AS name, max(e.value::bigint) AS count
@@ -291,10 +297,12 @@ pub async fn carry_over(
                 WHERE i.machine = $1 AND (r.old IS NOT NULL OR i.counters ?| $7::text[])
            ),
            saved AS (
-               UPDATE instance i SET state = f.new, deadline_at = f.deadline_at, counters = f.counters
+               UPDATE instance i SET state = f.new, deadline_at = f.deadline_at, counters = f.counters,
+                                     remaining_us = f.remaining_us
                  FROM found f
                 WHERE i.instance_id = f.instance_id
-                  AND (i.state, i.deadline_at, i.counters) IS DISTINCT FROM (f.new, f.deadline_at, f.counters)
+                  AND (i.state, i.deadline_at, i.counters, i.remaining_us)
+                      IS DISTINCT FROM (f.new, f.deadline_at, f.counters, f.remaining_us)
             RETURNING i.instance_id, i.visit, i.deadline_at, f.state AS old, i.state AS new
            ),
            told AS (

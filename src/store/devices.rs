@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::instances::{InstanceId, name};
+use super::instances::{InstanceId, name, remaining};
 use super::{StoreError, Tx};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
@@ -263,12 +263,39 @@ pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<
     Ok(<[String; 1]>::try_from(macs).ok().map(|[mac]| mac))
 }
 
+/// Remembers that these boards have answered a poll at these URLs, where they are still theirs.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn remember_answers(
+    db: &mut PgConnection,
+    answers: &[(InstanceId, &str)],
+) -> Result<(), StoreError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let (ids, urls): (Vec<i64>, Vec<&str>) = answers.iter().map(|(id, url)| (id.0, *url)).unzip();
+    sqlx::query!(
+        "UPDATE device d SET answered_url = n.url
+           FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS url) n
+          WHERE d.instance_id = n.id AND d.poll_url = n.url AND d.answered_url IS DISTINCT FROM n.url",
+        &ids,
+        &urls as _,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 struct BoardRow {
     instance_id: i64,
     state: String,
     visit: i64,
     entered_at: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
+    remaining_us: Option<i64>,
+    remaining_visit: Option<i64>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
     fqdn: String,
@@ -292,7 +319,7 @@ pub async fn find(
 ) -> Result<Option<Board>, StoreError> {
     let row = sqlx::query_as!(
         BoardRow,
-        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at, i.deadline_at,
+        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at, i.deadline_at, i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data: Json<Map<String, Value>>",
                   d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
@@ -311,6 +338,7 @@ pub async fn find(
         visit: Visit(row.visit),
         entered_at: row.entered_at,
         deadline_at: row.deadline_at,
+        remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,
         data: row.data.0,
     };

@@ -133,6 +133,9 @@ fn columns(told: &Told) -> Columns<'_> {
         Cause::Began { visit } => {
             Columns { kind: "began", spoken_visit: Some(visit.0), ..Columns::default() }
         }
+        Cause::Suspend { visit } => {
+            Columns { kind: "suspend", spoken_visit: Some(visit.0), ..Columns::default() }
+        }
         Cause::Deadline { visit } => {
             Columns { kind: "deadline", spoken_visit: Some(visit.0), ..Columns::default() }
         }
@@ -189,6 +192,7 @@ impl HistoryRow {
                 visit: spoken,
             },
             "began" => Cause::Began { visit: found },
+            "suspend" => Cause::Suspend { visit: found },
             "deadline" => Cause::Deadline { visit: found },
             "force" => Cause::Force {
                 expected: state("expected")?,
@@ -272,7 +276,7 @@ impl<'a> Rows<'a> {
             Some(Outcome::Ignored(_)) => Some("ignored"),
         };
         // NULL is what can be told from the rest; the migration says how.
-        let is_clockwork = matches!(kind, "began" | "deadline");
+        let is_clockwork = matches!(kind, "began" | "suspend" | "deadline");
         let found = visit_found(outcome.is_none(), *visit);
         let spoken_visit = spoken_visit.filter(|spoken| !is_clockwork || *spoken != found.0);
         self.instances.push(instance.0);

@@ -1,6 +1,7 @@
 //! Instances of machines.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -53,6 +54,8 @@ struct InstanceRow {
     visit: i64,
     entered_at: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
+    remaining_us: Option<i64>,
+    remaining_visit: Option<i64>,
     counters: Json<Box<RawValue>>,
     data: Json<Box<RawValue>>,
 }
@@ -73,6 +76,7 @@ impl InstanceRow {
             visit: Visit(self.visit),
             entered_at: self.entered_at,
             deadline_at: self.deadline_at,
+            remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
             data: parse("data", &self.data)?,
         })
@@ -90,6 +94,12 @@ impl TryFrom<Stored> for Locked {
     fn try_from(stored: Stored) -> Result<Self, StoreError> {
         Ok(Self { id: stored.id, instance: stored.instance.map_err(StoreError::unreadable)? })
     }
+}
+
+/// What is left of the time limit of visit `visit`, where what a row holds is of that one.
+pub(super) fn remaining(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
+    let left_us = left_us.filter(|_| of_visit == Some(visit))?;
+    Some(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
 }
 
 /// Takes a name that a row holds.
@@ -111,6 +121,7 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     let row = sqlx::query_as!(
         InstanceRow,
         r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at, i.deadline_at,
+                  i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>"
              FROM instance i
             WHERE i.instance_id = $1 OR (i.machine = $2 AND i.name = $3)
@@ -136,7 +147,7 @@ pub async fn list(
 ) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
-        r#"SELECT instance_id, machine, name, state, visit, entered_at, deadline_at,
+        r#"SELECT instance_id, machine, name, state, visit, entered_at, deadline_at, remaining_us, remaining_visit,
                   counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>"
              FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
         machine.as_str(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::machine::{ActionName, Instance, Invoke, MachineName, StateName, Visit};
-use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, WorkerId};
+use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::Origin;
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
@@ -30,6 +30,7 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
         kept: None,
         ended: None,
         started: None,
+        suspended: None,
         invoked: Vec::new(),
         goes_on: false,
     };
@@ -42,7 +43,7 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
 /// Begins the only action that may be started.
 async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     let mut db = store.reader().await.unwrap();
-    let startable = actions::list_startable(&mut db, 10).await.unwrap();
+    let startable = actions::list_startable(&mut db, 10, &[]).await.unwrap();
     let [Startable { id, instance }] = startable[..] else { panic!("not one: {startable:?}") };
     write(store, instance, worker, |decided| decided.started = Some(id)).await;
     let live = actions::list_live(&mut db, &[instance]).await.unwrap();
@@ -71,10 +72,8 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     goes_on
 }
 
-#[tokio::test]
-async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speaks_for_none() {
-    let database = database().await;
-    let store = Store::open(database.connect_options()).await.unwrap();
+/// Writes an instance in its first visit, which asks for `action`.
+async fn insert(store: &Store, action: &str) -> InstanceId {
     let instance = Instance {
         machine: MachineName::new("board").unwrap(),
         name: "b1".to_owned(),
@@ -82,15 +81,90 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
         visit: Visit(1),
         entered_at: NOW,
         deadline_at: None,
+        remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
     };
-    let invoke = Invoke { action: ActionName::new("power-cycle").unwrap(), limit: None, with: Map::new() };
+    let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
     let new = NewAction { invoke, place: Some("relay".to_owned()) };
     let mut tx = store.begin().await.unwrap();
     let id = instances::insert(&mut tx, &instance).await.unwrap().unwrap();
     actions::insert(&mut tx, id, Visit(1), &[new], NOW).await.unwrap();
     tx.commit().await.unwrap();
+    id
+}
+
+/// How often the instance's first action was begun without being seen to end.
+async fn attempts(store: &Store, id: InstanceId) -> i32 {
+    actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap()[0].attempts
+}
+
+/// What is left of the instance's time limit.
+async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
+    let mut db = store.connect().await.unwrap();
+    groups::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
+}
+
+fn suspension(action: &RunningAction, is_counted: bool) -> Option<Suspension> {
+    let (trouble, reason) = ("memory".to_owned(), "no memory".to_owned());
+    Some(Suspension { action: action.id, trouble, reason, is_counted })
+}
+
+#[tokio::test]
+async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its_own_visit_only() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let id = insert(&store, "power-on").await;
+    let worker = workers::register(&store, "one", Duration::from_mins(1)).await.unwrap();
+    for (is_counted, counted) in [(false, 0), (true, 1), (false, 1)] {
+        let running = start(&store, worker).await;
+        write(&store, id, worker, |decided| {
+            Arc::make_mut(decided.instance.as_mut().unwrap()).remaining =
+                Some(Duration::from_micros(7_000_001));
+            decided.suspended = suspension(&running, is_counted);
+        })
+        .await;
+        assert_eq!(attempts(&store, id).await, counted);
+        assert_eq!(remaining(&store, id).await, Some(Duration::from_micros(7_000_001)));
+    }
+    let mut db = store.reader().await.unwrap();
+    let open = actions::list_open(&mut db, id).await.unwrap();
+    let told = (open[0].status.as_str(), open[0].suspended_at, open[0].reason.as_deref());
+    assert_eq!(told, ("WAITING", Some(NOW), Some("no memory")));
+    // Not by whoever has that trouble, but by whoever has not.
+    let with = |troubles: &[&str]| troubles.iter().map(|trouble| (*trouble).to_owned()).collect::<Vec<_>>();
+    assert_eq!(actions::list_startable(&mut db, 10, &with(&["descriptors", "memory"])).await.unwrap(), []);
+    assert_eq!(actions::list_startable(&mut db, 10, &with(&["descriptors"])).await.unwrap().len(), 1);
+    start(&store, worker).await;
+    let open = actions::list_open(&mut db, id).await.unwrap();
+    assert_eq!((open[0].suspended_at, open[0].reason.as_deref()), (None, None));
+    // A process of an earlier version enters states and knows nothing of it.
+    let sql = "UPDATE instance SET remaining_us = 7000001, remaining_visit = visit WHERE instance_id = $1";
+    sqlx::query(sql).bind(id.0).execute(&database.pool().await).await.unwrap();
+    assert_eq!(remaining(&store, id).await, Some(Duration::from_micros(7_000_001)));
+    let sql = "UPDATE instance SET visit = visit + 1 WHERE instance_id = $1";
+    sqlx::query(sql).bind(id.0).execute(&database.pool().await).await.unwrap();
+    assert_eq!(remaining(&store, id).await, None);
+}
+
+#[tokio::test]
+async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_power_to_give_back() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let id = insert(&store, "power-cycle").await;
+    let worker = workers::register(&store, "one", Duration::from_mins(1)).await.unwrap();
+    let cycle = start(&store, worker).await;
+    write(&store, id, worker, |decided| decided.left = Some(Visit(1))).await;
+    write(&store, id, worker, |decided| decided.suspended = suspension(&cycle, true)).await;
+    let rescue = start(&store, worker).await;
+    assert_eq!((rescue.action.as_str(), rescue.is_rescue, rescue.id), ("power-on", true, cycle.id));
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speaks_for_none() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let id = insert(&store, "power-cycle").await;
     let dies = workers::register(&store, "dies", Duration::from_mins(1)).await.unwrap();
     let lives = workers::register(&store, "lives", Duration::from_mins(1)).await.unwrap();
 
@@ -104,6 +178,7 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     assert!(!leave(&store, id, lives).await);
     let rescue = start(&store, lives).await;
     assert_eq!((rescue.action.as_str(), rescue.speaks_for(Visit(7))), ("power-on", Visit(1)));
+    assert_eq!(attempts(&store, id).await, 2, "begun twice and not seen to end");
     assert!(!leave(&store, id, lives).await);
     let open = actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap();
     assert_eq!((open[0].status.as_str(), open[0].cancelled), ("RUNNING", false));

@@ -363,6 +363,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
                 event(Source::Operator, Some(Visit(spoken))),
                 event(Source::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },
+                Cause::Suspend { visit: Visit(spoken) },
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {

@@ -39,6 +39,7 @@ mod simulate;
 mod sklearn;
 mod state_service;
 mod survival;
+mod suspension;
 mod tftp;
 mod versions;
 mod walk;

@@ -1,23 +1,26 @@
 //! Polls: asks a board again and again whether it is up, and fails when it is silent several times in a row.
+//!
+//! A board is asked only where somebody has said where; and it is found silent only if it has answered there before.
 
 mod url;
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use humantime::format_duration;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub use self::url::PollUrl;
 
-use super::{Driver, Evidence, Job, Unfinished};
+use super::connect::{Unreached, connect, resolve};
+use super::{Driver, Evidence, Finding, Job, Trouble, Unfinished, address};
 use crate::clock::{Clock, after};
 use crate::machine::{parse_span, plain};
 
@@ -71,6 +74,9 @@ impl Settings {
     }
 }
 
+/// What a run that was cancelled says.
+const ABANDONED: &str = "abandoned";
+
 /// Polls boards.
 #[derive(Clone)]
 pub struct Poll {
@@ -82,7 +88,12 @@ pub struct Poll {
 struct Tally {
     probes: u64,
     silent_in_a_row: u32,
+    /// How many in a row could not be made.
+    unmade_in_a_row: u32,
     last: String,
+    /// Whether the board has ever answered at its poll URL.
+    has_answered: bool,
+    is_told: bool,
 }
 
 impl Poll {
@@ -94,7 +105,16 @@ impl Poll {
 
     /// Probes until the board is found silent, the run is cancelled, or the board answers when there would be no time
     /// left to find it silent: no run ends with a board that is half judged.
-    async fn watch(&self, target: &Target, settings: &Settings, tally: &mut Tally) -> Result<(), String> {
+    ///
+    /// A probe that could not be made counts neither as an answer nor as silence; nor does the silence of a board that has
+    /// never answered here: nobody knows whether anything answers there.
+    async fn watch(
+        &self,
+        job: &Job,
+        target: &Target,
+        settings: &Settings,
+        tally: &mut Tally,
+    ) -> Result<(), Unfinished> {
         let longest = self.limit().saturating_sub(settings.limit);
         let to_be_sure = settings.interval.max(settings.limit).saturating_mul(settings.failures);
         let ends_at = after(self.clock.now(), longest);
@@ -103,21 +123,31 @@ impl Poll {
             // From beginning to beginning, so that the pace does not depend on how quickly the board answers.
             let next_at = after(self.clock.now(), settings.interval);
             tally.probes += 1;
-            match self.clock.timeout(settings.limit, target.ask()).await {
-                Some(Ok(())) => tally.silent_in_a_row = 0,
-                Some(Err(reason)) => tally.silent(reason),
-                None => tally.silent(format!("no answer within {}", format_duration(settings.limit))),
-            }
-            let is_silent = tally.silent_in_a_row > 0;
-            if tally.silent_in_a_row >= settings.failures || (is_silent && next_at > ends_at) {
-                return Err(format!(
-                    "no answer {} in a row; last: {}",
-                    times(tally.silent_in_a_row),
-                    tally.last
-                ));
-            }
-            if !is_silent && next_at > suffices_at {
-                return Ok(());
+            match target.ask(&*self.clock, settings.limit).await {
+                Ok(()) => {
+                    tally.answered(job);
+                    if next_at > suffices_at {
+                        return Ok(());
+                    }
+                }
+                Err(Probe::Silent(reason)) => {
+                    tally.silent(reason);
+                    let is_judged = tally.silent_in_a_row >= settings.failures || next_at > ends_at;
+                    if is_judged && tally.has_answered {
+                        let times = times(tally.silent_in_a_row);
+                        let reason = format!("no answer {times} in a row; last: {}", tally.last);
+                        return Err(Unfinished::failed(reason, Evidence::new()));
+                    }
+                    if is_judged {
+                        tally.tell(job);
+                    }
+                }
+                Err(Probe::NotMade(trouble, reason)) => {
+                    tally.unmade_in_a_row += 1;
+                    if tally.unmade_in_a_row >= settings.failures {
+                        return Err(Unfinished::suspended(trouble, reason, Evidence::new()));
+                    }
+                }
             }
             self.clock.sleep_until(next_at).await;
         }
@@ -125,9 +155,30 @@ impl Poll {
 }
 
 impl Tally {
+    fn answered(&mut self, job: &Job) {
+        (self.silent_in_a_row, self.unmade_in_a_row) = (0, 0);
+        if !std::mem::replace(&mut self.has_answered, true) {
+            let poll_url = job.board.poll_url.clone().unwrap_or_default();
+            job.findings.tell(Finding::Answered { poll_url });
+        }
+    }
+
     fn silent(&mut self, reason: String) {
-        self.silent_in_a_row += 1;
+        self.silent_in_a_row = self.silent_in_a_row.saturating_add(1);
+        self.unmade_in_a_row = 0;
         self.last = reason;
+    }
+
+    /// Tells once that nothing has ever answered.
+    fn tell(&mut self, job: &Job) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            let url = job.board.poll_url.as_deref().unwrap_or_default();
+            job.findings.tell(Finding::Misconfigured(format!(
+                "nothing has ever answered at the poll URL {url} ({}), so silence there says nothing about the board: \
+                 correct the URL, or start what should answer",
+                self.last
+            )));
+        }
     }
 }
 
@@ -135,10 +186,54 @@ fn times(count: u32) -> String {
     if count == 1 { "1 time".to_owned() } else { format!("{count} times") }
 }
 
+/// Why a probe gave no answer.
+enum Probe {
+    /// The board gave none, or a bad one.
+    Silent(String),
+    /// It could not be made, which says nothing about the board.
+    NotMade(Trouble, String),
+}
+
+impl From<Unreached> for Probe {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Ours { trouble, reason } => Self::NotMade(trouble, reason),
+            Unreached::NoSuchName(host) => {
+                let trouble = Trouble::Name(host);
+                Self::NotMade(trouble.clone(), trouble.to_string())
+            }
+            Unreached::Refused(error) => Self::Silent(cause(&error)),
+            Unreached::Silent(_) => Self::Silent(unreached.to_string()),
+        }
+    }
+}
+
 /// What a run asks, with what it needs for asking.
 enum Target {
     Tcp { host: String, port: u16 },
-    Http { client: reqwest::Client, url: ::url::Url },
+    Http { client: reqwest::Client, url: ::url::Url, host: String, resolved: Resolved },
+}
+
+/// The addresses that the client is to use, so that resolving and connecting are told apart.
+#[derive(Clone, Default)]
+struct Resolved(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Resolved {
+    fn set(&self, addresses: Vec<SocketAddr>) {
+        // A panic elsewhere cannot have left it half-written.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn get(&self) -> Vec<SocketAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Resolve for Resolved {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.get().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
 }
 
 impl Target {
@@ -146,26 +241,43 @@ impl Target {
         match url {
             PollUrl::Tcp { host, port } => Ok(Self::Tcp { host, port }),
             PollUrl::Http(url) => {
+                let (host, resolved) = (address::host(&url)?, Resolved::default());
                 // A fresh connection each time: an open one says little about a board that boots meanwhile.
-                let client =
-                    reqwest::Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0);
+                let client = reqwest::Client::builder()
+                    .redirect(Policy::none())
+                    .no_proxy()
+                    .pool_max_idle_per_host(0)
+                    .dns_resolver(resolved.clone());
                 let client = client.build().map_err(|error| format!("cannot make HTTP requests: {error}"))?;
-                Ok(Self::Http { client, url })
+                Ok(Self::Http { client, url, host, resolved })
             }
         }
     }
 
-    async fn ask(&self) -> Result<(), String> {
+    async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), Probe> {
         match self {
-            Self::Tcp { host, port } => match TcpStream::connect((host.as_str(), *port)).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(cause(&error)),
-            },
-            Self::Http { client, url } => match client.get(url.clone()).send().await {
-                Ok(answer) if answer.status().as_u16() < 400 => Ok(()),
-                Ok(answer) => Err(format!("HTTP status {}", answer.status())),
-                Err(error) => Err(cause(&error)),
-            },
+            Self::Tcp { host, port } => {
+                connect(clock, host, *port, limit).await?;
+                Ok(())
+            }
+            Self::Http { client, url, host, resolved } => {
+                let ends_at = after(clock.now(), limit);
+                let addresses = resolve(clock, host, 0, limit).await?;
+                let first = addresses.first().map(SocketAddr::ip);
+                resolved.set(addresses);
+                let left = (ends_at - clock.now()).to_std().unwrap_or_default();
+                match clock.timeout(left, client.get(url.clone()).send()).await {
+                    Some(Ok(answer)) if answer.status().as_u16() < 400 => Ok(()),
+                    Some(Ok(answer)) => Err(Probe::Silent(format!("HTTP status {}", answer.status()))),
+                    Some(Err(error)) => {
+                        Err(match first.and_then(|address| Trouble::within(&error, address)) {
+                            Some(trouble) => Probe::NotMade(trouble, cause(&error)),
+                            None => Probe::Silent(cause(&error)),
+                        })
+                    }
+                    None => Err(Unreached::Silent(limit).into()),
+                }
+            }
         }
     }
 }
@@ -182,6 +294,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Does nothing until the run is cancelled: nobody has said how to ask the board.
+async fn wait_for(cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
+    cancel.cancelled().await;
+    Err(Unfinished::failed(ABANDONED, Evidence::new()))
+}
+
 #[async_trait]
 impl Driver for Poll {
     fn limit(&self) -> Duration {
@@ -189,27 +307,39 @@ impl Driver for Poll {
         Duration::from_hours(24)
     }
 
+    /// What is wrong with the settings or the poll URL says nothing about the board: it is told, and nothing is asked.
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
-        let failed = |reason: String| Unfinished::failed(reason, Evidence::new());
-        let settings = Settings::read(&job.with).map_err(failed)?;
-        let url = match &job.board.poll_url {
-            Some(text) => text.parse().map_err(|error: super::BadUrl| failed(error.to_string()))?,
-            None => PollUrl::ssh(&job.board.fqdn),
+        let Some(text) = &job.board.poll_url else { return wait_for(cancel).await };
+        let read = || -> Result<_, String> {
+            let settings = Settings::read(&job.with)?;
+            let url: PollUrl = text.parse().map_err(|error: super::BadUrl| error.to_string())?;
+            Ok((settings, url.to_string(), Target::new(url)?))
         };
-        let mut evidence = Evidence::new();
-        evidence.insert("target".to_owned(), url.to_string().into());
-        let target = Target::new(url).map_err(failed)?;
-        let mut tally = Tally::default();
+        let (settings, url, target) = match read() {
+            Ok(read) => read,
+            Err(reason) => {
+                job.findings.tell(Finding::Misconfigured(reason));
+                return wait_for(cancel).await;
+            }
+        };
+        let mut tally = Tally { has_answered: job.has_answered, ..Tally::default() };
         let ended = tokio::select! {
             biased;
-            () = cancel.cancelled() => Err("abandoned".to_owned()),
-            ended = self.watch(&target, &settings, &mut tally) => ended,
+            () = cancel.cancelled() => Err(Unfinished::failed(ABANDONED, Evidence::new())),
+            ended = self.watch(job, &target, &settings, &mut tally) => ended,
         };
+        let mut evidence = Evidence::new();
+        evidence.insert("target".to_owned(), url.into());
         evidence.insert("probes".to_owned(), tally.probes.into());
         match ended {
             Ok(()) => Ok(evidence),
-            Err(reason) => Err(Unfinished::failed(reason, evidence)),
+            Err(unfinished) => Err(Unfinished { evidence, ..unfinished }),
         }
+    }
+
+    /// A run that has not found the board silent has found out nothing.
+    fn late(&self) -> Option<Trouble> {
+        Some(Trouble::Renewal)
     }
 }
 

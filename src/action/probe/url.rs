@@ -8,8 +8,6 @@ use url::Url;
 use crate::action::address::{self, BadUrl};
 
 const FORM: &str = "`tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`";
-/// Where a board answers if nothing else is said: SSH.
-const DEFAULT_PORT: u16 = 22;
 
 /// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +24,6 @@ pub enum PollUrl {
 }
 
 impl PollUrl {
-    /// What to ask of a board of which nothing else is known: SSH at `fqdn`.
-    #[must_use]
-    pub fn ssh(fqdn: &str) -> Self {
-        Self::Tcp { host: fqdn.to_owned(), port: DEFAULT_PORT }
-    }
-
     fn parse(text: &str) -> Result<Self, String> {
         let url = address::parse(text, FORM)?;
         let host = address::host(&url)?;
@@ -83,8 +75,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<PollUrl>().unwrap().to_string(), shown);
         }
-        assert_eq!(PollUrl::ssh("board-1.lab").to_string(), "tcp://board-1.lab:22");
-        assert_eq!(PollUrl::ssh("::1").to_string(), "tcp://[::1]:22");
     }
 
     #[test]

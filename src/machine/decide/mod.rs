@@ -43,7 +43,11 @@ pub fn advance(
     let none = Map::new();
     let args = match &stimulus.cause {
         Cause::Event { args, .. } => args,
-        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => &none,
+        Cause::Created
+        | Cause::Began { .. }
+        | Cause::Suspend { .. }
+        | Cause::Deadline { .. }
+        | Cause::Force { .. } => &none,
     };
     let mut step = Step::new(definition, instance, stimulus, args, now);
     // What is ignored is so before anything was changed.
@@ -58,7 +62,11 @@ pub fn advance(
 pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
     let on_event = match cause {
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
-        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+        Cause::Created
+        | Cause::Began { .. }
+        | Cause::Suspend { .. }
+        | Cause::Deadline { .. }
+        | Cause::Force { .. } => None,
     };
     definition.reads_device_on_entry || on_event.into_iter().flatten().any(Transition::reads_device)
 }
@@ -69,7 +77,11 @@ pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -
 pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d Question> {
     let asked = match cause {
         Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
-        Cause::Created | Cause::Began { .. } | Cause::Deadline { .. } | Cause::Force { .. } => None,
+        Cause::Created
+        | Cause::Began { .. }
+        | Cause::Suspend { .. }
+        | Cause::Deadline { .. }
+        | Cause::Force { .. } => None,
     };
     asked
         .into_iter()
@@ -91,6 +103,7 @@ pub fn create(
         visit: Visit(0),
         entered_at: now,
         deadline_at: None,
+        remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
     };
@@ -115,6 +128,10 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
         Cause::Began { visit } => {
             fence(*visit, instance.visit)?;
             step.arm_late(state?)
+        }
+        Cause::Suspend { visit } => {
+            fence(*visit, instance.visit)?;
+            Ok(step.suspend(state?))
         }
         Cause::Deadline { visit } => {
             fence(*visit, instance.visit)?;

@@ -1,5 +1,7 @@
 //! A decision in the making: the instance as it changes, and what is to be done in the end.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
@@ -112,14 +114,28 @@ impl<'a> Step<'a> {
         (Outcome::Stayed, Vec::new())
     }
 
-    /// Starts the clock of a state that waited for its actions to begin.
+    /// Starts the clock of a state that waited for its actions to begin, or lets one go on that stood still.
     pub(super) fn arm_late(&mut self, state: &State) -> Result<Followed, Ignored> {
-        let Some(Timeout { due: Due::After(_), .. }) = state.timeout else { return Err(Ignored::NotDue) };
-        if state.invoke.is_empty() || self.instance.deadline_at.is_some() {
+        let Some(timeout @ Timeout { due: Due::After(whole), .. }) = &state.timeout else {
+            return Err(Ignored::NotDue);
+        };
+        let waits = self.instance.remaining.is_some() || !state.invoke.is_empty();
+        if !waits || self.instance.deadline_at.is_some() {
             return Err(Ignored::NotDue);
         }
-        self.instance.deadline_at = self.deadline(state, Clock::Runs);
+        let left = self.instance.remaining.take().unwrap_or(*whole);
+        self.instance.deadline_at = Some(self.due_after(timeout, left));
         Ok((Outcome::Stayed, Vec::new()))
+    }
+
+    /// Stops the clock where it runs. A time on the calendar comes whatever happens, so that is let be.
+    pub(super) fn suspend(&mut self, state: &State) -> Followed {
+        let runs = matches!(state.timeout, Some(Timeout { due: Due::After(_), .. }));
+        if let Some(at) = self.instance.deadline_at.filter(|_| runs) {
+            self.instance.remaining = Some((at - self.now).to_std().unwrap_or_default());
+            self.instance.deadline_at = None;
+        }
+        (Outcome::Stayed, Vec::new())
     }
 
     /// Stays, with no deadline any more.
@@ -167,6 +183,7 @@ impl<'a> Step<'a> {
             self.instance.state = name.clone();
             self.instance.visit = self.instance.visit.next();
             self.instance.entered_at = self.now;
+            self.instance.remaining = None;
             self.apply(&entered.entry);
             let Some((operations, next)) = self.way_out(entered) else { break };
             self.apply(operations);
@@ -197,13 +214,16 @@ impl<'a> Step<'a> {
         let timeout = state.timeout.as_ref()?;
         match (timeout.due, clock) {
             (Due::At(at), _) => Some(at),
-            (Due::After(duration), Clock::Runs) => {
-                let at = later(self.now, duration);
-                let is_shared = timeout.keeps_actions && duration >= SHARED;
-                Some(if is_shared { at.round_subsecs(0) } else { at })
-            }
+            (Due::After(duration), Clock::Runs) => Some(self.due_after(timeout, duration)),
             (Due::After(_), Clock::Waits) => None,
         }
+    }
+
+    /// When `left` of a time limit has passed, where its clock starts now.
+    fn due_after(&self, timeout: &Timeout, left: Duration) -> DateTime<Utc> {
+        let at = later(self.now, left);
+        let is_shared = timeout.keeps_actions && left >= SHARED;
+        if is_shared { at.round_subsecs(0) } else { at }
     }
 
     fn moved(&self, from: StateName, effects: Vec<Effect>) -> Followed {
@@ -214,7 +234,7 @@ impl<'a> Step<'a> {
 
 /// A state that keeps its actions is one of rest, and mostly there are many in it: from this length on, its time passes
 /// at a full second, so that all of a second are entered anew together. Their number is what makes that cheap.
-const SHARED: std::time::Duration = std::time::Duration::from_secs(1);
+const SHARED: Duration = Duration::from_secs(1);
 
 /// Whether a state's time runs from entry, or waits for its first action to begin.
 enum Clock {
@@ -222,7 +242,7 @@ enum Clock {
     Waits,
 }
 
-fn later(now: DateTime<Utc>, duration: std::time::Duration) -> DateTime<Utc> {
+fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
     now.checked_add_signed(delta).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -5,7 +5,7 @@
 
 pub mod words;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -43,6 +43,21 @@ pub struct Doing {
     pub holder: Option<String>,
     /// Whether it belongs to a state that has been left.
     pub is_leftover: bool,
+    /// Since when it is suspended, because trouble that says nothing about the instance stands in its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Doing {
+    /// Since when and why it is suspended, in words.
+    fn suspended(&self, now: DateTime<Utc>) -> Option<String> {
+        let since = since(self.suspended_at?, now);
+        let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        Some(format!("{} is suspended {since} by trouble that says nothing about it{why}", self.action))
+    }
 }
 
 /// Something that an operator may ask for in a state.
@@ -208,7 +223,11 @@ impl Story<'_> {
             let began = words::since(running.began_at.unwrap_or(self.now), self.now);
             let is_new = running.began_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
             let here = if is_new { String::new() } else { format!(", and is here {since}") };
-            return format!("Carries out {}{at} {began}{here}{goes_on}", running.action);
+            let but = running.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
+            return format!("Carries out {}{at} {began}{but}{here}{goes_on}", running.action);
+        }
+        if let Some(suspended) = first.suspended(self.now) {
+            return format!("Waits {since}: {suspended}; it is begun anew when that is over{goes_on}");
         }
         let named = list(&named, "and");
         match (&first.place, first.ahead) {
@@ -269,8 +288,13 @@ impl Story<'_> {
             return "nothing is under way".to_owned();
         }
         let doing = self.own.iter().map(|doing| match doing.began_at {
-            Some(began_at) => format!("{} goes on since {}", doing.action, time(began_at, self.now)),
-            None => format!("{} is about to begin", doing.action),
+            Some(began_at) => {
+                let but = doing.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
+                format!("{} goes on since {}{but}", doing.action, time(began_at, self.now))
+            }
+            None => {
+                doing.suspended(self.now).unwrap_or_else(|| format!("{} is about to begin", doing.action))
+            }
         });
         let leads = self.awaited.iter().map(|awaited| {
             let to: Vec<&str> = awaited.to.iter().map(StateName::as_str).collect();
@@ -294,6 +318,11 @@ impl Story<'_> {
                 format!("at {} (in {}) {goes}", time(at, self.now), span(at - self.now))
             }
             (Some(at), _) => format!("its time passed at {}, and at any moment {goes}", time(at, self.now)),
+            (None, Due::After(_)) if self.instance.remaining.is_some() => {
+                let left = self.instance.remaining.unwrap_or_default();
+                let left = TimeDelta::from_std(left).unwrap_or_default();
+                format!("its time stands still with {} left; once it has passed {goes}", span(left))
+            }
             (None, Due::After(after)) => {
                 let after = humantime::format_duration(after);
                 let begun = if self.own.iter().all(|doing| doing.began_at.is_none()) && !self.own.is_empty() {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use insta::assert_snapshot;
@@ -27,6 +28,7 @@ fn instance(definition: &Definition, state: &str) -> Instance {
         visit: Visit(3),
         entered_at: noon(),
         deadline_at: None,
+        remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
     }
@@ -40,11 +42,21 @@ fn waiting(action: &str, place: Option<&str>, ahead: i64) -> Doing {
         ahead,
         holder: (ahead > 0).then(|| "b9".to_owned()),
         is_leftover: false,
+        suspended_at: None,
+        reason: None,
     }
 }
 
 fn running(action: &str, seconds: i64) -> Doing {
     Doing { began_at: Some(noon() + TimeDelta::seconds(seconds)), ..waiting(action, None, 0) }
+}
+
+fn suspended(action: &str, seconds: i64, reason: &str) -> Doing {
+    Doing {
+        suspended_at: Some(noon() + TimeDelta::seconds(seconds)),
+        reason: Some(reason.to_owned()),
+        ..waiting(action, None, 0)
+    }
 }
 
 /// What is said of `instance` at three minutes past noon.
@@ -64,6 +76,31 @@ fn counted(mut instance: Instance, count: i64) -> Instance {
 fn until(mut instance: Instance, seconds: i64) -> Instance {
     instance.deadline_at = Some(noon() + TimeDelta::seconds(seconds));
     instance
+}
+
+#[test]
+fn a_suspension_is_told_with_its_reason_and_what_is_left_of_the_time() {
+    let definition = board();
+    let mut rebooting = instance(&definition, "RebootRebooting");
+    rebooting.remaining = Some(Duration::from_secs(34));
+    let told = told(&definition, &rebooting, &[suspended("power-cycle", 26, "no file descriptor is left")]);
+    for part in [
+        "power-cycle is suspended since 12:00:26 UTC",
+        "by trouble that says nothing about it (no file descriptor is left)",
+        "it is begun anew when that is over",
+        "its time stands still with 34 s left",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn a_poll_that_cannot_tell_anything_says_so() {
+    let definition = board();
+    let reason = Some("nothing has ever answered at the poll URL tcp://b1:22".to_owned());
+    let doing = [Doing { reason, ..running("poll", 0) }];
+    let told = told(&definition, &instance(&definition, "Ready"), &doing);
+    assert!(told.contains("poll goes on since 12:00:00 UTC, but nothing has ever answered at"), "{told}");
 }
 
 #[test]

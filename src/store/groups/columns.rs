@@ -1,12 +1,13 @@
 //! A group as the statement takes it: an array for each column.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::super::actions::NewAction;
+use super::super::actions::{NewAction, Suspension};
 use super::super::history::Rows;
 use super::super::instances::InstanceId;
 use super::super::sparse::Sparse;
@@ -35,6 +36,8 @@ pub(super) struct Saved<'a> {
     pub(super) visits: Vec<i64>,
     pub(super) entered_at: Vec<DateTime<Utc>>,
     pub(super) deadlines: Sparse<DateTime<Utc>>,
+    /// What is left of time limits that stand still, in microseconds.
+    pub(super) remaining: Sparse<i64>,
     /// Where they are not what they were.
     pub(super) counters: Sparse<Json<&'a BTreeMap<CounterName, i64>>>,
     /// Where it is not what it was.
@@ -60,6 +63,27 @@ pub(super) struct Invoked<'a> {
 }
 
 #[derive(Default)]
+pub(super) struct Suspended<'a> {
+    pub(super) ids: Vec<i64>,
+    pub(super) actions: Vec<i64>,
+    pub(super) troubles: Vec<&'a str>,
+    pub(super) reasons: Vec<&'a str>,
+    /// 1 where the run does not count among the attempts.
+    pub(super) uncounted: Vec<i32>,
+}
+
+impl<'a> Suspended<'a> {
+    fn push(&mut self, id: InstanceId, suspension: &'a Suspension) {
+        let Suspension { action, trouble, reason, is_counted } = suspension;
+        self.ids.push(id.0);
+        self.actions.push(action.0);
+        self.troubles.push(trouble);
+        self.reasons.push(reason);
+        self.uncounted.push(i32::from(!is_counted));
+    }
+}
+
+#[derive(Default)]
 pub(super) struct KeptStates<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) visits: Vec<i64>,
@@ -76,6 +100,7 @@ pub(super) struct Columns<'a> {
     pub(super) left: Pairs,
     pub(super) ended: Pairs,
     pub(super) started: Pairs,
+    pub(super) suspended: Suspended<'a>,
     pub(super) invoked: Invoked<'a>,
 }
 
@@ -90,13 +115,14 @@ impl<'a> Columns<'a> {
 
     /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
     pub(super) fn only_moves(&self) -> bool {
-        let Self { saved: _, told: _, held, kept, left, ended, started, invoked } = self;
-        let ids = [&held.ids, &kept.ids, &left.ids, &ended.ids, &started.ids, &invoked.ids];
+        let Self { saved: _, told: _, held, kept, left, ended, started, suspended, invoked } = self;
+        let ids = [&held.ids, &kept.ids, &left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids];
         ids.iter().all(|ids| ids.is_empty())
     }
 
     fn push(&mut self, one: &'a Decided) {
-        let Decided { seen, instance, left, entries, kept, ended, started, invoked, goes_on } = one;
+        let Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, goes_on } =
+            one;
         let (id, version) = (seen.id, seen.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
@@ -106,6 +132,8 @@ impl<'a> Columns<'a> {
             saved.visits.push(instance.visit.0);
             saved.entered_at.push(instance.entered_at);
             saved.deadlines.push(instance.deadline_at);
+            let left_us = |left: Duration| i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
+            saved.remaining.push(instance.remaining.map(left_us));
             let before = &seen.instance;
             saved.counters.push((instance.counters != before.counters).then_some(Json(&instance.counters)));
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
@@ -133,6 +161,9 @@ impl<'a> Columns<'a> {
         }
         if let Some(action) = started {
             self.started.push(id, action.0);
+        }
+        if let Some(suspension) = suspended {
+            self.suspended.push(id, suspension);
         }
     }
 }

@@ -17,12 +17,12 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::StoreError;
-use super::actions::{ActionId, NewAction, WorkerId};
+use super::actions::{ActionId, NewAction, Suspension, WorkerId};
 use super::changes::Origin;
 use super::definitions::AdoptionId;
 use super::devices::Device;
 use super::history::NewEntry;
-use super::instances::{InstanceId, name};
+use super::instances::{InstanceId, name, remaining};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 use columns::Columns;
 
@@ -74,6 +74,8 @@ struct SeenRow {
     visit: i64,
     entered_at: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
+    remaining_us: Option<i64>,
+    remaining_visit: Option<i64>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
     fqdn: Option<String>,
@@ -112,6 +114,7 @@ impl TryFrom<SeenRow> for Seen {
                 visit: Visit(row.visit),
                 entered_at: row.entered_at,
                 deadline_at: row.deadline_at,
+                remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
                 counters: row.counters.0,
                 data: row.data.0,
             }),
@@ -138,7 +141,8 @@ pub async fn read(
         SeenRow,
         r#"SELECT i.instance_id AS "instance_id!", i.version AS "version!", i.machine AS "machine!",
                   i.name AS "name!", i.state AS "state!", i.visit AS "visit!", i.entered_at AS "entered_at!",
-                  i.deadline_at AS "deadline_at?", i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
+                  i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
+                  i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>",
                   d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
                   d.environment AS "environment?",
@@ -177,6 +181,8 @@ pub struct Decided {
     pub ended: Option<ActionId>,
     /// The action that begins.
     pub started: Option<ActionId>,
+    /// The action that is suspended.
+    pub suspended: Option<Suspension>,
     /// The actions that the present visit asks for, in order.
     pub invoked: Vec<NewAction>,
     /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
@@ -231,9 +237,9 @@ pub async fn write(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let group = Columns::of(decided);
-    let Columns { saved, held, told, kept, left, ended, started, invoked } = &group;
+    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked } = &group;
     macro_rules! run {
-        ($applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
+        ($still:tt, $remaining:tt, $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
                    -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
@@ -246,11 +252,15 @@ pub async fn write(
                    saved AS (
                        UPDATE instance i
                           SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
-                              counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)
+                              counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)"#
+                + $still
+                + r#"
                          FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::int[]) AS version,
                                       unnest($3::text[]) AS state, unnest($4::bigint[]) AS visit,
                                       unnest($5::timestamptz[]) AS entered_at, unnest($6::timestamptz[]) AS deadline_at,
-                                      unnest($7::jsonb[]) AS counters, unnest($8::jsonb[]) AS data) n
+                                      unnest($7::jsonb[]) AS counters, unnest($8::jsonb[]) AS data"#
+                + $remaining
+                + r#") n
                         WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_so FROM ruled)
                     RETURNING i.instance_id, i.visit, i.deadline_at
                    ),
@@ -321,7 +331,10 @@ pub async fn write(
     }
     let (ids, version, stopped, is_ruled) = if group.only_moves() {
         // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
+        // What is left of a time limit stands still only where an action is suspended, and is of one visit.
         run!(
+            "",
+            "",
             r#"applied AS MATERIALIZED (
                        SELECT array_agg(instance_id) AS ids, count(*) = cardinality($1::bigint[]) AS is_all FROM saved
                    )"#,
@@ -330,6 +343,9 @@ pub async fn write(
         )
     } else {
         run!(
+            r#", remaining_us = n.remaining,
+                              remaining_visit = CASE WHEN n.remaining IS NOT NULL THEN n.visit END"#,
+            ", unnest($47::bigint[]) AS remaining",
             r#"-- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
                    held AS MATERIALIZED (
                        SELECT i.instance_id
@@ -378,11 +394,27 @@ pub async fn write(
                    -- After what ended, whose place it may take.
                    started AS (
                        UPDATE action a
-                          SET status = 'RUNNING', worker_id = $38, began_at = $10, attempts = a.attempts + 1
+                          SET status = 'RUNNING', worker_id = $38, began_at = $10, attempts = a.attempts + 1,
+                              reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL,
+                              suspended_at = NULL
                          FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) s
                         WHERE a.action_id = s.action AND a.status = 'WAITING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
+                   ),
+                   -- What is left of a power cycle whose visit has ended is to give power back.
+                   suspended AS (
+                       UPDATE action a
+                          SET status = 'WAITING', worker_id = NULL, began_at = NULL, suspended_at = $10,
+                              trouble = s.trouble, reason = s.reason, attempts = a.attempts - s.uncounted,
+                              action = CASE WHEN a.cancelled THEN 'power-on' ELSE a.action END,
+                              limit_ms = CASE WHEN NOT a.cancelled THEN a.limit_ms END,
+                              rescue = a.rescue OR a.cancelled, cancelled = false
+                         FROM (SELECT unnest($48::bigint[]) AS id, unnest($49::bigint[]) AS action,
+                                      unnest($50::text[]) AS trouble, unnest($51::text[]) AS reason,
+                                      unnest($52::int[]) AS uncounted) s
+                        WHERE a.action_id = s.action AND a.status = 'RUNNING' AND a.worker_id = $38
+                          AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    invoked AS (
                        INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
@@ -416,7 +448,13 @@ pub async fn write(
             &invoked.settings as _,
             &invoked.limits as _,
             &invoked.places as _,
-            &invoked.kept
+            &invoked.kept,
+            saved.remaining.as_slice() as _,
+            &suspended.ids,
+            &suspended.actions,
+            &suspended.troubles as _,
+            &suspended.reasons as _,
+            &suspended.uncounted
         )
     }?;
     // Mostly none is.

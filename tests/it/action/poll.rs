@@ -1,9 +1,10 @@
 //! Polling on a clock that moves only when the test says so.
 
-use lifeguard::action::{Driver as _, Poll};
+use lifeguard::action::{Driver as _, Ending, Finding, Findings, Poll, Trouble};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -12,6 +13,7 @@ use crate::world::breathe;
 fn poll_job(url: String, with: &Value) -> Job {
     let mut job = job("");
     job.board.poll_url = Some(url);
+    job.has_answered = true;
     job.with.clone_from(with.as_object().unwrap());
     job
 }
@@ -138,14 +140,59 @@ async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_or_url_fails_with_what_would_be_right() {
+async fn a_bad_setting_or_url_is_told_with_what_would_be_right_and_says_nothing_about_the_board() {
     let (_stands_still, shared) = manual();
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let driver = Poll::new(shared);
     for (url, with, right) in [
         ("tcp://board-1.lab:22", json!({ "failures": 0 }), "at least 1"),
         ("ssh://board-1.lab", json!({}), "tcp://HOST:PORT"),
     ] {
-        let failed = driver.run(&poll_job(url.to_owned(), &with), &token).await.unwrap_err();
-        assert!(failed.reason.contains(right), "{failed}");
+        let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
+        let mut job = poll_job(url.to_owned(), &with);
+        job.findings = Findings::told_to(move |finding| tell.send(finding).unwrap());
+        let run = driver.run(&job, &token);
+        let cancelled = async {
+            let finding = told.recv().await.unwrap();
+            token.cancel();
+            finding
+        };
+        let (ended, finding) = soon("what is wrong", async { tokio::join!(run, cancelled) }).await;
+        assert!(matches!(&finding, Finding::Misconfigured(reason) if reason.contains(right)), "{finding:?}");
+        assert_eq!(ended.unwrap_err().reason, "abandoned");
+    }
+}
+
+#[tokio::test]
+async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot_be_asked_is_suspended() {
+    let ((clock, shared), (listener, authority)) = (manual(), listener().await);
+    drop(listener);
+    let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
+    let mut job = poll_job(format!("tcp://{authority}"), &json!({ "failures": 2 }));
+    job.has_answered = false;
+    job.findings = Findings::told_to(move |finding| tell.send(finding).unwrap());
+    let driver = Poll::new(Arc::clone(&shared));
+    let time = async {
+        for _ in 0..50 {
+            breathe().await;
+            clock.advance(Duration::from_secs(30));
+        }
+        token.cancel();
+    };
+    let (ended, ()) = soon("its end", async { tokio::join!(driver.run(&job, &token), time) }).await;
+    let ended = ended.unwrap_err();
+    assert_eq!((ended.reason.as_str(), &ended.ending), ("abandoned", &Ending::Failed));
+    let finding = told.try_recv().unwrap();
+    assert!(
+        matches!(&finding, Finding::Misconfigured(reason) if reason.contains("nothing has ever answered"))
+    );
+    assert!(told.try_recv().is_err(), "it was told twice");
+
+    // Our own machine may not connect there, whatever there is.
+    for url in ["tcp://255.255.255.255:22", "http://255.255.255.255/"] {
+        let job = poll_job(url.to_owned(), &json!({ "failures": 1 }));
+        let run = Poll::new(Arc::clone(&shared));
+        let ended = soon("no way", run.run(&job, &CancellationToken::new())).await.unwrap_err();
+        let is_network = matches!(ended.ending, Ending::Suspended { trouble: Trouble::Network(_), .. });
+        assert!(is_network, "{url}: {ended:?}");
     }
 }

@@ -155,7 +155,9 @@ pub(in crate::machine) fn cause(happening: &Happening, instance: &Instance) -> C
     let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
     let state = |index: usize| StateName::new(&format!("S{index}")).unwrap();
     match kind {
-        0 | 1 => Cause::Began { visit: spoken },
+        0 => Cause::Began { visit: spoken },
+        1 if detail % 2 == 0 => Cause::Began { visit: spoken },
+        1 => Cause::Suspend { visit: spoken },
         2 | 3 => Cause::Deadline { visit: spoken },
         4 if detail == 0 => Cause::Created,
         4 => Cause::Force {

@@ -4,6 +4,7 @@ pub(in crate::machine) mod generate;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -53,6 +54,10 @@ impl Made<'_> {
         is_deadline && is_back && !is_exceeded && timeout.is_some_and(|timeout| timeout.keeps_actions)
     }
 
+    fn is_suspended(&self) -> bool {
+        matches!(self.stimulus.cause, Cause::Suspend { .. }) && !self.is_ignored()
+    }
+
     fn invokes(&self, state: &StateName) -> bool {
         !self.definition.states[state].invoke.is_empty()
     }
@@ -77,6 +82,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             visit: Visit(0),
             entered_at: now,
             deadline_at: None,
+            remaining: None,
             counters: BTreeMap::new(),
             data: Map::new(),
         };
@@ -138,7 +144,7 @@ fn what_is_ignored_changes_nothing() {
 fn what_speaks_of_another_visit_changes_nothing() {
     in_every_decision(false, |made| {
         let spoken = match &made.stimulus.cause {
-            Cause::Began { visit } | Cause::Deadline { visit } => Some(*visit),
+            Cause::Began { visit } | Cause::Suspend { visit } | Cause::Deadline { visit } => Some(*visit),
             Cause::Event { visit, .. } => *visit,
             Cause::Created | Cause::Force { .. } => None,
         };
@@ -173,16 +179,24 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         let has_begun = matches!(made.stimulus.cause, Cause::Began { .. }) && !made.is_ignored();
         let after = |duration| {
             let exact = made.now + TimeDelta::from_std(duration).unwrap();
-            // A second is the shortest that is generated.
-            if timeout.is_some_and(|timeout| timeout.keeps_actions) { exact.round_subsecs(0) } else { exact }
+            // Only what is left of one may be shorter than a second.
+            let is_shared = duration >= Duration::from_secs(1);
+            if is_shared && timeout.is_some_and(|timeout| timeout.keeps_actions) {
+                exact.round_subsecs(0)
+            } else {
+                exact
+            }
         };
         let expected = match due {
             None => None,
             Some(Due::At(at)) => Some(at),
             Some(Due::After(duration)) if has_begun => {
-                prop_assert!(made.invokes(&made.after().state) && made.before.deadline_at.is_none());
-                Some(after(duration))
+                let is_suspended = made.before.remaining.is_some();
+                prop_assert!(is_suspended || made.invokes(&made.after().state));
+                prop_assert!(made.before.deadline_at.is_none());
+                Some(after(made.before.remaining.unwrap_or(duration)))
             }
+            Some(Due::After(_)) if made.is_suspended() => None,
             Some(Due::After(duration)) if made.is_kept() => Some(after(duration)),
             Some(Due::After(duration)) if made.is_moved() => {
                 (!made.invokes(&made.after().state)).then(|| after(duration))
@@ -201,6 +215,36 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         if let (Cause::Deadline { .. }, true) = (cause, made.is_moved()) {
             prop_assert!(made.before.deadline_at.is_some_and(|at| at <= made.now));
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_suspension_stops_the_clock_and_nothing_else_and_what_was_left_is_what_runs_on() {
+    in_every_decision(false, |made| {
+        let (before, after) = (made.before, made.after());
+        let due = made.definition.states[&after.state].timeout.as_ref().map(|timeout| timeout.due);
+        if made.is_suspended() {
+            let stopped = before.deadline_at.filter(|_| matches!(due, Some(Due::After(_))));
+            let left = stopped.map(|at| (at - made.now).to_std().unwrap_or_default());
+            prop_assert_eq!(&made.decision.outcome, &Outcome::Stayed);
+            prop_assert!(made.decision.effects.is_empty());
+            let expected = Instance {
+                deadline_at: before.deadline_at.filter(|_| stopped.is_none()),
+                remaining: left.or(before.remaining),
+                ..before.clone()
+            };
+            prop_assert_eq!(after, &expected);
+        } else if made.is_moved() {
+            prop_assert_eq!(after.remaining, None);
+        } else if before.remaining.is_some() && after.remaining != before.remaining {
+            // It runs on from its beginning, and from nothing else.
+            let has_begun = matches!(made.stimulus.cause, Cause::Began { .. });
+            prop_assert!(has_begun && after.deadline_at.is_some());
+        } else {
+            prop_assert_eq!(after.remaining, before.remaining);
+        }
+        prop_assert!(after.remaining.is_none() || after.deadline_at.is_none());
         Ok(())
     });
 }
@@ -308,6 +352,9 @@ fn the_runs_see_every_kind_of_answer() {
         "Force Ignored(NoState",
         "Force Ignored(Unexpected",
         "Force Moved",
+        "Suspend Ignored(Future",
+        "Suspend Ignored(Stale",
+        "Suspend Stayed",
     ] {
         assert!(seen.get(expected).is_some_and(|times| *times >= 10), "{expected}: {seen:#?}");
     }

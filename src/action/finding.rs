@@ -1,0 +1,41 @@
+//! What a driver tells while it runs, besides how it ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Something that is found out in the middle of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The board has answered a poll at this URL: from then on its silence there is evidence about it.
+    Answered {
+        /// The URL as it is registered.
+        poll_url: String,
+    },
+    /// What the action was told makes no sense: an error of configuration, in words, which says nothing about the board.
+    Misconfigured(String),
+}
+
+/// Where a driver tells what it finds; nowhere, where nobody listens.
+#[derive(Clone, Default)]
+pub struct Findings(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
+
+impl Findings {
+    /// Findings that go to `listener`.
+    #[must_use]
+    pub fn told_to(listener: impl Fn(Finding) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    /// Tells what was found.
+    pub fn tell(&self, finding: Finding) {
+        if let Some(listener) = &self.0 {
+            listener(finding);
+        }
+    }
+}
+
+impl fmt::Debug for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Findings").field(&self.0.is_some()).finish()
+    }
+}

@@ -1,0 +1,381 @@
+//! Trouble of our own is no evidence about a board: what it stops is suspended, and goes on where it stood.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::store::Store;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::database::database;
+use crate::process::ServerProcess;
+use crate::rack::Rack;
+use crate::replay::assert_history_gives_instances;
+use crate::world::{World, ask, breathe, within};
+
+/// A name that no resolver knows: it is reserved for that (RFC 2606).
+const NOWHERE: &str = "tcp://board-1.invalid:22";
+
+/// A board that is worked on until its poll ends, for a minute at most.
+const WORK: &str = "
+machine: board
+initial: New
+events:
+  rq-work: { from: operator, about: work }
+  rq-lock-out: { from: operator, about: leave it }
+states:
+  New: { about: nothing is to be done, resting: true, on: { rq-work: Work } }
+  Work:
+    about: it is polled
+    invoke: [{ action: poll, with: { interval: 10s, failures: 2 } }]
+    timeout: { after: 60s, target: Work, limit: 3, exceeded: Failed }
+    left_to_deadline: [poll-failed]
+    on: { rq-lock-out: New, poll-ok: New }
+  Failed: { about: too many tries, on: { rq-lock-out: New } }
+";
+
+fn action(device: &Value) -> &Value {
+    &device["actions"][0]
+}
+
+fn is_suspended(device: &Value) -> bool {
+    action(device)["status"] == "WAITING" && action(device)["suspended_at"].is_string()
+}
+
+fn runs(device: &Value) -> bool {
+    action(device)["status"] == "RUNNING"
+}
+
+async fn count(world: &World, name: &str, is_so: impl Fn(&Value) -> bool) -> usize {
+    world.history(name).await.iter().filter(|entry| is_so(entry)).count()
+}
+
+async fn suspensions(world: &World, name: &str) -> usize {
+    count(world, name, |entry| entry["kind"] == "suspend").await
+}
+
+/// Lets time go by in steps as long as a poll's interval until the board is as `wanted` says.
+async fn pass_intervals_until(
+    world: &World,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    for _ in 0..200 {
+        let device = world.get(&format!("/api/v1/devices/{name}")).await;
+        if wanted(&device) {
+            return device;
+        }
+        world.clock.advance(Duration::from_secs(10));
+        for _ in 0..10 {
+            breathe().await;
+        }
+    }
+    panic!("{name} never was so: {what}");
+}
+
+/// Stops the server and replays what happened.
+async fn assert_replayed(world: World) {
+    let database = Arc::clone(&world.database);
+    within("the end of the server", world.server.stop()).await.unwrap();
+    assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
+}
+
+async fn change(world: &World, name: &str, change: Value) {
+    let (status, answer) = world.call(Method::PATCH, &format!("/api/v1/devices/{name}"), Some(change)).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+fn at(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_its_board() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    let mut wired = rack.wired(0);
+    wired["poll_url"] = json!(NOWHERE);
+    world.register("b1", wired).await;
+    world.force("b1", "Ready").await;
+    let device = pass_intervals_until(&world, "b1", "its poll is suspended", is_suspended).await;
+    assert!(action(&device)["reason"].as_str().unwrap().contains("board-1.invalid"), "{device:#}");
+    assert_eq!((&device["state"], &device["deadline"]), (&json!("Ready"), &Value::Null));
+    let why = world.get("/api/v1/devices/b1/why").await;
+    let told = why["sentences"][0].as_str().unwrap();
+    assert!(told.contains("poll is suspended") && told.contains("board-1.invalid"), "{told}");
+    let ready = world.get("/readyz").await;
+    assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
+    // However long it lasts it is told once, and the board rests.
+    for _ in 0..30 {
+        world.clock.advance(Duration::from_mins(1));
+        breathe().await;
+    }
+    assert_eq!((world.state("b1").await.as_str(), suspensions(&world, "b1").await), ("Ready", 1));
+    assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 0);
+    assert_eq!(rack.switched(1), []);
+    assert_replayed(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_over() {
+    let world = World::under(WORK).await;
+    let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.register("b1", json!({ "poll_url": NOWHERE })).await;
+    assert_eq!(world.request("b1", "rq-work", json!({})).await.0, 200);
+    world.until("b1", "its poll runs", runs).await;
+    pass_intervals_until(&world, "b1", "its poll is suspended", is_suspended).await;
+    let history = world.history("b1").await;
+    let entry = |kind: &str| history.iter().rev().find(|entry| entry["kind"] == kind).unwrap();
+    let (began, suspended) = (entry("began"), entry("suspend"));
+    let used = at(&suspended["at"]) - at(&began["at"]);
+    assert!(used.num_seconds() >= 10, "two probes, ten seconds apart");
+    assert_eq!((&suspended["evidence"]["action"], &suspended["outcome"]), (&json!("poll"), &json!("stayed")));
+    // A server that stops in the middle changes nothing of that.
+    let world = world.again_after(Duration::from_hours(1)).await.unwrap();
+    let device = pass_intervals_until(&world, "b1", "it is suspended again", is_suspended).await;
+    assert_eq!(
+        (&device["state"], &device["visit"], &device["counters"]),
+        (&json!("Work"), &json!(2), &json!({}))
+    );
+    let left = used_in(&world).await;
+    change(&world, "b1", json!({ "poll_url": format!("tcp://{}", board.local_addr().unwrap()) })).await;
+    let device =
+        world.until("b1", "its poll runs", |device| runs(device) && device["deadline"].is_string()).await;
+    assert_eq!((at(&device["deadline"]) - world.clock.now()).num_seconds(), left);
+    assert_eq!(action(&device)["attempts"], 1, "what did nothing was no attempt");
+    world.pass_deadline("b1").await;
+    let device = world.until_state("b1", "Work").await;
+    assert_eq!(device["counters"], json!({ "Work": 1 }), "time that our own trouble took was not counted");
+    assert_replayed(world).await;
+}
+
+/// How many seconds are left of the minute after all that its actions ran, suspensions left out.
+async fn used_in(world: &World) -> i64 {
+    let mut left = 60;
+    let mut since = None;
+    for entry in world.history("b1").await {
+        match entry["kind"].as_str().unwrap() {
+            "began" => since = Some(at(&entry["at"])),
+            "suspend" => left -= (at(&entry["at"]) - since.take().unwrap()).num_seconds(),
+            _ => {}
+        }
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    world.register("b1", rack.wired(0)).await;
+    world.force("b1", "Ready").await;
+    let first = world.until("b1", "its poll runs", runs).await;
+    for _ in 0..30 {
+        world.clock.advance(Duration::from_mins(1));
+        breathe().await;
+    }
+    assert_eq!(world.state("b1").await, "Ready");
+    let told = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
+    assert!(told.contains("the board has no poll URL, so nothing is asked"), "{told}");
+    world
+        .until("b1", "it is entered anew", |device| device["visit"].as_i64() > first["visit"].as_i64())
+        .await;
+    // Nor does a day end it badly.
+    world.clock.advance(Duration::from_hours(25));
+    world.until("b1", "its poll runs again", runs).await;
+    assert_eq!(world.state("b1").await, "Ready");
+    assert_eq!(rack.switched(1), []);
+    // From when on somebody says what to ask it is asked.
+    let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    change(&world, "b1", json!({ "poll_url": format!("tcp://{}", board.local_addr().unwrap()) })).await;
+    within("a poll", board.accept()).await.unwrap();
+    assert_replayed(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_it_has_succeeded_once() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = board.local_addr().unwrap();
+    drop(board);
+    let mut wired = rack.wired(0);
+    wired["poll_url"] = json!(format!("tcp://{addr}"));
+    world.register("b1", wired).await;
+    world.force("b1", "Ready").await;
+    let device =
+        pass_intervals_until(&world, "b1", "it is told", |device| action(device)["reason"].is_string()).await;
+    let reason = action(&device)["reason"].as_str().unwrap();
+    assert!(reason.contains(&format!("nothing has ever answered at the poll URL tcp://{addr}")), "{reason}");
+    for _ in 0..60 {
+        world.clock.advance(Duration::from_secs(30));
+        breathe().await;
+    }
+    assert_eq!(world.state("b1").await, "Ready");
+    assert_eq!(count(&world, "b1", |entry| entry["event"] == "misconfigured").await, 1);
+    assert_eq!(rack.switched(1), []);
+
+    let board = TcpListener::bind(addr).await.unwrap();
+    let answers = async {
+        loop {
+            drop(board.accept().await.unwrap());
+        }
+    };
+    let told = pass_intervals_until(&world, "b1", "it is well", |device| action(device)["reason"].is_null());
+    tokio::select! {
+        _ = told => {}
+        () = answers => unreachable!("it answers for ever"),
+    }
+    ask("history says so", async || count(&world, "b1", |entry| entry["event"] == "configured").await == 1)
+        .await;
+    // Another process knows that it has answered before; from now on its silence counts.
+    drop(board);
+    let world = world.again_after(Duration::ZERO).await.unwrap();
+    pass_intervals_until(&world, "b1", "it is rebooted", |device| device["state"] != "Ready").await;
+    assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_it_is_back() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    world.image("linux").await;
+    world.register("b1", rack.wired(0)).await;
+    // As where its file server is not mounted.
+    let (root, elsewhere) = (world.server.boot_root.clone(), world.folder.path().join("elsewhere"));
+    fs_err::rename(&root, &elsewhere).unwrap();
+    assert_eq!(world.request("b1", "rq-reimage", json!({ "image": "linux" })).await.0, 200);
+    let device = world.until("b1", "it is suspended", is_suspended).await;
+    assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
+    assert_eq!(rack.switched(1), []);
+    fs_err::rename(&elsewhere, &root).unwrap();
+    world.pass_time_until("b1", "its power came back", |device| device["state"] == "ReimageBooting").await;
+    assert_eq!(rack.switched(1), [(0, false), (0, true)]);
+    assert_replayed(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_healthy_board() {
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let states = folder.path().join("board.yaml");
+    // The shipped life of a board, with polls of a pace that a test can wait for.
+    let board = include_str!("../../states/board.yaml")
+        .replace("invoke: [poll]", "invoke: [{ action: poll, with: { interval: 100ms, failures: 2 } }]");
+    fs_err::write(&states, board).unwrap();
+    let mut options = vec!["--database-url".to_owned(), database.url()];
+    for (option, path) in [("--states", states), ("--boot-root", folder.path().join("boot"))] {
+        options.extend([option.to_owned(), path.to_str().unwrap().to_owned()]);
+    }
+    options.extend(["--tftp-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+    let server = ServerProcess::start(&options);
+    let relay = lifeguard::farm::relay::RelayBoard::start(
+        ([127, 0, 0, 1], 0).into(),
+        1,
+        lifeguard::farm::relay::Behaviour::Normal,
+    )
+    .unwrap();
+    relay.switch(0, true);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let board = tokio::spawn(async move {
+        loop {
+            // What cannot be taken for want of a descriptor of ours is tried again.
+            let _ = listener.accept().await;
+        }
+    });
+    let http = Http::new(server.http());
+    let power_url = format!("modbus://{}/0?off=50ms", relay.addr());
+    http.register("b1", &json!({ "power_url": power_url, "poll_url": format!("tcp://{addr}") })).await;
+    http.force("b1", "New", "Ready").await;
+    http.until("it has answered a poll", async || {
+        let sql = "SELECT count(*) FROM device WHERE answered_url = poll_url";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&database.pool().await).await.unwrap() == 1
+    })
+    .await;
+    // Nothing that is open is lost, and nothing more can be opened.
+    let hard = limit(server.pid(), "HARD");
+    set_limit(server.pid(), &format!("5:{hard}"));
+    let pool = database.pool().await;
+    http.until("its poll is suspended", async || {
+        let sql = "SELECT count(*) FROM action WHERE trouble = 'descriptors'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.unwrap() == 1
+    })
+    .await;
+    set_limit(server.pid(), &format!("{hard}:{hard}"));
+    http.until("its poll runs again", async || {
+        let sql = "SELECT count(*) FROM action WHERE status = 'RUNNING' AND trouble IS NULL";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.unwrap() == 1
+    })
+    .await;
+    let device = http.get("/api/v1/devices/b1").await;
+    assert_eq!(device["state"], "Ready", "{device:#}");
+    assert!(device["deadline"].is_string(), "its time runs again: {device:#}");
+    assert_eq!(relay.operations().len(), 1, "nobody switched it");
+    drop(server);
+    board.abort();
+    assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
+}
+
+fn limit(pid: u32, which: &str) -> String {
+    let output = Command::new("prlimit")
+        .args(["--pid", &pid.to_string(), "--nofile", "--raw", "--noheadings", &format!("--output={which}")])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn set_limit(pid: u32, limits: &str) {
+    let status =
+        Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limits}")]).status();
+    assert!(status.unwrap().success());
+}
+
+/// A server in another process.
+struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Http {
+    fn new(addr: SocketAddr) -> Self {
+        Self { client: reqwest::Client::new(), base: format!("http://{addr}") }
+    }
+
+    async fn post(&self, path: &str, body: &Value) {
+        let answer = self.client.post(format!("{}{path}", self.base)).json(body).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap());
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    async fn register(&self, name: &str, more: &Value) {
+        let mut body = json!({ "name": name, "mac": "02:00:00:00:00:01", "hardware": "panda" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/api/v1/devices", &body).await;
+    }
+
+    async fn force(&self, name: &str, from: &str, to: &str) {
+        let body = json!({ "from": from, "to": to, "reason": "the test wants it there" });
+        self.post(&format!("/api/v1/devices/{name}/force"), &body).await;
+    }
+
+    /// Waits in real time: it is another process's.
+    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let give_up_at = SystemClock.now() + chrono::TimeDelta::seconds(60);
+        while !is_so().await {
+            assert!(SystemClock.now() < give_up_at, "it never was so: {what}");
+            breathe().await;
+        }
+    }
+}
