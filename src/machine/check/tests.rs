@@ -126,7 +126,7 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "timeout: { after: 60 parsecs, target: There }",
-            "f:6:23: error[form]: bad duration `60 parsecs`: unknown time unit \"parsecs\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations); write it like `60s`, `5m` or `1h 30m`",
+            "f:6:23: error[form]: bad duration `60 parsecs`: there is no unit `parsecs`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`",
         ),
         ("timeout: { after: 0s, target: There }", "f:6:23: error[form]: a duration is more than nothing"),
         ("timeout: { after: 11y, target: There }", "f:6:23: error[form]: `11y` is more than ten years"),

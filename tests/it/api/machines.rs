@@ -104,3 +104,27 @@ async fn a_machine_whose_name_is_a_word_of_our_paths_is_reached_like_any_other()
     assert_eq!(send(&world, "GET /api/v1/machines/check/definitions/1", "").await.text, text);
     assert_eq!(send(&world, "POST /api/v1/machines/check", text).await.json()["ok"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_a_name_is_no_fault_of_the_server() {
+    let world = World::new().await;
+    let requests = [
+        ("GET /api/v1/machines/board/diagram.svg?device=%00", ""),
+        ("POST /api/v1/machines/board/replay?device=%00", ""),
+        ("POST /api/v1/machines/board/replay?since=yesterday", ""),
+        ("GET /api/v1/machines/board/definitions/first", ""),
+    ];
+    assert_snapshot!(contract(&world, requests).await, @r#"
+    GET /api/v1/machines/board/diagram.svg?device=%00
+    404 no_device: there is no board "\0"
+
+    POST /api/v1/machines/board/replay?device=%00
+    422 invalid: device: a name has no character U+0000
+
+    POST /api/v1/machines/board/replay?since=yesterday
+    422 invalid: query: since: this is not a time such as 2026-01-01T00:00:00Z
+
+    GET /api/v1/machines/board/definitions/first
+    404 no_definition: the machine "board" has no definition "first"
+    "#);
+}
