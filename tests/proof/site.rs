@@ -129,38 +129,32 @@ impl Site {
 
     /// A command that runs as we do.
     pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut command = self.entering(None);
-        command.arg(program);
-        if !self.is_private {
-            command = Command::new(program);
-        }
-        command.stdin(Stdio::null()).current_dir("/");
-        command
+        self.command_as(program, None)
     }
 
     /// A command that runs as who runs Postgres.
     pub(crate) fn postgres_command(&self, program: &Path) -> Command {
-        let mut command = if self.is_private {
-            let mut command = self.entering(self.account);
-            command.arg(program);
-            command
-        } else {
-            let mut command = Command::new(program);
-            if let Some((uid, gid)) = self.account {
-                command.uid(uid).gid(gid);
-            }
-            command
-        };
-        command.stdin(Stdio::null()).current_dir("/").process_group(0);
+        let mut command = self.command_as(program, self.account);
+        command.process_group(0);
         command
     }
 
-    fn entering(&self, account: Option<(u32, u32)>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--mount", "--target", &self.guardian.id().to_string()]);
-        if let Some((uid, gid)) = account {
-            command.args(["--setuid", &uid.to_string(), "--setgid", &gid.to_string()]);
+    fn command_as(&self, program: &Path, account: Option<(u32, u32)>) -> Command {
+        let mut command;
+        if self.is_private {
+            command = Command::new("nsenter");
+            command.args(["--mount", "--target", &self.guardian.id().to_string()]);
+            if let Some((uid, gid)) = account {
+                command.args(["--setuid", &uid.to_string(), "--setgid", &gid.to_string()]);
+            }
+            command.arg(program);
+        } else {
+            command = Command::new(program);
+            if let Some((uid, gid)) = account {
+                command.uid(uid).gid(gid);
+            }
         }
+        command.stdin(Stdio::null()).current_dir("/");
         command
     }
 

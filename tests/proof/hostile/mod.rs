@@ -31,7 +31,7 @@ use crate::cluster::pause;
 /// How long the strikes last where nobody says.
 const STRIKES: Duration = Duration::from_mins(1);
 /// How long boards may take to come to rest.
-const REST: Duration = Duration::from_mins(5);
+const REST: Duration = Duration::from_mins(3);
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var_os(variable)?;
