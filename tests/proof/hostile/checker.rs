@@ -207,7 +207,7 @@ impl Checker<'_> {
 
     /// A board at a relay board that works fails only by its own fault, or what was struck; and the state says which.
     fn check_failure(&mut self, board: &Board, rested: &End) {
-        self.expect(rested.state == "Ready" || rested.state.starts_with("Failed"), Rule::Rest, || {
+        self.expect(rested.rests(), Rule::Rest, || {
             format!("{}: still {} when all should rest", board.name, rested.state)
         });
         if !rested.state.starts_with("Failed") {

@@ -97,7 +97,7 @@ impl People {
         }
     }
 
-    /// Asks for reboots, and at times for a new image, for ever.
+    /// Asks for reboots, at times for a new image or a self-test, and gives up what is under way, for ever.
     pub(super) async fn ask(self: Arc<Self>) {
         let mut random = Random::stream(self.seed, 2000);
         loop {
@@ -105,8 +105,10 @@ impl People {
             let image = farm::IMAGES[random.below(2)];
             let (request, body) = match random.below(10) {
                 0..6 => ("rq-reboot", json!({})),
-                6..9 => ("rq-reimage", json!({ "image": image })),
-                _ => ("rq-self-test", json!({})),
+                6..8 => ("rq-reimage", json!({ "image": image })),
+                8 => ("rq-self-test", json!({})),
+                // In whatever it is.
+                _ => ("rq-cancel", json!({})),
             };
             self.request(&board, random.below(SERVERS), request, &body).await;
             pause(ASK_EVERY).await;

@@ -123,6 +123,13 @@ pub(super) struct End {
     pub(super) reason: String,
 }
 
+impl End {
+    /// Whether nothing is under way.
+    pub(super) fn rests(&self) -> bool {
+        self.state.starts_with("Failed") || matches!(self.state.as_str(), "Ready" | "New")
+    }
+}
+
 /// What a server takes of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Usage {

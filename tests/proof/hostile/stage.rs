@@ -228,7 +228,7 @@ impl Stage {
         let give_up_at = std::time::Instant::now() + patience;
         loop {
             let ends = self.ends().await;
-            let rests = |end: &End| end.state.starts_with("Failed") || end.state == "Ready";
+            let rests = |end: &End| end.rests();
             let is_over = std::time::Instant::now() >= give_up_at;
             if let Some(ends) = ends
                 && (is_over
