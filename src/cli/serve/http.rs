@@ -83,3 +83,35 @@ impl HttpArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        http: HttpArgs,
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_server_s_own_limits() {
+        let line = Line::parse_from(["serve"]);
+        assert_eq!(line.http.options(Limits::CONNECTIONS).limits, Limits::default());
+        let line = Line::parse_from([
+            "serve",
+            "--server-name=a.lab",
+            "--server-name=b.lab",
+            "--http-idle-timeout=5s",
+            "--http-connections-per-client=7",
+        ]);
+        let limits = line.http.options(100).limits;
+        assert_eq!((limits.connections, limits.per_client, limits.idle), (100, 7, Duration::from_secs(5)));
+        assert_eq!(line.http.server_names, ["a.lab", "b.lab"]);
+        for bad in ["--http-connections=0", "--http-idle-timeout=0s", "--http-header-timeout=5"] {
+            assert!(Line::try_parse_from(["serve", bad]).is_err(), "{bad}");
+        }
+    }
+}
