@@ -72,7 +72,7 @@ const TRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
-    let mut serve = options.serve.clone();
+    let mut serve = options.serve.clone().with_secrets()?;
     let scratch = Scratch::unless_given(&mut serve)?;
     serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));

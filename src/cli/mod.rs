@@ -18,6 +18,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use log::{Log, LogFormat};
@@ -46,6 +47,14 @@ pub struct Cli {
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// Takes the value out of an error that is about the database's URL: it may hold a password.
+fn hide_secret(error: &mut clap::Error) {
+    let argument = error.get(ContextKind::InvalidArg);
+    if matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with("--database-url ")) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
 }
 
 /// Lets no option be read from a variable that is empty: that is as if it were not set.
@@ -92,7 +101,8 @@ pub fn parse() -> Result<Cli, ExitCode> {
     let cli = matches.and_then(|mut matches| {
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     });
-    cli.map_err(|error| {
+    cli.map_err(|mut error| {
+        hide_secret(&mut error);
         let text = plain(&error.render().to_string());
         if error.use_stderr() {
             output::complain_as_it_is(&text);

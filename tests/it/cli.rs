@@ -1010,6 +1010,9 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
                                         `boot` in the data directory] [env: LIFEGUARD_BOOT_ROOT=]
           --database-url <URL>          The PostgreSQL database (14 or newer) to use; several servers
                                         may share one [env: LIFEGUARD_DATABASE_URL]
+          --database-url-file <FILE>    A file that holds the database's URL, for one with a
+                                        password: arguments can be seen by everybody on this machine
+                                        [env: LIFEGUARD_DATABASE_URL_FILE=]
           --data-dir <DIRECTORY>        Where a private PostgreSQL keeps its data [default: the user's
                                         state directory] [env: LIFEGUARD_DATA_DIR=]
           --pg-bin <DIRECTORY>          The directory of PostgreSQL's programs [default: where they are

@@ -35,6 +35,7 @@ mod processes;
 mod rack;
 mod reimage;
 mod replay;
+mod secrets;
 mod simulate;
 mod sklearn;
 mod state_service;

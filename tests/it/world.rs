@@ -253,6 +253,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         tftp: TftpArgs::default(),
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
+        database_url_file: None,
         data_dir: None,
         pg_bin: None,
         states: None,

@@ -78,6 +78,7 @@ impl Bench {
             tftp: TftpArgs::default(),
             boot_root: Some(self.scratch.path.join("boot")),
             database_url: Some(self.postgres.url(database)?),
+            database_url_file: None,
             data_dir: None,
             pg_bin: None,
             states: match lives {

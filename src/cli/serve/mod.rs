@@ -6,6 +6,7 @@ mod definitions;
 mod descriptors;
 mod http;
 mod models;
+mod secrets;
 mod tftp_options;
 
 use std::error::Error;
@@ -76,6 +77,15 @@ pub struct ServeOptions {
     )]
     pub database_url: Option<Url>,
 
+    /// A file that holds the database's URL, for one with a password: arguments can be seen by everybody on this machine
+    #[arg(
+        long,
+        env = "LIFEGUARD_DATABASE_URL_FILE",
+        value_name = "FILE",
+        conflicts_with_all = ["database_url", "data_dir"]
+    )]
+    pub database_url_file: Option<PathBuf>,
+
     /// Where a private PostgreSQL keeps its data [default: the user's state directory]
     #[arg(long, env = "LIFEGUARD_DATA_DIR", value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
@@ -103,6 +113,22 @@ pub struct ServeOptions {
     /// Hosted models
     #[command(flatten)]
     pub models: ModelArgs,
+}
+
+impl ServeOptions {
+    /// Reads the database's URL where a file holds it, and warns where its password can be seen.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or holds no URL.
+    pub(super) fn with_secrets(mut self) -> Result<Self, Box<dyn Error>> {
+        if let Some(file) = self.database_url_file.take() {
+            self.database_url = Some(secrets::read_url(&file)?);
+        } else if let Some(url) = &self.database_url {
+            secrets::warn_of_argument(url.as_str());
+        }
+        Ok(self)
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -351,6 +377,7 @@ pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 /// Runs the command.
 pub(super) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
+    let options = options.with_secrets()?;
     let server = Server::start(options, Arc::new(SystemClock)).await?;
     tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
     if let Some(tftp) = server.tftp {
