@@ -27,7 +27,7 @@ impl Ran {
 }
 
 /// The program, in a world without our own settings.
-fn lifeguard(args: &[&str]) -> Command {
+pub(crate) fn lifeguard(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LIFEGUARD_") {

@@ -18,6 +18,23 @@ pub(crate) fn library(name: &str, package: &str) -> Option<PathBuf> {
     find([machine.into(), "/usr/lib64".into(), "/usr/lib".into()].into_iter(), name, package)
 }
 
+/// Finds the file `path` in the same way.
+pub(crate) fn file(path: &str, package: &str) -> Option<PathBuf> {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    find(std::iter::once(directory.into()), name, package)
+}
+
+/// The folder that the environment variable `variable` names, and which is to hold `content`; missing in the same way.
+pub(crate) fn folder(variable: &str, content: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(PathBuf::from);
+    if found.is_none() {
+        let is_required = std::env::var_os("LIFEGUARD_TEST_FOREIGN").is_some_and(|value| value == "1");
+        assert!(!is_required, "LIFEGUARD_TEST_FOREIGN=1 needs {variable}: {content}");
+        writeln!(std::io::stderr(), "skipped: {variable} does not name {content}").ok();
+    }
+    found
+}
+
 fn find(mut directories: impl Iterator<Item = PathBuf>, name: &str, package: &str) -> Option<PathBuf> {
     let found = directories.find_map(|directory| Some(directory.join(name)).filter(|file| file.is_file()));
     if found.is_none() {

@@ -16,6 +16,7 @@ mod database;
 mod demo;
 mod engine;
 mod farm;
+mod firmware;
 mod foreign;
 mod fuzz;
 mod guarded;

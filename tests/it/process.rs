@@ -18,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 pub(crate) struct ServerProcess {
     child: Child,
     http: SocketAddr,
+    tftp: Option<SocketAddr>,
     killed_at: Option<DateTime<Utc>>,
 }
 
@@ -47,6 +48,7 @@ impl ServerProcess {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = Vec::new();
+        let mut tftp = None;
         let http = loop {
             let Some(Ok(line)) = lines.next() else {
                 child.wait().unwrap();
@@ -56,18 +58,26 @@ impl ServerProcess {
             if event["fields"]["message"] == "serving" {
                 break event["fields"]["http"].as_str().unwrap().parse().unwrap();
             }
+            if let Some(addr) = event["fields"]["tftp"].as_str() {
+                tftp = Some(addr.parse().unwrap());
+            }
             log.push(line);
         };
         // The rest is read on, lest the server waits for somebody to read it.
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
         let tell = |line| println!("server: {line}");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(tell));
-        Ok(Self { child, http, killed_at: None })
+        Ok(Self { child, http, tftp, killed_at: None })
     }
 
     /// Where it serves HTTP.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where it serves TFTP, if it does.
+    pub(crate) fn tftp(&self) -> Option<SocketAddr> {
+        self.tftp
     }
 
     /// Its number.

@@ -379,10 +379,10 @@ pub(super) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let options = options.with_secrets()?;
     let server = Server::start(options, Arc::new(SystemClock)).await?;
-    tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
     if let Some(tftp) = server.tftp {
         tracing::info!(%tftp, "serving the boot tree by TFTP");
     }
+    tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
     server.run(signal).await?;
     tracing::info!("stopped");
     Ok(())
