@@ -6,7 +6,7 @@ use std::time::Duration;
 const SPANS: [(&str, &str); 5] =
     [("60s", "12s"), ("600s", "40s"), ("180s", "25s"), ("5m", "30s"), ("1h", "60s")];
 /// How often a deadline may pass where the built-in lifecycle says 10, 30 or 200.
-pub(super) const TRIES: i64 = 6;
+pub(super) const TRIES: i64 = 4;
 /// How often a board is polled, how often it must be silent, and how long one probe may take.
 const POLL: &str = "{ action: poll, with: { interval: 3s, failures: 3, limit: 2s } }";
 /// How long a board that does not answer may stay Ready.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,14 +57,21 @@ pub(super) struct Servers {
     options: Vec<String>,
     places: [Mutex<Place>; SERVERS],
     accidents: Mutex<Vec<String>>,
+    /// Whether what ends stays ended.
+    is_over: AtomicBool,
 }
 
 impl Servers {
     /// Starts them.
     pub(super) fn start(site: Arc<Site>, options: Vec<String>) -> Arc<Self> {
         let place = || Mutex::new(Place { child: None, log: Log::File, has_served: false, is_ending: false });
-        let servers =
-            Self { site, options, places: [place(), place(), place()], accidents: Mutex::default() };
+        let servers = Self {
+            site,
+            options,
+            places: [place(), place(), place()],
+            accidents: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        };
         for server in 0..SERVERS {
             fs::write(servers.clock_file(server), "+0").unwrap();
             servers.spawn(server);
@@ -142,7 +150,7 @@ impl Servers {
                     }
                     ended
                 };
-                if ended.is_some() {
+                if ended.is_some() && !self.is_over.load(Ordering::SeqCst) {
                     self.spawn(server);
                 }
             }
@@ -250,6 +258,7 @@ impl Servers {
     /// Asks all to stop in order; says which did not.
     pub(super) async fn end(&self) -> Vec<String> {
         let mut faults = Vec::new();
+        self.is_over.store(true, Ordering::SeqCst);
         for server in 0..SERVERS {
             self.go_on(server);
             self.terminate(server);
