@@ -62,18 +62,20 @@ struct Life {
 /// What the relay board at `index` is like: how it behaves, whether it works, and what its boards' power URLs say of it.
 pub(super) fn habit(index: usize) -> (Behaviour, Habit, &'static str) {
     match index {
-        22 => (Behaviour::Stuck, Habit::Broken(&["on", "off"]), ""),
+        21 => (Behaviour::ReadsBanks { coils: 8 }, Habit::Broken(&["readback=all8"]), ""),
+        22 => (Behaviour::Stuck, Habit::Broken(&["still reads"]), ""),
         23 => (Behaviour::Rtu, Habit::Broken(&["Modbus TCP"]), ""),
         24 => (Behaviour::Hanging, Habit::Broken(&["no answer"]), ""),
         _ => {
-            let behaviour = match index % 5 {
-                0 => Behaviour::OneClientAtATime,
-                1 => Behaviour::CloseAfterAnswer,
-                2 => Behaviour::Slow { delay: Duration::from_millis(300) },
-                3 => Behaviour::IdleClose { after: Duration::from_secs(1) },
-                _ => Behaviour::Normal,
+            let (behaviour, more) = match index % 6 {
+                0 => (Behaviour::OneClientAtATime, ""),
+                1 => (Behaviour::CloseAfterAnswer, ""),
+                2 => (Behaviour::ReadsBanks { coils: 8 }, "&readback=all8"),
+                3 => (Behaviour::Slow { delay: Duration::from_millis(300) }, ""),
+                4 => (Behaviour::IdleClose { after: Duration::from_secs(1) }, ""),
+                _ => (Behaviour::Normal, "&readback=none"),
             };
-            (behaviour, Habit::Works, "")
+            (behaviour, Habit::Works, more)
         }
     }
 }
