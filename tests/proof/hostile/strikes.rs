@@ -195,13 +195,14 @@ impl Stage {
     async fn strike_relay(&self, turn: usize, random: &mut Random) {
         let from = SystemClock.now();
         let relay = random.below(usize::from(BOARDS / 8));
-        let (usual, is, _) = habit(relay);
+        let (usual, is, more) = habit(relay);
         if is != Habit::Works {
             return;
         }
         let coil = u16::try_from(random.below(8)).unwrap();
-        let bad =
-            [Behaviour::Refusing, Behaviour::Hanging, Behaviour::Mute, Behaviour::Lying { coil }][turn % 4];
+        // A lie is found out only where what was written is read back.
+        let lies = if more.contains("readback=none") { usual } else { Behaviour::Lying { coil } };
+        let bad = [Behaviour::Refusing, Behaviour::Hanging, Behaviour::Mute, lies][turn % 4];
         self.farm.relay(relay).unwrap().set_behaviour(bad);
         pause(seconds(random, 3, 15)).await;
         self.farm.relay(relay).unwrap().set_behaviour(usual);
