@@ -23,7 +23,7 @@ pub(super) const SERVERS: usize = 3;
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
 /// How many descriptors the last server may have; the others have what the test has.
-const FEW_DESCRIPTORS: u32 = 512;
+const FEW_DESCRIPTORS: u32 = 768;
 /// The library that tells programs another time.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// So many errors in a log are a flood: each outage is told once.
