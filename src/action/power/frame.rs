@@ -171,10 +171,10 @@ mod tests {
         ) {
             let call = if is_read { READ } else { WRITE };
             let arrival = call.parse(&bytes);
-            if arrival != Arrival::Incomplete {
-                prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), arrival);
-            } else {
+            if arrival == Arrival::Incomplete {
                 prop_assert!(bytes.len() < MAX_FRAME);
+            } else {
+                prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), arrival);
             }
         }
     }

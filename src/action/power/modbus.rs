@@ -76,7 +76,7 @@ impl Line {
     pub(super) async fn connect(&mut self) -> Result<(), Fault> {
         self.check_lease()?;
         if self.connection.as_ref().is_some_and(|connection| {
-            !(self.closes_after_answer && connection.has_answered) && !connection.is_closed()
+            !(connection.is_closed() || self.closes_after_answer && connection.has_answered)
         }) {
             return Ok(());
         }
@@ -304,7 +304,9 @@ impl Connection {
                 match call.parse(received) {
                     Arrival::Incomplete => break,
                     Arrival::Late(length) => _ = received.drain(..length),
-                    judged => return Ok(judged),
+                    judged @ (Arrival::Answer(_) | Arrival::Other | Arrival::Foreign { .. }) => {
+                        return Ok(judged);
+                    }
                 }
             }
         }
