@@ -24,6 +24,10 @@ use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 
 /// How often a run looks again because somebody else changed the link under its hands.
 const TRIES: u32 = 20;
+/// How long it waits before it looks for the third time; each further time twice as long, so that two runs fall out of step.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+/// After how many more looks that grows no more: 13 ms.
+const LONGEST_PAUSE_AFTER: u32 = 8;
 /// Tells the temporary links of one process apart.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -178,7 +182,11 @@ impl Boot {
         let link = format!("{LINKS}/{name}");
         let target = PathBuf::from(format!("{}{CONFIGS}/{config}", folder.to_root()));
         let mut is_elsewhere = false;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            // The first look writes and the second one checks; from the third on somebody else is at it.
+            if let Some(lost) = attempt.checked_sub(2) {
+                std::thread::sleep(FIRST_PAUSE * 2_u32.pow(lost.min(LONGEST_PAUSE_AFTER)));
+            }
             if cancel.is_cancelled() {
                 return Err(LinkError::Abandoned);
             }

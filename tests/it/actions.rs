@@ -105,9 +105,9 @@ async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     groups::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
 }
 
-fn suspension(action: &RunningAction, is_counted: bool) -> Option<Suspension> {
+fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {
     let (trouble, reason) = ("memory".to_owned(), "no memory".to_owned());
-    Some(Suspension { action: action.id, trouble, reason, is_counted })
+    Suspension { action: action.id, trouble, reason, is_counted }
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
         write(&store, id, worker, |decided| {
             Arc::make_mut(decided.instance.as_mut().unwrap()).remaining =
                 Some(Duration::from_micros(7_000_001));
-            decided.suspended = suspension(&running, is_counted);
+            decided.suspended = Some(suspension(&running, is_counted));
         })
         .await;
         assert_eq!(attempts(&store, id).await, counted);
@@ -155,7 +155,7 @@ async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_powe
     let worker = workers::register(&store, "one", Duration::from_mins(1)).await.unwrap();
     let cycle = start(&store, worker).await;
     write(&store, id, worker, |decided| decided.left = Some(Visit(1))).await;
-    write(&store, id, worker, |decided| decided.suspended = suspension(&cycle, true)).await;
+    write(&store, id, worker, |decided| decided.suspended = Some(suspension(&cycle, true))).await;
     let rescue = start(&store, worker).await;
     assert_eq!((rescue.action.as_str(), rescue.is_rescue, rescue.id), ("power-on", true, cycle.id));
 }

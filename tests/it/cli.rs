@@ -1010,9 +1010,9 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
                                         `boot` in the data directory] [env: LIFEGUARD_BOOT_ROOT=]
           --database-url <URL>          The PostgreSQL database (14 or newer) to use; several servers
                                         may share one [env: LIFEGUARD_DATABASE_URL]
-          --database-url-file <FILE>    A file that holds the database's URL, for one with a
-                                        password: arguments can be seen by everybody on this machine
-                                        [env: LIFEGUARD_DATABASE_URL_FILE=]
+          --database-url-file <FILE>    A file that holds the database's URL, for one with a password:
+                                        arguments can be seen by everybody on this machine [env:
+                                        LIFEGUARD_DATABASE_URL_FILE=]
           --data-dir <DIRECTORY>        Where a private PostgreSQL keeps its data [default: the user's
                                         state directory] [env: LIFEGUARD_DATA_DIR=]
           --pg-bin <DIRECTORY>          The directory of PostgreSQL's programs [default: where they are
@@ -1025,6 +1025,29 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
           --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
                                         days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                        Print help
+
+    HTTP:
+          --server-name <NAME>
+              A name by which clients call the server, such as boards.lab; addresses, `localhost` and
+              the machine's own name need not be said [env: LIFEGUARD_SERVER_NAMES=]
+          --http-connections <NUMBER>
+              How many connections there may be [default: 4096, or fewer where the process may open few
+              files] [env: LIFEGUARD_HTTP_CONNECTIONS=]
+          --http-connections-per-client <NUMBER>
+              How many connections one client address may have [default: half of all] [env:
+              LIFEGUARD_HTTP_CONNECTIONS_PER_CLIENT=]
+          --http-header-timeout <SPAN>
+              How long a client may take to send the header of a request [env:
+              LIFEGUARD_HTTP_HEADER_TIMEOUT=] [default: 10s]
+          --http-body-timeout <SPAN>
+              How long a client may take to send the body of a request, besides a second for each 4096
+              bytes of it [env: LIFEGUARD_HTTP_BODY_TIMEOUT=] [default: 10s]
+          --http-idle-timeout <SPAN>
+              How long a client may keep a connection without asking for anything [env:
+              LIFEGUARD_HTTP_IDLE_TIMEOUT=] [default: 1min]
+          --http-answer-timeout <SPAN>
+              How long an answer may wait for its client, besides a second for each 4096 bytes that it
+              takes [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
 
     Models:
           --config <DIRECTORY>    The directory of the configs of hosted models, `*.json`; if not given,

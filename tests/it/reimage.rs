@@ -75,14 +75,16 @@ async fn a_reimage_ends_in_ready_with_the_new_image_written_down() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_runs_before_its_link_is_gone_is_not_asked_to_say_so_again() {
     let (world, _rack) = board().await;
-    // The link cannot be removed yet.
-    let link = world.link("b1").await;
-    fs_err::write(&link, "made by hand").unwrap();
+    // The folder of links is a file: no link can be looked for, let alone removed.
+    let links = world.server.boot_root.join("pxelinux.cfg");
+    fs_err::remove_dir_all(&links).unwrap();
+    fs_err::write(&links, "").unwrap();
     world.force("b1", "ReimageClearing").await;
     let (_, answer) = world.report("b1", "image-running").await;
     assert_eq!((&answer["outcome"], &answer["state"]), (&json!("stayed"), &json!("ReimageClearing")));
     world.until("b1", "clearing failed", |device| device["actions"] == json!([])).await;
-    fs_err::remove_file(&link).unwrap();
+    fs_err::remove_file(&links).unwrap();
+    fs_err::create_dir(&links).unwrap();
     world.pass_deadline("b1").await;
     world.until_state("b1", "Ready").await;
     assert_eq!(data(&world).await.get("is_running"), None);

@@ -284,7 +284,8 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     relay.switch(0, true);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let board = tokio::spawn(async move {
+    let mut board = tokio::task::JoinSet::new();
+    board.spawn(async move {
         loop {
             // What cannot be taken for want of a descriptor of ours is tried again.
             let _ = listener.accept().await;
@@ -319,7 +320,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     assert!(device["deadline"].is_string(), "its time runs again: {device:#}");
     assert_eq!(relay.operations().len(), 1, "nobody switched it");
     drop(server);
-    board.abort();
+    board.shutdown().await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
 }
 

@@ -48,7 +48,7 @@ pub(super) fn add(
     add_member(to, r#","next_image":"#, next_image)?;
     add_member(to, r#","comments":"#, comments)?;
     // Few boards have these, and lists are long.
-    if let Some(tries) = failed_tries(definition, state, counters)? {
+    if let Some(tries) = failed_tries(definition, state, counters) {
         add_member(to, r#","failed_tries":"#, &tries)?;
     }
     for (name, text) in [(r#","failure":"#, failure), (r#","lock_reason":"#, lock_reason)] {
@@ -61,16 +61,15 @@ pub(super) fn add(
 }
 
 /// How often the time limit of the board's state has passed without success.
-fn failed_tries(
-    definition: Option<&Definition>,
-    state: &str,
-    counters: &RawValue,
-) -> serde_json::Result<Option<i64>> {
+fn failed_tries(definition: Option<&Definition>, state: &str, counters: &RawValue) -> Option<i64> {
     match definition {
         Some(definition) if counters.get() != "{}" => {
-            Ok(definition.failed_tries(state, &serde_json::from_str(counters.get())?))
+            // A board whose counters cannot be read is listed without them.
+            serde_json::from_str(counters.get())
+                .ok()
+                .and_then(|counters| definition.failed_tries(state, &counters))
         }
-        _ => Ok(None),
+        _ => None,
     }
 }
 

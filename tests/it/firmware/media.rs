@@ -93,7 +93,8 @@ impl Media {
         for module in &self.modules {
             let name = module.file_name().unwrap();
             fs::copy(module, root.join("modules").join(name)).unwrap();
-            order += &format!("{}\n", name.display());
+            order.push_str(&name.to_string_lossy());
+            order.push('\n');
         }
         fs::write(root.join("modules/order"), order).unwrap();
         let mut pack = Command::new("sh");
