@@ -1,14 +1,18 @@
 //! Actions as the engine hands them out: in order, one at a place, given up when their state is left.
 
+use std::time::Duration;
+
+use lifeguard::clock::pause;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 
 use crate::rack::Rack;
 use crate::world::{World, ask, unreachable_power};
 
 /// Lets another process, which is alive for a day, run a power cycle for board `name` that holds the rack's place.
-async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) {
+async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     sqlx::query(
         "WITH other AS (INSERT INTO worker (name, lease_until)
                         VALUES ('other', clock_timestamp() + interval '1 day') RETURNING worker_id)
@@ -22,10 +26,22 @@ async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) {
     .execute(pool)
     .await
     .unwrap();
+    let (pool, mut other) = (pool.clone(), JoinSet::new());
+    other.spawn(async move {
+        // A lease that nobody renews ends, whatever it promises.
+        loop {
+            let sql =
+                "UPDATE worker SET lease_until = clock_timestamp() + interval '1 day' WHERE name = 'other'";
+            sqlx::query(sql).execute(&pool).await.unwrap();
+            pause(Duration::from_millis(200)).await;
+        }
+    });
+    other
 }
 
 /// Lets the other process be found dead.
-async fn let_go(pool: &PgPool) {
+async fn let_go(pool: &PgPool, mut other: JoinSet<()>) {
+    other.shutdown().await;
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s' WHERE name = 'other'";
     sqlx::query(sql).execute(pool).await.unwrap();
 }
@@ -53,7 +69,7 @@ async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
         world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.place()) })).await;
     }
     let pool = world.database.pool().await;
-    hold_place(&pool, &rack, "b0").await;
+    let other = hold_place(&pool, &rack, "b0").await;
     for name in ["b1", "b2"] {
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
@@ -70,7 +86,7 @@ async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
     }
     assert_eq!(rack.switched(3), []);
 
-    let_go(&pool).await;
+    let_go(&pool, other).await;
     // What the other process was doing is taken over, and ends first.
     world.pass_time_until("b0", "the place is free", |device| device["actions"] == json!([])).await;
     for name in ["b1", "b2"] {

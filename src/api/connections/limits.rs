@@ -16,11 +16,11 @@ pub struct Limits {
     pub per_client: usize,
     /// Until the header of a request has come, from its first byte; of the first request, from the connection's beginning.
     pub header: Duration,
-    /// Until the body of a request has come: so long, and a second more for each [`MIN_RATE`] bytes of it.
+    /// Until the body of a request has come: so long, and a second more for each 4096 bytes of it.
     pub body: Duration,
     /// Until the next request begins.
     pub idle: Duration,
-    /// While an answer waits for the client to take it: so long in all, and a second more for each [`MIN_RATE`] bytes that it
+    /// While an answer waits for the client to take it: so long in all, and a second more for each 4096 bytes that it
     /// took.
     pub unread: Duration,
 }
