@@ -24,9 +24,9 @@ use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 
 /// How often a run looks again because somebody else changed the link under its hands.
 const TRIES: u32 = 20;
-/// How long it waits before it looks for the third time; each further time twice as long, so that two runs fall out of step.
+/// How long it waits before it writes for the second time; each further time twice as long, so that two runs fall out of step.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
-/// After how many more looks that grows no more: 13 ms.
+/// After how many more times that grows no more: 13 ms.
 const LONGEST_PAUSE_AFTER: u32 = 8;
 /// Tells the temporary links of one process apart.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -183,10 +183,6 @@ impl Boot {
         let target = PathBuf::from(format!("{}{CONFIGS}/{config}", folder.to_root()));
         let mut is_elsewhere = false;
         for attempt in 0..TRIES {
-            // The first look writes and the second one checks; from the third on somebody else is at it.
-            if let Some(lost) = attempt.checked_sub(2) {
-                std::thread::sleep(FIRST_PAUSE * 2_u32.pow(lost.min(LONGEST_PAUSE_AFTER)));
-            }
             if cancel.is_cancelled() {
                 return Err(LinkError::Abandoned);
             }
@@ -202,7 +198,13 @@ impl Boot {
                     }
                     continue;
                 }
-                Found::Ours(_) => replace(&folder, name, &target),
+                Found::Ours(_) => {
+                    // Somebody else is at it where this is not the first look. What is written is checked at once.
+                    if let Some(lost) = attempt.checked_sub(1) {
+                        std::thread::sleep(FIRST_PAUSE * 2_u32.pow(lost.min(LONGEST_PAUSE_AFTER)));
+                    }
+                    replace(&folder, name, &target)
+                }
                 // Straight to its name: where somebody is quicker, this fails and we look again.
                 Found::Nothing => symlinkat(&target, &folder, name),
             };

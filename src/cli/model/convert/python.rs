@@ -12,12 +12,16 @@ use tokio::process::Command;
 /// What the environment runs.
 const SCRIPT: &str = include_str!("convert.py");
 
-/// What the script answers.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Told {
-    Refused { error: String },
-    Converted(Converted),
+/// Reads what the script answers: a model, or why it refuses it.
+///
+/// Not by an untagged enum: those take numbers apart before they know what they are for, which numbers that are kept digit
+/// by digit do not survive.
+fn answer(line: &[u8]) -> serde_json::Result<Result<Converted, String>> {
+    let answer: Value = serde_json::from_slice(line)?;
+    match answer.get("error").and_then(Value::as_str) {
+        Some(error) => Ok(Err(error.to_owned())),
+        None => serde_json::from_value(answer).map(Ok),
+    }
 }
 
 /// A model that was converted, and what scikit-learn predicts with it.
@@ -81,9 +85,9 @@ pub(super) async fn convert(
     let output = output?;
     let end = output.stdout.iter().position(|byte| *byte == b'\n');
     let (line, onnx) = output.stdout.split_at(end.map_or(0, |end| end + 1));
-    match serde_json::from_slice(line) {
-        Ok(Told::Refused { error }) => Err(format!("{}: {error}", pickle.display()).into()),
-        Ok(Told::Converted(converted)) => Ok(Converted { onnx: onnx.to_vec(), ..converted }),
+    match answer(line) {
+        Ok(Err(error)) => Err(format!("{}: {error}", pickle.display()).into()),
+        Ok(Ok(converted)) => Ok(Converted { onnx: onnx.to_vec(), ..converted }),
         Err(_) => {
             let told = String::from_utf8_lossy(&output.stderr);
             let last = told.trim_end().lines().next_back().unwrap_or("it said nothing");
