@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::machine::Visit;
+use crate::store::Life;
 use crate::store::instances::InstanceId;
 
 /// How long another process may take over what falls to it, in real time.
@@ -22,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A deadline that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
+    /// The life of the database that it was armed in.
+    pub(super) life: Life,
     /// Whose it is.
     pub(super) id: InstanceId,
     /// The visit that armed it.
@@ -50,6 +53,8 @@ pub(super) struct Deadlines {
 }
 
 struct State {
+    /// The life of the database that all of it is of.
+    life: Life,
     /// In microseconds since 1970, which is a third of what a calendar's time takes.
     armed: HashMap<InstanceId, (i64, Visit)>,
     order: BTreeSet<(i64, InstanceId)>,
@@ -61,6 +66,7 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
+            life: Life::default(),
             armed: HashMap::new(),
             order: BTreeSet::new(),
             later: VecDeque::new(),
@@ -80,16 +86,28 @@ impl Deadlines {
     ///
     /// News may come late and twice. Within one visit a deadline is only ever armed, so one that is known is kept; if it
     /// does not stand any more, that shows when it is fired.
-    pub(super) fn learn(&self, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
-        self.with(|state| state.learn(id, visit, at.map(|at| at.timestamp_micros())))
+    ///
+    /// In another life of the database visits are counted anew: what was known of the life before is forgotten then, and
+    /// news of it comes too late.
+    pub(super) fn learn(&self, life: Life, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
+        self.with(|state| state.enter(life) && state.learn(id, visit, at.map(|at| at.timestamp_micros())))
+    }
+
+    /// Forgets what is not of `life`, unless that has passed itself.
+    pub(super) fn enter(&self, life: Life) {
+        self.with(|state| state.enter(life));
     }
 
     /// Learns all of these; true when one of them is the next that is due.
     pub(super) fn learn_all(
         &self,
+        life: Life,
         armed: impl Iterator<Item = (InstanceId, Visit, Option<DateTime<Utc>>)>,
     ) -> bool {
         self.with(|state| {
+            if !state.enter(life) {
+                return false;
+            }
             armed.fold(false, |is_earlier, (id, visit, at)| {
                 state.learn(id, visit, at.map(|at| at.timestamp_micros())) || is_earlier
             })
@@ -153,6 +171,9 @@ impl Deadlines {
     /// Puts back what could not be fired; it is looked at again a moment later.
     pub(super) fn put_back(&self, due: Due) {
         self.with(|state| {
+            if due.life != state.life {
+                return;
+            }
             state.armed.entry(due.id).or_insert((due.at.timestamp_micros(), due.visit));
             state.later.push_back((Instant::now() + GRACE, due));
         });
@@ -160,6 +181,14 @@ impl Deadlines {
 }
 
 impl State {
+    /// Whether `life` is the present one; where it is a later one, nothing is known yet.
+    fn enter(&mut self, life: Life) -> bool {
+        if life > self.life {
+            *self = Self { life, share: self.share, ..Self::default() };
+        }
+        life == self.life
+    }
+
     fn learn(&mut self, id: InstanceId, visit: Visit, at: Option<i64>) -> bool {
         let known = self.armed.get(&id).copied();
         if known.is_some_and(|(_, known)| visit < known || (visit == known && at.is_none())) {
@@ -196,7 +225,7 @@ impl State {
             self.order.pop_first();
             let Some((_, visit)) = self.armed.get(&id).copied() else { continue };
             let Some(at) = DateTime::from_timestamp_micros(at) else { continue };
-            let due = Due { id, visit, at };
+            let due = Due { life: self.life, id, visit, at };
             if self.share.has(id) {
                 self.armed.remove(&id);
                 taken.push(due);
@@ -217,7 +246,7 @@ mod tests {
     }
 
     fn learn(deadlines: &Deadlines, id: i64, visit: i64, second: Option<i64>) -> bool {
-        deadlines.learn(InstanceId(id), Visit(visit), second.map(at))
+        deadlines.learn(Life::default(), InstanceId(id), Visit(visit), second.map(at))
     }
 
     fn take(deadlines: &Deadlines, second: i64) -> Vec<(i64, i64)> {
@@ -276,7 +305,7 @@ mod tests {
         let soon = deadlines.with(|state| state.take_due(now, 100, Instant::now()));
         assert_eq!(soon, []);
         let later = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));
-        assert_eq!(later, [Due { id: InstanceId(3), visit: Visit(1), at: at(10) }]);
+        assert_eq!(later, [Due { life: Life::default(), id: InstanceId(3), visit: Visit(1), at: at(10) }]);
         assert_eq!(deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE)), []);
     }
 

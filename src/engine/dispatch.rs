@@ -56,8 +56,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             Ok(BATCH) => continue,
             Ok(_) => is_well = true,
             Err(error) => {
-                if std::mem::replace(&mut is_well, false) {
-                    tracing::warn!(error = &error as &dyn Error, "actions wait for the database");
+                // That the database is away is told by the store.
+                if !error.is_passing() && std::mem::replace(&mut is_well, false) {
+                    tracing::warn!(error = &error as &dyn Error, "actions cannot be handed out");
                 }
                 rest().await;
             }
@@ -87,7 +88,7 @@ async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>
                 if colleagues.has_dead {
                     is_needed.notify_one();
                 }
-                if engine.inner.rules.hear(colleagues.adoption) {
+                if engine.inner.rules.hear(registered.life, colleagues.adoption) {
                     is_needed.notify_one();
                 }
             }
@@ -116,7 +117,7 @@ async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
                 tracing::info!(workers = dead, "took over from processes that died");
                 engine.inner.actions_changed.notify_one();
             }
-            Err(error) => tracing::warn!(error = &error as &dyn Error, "cannot take over from the dead yet"),
+            Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),
         }
         // Whoever decides looks by itself; this is for what is explained meanwhile.
         if engine.inner.rules.is_behind()

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::deadlines::Share;
 use crate::store::actions::WorkerId;
 use crate::store::workers::{self, Colleagues};
-use crate::store::{Connection, Store, StoreError};
+use crate::store::{Life, Session, Store, StoreError};
 
 /// How long a process that says nothing is taken to be alive.
 pub(super) const HOLDS: Duration = Duration::from_millis(1600);
@@ -23,8 +23,10 @@ pub(super) const PERIOD: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Registered {
     pub(super) id: WorkerId,
+    /// The life of the database that it is registered in: in another one its number may be another process's.
+    pub(super) life: Life,
     holds_until: Instant,
-    db: Option<Connection>,
+    db: Option<Session>,
 }
 
 /// Leases that are too far ahead to have been given by the database's clock as it is, and since when each has been seen
@@ -67,9 +69,10 @@ pub(super) enum Renewal {
 impl Registered {
     /// Registers this process.
     pub(super) async fn register(store: &Store) -> Result<Self, StoreError> {
-        let asked = Instant::now();
+        // Asked for first: where that changes meanwhile the lease is void, and this process registers again.
+        let (asked, life) = (Instant::now(), store.life());
         let id = workers::register(store, &format!("pid {}", std::process::id()), HOLDS).await?;
-        Ok(Self { id, holds_until: asked + HOLDS, db: None })
+        Ok(Self { id, life, holds_until: asked + HOLDS, db: None })
     }
 
     /// Until when this process may act on what it has.
@@ -99,6 +102,9 @@ impl Registered {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
+        if store.life() != self.life || db.life() != self.life {
+            return Ok(None);
+        }
         let colleagues = workers::renew(&mut db, self.id, HOLDS, now).await?;
         self.db = Some(db);
         Ok(colleagues)

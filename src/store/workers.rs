@@ -21,14 +21,16 @@ fn seconds(span: Duration) -> f64 {
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn register(store: &Store, name: &str, lease: Duration) -> Result<WorkerId, StoreError> {
+    let mut tx = store.begin().await?;
     let id = sqlx::query_scalar!(
         "INSERT INTO worker (name, lease_until)
          VALUES ($1, clock_timestamp() + make_interval(secs => $2)) RETURNING worker_id",
         name,
         seconds(lease),
     )
-    .fetch_one(&mut *store.reader().await?)
+    .fetch_one(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(WorkerId(id))
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, Server, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, after};
-use lifeguard::engine::Retention;
+use lifeguard::engine::{Engine, Retention};
+use lifeguard::store::Connections;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,6 +45,17 @@ impl World {
     /// Starts a server that shares a machine at `/state`; says why it does not start.
     pub(crate) async fn sharing(machine: &str) -> Result<Self, String> {
         Self::given(None, Some(machine), ModelArgs::default()).await
+    }
+
+    /// Starts a server on a database elsewhere; says why it does not start.
+    pub(crate) async fn at(url: &str) -> Result<Self, String> {
+        let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let options =
+            ServeOptions { database_url: Some(url.parse().unwrap()), ..options(&database, &folder) };
+        let server = Server::start(options, Arc::new(clock.clone())).await;
+        let server = server.map_err(|error| error.to_string())?;
+        Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
     async fn given(
@@ -253,6 +265,8 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         tftp: TftpArgs::default(),
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
+        database_connections: Connections::DEFAULT,
+        event_timeout: Engine::EVENT_TIMEOUT,
         data_dir: None,
         pg_bin: None,
         states: None,
