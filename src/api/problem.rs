@@ -144,9 +144,25 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// What keeps the database from serving is in the log once, when it begins; each answer names it by a fixed word.
 fn unavailable(error: &StoreError) -> Problem {
     tracing::debug!(error = error as &dyn Error, "answered 503");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again shortly")
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let Some(cause) = error.cause() else {
+        return Problem::new(status, "unavailable", "another transaction is in the way; try again shortly");
+    };
+    let detail = match cause.word() {
+        "read_only" | "in_recovery" => "the database can only be read from; try again shortly",
+        "disk_full" => "the database's disk is full",
+        "too_many_connections" => "the database has no more connections to give; try again shortly",
+        "busy" | "slow" => "the database takes too long; try again shortly",
+        "authentication" | "no_database" | "permission" => "the database does not let this server in",
+        "incomplete" => {
+            "the database's schema is not complete, as while a dump is restored; try again shortly"
+        }
+        _ => "the database is away; try again shortly",
+    };
+    Problem::new(status, "unavailable", detail).with("cause", cause.word())
 }
 
 /// A fault of ours: the log says what, the client only that.

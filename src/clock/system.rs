@@ -23,8 +23,8 @@ use super::{Clock, pause, until, wall};
 const MAX_RATE_PPM: i64 = 10_000;
 /// For how long it does so if it is not told to go on, in microseconds.
 const FOLLOW_FOR_US: i64 = 2_000_000;
-/// How well another server's time is known, in microseconds: it comes by way of the database.
-const PEER_ERROR_US: i64 = 50_000;
+/// How well another server's time is known, in microseconds: it comes by way of the database, which is slow under load.
+const PEER_ERROR_US: i64 = 250_000;
 /// From this on a difference is a step, and not the time that it takes to read two clocks.
 const LEAST_STEP: TimeDelta = TimeDelta::seconds(1);
 /// How far apart the readings of the counting clock before and after that of the wall clock may be, in microseconds.

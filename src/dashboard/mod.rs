@@ -53,8 +53,19 @@ pub fn router(engine: Engine, machine: MachineName) -> Router {
         .route("/", get(farm))
         .route("/devices/{name}", get(board::show))
         .route("/lifecycle", get(lifecycle))
+        .layer(middleware::from_fn_with_state(pages.clone(), until_lost))
         .layer(middleware::from_fn(protect))
         .with_state(pages)
+}
+
+/// Shows that the database is away as soon as that is found, to whoever waits for it.
+async fn until_lost(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let now = pages.engine.clock().now();
+    tokio::select! {
+        biased;
+        page = next.run(request) => page,
+        error = pages.engine.store().lost() => without_boards(&error, now),
+    }
 }
 
 /// `GET /`: the boards by state, those that need hands first.

@@ -5,6 +5,9 @@
 //! once: those whose number falls to it among the processes that live. What falls to another is looked at again a second
 //! later and fired where it still stands, so that nobody has to know who died. A deadline fired twice, or after an event
 //! came first, is stale: its visit has passed.
+//!
+//! They are held while this process is no worker, and for a while after nobody was: whoever could not be heard is not judged
+//! by their silence.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +17,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::machine::Visit;
+use crate::store::Life;
 use crate::store::instances::InstanceId;
 
 /// How long another process may take over what falls to it, in real time.
@@ -22,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A deadline that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
+    /// The life of the database that it was armed in.
+    pub(super) life: Life,
     /// Whose it is.
     pub(super) id: InstanceId,
     /// The visit that armed it.
@@ -50,6 +56,12 @@ pub(super) struct Deadlines {
 }
 
 struct State {
+    /// Deadlines pass only from then on,
+    from: Instant,
+    /// and before this process's lease ends.
+    until: Instant,
+    /// The life of the database that all of it is of.
+    life: Life,
     /// In microseconds since 1970, which is a third of what a calendar's time takes.
     armed: HashMap<InstanceId, (i64, Visit)>,
     order: BTreeSet<(i64, InstanceId)>,
@@ -60,7 +72,11 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
+        let now = Instant::now();
         Self {
+            from: now,
+            until: now,
+            life: Life::default(),
             armed: HashMap::new(),
             order: BTreeSet::new(),
             later: VecDeque::new(),
@@ -80,16 +96,28 @@ impl Deadlines {
     ///
     /// News may come late and twice. Within one visit a deadline is only ever armed, so one that is known is kept; if it
     /// does not stand any more, that shows when it is fired.
-    pub(super) fn learn(&self, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
-        self.with(|state| state.learn(id, visit, at.map(|at| at.timestamp_micros())))
+    ///
+    /// In another life of the database visits are counted anew: what was known of the life before is forgotten then, and
+    /// news of it comes too late.
+    pub(super) fn learn(&self, life: Life, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
+        self.with(|state| state.enter(life) && state.learn(id, visit, at.map(|at| at.timestamp_micros())))
+    }
+
+    /// Forgets what is not of `life`, unless that has passed itself.
+    pub(super) fn enter(&self, life: Life) {
+        self.with(|state| state.enter(life));
     }
 
     /// Learns all of these; true when one of them is the next that is due.
     pub(super) fn learn_all(
         &self,
+        life: Life,
         armed: impl Iterator<Item = (InstanceId, Visit, Option<DateTime<Utc>>)>,
     ) -> bool {
         self.with(|state| {
+            if !state.enter(life) {
+                return false;
+            }
             armed.fold(false, |is_earlier, (id, visit, at)| {
                 state.learn(id, visit, at.map(|at| at.timestamp_micros())) || is_earlier
             })
@@ -111,6 +139,16 @@ impl Deadlines {
         })
     }
 
+    /// Lets them pass from `hold` after now, in real time, and for as long as this process's lease holds: `until`.
+    pub(super) fn allow(&self, hold: Duration, until: Instant) {
+        self.with(|state| (state.from, state.until) = (Instant::now() + hold, until));
+    }
+
+    /// Learns that the lease holds longer; true when it had ended, so that whoever waits has to look again.
+    pub(super) fn extend(&self, until: Instant) -> bool {
+        self.with(|state| std::mem::replace(&mut state.until, until) <= Instant::now())
+    }
+
     /// Whether all of them fall to this process: no other one lives.
     pub(super) fn is_alone(&self) -> bool {
         self.with(|state| state.share.of <= 1)
@@ -119,14 +157,18 @@ impl Deadlines {
     /// Whether something is due at `now`.
     pub(super) fn has_due(&self, now: DateTime<Utc>) -> bool {
         self.with(|state| {
-            state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros())
-                || state.later.front().is_some_and(|(look_at, _)| *look_at <= Instant::now())
+            state.may_pass(Instant::now())
+                && (state.order.first().is_some_and(|(at, _)| *at <= now.timestamp_micros())
+                    || state.later.front().is_some_and(|(look_at, _)| *look_at <= Instant::now()))
         })
     }
 
-    /// When the next one is due.
+    /// When the next one is due; `None` while they are held.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
-        self.with(|state| state.order.first().map(|(at, _)| *at)).and_then(DateTime::from_timestamp_micros)
+        let next = |state: &mut State| {
+            state.order.first().filter(|_| state.may_pass(Instant::now())).map(|(at, _)| *at)
+        };
+        self.with(next).and_then(DateTime::from_timestamp_micros)
     }
 
     /// Those that are due next, `most` of them, among those that fall to this process.
@@ -137,9 +179,17 @@ impl Deadlines {
         })
     }
 
-    /// Ends when something that was left to others is to be looked at again.
+    /// Ends when something that was left to others is to be looked at again, or when deadlines may pass again.
     pub(super) async fn second_look(&self) {
-        match self.with(|state| state.later.front().map(|(at, _)| *at)) {
+        let look_at = |state: &mut State| {
+            let now = Instant::now();
+            match state.later.front() {
+                _ if now >= state.until => None,
+                _ if now < state.from => Some(state.from),
+                later => later.map(|(at, _)| *at),
+            }
+        };
+        match self.with(look_at) {
             Some(at) => crate::clock::pause(at.saturating_duration_since(Instant::now())).await,
             None => std::future::pending().await,
         }
@@ -153,6 +203,9 @@ impl Deadlines {
     /// Puts back what could not be fired; it is looked at again a moment later.
     pub(super) fn put_back(&self, due: Due) {
         self.with(|state| {
+            if due.life != state.life {
+                return;
+            }
             state.armed.entry(due.id).or_insert((due.at.timestamp_micros(), due.visit));
             state.later.push_back((Instant::now() + GRACE, due));
         });
@@ -160,6 +213,19 @@ impl Deadlines {
 }
 
 impl State {
+    /// Whether `life` is the present one; where it is a later one, nothing is known yet.
+    fn enter(&mut self, life: Life) -> bool {
+        if life > self.life {
+            let Self { from, until, share, .. } = *self;
+            *self = Self { from, until, life, share, ..Self::default() };
+        }
+        life == self.life
+    }
+
+    fn may_pass(&self, now: Instant) -> bool {
+        self.from <= now && now < self.until
+    }
+
     fn learn(&mut self, id: InstanceId, visit: Visit, at: Option<i64>) -> bool {
         let known = self.armed.get(&id).copied();
         if known.is_some_and(|(_, known)| visit < known || (visit == known && at.is_none())) {
@@ -179,6 +245,9 @@ impl State {
 
     fn take_due(&mut self, now: i64, most: usize, instant: Instant) -> Vec<Due> {
         let mut taken = Vec::new();
+        if !self.may_pass(instant) {
+            return taken;
+        }
         while taken.len() < most
             && let Some((look_at, due)) = self.later.front().copied()
             && look_at <= instant
@@ -196,7 +265,7 @@ impl State {
             self.order.pop_first();
             let Some((_, visit)) = self.armed.get(&id).copied() else { continue };
             let Some(at) = DateTime::from_timestamp_micros(at) else { continue };
-            let due = Due { id, visit, at };
+            let due = Due { life: self.life, id, visit, at };
             if self.share.has(id) {
                 self.armed.remove(&id);
                 taken.push(due);
@@ -216,8 +285,14 @@ mod tests {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
+    fn deadlines() -> Deadlines {
+        let deadlines = Deadlines::default();
+        deadlines.allow(Duration::ZERO, Instant::now() + Duration::from_hours(1));
+        deadlines
+    }
+
     fn learn(deadlines: &Deadlines, id: i64, visit: i64, second: Option<i64>) -> bool {
-        deadlines.learn(InstanceId(id), Visit(visit), second.map(at))
+        deadlines.learn(Life::default(), InstanceId(id), Visit(visit), second.map(at))
     }
 
     fn take(deadlines: &Deadlines, second: i64) -> Vec<(i64, i64)> {
@@ -226,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_is_due_is_taken_once_and_the_oldest_first() {
-        let deadlines = Deadlines::default();
+        let deadlines = deadlines();
         for (id, second) in [(1, 30), (2, 10), (3, 20)] {
             learn(&deadlines, id, 1, Some(second));
         }
@@ -240,8 +315,29 @@ mod tests {
     }
 
     #[test]
-    fn only_an_earlier_one_than_all_others_wakes_who_sleeps() {
+    fn while_they_are_held_none_passes_however_long_ago_it_was_due() {
         let deadlines = Deadlines::default();
+        learn(&deadlines, 1, 1, Some(10));
+        assert!(!deadlines.has_due(at(99)));
+        assert_eq!((take(&deadlines, 99), deadlines.next()), (vec![], None));
+        let (now, rest) = (Instant::now(), Duration::from_mins(1));
+        deadlines.allow(rest, now + 3 * rest);
+        assert_eq!(take(&deadlines, 99), []);
+        let later = |after: Duration| {
+            deadlines.with(|state| state.take_due(at(99).timestamp_micros(), 100, now + after)).len()
+        };
+        assert_eq!(later(3 * rest), 0, "the lease has ended");
+        assert_eq!(later(2 * rest), 1);
+        learn(&deadlines, 2, 1, Some(20));
+        deadlines.allow(Duration::ZERO, now);
+        assert_eq!(take(&deadlines, 99), []);
+        assert!(deadlines.extend(now + rest) && !deadlines.extend(now + 2 * rest));
+        assert_eq!(take(&deadlines, 99), [(2, 1)]);
+    }
+
+    #[test]
+    fn only_an_earlier_one_than_all_others_wakes_who_sleeps() {
+        let deadlines = deadlines();
         assert!(learn(&deadlines, 1, 1, Some(20)));
         assert!(!learn(&deadlines, 2, 1, Some(30)));
         assert!(learn(&deadlines, 3, 1, Some(10)));
@@ -250,7 +346,7 @@ mod tests {
 
     #[test]
     fn late_news_of_an_earlier_visit_changes_nothing() {
-        let deadlines = Deadlines::default();
+        let deadlines = deadlines();
         learn(&deadlines, 1, 5, Some(20));
         learn(&deadlines, 1, 4, Some(10));
         learn(&deadlines, 1, 4, None);
@@ -264,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_falls_to_another_process_is_looked_at_again_and_fired_if_it_still_stands() {
-        let deadlines = Deadlines::default();
+        let deadlines = deadlines();
         deadlines.set_share(Share { rank: 0, of: 2 });
         for id in 1..=4 {
             learn(&deadlines, id, 1, Some(10));
@@ -276,13 +372,13 @@ mod tests {
         let soon = deadlines.with(|state| state.take_due(now, 100, Instant::now()));
         assert_eq!(soon, []);
         let later = deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE));
-        assert_eq!(later, [Due { id: InstanceId(3), visit: Visit(1), at: at(10) }]);
+        assert_eq!(later, [Due { life: Life::default(), id: InstanceId(3), visit: Visit(1), at: at(10) }]);
         assert_eq!(deadlines.with(|state| state.take_due(now, 100, Instant::now() + GRACE)), []);
     }
 
     #[test]
     fn what_was_left_to_a_process_that_is_gone_is_fired_as_soon_as_that_is_known() {
-        let deadlines = Deadlines::default();
+        let deadlines = deadlines();
         assert!(deadlines.set_share(Share { rank: 0, of: 2 }));
         assert!(!deadlines.set_share(Share { rank: 0, of: 2 }));
         learn(&deadlines, 1, 1, Some(10));
@@ -293,7 +389,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_fired_is_tried_again_unless_it_has_passed_meanwhile() {
-        let deadlines = Deadlines::default();
+        let deadlines = deadlines();
         learn(&deadlines, 1, 1, Some(10));
         learn(&deadlines, 2, 1, Some(10));
         let taken = deadlines.take_due(at(10), 100);

@@ -114,8 +114,9 @@ impl Engine {
         instances::touch(&mut tx, &[locked.id]).await?;
         let changed = NewEntry { evidence: Some(changed), ..self.note_of(&locked, "changed", sender) };
         history::append(&mut tx, &changed).await?;
+        let life = tx.life();
         tx.commit().await?;
-        self.learn(locked.id, &locked.instance);
+        self.learn(life, locked.id, &locked.instance);
         Ok(())
     }
 }

@@ -37,10 +37,25 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
+/// Lets deadlines pass. While there was no server, no board could report anything, and its silence says nothing about it.
+fn allow_deadlines(engine: &Engine, registered: &Registered) {
+    let hold = registered.hold;
+    if hold >= lease::HOLDS {
+        let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            hold_ms,
+            "no server was at work: deadlines are held for as long, so that boards can report what they could not"
+        );
+    }
+    engine.inner.queue.deadlines().allow(hold, registered.holds_until());
+    engine.inner.queue.wake();
+}
+
 /// Works under one registration, until it lapses or `stop`.
 async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken) {
     engine.inner.worker.lease().extend(registered.holds_until());
     engine.inner.running.let_go(LetGo::Nothing);
+    allow_deadlines(engine, &registered);
     let worker = registered.id;
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
@@ -56,8 +71,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             Ok(BATCH) => continue,
             Ok(_) => is_well = true,
             Err(error) => {
-                if std::mem::replace(&mut is_well, false) {
-                    tracing::warn!(error = &error as &dyn Error, "actions wait for the database");
+                // That the database is away is told by the store.
+                if !error.is_passing() && std::mem::replace(&mut is_well, false) {
+                    tracing::warn!(error = &error as &dyn Error, "actions cannot be handed out");
                 }
                 rest().await;
             }
@@ -81,13 +97,15 @@ async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>
             Renewal::Holds(colleagues) => {
                 engine.inner.farm_time.learn(colleagues.time);
                 engine.inner.worker.lease().extend(registered.holds_until());
-                if engine.inner.queue.deadlines().set_share(registered.share(&colleagues)) {
+                let deadlines = engine.inner.queue.deadlines();
+                let had_ended = deadlines.extend(registered.holds_until());
+                if deadlines.set_share(registered.share(&colleagues)) || had_ended {
                     engine.inner.queue.wake();
                 }
                 if colleagues.has_dead {
                     is_needed.notify_one();
                 }
-                if engine.inner.rules.hear(colleagues.adoption) {
+                if engine.inner.rules.hear(registered.life, colleagues.adoption) {
                     is_needed.notify_one();
                 }
             }
@@ -116,7 +134,7 @@ async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
                 tracing::info!(workers = dead, "took over from processes that died");
                 engine.inner.actions_changed.notify_one();
             }
-            Err(error) => tracing::warn!(error = &error as &dyn Error, "cannot take over from the dead yet"),
+            Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),
         }
         // Whoever decides looks by itself; this is for what is explained meanwhile.
         if engine.inner.rules.is_behind()

@@ -110,6 +110,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let feed = &engine.inner.feed;
     let follow = async {
         let mut cursor = feed.begin.clone();
+        let mut life = engine.store().follow_life();
         let mut is_well = true;
         loop {
             match read(engine.store(), &mut cursor).await {
@@ -121,15 +122,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
                     }
                     tokio::select! {
                         () = feed.wake.notified() => {}
+                        // The sender lives as long as the store.
+                        Ok(()) = life.changed() => {}
                         () = pause(LONGEST) => {}
                     }
                 }
                 Err(error) => {
-                    if std::mem::replace(&mut is_well, false) {
-                        tracing::warn!(
-                            error = &error as &dyn Error,
-                            "the change feed waits for the database"
-                        );
+                    if std::mem::replace(&mut is_well, error.is_passing()) && !error.is_passing() {
+                        tracing::warn!(error = &error as &dyn Error, "change feed cannot be read");
                     }
                     rest().await;
                 }

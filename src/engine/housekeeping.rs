@@ -97,6 +97,8 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     outlets::learn(&engine).await;
     let mut confirmation = Confirmation::default();
     let mut is_well = true;
+    // A dump that was restored may lack the days since.
+    let mut life = engine.store().follow_life();
     while !stop.is_cancelled() {
         let next_at = after(engine.clock().now(), PERIOD);
         let done = round(&engine, &mut confirmation).await;
@@ -114,6 +116,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = engine.clock().sleep_until(next_at), if is_well => {}
+            Ok(()) = life.changed() => {}
             () = pause(SOON), if !is_well => {}
         }
     }

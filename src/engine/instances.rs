@@ -62,8 +62,9 @@ impl Engine {
                 actions::insert(&mut tx, id, *visit, &new, now).await?;
             }
         }
+        let life = tx.life();
         tx.commit().await?;
-        self.learn(id, &decision.instance);
+        self.learn(life, id, &decision.instance);
         Ok(Committed { id, outcome: decision.outcome, instance: decision.instance.into() })
     }
 

@@ -12,19 +12,27 @@ use tokio::time::Instant;
 use super::deadlines::Share;
 use crate::store::actions::WorkerId;
 use crate::store::workers::{self, Colleagues};
-use crate::store::{Connection, Store, StoreError};
+use crate::store::{Life, Session, Store, StoreError};
 
 /// How long a process that says nothing is taken to be alive.
 pub(super) const HOLDS: Duration = Duration::from_millis(1600);
 /// How often a lease is renewed: often enough that five renewals may fail.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
 
+/// How long deadlines are held at most after nobody could report anything: long enough to report again, and for a board
+/// that was interrupted to boot.
+const LONGEST_HOLD: Duration = Duration::from_mins(5);
+
 /// A registered worker that knows until when it may act.
 #[derive(Debug)]
 pub(super) struct Registered {
     pub(super) id: WorkerId,
+    /// The life of the database that it is registered in: in another one its number may be another process's.
+    pub(super) life: Life,
+    /// For how long it lets no deadline pass, from the beginning.
+    pub(super) hold: Duration,
     holds_until: Instant,
-    db: Option<Connection>,
+    db: Option<Session>,
 }
 
 /// Leases that are too far ahead to have been given by the database's clock as it is, and since when each has been seen
@@ -67,9 +75,11 @@ pub(super) enum Renewal {
 impl Registered {
     /// Registers this process.
     pub(super) async fn register(store: &Store) -> Result<Self, StoreError> {
-        let asked = Instant::now();
-        let id = workers::register(store, &format!("pid {}", std::process::id()), HOLDS).await?;
-        Ok(Self { id, holds_until: asked + HOLDS, db: None })
+        // Asked for first: where that changes meanwhile the lease is void, and this process registers again.
+        let (asked, life) = (Instant::now(), store.life());
+        let name = format!("pid {}", std::process::id());
+        let workers::Registration { id, hold } = workers::register(store, &name, HOLDS, LONGEST_HOLD).await?;
+        Ok(Self { id, life, hold, holds_until: asked + HOLDS, db: None })
     }
 
     /// Until when this process may act on what it has.
@@ -99,6 +109,9 @@ impl Registered {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
+        if store.life() != self.life || db.life() != self.life {
+            return Ok(None);
+        }
         let colleagues = workers::renew(&mut db, self.id, HOLDS, now).await?;
         self.db = Some(db);
         Ok(colleagues)

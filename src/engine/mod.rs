@@ -57,9 +57,9 @@ use crate::clock::{self, Clock};
 use crate::machine::{Instance, MachineName, Visit};
 use crate::model::Models;
 use crate::store::actions::{Startable, WorkerId};
-use crate::store::changes::{self, Changed, Logged, Now, Origin};
+use crate::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Store, StoreError, instances as stored};
+use crate::store::{Cause, Life, Store, StoreError, instances as stored};
 use crate::worker::Worker;
 
 pub use devices::DeviceChange;
@@ -177,6 +177,8 @@ struct Inner {
     /// By what this process knows its own changes in the log.
     origin: Origin,
     retention: Retention,
+    /// How long an event may wait for its answer.
+    event_timeout: Duration,
     running: running::Running,
     troubles: troubles::Troubles,
     findings: findings::Pending,
@@ -197,6 +199,10 @@ struct Inner {
 }
 
 impl Engine {
+    /// How long an event waits for its answer, if nothing else is said: longer than models may take to answer what a
+    /// condition asks, and than the database may take for one statement.
+    pub const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// Makes an engine that follows the definitions in force, with `loaded` among them, and sees to it that history has
     /// room for today.
     ///
@@ -210,13 +216,12 @@ impl Engine {
         worker: Worker,
         models: Models,
         retention: Retention,
+        event_timeout: Duration,
     ) -> Result<Self, EngineError> {
-        let mut db = store.reader().await?;
-        timekeeping::join(&mut db, &*clock).await?;
-        let origin = changes::new_origin(&mut db).await?;
+        timekeeping::join(&mut *store.reader().await?, &*clock).await?;
+        let origin = changes::new_origin();
         let rules = rules::begin(&store, origin, &loaded, clock.now()).await?;
-        let seen = changes::state(&mut db).await?;
-        drop(db);
+        let seen = changes::state(&mut *store.reader().await?).await?;
         let queue = Queue::new(Arc::clone(&clock));
         let inner = Inner {
             store,
@@ -226,6 +231,7 @@ impl Engine {
             models,
             origin,
             retention,
+            event_timeout,
             running: running::Running::default(),
             troubles: troubles::Troubles::default(),
             findings: findings::Pending::default(),
@@ -264,6 +270,7 @@ impl Engine {
         loops.spawn(learn_deadlines(self.clone(), told.clone()));
         loops.spawn(give_hints(self.clone(), told.clone()));
         loops.spawn(feed::run(self.clone(), told.clone()));
+        loops.spawn(watch_database(self.clone(), told.clone()));
         loops.spawn(hear_hints(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
         loops.spawn(timekeeping::run(self.clone(), told.clone()));
@@ -292,8 +299,19 @@ impl Engine {
     ///
     /// [`EngineError::NoInstance`], [`EngineError::NoMachine`], [`EngineError::Busy`] and [`EngineError::Stopping`], with
     /// nothing written; [`EngineError::Store`] when the database fails.
+    ///
+    /// Where that takes longer than the engine's limit it is answered as unavailable, and may have been done.
     #[tracing::instrument(name = "engine.submit", level = "debug", skip_all)]
     pub async fn submit(&self, submission: Submission) -> Result<Committed, EngineError> {
+        let limit = self.inner.event_timeout;
+        tokio::select! {
+            biased;
+            committed = self.submit_patiently(submission) => committed,
+            () = clock::pause(limit) => Err(StoreError::from(Cause::Silent(limit)).into()),
+        }
+    }
+
+    async fn submit_patiently(&self, submission: Submission) -> Result<Committed, EngineError> {
         let mut submission = Box::new(submission);
         loop {
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
@@ -366,8 +384,8 @@ impl Engine {
     }
 
     /// Learns that an instance was written outside the pipeline.
-    fn learn(&self, id: InstanceId, instance: &Instance) {
-        if self.inner.queue.deadlines().learn(id, instance.visit, instance.deadline_at) {
+    fn learn(&self, life: Life, id: InstanceId, instance: &Instance) {
+        if self.inner.queue.deadlines().learn(life, id, instance.visit, instance.deadline_at) {
             self.inner.queue.wake();
         }
         self.inner.actions_changed.notify_one();
@@ -393,6 +411,14 @@ async fn rest() {
     clock::pause(Duration::from_millis(100)).await;
 }
 
+/// Asks again and again whether the database serves, and which one it is.
+async fn watch_database(engine: Engine, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = engine.store().watch() => {}
+    }
+}
+
 /// Learns all deadlines that are armed, and then what becomes of them: from other processes, and from this one where a
 /// connection broke before the commit was confirmed.
 async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
@@ -403,14 +429,14 @@ async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
             match latest {
                 News::Anew => {
                     while let Err(error) = learn_all(&engine).await {
-                        tracing::warn!(
+                        tracing::debug!(
                             error = &error as &dyn std::error::Error,
-                            "deadlines wait for the database"
+                            "deadlines cannot be read yet"
                         );
                         rest().await;
                     }
                 }
-                News::Changed(changed, _) => learn_changed(&engine, &changed),
+                News::Changed(changed, cursor) => learn_changed(&engine, &changed, &cursor),
             }
             news = follower.next().await;
         }
@@ -421,13 +447,18 @@ async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
     }
 }
 
-fn learn_changed(engine: &Engine, changed: &[Logged]) {
+fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
     let deadlines = engine.inner.queue.deadlines();
+    let life = engine.store().life();
+    if !cursor.is_of(life) {
+        // All is read anew soon.
+        return;
+    }
     let mut is_earlier = false;
     for Logged { changed: Changed { id, now }, .. } in changed {
         is_earlier |= match now {
-            Now::Is { visit, deadline_at } => deadlines.learn(*id, *visit, *deadline_at),
-            Now::Removed { .. } => deadlines.learn(*id, Visit(i64::MAX), None),
+            Now::Is { visit, deadline_at } => deadlines.learn(life, *id, *visit, *deadline_at),
+            Now::Removed { .. } => deadlines.learn(life, *id, Visit(i64::MAX), None),
         };
     }
     if is_earlier {
@@ -437,10 +468,12 @@ fn learn_changed(engine: &Engine, changed: &[Logged]) {
 
 async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
     let mut db = engine.store().reader().await?;
+    let life = db.life();
+    engine.inner.queue.deadlines().enter(life);
     let mut armed = std::pin::pin!(stored::stream_deadlines(&mut db));
     while let Some(armed) = armed.next().await {
         let armed = armed?;
-        if engine.inner.queue.deadlines().learn(armed.id, armed.visit, Some(armed.at)) {
+        if engine.inner.queue.deadlines().learn(life, armed.id, armed.visit, Some(armed.at)) {
             engine.inner.queue.wake();
         }
     }

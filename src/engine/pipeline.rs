@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::carry;
 use super::draft::{Draft, Images};
@@ -33,7 +32,7 @@ use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Applied, Decided, Seen};
 use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{self, Connection, StoreError, images};
+use crate::store::{Connection, Life, Pooled, StoreError, images};
 
 /// How long something is tried again while others rewrite its row or keep it locked.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,8 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(25);
 /// From when on history tells that a deadline was handled late.
 const LATE: TimeDelta = TimeDelta::seconds(1);
-/// How long a connection is taken to be alive without being asked.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// Commits groups until the queue is closed and empty.
 pub(super) async fn run(engine: Engine) {
@@ -62,13 +59,7 @@ pub(super) async fn run(engine: Engine) {
 struct Lane {
     engine: Engine,
     /// Its own connection, once there is one.
-    db: Option<Idle>,
-}
-
-/// A connection that nobody uses at the moment.
-struct Idle {
-    db: Connection,
-    since: Instant,
+    db: Option<Pooled>,
 }
 
 /// A group whose fate is decided, and who is answered then.
@@ -105,7 +96,6 @@ impl Lane {
                     }
                 }
                 StoreError::Unavailable(_) => {
-                    self.db = None;
                     for work in part.into_iter().chain(parts.drain(..).flatten()) {
                         self.fail(work, &error);
                     }
@@ -136,30 +126,44 @@ impl Lane {
             return Ok(());
         }
         let engine = self.engine.clone();
+        let store = engine.store();
         let mut db = self.connection().await?;
+        let life = db.life();
+        if engine.inner.rules.known().life != life {
+            store.within(LONGEST, engine.inner.rules.look(life, &mut db)).await?;
+        }
         let rules = engine.inner.rules.known();
-        let material = within_limits(Material::read(&engine, &rules, &mut db, part)).await?;
+        let material = match store.within(LONGEST, Material::read(&engine, &rules, &mut db, part)).await {
+            Ok(material) => material,
+            Err(error) => {
+                self.give_back(db, Some(&error));
+                return Err(error);
+            }
+        };
         // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
         let decisions = material.decide(&engine, &rules, std::mem::take(part), again);
         let written = write(&engine, &rules, &mut db, &decisions).await;
+        if !decisions.decided.is_empty() {
+            store.note_writing(written.as_ref().map(|_| ()));
+        }
         match written {
             Ok(applied) => {
                 if applied.is_outdated
-                    && let Err(error) = within_limits(engine.inner.rules.look(&mut db)).await
+                    && let Err(error) = store.within(LONGEST, engine.inner.rules.look(life, &mut db)).await
                 {
                     // Nothing is written until it is seen.
                     tracing::debug!(error = &error as &dyn Error, "cannot see what is in force");
+                    self.give_back(db, Some(&error));
+                } else {
+                    self.give_back(db, None);
                 }
-                self.db = Some(Idle { db, since: Instant::now() });
-                for work in settle(&engine, decisions, &applied) {
+                for work in settle(&engine, life, decisions, &applied) {
                     again.extend(self.patiently(work, &StoreError::overtaken()));
                 }
                 Ok(())
             }
             Err(error) => {
-                if !matches!(error, StoreError::Unavailable(_)) {
-                    self.db = Some(Idle { db, since: Instant::now() });
-                }
+                self.give_back(db, Some(&error));
                 part.extend(decisions.done.into_iter().map(|(_, work, _)| work));
                 part.extend(decisions.orphans.into_iter().map(|(_, work)| work));
                 Err(error)
@@ -167,22 +171,33 @@ impl Lane {
         }
     }
 
-    /// The lane's connection; made anew where it broke while nobody used it, before anything depends on it.
-    async fn connection(&mut self) -> Result<Connection, StoreError> {
-        if let Some(Idle { mut db, since }) = self.db.take()
-            && (since.elapsed() < FRESH || within_limits(store::ping(&mut db)).await.is_ok())
-        {
-            return Ok(db);
+    /// A connection of those that are for this. The store looks after them while no lane uses them: it is not kept here.
+    async fn connection(&mut self) -> Result<Pooled, StoreError> {
+        match self.db.take() {
+            Some(db) if db.is_good() => Ok(db),
+            _ => self.engine.store().connect().await,
         }
-        within_limits(self.engine.store().connect()).await
+    }
+
+    /// Gives the lane's connection back, unless it failed: nobody knows then in the middle of what it is.
+    fn give_back(&mut self, db: Pooled, failed: Option<&StoreError>) {
+        match failed {
+            Some(StoreError::Unavailable(_)) => db.discard(),
+            // Who keeps a row locked is asked over the same connection.
+            Some(StoreError::Locked(_)) => self.db = Some(db),
+            _ => {}
+        }
     }
 
     /// Splits off what belongs to rows that somebody keeps locked.
     async fn without_locked(&mut self, part: Vec<Work>) -> (Vec<Work>, Vec<Work>) {
-        let Some(Idle { db, .. }) = &mut self.db else { return (Vec::new(), part) };
+        let Ok(mut db) = self.connection().await else { return (Vec::new(), part) };
         let targets: Vec<Cow<'_, Target>> = part.iter().map(Work::target).collect();
         // Where that cannot be told either, all of it is tried again.
-        let free = free_targets(db, &targets).await.unwrap_or_default();
+        let engine = self.engine.clone();
+        let free = engine.store().within(LONGEST, free_targets(&mut db, &targets)).await;
+        self.give_back(db, free.as_ref().err());
+        let free = free.unwrap_or_default();
         part.into_iter().partition(|work| free.contains(work.target().as_ref()))
     }
 
@@ -263,13 +278,13 @@ impl Material {
     async fn read(
         engine: &Engine,
         rules: &Known,
-        db: &mut Connection,
+        db: &mut Pooled,
         part: &[Work],
     ) -> Result<Self, StoreError> {
         let targets: Vec<Cow<'_, Target>> = part.iter().map(Work::target).collect();
         let mut material = Self::default();
         let mut unknown = Vec::new();
-        let remembered = engine.inner.recent.find(targets.iter().map(AsRef::as_ref));
+        let remembered = engine.inner.recent.find(db.life(), targets.iter().map(AsRef::as_ref));
         for ((work, target), seen) in part.iter().zip(&targets).zip(remembered) {
             // Of what is remembered it does not show whether it is still so until something is written.
             let seen = seen.filter(|_| !work.has_condition());
@@ -414,7 +429,7 @@ impl Material {
                 engine.inner.recent.forget([id].into_iter());
                 again.push(work);
             } else {
-                finish(engine, id, work, came_to);
+                finish(engine, rules.life, id, work, came_to);
             }
         }
         let decided = touched.into_iter().map(|draft| draft.finish()).collect();
@@ -451,18 +466,13 @@ async fn write(
 ) -> Result<Applied, StoreError> {
     let Decisions { decided, worker, at, orphans, .. } = decisions;
     // First, because whatever fails after the group is durable would have it written again.
-    within_limits(sweep(db, orphans)).await?;
+    let store = engine.store();
+    store.within(LONGEST, sweep(db, orphans)).await?;
     if decided.is_empty() {
         return Ok(Applied::default());
     }
-    within_limits(groups::write(db, decided, engine.inner.origin, rules.adoption, *worker, *at)).await
-}
-
-/// Gives up on a database that does not answer at all, as one whose machine is gone.
-async fn within_limits<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
-    let done = tokio::time::timeout(LONGEST, work).await;
-    done.unwrap_or_else(|_| Err(StoreError::silent()))
+    let write = groups::write(db, decided, engine.inner.origin, rules.adoption, *worker, *at);
+    store.within(LONGEST, write).await
 }
 
 /// Deletes what instances still had to do that are gone.
@@ -475,7 +485,7 @@ async fn sweep(db: &mut Connection, orphans: &[(ActionId, Work)]) -> Result<(), 
 }
 
 /// Answers whose part is durable; gives back what has to be decided on anew.
-fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work> {
+fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) -> Vec<Work> {
     let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
     let inner = &engine.inner;
     let is_overtaken = |id: &InstanceId| applied.overtaken.contains(id);
@@ -492,8 +502,8 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work>
         .filter_map(|one| one.into_seen(applied.version?))
         .collect();
     let armed = rewritten.iter().map(|seen| (seen.id, seen.instance.visit, seen.instance.deadline_at));
-    let is_earlier = inner.queue.deadlines().learn_all(armed);
-    inner.recent.remember(rewritten.into_iter());
+    let is_earlier = inner.queue.deadlines().learn_all(life, armed);
+    inner.recent.remember(life, rewritten.into_iter());
     if is_earlier {
         inner.queue.wake();
     }
@@ -516,19 +526,19 @@ fn settle(engine: &Engine, decisions: Decisions, applied: &Applied) -> Vec<Work>
             inner.retries.overtaken.increment();
             again.push(work);
         } else {
-            finish(engine, id, work, came_to);
+            finish(engine, life, id, work, came_to);
         }
     }
     again
 }
 
 /// Answers one whose part is durable.
-fn finish(engine: &Engine, id: InstanceId, work: Work, came_to: Done) {
+fn finish(engine: &Engine, life: Life, id: InstanceId, work: Work, came_to: Done) {
     match &came_to {
         Done::Committed(committed) => tell(committed),
         Done::Fired(instance) => {
             // Where it did not stand any more, or stands for later: what the row says is known from now on.
-            if engine.inner.queue.deadlines().learn(id, instance.visit, instance.deadline_at) {
+            if engine.inner.queue.deadlines().learn(life, id, instance.visit, instance.deadline_at) {
                 engine.inner.queue.wake();
             }
         }

@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 use super::deadlines::Deadlines;
 use super::work::Work;
 use crate::clock::Clock;
+use crate::store;
 
 /// How many groups are on their way at once: while one waits for the disk, another is decided on.
-pub(super) const LANES: usize = 2;
+pub(super) const LANES: usize = store::GROUPS as usize;
 /// The most that one group decides on. Source: reference measurements; larger groups gained nothing.
 pub(super) const GROUP: usize = 256;
 /// How much of a group is kept for deadlines while they and events both wait: neither starves the other.
@@ -170,11 +171,15 @@ mod tests {
     use crate::engine::Submission;
     use crate::engine::work::Note;
     use crate::machine::{Cause, Visit};
+    use crate::store::Life;
     use crate::store::instances::{InstanceId, Target};
 
     fn queue() -> (Queue, ManualClock) {
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        (Queue::new(Arc::new(clock.clone())), clock)
+        let queue = Queue::new(Arc::new(clock.clone()));
+        let hour = std::time::Duration::from_hours(1);
+        queue.deadlines().allow(std::time::Duration::ZERO, Instant::now() + hour);
+        (queue, clock)
     }
 
     fn event(id: i64) -> Work {
@@ -255,7 +260,7 @@ mod tests {
         let (queue, clock) = queue();
         for id in 0..1000 {
             queue.push(event(id)).unwrap();
-            queue.deadlines().learn(InstanceId(10_000 + id), Visit(1), Some(clock.now()));
+            queue.deadlines().learn(Life::default(), InstanceId(10_000 + id), Visit(1), Some(clock.now()));
         }
         let group = queue.fill(Vec::new(), 0).await.unwrap();
         let events = ids(&group).iter().filter(|id| **id < 10_000).count();
@@ -278,7 +283,7 @@ mod tests {
     async fn a_closed_queue_hands_out_what_waits_and_takes_nothing_more() {
         let (queue, clock) = queue();
         queue.push(event(1)).unwrap();
-        queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now()));
+        queue.deadlines().learn(Life::default(), InstanceId(2), Visit(1), Some(clock.now()));
         queue.close();
         assert_eq!(queue.push(note(3)), Err(Refused::Closed));
         assert_eq!(ids(&queue.fill(Vec::new(), 0).await.unwrap()), [1]);
@@ -289,11 +294,16 @@ mod tests {
     async fn who_waits_is_woken_by_the_clock_and_by_an_earlier_deadline() {
         let (queue, clock) = queue();
         let second = std::time::Duration::from_secs(1);
-        queue.deadlines().learn(InstanceId(1), Visit(1), Some(crate::clock::after(clock.now(), 5 * second)));
+        queue.deadlines().learn(
+            Life::default(),
+            InstanceId(1),
+            Visit(1),
+            Some(crate::clock::after(clock.now(), 5 * second)),
+        );
         let (group, ()) = tokio::join!(queue.fill(Vec::new(), 0), async { clock.advance(5 * second) });
         assert_eq!(ids(&group.unwrap()), [1]);
         let (group, ()) = tokio::join!(queue.fill(Vec::new(), 0), async {
-            assert!(queue.deadlines().learn(InstanceId(2), Visit(1), Some(clock.now())));
+            assert!(queue.deadlines().learn(Life::default(), InstanceId(2), Visit(1), Some(clock.now())));
             queue.wake();
         });
         assert_eq!(ids(&group.unwrap()), [2]);

@@ -1,13 +1,15 @@
 //! Instances as this process wrote them last, so that what happens next to them need not read them again.
 //!
 //! Nothing here has to be right: a decision on a row that another process has rewritten meanwhile is not applied, and then
-//! the instance is forgotten and read. It is a matter of speed only, and of so much memory and no more.
+//! the instance is forgotten and read. It is a matter of speed only, and of so much memory and no more. That holds within a
+//! life of the database: in another one a row's version may be another row's, so nothing is remembered from one to the next.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::machine::MachineName;
+use crate::store::Life;
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Target};
 
@@ -22,6 +24,8 @@ pub(super) struct Recent {
 
 #[derive(Default)]
 struct State {
+    /// The life of the database that all of it is of.
+    life: Life,
     seen: HashMap<InstanceId, Seen>,
     names: HashMap<MachineName, HashMap<String, InstanceId>>,
     /// In the order in which they came; one that was forgotten may still be here.
@@ -35,13 +39,24 @@ impl Recent {
     }
 
     /// Finds what is remembered of some instances, in the order in which they are asked for.
-    pub(super) fn find<'a>(&self, targets: impl Iterator<Item = &'a Target>) -> Vec<Option<Seen>> {
-        self.with(|state| targets.map(|target| state.find(target).cloned()).collect())
+    pub(super) fn find<'a>(
+        &self,
+        life: Life,
+        targets: impl Iterator<Item = &'a Target>,
+    ) -> Vec<Option<Seen>> {
+        self.with(|state| {
+            let is_present = state.enter(life);
+            targets.map(|target| state.find(target).filter(|_| is_present).cloned()).collect()
+        })
     }
 
     /// Remembers instances as they are now.
-    pub(super) fn remember(&self, seen: impl Iterator<Item = Seen>) {
-        self.with(|state| seen.for_each(|seen| state.remember(seen)));
+    pub(super) fn remember(&self, life: Life, seen: impl Iterator<Item = Seen>) {
+        self.with(|state| {
+            if state.enter(life) {
+                seen.for_each(|seen| state.remember(seen));
+            }
+        });
     }
 
     /// Forgets instances of which something else is true by now.
@@ -51,6 +66,14 @@ impl Recent {
 }
 
 impl State {
+    /// Whether `life` is the present one; where it is a later one, nothing is remembered any more.
+    fn enter(&mut self, life: Life) -> bool {
+        if life > self.life {
+            *self = Self { life, ..Self::default() };
+        }
+        life == self.life
+    }
+
     fn find(&self, target: &Target) -> Option<&Seen> {
         let id = match target {
             Target::Id(id) => id,

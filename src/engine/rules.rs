@@ -5,8 +5,7 @@
 //! is durable, and lets nothing more through until the instances in flight are carried over.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +18,7 @@ use crate::store::changes::Origin;
 use crate::store::definitions::{self, Adopted, AdoptionId, Provenance};
 use crate::store::groups::Seen;
 use crate::store::instances::{self, Stranded};
-use crate::store::{Connection, Store, StoreError, Tx};
+use crate::store::{Connection, Life, Store, StoreError, Tx};
 
 /// How often it is tried to stop the world before somebody else's write is taken to be too long.
 const TRIES: usize = 10;
@@ -78,6 +77,8 @@ pub struct CarriedOver {
 /// What this process knows of what is in force.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known {
+    /// In which life of the database it is so.
+    pub(super) life: Life,
     /// Since when it is so.
     pub(super) adoption: AdoptionId,
     machines: BTreeMap<MachineName, Arc<InForce>>,
@@ -93,7 +94,7 @@ impl Known {
     /// The tag of an instance as it was read ([`Seen::tag`]).
     pub(super) fn tag(&self, seen: &Seen) -> String {
         let in_force = self.machines.get(&seen.instance.machine);
-        seen.tag(in_force.map_or(0, |one| one.adopted.number))
+        seen.tag(self.life, in_force.map_or(0, |one| one.adopted.number))
     }
 
     fn has(&self, one: &InForce) -> bool {
@@ -105,8 +106,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     known: RwLock<Arc<Known>>,
-    /// The last adoption that was heard of.
-    heard: AtomicI64,
+    /// The last adoption that was heard of, and in which life of the database.
+    heard: Mutex<(Life, AdoptionId)>,
 }
 
 impl Rules {
@@ -116,20 +117,28 @@ impl Rules {
     }
 
     /// Hears which adoption is the last one; true when it is news.
-    pub(super) fn hear(&self, adoption: AdoptionId) -> bool {
-        self.heard.fetch_max(adoption.0, Ordering::Relaxed) < adoption.0 && self.is_behind()
+    pub(super) fn hear(&self, life: Life, adoption: AdoptionId) -> bool {
+        let is_news = {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = *heard;
+            *heard = before.max((life, adoption));
+            *heard > before
+        };
+        is_news && self.is_behind()
     }
 
     /// Whether something else is in force than is known here.
     pub(super) fn is_behind(&self) -> bool {
-        self.heard.load(Ordering::Relaxed) > self.known().adoption.0
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        heard > (known.life, known.adoption)
     }
 
-    /// Looks what is in force now.
-    pub(super) async fn look(&self, db: &mut Connection) -> Result<(), StoreError> {
+    /// Looks what is in force now, on a connection to this life of the database.
+    pub(super) async fn look(&self, life: Life, db: &mut Connection) -> Result<(), StoreError> {
         let now = definitions::read_in_force(db).await?;
         let before = self.known();
-        let mut known = Known { adoption: now.adoption, machines: BTreeMap::new() };
+        let mut known = Known { life, adoption: now.adoption, machines: BTreeMap::new() };
         for adopted in now.definitions {
             let machine = adopted.machine.clone();
             let in_force = match before.machines.get(&machine) {
@@ -140,7 +149,7 @@ impl Rules {
         }
         let mut present = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Another task may have looked later and been faster.
-        if known.adoption > present.adoption {
+        if (known.life, known.adoption) > (present.life, present.adoption) {
             for InForce { adopted: Adopted { machine, number, digest, .. }, .. } in
                 known.machines.values().map(|one| &**one).filter(|one| !present.has(one))
             {
@@ -223,15 +232,18 @@ impl Engine {
 
     /// What is in force, and stays so until `tx` ends.
     pub(super) async fn hold_rules(&self, tx: &mut Tx) -> Result<Arc<Known>, StoreError> {
-        if definitions::hold(tx).await? != self.inner.rules.known().adoption {
-            self.inner.rules.look(tx).await?;
+        let adoption = definitions::hold(tx).await?;
+        let known = self.inner.rules.known();
+        if (known.life, known.adoption) != (tx.life(), adoption) {
+            self.inner.rules.look(tx.life(), tx).await?;
         }
         Ok(self.inner.rules.known())
     }
 
     /// Looks what is in force now.
     pub(super) async fn look_again(&self) -> Result<(), StoreError> {
-        self.inner.rules.look(&mut *self.store().reader().await?).await
+        let mut db = self.store().reader().await?;
+        self.inner.rules.look(db.life(), &mut db).await
     }
 }
 
@@ -253,7 +265,8 @@ pub(super) async fn begin(
         }
     }
     let rules = Rules::default();
-    rules.look(&mut *store.reader().await?).await?;
+    let mut db = store.reader().await?;
+    rules.look(db.life(), &mut db).await?;
     Ok(rules)
 }
 

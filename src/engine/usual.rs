@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::machine::MachineName;
-use crate::store::StoreError;
 use crate::store::stays::{self, StayTimes, Window};
+use crate::store::{Life, StoreError};
 
 /// How long what was read is good enough at the least, in real time.
 const LEAST_REST: Duration = Duration::from_mins(1);
@@ -27,6 +27,8 @@ pub(super) struct Times {
 /// What was read, and until when it is good enough.
 #[derive(Debug, Default)]
 struct Read {
+    /// The life of the database that it was read in.
+    life: Life,
     times: Option<Arc<Times>>,
     rests_until: Option<Instant>,
 }
@@ -41,8 +43,11 @@ struct Usual {
 
 impl Usual {
     /// What was read, and whether it is still good enough.
-    fn look(&self) -> (Option<Arc<Times>>, bool) {
+    fn look(&self, life: Life) -> (Option<Arc<Times>>, bool) {
         let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
+        if read.life != life {
+            return (None, false);
+        }
         (read.times.clone(), read.rests_until.is_some_and(|until| Instant::now() < until))
     }
 }
@@ -61,7 +66,7 @@ impl Engine {
             let mut all = self.inner.usual.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(machine.clone()).or_default())
         };
-        let (times, is_good) = usual.look();
+        let (times, is_good) = usual.look(self.store().life());
         if is_good {
             return times;
         }
@@ -73,13 +78,16 @@ impl Engine {
             },
         };
         // Somebody else may have read them meanwhile.
-        let (times, is_good) = usual.look();
+        let (times, is_good) = usual.look(self.store().life());
         if is_good {
             return times;
         }
-        let begun = Instant::now();
+        let (begun, life) = (Instant::now(), self.store().life());
         let read = self.read_times(machine).await;
         let mut kept = usual.read.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.life != life {
+            *kept = Read { life, ..Read::default() };
+        }
         match read {
             Ok(times) => kept.times = Some(Arc::new(times)),
             Err(error) => {

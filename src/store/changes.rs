@@ -9,6 +9,7 @@
 //! This holds on a primary; a standby does not tell which transactions are open.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::num::ParseIntError;
 use std::str::FromStr;
 
@@ -16,7 +17,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::instances::{InstanceId, name};
-use super::{StoreError, Tx};
+use super::{Life, StoreError, Tx};
 use crate::machine::{MachineName, Visit};
 
 /// How many changes one row holds at most: so many stay in one page.
@@ -91,6 +92,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether it speaks of this life of the database.
+    #[must_use]
+    pub fn is_of(&self, life: Life) -> bool {
+        self.life == life.id()
+    }
+
     /// Whether what changed since is still in the log of `life`, of which all up to `forgotten` is gone.
     fn is_within(&self, life: i64, forgotten: i64) -> bool {
         self.life == life && forgotten <= self.last && self.open.iter().all(|open| *open > forgotten)
@@ -130,39 +137,11 @@ impl FromStr for Cursor {
     }
 }
 
-/// Makes the log that of the database as it is: one that was restored from a dump, or to an earlier time, begins anew,
-/// as its transactions' numbers do. Cursors from before are then [gone](read).
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub(super) async fn adopt(tx: &mut Tx) -> Result<(), StoreError> {
-    // The cluster, the database in it, and the timeline.
-    let is_new = sqlx::query!(
-        "UPDATE change_log SET life = now.life, forgotten = 0
-           FROM (SELECT hashtextextended(concat_ws('.', c.system_identifier, d.oid,
-                            substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)), 0) AS life
-                   FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()) now
-          WHERE change_log.life <> now.life",
-    )
-    .execute(&mut **tx)
-    .await?
-    .rows_affected()
-        > 0;
-    if is_new {
-        sqlx::query!("DELETE FROM change").execute(&mut **tx).await?;
-    }
-    Ok(())
-}
-
-/// Takes a number by which a process knows its own changes.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn new_origin(db: &mut PgConnection) -> Result<Origin, StoreError> {
-    let number = sqlx::query_scalar!(r#"SELECT nextval('change_origin') AS "number!""#).fetch_one(db).await?;
-    Ok(Origin(number))
+/// Draws a number by which a process knows its own changes: at random, as what the database has counted may be forgotten
+/// and counted again.
+#[must_use]
+pub fn new_origin() -> Origin {
+    Origin(RandomState::new().hash_one(std::process::id()).cast_signed())
 }
 
 /// Writes down what `tx` changed.
@@ -209,10 +188,10 @@ pub async fn append(tx: &mut Tx, origin: Origin, changed: &[Changed]) -> Result<
 /// [`StoreError`] when the statement fails.
 pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT log.life, last.xact AS "last!",
+        r#"SELECT life.life AS "life!", last.xact AS "last!",
                   ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
                          WHERE open::text::bigint < last.xact ORDER BY 1) AS "open!"
-             FROM change_log log, (SELECT coalesce(max(xact), 0) AS xact FROM change) last"#,
+             FROM present_life life, (SELECT coalesce(max(xact), 0) AS xact FROM change) last"#,
     )
     .fetch_one(db)
     .await?;
@@ -226,9 +205,9 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
 /// [`StoreError`] when the statement fails.
 pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT life, forgotten, (SELECT coalesce(max(xact), 0) FROM change) AS "last!",
+        r#"SELECT life.life AS "life!", log.forgotten, (SELECT coalesce(max(xact), 0) FROM change) AS "last!",
                   EXISTS (SELECT FROM change WHERE xact = ANY($1)) AS "has_ended!"
-             FROM change_log"#,
+             FROM change_log log, present_life life"#,
         &since.open,
     )
     .fetch_one(db)
@@ -248,11 +227,11 @@ pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Op
     // parts are apart and in order, so that each is a walk along the index whatever the planner believes of `since`.
     let rows = sqlx::query!(
         r#"WITH now AS MATERIALIZED (
-               SELECT log.life, log.forgotten, last.xact AS last,
+               SELECT life.life, log.forgotten, last.xact AS last,
                       ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
                              WHERE open::text::bigint < last.xact ORDER BY 1) AS open
-                 FROM change_log log, (SELECT coalesce(max(xact), 0) AS xact FROM change) last)
-           SELECT now.life, now.forgotten, now.last AS "last!", now.open AS "open!",
+                 FROM change_log log, present_life life, (SELECT coalesce(max(xact), 0) AS xact FROM change) last)
+           SELECT now.life AS "life!", now.forgotten, now.last AS "last!", now.open AS "open!",
                   new.origin, new.instances AS "instances?", new.visits AS "visits?",
                   new.deadlines AS "deadlines?: Vec<Option<DateTime<Utc>>>",
                   new.machines AS "machines?: Vec<Option<String>>", new.names AS "names?: Vec<Option<String>>"

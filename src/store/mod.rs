@@ -7,162 +7,60 @@
 pub mod actions;
 pub mod bench;
 pub mod changes;
+mod connect;
 pub mod definitions;
 pub mod devices;
+mod error;
 pub mod groups;
+mod health;
 pub mod history;
 pub mod images;
 pub mod instances;
+mod life;
 pub mod lists;
 pub mod partitions;
+mod pool;
 pub mod private;
 mod sparse;
 pub mod stays;
+mod url;
 pub mod workers;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres, Transaction};
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use changes::Origin;
+use connect::{Opener, Purpose, is_writable, pause, within};
+use health::{Health, Part};
+use pool::Pool;
 
-/// How to reach a database: what a URL says, or the private Postgres.
-pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
+pub use connect::Session;
+pub use error::{Cause, StoreError};
+pub use life::Life;
+pub use pool::Pooled;
+pub use url::{BadUrl, ConnectOptions, DatabaseUrl};
 
 /// The channel on which processes tell each other that there is something to do.
 const CHANNEL: &str = "lifeguard";
 
-/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long; and that
-/// no statement is compiled to machine code, which takes longer than any of them runs.
-const LIMITS: [(&str, &str); 5] = [
-    // Whatever the server or the role says: what is answered is durable.
-    ("synchronous_commit", "on"),
-    ("lock_timeout", "2s"),
-    ("statement_timeout", "20s"),
-    ("idle_in_transaction_session_timeout", "10s"),
-    ("jit", "off"),
-];
-
-/// How long it may take until a connection can be had.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a listener waits for a hint before it asks whether its connection lives.
+const LISTENER_PING: Duration = Duration::from_secs(10);
+/// How often a start says what it still waits for.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// How often a start tries to connect.
+const RETRY: Duration = Duration::from_millis(300);
 
 /// The schema, as dated files that are applied at start.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// A fault of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// The database cannot be reached now; trying again later helps. Where it was lost during a commit, the
-    /// transaction may have become durable: whoever tries again must be safe to repeat.
-    #[error("the database cannot be reached")]
-    Unavailable(#[source] Arc<sqlx::Error>),
-    /// Another transaction took what this one wanted; trying again helps.
-    #[error("another transaction came first")]
-    Conflict(#[source] Arc<sqlx::Error>),
-    /// Somebody keeps a row locked for longer than we wait; trying again later helps.
-    #[error("a row is kept locked by somebody")]
-    Locked(#[source] Arc<sqlx::Error>),
-    /// A row breaks the named constraint.
-    #[error("the constraint {name} forbids it")]
-    Constraint {
-        /// The constraint's name in the schema.
-        name: String,
-        /// What the database said.
-        #[source]
-        source: Arc<sqlx::Error>,
-    },
-    /// A statement failed for another reason: a fault of ours.
-    #[error("a statement failed")]
-    Statement(#[source] Arc<sqlx::Error>),
-    /// The schema could not be brought up to date.
-    #[error("the schema could not be brought up to date")]
-    Migration(#[source] Arc<sqlx::migrate::MigrateError>),
-    /// The database is older than what the statements are written for.
-    #[error("the database is PostgreSQL {found}; Lifeguard needs {needed} or newer")]
-    TooOld {
-        /// The server's major version.
-        found: i32,
-        /// The oldest that will do.
-        needed: i32,
-    },
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error as E;
-        let lost = matches!(error, E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_));
-        let error = Arc::new(error);
-        let Some(database) = error.as_database_error() else {
-            return if lost { Self::Unavailable(error) } else { Self::Statement(error) };
-        };
-        let code = database.code().unwrap_or_default();
-        let constraint = database.constraint().map(str::to_owned);
-        match code.as_ref() {
-            "40001" | "40P01" => Self::Conflict(error),
-            "55P03" => Self::Locked(error),
-            code if is_passing(code) => Self::Unavailable(error),
-            _ => match constraint {
-                Some(name) => Self::Constraint { name, source: error },
-                None => Self::Statement(error),
-            },
-        }
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Migration(Arc::new(error))
-    }
-}
-
-/// Whether a code speaks of a server that cannot serve now, and not of the statement.
-///
-/// Source: PostgreSQL 15 manual, appendix A.
-fn is_passing(code: &str) -> bool {
-    // Connections; resources: memory, disk, connections; operators: shutdown, crash, start.
-    let classes = ["08", "53", "57P"];
-    // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed.
-    classes.iter().any(|class| code.starts_with(class))
-        || matches!(code, "25006" | "55000" | "25P03" | "57014")
-}
-
-impl StoreError {
-    /// Others rewrote a row again and again before we could.
-    #[must_use]
-    pub fn overtaken() -> Self {
-        Self::Conflict(Arc::new(sqlx::Error::RowNotFound))
-    }
-
-    /// The database does not answer.
-    #[must_use]
-    pub fn silent() -> Self {
-        Self::Unavailable(Arc::new(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
-    }
-
-    /// A row holds what cannot be read.
-    fn unreadable(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Statement(Arc::new(sqlx::Error::Decode(what.into())))
-    }
-
-    /// Whether the named constraint forbids what was tried.
-    #[must_use]
-    pub fn is_constraint(&self, wanted: &str) -> bool {
-        matches!(self, Self::Constraint { name, .. } if name == wanted)
-    }
-
-    /// Whether trying the same again can help.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_))
-    }
-}
-
 /// A transaction: what is written through it becomes durable together, or not at all.
 #[derive(Debug)]
-pub struct Tx(Transaction<'static, Postgres>);
+pub struct Tx(Pooled);
 
 impl Tx {
     /// Makes what was written durable.
@@ -171,7 +69,13 @@ impl Tx {
     ///
     /// [`StoreError`] when it is not, or when [nobody can say](StoreError::Unavailable).
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+        self.0.commit().await
+    }
+
+    /// Which life of the database it belongs to.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.0.life()
     }
 }
 
@@ -189,24 +93,12 @@ impl DerefMut for Tx {
     }
 }
 
-/// A connection of its own, for who writes all the time.
+/// What statements run on.
 pub type Connection = PgConnection;
 
-/// How a connection that writes groups plans: always the same way, which is to take the rows in the order in which the
-/// group has them. That is the order of locks that all processes keep to; and a plan made anew for each group would cost
-/// more than the group.
-const GROUP_PLANS: [(&str, &str); 6] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("enable_seqscan", "off"),
-    ("jit", "off"),
-    // A row that somebody keeps locked is left out before long.
-    ("lock_timeout", "200ms"),
-];
 /// One moment of the database, for reading: all statements see what was committed then.
 #[derive(Debug)]
-pub struct Snapshot(Transaction<'static, Postgres>);
+pub struct Snapshot(Pooled);
 
 impl Deref for Snapshot {
     type Target = PgConnection;
@@ -223,6 +115,12 @@ impl DerefMut for Snapshot {
 }
 
 impl Snapshot {
+    /// Which life of the database it is of.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.0.life()
+    }
+
     /// Lets each of its statements, and each pause between them, take as long as `most`: for whoever reads all there is.
     ///
     /// # Errors
@@ -244,62 +142,140 @@ impl Snapshot {
 /// How a snapshot begins.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Its statements are planned for what is asked: a plan that is to fit each filter fits none.
-const SNAPSHOT_PLANS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
+/// How many connections a server has to its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many transactions may be open at once.
+    pub writers: u32,
+    /// How many may read at once.
+    pub readers: u32,
+    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, a minute at most, and
+    /// those who only want a word must not wait for that.
+    pub snapshots: u32,
+}
+
+impl Connections {
+    /// Those that each server keeps: two that write events, the lease's, the pulse's, the listener's, and one to read by.
+    pub const KEPT: u32 = 6;
+    /// The least that a server can work with: those that it keeps, and one for each other use.
+    pub const LEAST: u32 = Self::KEPT + 2;
+    /// As many as a server has by itself.
+    pub const DEFAULT: u32 = 25;
+
+    /// Shares out `total` connections; what is too little is made the [least](Self::LEAST).
+    #[must_use]
+    pub fn of(total: u32) -> Self {
+        // One of the readers is among those that are kept.
+        let shared = total.max(Self::LEAST) - Self::KEPT + 1;
+        let snapshots = (shared / 5).clamp(1, 4);
+        let readers = ((shared - snapshots) * 3 / 8).max(1);
+        Self { writers: shared - snapshots - readers, readers, snapshots }
+    }
+
+    /// How many a server has at most.
+    #[must_use]
+    pub fn total(self) -> u32 {
+        self.writers + self.readers + self.snapshots + Self::KEPT - 1
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::of(Self::DEFAULT)
+    }
+}
 
 /// The database.
 ///
 /// Writers and readers have connections of their own: where commits wait, for a disk that stalls, reading goes on. So have
-/// snapshots.
+/// snapshots, and those who write groups.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writers: PgPool,
-    readers: PgPool,
-    snapshots: PgPool,
-    options: PgConnectOptions,
+    opener: Arc<Opener>,
+    health: Arc<Health>,
+    /// For those who write groups; they are there before anything else.
+    groups: Pool,
+    writers: Pool,
+    readers: Pool,
+    snapshots: Pool,
+    /// The pulse's own connection.
+    pulse: Arc<tokio::sync::Mutex<Option<Session>>>,
+    connections: Connections,
 }
+
+/// How many write groups at once.
+pub(crate) const GROUPS: u32 = 2;
 
 impl Store {
     /// The oldest PostgreSQL that the statements are written for.
     pub const OLDEST: i32 = 14;
-    /// How many transactions may be open at once.
-    pub const WRITERS: u32 = 10;
-    /// How many may read at once, of which one listens to hints.
-    pub const READERS: u32 = 6;
-    /// How many snapshots there may be at once: a list lasts as long as its client takes to read it, a minute at most, and those who
-    /// only want a word must not wait for that.
-    pub const SNAPSHOTS: u32 = 4;
 
-    /// Connects, and brings the schema up to date; several processes may do so at once.
+    /// Connects, and brings the schema up to date; several processes may do so at once. Where the database cannot serve yet
+    /// it is waited for, and the log says so.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the database cannot be reached, is too old, or refuses a migration.
-    pub async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
-        let options = options.application_name("lifeguard");
-        let mut connection = PgConnection::connect_with(&options).await?;
-        let version =
-            sqlx::query_scalar!(r#"SELECT current_setting('server_version_num')::int / 10000 AS "version!""#)
-                .fetch_one(&mut connection)
-                .await?;
-        if version < Self::OLDEST {
-            return Err(StoreError::TooOld { found: version, needed: Self::OLDEST });
+    /// [`StoreError`] when the database refuses us, is too old, or refuses a migration.
+    pub async fn open(options: impl Into<ConnectOptions>) -> Result<Self, StoreError> {
+        Self::open_with(options, Connections::default()).await
+    }
+
+    /// The same with so many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        options: impl Into<ConnectOptions>,
+        connections: Connections,
+    ) -> Result<Self, StoreError> {
+        let opener = Arc::new(Opener::new(options.into()));
+        let (begun, mut told_at) = (Instant::now(), None);
+        loop {
+            let error = match Self::prepare(&opener, connections).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            let Some(cause) = error.cause().filter(|cause| cause.is_worth_waiting()) else {
+                return Err(error);
+            };
+            if told_at.is_none_or(|at: Instant| at.elapsed() >= TOLD_EVERY) {
+                told_at = Some(Instant::now());
+                let waited_s = begun.elapsed().as_secs();
+                tracing::warn!(
+                    cause = cause.word(),
+                    error = cause.innermost(),
+                    waited_s,
+                    "waiting for the database"
+                );
+            }
+            pause(RETRY).await;
         }
-        MIGRATOR.run(&mut connection).await?;
-        connection.close().await?;
-        let limited = options.clone().options(LIMITS);
-        let pool = |most| PgPoolOptions::new().max_connections(most).acquire_timeout(LONGEST_WAIT);
-        let writers = pool(Self::WRITERS).connect_with(limited.clone()).await?;
-        let readers = pool(Self::READERS).connect_with(limited.clone()).await?;
-        // A list's statement lasts as long as its client takes, which the log would tell as the database's slowness. For that,
-        // nothing is told of the other snapshots' statements either.
-        let lasting = limited.options(SNAPSHOT_PLANS).disable_statement_logging();
-        let snapshots = pool(Self::SNAPSHOTS).connect_with(lasting).await?;
-        let store = Self { writers, readers, snapshots, options };
-        let mut tx = store.begin().await?;
-        changes::adopt(&mut tx).await?;
-        tx.commit().await?;
+        let health = Arc::<Health>::default();
+        let pool =
+            |purpose, least, most| Pool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most);
+        let store = Self {
+            groups: pool(Purpose::Group, GROUPS, GROUPS),
+            writers: pool(Purpose::Ordinary, 0, connections.writers),
+            readers: pool(Purpose::Ordinary, 1, connections.readers),
+            snapshots: pool(Purpose::Snapshot, 0, connections.snapshots),
+            opener,
+            health,
+            pulse: Arc::default(),
+            connections,
+        };
+        store.check().await?;
         Ok(store)
+    }
+
+    /// Makes the schema, and makes sure that the database is one that we can work with.
+    async fn prepare(opener: &Opener, connections: Connections) -> Result<(), StoreError> {
+        opener.verify_sessions().await?;
+        let mut db = opener.open_bare().await?;
+        // A migration takes as long as it takes.
+        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut db).await?;
+        connect::migrate(&mut db).await?;
+        tell_of_scarcity(&mut db, connections).await
     }
 
     /// Begins a transaction.
@@ -308,28 +284,25 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(self.writers.begin().await?))
+        Ok(Tx(self.writers.acquire().await?.begin("BEGIN").await?))
     }
 
-    /// Makes a connection for writing groups, which belongs to whoever asks for it.
+    /// Takes a connection for writing groups: there is one for each lane.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when none can be made.
-    pub async fn connect(&self) -> Result<Connection, StoreError> {
-        let options = self.options.clone().options(LIMITS).options(GROUP_PLANS);
-        Ok(PgConnection::connect_with(&options).await?)
+    pub async fn connect(&self) -> Result<Pooled, StoreError> {
+        self.groups.acquire().await
     }
 
-    /// Makes a connection for renewing a lease, which must not wait for a slow disk: what is committed by it says that a
-    /// process lives, and after a crash of the database none does.
+    /// Makes a connection for renewing a lease.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when none can be made.
-    pub async fn connect_for_lease(&self) -> Result<Connection, StoreError> {
-        let options = self.options.clone().options(LIMITS).options([("synchronous_commit", "off")]);
-        Ok(PgConnection::connect_with(&options).await?)
+    pub async fn connect_for_lease(&self) -> Result<Session, StoreError> {
+        self.opener.open(Purpose::Lease).await
     }
 
     /// Hints to all other processes than `origin` that there is something to do.
@@ -348,8 +321,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
-    pub async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Postgres>, StoreError> {
-        Ok(self.readers.acquire().await?)
+    pub async fn reader(&self) -> Result<Pooled, StoreError> {
+        self.readers.acquire().await
     }
 
     /// Takes a connection for reading several times in one and the same moment. Nobody may hold two: they are few.
@@ -358,16 +331,144 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] when none can be had.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot(self.snapshots.begin_with(SNAPSHOT).await?))
+        Ok(Snapshot(self.snapshots.acquire().await?.begin(SNAPSHOT).await?))
     }
 
-    /// Asks the database for a sign of life.
+    /// How many connections there may be.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.connections
+    }
+
+    /// Which life of the database was seen last.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.opener.lives.present()
+    }
+
+    /// Told whenever the database turns out to be in another life.
+    #[must_use]
+    pub fn follow_life(&self) -> watch::Receiver<Life> {
+        self.opener.lives.follow()
+    }
+
+    /// Asks for what an event needs: a database that answers and can be written to, and connections to write by.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when there is none.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        ping(&mut *self.reader().await?).await
+    /// [`StoreError::Unavailable`] with what is missing.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let answered = self.beat().await;
+        self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
+        answered?;
+        let written = match self.groups.keep().await {
+            Ok(()) if self.health.has_writing_fault() => self.try_writing().await,
+            kept => kept,
+        };
+        self.health.note(Part::Writing, written.as_ref().copied().map_err(cause_of));
+        // Neither is needed for an event.
+        for pool in [&self.readers, &self.writers, &self.snapshots] {
+            if let Err(error) = pool.keep().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "connection cannot be made");
+            }
+        }
+        self.health.fault().map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
+    }
+
+    /// The same, where the answer is not known already: while the database is away it is asked again and again
+    /// [anyway](Self::watch).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] with what is missing.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        match self.health.outage() {
+            Some(cause) => Err(StoreError::Unavailable(cause)),
+            None => self.check().await,
+        }
+    }
+
+    /// Checks again and again.
+    pub async fn watch(&self) {
+        loop {
+            let period = if self.check().await.is_ok() { health::PERIOD } else { health::PERIOD_AWAY };
+            pause(period).await;
+        }
+    }
+
+    /// Asks over the pulse's connection for a sign of life.
+    async fn beat(&self) -> Result<(), StoreError> {
+        // One at a time; it is taken out while it is asked, so that one that does not answer is not used again.
+        let mut pulse = self.pulse.lock().await;
+        let mut session = match pulse.take() {
+            Some(session) if session.opened_at >= self.health.last_outage_at() => session,
+            _ => {
+                *pulse = Some(self.opener.open(Purpose::Ordinary).await?);
+                return Ok(());
+            }
+        };
+        let session = within(health::SILENT, async {
+            if !is_writable(&mut session).await? {
+                return Err(Cause::ReadOnly.into());
+            }
+            session.life = life::ask(&mut session.db, &self.opener.lives).await?;
+            Ok(session)
+        });
+        *pulse = Some(session.await?);
+        Ok(())
+    }
+
+    /// Notes whether writing worked: a disk that is full leaves reading as it is.
+    pub fn note_writing(&self, written: Result<(), &StoreError>) {
+        match written {
+            Ok(()) => {
+                if self.health.has_writing_fault() {
+                    self.health.note(Part::Writing, Ok(()));
+                }
+            }
+            Err(error) => {
+                if let Some(cause) = error.cause()
+                    && matches!(cause.word(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
+                {
+                    self.health.note(Part::Writing, Err(Arc::clone(cause)));
+                }
+            }
+        }
+    }
+
+    /// Writes something that needs a new page, and takes it back.
+    async fn try_writing(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "INSERT INTO change (xact, instances, visits, deadlines)
+             SELECT pg_current_xact_id()::text::bigint, array_agg(n * 7919), array_agg(n * 104729), '{}'
+               FROM generate_series(1::bigint, 400) n",
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until the database is found to be away, and says why.
+    pub async fn lost(&self) -> StoreError {
+        StoreError::Unavailable(self.health.lost().await)
+    }
+
+    /// Gives up on work when it takes longer than `limit`, or when the database is found to be away.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] then; otherwise that of the work.
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            biased;
+            done = within(limit, work) => done,
+            error = self.lost() => Err(error),
+        }
     }
 
     /// Listens to the hints of all processes on this database.
@@ -376,28 +477,72 @@ impl Store {
     ///
     /// [`StoreError`] when no connection can be had.
     pub async fn listen(&self) -> Result<Hints, StoreError> {
-        let mut listener = PgListener::connect_with(&self.readers).await?;
+        let host = self.opener.writable_host().await?;
+        // The listener makes its connection by itself, of a pool of one.
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(pool::ACQUIRE).max_lifetime(None);
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
+        listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(Hints { listener })
     }
 
     /// Gives all connections back.
     pub async fn close(&self) {
-        let closed =
-            async { tokio::join!(self.writers.close(), self.readers.close(), self.snapshots.close()) };
+        let pulse = async {
+            if let Some(session) = self.pulse.lock().await.take() {
+                let _ = sqlx::Connection::close(session.db).await;
+            }
+        };
+        let closed = async {
+            tokio::join!(
+                self.groups.close(),
+                self.writers.close(),
+                self.readers.close(),
+                self.snapshots.close(),
+                pulse
+            )
+        };
         // A database that does not answer keeps its connections: nobody waits for that.
-        #[expect(clippy::disallowed_methods, reason = "this is about connections, not about the farm")]
-        let _ = tokio::time::timeout(LONGEST_WAIT, closed).await;
+        let closed = Box::pin(async {
+            closed.await;
+            Ok(())
+        });
+        let _ = within(pool::ACQUIRE, closed).await;
     }
 }
 
-/// Asks over `db` for a sign of life.
-///
-/// # Errors
-///
-/// [`StoreError`] when there is none.
-pub async fn ping(db: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query_scalar!("SELECT 1").fetch_one(db).await?;
+fn cause_of(error: &StoreError) -> Arc<Cause> {
+    match error.cause() {
+        Some(cause) => Arc::clone(cause),
+        // What else may fail here is the schema's or a statement's.
+        None => Arc::new(Cause::Database(sqlx::Error::Protocol(error.to_string()))),
+    }
+}
+
+/// Says so where the database has not as many connections to give as this server may need.
+async fn tell_of_scarcity(db: &mut PgConnection, connections: Connections) -> Result<(), StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT current_setting('max_connections')::int
+                      - current_setting('superuser_reserved_connections')::int
+                      - coalesce(current_setting('reserved_connections', true)::int, 0) AS "most!",
+                  (SELECT count(*) FROM pg_stat_activity
+                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())::int AS "used!",
+                  (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user) AS of_role,
+                  (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()) AS of_database"#,
+    )
+    .fetch_one(db)
+    .await?;
+    let needed = i32::try_from(connections.total()).unwrap_or(i32::MAX);
+    let most = [Some(row.most), row.of_role, row.of_database].into_iter().flatten().min().unwrap_or(row.most);
+    if most - row.used < needed {
+        tracing::warn!(
+            needed,
+            most,
+            used = row.used,
+            kept = Connections::KEPT,
+            "PostgreSQL may not have enough connections for this server: raise max_connections, or lower --database-connections"
+        );
+    }
     Ok(())
 }
 
@@ -409,15 +554,31 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Waits for the next hint of another process than `origin`, or for the connection to have been lost and made anew.
+    /// Waits for the next hint of another process than `origin`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the connection was lost and cannot be made anew.
+    /// [`StoreError::Unavailable`] when the connection was lost.
     pub async fn next(&mut self, origin: Origin) -> Result<(), StoreError> {
         let own = origin.0.to_string();
-        while self.listener.try_recv().await?.is_some_and(|hint| hint.payload() == own) {}
-        Ok(())
+        loop {
+            let hint = tokio::select! {
+                hint = self.listener.try_recv() => Some(hint?),
+                () = pause(LISTENER_PING) => None,
+            };
+            match hint {
+                Some(Some(hint)) if hint.payload() == own => {}
+                Some(Some(_)) => return Ok(()),
+                Some(None) => return Err(Cause::Database(sqlx::Error::WorkerCrashed).into()),
+                None => {
+                    let ping = async {
+                        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&mut self.listener).await?;
+                        Ok(())
+                    };
+                    within(pool::ACQUIRE, ping).await?;
+                }
+            }
+        }
     }
 }
 

@@ -15,21 +15,55 @@ fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
 }
 
+/// A worker that has just registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// Its number.
+    pub id: WorkerId,
+    /// For how long it lets no deadline pass.
+    pub hold: Duration,
+}
+
 /// Registers a worker whose lease holds for `lease`.
+///
+/// Deadlines are held for as long as no worker was alive before, by what the leases of the dead say, but for `longest_hold`
+/// at most: meanwhile nobody could report anything. Whoever registers during that time holds them as well.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn register(store: &Store, name: &str, lease: Duration) -> Result<WorkerId, StoreError> {
-    let id = sqlx::query_scalar!(
-        "INSERT INTO worker (name, lease_until)
-         VALUES ($1, clock_timestamp() + make_interval(secs => $2)) RETURNING worker_id",
+pub async fn register(
+    store: &Store,
+    name: &str,
+    lease: Duration,
+    longest_hold: Duration,
+) -> Result<Registration, StoreError> {
+    let mut tx = store.begin().await?;
+    // A lease that promises more than any does was given before the database's clock was put back.
+    let row = sqlx::query!(
+        r#"WITH present AS (SELECT clock_timestamp() AS at),
+                earlier AS (
+                    SELECT max(lease_until) AS lease_until, max(deadlines_held_until) AS held_until
+                      FROM worker, present WHERE lease_until < present.at + interval '1 minute'
+                )
+           INSERT INTO worker (name, lease_until, deadlines_held_until)
+           SELECT $1, present.at + make_interval(secs => $2),
+                  present.at + least(greatest(earlier.held_until - present.at, present.at - earlier.lease_until, '0'),
+                                     make_interval(secs => $3))
+             FROM present, earlier
+           RETURNING worker_id, extract(epoch FROM deadlines_held_until - clock_timestamp())::float8 AS "hold!""#,
         name,
         seconds(lease),
+        seconds(longest_hold),
     )
-    .fetch_one(&mut *store.reader().await?)
+    .fetch_one(&mut *tx)
     .await?;
-    Ok(WorkerId(id))
+    tx.commit().await?;
+    // What has passed since is less than nothing.
+    Ok(Registration {
+        id: WorkerId(row.worker_id),
+        hold: Duration::try_from_secs_f64(row.hold).unwrap_or_default(),
+    })
 }
 
 /// Those who are registered, as a worker that renews its lease sees them.

@@ -115,7 +115,7 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-on").await;
-    let worker = workers::register(&store, "one", Duration::from_mins(1)).await.unwrap();
+    let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
     for (is_counted, counted) in [(false, 0), (true, 1), (false, 1)] {
         let running = start(&store, worker).await;
         write(&store, id, worker, |decided| {
@@ -152,7 +152,7 @@ async fn a_power_cycle_that_nobody_wants_any_more_and_that_is_suspended_has_powe
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
-    let worker = workers::register(&store, "one", Duration::from_mins(1)).await.unwrap();
+    let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
     let cycle = start(&store, worker).await;
     write(&store, id, worker, |decided| decided.left = Some(Visit(1))).await;
     write(&store, id, worker, |decided| decided.suspended = Some(suspension(&cycle, true))).await;
@@ -165,8 +165,8 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let id = insert(&store, "power-cycle").await;
-    let dies = workers::register(&store, "dies", Duration::from_mins(1)).await.unwrap();
-    let lives = workers::register(&store, "lives", Duration::from_mins(1)).await.unwrap();
+    let dies = workers::register(&store, "dies", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
+    let lives = workers::register(&store, "lives", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
 
     let cycle = start(&store, dies).await;
     assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state has been entered anew and kept it");

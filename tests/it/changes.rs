@@ -6,7 +6,7 @@ use lifeguard::engine::{Follower, News};
 use lifeguard::machine::{MachineName, Visit};
 use lifeguard::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Store, Tx, devices};
+use lifeguard::store::{Connections, Store, Tx, devices};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -172,7 +172,7 @@ async fn a_cursor_of_another_life_of_the_database_is_gone() {
     // A dump of one that is much older is restored: its numbers are those of transactions that are still to come.
     let pool = other.pool().await;
     sqlx::query("UPDATE change SET xact = xact + 1000000").execute(&pool).await.unwrap();
-    sqlx::query("UPDATE change_log SET life = 1").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE database_life SET life = 1").execute(&pool).await.unwrap();
     let restored = store(&other).await;
     let mut cursor = state(&restored).await;
     change(&restored, 2).await.commit().await.unwrap();
@@ -249,7 +249,7 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut busy = Vec::new();
-    for _ in 0..Store::WRITERS {
+    for _ in 0..Connections::default().writers {
         busy.push(within("a writer", world.server.engine.store().begin()).await.unwrap());
     }
     // And whoever writes with a connection of its own waits for these.
@@ -269,7 +269,7 @@ async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut lists = Vec::new();
-    for _ in 0..Store::SNAPSHOTS {
+    for _ in 0..Connections::default().snapshots {
         lists.push(within("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
     }
     for path in ["/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz"] {

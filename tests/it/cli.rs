@@ -991,40 +991,48 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
     Usage: lifeguard serve [OPTIONS]
 
     Options:
-          --listen <ADDRESS:PORT>       Where HTTP is served [env: LIFEGUARD_LISTEN=] [default:
-                                        127.0.0.1:8080]
-          --insecure                    Serve HTTP on an address that others can reach although nobody
-                                        is asked who they are [env: LIFEGUARD_INSECURE=]
-          --tftp-listen <ADDRESS:PORT>  Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
-                                        not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
-          --tftp-single-port            Answer TFTP requests from the port that they came to, for boards
-                                        behind NAT; on networks that you trust [env:
-                                        LIFEGUARD_TFTP_SINGLE_PORT=]
-          --tftp-transfers <NUMBER>     How many files are sent by TFTP at the same time [env:
-                                        LIFEGUARD_TFTP_TRANSFERS=] [default: 512]
-          --tftp-per-address <NUMBER>   How many of them to one address [env:
-                                        LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
-          --tftp-transfer-time <TIME>   How long sending one file may take [env:
-                                        LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
-          --boot-root <DIRECTORY>       The boot tree: `pxelinux.cfg` and `configs` are in it [default:
-                                        `boot` in the data directory] [env: LIFEGUARD_BOOT_ROOT=]
-          --database-url <URL>          The PostgreSQL database (14 or newer) to use; several servers
-                                        may share one [env: LIFEGUARD_DATABASE_URL]
-          --database-url-file <FILE>    A file that holds the database's URL, for one with a password:
-                                        arguments can be seen by everybody on this machine [env:
-                                        LIFEGUARD_DATABASE_URL_FILE=]
-          --data-dir <DIRECTORY>        Where a private PostgreSQL keeps its data [default: the user's
-                                        state directory] [env: LIFEGUARD_DATA_DIR=]
-          --pg-bin <DIRECTORY>          The directory of PostgreSQL's programs [default: where they are
-                                        usually installed] [env: LIFEGUARD_PG_BIN=]
-          --states <PATH>               A machine definition, or a directory of them [default: the board
-                                        lifecycle that is built in] [env: LIFEGUARD_STATES=]
-          --machine <FILE>              A machine that is shared at /state, as StateService does: its
-                                        file of states, or a definition of ours [env:
-                                        LIFEGUARD_MACHINE_FILE=]
-          --history-retention <TIME>    How long history is kept: `90d`, or `forever`; it goes by whole
-                                        days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
-      -h, --help                        Print help
+          --listen <ADDRESS:PORT>          Where HTTP is served [env: LIFEGUARD_LISTEN=] [default:
+                                           127.0.0.1:8080]
+          --insecure                       Serve HTTP on an address that others can reach although
+                                           nobody is asked who they are [env: LIFEGUARD_INSECURE=]
+          --tftp-listen <ADDRESS:PORT>     Where the boot tree is served by TFTP, such as 0.0.0.0:69; if
+                                           not given, it is not served [env: LIFEGUARD_TFTP_LISTEN=]
+          --tftp-single-port               Answer TFTP requests from the port that they came to, for
+                                           boards behind NAT; on networks that you trust [env:
+                                           LIFEGUARD_TFTP_SINGLE_PORT=]
+          --tftp-transfers <NUMBER>        How many files are sent by TFTP at the same time [env:
+                                           LIFEGUARD_TFTP_TRANSFERS=] [default: 512]
+          --tftp-per-address <NUMBER>      How many of them to one address [env:
+                                           LIFEGUARD_TFTP_PER_ADDRESS=] [default: 128]
+          --tftp-transfer-time <TIME>      How long sending one file may take [env:
+                                           LIFEGUARD_TFTP_TRANSFER_TIME=] [default: 1h]
+          --boot-root <DIRECTORY>          The boot tree: `pxelinux.cfg` and `configs` are in it
+                                           [default: `boot` in the data directory] [env:
+                                           LIFEGUARD_BOOT_ROOT=]
+          --database-url <URL>             The PostgreSQL database (14 or newer) to use; several servers
+                                           may share one. Where the URL names several hosts, the first
+                                           that can be written to is taken:
+                                           `postgres://USER@HOST1,HOST2/DATABASE` [env:
+                                           LIFEGUARD_DATABASE_URL]
+          --database-connections <NUMBER>  How many connections to the database this server may have
+                                           [env: LIFEGUARD_DATABASE_CONNECTIONS=] [default: 25]
+          --event-timeout <TIME>           How long an event may wait for its answer [env:
+                                           LIFEGUARD_EVENT_TIMEOUT=] [default: 30s]
+          --database-url-file <FILE>       A file that holds the database's URL, for one with a
+                                           password: arguments can be seen by everybody on this machine
+                                           [env: LIFEGUARD_DATABASE_URL_FILE=]
+          --data-dir <DIRECTORY>           Where a private PostgreSQL keeps its data [default: the
+                                           user's state directory] [env: LIFEGUARD_DATA_DIR=]
+          --pg-bin <DIRECTORY>             The directory of PostgreSQL's programs [default: where they
+                                           are usually installed] [env: LIFEGUARD_PG_BIN=]
+          --states <PATH>                  A machine definition, or a directory of them [default: the
+                                           board lifecycle that is built in] [env: LIFEGUARD_STATES=]
+          --machine <FILE>                 A machine that is shared at /state, as StateService does: its
+                                           file of states, or a definition of ours [env:
+                                           LIFEGUARD_MACHINE_FILE=]
+          --history-retention <TIME>       How long history is kept: `90d`, or `forever`; it goes by
+                                           whole days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
+      -h, --help                           Print help
 
     HTTP:
           --server-name <NAME>

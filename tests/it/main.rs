@@ -27,6 +27,7 @@ mod log;
 mod machine_check;
 mod machine_diagram;
 mod models;
+mod outage;
 mod pipeline;
 mod power;
 mod predict;

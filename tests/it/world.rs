@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, Server, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, after};
-use lifeguard::engine::Retention;
+use lifeguard::engine::{Engine, Retention};
+use lifeguard::store::Connections;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,6 +47,17 @@ impl World {
         Self::given(None, Some(machine), ModelArgs::default()).await
     }
 
+    /// Starts a server on a database elsewhere; says why it does not start.
+    pub(crate) async fn at(url: &str) -> Result<Self, String> {
+        let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let options =
+            ServeOptions { database_url: Some(url.parse().unwrap()), ..options(&database, &folder) };
+        let server = Server::start(options, Arc::new(clock.clone())).await;
+        let server = server.map_err(|error| error.to_string())?;
+        Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
+    }
+
     async fn given(
         definition: Option<&str>,
         machine: Option<&str>,
@@ -83,9 +95,17 @@ impl World {
 
     /// Stops the server, lets `span` pass, and starts another one with the same boot tree and machine.
     pub(crate) async fn again_after(self, span: Duration) -> Result<Self, String> {
+        self.again_when(async |clock, _| clock.advance(span)).await
+    }
+
+    /// Stops the server, lets `something` happen, and starts another one with the same boot tree and machine.
+    pub(crate) async fn again_when(
+        self,
+        something: impl AsyncFnOnce(&ManualClock, &TestDatabase),
+    ) -> Result<Self, String> {
         let Self { server, clock, database, folder, http: _ } = self;
         server.stop().await.unwrap();
-        clock.advance(span);
+        something(&clock, &database).await;
         Self::start(clock, database, folder, Default::default()).await
     }
 
@@ -254,6 +274,8 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
         database_url_file: None,
+        database_connections: Connections::DEFAULT,
+        event_timeout: Engine::EVENT_TIMEOUT,
         data_dir: None,
         pg_bin: None,
         states: None,

@@ -26,7 +26,8 @@ use tokio::process::Command;
 use super::output;
 use super::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs, asked_to_stop};
 use crate::clock::{Clock, SystemClock, pause};
-use crate::engine::Retention;
+use crate::engine::{Engine, Retention};
+use crate::store::Connections;
 use crate::store::bench::Scratch;
 pub use load::LoadOptions;
 pub use options::BenchOptions;
@@ -77,8 +78,10 @@ impl Bench {
             tftp_listen: None,
             tftp: TftpArgs::default(),
             boot_root: Some(self.scratch.path.join("boot")),
-            database_url: Some(self.postgres.url(database)?),
+            database_url: Some(self.postgres.url(database)?.into()),
             database_url_file: None,
+            database_connections: Connections::DEFAULT,
+            event_timeout: Engine::EVENT_TIMEOUT,
             data_dir: None,
             pg_bin: None,
             states: match lives {
@@ -106,7 +109,7 @@ impl Bench {
         }
         command.arg("serve");
         if let Some(url) = &options.database_url {
-            command.args(["--database-url", url.as_str()]);
+            command.args(["--database-url", url.secret()]);
         }
         for (name, path) in [
             ("--boot-root", &options.boot_root),

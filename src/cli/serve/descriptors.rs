@@ -5,14 +5,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::api::Limits;
-use crate::store::Store;
 
 /// For the log, the runtime, listeners, signals, boot files that are looked at, and connections that are being refused.
 const OURS: usize = 128;
 /// For relay boards and polls: actions never wait for clients of HTTP or TFTP.
 const ACTIONS: usize = 256;
-/// For connections to the database: its pools, and those that write batches, renew the lease, and are being replaced.
-const DATABASE: usize = 16 + (Store::WRITERS + Store::READERS + Store::SNAPSHOTS) as usize;
+/// For connections to the database that are being replaced, besides those that there may be.
+const REPLACED: usize = 11;
 /// What each TFTP transfer opens: a socket and a file.
 const PER_TRANSFER: usize = 2;
 /// The fewest HTTP connections and TFTP transfers that a server is of use with.
@@ -49,6 +48,7 @@ impl Budget {
     pub(super) fn new(
         http_connections: Option<usize>,
         tftp_transfers: usize,
+        database_connections: u32,
     ) -> Result<Self, DescriptorError> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(DescriptorError::Limit)?;
         let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -63,12 +63,18 @@ impl Budget {
                 soft
             }
         };
-        Self::of(usize::try_from(limit).unwrap_or(usize::MAX), http_connections, tftp_transfers)
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self::of(limit, http_connections, tftp_transfers, database_connections as usize)
     }
 
     /// Shares `limit` out: TFTP gets a third of what is not reserved, HTTP the rest, and neither more than it can use.
-    fn of(limit: usize, wanted: Option<usize>, transfers: usize) -> Result<Self, DescriptorError> {
-        let reserved = OURS + ACTIONS + DATABASE;
+    fn of(
+        limit: usize,
+        wanted: Option<usize>,
+        transfers: usize,
+        database: usize,
+    ) -> Result<Self, DescriptorError> {
+        let reserved = OURS + ACTIONS + database + REPLACED;
         let needed = reserved + FEWEST + FEWEST * PER_TRANSFER;
         if limit < needed {
             return Err(DescriptorError::TooFew { limit, needed });
@@ -92,21 +98,21 @@ mod tests {
     #[test]
     fn what_is_shared_out_is_never_more_than_there_is_and_safety_comes_first() {
         for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
-            let budget = Budget::of(limit, None, 512).unwrap();
+            let budget = Budget::of(limit, None, 512, 25).unwrap();
             let Budget { reserved, http_connections, tftp_transfers, .. } = budget;
             assert!(reserved + http_connections + tftp_transfers * PER_TRANSFER <= limit, "{budget:?}");
             assert!(http_connections >= FEWEST && tftp_transfers >= FEWEST, "{budget:?}");
         }
-        let plenty = Budget::of(1_048_576, None, 512).unwrap();
+        let plenty = Budget::of(1_048_576, None, 512, 25).unwrap();
         assert_eq!((plenty.http_connections, plenty.tftp_transfers), (4096, 512));
-        assert_eq!(Budget::of(1_048_576, Some(20_000), 512).unwrap().http_connections, 20_000);
+        assert_eq!(Budget::of(1_048_576, Some(20_000), 512, 25).unwrap().http_connections, 20_000);
     }
 
     #[test]
     fn too_few_are_refused_with_what_would_do() {
-        let told = Budget::of(256, None, 512).unwrap_err().to_string();
+        let told = Budget::of(256, None, 512, 25).unwrap_err().to_string();
         assert!(told.contains("may open 256 files at once, and needs 612 at least"), "{told}");
-        let told = Budget::of(1024, Some(4096), 512).unwrap_err().to_string();
+        let told = Budget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
         assert!(told.contains("--http-connections 4096 needs "), "{told}");
     }
 }

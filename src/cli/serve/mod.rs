@@ -13,13 +13,13 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::action::Drivers;
 use crate::api::{self, Api, HttpOptions, Waiting};
@@ -30,7 +30,7 @@ use crate::engine::{Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
 use crate::store::private::{Options, PrivatePostgres};
-use crate::store::{ConnectOptions, Store};
+use crate::store::{ConnectOptions, Connections, DatabaseUrl, Store};
 use crate::tftp;
 use crate::worker::Worker;
 use boot_watch::BootWatch;
@@ -67,7 +67,8 @@ pub struct ServeOptions {
     #[arg(long, env = "LIFEGUARD_BOOT_ROOT", value_name = "DIRECTORY")]
     pub boot_root: Option<PathBuf>,
 
-    /// The PostgreSQL database (14 or newer) to use; several servers may share one
+    /// The PostgreSQL database (14 or newer) to use; several servers may share one. Where the URL names several hosts, the
+    /// first that can be written to is taken: `postgres://USER@HOST1,HOST2/DATABASE`
     #[arg(
         long,
         env = "LIFEGUARD_DATABASE_URL",
@@ -75,7 +76,27 @@ pub struct ServeOptions {
         hide_env_values = true,
         conflicts_with = "data_dir"
     )]
-    pub database_url: Option<Url>,
+    pub database_url: Option<DatabaseUrl>,
+
+    /// How many connections to the database this server may have
+    #[arg(
+        long,
+        env = "LIFEGUARD_DATABASE_CONNECTIONS",
+        value_name = "NUMBER",
+        default_value_t = Connections::DEFAULT,
+        value_parser = clap::value_parser!(u32).range(i64::from(Connections::LEAST)..=1000)
+    )]
+    pub database_connections: u32,
+
+    /// How long an event may wait for its answer
+    #[arg(
+        long,
+        env = "LIFEGUARD_EVENT_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = humantime::parse_duration
+    )]
+    pub event_timeout: Duration,
 
     /// A file that holds the database's URL, for one with a password: arguments can be seen by everybody on this machine
     #[arg(
@@ -125,7 +146,7 @@ impl ServeOptions {
         if let Some(file) = self.database_url_file.take() {
             self.database_url = Some(secrets::read_url(&file)?);
         } else if let Some(url) = &self.database_url {
-            secrets::warn_of_argument(url.as_str());
+            secrets::warn_of_argument(url.secret());
         }
         Ok(self)
     }
@@ -168,17 +189,21 @@ impl Server {
             )
             .into());
         }
-        let budget = Budget::new(options.http.http_connections, options.tftp.tftp_transfers)?;
+        let budget = Budget::new(
+            options.http.http_connections,
+            options.tftp.tftp_transfers,
+            options.database_connections,
+        )?;
         let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
-            (url.as_str().parse::<ConnectOptions>()?, None)
+            (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
         } else {
             let postgres =
                 PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
                     .await?;
-            (postgres.connect_options(), Some(postgres))
+            (postgres.connect_options().into(), Some(postgres))
         };
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
         let Budget { limit, reserved, http_connections, tftp_transfers } = budget;
@@ -191,6 +216,8 @@ impl Server {
             tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
+            database_connections: options.database_connections,
+            event_timeout: options.event_timeout,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
             clock,
         };
@@ -259,6 +286,8 @@ struct Parts {
     tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
+    database_connections: u32,
+    event_timeout: Duration,
     models: Models,
     clock: Arc<dyn Clock>,
 }
@@ -277,12 +306,15 @@ impl Parts {
             tftp_transfers,
             boot_root,
             history_retention,
+            database_connections,
+            event_timeout,
             models,
             clock,
         } = self;
-        let store = Store::open(connect).await?;
+        let store = Store::open_with(connect, Connections::of(database_connections)).await?;
         let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
-        let engine = Engine::new(store, loaded, clock, worker, models, history_retention).await;
+        let engine =
+            Engine::new(store, loaded, clock, worker, models, history_retention, event_timeout).await;
         let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
         let shared = match shared {
             Some(shared) => Some(shared.begin(&engine).await?),
@@ -378,7 +410,15 @@ pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 pub(super) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let options = options.with_secrets()?;
-    let server = Server::start(options, Arc::new(SystemClock)).await?;
+    let mut signal = std::pin::pin!(signal);
+    // A start waits for the database for as long as it takes, but not for whoever asks to stop.
+    let server = tokio::select! {
+        server = Server::start(options, Arc::new(SystemClock)) => server?,
+        () = &mut signal => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+    };
     if let Some(tftp) = server.tftp {
         tracing::info!(%tftp, "serving the boot tree by TFTP");
     }

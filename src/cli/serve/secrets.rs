@@ -3,16 +3,20 @@
 use std::error::Error;
 use std::path::Path;
 
-use url::Url;
+use crate::store::DatabaseUrl;
 
 /// Reads the database's URL from a file.
 ///
 /// # Errors
 ///
 /// When the file cannot be read or holds no URL; what it holds is not shown.
-pub(super) fn read_url(file: &Path) -> Result<Url, Box<dyn Error>> {
+pub(super) fn read_url(file: &Path) -> Result<DatabaseUrl, Box<dyn Error>> {
     let text = fs_err::read_to_string(file)?;
-    text.trim().parse().map_err(|error| format!("--database-url-file {}: {error}", file.display()).into())
+    let url = DatabaseUrl::from(text.trim().to_owned());
+    match url.parse() {
+        Ok(_) => Ok(url),
+        Err(error) => Err(format!("--database-url-file {}: {error}", file.display()).into()),
+    }
 }
 
 /// Warns where the password in `url` is an argument of this process.

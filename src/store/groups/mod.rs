@@ -16,13 +16,13 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::StoreError;
 use super::actions::{ActionId, NewAction, Suspension, WorkerId};
 use super::changes::Origin;
 use super::definitions::AdoptionId;
 use super::devices::Device;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name, remaining};
+use super::{Life, StoreError};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 use columns::Columns;
 
@@ -58,10 +58,10 @@ pub struct Seen {
 
 impl Seen {
     /// A word for how it is under the definition `number`, another one after each change: that, its visit, and the version of
-    /// its row.
+    /// its row, which is unique within a life of the database only.
     #[must_use]
-    pub fn tag(&self, number: i32) -> String {
-        format!("{number}-{}-{}", self.instance.visit, self.version.0)
+    pub fn tag(&self, life: Life, number: i32) -> String {
+        format!("{:x}-{number}-{}-{}", life.id(), self.instance.visit, self.version.0)
     }
 }
 

@@ -6,7 +6,7 @@ use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, Waiting};
 use lifeguard::machine::MachineName;
 use lifeguard::store::changes::{self, Cursor};
 use lifeguard::store::lists::{self, Filter};
-use lifeguard::store::{Snapshot, Store};
+use lifeguard::store::{Connections, Snapshot};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -504,7 +504,7 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
         let server = Impatient::serve(&world, patience).await;
         // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
         let mut answers = Vec::new();
-        for _ in 0..Store::SNAPSHOTS {
+        for _ in 0..Connections::default().snapshots {
             answers.push(reqwest::get(&server.url).await.unwrap());
         }
         let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
@@ -527,7 +527,7 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
         }
     }
     // Nor does one that goes away.
-    for _ in 0..2 * Store::SNAPSHOTS {
+    for _ in 0..2 * Connections::default().snapshots {
         drop(begin_list(&world).await);
     }
     let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
@@ -562,7 +562,7 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     assert_snapshot!(told.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
-    500 Internal Server Error application/problem+json false "internal" "a fault of the server; its log says more"
+    503 Service Unavailable application/problem+json true "unavailable" "the database's schema is not complete, as while a dump is restored; try again shortly"
     "#);
 }
 

@@ -189,7 +189,7 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
     let way = Way::to(&database).await;
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(&database, &folder);
-    options.database_url = Some(way.url(&database));
+    options.database_url = Some(way.url(&database).into());
     let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
     let server = Server::start(options, Arc::new(clock)).await.unwrap();
     let new = json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda" }).to_string();
@@ -221,19 +221,33 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
     assert_snapshot!(told.join("\n"), @r#"
     GET /healthz: 200 {"status":"alive","version":"0.1.0"}
     GET /readyz: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     GET /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     GET /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     GET /api/v1/devices/b1/history: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     GET /api/v1/devices/b1/boot-config: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     POST /api/v1/devices: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     PATCH /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     DELETE /api/v1/devices/b1: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     POST /api/v1/devices/b1/events/image-running: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     POST /api/v1/devices/b1/requests/rq-reboot: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     POST /api/v1/devices/b1/force: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     GET /api/v1/images: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     PUT /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     DELETE /api/v1/images/base: 503 unavailable: the database is away; try again shortly
+    {"cause":"disconnected"}
     "#);
     let page = send_to(server.http, "GET /", &[], "").await;
     assert_eq!((page.status, page.header("content-type")), (503, "text/html; charset=utf-8"));

@@ -1,0 +1,276 @@
+//! What can go wrong with the database, sorted by what the caller does about it.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A fault of the store. Nothing was committed, except as [`StoreError::Unavailable`] says.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot serve now; trying again later helps. Where it was lost during a commit, the transaction may
+    /// have become durable: whoever tries again must be safe to repeat.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Arc<Cause>),
+    /// Another transaction took what this one wanted; trying again helps.
+    #[error("another transaction came first")]
+    Conflict(#[source] Arc<sqlx::Error>),
+    /// Somebody keeps a row locked for longer than we wait; trying again later helps.
+    #[error("a row is kept locked by somebody")]
+    Locked(#[source] Arc<sqlx::Error>),
+    /// A row breaks the named constraint.
+    #[error("the constraint {name} forbids it")]
+    Constraint {
+        /// The constraint's name in the schema.
+        name: String,
+        /// What the database said.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    /// A statement failed for another reason: a fault of ours.
+    #[error("a statement failed")]
+    Statement(#[source] Arc<sqlx::Error>),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date")]
+    Migration(#[source] Arc<sqlx::migrate::MigrateError>),
+    /// The database is older than what the statements are written for.
+    #[error("the database is PostgreSQL {found}; Lifeguard needs {needed} or newer")]
+    TooOld {
+        /// The server's major version.
+        found: i32,
+        /// The oldest that will do.
+        needed: i32,
+    },
+}
+
+/// Why the database cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The connection or the server failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Nothing came back in time.
+    #[error("no answer from the database within {0:?}")]
+    Silent(Duration),
+    /// All of this server's connections of a kind were busy.
+    #[error("no database connection became free within {0:?}")]
+    Busy(Duration),
+    /// Reading works, writing does not.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// A standby, or a server that recovers.
+    #[error("the database is in recovery: a standby, or a server that is still starting")]
+    InRecovery,
+    /// A connection does not keep its session.
+    #[error(
+        "the connection does not keep its session: the pooler shares connections between transactions; use \
+         pool_mode = session, or connect to PostgreSQL directly"
+    )]
+    SharedSession,
+    /// A setting did not take.
+    #[error("the setting {name} is {found:?} on a new connection, not {wanted:?}")]
+    Setting {
+        /// The setting.
+        name: String,
+        /// What it has to be.
+        wanted: String,
+        /// What it is.
+        found: String,
+    },
+    /// Tables are missing or incomplete.
+    #[error("the schema is incomplete: a dump is being restored, or tables were removed")]
+    Incomplete,
+    /// A transaction from before the database changed its past.
+    #[error("the database went back to an earlier state, or another server took its place")]
+    LifeChanged,
+}
+
+impl Cause {
+    /// A fixed word for it, which clients may rely on.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Database(error) => word(error),
+            Self::Silent(_) => "silent",
+            Self::Busy(_) => "busy",
+            Self::ReadOnly => "read_only",
+            Self::InRecovery => "in_recovery",
+            Self::SharedSession => "shared_session",
+            Self::Setting { .. } => "setting",
+            Self::Incomplete => "incomplete",
+            Self::LifeChanged => "life_changed",
+        }
+    }
+
+    /// Whether a start waits for it to pass; what only a change of configuration mends ends a start at once.
+    #[must_use]
+    pub fn is_worth_waiting(&self) -> bool {
+        !matches!(
+            self.word(),
+            "authentication"
+                | "no_database"
+                | "permission"
+                | "tls"
+                | "configuration"
+                | "shared_session"
+                | "setting"
+        )
+    }
+
+    /// What the system or the database itself said: the innermost error.
+    #[must_use]
+    pub fn innermost(&self) -> String {
+        if let Self::Database(sqlx::Error::Database(error)) = self {
+            return error.message().to_owned();
+        }
+        let mut error: &dyn Error = self;
+        while let Some(source) = error.source() {
+            error = source;
+        }
+        error.to_string()
+    }
+}
+
+/// A fixed word for what sqlx reports.
+///
+/// Source: PostgreSQL 15 manual, appendix A.
+fn word(error: &sqlx::Error) -> &'static str {
+    use sqlx::Error as E;
+    if let Some(database) = error.as_database_error() {
+        return match database.code().unwrap_or_default().as_ref() {
+            "53100" => "disk_full",
+            "53200" => "out_of_memory",
+            "53300" => "too_many_connections",
+            "57P01" | "57P02" => "stopping",
+            "57P03" => "starting",
+            "25006" => "read_only",
+            "3D000" => "no_database",
+            "42501" => "permission",
+            "42P01" | "42703" | "3F000" => "incomplete",
+            "57014" | "25P03" => "slow",
+            "58030" => "disk_error",
+            code if code.starts_with("28") => "authentication",
+            _ => "disconnected",
+        };
+    }
+    let io_kind = if let E::Io(error) = error { Some(error.kind()) } else { None };
+    if matches!(error, E::Tls(_)) {
+        "tls"
+    } else if matches!(error, E::Configuration(_)) {
+        "configuration"
+    } else if io_kind == Some(ErrorKind::ConnectionRefused) {
+        "refused"
+    } else if io_kind == Some(ErrorKind::NotFound) {
+        "no_socket"
+    } else if io_kind == Some(ErrorKind::TimedOut) {
+        "silent"
+    } else {
+        "disconnected"
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        // A proxy that accepts and closes, or speaks something else, shows as a violation of the protocol.
+        let is_lost = matches!(
+            error,
+            E::Io(_) | E::Protocol(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_)
+        );
+        let Some(database) = error.as_database_error() else {
+            return if is_lost { Self::unavailable(error) } else { Self::Statement(Arc::new(error)) };
+        };
+        let code = database.code().unwrap_or_default().into_owned();
+        let constraint = database.constraint().map(str::to_owned);
+        match code.as_str() {
+            "40001" | "40P01" => Self::Conflict(Arc::new(error)),
+            "55P03" => Self::Locked(Arc::new(error)),
+            code if is_passing(code) => Self::unavailable(error),
+            _ => match constraint {
+                Some(name) => Self::Constraint { name, source: Arc::new(error) },
+                None => Self::Statement(Arc::new(error)),
+            },
+        }
+    }
+}
+
+impl From<Cause> for StoreError {
+    fn from(cause: Cause) -> Self {
+        Self::Unavailable(Arc::new(cause))
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError::Execute;
+        let Execute(error) = error else { return Self::Migration(Arc::new(error)) };
+        // What interrupted a migration says more than that it was one.
+        match Self::from(error) {
+            Self::Statement(error) => match Arc::try_unwrap(error) {
+                Ok(error) => Self::Migration(Arc::new(Execute(error))),
+                Err(error) => Self::Statement(error),
+            },
+            interrupted @ (Self::Unavailable(_)
+            | Self::Conflict(_)
+            | Self::Locked(_)
+            | Self::Constraint { .. }
+            | Self::Migration(_)
+            | Self::TooOld { .. }) => interrupted,
+        }
+    }
+}
+
+/// Whether a code speaks of a server that cannot serve now, and not of the statement.
+///
+/// Source: PostgreSQL 15 manual, appendix A.
+fn is_passing(code: &str) -> bool {
+    // Connections; authentication; resources: memory, disk, connections; operators: shutdown, crash, start; the system.
+    let classes = ["08", "28", "53", "57P", "58"];
+    // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed;
+    // a database or a table that is gone, for as long as a dump is being restored: all statements fit our schema.
+    let codes = ["25006", "55000", "25P03", "57014", "3D000", "3F000", "42P01", "42703", "42501"];
+    classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
+}
+
+impl StoreError {
+    fn unavailable(error: sqlx::Error) -> Self {
+        Cause::Database(error).into()
+    }
+
+    /// Others rewrote a row again and again before we could.
+    #[must_use]
+    pub fn overtaken() -> Self {
+        Self::Conflict(Arc::new(sqlx::Error::RowNotFound))
+    }
+
+    /// A row holds what cannot be read.
+    pub(super) fn unreadable(what: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Statement(Arc::new(sqlx::Error::Decode(what.into())))
+    }
+
+    /// Whether the named constraint forbids what was tried.
+    #[must_use]
+    pub fn is_constraint(&self, wanted: &str) -> bool {
+        matches!(self, Self::Constraint { name, .. } if name == wanted)
+    }
+
+    /// Whether trying the same again can help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_))
+    }
+
+    /// Why the database is unavailable, if that is what it says.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Arc<Cause>> {
+        match self {
+            Self::Unavailable(cause) => Some(cause),
+            Self::Conflict(_)
+            | Self::Locked(_)
+            | Self::Constraint { .. }
+            | Self::Statement(_)
+            | Self::Migration(_)
+            | Self::TooOld { .. } => None,
+        }
+    }
+}

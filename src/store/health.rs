@@ -1,0 +1,176 @@
+//! Whether the database serves: asked each second by one connection of its own, and told once when that changes.
+//!
+//! ```text
+//! pulse ─▶ answers? writable? which life? ─┐
+//! connections for events are there? ───────┼─▶ outage: one line when it begins, one when it ends; 503 with its cause
+//! groups are written? (disk) ──────────────┘
+//! ```
+//!
+//! While there is an outage nothing is tried again for each request: whoever asks is told the cause at once, and whoever
+//! waited when it began is told then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::error::Cause;
+
+/// How often the database is asked, and how often while it does not serve.
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
+pub(super) const PERIOD_AWAY: Duration = Duration::from_millis(200);
+/// How long it may take to answer until it counts as silent: with the period less than 5 s, which is how long a reading
+/// request may wait for it.
+pub(super) const SILENT: Duration = Duration::from_millis(2500);
+
+/// What can be out of order by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The database as a whole.
+    Database,
+    /// Only writing, as where the disk is full.
+    Writing,
+}
+
+#[derive(Debug, Clone)]
+struct Outage {
+    cause: Arc<Cause>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    database: Option<Outage>,
+    writing: Option<Outage>,
+    /// When the database was last found to be away; connections from before are doubtful.
+    last_outage_at: Instant,
+    /// How many outages of the whole database there were, and why the last one.
+    outages: u64,
+    last_cause: Option<Arc<Cause>>,
+}
+
+/// Whether the database serves.
+#[derive(Debug)]
+pub(super) struct Health(watch::Sender<State>);
+
+impl Default for Health {
+    fn default() -> Self {
+        let last_outage_at = Instant::now();
+        Self(watch::Sender::new(State {
+            database: None,
+            writing: None,
+            last_outage_at,
+            outages: 0,
+            last_cause: None,
+        }))
+    }
+}
+
+impl Health {
+    /// Why the database does not serve at all, if it does not.
+    pub(super) fn outage(&self) -> Option<Arc<Cause>> {
+        self.0.borrow().database.as_ref().map(|outage| Arc::clone(&outage.cause))
+    }
+
+    /// Why events cannot be written, if they cannot.
+    pub(super) fn fault(&self) -> Option<Arc<Cause>> {
+        let state = self.0.borrow();
+        let outage = state.database.as_ref().or(state.writing.as_ref());
+        outage.map(|outage| Arc::clone(&outage.cause))
+    }
+
+    /// Whether only writing is out of order.
+    pub(super) fn has_writing_fault(&self) -> bool {
+        self.0.borrow().writing.is_some()
+    }
+
+    pub(super) fn last_outage_at(&self) -> Instant {
+        self.0.borrow().last_outage_at
+    }
+
+    /// Waits until an outage of the whole database begins, and says why.
+    pub(super) async fn lost(&self) -> Arc<Cause> {
+        let mut state = self.0.subscribe();
+        let seen = state.borrow().outages;
+        if let Ok(state) = state.wait_for(|state| state.outages > seen).await
+            && let Some(cause) = &state.last_cause
+        {
+            return Arc::clone(cause);
+        }
+        // The sender lives as long as we do, and there is a cause of each outage.
+        std::future::pending().await
+    }
+
+    /// Notes that a part is in order, or why it is not; the log is told when that changes.
+    pub(super) fn note(&self, part: Part, found: Result<(), Arc<Cause>>) {
+        self.0.send_if_modified(|state| {
+            let outage = match part {
+                Part::Database => &mut state.database,
+                Part::Writing => &mut state.writing,
+            };
+            match (found, outage.as_mut()) {
+                (Ok(()), None) => false,
+                (Ok(()), Some(ended)) => {
+                    let lasted_ms = u64::try_from(ended.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    let cause = ended.cause.word();
+                    match part {
+                        Part::Database => tracing::info!(cause, lasted_ms, "database available again"),
+                        Part::Writing => tracing::info!(cause, lasted_ms, "database takes writes again"),
+                    }
+                    *outage = None;
+                    true
+                }
+                (Err(cause), Some(lasting)) => {
+                    // The latest cause is shown; the log has the first.
+                    lasting.cause = cause;
+                    true
+                }
+                (Err(cause), None) => {
+                    let (word, error) = (cause.word(), cause.innermost());
+                    let now = Instant::now();
+                    *outage = Some(Outage { cause: Arc::clone(&cause), since: now });
+                    match part {
+                        Part::Database => {
+                            tracing::warn!(cause = word, error, "database unavailable");
+                            state.outages += 1;
+                            state.last_outage_at = now;
+                            state.last_cause = Some(cause);
+                        }
+                        Part::Writing => tracing::warn!(cause = word, error, "database does not take writes"),
+                    }
+                    true
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_when_an_outage_begins_and_not_of_one_that_lasts() {
+        let health = Arc::new(Health::default());
+        let (told, ()) = tokio::join!(health.lost(), async {
+            health.note(Part::Writing, Err(Arc::new(Cause::ReadOnly)));
+            health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
+        });
+        assert_eq!(told.word(), "in_recovery");
+        assert_eq!(health.outage().map(|cause| cause.word()), Some("in_recovery"));
+        health.note(Part::Database, Err(Arc::new(Cause::SharedSession)));
+        assert_eq!(health.fault().map(|cause| cause.word()), Some("shared_session"));
+        let mut later = std::pin::pin!(health.lost());
+        assert!(futures_util::poll!(later.as_mut()).is_pending());
+        health.note(Part::Database, Ok(()));
+        assert!(futures_util::poll!(later.as_mut()).is_pending());
+        assert_eq!(
+            health.fault().map(|cause| cause.word()),
+            Some("read_only"),
+            "writing is still out of order"
+        );
+        health.note(Part::Writing, Ok(()));
+        assert!(health.fault().is_none());
+    }
+}

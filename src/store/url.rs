@@ -1,0 +1,340 @@
+//! How to reach the database: the one place where a database URL is read.
+//!
+//! A URL as libpq knows it: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETER=VALUE`. Several hosts are
+//! tried in order on each new connection, and the first that can be written to is taken. A parameter that would be ignored
+//! is refused. Neither the URL nor an error about it is ever shown with its password.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use url::form_urlencoded;
+
+/// The parameters that are passed on as they are.
+const PASSED_ON: [&str; 15] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "ssl-mode",
+    "ssl-root-cert",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+    "statement-cache-capacity",
+];
+
+/// A database URL as it was given; it may hold a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The text, password included.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadUrl`], which shows nothing secret.
+    pub fn parse(&self) -> Result<ConnectOptions, BadUrl> {
+        parse(&self.0)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<url::Url> for DatabaseUrl {
+    fn from(url: url::Url) -> Self {
+        Self(url.into())
+    }
+}
+
+/// What is wrong with a database URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadUrl {
+    /// It is no URL of a database.
+    #[error("it must begin with postgres:// or postgresql://")]
+    Scheme,
+    /// It cannot be taken apart.
+    #[error("{0}; write it like postgres://USER@HOST:5432/DATABASE, with special characters percent-encoded")]
+    Form(String),
+    /// A parameter that nobody heeds.
+    #[error("unknown parameter `{0}`: it would be ignored, so remove it{1}")]
+    Unknown(String, &'static str),
+    /// A parameter has a value that cannot be.
+    #[error("parameter `{name}`: {reason}")]
+    Value {
+        /// The parameter.
+        name: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Hosts and ports do not go together.
+    #[error("{hosts} hosts and {ports} ports: give one port for all hosts, or one for each")]
+    Ports {
+        /// How many hosts there are.
+        hosts: usize,
+        /// How many ports there are.
+        ports: usize,
+    },
+}
+
+/// How to reach a database: one server or several, of which one can be written to.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    pub(super) hosts: Vec<PgConnectOptions>,
+    /// How long one host may take to let us in.
+    pub(super) connect_timeout: Duration,
+}
+
+/// How long one host may take to let us in, if nothing else is said.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl From<PgConnectOptions> for ConnectOptions {
+    fn from(options: PgConnectOptions) -> Self {
+        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT }
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.hosts.iter().map(|one| shown(one).to_string())).finish()
+    }
+}
+
+/// A host as logs and errors show it.
+pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
+    struct Shown<'a>(&'a PgConnectOptions);
+    impl fmt::Display for Shown<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0.get_socket() {
+                Some(folder) => write!(f, "{}:{}", folder.display(), self.0.get_port()),
+                None => write!(f, "{}:{}", self.0.get_host(), self.0.get_port()),
+            }
+        }
+    }
+    Shown(options)
+}
+
+fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
+    let rest = text
+        .strip_prefix("postgres://")
+        .or_else(|| text.strip_prefix("postgresql://"))
+        .ok_or(BadUrl::Scheme)?;
+    if rest.contains('#') {
+        return Err(BadUrl::Form("there is a `#` in it".to_owned()));
+    }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, places) =
+        authority.rsplit_once('@').map_or(("", authority), |(login, places)| (login, places));
+    let (mut hosts, mut ports) = places_of(places)?;
+    let mut connect_timeout = CONNECT_TIMEOUT;
+    let mut passed_on = form_urlencoded::Serializer::new(String::new());
+    let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "host" | "hostaddr" => hosts = list(&value),
+            "port" => ports = list(&value),
+            "connect_timeout" => {
+                let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
+                let reason = "a number of seconds is needed";
+                let seconds = seconds.ok_or(BadUrl::Value { name: "connect_timeout", reason })?;
+                connect_timeout = Duration::from_secs(seconds);
+            }
+            // A server that can be written to is looked for in any case.
+            "target_session_attrs" => {
+                if !matches!(&*value, "any" | "read-write" | "primary") {
+                    let reason = "Lifeguard writes: only `read-write`, `primary` and `any` make sense";
+                    return Err(BadUrl::Value { name: "target_session_attrs", reason });
+                }
+            }
+            known if PASSED_ON.contains(&known) || is_option(known) => {
+                passed_on.append_pair(&name, &value);
+            }
+            unknown => return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown))),
+        }
+    }
+    if hosts.is_empty() {
+        hosts = vec![None];
+    }
+    if ports.len() > 1 && ports.len() != hosts.len() {
+        return Err(BadUrl::Ports { hosts: hosts.len(), ports: ports.len() });
+    }
+    let (at, passed_on) = (if login.is_empty() { "" } else { "@" }, passed_on.finish());
+    let hosts = hosts.iter().enumerate().map(|(number, host)| {
+        let mut parameters = form_urlencoded::Serializer::new(passed_on.clone());
+        if let Some(host) = host.as_deref().filter(|host| !host.is_empty()) {
+            parameters.append_pair("host", host.trim_start_matches('[').trim_end_matches(']'));
+        }
+        let port = if ports.len() == 1 { ports.first() } else { ports.get(number) };
+        if let Some(port) = port.and_then(Option::as_deref).filter(|port| !port.is_empty()) {
+            let reason = "a number up to 65535 is needed";
+            port.parse::<u16>().map_err(|_| BadUrl::Value { name: "port", reason })?;
+            parameters.append_pair("port", port);
+        }
+        let has_host = host.as_deref().is_some_and(|host| !host.is_empty());
+        read_one(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
+    });
+    Ok(ConnectOptions { hosts: hosts.collect::<Result<_, BadUrl>>()?, connect_timeout })
+}
+
+/// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.
+fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
+    let options: PgConnectOptions = url.parse().map_err(|error| {
+        BadUrl::Form(
+            if let sqlx::Error::Configuration(error) = error
+                && error.is::<url::ParseError>()
+            {
+                error.to_string()
+            } else {
+                "a part of it cannot be read (sslmode?)".to_owned()
+            },
+        )
+    })?;
+    if has_host {
+        return Ok(options);
+    }
+    // As libpq does where no host is named.
+    let default = PgConnectOptions::new_without_pgpass();
+    Ok(match default.get_socket() {
+        Some(folder) => options.socket(folder),
+        None => options.host(default.get_host()),
+    })
+}
+
+type Places = (Vec<Option<String>>, Vec<Option<String>>);
+
+/// Takes `HOST:PORT,HOST:PORT` apart.
+fn places_of(places: &str) -> Result<Places, BadUrl> {
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    if places.is_empty() {
+        return Ok((hosts, ports));
+    }
+    for place in places.split(',') {
+        // An IPv6 address stands in brackets, for its colons.
+        let end = place.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match place.get(end..).and_then(|rest| rest.split_once(':')) {
+            Some((more, port)) => {
+                (format!("{}{more}", place.get(..end).unwrap_or_default()), Some(port.to_owned()))
+            }
+            None => (place.to_owned(), None),
+        };
+        let host = percent_decoded(&host)?;
+        hosts.push((!host.is_empty()).then_some(host));
+        ports.push(port);
+    }
+    Ok((hosts, ports))
+}
+
+fn percent_decoded(host: &str) -> Result<String, BadUrl> {
+    if !host.contains('%') {
+        return Ok(host.to_owned());
+    }
+    // The form's decoding would make a space of a plus.
+    let pair = format!("h={}", host.replace('+', "%2B"));
+    let decoded = form_urlencoded::parse(pair.as_bytes()).next().map(|(_, host)| host.into_owned());
+    decoded.ok_or_else(|| BadUrl::Form("a host cannot be read".to_owned()))
+}
+
+fn is_option(name: &str) -> bool {
+    name.starts_with("options[") && name.ends_with(']')
+}
+
+/// What to do instead of a parameter of libpq's.
+fn hint(name: &str) -> &'static str {
+    match name {
+        "keepalives"
+        | "keepalives_idle"
+        | "keepalives_interval"
+        | "keepalives_count"
+        | "tcp_user_timeout" => "; Lifeguard limits how long each answer may take by itself",
+        "service" | "servicefile" | "passfile" => "; say it with PGPASSFILE, or in the URL",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(text: &str) -> Vec<String> {
+        parse(text).unwrap().hosts.iter().map(|one| shown(one).to_string()).collect()
+    }
+
+    #[test]
+    fn one_host_or_several_are_read_in_order() {
+        assert_eq!(hosts("postgres://u@db/l"), ["db:5432"]);
+        assert_eq!(
+            hosts("postgresql://u:p@h1:1,h2:2,h3/l?target_session_attrs=read-write"),
+            ["h1:1", "h2:2", "h3:5432"]
+        );
+        assert_eq!(hosts("postgres://[::1]:7,10.0.0.1/l"), ["::1:7", "10.0.0.1:5432"]);
+        assert_eq!(hosts("postgres:///l?host=/run/a,/run/b&port=5433"), ["/run/a:5433", "/run/b:5433"]);
+        assert_eq!(hosts("postgres://u@%2Frun%2Fpg/l"), ["/run/pg:5432"]);
+        assert_eq!(hosts("postgres:///l?host=a,b&port=1,2"), ["a:1", "b:2"]);
+        let options = parse("postgres://u:p%40ss@h1,h2:99/l?connect_timeout=7").unwrap();
+        assert_eq!(options.connect_timeout, Duration::from_secs(7));
+        assert!(options.hosts.iter().all(|one| one.get_username() == "u" && one.get_database() == Some("l")));
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused_by_its_name() {
+        let refused = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(refused("postgres://h/l?target_session_attrz=x").contains("`target_session_attrz`"));
+        assert!(refused("postgres://h/l?gssencmode=disable").contains("`gssencmode`"));
+        assert!(refused("postgres://h/l?keepalives_idle=5").contains("limits how long"));
+        assert!(refused("postgres://h/l?target_session_attrs=standby").contains("read-write"));
+        assert!(refused("postgres://h/l?connect_timeout=soon").contains("seconds"));
+        assert!(refused("postgres://h:x/l").contains("port"));
+        assert!(refused("postgres:///l?host=a,b,c&port=1,2").contains("3 hosts and 2 ports"));
+        assert!(refused("mysql://h/l").contains("postgres://"));
+    }
+
+    #[test]
+    fn no_error_and_no_debug_output_shows_the_password() {
+        for text in [
+            "postgres://u:sesam@h:x/l",
+            "postgres://u:sesam#x@h/l",
+            "postgres://u:sesam@h/l?nonsense=1",
+            "postgres://u:sesam@h/l?sslmode=sesam",
+            "http://u:sesam@h/l",
+            "postgres://u:ses/am@h/l",
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            let said = format!("{url:?} {:?}", url.parse().map_err(|error| error.to_string()));
+            assert!(!said.contains("sesam") && !said.contains("ses/am"), "{said}");
+        }
+        let good: DatabaseUrl = "postgres://u:sesam@h/l?password=sesam".parse().unwrap();
+        assert!(!format!("{good:?} {:?}", good.parse().unwrap()).contains("sesam"));
+    }
+}

@@ -1,0 +1,72 @@
+//! A proxy before a database, which can fall silent, or accept and close.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the proxy does with connections, those that are open included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Carries them to this socket.
+    Carry(PathBuf),
+    /// Accepts them and says nothing, as where the machine behind is gone.
+    Silent,
+    /// Accepts them and closes them, as where there is nobody behind.
+    Close,
+}
+
+/// A proxy; it goes with this value.
+pub(super) struct Proxy {
+    address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    _task: JoinSet<()>,
+}
+
+impl Proxy {
+    pub(super) async fn start(mode: Mode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mode, seen) = watch::channel(mode);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                open.spawn(carry(near, seen.clone()));
+            }
+        });
+        Self { address, mode, _task: task }
+    }
+
+    /// From now on.
+    pub(super) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// The database `name` behind it.
+    pub(super) fn url(&self, name: &str) -> String {
+        format!("postgresql://lifeguard@{}/{name}?sslmode=disable", self.address)
+    }
+}
+
+/// Carries a connection. Once it was silent it carries nothing any more, and is closed as soon as there is another mode.
+async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
+    let present = mode.borrow_and_update().clone();
+    let mut far = None;
+    if let Mode::Carry(socket) = present {
+        let Ok(mut stream) = UnixStream::connect(socket).await else { return };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut stream) => return,
+            _ = mode.changed() => {}
+        }
+        far = Some(stream);
+    }
+    while *mode.borrow_and_update() == Mode::Silent {
+        if mode.changed().await.is_err() {
+            return;
+        }
+    }
+    drop((near, far));
+}

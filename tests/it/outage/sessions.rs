@@ -1,0 +1,187 @@
+//! How each connection is set up, and what a server does where it can have none, or none to write by.
+
+use lifeguard::store::Store;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+
+use super::cluster::Cluster;
+use super::setting;
+use crate::database::{TestDatabase, database};
+use crate::guarded::GuardedDir;
+use crate::world::{World, ask};
+
+/// Changes the test's database in a way that only new connections see.
+async fn alter(database: &TestDatabase, pool: &PgPool, change: &str) {
+    let name = database.connect_options().get_database().unwrap().to_owned();
+    let sql = format!("ALTER DATABASE {name} {change}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+}
+
+/// Ends all connections of the database but one's own.
+async fn end_connections(pool: &PgPool) {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'lifeguard'";
+    sqlx::query(sql).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_a_database_or_a_role_says_what_is_answered_is_durable_and_nothing_waits_for_ever() {
+    let database = database().await;
+    let pool = database.pool().await;
+    for (theirs, ours) in [
+        ("off", "on"),
+        ("local", "on"),
+        ("remote_write", "on"),
+        ("on", "on"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        alter(&database, &pool, &format!("SET synchronous_commit = {theirs}")).await;
+        alter(&database, &pool, "SET lock_timeout = 0").await;
+        alter(&database, &pool, "SET statement_timeout = 0").await;
+        alter(&database, &pool, "SET default_transaction_isolation = 'serializable'").await;
+        let store = Store::open(database.connect_options()).await.unwrap();
+        assert_eq!(setting(&store, "synchronous_commit").await, ours, "{theirs}");
+        assert_eq!(setting(&store, "lock_timeout").await, "2s");
+        assert_eq!(setting(&store, "statement_timeout").await, "20s");
+        assert_eq!(setting(&store, "transaction_isolation").await, "read committed");
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    world.register("b1", json!({})).await;
+    alter(&world.database, &pool, "SET default_transaction_read_only = on").await;
+    end_connections(&pool).await;
+    let readyz = async || world.call(Method::GET, "/readyz", None).await;
+    ask("it is known to be read-only", async || readyz().await.1["cause"] == "read_only").await;
+    let (status, answer) = world.report("b1", "image-running").await;
+    assert_eq!(
+        (status, &answer["cause"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("read_only")),
+        "{answer}"
+    );
+
+    let mut admin = PgConnection::connect_with(&world.database.connect_options()).await.unwrap();
+    let name = world.database.connect_options().get_database().unwrap().to_owned();
+    let sql = format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    ask("it is ready", async || readyz().await.0 == StatusCode::OK).await;
+    // Events, transactions and actions alike.
+    world.register("b2", json!({})).await;
+    world.force("b1", "LockedOut").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    world.register("b1", json!({})).await;
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+                CREATE TRIGGER full_disk BEFORE INSERT ON change EXECUTE FUNCTION full_disk()";
+    sqlx::raw_sql(full).execute(&pool).await.unwrap();
+    let force = json!({ "from": "New", "to": "LockedOut", "reason": "a test" });
+    let forced = world.call(Method::POST, "/api/v1/devices/b1/force", Some(force)).await;
+    assert_eq!((forced.0, &forced.1["cause"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")));
+    let (status, answer) = world.call(Method::GET, "/readyz", None).await;
+    assert_eq!(
+        (status, &answer["cause"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")),
+        "{answer}"
+    );
+    assert_eq!(world.state("b1").await, "New", "reading goes on");
+
+    sqlx::raw_sql("DROP TRIGGER full_disk ON change").execute(&pool).await.unwrap();
+    ask("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
+    world.force("b1", "LockedOut").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_keeps_what_events_need_where_others_take_all_other_connections() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "-c max_connections=20").await;
+    let world = World::at(&cluster.url()).await.unwrap();
+    world.register("b1", json!({})).await;
+    // Superusers may have the last ones too.
+    let pool = cluster.pool("lifeguard").await;
+    let mut taken = Vec::new();
+    while let Ok(connection) = pool.acquire().await {
+        taken.push(connection);
+        if taken.len() == 20 {
+            break;
+        }
+        let used = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+        let used: i64 = sqlx::query_scalar(used).fetch_one(&mut **taken.last_mut().unwrap()).await.unwrap();
+        if used >= 20 {
+            break;
+        }
+    }
+    let (status, answer) = world.call(Method::GET, "/readyz", None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    for to in ["LockedOut", "Maintenance", "LockedOut"] {
+        world.force("b1", to).await;
+    }
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_given_too_few_connections_says_so_and_serves_as_soon_as_it_has_enough() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let pool = cluster.pool("lifeguard").await;
+    // One who is no superuser, and owns the database.
+    sqlx::raw_sql("CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let world = World::at(&cluster.url().replace("lifeguard@", "few@")).await.unwrap();
+    world.register("b1", json!({})).await;
+    sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT 1").execute(&pool).await.unwrap();
+    end_connections(&pool).await;
+    let readyz = async || world.call(Method::GET, "/readyz", None).await;
+    ask("it says what is missing", async || {
+        let (status, answer) = readyz().await;
+        status == StatusCode::SERVICE_UNAVAILABLE && answer["cause"] == "too_many_connections"
+    })
+    .await;
+    sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
+    ask("it is ready", async || readyz().await.0 == StatusCode::OK).await;
+    world.force("b1", "LockedOut").await;
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_fail_over() {
+    let dir = GuardedDir::new();
+    let one = Cluster::start(&dir.path().join("one"), "").await;
+    let two = one.standby(&dir.path().join("two"));
+    let hosts = format!("{},{}", two.run_dir().display(), one.run_dir().display());
+    let url =
+        format!("postgresql://lifeguard@localhost/lifeguard?host={hosts}&target_session_attrs=read-write");
+    let world = World::at(&url).await.unwrap();
+    world.register("b1", json!({})).await;
+    let primary = one.pool("lifeguard").await;
+    let caught_up =
+        "SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication";
+    ask("the standby has it", async || sqlx::query_scalar(caught_up).fetch_one(&primary).await.unwrap())
+        .await;
+    drop(primary);
+    one.crash();
+    two.promote();
+    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+        .await;
+    world.force("b1", "LockedOut").await;
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parameter_that_nobody_heeds_keeps_a_server_from_starting() {
+    let refused = World::at("postgresql://lifeguard:sesam@localhost/lifeguard?gssencmode=disable").await;
+    let refused = refused.err().expect("it does not start");
+    assert!(refused.contains("--database-url") && refused.contains("`gssencmode`"), "{refused}");
+    assert!(!refused.contains("sesam"), "{refused}");
+}

@@ -1,0 +1,156 @@
+//! Databases that do not answer: every wait has an end, and says why.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::proxy::{Mode, Proxy};
+use crate::guarded::GuardedDir;
+use crate::world::{World, ask, within};
+
+/// What is asked of a database that is away, in all the ways there are to wait for it.
+fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
+    let new = json!({ "name": "b9", "mac": "02:00:00:00:00:09", "hardware": "panda" });
+    vec![
+        (Method::GET, "/api/v1/devices", None),
+        (Method::GET, "/api/v1/devices/b1", None),
+        (Method::GET, "/api/v1/devices/b1/history", None),
+        (Method::GET, "/api/v1/devices/b1/why", None),
+        (Method::GET, "/api/v1/states", None),
+        (Method::GET, "/api/v1/images", None),
+        (Method::GET, "/api/v1/machines/board/b1?wait=1m", None),
+        (Method::GET, "/", None),
+        (Method::GET, "/readyz", None),
+        (Method::POST, "/api/v1/devices", Some(new)),
+        (Method::PATCH, "/api/v1/devices/b1", Some(json!({ "comments": "c" }))),
+        (Method::POST, "/api/v1/devices/b1/events/image-running", None),
+        (Method::POST, "/api/v1/devices/b1/requests/rq-reboot", None),
+    ]
+}
+
+async fn cluster(dir: &GuardedDir) -> (Cluster, Proxy, World) {
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let proxy = Proxy::start(Mode::Carry(cluster.socket())).await;
+    let world = World::at(&proxy.url("lifeguard")).await.unwrap();
+    world.register("b1", json!({})).await;
+    (cluster, proxy, world)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() {
+    let dir = GuardedDir::new();
+    let (cluster, proxy, world) = cluster(&dir).await;
+    proxy.set(Mode::Silent);
+    let begun = Instant::now();
+    let asked = questions().into_iter().map(|(method, path, body)| {
+        let world = &world;
+        async move { (path, world.call(method, path, body).await, begun.elapsed()) }
+    });
+    for (path, (status, answer), took) in within("all answers", futures_util::future::join_all(asked)).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
+        // 3.5 s by our limits; the rest is for a machine that is busy with other tests.
+        assert!(took < Duration::from_secs(10), "{path} took {took:?}");
+        if path != "/" {
+            assert_eq!(answer["cause"], "silent", "{path}: {answer}");
+        }
+    }
+    // Now that it is known, nobody waits at all.
+    let begun = Instant::now();
+    let (status, _) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+
+    proxy.set(Mode::Carry(cluster.socket()));
+    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+        .await;
+    world.force("b1", "LockedOut").await;
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
+    let dir = GuardedDir::new();
+    let (cluster, proxy, world) = cluster(&dir).await;
+    proxy.set(Mode::Close);
+    for (method, path, body) in questions() {
+        let (status, answer) = within(path, world.call(method, path, body)).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
+        if path != "/" {
+            assert_eq!(answer["cause"], "disconnected", "{path}: {answer}");
+        }
+    }
+    proxy.set(Mode::Carry(cluster.socket()));
+    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+        .await;
+    world.force("b1", "LockedOut").await;
+    world.server.stop().await.unwrap();
+}
+
+/// Starts a server as a process of its own, waits until it says `message`, and gives its process and what it says next.
+fn start(url: &str, folder: &std::path::Path) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database-url", url]);
+    command.arg("--boot-root").arg(folder).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    (child, log)
+}
+
+/// Reads the log until an entry says `message`.
+fn until_says(log: &mut impl BufRead, message: &str) -> Value {
+    let mut read = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended without saying {message:?}:\n{read}");
+        let event: Value = serde_json::from_str(&line).unwrap_or_default();
+        if event["fields"]["message"] == message {
+            return event;
+        }
+        read.push_str(&line);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_asked_to() {
+    let proxy = Proxy::start(Mode::Silent).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
+    let ended = tokio::task::spawn_blocking(move || {
+        let (mut child, mut log) = start(&url, &path);
+        let event = until_says(&mut log, "waiting for the database");
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        let asked = Instant::now();
+        until_says(&mut log, "stopped before it served");
+        (event, child.wait().unwrap(), asked.elapsed())
+    });
+    let (event, status, took) = within("the end of the server", ended).await.unwrap();
+    assert_eq!(event["fields"]["cause"], "silent", "{event}");
+    assert!(status.success() && took < Duration::from_secs(5), "{status} after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let proxy = Proxy::start(Mode::Close).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let served = tokio::task::spawn_blocking(move || {
+        let (mut child, mut log) = start(&url, &path);
+        until_says(&mut log, "waiting for the database");
+        tell.send(()).unwrap();
+        until_says(&mut log, "serving");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    within("it says that it waits", told).await.unwrap();
+    proxy.set(Mode::Carry(cluster.socket()));
+    within("it serves", served).await.unwrap();
+}
