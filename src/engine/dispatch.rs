@@ -93,7 +93,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
 async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
     loop {
-        match registered.renew(engine.store(), engine.clock().now()).await {
+        match registered.renew(engine.store(), engine.clock().now(), engine.uptime()).await {
             Renewal::Holds(colleagues) => {
                 engine.inner.farm_time.learn(colleagues.time);
                 engine.inner.worker.lease().extend(registered.holds_until());

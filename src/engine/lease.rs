@@ -87,12 +87,12 @@ impl Registered {
         self.holds_until
     }
 
-    /// Renews the lease, and tells the others this process's time `now`.
-    pub(super) async fn renew(&mut self, store: &Store, now: DateTime<Utc>) -> Renewal {
+    /// Renews the lease, and tells the others this process's time `now` and for how long it has been running.
+    pub(super) async fn renew(&mut self, store: &Store, now: DateTime<Utc>, uptime: Duration) -> Renewal {
         let asked = Instant::now();
         let left = self.holds_until.saturating_duration_since(asked);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
-        let renewed = tokio::time::timeout(left, self.ask(store, now)).await;
+        let renewed = tokio::time::timeout(left, self.ask(store, now, uptime)).await;
         match renewed {
             Ok(Ok(Some(colleagues))) => {
                 self.holds_until = asked + HOLDS;
@@ -103,7 +103,12 @@ impl Registered {
         }
     }
 
-    async fn ask(&mut self, store: &Store, now: DateTime<Utc>) -> Result<Option<Colleagues>, StoreError> {
+    async fn ask(
+        &mut self,
+        store: &Store,
+        now: DateTime<Utc>,
+        uptime: Duration,
+    ) -> Result<Option<Colleagues>, StoreError> {
         // Kept only if it worked: one that broke is made anew.
         let mut db = match self.db.take() {
             Some(db) => db,
@@ -112,7 +117,7 @@ impl Registered {
         if store.life() != self.life || db.life() != self.life {
             return Ok(None);
         }
-        let colleagues = workers::renew(&mut db, self.id, HOLDS, now).await?;
+        let colleagues = workers::renew(&mut db, self.id, HOLDS, now, uptime).await?;
         self.db = Some(db);
         Ok(colleagues)
     }

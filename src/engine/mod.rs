@@ -177,6 +177,7 @@ struct Inner {
     /// By what this process knows its own changes in the log.
     origin: Origin,
     retention: Retention,
+    began: Instant,
     /// How long an event may wait for its answer.
     event_timeout: Duration,
     running: running::Running,
@@ -231,6 +232,7 @@ impl Engine {
             models,
             origin,
             retention,
+            began: Instant::now(),
             event_timeout,
             running: running::Running::default(),
             troubles: troubles::Troubles::default(),
@@ -369,6 +371,11 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    /// For how long it has been running, in real time.
+    fn uptime(&self) -> Duration {
+        self.inner.began.elapsed()
     }
 
     /// The models that this process hosts.

@@ -25,6 +25,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const FRESH_FOR: Duration = Duration::from_secs(2);
 /// In the history of how many instances a step is noted at most: those whose deadlines come next.
 const MAX_NOTED: usize = 1000;
+/// So many readings running show that this server's time is not the farm's: one may have come late.
+const READINGS: usize = 3;
 /// A difference that is worth a warning.
 const REMARKABLE: TimeDelta = TimeDelta::seconds(1);
 
@@ -56,26 +58,42 @@ impl FarmTime {
 /// [`StoreError`] when the database does not say.
 pub(super) async fn join(db: &mut Connection, clock: &dyn Clock) -> Result<(), StoreError> {
     if let Some(time) = workers::find_time(db).await? {
-        let ahead = clock.join(time);
-        if ahead.abs() >= REMARKABLE {
-            tracing::warn!(
-                ahead_s = seconds(ahead),
-                "the other servers' time differs from this machine's clock and is used"
-            );
-        }
+        take(clock, time);
     }
     Ok(())
 }
 
+fn take(clock: &dyn Clock, time: DateTime<Utc>) {
+    let ahead = clock.join(time);
+    if ahead.abs() >= REMARKABLE {
+        tracing::warn!(
+            ahead_s = seconds(ahead),
+            "the other servers' time differs from this machine's clock and is used"
+        );
+    }
+}
+
 /// Leads the clock until `stop`, and tells when the wall clock was stepped.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    let mut readings = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = pause(PERIOD) => {}
         }
         let clock = engine.clock();
-        if let Some(step) = clock.follow(engine.inner.farm_time.target(clock.now())) {
+        let own = clock.now();
+        let target = engine.inner.farm_time.target(own);
+        // This server started while the others could not be seen: what is stored was meant by their time.
+        let is_other = target.is_some_and(|target| (target - own).abs() >= REMARKABLE);
+        readings = if is_other { readings + 1 } else { 0 };
+        if readings >= READINGS
+            && let Some(target) = target
+        {
+            take(clock, target);
+            readings = 0;
+        }
+        if let Some(step) = clock.follow(target) {
             let step_s = seconds(step);
             tracing::warn!(step_s, "the wall clock was stepped; deadlines run on elapsed time");
             tokio::select! {

@@ -75,11 +75,12 @@ pub struct Colleagues {
     pub has_dead: bool,
     /// Since when what is in force is.
     pub adoption: AdoptionId,
-    /// The time of the one who has been here for longest, unless that is the worker itself.
+    /// The time of the one that has been running for longest, unless that is the worker itself.
     pub time: Option<DateTime<Utc>>,
 }
 
-/// The time of the servers that run, as the one tells it who has been here for longest; `None` where none runs.
+/// The time of the servers that run, as the one tells it that has been running for longest; `None` where none has run for
+/// the last minute. The database may have been away, so that no lease holds.
 ///
 /// # Errors
 ///
@@ -88,17 +89,18 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
     // A lease that promises more than any does was given before the database's clock was put back.
     let time = sqlx::query_scalar!(
         r#"SELECT clock_timestamp() + make_interval(secs => clock_offset_s) AS "time!" FROM worker
-            WHERE lease_until > clock_timestamp() AND lease_until < clock_timestamp() + interval '1 minute'
+            WHERE lease_until > clock_timestamp() - interval '1 minute'
+              AND lease_until < clock_timestamp() + interval '1 minute'
               AND clock_offset_s IS NOT NULL
-            ORDER BY worker_id LIMIT 1"#,
+            ORDER BY uptime_s DESC NULLS LAST, worker_id LIMIT 1"#,
     )
     .fetch_optional(db)
     .await?;
     Ok(time)
 }
 
-/// Makes the lease hold for `lease` from now, tells this worker's time `now`, and says who else is there; `None` when it
-/// has run out already and others may have taken over.
+/// Makes the lease hold for `lease` from now, tells this worker's time `now` and for how long its process has been running,
+/// and says who else is there; `None` when it has run out already and others may have taken over.
 ///
 /// # Errors
 ///
@@ -108,22 +110,26 @@ pub async fn renew(
     worker: WorkerId,
     lease: Duration,
     now: DateTime<Utc>,
+    uptime: Duration,
 ) -> Result<Option<Colleagues>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH renewed AS (
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
-                                 clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8
+                                 clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8,
+                                 uptime_s = $4
                 WHERE worker_id = $1 AND lease_until > clock_timestamp()
             RETURNING worker_id
            )
            SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
                   worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!",
                   clock_timestamp() + make_interval(secs => clock_offset_s) AS time,
+                  CASE worker_id WHEN $1 THEN $4 ELSE coalesce(uptime_s, 0) END AS "uptime_s!",
                   (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
         seconds(lease),
         now,
+        seconds(uptime),
     )
     .fetch_all(db)
     .await?;
@@ -132,7 +138,10 @@ pub async fn renew(
     }
     let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
     let adoption = AdoptionId(rows.first().map_or(0, |row| row.adoption));
-    let oldest = rows.iter().find(|row| row.is_alive && (row.time.is_some() || row.worker_id == worker.0));
+    let candidates =
+        rows.iter().filter(|row| row.is_alive && (row.time.is_some() || row.worker_id == worker.0));
+    // The first of those that are equal.
+    let oldest = candidates.rev().max_by(|one, other| one.uptime_s.total_cmp(&other.uptime_s));
     let time = oldest.filter(|row| row.worker_id != worker.0).and_then(|row| row.time);
     Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
 }

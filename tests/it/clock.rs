@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::database::{TestDatabase, database};
 use crate::foreign;
-use crate::process::ServerProcess;
-use crate::world::breathe;
+use crate::process::{Pause, ServerProcess};
+use crate::world::{ask, breathe};
 
 /// A state that lasts for five seconds, and one that lasts.
 const TIMER: &str = "
@@ -127,6 +127,36 @@ async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
     // Also where the one that ran for longest is gone.
     drop(one);
     for server in [&fast, &slow] {
+        let span = server.measure(|| ()).await;
+        assert!(is_right(span), "{span:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_time() {
+    let database = database().await;
+    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    one.call(Method::PUT, "", TIMER).await;
+    for name in ["/egg", "/other"] {
+        one.call(Method::PUT, name, "").await;
+    }
+    // As after a database was away that has lost what it knew of the servers.
+    one.process.pause(Pause::Begins);
+    let pool = database.pool().await;
+    sqlx::query("DELETE FROM worker").execute(&pool).await.unwrap();
+    let fast = Stepped::start(&database, "+2h").await.unwrap();
+    let offsets = || async {
+        let sql = "SELECT clock_offset_s FROM worker WHERE clock_offset_s IS NOT NULL";
+        sqlx::query_scalar::<_, f64>(sql).fetch_all(&pool).await.unwrap()
+    };
+    ask("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0)).await;
+    one.process.pause(Pause::Ends);
+    ask("both tell the same time", async || {
+        let offsets = offsets().await;
+        offsets.len() == 2 && offsets.iter().all(|offset| offset.abs() < 60.0)
+    })
+    .await;
+    for server in [&one, &fast] {
         let span = server.measure(|| ()).await;
         assert!(is_right(span), "{span:?}");
     }

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use fs_err as fs;
 use nix::unistd::{Uid, User};
@@ -46,6 +47,9 @@ while [ -e "$dir" ] && [ $tries -lt 100 ]; do
 done
 "#;
 
+/// The second byte of the next site's address.
+static NEXT_NETWORK: AtomicU8 = AtomicU8::new(77);
+
 /// The directory, and who may see its disks.
 pub(crate) struct Site {
     path: PathBuf,
@@ -83,8 +87,8 @@ impl Site {
         let account = is_root.then(|| User::from_name("postgres").unwrap().unwrap());
         let account = account.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         let [_, _, high, low] = std::process::id().to_be_bytes();
-        // The least addresses are those of simulated boards.
-        let address = Ipv4Addr::new(127, 77, high, low.max(1));
+        // The least addresses are those of simulated boards; each site of this process has one of its own.
+        let address = Ipv4Addr::new(127, NEXT_NETWORK.fetch_add(1, Ordering::Relaxed), high, low.max(1));
         Self { path: PathBuf::from(name.trim_end()), guardian, is_private, account, address }
     }
 
@@ -102,7 +106,7 @@ impl Site {
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    /// A port of this test process's own loopback address, so that whoever comes again comes to the same place.
+    /// A port of the site's own loopback address, so that whoever comes again comes to the same place.
     pub(crate) fn addr(&self, port: u16) -> SocketAddr {
         (self.address, port).into()
     }
