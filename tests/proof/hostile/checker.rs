@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use super::definition::SILENCE;
-use super::record::{Board, End, Habit, Message, Record, Sighting, Span, Struck, uncovered};
+use super::record::{Board, End, Habit, Message, Moment, Record, Sighting, Span, Struck, uncovered};
 
 /// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
 /// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
@@ -225,7 +225,8 @@ impl Checker<'_> {
                     Struck::Database | Struck::Server(_) | Struck::Board(_) => false,
                 })
             }
-            _ => board.silences > 0,
+            // A board says once that its self-test has ended.
+            _ => board.silences > 0 || self.has_lost_a_message(&board.name),
         };
         self.expect(is_true, Rule::Reason, || {
             format!(
@@ -233,6 +234,16 @@ impl Checker<'_> {
                 board.name, rested.state, rested.reason
             )
         });
+    }
+
+    /// Whether what was acknowledged at `at` may have been lost by a promotion.
+    fn is_lost(&self, at: Moment) -> bool {
+        self.record.lost.iter().any(|lost| lost.from <= at && at <= lost.to)
+    }
+
+    fn has_lost_a_message(&self, board: &str) -> bool {
+        let of_board = self.record.messages.iter().filter(|message| message.board == board);
+        of_board.filter_map(Message::acknowledged).any(|at| self.is_lost(at))
     }
 
     fn check_messages(&mut self) {
@@ -259,8 +270,7 @@ impl Checker<'_> {
                 }
                 (None, _) => true,
             };
-            let was_lost =
-                self.record.lost.iter().any(|lost| lost.from <= acknowledged && acknowledged <= lost.to);
+            let was_lost = self.is_lost(acknowledged);
             self.expect(is_there || was_lost, Rule::Kept, || format!("{message:?}"));
         }
     }

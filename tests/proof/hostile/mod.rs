@@ -130,7 +130,9 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     let (mirror, sightings, voided) = stage.people.mirror();
     say(&format!("cursors were void {voided} times"));
     for (name, end) in rested.iter_mut().chain(&mut ends) {
-        let reasons = history[name].iter().rev().filter_map(|row| row.reason.clone());
+        // What was noted on the way is no reason.
+        let told = history[name].iter().rev().filter(|row| row.kind != "note");
+        let reasons = told.filter_map(|row| row.reason.clone());
         end.reason = reasons.into_iter().next().unwrap_or_default();
     }
     let ended_at = SystemClock.now();
