@@ -48,7 +48,7 @@ impl Lease {
             pause(left).await;
         }
         // Nobody limited it, and whoever does so begins with the next call.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

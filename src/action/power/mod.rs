@@ -123,10 +123,13 @@ impl Driver for Power {
                 }
                 // What is left of an earlier run is to give power back, so that one that fails leaves the board dark.
                 let is_left_over = self.operation == Operation::On && job.attempts > 0;
-                let ending = match fault.ending(switching.has_written) {
-                    suspended @ Ending::Suspended { .. } => suspended,
-                    _ if switching.is_dark || is_left_over => Ending::Dark(Trouble::Power(url.outlet())),
-                    ending => ending,
+                let is_dark = switching.is_dark || is_left_over;
+                let ending = fault.ending(switching.has_written);
+                let is_suspended = matches!(ending, Ending::Suspended { .. });
+                let ending = if is_dark && !is_suspended {
+                    Ending::Dark(Trouble::Power(url.outlet()))
+                } else {
+                    ending
                 };
                 Err(Unfinished { reason: fault.reason, evidence, ending })
             }
