@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Evidence, Job, Mac, Trouble, Unfinished, link_name};
+use super::{Driver, Evidence, Job, Lease, Mac, Trouble, Unfinished, link_name};
 use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 
 /// How often a run looks again because somebody else changed the link under its hands.
@@ -68,6 +68,26 @@ pub struct Boot {
     link: Link,
 }
 
+/// Who may change a link, and until when: asked immediately before each change, for a call to a disk or a share may hang, and
+/// the process may be stopped, until another process has the board.
+#[derive(Debug, Clone)]
+struct Permit {
+    lease: Lease,
+    cancel: CancellationToken,
+}
+
+impl Permit {
+    fn check(&self) -> Result<(), LinkError> {
+        if self.cancel.is_cancelled() {
+            Err(LinkError::Abandoned)
+        } else if self.lease.may_act() {
+            Ok(())
+        } else {
+            Err(LinkError::Expired)
+        }
+    }
+}
+
 /// What bears a link's name.
 enum Found {
     Nothing,
@@ -80,6 +100,8 @@ enum Found {
 enum LinkError {
     #[error("abandoned")]
     Abandoned,
+    #[error("the lease of this process expired: whoever has the board now sets or clears its boot link")]
+    Expired,
     #[error("no boot config was chosen for the board")]
     NoConfig,
     #[error(transparent)]
@@ -133,6 +155,7 @@ impl LinkError {
             }
             Self::Io(error) => Trouble::of_file(error, root),
             Self::Abandoned
+            | Self::Expired
             | Self::NoConfig
             | Self::BadConfig(_)
             | Self::Missing(_)
@@ -151,25 +174,26 @@ impl Boot {
         Self { tree: BootTree::new(root), link }
     }
 
-    /// Sets or clears the link `name`, and says what was done. Blocks.
+    /// Sets or clears the link `name` while `permit` allows it, and says what was done. Blocks.
     fn carry_out(
         &self,
         name: &str,
         config: Option<&str>,
-        cancel: &CancellationToken,
+        permit: &Permit,
     ) -> Result<Option<(&'static str, String)>, LinkError> {
         match (self.link, config) {
-            (Link::Clear, _) => self.clear(name),
+            (Link::Clear, _) => self.clear(name, permit),
             (Link::Set, None) => Err(LinkError::NoConfig),
             (Link::Set, Some(config)) => {
                 check_config_name(config)?;
-                self.set(name, config, cancel)?;
+                self.set(name, config, permit)?;
                 Ok(Some(("config", config.to_owned())))
             }
         }
     }
 
-    fn set(&self, name: &str, config: &str, cancel: &CancellationToken) -> Result<(), LinkError> {
+    fn set(&self, name: &str, config: &str, permit: &Permit) -> Result<(), LinkError> {
+        self.has_configs()?;
         let path = format!("{CONFIGS}/{config}");
         let file = self.tree.open(path.as_bytes()).map_err(|error| {
             if matches!(error, OpenError::NotFound | OpenError::NotAFile) {
@@ -183,10 +207,8 @@ impl Boot {
         let target = PathBuf::from(format!("{}{CONFIGS}/{config}", folder.to_root()));
         let mut is_elsewhere = false;
         for attempt in 0..TRIES {
-            if cancel.is_cancelled() {
-                return Err(LinkError::Abandoned);
-            }
-            let made = match self.find(&folder, name)? {
+            permit.check()?;
+            match self.find(&folder, name)? {
                 Found::Foreign => return Err(LinkError::Foreign),
                 Found::Ours(present) if present == target => {
                     sync(&folder)?;
@@ -196,27 +218,30 @@ impl Boot {
                         Ok(_) | Err(OpenError::NotFound) => is_elsewhere = true,
                         Err(error) => return Err(LinkError::of(&link, error)),
                     }
-                    continue;
                 }
                 Found::Ours(_) => {
                     // Somebody else is at it where this is not the first look. What is written is checked at once.
                     if let Some(lost) = attempt.checked_sub(1) {
                         std::thread::sleep(FIRST_PAUSE * 2_u32.pow(lost.min(LONGEST_PAUSE_AFTER)));
                     }
-                    replace(&folder, name, &target)
+                    replace(&folder, name, &target, permit)?;
                 }
-                // Straight to its name: where somebody is quicker, this fails and we look again.
-                Found::Nothing => symlinkat(&target, &folder, name),
-            };
-            match made {
-                Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
-                Ok(()) | Err(_) => {} // what is there is looked at, not assumed
+                Found::Nothing => {
+                    permit.check()?;
+                    match symlinkat(&target, &folder, name) {
+                        Err(errno) if errno != Errno::EEXIST => return Err(errno.into()),
+                        // Straight to its name: where somebody was quicker, that failed. What is there is looked at, not
+                        // assumed.
+                        Ok(()) | Err(_) => {}
+                    }
+                }
             }
         }
         Err(if is_elsewhere { LinkError::Elsewhere(name.to_owned()) } else { LinkError::Contended })
     }
 
-    fn clear(&self, name: &str) -> Result<Option<(&'static str, String)>, LinkError> {
+    fn clear(&self, name: &str, permit: &Permit) -> Result<Option<(&'static str, String)>, LinkError> {
+        self.has_configs()?;
         let folder = match self.tree.folder(LINKS) {
             Err(OpenError::NotFound) => return Ok(None),
             found => found.map_err(|error| LinkError::of(LINKS, error))?,
@@ -224,14 +249,27 @@ impl Boot {
         match self.find(&folder, name)? {
             Found::Nothing => Ok(None),
             Found::Foreign => Ok(Some(("left", "foreign file".to_owned()))),
-            Found::Ours(target) => match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
-                Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
-                Ok(()) | Err(_) => {
-                    sync(&folder)?;
-                    let name = target.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
-                    Ok(Some(("removed", name)))
+            Found::Ours(target) => {
+                permit.check()?;
+                match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
+                    Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
+                    Ok(()) | Err(_) => {
+                        sync(&folder)?;
+                        let name =
+                            target.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
+                        Ok(Some(("removed", name)))
+                    }
                 }
-            },
+            }
+        }
+    }
+
+    /// Checks that the tree is there: a share that is not mounted leaves an empty folder in its place.
+    fn has_configs(&self) -> Result<(), LinkError> {
+        match self.tree.folder(CONFIGS) {
+            Err(OpenError::NotFound) => Err(LinkError::Root(Errno::ENOENT.into())),
+            Err(error) => Err(LinkError::of(CONFIGS, error)),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -262,17 +300,19 @@ impl Boot {
 }
 
 /// Puts a new link over the old one in one step. Temporary links that a crash left behind are passed by.
-fn replace(folder: &Folder, link: &str, target: &Path) -> Result<(), Errno> {
+fn replace(folder: &Folder, link: &str, target: &Path, permit: &Permit) -> Result<(), LinkError> {
     let new = loop {
+        permit.check()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let new = format!("{link}.new-{}-{number}", std::process::id());
         match symlinkat(target, folder, new.as_str()) {
             Ok(()) => break new,
             Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         }
     };
-    let renamed = renameat(folder, new.as_str(), folder, link);
+    let renamed =
+        permit.check().and_then(|()| renameat(folder, new.as_str(), folder, link).map_err(LinkError::from));
     if renamed.is_err() {
         // The link that could not be put in place is of no use; why it could not is what matters.
         unlinkat(folder, new.as_str(), UnlinkatFlags::NoRemoveDir).ok();
@@ -307,8 +347,9 @@ impl Driver for Boot {
         if cancel.is_cancelled() {
             return Err(Unfinished::failed(LinkError::Abandoned.to_string(), evidence));
         }
-        let (boot, config, cancel) = (self.clone(), job.boot_config.clone(), cancel.clone());
-        let done = tokio::task::spawn_blocking(move || boot.carry_out(&name, config.as_deref(), &cancel));
+        let permit = Permit { lease: job.lease.clone(), cancel: cancel.clone() };
+        let (boot, config) = (self.clone(), job.boot_config.clone());
+        let done = tokio::task::spawn_blocking(move || boot.carry_out(&name, config.as_deref(), &permit));
         let done = match done.await {
             Ok(done) => done,
             Err(error) => {
@@ -326,5 +367,54 @@ impl Driver for Boot {
                 None => Unfinished::failed(error.to_string(), evidence),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn nobody_changes_a_link_after_the_lease_or_once_cancelled() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join(CONFIGS)).unwrap();
+        for config in ["panda", "panda-2"] {
+            fs::write(root.path().join(CONFIGS).join(config), config).unwrap();
+        }
+        let run = |link, config: &str, permit: &Permit| {
+            Boot::new(root.path().to_owned(), link).carry_out("01-board", Some(config), permit)
+        };
+        let link = || fs::read_link(root.path().join(LINKS).join("01-board")).ok();
+        let allowed = Permit { lease: Lease::default(), cancel: CancellationToken::new() };
+        let (expired, cancelled) = (
+            Permit { lease: Lease::default(), ..allowed.clone() },
+            Permit { cancel: CancellationToken::new(), ..allowed.clone() },
+        );
+        expired.lease.extend(Instant::now());
+        cancelled.cancel.cancel();
+
+        for set in [false, true] {
+            if set {
+                run(Link::Set, "panda", &allowed).unwrap();
+            }
+            let before = link();
+            for (permit, reason) in [(&expired, "lease"), (&cancelled, "abandoned")] {
+                let failed = run(Link::Set, "panda-2", permit).unwrap_err().to_string();
+                assert!(failed.contains(reason), "{failed}");
+                assert_eq!(link(), before);
+            }
+        }
+        let before = link();
+        assert!(before.is_some());
+        for (permit, reason) in [(&expired, "lease"), (&cancelled, "abandoned")] {
+            let failed = run(Link::Clear, "panda", permit).unwrap_err().to_string();
+            assert!(failed.contains(reason), "{failed}");
+            assert_eq!(link(), before);
+        }
+        run(Link::Clear, "panda", &allowed).unwrap();
+        assert_eq!(link(), None);
     }
 }

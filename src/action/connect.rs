@@ -21,7 +21,7 @@ pub(super) enum Unreached {
         /// The same with the system's words.
         reason: String,
     },
-    /// There is no such name: an error of configuration.
+    /// There is no such name.
     #[error("the name {0} does not resolve")]
     NoSuchName(String),
     /// The device, or the network before it, refused.

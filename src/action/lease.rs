@@ -4,8 +4,11 @@
 //! virtual machine), so a process that comes to itself too late finds its lease expired.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::clock::pause;
 
 /// Until when this process may act; for ever, where nobody has said.
 ///
@@ -29,6 +32,23 @@ impl Lease {
     #[must_use]
     pub fn may_act(&self) -> bool {
         self.holds_until().is_none_or(|until| Instant::now() < until)
+    }
+
+    /// For how long this process may still act, if that is limited.
+    pub(super) fn left(&self) -> Option<Duration> {
+        (*self.holds_until()).map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until the lease has expired, extensions included.
+    pub(super) async fn expired(&self) {
+        while let Some(left) = self.left() {
+            if left.is_zero() {
+                return;
+            }
+            pause(left).await;
+        }
+        // Nobody limited it, and whoever does so begins with the next call.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -115,6 +115,8 @@ pub enum Ending {
     Failed,
     /// The action failed by how the board is configured, and will until that is changed: no power URL, no such coil.
     Misconfigured,
+    /// The action failed while power was to be given back, and the board may be without it until that succeeds.
+    Dark(Trouble),
     /// Trouble of our own stood in the way, which says nothing about the board: the action waits until it is over.
     Suspended {
         /// What stands in the way.

@@ -14,6 +14,7 @@ use fs_err as fs;
 use nix::errno::Errno;
 
 use super::resolver::{self, Unresolved};
+use crate::boot_tree::{CONFIGS, LINKS};
 
 /// How many descriptors must be free before a shortage counts as over.
 const FREE_DESCRIPTORS: usize = 16;
@@ -31,7 +32,9 @@ pub enum Trouble {
     Resolver(String),
     /// That name does not resolve.
     Name(String),
-    /// That folder takes no files: its disk is full, read-only, failing or silent.
+    /// The power that was taken away at that outlet could not be given back; whether it can be shows only when it is tried.
+    Power(String),
+    /// That boot root takes no links: its disk is full, read-only, failing, silent or not mounted.
     Storage(PathBuf),
     /// This program has no driver for that action, or the driver broke down.
     Program(String),
@@ -68,6 +71,7 @@ impl Trouble {
             Self::Network(_) => "network",
             Self::Resolver(_) => "resolver",
             Self::Name(_) => "name",
+            Self::Power(_) => "power",
             Self::Storage(_) => "storage",
             Self::Program(_) => "program",
             Self::Renewal => "renewal",
@@ -83,6 +87,7 @@ impl Trouble {
             Self::Descriptors | Self::Memory | Self::Resolver(_) | Self::Renewal => kind.to_owned(),
             Self::Network(address) => format!("{kind} {address}"),
             Self::Name(host) => format!("{kind} {host}"),
+            Self::Power(outlet) => format!("{kind} {outlet}"),
             Self::Storage(folder) => format!("{kind} {}", folder.display()),
             Self::Program(action) => format!("{kind} {action}"),
         }
@@ -93,7 +98,7 @@ impl Trouble {
     pub async fn is_over(&self) -> bool {
         match self {
             Self::Descriptors => has_descriptors(),
-            Self::Memory | Self::Program(_) | Self::Renewal => true,
+            Self::Memory | Self::Power(_) | Self::Program(_) | Self::Renewal => true,
             Self::Network(address) => has_way_to(*address),
             Self::Resolver(host) => !matches!(resolver::resolve(host, 0).await, Err(Unresolved::Ours(_))),
             Self::Name(host) => resolver::resolve(host, 0).await.is_ok(),
@@ -113,6 +118,7 @@ impl fmt::Display for Trouble {
             Self::Network(address) => write!(f, "this machine has no way to {address}"),
             Self::Resolver(host) => write!(f, "the resolver gives no answer (asked for {host})"),
             Self::Name(host) => write!(f, "the name {host} does not resolve"),
+            Self::Power(outlet) => write!(f, "the power at {outlet} could not be given back"),
             Self::Storage(folder) => write!(f, "{} takes no files", folder.display()),
             Self::Program(action) => write!(f, "this program cannot carry out {action}"),
             Self::Renewal => f.write_str("nothing was found out in its time, so it is begun anew"),
@@ -188,13 +194,17 @@ fn has_way_to(address: IpAddr) -> bool {
     connected.is_ok_and(|()| true)
 }
 
-/// Whether a file can be made and written in `folder`; it is gone afterwards.
-fn takes_files(folder: &Path) -> bool {
+/// Whether a file can be made and written in the boot tree at `root`, where links are made; it is gone afterwards.
+///
+/// A tree without its folder of configs is a share that is not mounted, whose mount point is empty.
+fn takes_files(root: &Path) -> bool {
+    let links = root.join(LINKS);
+    let folder = if links.is_dir() { &links } else { root };
     let file = folder.join(format!(".lifeguard-probe-{}", std::process::id()));
     let written = fs::write(&file, [0; 4096]).and_then(|()| fs::File::open(&file)?.sync_all());
     // Where it could not be made there is nothing to remove.
     let removed = fs::remove_file(&file);
-    written.is_ok() && removed.is_ok()
+    written.is_ok() && removed.is_ok() && root.join(CONFIGS).is_dir()
 }
 
 #[cfg(test)]
@@ -249,6 +259,7 @@ mod tests {
     #[tokio::test]
     async fn trouble_that_is_over_is_seen_to_be_over() {
         let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(CONFIGS)).unwrap();
         for trouble in [
             Trouble::Descriptors,
             Trouble::Memory,
@@ -258,10 +269,17 @@ mod tests {
         ] {
             assert!(trouble.is_over().await, "{trouble}");
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let gone = folder.path().join("gone");
-        for trouble in [Trouble::Name("board-1.invalid".to_owned()), Trouble::Storage(gone)] {
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let (gone, empty) = (folder.path().join("gone"), tempfile::tempdir().unwrap());
+        for trouble in [
+            Trouble::Name("board-1.invalid".to_owned()),
+            Trouble::Storage(gone),
+            Trouble::Storage(empty.path().to_owned()),
+        ] {
             assert!(!trouble.is_over().await, "{trouble}");
         }
+        // Links are made in their own folder, which may be elsewhere: here, where nobody makes files, whoever asks.
+        std::os::unix::fs::symlink("/proc/self", folder.path().join(LINKS)).unwrap();
+        assert!(!Trouble::Storage(folder.path().to_owned()).is_over().await);
     }
 }

@@ -309,7 +309,7 @@ fn checked_mac(text: &str) -> Result<String, Problem> {
 }
 
 fn checked_power(text: &str) -> Result<String, Problem> {
-    let url = text.parse::<PowerUrl>();
+    let url = PowerUrl::read_new(text);
     url.map(|_| text.to_owned()).map_err(|error| Problem::invalid(format!("power_url: {error}")))
 }
 

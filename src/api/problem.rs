@@ -116,6 +116,7 @@ impl From<EngineError> for Problem {
                 Self::new(StatusCode::CONFLICT, "image_in_use", error.to_string()).with("boards", boards)
             }
             EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
+            EngineError::PowerOwed(_) => Self::new(StatusCode::CONFLICT, "power_owed", error.to_string()),
             EngineError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",

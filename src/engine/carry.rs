@@ -13,6 +13,9 @@ use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension, WorkerId};
 use crate::store::instances::Target;
 
+/// How often power is given back that could not be given before: with a minute between two tries for the better part of a day.
+const MAX_RESCUES: u32 = 1000;
+
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
 /// first of its visit.
 pub(super) fn begin(
@@ -36,9 +39,12 @@ pub(super) fn begin(
         return None;
     }
     let evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
-    let cause = Cause::Began { visit: next.action.speaks_for(draft.instance().visit) };
-    let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
-    draft.decide(definition, &began, &Images::new(), now);
+    // A rescue speaks for no visit: no time limit depends on it.
+    if !next.action.is_rescue {
+        let cause = Cause::Began { visit: draft.instance().visit };
+        let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
+        draft.decide(definition, &began, &Images::new(), now);
+    }
     Some(take(engine, draft, next))
 }
 
@@ -81,7 +87,21 @@ pub(super) fn end(
         suspend(definition, draft, row, unfinished, (trouble, *has_acted), now);
         return None;
     }
-    draft.end(action.id);
+    let dark = dark(action, row.attempts, result);
+    match dark {
+        Some((trouble, reason)) => draft.suspend(Suspension {
+            action: action.id,
+            trouble: trouble.key(),
+            reason: reason.to_owned(),
+            is_counted: true,
+            is_rescue: true,
+        }),
+        None => draft.end(action.id),
+    }
+    if dark.is_some() && action.is_rescue {
+        // It was told when the power cycle failed; the end of the rescue is told when it comes.
+        return None;
+    }
     // For the record where it is stale: whether an abandoned power cycle left its board with power.
     let present = draft.instance().visit;
     let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
@@ -102,6 +122,25 @@ pub(super) fn end(
     is_here.then(|| take(engine, draft, next))
 }
 
+/// What keeps a board dark that an action was to give its power back, and why, where that is to be tried again.
+///
+/// It is a rescue from then on: its state may be left, fail or be entered anew meanwhile, and each of these would forget it.
+fn dark<'a>(
+    action: &RunningAction,
+    attempts: u32,
+    result: &'a Result<Evidence, Unfinished>,
+) -> Option<(&'a Trouble, &'a str)> {
+    let gives_power_back = action.is_rescue || action.action.as_str() == "power-cycle";
+    match result {
+        Err(Unfinished { ending: Ending::Dark(trouble), reason, .. })
+            if gives_power_back && attempts <= MAX_RESCUES =>
+        {
+            Some((trouble, reason))
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Hands an action back that trouble of our own stopped, with the state's time limit standing still. Of one whose visit has
 /// ended only a power cycle is kept: what is left of it is to give power back.
 fn suspend(
@@ -118,11 +157,11 @@ fn suspend(
         return;
     }
     let Unfinished { reason, evidence, .. } = unfinished;
-    if !row.is_cancelled {
+    if !row.is_cancelled && !action.is_rescue {
         let mut evidence = evidence.clone();
         evidence.insert("action".to_owned(), Value::from(action.action.as_str()));
         evidence.insert("trouble".to_owned(), Value::from(trouble.kind()));
-        let cause = Cause::Suspend { visit: action.speaks_for(draft.instance().visit) };
+        let cause = Cause::Suspend { visit: draft.instance().visit };
         let target = Target::Id(draft.id());
         let suspended = Submission {
             evidence: Some(evidence),
@@ -132,7 +171,8 @@ fn suspend(
         draft.decide(definition, &suspended, &Images::new(), now);
     }
     let (action, reason) = (action.id, reason.clone());
-    draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted });
+    let is_rescue = row.is_cancelled || row.action.is_rescue;
+    draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted, is_rescue });
 }
 
 /// The event that an action's end is, for `visit`.
@@ -165,8 +205,15 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Box<Star
     let mut next = Some(first);
     while let Some(started) = next {
         let Started { action, job, hold } = *started;
+        let attempts = job.attempts.saturating_add(1);
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
-        if let Err(Unfinished { ending: Ending::Suspended { trouble, .. }, reason, .. }) = &result {
+        let trouble = match &result {
+            Err(Unfinished { ending: Ending::Suspended { trouble, .. }, reason, .. }) => {
+                Some((trouble, reason.as_str()))
+            }
+            Ok(_) | Err(_) => dark(&action, attempts, &result),
+        };
+        if let Some((trouble, reason)) = trouble {
             // Before others see it wait: it is not to be begun here again at once.
             engine.inner.troubles.meet(trouble, action.action.as_str(), reason);
         }

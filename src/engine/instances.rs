@@ -87,7 +87,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise; [`EngineError::Linked`] when it is a board that may have
-    /// a boot link.
+    /// a boot link; [`EngineError::PowerOwed`] when its power may be off and is still to be given back.
     pub async fn remove(
         &self,
         machine: &MachineName,
@@ -107,6 +107,9 @@ impl Engine {
         }
         if devices::find_device(&mut tx, locked.id).await?.is_some() {
             has_no_link(&locked.instance)?;
+        }
+        if actions::is_power_owed(&mut tx, locked.id).await? {
+            return Err(EngineError::PowerOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;
         let remark = Some(format!("{name} was removed"));

@@ -110,6 +110,11 @@ pub enum EngineError {
         /// What it would boot.
         image: String,
     },
+    /// The board's power may be off and is still to be given back, which needs its power URL; nothing was written.
+    #[error(
+        "{0} may be without power, which is still to be given back; it can go when it has it, or when it has no power URL any more"
+    )]
+    PowerOwed(String),
     /// Boards are being given an image that would have no boot config for them any more; nothing was written.
     #[error(
         "{image} is being given to {}; it can go when they have it, or when that is cancelled",

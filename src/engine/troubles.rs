@@ -26,10 +26,12 @@ use crate::clock::pause;
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest from one look to the next.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The same for what somebody has to mend: a name, a driver, or whatever keeps coming back.
+/// The same for what somebody has to mend: a name (unless power waits for it), a driver, or whatever keeps coming back.
 const LONGEST_FAULT: Duration = Duration::from_mins(1);
 /// How long a trouble must be gone before it counts as a new one.
 const FORGOTTEN: Duration = Duration::from_mins(10);
+/// The actions that switch power: what stands in their way may keep a board dark.
+const POWER_ACTIONS: [&str; 3] = ["power-cycle", "power-off", "power-on"];
 /// The longest that one look may take.
 const LOOK: Duration = Duration::from_secs(20);
 
@@ -46,6 +48,8 @@ struct Known {
     phase: Phase,
     /// How long it is left alone before the next look.
     wait: Duration,
+    /// The longest that it is left alone while it goes on.
+    longest: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,15 +86,22 @@ impl Troubles {
 
     fn meet_at(&self, now: Instant, trouble: &Trouble, action: &str, reason: &str) {
         let key = trouble.key();
-        let is_first = self.with(|known| {
+        let (is_first, is_back) = self.with(|known| {
             known.retain(|_, one| !matches!(one.phase, Phase::Over { at } if now - at >= FORGOTTEN));
             let is_kind_open =
                 known.values().any(|one| one.is_open() && one.trouble.kind() == trouble.kind());
+            let is_back = known.contains_key(&key);
+            let is_name = matches!(trouble, Trouble::Name(_));
             let one = known.entry(key).or_insert_with(|| Known {
                 trouble: trouble.clone(),
                 phase: Phase::Over { at: now },
                 wait: FIRST / 2,
+                longest: if is_name { LONGEST_FAULT } else { LONGEST },
             });
+            if POWER_ACTIONS.contains(&action) {
+                // A board may be dark until it is over.
+                one.longest = LONGEST;
+            }
             match &mut one.phase {
                 Phase::Open { suspended, .. } => *suspended += 1,
                 Phase::Over { .. } => {
@@ -98,13 +109,17 @@ impl Troubles {
                     one.phase = Phase::Open { since: now, look_at: now + one.wait, suspended: 1 };
                 }
             }
-            !is_kind_open
+            (!is_kind_open, is_back)
         });
         self.opened.notify_one();
         if *trouble == Trouble::Renewal {
             return;
         }
-        if is_first {
+        if matches!(trouble, Trouble::Power(_)) {
+            if !is_back {
+                tracing::warn!(action, reason, "a board may be without power: giving it back is tried again");
+            }
+        } else if is_first {
             tracing::warn!(
                 trouble = trouble.kind(),
                 action,
@@ -167,8 +182,7 @@ impl Troubles {
             let one = known.get_mut(key)?;
             let Phase::Open { since, suspended, look_at } = &mut one.phase else { return None };
             if !is_over {
-                let longest = if matches!(one.trouble, Trouble::Name(_)) { LONGEST_FAULT } else { LONGEST };
-                one.wait = (one.wait * 2).min(longest.max(one.wait));
+                one.wait = (one.wait * 2).min(one.longest.max(one.wait));
                 *look_at = now + one.wait;
                 return None;
             }
@@ -177,8 +191,9 @@ impl Troubles {
             let is_open = |other: &Known| other.is_open() && other.trouble.kind() == told.2.kind();
             (!known.values().any(is_open)).then_some(told)
         });
-        if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| *trouble != Trouble::Renewal)
-        {
+        // Of these two it shows only when it is tried.
+        let is_told = |trouble: &Trouble| !matches!(trouble, Trouble::Renewal | Trouble::Power(_));
+        if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| is_told(trouble)) {
             tracing::info!(
                 trouble = trouble.kind(),
                 lasted_s = lasted.as_secs_f64(),
@@ -259,6 +274,13 @@ mod tests {
             waits.push(wait(&troubles, now).as_millis());
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
+        // A relay board's name may keep a board dark.
+        let (troubles, relay) = (Troubles::default(), Trouble::Name("relay-1.invalid".to_owned()));
+        troubles.meet_at(now, &relay, "power-cycle", "no name");
+        for _ in 0..9 {
+            troubles.looked_at(now, &relay.key(), false);
+        }
+        assert_eq!(wait(&troubles, now), LONGEST);
     }
 
     #[test]

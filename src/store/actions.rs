@@ -10,7 +10,8 @@
 //! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
 //!
 //! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action keeps its place until its
-//! worker says that it has really stopped.
+//! worker says that it has really stopped. What is left of a power cycle that was begun and did not end is a *rescue*: it
+//! gives power back, whatever becomes of the visit.
 
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct Suspension {
     pub reason: String,
     /// Whether its run counts among its attempts.
     pub is_counted: bool,
+    /// Whether what is left to do is to give power back, whatever becomes of the visit.
+    pub is_rescue: bool,
 }
 
 /// An action that may be started.
@@ -165,7 +168,25 @@ pub async fn insert(
     Ok(())
 }
 
-/// Deletes all that an instance still has to do, rescue included, and marks what runs as cancelled, because it goes.
+/// Says whether an instance's power may be off and still is to be given back: by a rescue, or by a power cycle that was begun
+/// and waits to go on.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn is_power_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
+    let is_owed = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM action
+                           WHERE instance_id = $1 AND place IS NOT NULL
+                             AND (rescue OR status = 'WAITING' AND action = 'power-cycle' AND attempts > 0)) AS "is_owed!""#,
+        instance.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(is_owed)
+}
+
+/// Deletes all that an instance still has to do, and marks what runs as cancelled, because it goes.
 ///
 /// # Errors
 ///
@@ -488,14 +509,16 @@ pub async fn renew(
     Ok(())
 }
 
-/// Lets what waits at a place wait at `place`, as the board's power is switched there now.
+/// Lets what waits at a place wait at `place`, as the board's power is switched there now. What was suspended there is not
+/// suspended any more: it may be well at its new place.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, place: Option<&str>) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE action SET place = $2 WHERE instance_id = $1 AND status = 'WAITING' AND place IS NOT NULL",
+        "UPDATE action SET place = $2, trouble = NULL
+          WHERE instance_id = $1 AND status = 'WAITING' AND place IS NOT NULL",
         instance.0,
         place,
     )

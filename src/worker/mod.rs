@@ -96,7 +96,8 @@ impl Worker {
             (Some(trouble), Ending::Failed | Ending::Misconfigured) => {
                 Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
             }
-            (None, Ending::Failed | Ending::Misconfigured) | (_, Ending::Suspended { .. }) => unfinished,
+            (None, Ending::Failed | Ending::Misconfigured)
+            | (_, Ending::Dark(_) | Ending::Suspended { .. }) => unfinished,
         })
     }
 }

@@ -107,7 +107,7 @@ async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
 
 fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {
     let (trouble, reason) = ("memory".to_owned(), "no memory".to_owned());
-    Suspension { action: action.id, trouble, reason, is_counted }
+    Suspension { action: action.id, trouble, reason, is_counted, is_rescue: false }
 }
 
 #[tokio::test]

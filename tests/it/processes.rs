@@ -372,3 +372,46 @@ async fn a_board_that_is_wired_elsewhere_while_it_waits_waits_there() {
     free.until(0, false).await;
     assert!(!busy.is_on(0), "the first board is still in its gap");
 }
+
+/// Where this machine has no way to: no socket connects to all neighbours at once.
+const NO_WAY: &str = "modbus://255.255.255.255/0?off=50ms";
+
+async fn rewire(world: &World, name: &str, wired: Value) {
+    let path = format!("/api/v1/devices/{name}");
+    let (status, answer) = world.call(reqwest::Method::PATCH, &path, Some(wired)).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cycle_that_was_cut_off_and_waits_gives_power_back_although_its_state_is_left() {
+    let one = World::new().await;
+    let pool = one.database.pool().await;
+    let rack = Rack::new(&one, 1);
+    one.register("b1", rack.wired(0)).await;
+    assert_eq!(one.request("b1", "rq-reboot", json!({})).await.0, 200);
+    rack.until(0, false).await;
+    let other = one.beside().await;
+    until_workers(&pool, 2).await;
+    // Killed in the gap between off and on; whoever takes over has no way to the relay board.
+    rewire(&other, "b1", json!({ "power_url": NO_WAY })).await;
+    kill(one, &pool).await;
+    let is_suspended = |device: &Value| device["actions"][0]["suspended_at"].is_string();
+    let device = other.pass_time_until("b1", "its power cycle is suspended", is_suspended).await;
+    let action = &device["actions"][0];
+    assert_eq!((&action["action"], &action["attempts"]), (&json!("power-cycle"), &json!(1)), "{action}");
+
+    other.force("b1", "LockedOut").await;
+    let device = other.get("/api/v1/devices/b1").await;
+    assert_eq!(device["actions"][0]["action"], "power-on", "{device:#}");
+    let path = "/api/v1/devices/b1";
+    let (status, answer) = other.call(reqwest::Method::DELETE, path, None).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("power_owed")), "{answer}");
+    // Where its power is switched now there is a way: that is tried at once.
+    rewire(&other, "b1", rack.wired(0)).await;
+    rack.until(0, true).await;
+    let is_done = |device: &Value| device["actions"] == json!([]);
+    let device = other.until("b1", "nothing is left to do", is_done).await;
+    assert_eq!(device["state"], "LockedOut");
+    assert_eq!(rack.switched(1), [(0, false), (0, true)]);
+    assert_eq!(other.call(reqwest::Method::DELETE, path, None).await.0, 204);
+}

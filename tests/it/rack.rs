@@ -37,7 +37,7 @@ impl Rack {
 
     /// A board's power with a gap that ends only when the test says so.
     pub(crate) fn wired_slowly(&self, coil: u16) -> Value {
-        json!({ "power_url": format!("{}/{coil}?off=50s", self.place()) })
+        json!({ "power_url": format!("{}/{coil}?off=45s", self.place()) })
     }
 
     /// Whether the board at `coil` has power.

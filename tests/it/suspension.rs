@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::farm::relay::Behaviour;
 use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::database::database;
 use crate::process::ServerProcess;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, within};
+use crate::world::{World, ask, breathe, pass_a_little_time, within};
 
 /// A name that no resolver knows: it is reserved for that (RFC 2606).
 const NOWHERE: &str = "tcp://board-1.invalid:22";
@@ -112,6 +113,10 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
     let ready = world.get("/readyz").await;
     assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
     // However long it lasts it is told once, and the board rests.
+    ask("it was looked at more than once", async || {
+        world.get("/readyz").await["troubles"][0]["for_s"].as_u64() >= Some(2)
+    })
+    .await;
     for _ in 0..30 {
         world.clock.advance(Duration::from_mins(1));
         breathe().await;
@@ -242,6 +247,69 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of_the_state() {
+    // The board is locked out while it is dark, or once its power cycle has failed.
+    for is_early in [true, false] {
+        let world = World::new().await;
+        let rack = Rack::new(&world, 1);
+        world.register("b1", rack.wired(0)).await;
+        assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+        rack.until(0, false).await;
+        rack.relay.set_behaviour(Behaviour::Refusing);
+        let lock_out = json!({ "reason": "it smells" });
+        if is_early {
+            assert_eq!(world.request("b1", "rq-lock-out", lock_out.clone()).await.0, 200);
+        }
+        let is_kept = |device: &Value| is_suspended(device) && action(device)["action"] == "power-on";
+        let device = world.pass_time_until("b1", "what is left is to give power back", is_kept).await;
+        let reason = action(&device)["reason"].as_str().unwrap();
+        assert!(reason.starts_with("the board may be without power"), "{reason}");
+        if !is_early {
+            assert_eq!(device["state"], "RebootRebooting");
+            assert_eq!(world.request("b1", "rq-lock-out", lock_out).await.0, 200);
+        }
+        // It is tried again and again, and told once.
+        let again = |device: &Value| action(device)["attempts"].as_i64() >= Some(3);
+        world.pass_time_until("b1", "it is tried again", again).await;
+        let is_failure = |entry: &Value| entry["event"] == "power-cycle-failed";
+        assert_eq!(count(&world, "b1", is_failure).await, 1);
+        ask("it is told", async || {
+            pass_a_little_time(&world.clock).await;
+            world.get("/readyz").await["troubles"][0]["kind"] == "power"
+        })
+        .await;
+        assert!(!rack.is_on(0));
+
+        rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+        world.pass_time_until("b1", "nothing is left", |device| device["actions"] == json!([])).await;
+        assert!(rack.is_on(0));
+        assert_eq!((world.state("b1").await.as_str(), rack.switched(1).len()), ("LockedOut", 2));
+        assert_replayed(world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails_none() {
+    let world = World::new().await;
+    world.register("b1", json!({ "power_url": "modbus://relay-1.invalid/0" })).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    let device = world.pass_time_until("b1", "it is suspended", is_suspended).await;
+    assert_eq!((&device["state"], &device["deadline"]), (&json!("RebootRebooting"), &Value::Null));
+    assert!(action(&device)["reason"].as_str().unwrap().contains("relay-1.invalid"), "{device:#}");
+    let why = world.get("/api/v1/devices/b1/why").await;
+    let told = why["sentences"][0].as_str().unwrap();
+    assert!(told.contains("power-cycle is suspended") && told.contains("relay-1.invalid"), "{told}");
+    let troubles = world.get("/readyz").await["troubles"].clone();
+    assert!(troubles[0]["trouble"].as_str().unwrap().contains("relay-1.invalid"), "{troubles}");
+    // A URL that is right wakes it.
+    let rack = Rack::new(&world, 1);
+    change(&world, "b1", rack.wired(0)).await;
+    world.pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete").await;
+    assert_eq!(rack.switched(1), [(0, false), (0, true)]);
+    assert_replayed(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_it_is_back() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
@@ -250,10 +318,14 @@ async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_
     // As where its file server is not mounted.
     let (root, elsewhere) = (world.server.boot_root.clone(), world.folder.path().join("elsewhere"));
     fs_err::rename(&root, &elsewhere).unwrap();
+    fs_err::create_dir(&root).unwrap();
     assert_eq!(world.request("b1", "rq-reimage", json!({ "image": "linux" })).await.0, 200);
     let device = world.until("b1", "it is suspended", is_suspended).await;
     assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
     assert_eq!(rack.switched(1), []);
+    // Told by whoever looks after the tree, who makes nothing in an empty mount point.
+    ask("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
+    fs_err::remove_dir(&root).unwrap();
     fs_err::rename(&elsewhere, &root).unwrap();
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "ReimageBooting").await;
     assert_eq!(rack.switched(1), [(0, false), (0, true)]);

@@ -297,7 +297,7 @@ pub(crate) async fn breathe() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
-async fn pass_a_little_time(clock: &ManualClock) {
+pub(crate) async fn pass_a_little_time(clock: &ManualClock) {
     clock.advance(Duration::from_millis(50));
     breathe().await;
 }

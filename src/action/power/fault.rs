@@ -63,7 +63,7 @@ impl Fault {
         }
     }
 
-    /// What it means for the action, where a run that may have switched something or not ends so.
+    /// What it means for the action, where a run ends so that may have switched something or not and left no board dark.
     pub(super) fn ending(&self, has_acted: bool) -> Ending {
         match &self.kind {
             Kind::Ours(trouble) => Ending::Suspended { trouble: trouble.clone(), has_acted },

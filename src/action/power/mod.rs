@@ -1,8 +1,9 @@
 //! Power: on, off, and off and on again, at a coil of a relay board.
 //!
-//! An operation succeeds by what was read back, where the relay board can be read. Whatever becomes of a power cycle once it began to take the power away,
-//! it gives it back before it ends: when it is cancelled, too. Only a driver that is *dropped* in between cannot,
-//! so whoever runs one cancels it first and drops it only past its limit.
+//! An operation succeeds by what was read back, where the relay board can be read. Whatever becomes of a power cycle once it
+//! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
+//! ([`Ending::Dark`]), so that it is tried again whatever becomes of the board's state. Only a driver that is *dropped* in
+//! between cannot, so whoever runs one cancels it first and drops it only past its limit.
 
 mod fault;
 mod frame;
@@ -21,7 +22,7 @@ pub use self::url::{MAX_OFF, MAX_REST, PowerUrl, Readback};
 
 use self::modbus::Line;
 use self::switching::{PHASE, Switching};
-use super::{Driver, Ending, Evidence, Job, Unfinished};
+use super::{Driver, Ending, Evidence, Job, Trouble, Unfinished};
 use crate::clock::Clock;
 
 /// The longest that one call to a relay board may take.
@@ -120,7 +121,16 @@ impl Driver for Power {
                 if let Some(answer) = &switching.line.answer {
                     evidence.insert("answer".to_owned(), answer.as_str().into());
                 }
+                // What is left of an earlier run is to give power back, so that one that fails leaves the board dark.
+                let is_left_over = self.operation == Operation::On && job.attempts > 0;
+                let is_dark = switching.is_dark || is_left_over;
                 let ending = fault.ending(switching.has_written);
+                let is_suspended = matches!(ending, Ending::Suspended { .. });
+                let ending = if is_dark && !is_suspended {
+                    Ending::Dark(Trouble::Power(url.outlet()))
+                } else {
+                    ending
+                };
                 Err(Unfinished { reason: fault.reason, evidence, ending })
             }
         }

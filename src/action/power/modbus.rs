@@ -16,10 +16,13 @@ use tokio::net::TcpStream;
 use super::fault::{Fault, Kind};
 use super::frame::{Answer, Arrival, Call, MAX_FRAME, Request, hex};
 use super::{PowerUrl, Readback, Supply};
-use crate::action::Lease;
 use crate::action::connect::{Unreached, connect};
+use crate::action::{Lease, Trouble};
 use crate::clock::{Clock, after};
 
+/// Why nothing more is sent.
+const EXPIRED: &str =
+    "the lease of this process expired: whoever has the relay board now gives the power back";
 /// How many of a device's bytes evidence has at most.
 const MAX_EVIDENCE: usize = 32;
 
@@ -94,13 +97,7 @@ impl Line {
         let connected = connect(&*self.clock, host, port, self.call_limit).await;
         self.rested_at = after(self.clock.now(), self.url.rest_for);
         let stream = connected.map_err(|error| self.unreached(error))?;
-        let socket = SockRef::from(&stream);
-        // What cannot be delivered in time is not delivered later either, by when the board may be another process's.
-        let set =
-            socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(self.call_limit)));
-        set.map_err(|error| {
-            Fault::new(Kind::Unreached, format!("no connection to {}: {error}", self.url.authority()))
-        })?;
+        SockRef::from(&stream).set_tcp_nodelay(true).map_err(|error| self.not_set(&error))?;
         self.connection = Some(Connection { stream, transaction: 0, has_answered: false, is_waiting: false });
         Ok(())
     }
@@ -136,11 +133,25 @@ impl Line {
         let Some(mut connection) = self.connection.take() else {
             return Err(Fault::new(Kind::Unreached, format!("no connection to {}", self.url.authority())));
         };
+        // What cannot be delivered in time is not delivered later either, by when the board may be another process's: the
+        // kernel sees to that even while this process is stopped.
+        let deliver_within = self.lease.left().unwrap_or(self.call_limit).min(self.call_limit);
+        // Nothing would mean the system's own time.
+        let deliver_within = deliver_within.max(Duration::from_millis(1));
+        SockRef::from(&connection.stream)
+            .set_tcp_user_timeout(Some(deliver_within))
+            .map_err(|error| self.not_set(&error))?;
         let call = Call { request, unit: self.url.unit, transaction: connection.transaction };
         connection.transaction += 1;
         let mut received = Vec::new();
         let exchange = connection.exchange(call, &mut received);
-        let ended = self.clock.timeout(self.call_limit, exchange).await;
+        let ended = tokio::select! {
+            biased;
+            ended = self.clock.timeout(self.call_limit, exchange) => Some(ended),
+            () = self.lease.expired() => None,
+        };
+        // Dropping the connection discards what is still to be sent. It may have arrived as well.
+        let Some(ended) = ended else { return Err(Fault::new(Kind::Lost, EXPIRED)) };
         let fault = match ended {
             Some(Ok(Arrival::Answer(answer))) => {
                 (connection.has_answered, connection.is_waiting) = (true, false);
@@ -193,11 +204,17 @@ impl Line {
         Fault::new(Kind::Lost, format!("{authority} closed the connection {when}{words}"))
     }
 
+    /// A connection whose socket does not take what it has to is none.
+    fn not_set(&self, error: &io::Error) -> Fault {
+        Fault::new(Kind::Unreached, format!("no connection to {}: {error}", self.url.authority()))
+    }
+
     fn unreached(&self, error: Unreached) -> Fault {
         let reason = format!("no connection to {}: {error}", self.url.authority());
         match error {
             Unreached::Ours { trouble, .. } => Fault::new(Kind::Ours(trouble), reason),
-            Unreached::NoSuchName(_) => Fault::new(Kind::Misconfigured, reason),
+            // A resolver that was restarted says so too, and no name says anything about the relay board.
+            Unreached::NoSuchName(host) => Fault::new(Kind::Ours(Trouble::Name(host)), reason),
             Unreached::Refused(_) => Fault::new(Kind::Unreached, reason),
             Unreached::Silent(limit) => Fault::new(
                 Kind::Unreached,
@@ -279,9 +296,7 @@ impl Line {
             return Ok(());
         }
         self.connection = None;
-        let reason =
-            "the lease of this process expired: whoever has the relay board now gives the power back";
-        Err(Fault::new(Kind::Expired, reason))
+        Err(Fault::new(Kind::Expired, EXPIRED))
     }
 
     fn limit_text(&self) -> humantime::FormattedDuration {

@@ -27,8 +27,12 @@ pub(super) const PHASE: Duration = Duration::from_secs(15);
 const TRIES: u32 = 3;
 /// How often taking the power away is tried in a cycle: the board may be dark already.
 const OFF_TRIES: u32 = 2;
-/// How long to wait before the second try; before the third it is twice as long.
+/// How long to wait before the second try; before each further one that much longer.
 const BACK_OFF: Duration = Duration::from_millis(250);
+/// How often giving the power back is tried, one try after the other: the board is dark until one succeeds.
+const GIVE_TRIES: u32 = 12;
+/// The longest from one try to the next.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// How often a cycle that was interrupted is resumed; then it only gives the power back.
 pub(super) const MAX_RESUMED: u32 = 2;
 
@@ -42,14 +46,32 @@ pub(super) struct Switching {
     pub(super) off_at: Option<DateTime<Utc>>,
     /// When the power was last seen to be on.
     pub(super) on_at: Option<DateTime<Utc>>,
-    /// Whether something was written, in this run or one before it, that may have been carried out.
+    /// Whether something was written in this run that may have been carried out.
     pub(super) has_written: bool,
+    /// Whether runs before this one may have written something.
+    is_resumed: bool,
+    /// Whether the power may be off and could not be given back.
+    pub(super) is_dark: bool,
 }
 
 impl Switching {
     /// Begins a run on `line`.
     pub(super) fn new(clock: Arc<dyn Clock>, line: Line) -> Self {
-        Self { clock, line, observed: None, off_at: None, on_at: None, has_written: false }
+        Self {
+            clock,
+            line,
+            observed: None,
+            off_at: None,
+            on_at: None,
+            has_written: false,
+            is_resumed: false,
+            is_dark: false,
+        }
+    }
+
+    /// Whether the power may have been taken away.
+    fn may_be_off(&self) -> bool {
+        self.has_written || self.is_resumed
     }
 
     /// Takes the power away for `off_for` and gives it back; ends with the power given back whatever happened, unless
@@ -63,7 +85,7 @@ impl Switching {
         interrupted: u32,
         cancel: &CancellationToken,
     ) -> Result<(), Fault> {
-        self.has_written = interrupted > 0;
+        self.is_resumed = interrupted > 0;
         if interrupted > MAX_RESUMED {
             self.restore().await?;
             let reason =
@@ -84,7 +106,8 @@ impl Switching {
             Ok(()) => self.bring(Supply::Off, OFF_TRIES, cancel).await,
         };
         let is_expired = cut.as_ref().is_err_and(|fault| fault.kind == Kind::Expired);
-        if !self.has_written || is_expired {
+        if !self.may_be_off() || is_expired {
+            self.is_dark = self.may_be_off();
             return cut;
         }
         // Whatever failed: the power may be off, and is so for as long as the board needs.
@@ -99,7 +122,8 @@ impl Switching {
 
     /// Gives the power back. Cancelling does not change that: a board is never left dark.
     async fn restore(&mut self) -> Result<(), Fault> {
-        self.bring(Supply::On, TRIES, &CancellationToken::new()).await.map_err(|fault| {
+        self.bring(Supply::On, GIVE_TRIES, &CancellationToken::new()).await.map_err(|fault| {
+            self.is_dark = true;
             let reason = format!("the board may be without power: {}", fault.reason);
             Fault { reason, ..fault }
         })
@@ -153,7 +177,7 @@ impl Switching {
         let mut is_told = false;
         for attempt in 0..tries {
             let tried = async {
-                self.clock.sleep(BACK_OFF * attempt).await;
+                self.clock.sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
                 self.line.connect().await
             };
             let connected = tokio::select! {
@@ -169,7 +193,7 @@ impl Switching {
                 Ok(()) => return Ok(()),
                 Err(fault) if fault.kind == Kind::Expired => return Err(fault),
                 // What must be given back is tried for, whatever the relay board says.
-                Err(fault) if fault.kind == Kind::Misconfigured && !self.has_written => return Err(fault),
+                Err(fault) if fault.kind == Kind::Misconfigured && !self.may_be_off() => return Err(fault),
                 Err(fault) => *last = Some(fault),
             }
         }

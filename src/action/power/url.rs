@@ -11,6 +11,12 @@ pub const MAX_OFF: Duration = Duration::from_secs(50);
 /// The longest rest that a relay board may ask for after a connection.
 pub const MAX_REST: Duration = Duration::from_secs(5);
 
+/// The longest that keeping a board off and the rests of a power cycle may take together: it looks, takes power away and gives
+/// it back, and may need a second connection for each, within the minute that a state has for it.
+const MAX_CYCLE: Duration = Duration::from_secs(45);
+/// How many rests there are in a power cycle at a relay board that closes after each answer.
+const RESTS: u32 = 5;
+
 const FORM: &str = "`modbus://HOST[:502]/COIL[?unit=1&invert=true&off=2s&rest=1s&readback=all8]`";
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
 const PORT: u16 = 502;
@@ -49,6 +55,26 @@ pub struct PowerUrl {
 }
 
 impl PowerUrl {
+    /// Reads a URL that is to be stored. What was stored before is read whatever its times are.
+    ///
+    /// # Errors
+    ///
+    /// [`BadUrl`] when it is no power URL, or a power cycle there could never be over in time.
+    pub fn read_new(text: &str) -> Result<Self, BadUrl> {
+        let url: Self = text.parse()?;
+        let together = url.off_for + RESTS * url.rest_for;
+        if together > MAX_CYCLE {
+            let (together, longest) =
+                (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE));
+            let problem = format!(
+                "`off` and {RESTS} times `rest` are {together} together, and a power cycle must be over within the minute \
+                 that its state has: {longest} is the longest"
+            );
+            return Err(BadUrl::new(text, "power", problem));
+        }
+        Ok(url)
+    }
+
     /// What only one operation may hold at a time: the relay board, `modbus://host:port`.
     #[must_use]
     pub fn place(&self) -> String {
@@ -241,6 +267,19 @@ mod tests {
         }
         for text in ["modbus://relay.lab/6", "modbus://relay.lab/5?unit=2", "modbus://relay.lab:503/5"] {
             assert_ne!(read(text).outlet(), "modbus://relay.lab:502/5?unit=1", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_power_cycle_that_could_never_be_over_in_time_is_refused_and_read_where_it_was_stored() {
+        for (query, told) in [("off=50s", "are 50s together"), ("off=30s&rest=4s", "are 50s together")] {
+            let text = format!("modbus://relay-3.lab/5?{query}");
+            let error = PowerUrl::read_new(&text).unwrap_err().to_string();
+            assert!(error.contains(told) && error.contains("45s is the longest"), "{error}");
+            read(&text);
+        }
+        for query in ["off=45s", "off=20s&rest=5s"] {
+            PowerUrl::read_new(&format!("modbus://relay-3.lab/5?{query}")).unwrap();
         }
     }
 

@@ -15,6 +15,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::url::PollUrl;
@@ -73,6 +74,11 @@ impl Settings {
         Ok(settings)
     }
 }
+
+/// How many probes may be under way at a time: of the descriptors that are kept for actions, relay boards have the rest.
+const MAX_PROBES: usize = 192;
+
+static PROBES: Semaphore = Semaphore::const_new(MAX_PROBES);
 
 /// What a run that was cancelled says.
 const ABANDONED: &str = "abandoned";
@@ -254,7 +260,10 @@ impl Target {
         }
     }
 
+    /// Asks once, within `limit`, which begins when it is its turn.
     async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), Probe> {
+        // Nobody closes it.
+        let _permit = PROBES.acquire().await.ok();
         match self {
             Self::Tcp { host, port } => {
                 connect(clock, host, *port, limit).await?;
@@ -345,9 +354,30 @@ impl Driver for Poll {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use futures_util::FutureExt as _;
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::clock::{ManualClock, SystemClock};
+
+    #[tokio::test]
+    async fn a_probe_waits_for_its_turn_before_its_time_begins() {
+        let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = board.local_addr().unwrap().port();
+        let target = Target::Tcp { host: "127.0.0.1".to_owned(), port };
+        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
+        let all = PROBES.acquire_many(u32::try_from(MAX_PROBES).unwrap()).await.unwrap();
+        let mut probe = Box::pin(target.ask(&clock, limit));
+        assert!(probe.as_mut().now_or_never().is_none());
+        clock.advance(2 * limit);
+        assert!(probe.as_mut().now_or_never().is_none(), "it is not its turn");
+        drop(all);
+        let patience: &dyn Clock = &SystemClock;
+        let answered = patience.timeout(Duration::from_secs(20), probe).await;
+        assert!(matches!(answered, Some(Ok(()))));
+    }
 
     fn read(with: &Value) -> Result<Settings, String> {
         Settings::read(with.as_object().unwrap())

@@ -34,26 +34,33 @@ pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBu
 pub(super) struct Lookout {
     tree: BootTree,
     engine: Engine,
+    /// Whether the tree was there once and has been given what it lacked. What is missing later was taken away, or is not
+    /// mounted, and what is made then would hide that.
+    is_prepared: bool,
     fault: Option<String>,
 }
 
 impl Lookout {
     pub(super) fn new(tree: BootTree, engine: Engine) -> Self {
-        Self { tree, engine, fault: None }
+        Self { tree, engine, is_prepared: false, fault: None }
     }
 
-    /// Looks once; a tree that was not there before, or is looked at for the first time, is prepared.
-    pub(super) async fn look(&mut self, is_first: bool) {
-        let (tree, is_back) = (self.tree.clone(), is_first || self.fault.is_some());
+    /// Looks once; a tree that is there for the first time is prepared.
+    pub(super) async fn look(&mut self) {
+        let (tree, was_prepared) = (self.tree.clone(), self.is_prepared);
         let look = tokio::task::spawn_blocking(move || {
-            if is_back {
-                prepare(&tree);
-            }
-            tree.check()
+            let is_prepared = was_prepared || prepare(&tree);
+            (is_prepared, tree.check())
         });
         // Real time: it is the machine's disk.
         #[expect(clippy::disallowed_methods, reason = "as said above")]
         let looked = tokio::time::timeout(SILENT, look).await;
+        let looked = looked.map(|looked| {
+            looked.map(|(is_prepared, checked)| {
+                self.is_prepared = is_prepared;
+                checked
+            })
+        });
         let fault = match looked {
             Err(_elapsed) => Some("the boot root does not answer".to_owned()),
             Ok(Err(error)) => Some(error.to_string()),
@@ -88,19 +95,19 @@ impl Lookout {
                 () = stop.cancelled() => return,
                 () = pause => {}
             }
-            self.look(false).await;
+            self.look().await;
         }
     }
 }
 
-/// Makes what the tree lacks. One that cannot be read or written keeps no server from starting.
-fn prepare(tree: &BootTree) {
+/// Makes what the tree lacks, and says whether it was there. One that cannot be read or written keeps no server from starting.
+fn prepare(tree: &BootTree) -> bool {
     let boot_root = tree.root().display();
     match tree.make_defaults() {
         Ok(made) if made.is_empty() => {}
         Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree: missing files were made"),
         // That the root is missing is told by whoever looks.
-        Err((_, OpenError::Root(_))) => {}
+        Err((_, OpenError::Root(_))) => return false,
         Err((path, error)) => tracing::warn!(
             %boot_root,
             path,
@@ -108,4 +115,5 @@ fn prepare(tree: &BootTree) {
             "boot tree: a file that boards need where they have no boot link cannot be made"
         ),
     }
+    true
 }

@@ -321,7 +321,7 @@ impl Parts {
             None => None,
         };
         let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), engine.clone());
-        lookout.look(true).await;
+        lookout.look().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
         faces.spawn(lookout.run(stop_faces.clone()));

@@ -70,16 +70,19 @@ pub(super) struct Suspended<'a> {
     pub(super) reasons: Vec<&'a str>,
     /// 1 where the run does not count among the attempts.
     pub(super) uncounted: Vec<i32>,
+    /// Whether what is left to do is to give power back.
+    pub(super) rescues: Vec<bool>,
 }
 
 impl<'a> Suspended<'a> {
     fn push(&mut self, id: InstanceId, suspension: &'a Suspension) {
-        let Suspension { action, trouble, reason, is_counted } = suspension;
+        let Suspension { action, trouble, reason, is_counted, is_rescue } = suspension;
         self.ids.push(id.0);
         self.actions.push(action.0);
         self.troubles.push(trouble);
         self.reasons.push(reason);
         self.uncounted.push(i32::from(!is_counted));
+        self.rescues.push(*is_rescue);
     }
 }
 

@@ -380,11 +380,20 @@ pub async fn write(
                        SELECT a.action_id
                          FROM (SELECT unnest($34::bigint[]) AS id, unnest($35::bigint[]) AS visit) l
                          JOIN action a ON a.instance_id = l.id
-                        WHERE a.visit <= l.visit AND NOT a.rescue AND a.action_id <> ALL($33::bigint[])
+                        WHERE a.visit <= l.visit AND NOT a.rescue
+                          AND a.action_id <> ALL($33::bigint[]) AND a.action_id <> ALL($49::bigint[])
                           AND ((SELECT is_all FROM applied) OR l.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    dropped AS (
-                       DELETE FROM action a USING given_up g WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                       DELETE FROM action a USING given_up g
+                        WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                          AND NOT (a.action = 'power-cycle' AND a.attempts > 0)
+                   ),
+                   -- A power cycle that was begun and waits again may have left its board without power.
+                   rescued AS (
+                       UPDATE action a SET action = 'power-on', limit_ms = NULL, rescue = true FROM given_up g
+                        WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                          AND a.action = 'power-cycle' AND a.attempts > 0
                    ),
                    stopped AS (
                        UPDATE action a SET cancelled = true FROM given_up g
@@ -402,17 +411,17 @@ pub async fn write(
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
                    ),
-                   -- What is left of a power cycle whose visit has ended is to give power back.
+                   -- What is left of a power cycle whose visit has ended, or which left its board dark, is to give power back.
                    suspended AS (
                        UPDATE action a
                           SET status = 'WAITING', worker_id = NULL, began_at = NULL, suspended_at = $10,
                               trouble = s.trouble, reason = s.reason, attempts = a.attempts - s.uncounted,
-                              action = CASE WHEN a.cancelled THEN 'power-on' ELSE a.action END,
-                              limit_ms = CASE WHEN NOT a.cancelled THEN a.limit_ms END,
-                              rescue = a.rescue OR a.cancelled, cancelled = false
+                              action = CASE WHEN a.cancelled OR s.rescue THEN 'power-on' ELSE a.action END,
+                              limit_ms = CASE WHEN NOT (a.cancelled OR s.rescue) THEN a.limit_ms END,
+                              rescue = a.rescue OR a.cancelled OR s.rescue, cancelled = false
                          FROM (SELECT unnest($48::bigint[]) AS id, unnest($49::bigint[]) AS action,
                                       unnest($50::text[]) AS trouble, unnest($51::text[]) AS reason,
-                                      unnest($52::int[]) AS uncounted) s
+                                      unnest($52::int[]) AS uncounted, unnest($53::bool[]) AS rescue) s
                         WHERE a.action_id = s.action AND a.status = 'RUNNING' AND a.worker_id = $38
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
@@ -454,7 +463,8 @@ pub async fn write(
             &suspended.actions,
             &suspended.troubles as _,
             &suspended.reasons as _,
-            &suspended.uncounted
+            &suspended.uncounted,
+            &suspended.rescues
         )
     }?;
     // Mostly none is.

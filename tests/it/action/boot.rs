@@ -224,6 +224,15 @@ async fn while_the_boot_root_is_missing_both_wait_for_it() {
         assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
         assert!(waits.reason.contains("the boot root cannot be read"), "{waits}");
     }
+    // As where a share is not mounted whose mount point is there.
+    fs::create_dir(root).unwrap();
+    for link in [Link::Set, Link::Clear] {
+        let waits = tree.run(link, Some("panda")).await.unwrap_err();
+        let trouble = Trouble::Storage(root.to_owned());
+        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+    }
+    fs::remove_dir(root).unwrap();
     fs::rename(&aside, root).unwrap();
     tree.set("panda").await.unwrap();
 }

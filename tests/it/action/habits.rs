@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use lifeguard::action::{Driver as _, Ending, Evidence, Job, Unfinished};
+use lifeguard::action::{Driver as _, Ending, Evidence, Job, Trouble, Unfinished};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -209,12 +209,14 @@ async fn a_board_is_kept_off_as_long_as_configured_whatever_fails_meanwhile() {
     ] {
         let relay = powered(Behaviour::Normal);
         let mut wire = relay.coil(5);
-        let (ended, ()) = tokio::join!(run(Operation::Cycle, coil_5_with(&relay, "")), async {
+        // Longer than the pauses between tries, which alone would keep it off for a while.
+        let url = format!("modbus://{}/5?off=600ms", relay.addr());
+        let (ended, ()) = tokio::join!(run(Operation::Cycle, url), async {
             until_wire(&mut wire, false).await;
             relay.set_behaviour(behaviour);
         });
         assert_eq!(wire_of(&relay), [true, false, true], "{behaviour:?}: {ended:?}");
-        assert!(was_off_for(&relay) >= OFF, "{behaviour:?}: {:?}", was_off_for(&relay));
+        assert!(was_off_for(&relay) >= 2 * OFF, "{behaviour:?}: {:?}", was_off_for(&relay));
     }
 }
 
@@ -259,6 +261,61 @@ async fn an_interrupted_cycle_gives_the_power_back_although_the_coil_cannot_be_r
         run_job(power(Operation::Cycle), &again).await.unwrap_err();
         assert_eq!(wire_of(&relay), [true], "{behaviour:?}");
     }
+}
+
+#[tokio::test]
+async fn whatever_a_relay_board_says_while_power_is_given_back_is_no_error_of_configuration() {
+    let banner = || Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
+    let no_such_coil = |request: &[u8; 12]| Some([&request[..4], &[0, 3, 1, request[7] | 0x80, 2]].concat());
+    let run = async |answer: &dyn Fn(&[u8; 12]) -> Option<Vec<u8>>, times: usize| {
+        let (is_on, left) = (Mutex::new(true), Mutex::new(times));
+        let (ended, requests) = run_against(power(Operation::Cycle), |_, _, request| {
+            let (mut on, mut left) = (is_on.lock().unwrap(), left.lock().unwrap());
+            if !*on && *left > 0 {
+                *left -= 1;
+                return answer(request);
+            }
+            if request[7] == WRITE {
+                *on = request[10] == 0xff;
+            }
+            Some(good(request, *on))
+        })
+        .await;
+        let gives = requests.iter().flatten().filter(|request| **request == GIVE).count();
+        (ended, gives, is_on.into_inner().unwrap())
+    };
+    // A gateway that restarts.
+    for answer in [&|_: &[u8; 12]| banner() as _, &no_such_coil as &dyn Fn(&[u8; 12]) -> Option<Vec<u8>>] {
+        let (ended, _, is_on) = run(answer, 5).await;
+        assert!(is_on, "{ended:?}");
+    }
+    let (ended, gives, is_on) = run(&|_| banner(), usize::MAX).await;
+    let failed = ended.unwrap_err();
+    assert!(failed.reason.starts_with("the board may be without power"), "{failed}");
+    assert!(matches!(failed.ending, Ending::Dark(Trouble::Power(_))), "{failed:?}");
+    assert!(gives >= 12 && !is_on, "{gives}");
+}
+
+#[tokio::test]
+async fn a_run_that_wrote_nothing_is_no_attempt_although_an_earlier_one_may_have_written() {
+    let again = Job { attempts: 3, ..job("modbus://255.255.255.255/5?off=20ms") };
+    let waits = run_job(power(Operation::Cycle), &again).await.unwrap_err();
+    let is_uncounted =
+        matches!(waits.ending, Ending::Suspended { trouble: Trouble::Network(_), has_acted: false });
+    assert!(is_uncounted, "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_answered_ends_with_the_lease() {
+    let relay = powered(Behaviour::Hanging);
+    let job = job(coil_5_with(&relay, "&readback=none"));
+    job.lease.extend(tokio::time::Instant::now() + HASTY);
+    let driver = power(Operation::Off).with_call_limit(Duration::from_secs(15));
+    // Far sooner than the call's own time.
+    let ended = within(Duration::from_secs(10), driver.run(&job, &CancellationToken::new())).await;
+    let failed = ended.unwrap().unwrap_err();
+    assert!(failed.reason.contains("the lease of this process expired"), "{failed}");
+    until("the connection is closed", || relay.clients() == 0).await;
 }
 
 #[tokio::test]
