@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
 use super::definitions::AdoptionId;
-use super::{Connection, Store, StoreError, Tx};
+use super::{Connection, Life, Store, StoreError, Tx};
 
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
@@ -98,7 +98,8 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
 }
 
 /// Makes the lease hold for `lease` from now, tells this worker's time `now`, and says who else is there; `None` when it
-/// has run out already and others may have taken over.
+/// has run out already and others may have taken over, or when the database is not in the `life` any more in which the
+/// worker registered.
 ///
 /// # Errors
 ///
@@ -106,6 +107,7 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
 pub async fn renew(
     db: &mut Connection,
     worker: WorkerId,
+    life: Life,
     lease: Duration,
     now: DateTime<Utc>,
 ) -> Result<Option<Colleagues>, StoreError> {
@@ -114,6 +116,7 @@ pub async fn renew(
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
                                  clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8
                 WHERE worker_id = $1 AND lease_until > clock_timestamp()
+                  AND (SELECT life FROM present_life) = $4
             RETURNING worker_id
            )
            SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
@@ -124,6 +127,7 @@ pub async fn renew(
         worker.0,
         seconds(lease),
         now,
+        life.id(),
     )
     .fetch_all(db)
     .await?;
@@ -137,13 +141,17 @@ pub async fn renew(
     Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
 }
 
-/// Removes a worker that has stopped and puts its actions back to be handed out.
+/// Removes a worker that has stopped and puts its actions back to be handed out; nothing where the database is not in the
+/// `life` any more in which the worker registered.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn retire(store: &Store, worker: WorkerId) -> Result<(), StoreError> {
+pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
+    if !life.is_present(&mut tx).await? {
+        return Ok(());
+    }
     sqlx::query!("SELECT worker_id FROM worker WHERE worker_id = $1 FOR UPDATE", worker.0)
         .fetch_optional(&mut *tx)
         .await?;
