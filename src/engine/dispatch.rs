@@ -18,7 +18,8 @@ use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
 use super::running::LetGo;
 use super::{Engine, EngineError, rest};
 use crate::clock::pause;
-use crate::store::{Store, StoreError, actions, workers};
+use crate::store::actions::{self, Startable};
+use crate::store::{Store, StoreError, workers};
 
 /// How many actions are looked up at a time.
 const BATCH: i64 = 256;
@@ -66,11 +67,14 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
-        let handed_out = tokio::select! {
-            handed_out = hand_out(engine, by, &mut tasks) => handed_out,
-            // What was begun and is not known here is handed back.
+        let looked = tokio::select! {
+            looked = engine.store().within(Store::LONGEST, look(engine, by)) => looked,
             () = stop.cancelled() => break,
             () = lapsed.cancelled() => break,
+        };
+        let handed_out = match looked {
+            Ok(startable) => hand_out(engine, by, startable, &mut tasks).await,
+            Err(error) => Err(error),
         };
         match handed_out {
             // There may be more than were looked at.
@@ -186,24 +190,30 @@ async fn wind_up(
     }
 }
 
-/// Stops what was cancelled and starts what may start; says how many were started.
-async fn hand_out(engine: &Engine, by: Identity, tasks: &mut JoinSet<()>) -> Result<i64, StoreError> {
+/// Stops what was cancelled, and gives what may start.
+async fn look(engine: &Engine, by: Identity) -> Result<Vec<Startable>, StoreError> {
+    let mut db = engine.store().reader().await?;
+    if db.life() != by.life {
+        // The lease lapses before long.
+        return Ok(Vec::new());
+    }
+    for cancelled in actions::list_cancelled(&mut db, by.id).await? {
+        engine.inner.running.cancel(cancelled);
+    }
+    actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await
+}
+
+/// Starts what may start; says how many were started.
+async fn hand_out(
+    engine: &Engine,
+    by: Identity,
+    startable: Vec<Startable>,
+    tasks: &mut JoinSet<()>,
+) -> Result<i64, StoreError> {
     let (mut started, mut fault) = (0, None);
-    let store = engine.store();
-    let startable = store.within(Store::LONGEST, async {
-        let mut db = store.reader().await?;
-        if db.life() != by.life {
-            // The lease lapses before long.
-            return Ok(Vec::new());
-        }
-        for cancelled in actions::list_cancelled(&mut db, by.id).await? {
-            engine.inner.running.cancel(cancelled);
-        }
-        actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await
-    });
     // All at once: they become one group.
     let begin = |action| engine.begin(action, by);
-    let mut begun = startable.await?.into_iter().map(begin).collect::<FuturesUnordered<_>>();
+    let mut begun = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
     while let Some(begun) = begun.next().await {
         match begun {
             Ok(Some(first)) => {

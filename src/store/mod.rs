@@ -445,7 +445,7 @@ impl Store {
         // It is taken out while it is asked, so that one that does not answer is not used again.
         let kept = pulse.session.take();
         let asked = match kept.filter(|session| session.opened_at >= self.health.last_outage_at()) {
-            Some(session) => Some(within(health::SILENT, self.ask_pulse(session)).await),
+            Some(session) => Some(self.ask_pulse(session).await),
             None => None,
         };
         let session = match asked {
@@ -459,9 +459,10 @@ impl Store {
     }
 
     async fn ask_pulse(&self, mut session: Session) -> Result<Session, StoreError> {
-        if !is_writable(&mut session).await? {
+        if !within(health::SILENT, is_writable(&mut session)).await? {
             return Err(Cause::ReadOnly.into());
         }
+        // To begin a life may take longer than an answer.
         session.life = life::ask(&mut session.db, &self.opener.lives, health::SILENT).await?;
         Ok(session)
     }
