@@ -234,10 +234,7 @@ impl Opener {
             Purpose::Snapshot => host.clone().disable_statement_logging(),
             Purpose::Ordinary | Purpose::Group | Purpose::Lease => host.clone(),
         };
-        let mut db = match connect(&host).await {
-            Ok(db) => db,
-            Err(error) => return Err(or_unknown(&host, error).await),
-        };
+        let mut db = connect(&host).await?;
         let found = db.server_version_num().and_then(|version| i32::try_from(version / 10_000).ok());
         if let Some(found) = found.filter(|found| *found < Store::OLDEST) {
             return Err(StoreError::TooOld { found, needed: Store::OLDEST });
@@ -320,8 +317,11 @@ async fn try_sessions(host: &PgConnectOptions) -> Result<(), StoreError> {
 }
 
 /// Connects to `host`. It is boxed: whoever may need a connection would carry the room that making one takes.
-async fn connect(host: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    Box::pin(PgConnection::connect_with(host)).await
+async fn connect(host: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match Box::pin(PgConnection::connect_with(host)).await {
+        Ok(db) => Ok(db),
+        Err(error) => Err(or_unknown(host, error).await),
+    }
 }
 
 /// Tells a host that cannot be found from one that cannot be reached, of which the system says an error's number.

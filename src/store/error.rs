@@ -289,3 +289,18 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_told_from_what_the_database_does() {
+        let word = |code| Cause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).word();
+        let codes = [23, 24, 104, 110, 111];
+        assert_eq!(
+            codes.map(word),
+            ["no_descriptors", "no_descriptors", "disconnected", "silent", "refused"]
+        );
+    }
+}

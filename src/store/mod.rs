@@ -494,7 +494,7 @@ impl Store {
         sqlx::query!(
             "INSERT INTO history (at, kind, from_state, to_state, instance_id, visit, reason)
              SELECT now(), 'note', 'none', NULL, 0, 0,
-                    (SELECT string_agg(md5(n::text || random()::text), '') FROM generate_series(1, 50))
+                    (SELECT string_agg(md5(m::text || random()::text), '') FROM generate_series(1, 50) m)
                FROM generate_series(1, 8) n",
         )
         .execute(&mut *tx)

@@ -217,3 +217,18 @@ async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
     within("it serves", served).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_name_means_nothing_is_named_as_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let said = tokio::task::spawn_blocking(move || {
+        let (mut child, mut log) = start("postgresql://lifeguard@nowhere.invalid/lifeguard", &path);
+        let event = until_says(&mut log, "waiting for the database");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        event
+    });
+    let event = within("it says that it waits", said).await.unwrap();
+    assert_eq!(event["fields"]["cause"], "host_unknown", "{event}");
+}
