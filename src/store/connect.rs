@@ -142,10 +142,11 @@ impl Opener {
     ///
     /// [`StoreError`] of the host that says most, where none can; [`StoreError::TooOld`].
     pub(super) async fn open(&self, purpose: Purpose) -> Result<Session, StoreError> {
-        match self.open_as_it_is(purpose).await {
+        // In boxes, as is all that making a connection takes: whoever may need one would carry room for it.
+        match Box::pin(self.open_as_it_is(purpose)).await {
             Err(error) if error.cause().is_some_and(|cause| cause.word() == "incomplete") => {
-                self.restore_schema().await?;
-                self.open_as_it_is(purpose).await
+                Box::pin(self.restore_schema()).await?;
+                Box::pin(self.open_as_it_is(purpose)).await
             }
             opened => opened,
         }
