@@ -399,13 +399,12 @@ impl Store {
     /// Looks whether the database is there.
     async fn check_database(&self) -> Result<(), StoreError> {
         let mut beat = std::pin::pin!(self.beat());
-        let answered = match in_time(health::LONGEST_CHECK, beat.as_mut()).await {
-            Some(answered) => answered,
-            None => {
-                // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
-                self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::LONGEST_CHECK))));
-                beat.await
-            }
+        let answered = if let Some(answered) = in_time(health::LONGEST_CHECK, beat.as_mut()).await {
+            answered
+        } else {
+            // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
+            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::LONGEST_CHECK))));
+            beat.await
         };
         self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
         answered

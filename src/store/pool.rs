@@ -153,7 +153,7 @@ impl Pool {
                 Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > IDLE => drop(idle),
                 Some(idle)
                     if shared.is_good(&idle.session)
-                        && shared.is_worn(&idle.session)
+                        && is_worn(&idle.session)
                         && shared.size() <= shared.least =>
                 {
                     shared.replace(idle).await;
@@ -186,6 +186,11 @@ impl Pool {
 /// Whether the database has no more connections to give.
 fn is_exhausted(error: &StoreError) -> bool {
     error.cause().is_some_and(|cause| cause.word() == "too_many_connections")
+}
+
+/// Whether a connection is older than one should be.
+fn is_worn(session: &Session) -> bool {
+    session.opened_at.elapsed() > LIFETIME
 }
 
 impl Shared {
@@ -238,7 +243,7 @@ impl Shared {
     async fn revive(&self, idle: Idle, trust: Duration) -> Option<Session> {
         let Idle { mut session, asked_at, .. } = idle;
         // Those that are kept are replaced while nobody waits for them.
-        let is_to_go = self.is_worn(&session) && self.size() > self.least;
+        let is_to_go = is_worn(&session) && self.size() > self.least;
         if is_to_go || !self.is_good(&session) {
             return None;
         }
@@ -246,11 +251,6 @@ impl Shared {
             within(PING, async { Ok(session.db.ping().await?) }).await.ok()?;
         }
         Some(session)
-    }
-
-    /// Whether a connection is older than one should be.
-    fn is_worn(&self, session: &Session) -> bool {
-        session.opened_at.elapsed() > LIFETIME
     }
 
     /// Makes another connection in the place of one that is kept and has become old, which stays where none can be had.
