@@ -19,6 +19,7 @@ use crate::machine::{Cause, MachineName, Predicted, StateName, Stimulus, Visit};
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
 use crate::store::instances::InstanceId;
+use crate::store::{Store, StoreError};
 
 /// Which part of a history is wanted.
 #[derive(Debug, Deserialize)]
@@ -168,12 +169,14 @@ impl Rest {
     /// Reads and writes the next part, and says whether there is another.
     async fn next(&mut self) -> Result<(Vec<u8>, bool), Problem> {
         let wanted = self.at_once.min(self.left);
-        let (adopted, mut entries) = {
-            let mut db = self.api.engine.store().reader().await?;
+        let store = self.api.engine.store();
+        let read = async {
+            let mut db = store.reader().await?;
             let adopted = definitions::list(&mut db, &self.machine).await?;
             // One more than is wanted tells whether there are more.
-            (adopted, history::list(&mut db, self.id, self.before, wanted + 1).await?)
+            Ok::<_, StoreError>((adopted, history::list(&mut db, self.id, self.before, wanted + 1).await?))
         };
+        let (adopted, mut entries) = store.within(Store::LONGEST, read).await?;
         let most = usize::try_from(wanted).unwrap_or(usize::MAX);
         let has_more = entries.len() > most;
         entries.truncate(most);

@@ -155,6 +155,12 @@ fn unavailable(error: &StoreError) -> Problem {
     let detail = match cause.word() {
         "read_only" | "in_recovery" => "the database can only be read from; try again shortly",
         "disk_full" => "the database's disk is full",
+        "disk_error" => "the database cannot read or write its disk",
+        "tls" | "setting" | "shared_session" | "configuration" => {
+            "this server's connection to the database is not as it must be; the log of the server says more"
+        }
+        "host_unknown" => "the database's host cannot be found",
+        "no_descriptors" => "this server has too many files open to reach the database; try again shortly",
         "too_many_connections" => "the database has no more connections to give; try again shortly",
         "busy" | "slow" => "the database takes too long; try again shortly",
         "authentication" | "no_database" | "permission" => "the database does not let this server in",

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::draft::{Draft, Images};
+use super::lease::Identity;
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
 use crate::action::{Ending, Evidence, Job, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
-use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension, WorkerId};
+use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
 use crate::store::instances::Target;
 
 /// How often power is given back that could not be given before: with a minute between two tries for the better part of a day.
@@ -72,9 +73,9 @@ pub(super) fn end(
     ended: &Ended,
     now: DateTime<Utc>,
 ) -> Option<Box<Started>> {
-    let Ended { action, worker, result, token } = ended;
+    let Ended { action, by, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
-    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(*worker))?;
+    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     if token.is_cancelled() && result.is_err() && !row.is_cancelled {
         // Stopped because this process stops, not because the board left: whoever comes next does it again.
         return None;
@@ -201,7 +202,7 @@ fn report(
 }
 
 /// Carries an action out, and those that follow it in its visit.
-pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Box<Started>) {
+pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>) {
     let mut next = Some(first);
     while let Some(started) = next {
         let Started { action, job, hold } = *started;
@@ -218,7 +219,7 @@ pub(super) async fn carry_out(engine: &Engine, worker: WorkerId, first: Box<Star
             engine.inner.troubles.meet(trouble, action.action.as_str(), reason);
         }
         hold.ends();
-        let ended = Arc::new(Ended { action, worker, result, token: hold.token.clone() });
+        let ended = Arc::new(Ended { action, by, result, token: hold.token.clone() });
         next = loop {
             match engine.report_end(Arc::clone(&ended)).await {
                 Ok(next) => break next,

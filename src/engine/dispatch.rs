@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::carry_out;
-use super::lease::{self, AheadLeases, Registered, Renewal};
+use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
 use super::running::LetGo;
 use super::{Engine, EngineError, rest};
 use crate::clock::pause;
-use crate::store::actions::{self, WorkerId};
-use crate::store::{StoreError, workers};
+use crate::store::actions::{self, Startable};
+use crate::store::{Store, StoreError, workers};
 
 /// How many actions are looked up at a time.
 const BATCH: i64 = 256;
@@ -27,7 +27,8 @@ const BATCH: i64 = 256;
 /// Hands out actions until `stop`, then lets go of them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match Registered::register(engine.store()).await {
+        let store = engine.store();
+        match store.within(Store::LONGEST, Registered::register(store)).await {
             Ok(registered) => serve(&engine, registered, &stop).await,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "cannot register as a worker yet");
@@ -56,17 +57,26 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
     engine.inner.worker.lease().extend(registered.holds_until());
     engine.inner.running.let_go(LetGo::Nothing);
     allow_deadlines(engine, &registered);
-    let worker = registered.id;
+    let by = registered.identity;
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
     let mut keeper = JoinSet::new();
     let is_needed = Arc::new(Notify::new());
     keeper.spawn(keep(engine.clone(), registered, Arc::clone(&is_needed), lapsed.clone()));
-    keeper.spawn(tend(engine.clone(), worker, is_needed));
+    keeper.spawn(tend(engine.clone(), by, is_needed));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
-        match hand_out(engine, worker, &mut tasks).await {
+        let looked = tokio::select! {
+            looked = engine.store().within(Store::LONGEST, look(engine, by)) => looked,
+            () = stop.cancelled() => break,
+            () = lapsed.cancelled() => break,
+        };
+        let handed_out = match looked {
+            Ok(startable) => hand_out(engine, by, startable, &mut tasks).await,
+            Err(error) => Err(error),
+        };
+        match handed_out {
             // There may be more than were looked at.
             Ok(BATCH) => continue,
             Ok(_) => is_well = true,
@@ -87,7 +97,7 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
         }
         while tasks.try_join_next().is_some() {}
     }
-    wind_up(engine, worker, tasks, &lapsed).await;
+    wind_up(engine, by, tasks, keeper, &lapsed).await;
 }
 
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
@@ -105,7 +115,7 @@ async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>
                 if colleagues.has_dead {
                     is_needed.notify_one();
                 }
-                if engine.inner.rules.hear(registered.life, colleagues.adoption) {
+                if engine.inner.rules.hear(registered.identity.life, colleagues.adoption) {
                     is_needed.notify_one();
                 }
             }
@@ -117,18 +127,19 @@ async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>
 }
 
 /// Takes over from the dead, hands back what was lost, and looks what is in force.
-async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
+async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
     let mut leases = AheadLeases::default();
+    let store = engine.store();
     loop {
         // Both are tried again soon.
-        match hand_back_lost(&engine, worker).await {
+        match store.within(Store::LONGEST, hand_back_lost(&engine, by)).await {
             Ok(0) => {}
             Ok(lost) => tracing::info!(actions = lost, "handed back what was lost in the middle of a commit"),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
             }
         }
-        match leases.bury(engine.store()).await {
+        match store.within(Store::LONGEST, leases.bury(store)).await {
             Ok(0) => {}
             Ok(dead) => {
                 tracing::info!(workers = dead, "took over from processes that died");
@@ -138,7 +149,7 @@ async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
         }
         // Whoever decides looks by itself; this is for what is explained meanwhile.
         if engine.inner.rules.is_behind()
-            && let Err(error) = engine.look_again().await
+            && let Err(error) = store.within(Store::LONGEST, engine.look_again()).await
         {
             tracing::debug!(error = &error as &dyn Error, "cannot see what is in force yet");
         }
@@ -151,16 +162,25 @@ async fn tend(engine: Engine, worker: WorkerId, is_needed: Arc<Notify>) {
 
 /// Lets short work end, stops what would go on for ever, and hands the rest back; all of it at once where the lease has
 /// lapsed.
-async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, lapsed: &CancellationToken) {
+async fn wind_up(
+    engine: &Engine,
+    by: Identity,
+    mut tasks: JoinSet<()>,
+    mut keeper: JoinSet<()>,
+    lapsed: &CancellationToken,
+) {
     engine.inner.running.let_go(LetGo::WithoutPlace);
     tokio::select! {
         () = lapsed.cancelled() => {
+            // Nothing is done any more in the name of a worker that others may have taken over from.
+            keeper.shutdown().await;
             tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
             engine.inner.running.let_go(LetGo::Everything);
             while tasks.join_next().await.is_some() {}
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
-            if let Err(error) = workers::retire(engine.store(), worker).await {
+            let store = engine.store();
+            if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life)).await {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "could not hand actions back; the lease will lapse"
@@ -170,25 +190,36 @@ async fn wind_up(engine: &Engine, worker: WorkerId, mut tasks: JoinSet<()>, laps
     }
 }
 
-/// Stops what was cancelled and starts what may start; says how many were started.
-async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) -> Result<i64, StoreError> {
+/// Stops what was cancelled, and gives what may start.
+async fn look(engine: &Engine, by: Identity) -> Result<Vec<Startable>, StoreError> {
+    let mut db = engine.store().reader().await?;
+    if db.life() != by.life {
+        // The lease lapses before long.
+        return Ok(Vec::new());
+    }
+    for cancelled in actions::list_cancelled(&mut db, by.id).await? {
+        engine.inner.running.cancel(cancelled);
+    }
+    actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await
+}
+
+/// Starts what may start; says how many were started.
+async fn hand_out(
+    engine: &Engine,
+    by: Identity,
+    startable: Vec<Startable>,
+    tasks: &mut JoinSet<()>,
+) -> Result<i64, StoreError> {
     let (mut started, mut fault) = (0, None);
-    let startable = {
-        let mut db = engine.store().reader().await?;
-        for cancelled in actions::list_cancelled(&mut db, worker).await? {
-            engine.inner.running.cancel(cancelled);
-        }
-        actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await?
-    };
     // All at once: they become one group.
-    let begin = |action| engine.begin(action, worker);
+    let begin = |action| engine.begin(action, by);
     let mut begun = startable.into_iter().map(begin).collect::<FuturesUnordered<_>>();
     while let Some(begun) = begun.next().await {
         match begun {
             Ok(Some(first)) => {
                 started += 1;
                 let engine = engine.clone();
-                tasks.spawn(async move { carry_out(&engine, worker, first).await });
+                tasks.spawn(async move { carry_out(&engine, by, first).await });
             }
             // Somebody else took the place between our look and our transaction, or keeps the row.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
@@ -202,13 +233,19 @@ async fn hand_out(engine: &Engine, worker: WorkerId, tasks: &mut JoinSet<()>) ->
 }
 
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
-async fn hand_back_lost(engine: &Engine, worker: WorkerId) -> Result<usize, StoreError> {
+async fn hand_back_lost(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
     // Read before it is compared: what is read was entered before its start was committed.
-    let mut lost = actions::list_running(&mut *engine.store().reader().await?, worker).await?;
+    let mut lost = {
+        let mut db = engine.store().reader().await?;
+        if db.life() == by.life { actions::list_running(&mut db, by.id).await? } else { Vec::new() }
+    };
     lost.retain(|action| !engine.inner.running.has(*action));
     if !lost.is_empty() {
         let mut tx = engine.store().begin().await?;
-        actions::hand_back(&mut tx, &[worker], Some(&lost)).await?;
+        if !by.life.is_present(&mut tx).await? {
+            return Ok(0);
+        }
+        actions::hand_back(&mut tx, &[by.id], Some(&lost)).await?;
         tx.commit().await?;
         engine.inner.actions_changed.notify_one();
         engine.inner.written.notify_one();

@@ -113,7 +113,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         let mut life = engine.store().follow_life();
         let mut is_well = true;
         loop {
-            match read(engine.store(), &mut cursor).await {
+            match engine.store().within(Store::LONGEST, read(engine.store(), &mut cursor)).await {
                 Ok(news) => {
                     is_well = true;
                     if let Some(news) = news {
@@ -123,7 +123,9 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
                     tokio::select! {
                         () = feed.wake.notified() => {}
                         // The sender lives as long as the store.
-                        Ok(()) = life.changed() => {}
+                        // This has read the present life perhaps while others were still in the one before: they read
+                        // anew now.
+                        Ok(()) = life.changed() => feed.tell(News::Anew),
                         () = pause(LONGEST) => {}
                     }
                 }
@@ -140,7 +142,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         let mut is_well = true;
         loop {
             pause(TIDY).await;
-            let forgotten = forget(engine.store()).await;
+            let forgotten = engine.store().within(Store::LONGEST, forget(engine.store())).await;
             if let Err(error) = &forgotten
                 && is_well
             {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::work::Note;
 use super::{Engine, EngineError, rest};
 use crate::action::{Finding, Findings};
+use crate::store::Store;
 use crate::store::actions::{self, ActionId, RunningAction};
 use crate::store::devices;
 use crate::store::instances::InstanceId;
@@ -82,11 +83,13 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, (InstanceId, Finding)>
             Finding::Misconfigured(reason) => reasons.push((*action, Some(reason.as_str()))),
         }
     }
-    let changed = {
-        let mut db = engine.store().reader().await?;
+    let store = engine.store();
+    let remember = async {
+        let mut db = store.reader().await?;
         devices::remember_answers(&mut db, &answers).await?;
-        actions::set_reasons(&mut db, &reasons).await?
+        actions::set_reasons(&mut db, &reasons).await
     };
+    let changed = store.within(Store::LONGEST, remember).await?;
     for (action, before) in changed {
         let Some((instance, finding)) = told.get(&action) else { continue };
         let (name, remark) = match finding {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Engine, outlets};
 use crate::clock::{Clock, after, pause};
 use crate::machine::parse_span;
-use crate::store::{StoreError, partitions};
+use crate::store::{Store, StoreError, partitions};
 
 /// How many days have their partitions ahead of time: a week in which nobody has to look at a fault.
 const AHEAD: Days = Days::new(7);
@@ -101,7 +101,10 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let mut life = engine.store().follow_life();
     while !stop.is_cancelled() {
         let next_at = after(engine.clock().now(), PERIOD);
-        let done = round(&engine, &mut confirmation).await;
+        let done = tokio::select! {
+            done = round(&engine, &mut confirmation) => done,
+            () = stop.cancelled() => return,
+        };
         match &done {
             Ok(()) if !is_well => tracing::info!("housekeeping of history works again"),
             Err(error) if is_well => {
@@ -127,14 +130,16 @@ pub(super) async fn round(engine: &Engine, confirmation: &mut Confirmation) -> R
     let now = engine.clock().now();
     let today = now.date_naive();
     let last = today.checked_add_days(AHEAD).unwrap_or(today);
-    let made = partitions::ensure(engine.store(), today, last).await?;
+    let store = engine.store();
+    let made = store.within(Store::LONGEST, partitions::ensure(store, today, last)).await?;
     if made > 0 {
         tracing::info!(made, "made partitions of history");
     }
-    let database = partitions::database_time(engine.store()).await?;
+    let database = store.within(Store::LONGEST, partitions::database_time(store)).await?;
     let is_confirmed = confirmation.confirm(engine.clock(), database);
     if let Some(horizon) = engine.inner.retention.horizon(now).filter(|_| is_confirmed)
-        && let Some(day) = partitions::drop_oldest_before(engine.store(), horizon.date_naive()).await?
+        && let Some(day) =
+            store.within(Store::LONGEST, partitions::drop_oldest_before(store, horizon.date_naive())).await?
     {
         tracing::info!(%day, "dropped a partition of history");
     }

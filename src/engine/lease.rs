@@ -23,12 +23,18 @@ pub(super) const PERIOD: Duration = Duration::from_millis(250);
 /// that was interrupted to boot.
 const LONGEST_HOLD: Duration = Duration::from_mins(5);
 
+/// Which worker this process is: in another life of the database its number may be another process's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: WorkerId,
+    /// The life of the database that it is registered in.
+    pub(super) life: Life,
+}
+
 /// A registered worker that knows until when it may act.
 #[derive(Debug)]
 pub(super) struct Registered {
-    pub(super) id: WorkerId,
-    /// The life of the database that it is registered in: in another one its number may be another process's.
-    pub(super) life: Life,
+    pub(super) identity: Identity,
     /// For how long it lets no deadline pass, from the beginning.
     pub(super) hold: Duration,
     holds_until: Instant,
@@ -79,7 +85,7 @@ impl Registered {
         let (asked, life) = (Instant::now(), store.life());
         let name = format!("pid {}", std::process::id());
         let workers::Registration { id, hold } = workers::register(store, &name, HOLDS, LONGEST_HOLD).await?;
-        Ok(Self { id, life, hold, holds_until: asked + HOLDS, db: None })
+        Ok(Self { identity: Identity { id, life }, hold, holds_until: asked + HOLDS, db: None })
     }
 
     /// Until when this process may act on what it has.
@@ -114,17 +120,18 @@ impl Registered {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
-        if store.life() != self.life || db.life() != self.life {
+        let Identity { id, life } = self.identity;
+        if store.life() != life || db.life() != life {
             return Ok(None);
         }
-        let colleagues = workers::renew(&mut db, self.id, HOLDS, now, uptime).await?;
+        let colleagues = workers::renew(&mut db, id, life, HOLDS, now, uptime).await?;
         self.db = Some(db);
         Ok(colleagues)
     }
 
     /// Which deadlines fall to this process.
     pub(super) fn share(&self, colleagues: &Colleagues) -> Share {
-        let rank = colleagues.alive.iter().position(|worker| *worker == self.id).unwrap_or_default();
+        let rank = colleagues.alive.iter().position(|worker| *worker == self.identity.id).unwrap_or_default();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Share { rank: number(rank), of: number(colleagues.alive.len()) }
     }

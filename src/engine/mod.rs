@@ -56,10 +56,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock};
 use crate::machine::{Instance, MachineName, Visit};
 use crate::model::Models;
-use crate::store::actions::{Startable, WorkerId};
+use crate::store::actions::Startable;
 use crate::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Cause, Life, Store, StoreError, instances as stored};
+use crate::store::{Cause, Life, Store, StoreError, Waiting, instances as stored};
 use crate::worker::Worker;
 
 pub use devices::DeviceChange;
@@ -81,6 +81,7 @@ pub use crate::store::definitions::{Adopted, Provenance};
 pub use crate::store::instances::Stranded;
 
 use housekeeping::Confirmation;
+use lease::Identity;
 use queue::{Queue, Refused};
 use recent::Recent;
 use work::{Answer, Ended, Heard, Note, Started, Work};
@@ -224,10 +225,16 @@ impl Engine {
         retention: Retention,
         event_timeout: Duration,
     ) -> Result<Self, EngineError> {
-        timekeeping::join(&mut *store.reader().await?, &*clock).await?;
         let origin = changes::new_origin();
-        let rules = rules::begin(&store, origin, &loaded, clock.now()).await?;
-        let seen = changes::state(&mut *store.reader().await?).await?;
+        let mut waiting = Waiting::default();
+        let (rules, seen) = loop {
+            match look_around(&store, origin, &loaded, &*clock).await {
+                Ok(found) => break found,
+                // It went away since it was connected to.
+                Err(EngineError::Store(error)) => waiting.wait(error).await?,
+                Err(error) => return Err(error),
+            }
+        };
         let queue = Queue::new(Arc::clone(&clock));
         let inner = Inner {
             store,
@@ -340,8 +347,8 @@ impl Engine {
     }
 
     /// Lets an action begin, if it is still to be done.
-    async fn begin(&self, action: Startable, worker: WorkerId) -> Result<Option<Box<Started>>, EngineError> {
-        self.through(|since, answer| Work::Begin { action, worker, since, answer }).await
+    async fn begin(&self, action: Startable, by: Identity) -> Result<Option<Box<Started>>, EngineError> {
+        self.through(|since, answer| Work::Begin { action, by, since, answer }).await
     }
 
     /// Makes the end of an action durable, and lets the next of its visit begin.
@@ -406,6 +413,22 @@ impl Engine {
     }
 }
 
+/// How many deadlines are taken at once where all are read.
+const ARMED_AT_ONCE: usize = 512;
+
+/// Takes the time of the servers that run, puts `loaded` in force, and gives what is in force then and what has been told.
+async fn look_around(
+    store: &Store,
+    origin: Origin,
+    loaded: &[Loaded],
+    clock: &dyn Clock,
+) -> Result<(rules::Rules, Cursor), EngineError> {
+    timekeeping::join(&mut *store.reader().await?, clock).await?;
+    let rules = rules::begin(store, origin, loaded, clock.now()).await?;
+    let seen = changes::state(&mut *store.reader().await?).await?;
+    Ok((rules, seen))
+}
+
 async fn join(tasks: &mut JoinSet<()>) {
     while !tasks.is_empty() {
         join_one(tasks).await;
@@ -435,6 +458,8 @@ async fn watch_database(engine: Engine, stop: CancellationToken) {
 /// connection broke before the commit was confirmed.
 async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
     let mut follower = engine.follow();
+    // Followed as well: the log of changes may be read over a connection that is not known yet to speak to another life.
+    let mut life = engine.store().follow_life();
     let learn = async {
         let mut news = Some(News::Anew);
         while let Some(latest) = news {
@@ -450,7 +475,11 @@ async fn learn_deadlines(engine: Engine, stop: CancellationToken) {
                 }
                 News::Changed(changed, cursor) => learn_changed(&engine, &changed, &cursor),
             }
-            news = follower.next().await;
+            news = tokio::select! {
+                biased;
+                Ok(()) = life.changed() => Some(News::Anew),
+                news = follower.next() => news,
+            };
         }
     };
     tokio::select! {
@@ -463,7 +492,7 @@ fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
     let deadlines = engine.inner.queue.deadlines();
     let life = engine.store().life();
     if !cursor.is_of(life) {
-        // All is read anew soon.
+        // All is read anew when the change of life is seen, within a second.
         return;
     }
     let mut is_earlier = false;
@@ -479,14 +508,20 @@ fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
 }
 
 async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
-    let mut db = engine.store().reader().await?;
+    let store = engine.store();
+    let mut db = store.reader().await?;
     let life = db.life();
     engine.inner.queue.deadlines().enter(life);
-    let mut armed = std::pin::pin!(stored::stream_deadlines(&mut db));
-    while let Some(armed) = armed.next().await {
-        let armed = armed?;
-        if engine.inner.queue.deadlines().learn(life, armed.id, armed.visit, Some(armed.at)) {
-            engine.inner.queue.wake();
+    // However many there are, none of them may be waited for without end.
+    let mut read = std::pin::pin!(stored::stream_deadlines(&mut db).ready_chunks(ARMED_AT_ONCE));
+    while let Some(armed) =
+        store.within(Store::LONGEST, async { Ok::<_, StoreError>(read.next().await) }).await?
+    {
+        for armed in armed {
+            let armed = armed?;
+            if engine.inner.queue.deadlines().learn(life, armed.id, armed.visit, Some(armed.at)) {
+                engine.inner.queue.wake();
+            }
         }
     }
     Ok(())
@@ -503,7 +538,8 @@ async fn give_hints(engine: Engine, stop: CancellationToken) {
                 continue;
             }
             // Whoever misses a hint looks by itself before long.
-            if let Err(error) = engine.store().hint(engine.inner.origin).await {
+            let store = engine.store();
+            if let Err(error) = store.within(Store::LONGEST, store.hint(engine.inner.origin)).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");
             }
             clock::pause(Duration::from_millis(2)).await;

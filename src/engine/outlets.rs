@@ -5,8 +5,8 @@ use std::error::Error;
 
 use super::{Engine, EngineError};
 use crate::action;
-use crate::store::StoreError;
 use crate::store::devices::{self, Device, Rival, Wiring};
+use crate::store::{Store, StoreError};
 
 /// What another instance has already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ pub(super) fn or_taken(error: StoreError, device: &Device) -> EngineError {
 /// Fills in the outlets of boards that were written by a program which does not know them, and names the boards that
 /// share one: they stay, each power operation on one of them strikes the other, and only a person knows which is right.
 pub(super) async fn learn(engine: &Engine) {
-    if let Err(error) = fill_in(engine).await {
+    if let Err(error) = engine.store().within(Store::LONGEST, fill_in(engine)).await {
         tracing::warn!(error = &error as &dyn Error, "power outlets not compared; boards may share one");
     }
 }

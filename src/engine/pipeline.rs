@@ -32,12 +32,12 @@ use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Applied, Decided, Seen};
 use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Connection, Life, Pooled, StoreError, images};
+use crate::store::{Connection, Life, Pooled, Store, StoreError, images};
 
 /// How long something is tried again while others rewrite its row or keep it locked.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the database may take for one statement: longer than it lets statements take by itself.
-const LONGEST: Duration = Duration::from_secs(25);
+/// How long the database may take for one statement.
+const LONGEST: Duration = Store::LONGEST;
 /// From when on history tells that a deadline was handled late.
 const LATE: TimeDelta = TimeDelta::seconds(1);
 
@@ -128,18 +128,20 @@ impl Lane {
         let engine = self.engine.clone();
         let store = engine.store();
         let mut db = self.connection().await?;
-        let life = db.life();
+        let (life, outages) = (db.life(), db.outages());
+        leave_out_of_past(part, life);
         if engine.inner.rules.known().life != life {
-            store.within(LONGEST, engine.inner.rules.look(life, &mut db)).await?;
+            store.within_on(outages, LONGEST, engine.inner.rules.look(life, &mut db)).await?;
         }
         let rules = engine.inner.rules.known();
-        let material = match store.within(LONGEST, Material::read(&engine, &rules, &mut db, part)).await {
-            Ok(material) => material,
-            Err(error) => {
-                self.give_back(db, Some(&error));
-                return Err(error);
-            }
-        };
+        let material =
+            match store.within_on(outages, LONGEST, Material::read(&engine, &rules, &mut db, part)).await {
+                Ok(material) => material,
+                Err(error) => {
+                    self.give_back(db, Some(&error));
+                    return Err(error);
+                }
+            };
         // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
         let decisions = material.decide(&engine, &rules, std::mem::take(part), again);
         let written = write(&engine, &rules, &mut db, &decisions).await;
@@ -149,7 +151,8 @@ impl Lane {
         match written {
             Ok(applied) => {
                 if applied.is_outdated
-                    && let Err(error) = store.within(LONGEST, engine.inner.rules.look(life, &mut db)).await
+                    && let Err(error) =
+                        store.within_on(outages, LONGEST, engine.inner.rules.look(life, &mut db)).await
                 {
                     // Nothing is written until it is seen.
                     tracing::debug!(error = &error as &dyn Error, "cannot see what is in force");
@@ -173,9 +176,11 @@ impl Lane {
 
     /// A connection of those that are for this. The store looks after them while no lane uses them: it is not kept here.
     async fn connection(&mut self) -> Result<Pooled, StoreError> {
-        match self.db.take() {
-            Some(db) if db.is_good() => Ok(db),
-            _ => self.engine.store().connect().await,
+        // One that is not good is given back before another one is taken, whose place it has.
+        let kept = self.db.take().filter(Pooled::is_good);
+        match kept {
+            Some(db) => Ok(db),
+            None => self.engine.store().connect().await,
         }
     }
 
@@ -226,6 +231,15 @@ impl Lane {
             self.engine.inner.queue.deadlines().put_back(*due);
         }
         work.fail(error.clone().into());
+    }
+}
+
+/// Leaves out what speaks of a life of the database before `life`: a deadline that does not stand any more, an action that
+/// is perhaps another one's by now.
+fn leave_out_of_past(part: &mut Vec<Work>, life: Life) {
+    let is_past = |work: &mut Work| work.life().is_some_and(|of| of < life);
+    for work in part.extract_if(.., is_past) {
+        work.answer(Done::Started(None));
     }
 }
 
@@ -401,12 +415,12 @@ impl Material {
                     draft.decide(definition, &submission, images, now);
                     Done::Fired(Arc::clone(draft.instance()))
                 }
-                Work::Begin { action, worker: by, .. } => {
-                    worker = Some(*by);
+                Work::Begin { action, by, .. } => {
+                    worker = Some(by.id);
                     Done::Started(carry::begin(engine, definition, draft, live, action.id, now))
                 }
                 Work::End { ended, .. } => {
-                    worker = Some(ended.worker);
+                    worker = Some(ended.by.id);
                     Done::Started(carry::end(engine, definition, draft, live, ended, now))
                 }
                 Work::Noted { note, .. } => {
@@ -461,18 +475,19 @@ fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
 async fn write(
     engine: &Engine,
     rules: &Known,
-    db: &mut Connection,
+    db: &mut Pooled,
     decisions: &Decisions,
 ) -> Result<Applied, StoreError> {
     let Decisions { decided, worker, at, orphans, .. } = decisions;
     // First, because whatever fails after the group is durable would have it written again.
     let store = engine.store();
-    store.within(LONGEST, sweep(db, orphans)).await?;
+    let outages = db.outages();
+    store.within_on(outages, LONGEST, sweep(db, orphans)).await?;
     if decided.is_empty() {
         return Ok(Applied::default());
     }
     let write = groups::write(db, decided, engine.inner.origin, rules.adoption, *worker, *at);
-    store.within(LONGEST, write).await
+    store.within_on(outages, LONGEST, write).await
 }
 
 /// Deletes what instances still had to do that are gone.
@@ -552,5 +567,39 @@ fn tell(committed: &Committed) {
     if let Outcome::Moved { from, to } = &committed.outcome {
         let name = committed.instance.name.as_str();
         tracing::debug!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::engine::deadlines;
+    use crate::engine::lease::Identity;
+    use crate::machine::Visit;
+    use crate::store::actions::Startable;
+
+    #[test]
+    fn what_is_of_a_life_before_is_answered_and_not_decided_on() {
+        let (before, present) = (Life::nth(1), Life::nth(2));
+        let due = |life| {
+            let (id, visit, at) = (InstanceId(1), Visit(1), DateTime::UNIX_EPOCH);
+            Work::Due(deadlines::Due { life, id, visit, at })
+        };
+        let begin = |life| {
+            let (answer, answered) = oneshot::channel();
+            let action = Startable { id: ActionId(1), instance: InstanceId(1) };
+            let by = Identity { id: WorkerId(1), life };
+            (Work::Begin { action, by, since: Instant::now(), answer }, answered)
+        };
+        let ((past, mut of_past), (now, mut of_now)) = (begin(before), begin(present));
+        let mut part = vec![due(before), past, due(present), now];
+        leave_out_of_past(&mut part, present);
+        let left: Vec<_> = part.iter().map(Work::life).collect();
+        assert_eq!(left, [Some(present); 2]);
+        assert!(matches!(of_past.try_recv(), Ok(Ok(None))), "nothing was started");
+        assert!(of_now.try_recv().is_err(), "it is still to be decided on");
     }
 }

@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
 use super::deadlines::Due;
+use super::lease::Identity;
 use super::predictions::Predictions;
 use super::running::Hold;
 use crate::action::{Evidence, Job, Unfinished};
 use crate::machine::{Cause, Instance, Outcome, Question, Source};
-use crate::store::actions::{RunningAction, Startable, WorkerId};
+use crate::store::Life;
+use crate::store::actions::{RunningAction, Startable};
 use crate::store::instances::{InstanceId, Target};
 
 /// Something that happened, for the engine to decide on.
@@ -89,7 +91,8 @@ pub(super) struct Started {
 /// An action that has ended, and how.
 pub(super) struct Ended {
     pub(super) action: RunningAction,
-    pub(super) worker: WorkerId,
+    /// Who ran it.
+    pub(super) by: Identity,
     pub(super) result: Result<Evidence, Unfinished>,
     /// Cancelled when the action was to stop.
     pub(super) token: CancellationToken,
@@ -105,7 +108,7 @@ pub(super) enum Work {
     /// A deadline is due.
     Due(Due),
     /// An action is to begin.
-    Begin { action: Startable, worker: WorkerId, since: Instant, answer: Answer<Option<Box<Started>>> },
+    Begin { action: Startable, by: Identity, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// An action has ended.
     End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// Something was noticed.
@@ -127,6 +130,16 @@ impl Work {
     /// Whether it is only for an instance that is as its sender has seen it.
     pub(super) fn has_condition(&self) -> bool {
         matches!(self, Self::Happened { submission, .. } if submission.only_as.is_some())
+    }
+
+    /// The life of the database that it speaks of, where it can be of one only: its numbers are others' in the next one.
+    pub(super) fn life(&self) -> Option<Life> {
+        match self {
+            Self::Due(due) => Some(due.life),
+            Self::Begin { by, .. } => Some(by.life),
+            Self::End { ended, .. } => Some(ended.by.life),
+            Self::Happened { .. } | Self::Noted { .. } => None,
+        }
     }
 
     /// Since when somebody waits; nobody waits for a deadline.

@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::instances::{InstanceId, name};
-use super::{Life, StoreError, Tx};
+use super::{Cause, Life, StoreError, Tx};
 use crate::machine::{MachineName, Visit};
 
 /// How many changes one row holds at most: so many stay in one page.
@@ -193,8 +193,9 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
                          WHERE open::text::bigint < last.xact ORDER BY 1) AS "open!"
              FROM present_life life, (SELECT coalesce(max(xact), 0) AS xact FROM change) last"#,
     )
-    .fetch_one(db)
-    .await?;
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(incomplete)?;
     Ok(Cursor { life: row.life, last: row.last, open: row.open })
 }
 
@@ -210,8 +211,9 @@ pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, S
              FROM change_log log, present_life life"#,
         &since.open,
     )
-    .fetch_one(db)
-    .await?;
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(incomplete)?;
     Ok(since.is_within(row.life, row.forgotten) && since.last == row.last && !row.has_ended)
 }
 
@@ -248,7 +250,7 @@ pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Op
     )
     .fetch_all(db)
     .await?;
-    let Some(first) = rows.first() else { return Err(sqlx::Error::RowNotFound.into()) };
+    let Some(first) = rows.first() else { return Err(incomplete()) };
     let is_forgotten = since.last < first.forgotten || since.open.iter().any(|open| *open <= first.forgotten);
     if since.life != first.life || since.last > first.last || is_forgotten || rows.len() > usize::from(most) {
         return Ok(None);
@@ -273,6 +275,11 @@ pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Op
         }
     }
     Ok(Some(Changes { changed, cursor }))
+}
+
+/// The tables of one row each have none: a dump is being restored.
+fn incomplete() -> StoreError {
+    Cause::Incomplete.into()
 }
 
 /// Forgets all but the newest `keep` rows of the log, and none that is not older than every transaction that is open:

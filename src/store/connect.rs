@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::Instant;
@@ -143,18 +142,40 @@ impl Opener {
     ///
     /// [`StoreError`] of the host that says most, where none can; [`StoreError::TooOld`].
     pub(super) async fn open(&self, purpose: Purpose) -> Result<Session, StoreError> {
-        let (mut db, _) = self.reach_any(purpose).await?;
-        let life = within(self.options.connect_timeout, async {
-            match life::ask(&mut db, &self.lives).await {
-                Err(error) if error.cause().is_some_and(|cause| cause.word() == "incomplete") => {
-                    restore_schema(&mut db).await?;
-                    life::ask(&mut db, &self.lives).await
-                }
-                life => life,
+        // In boxes, as is all that making a connection takes: whoever may need one would carry room for it.
+        match Box::pin(self.open_as_it_is(purpose)).await {
+            Err(error) if error.cause().is_some_and(|cause| cause.word() == "incomplete") => {
+                Box::pin(self.restore_schema()).await?;
+                Box::pin(self.open_as_it_is(purpose)).await
             }
-        });
-        let life = life.await?;
+            opened => opened,
+        }
+    }
+
+    async fn open_as_it_is(&self, purpose: Purpose) -> Result<Session, StoreError> {
+        let (mut db, _) = self.reach_any(purpose).await?;
+        let life = life::ask(&mut db, &self.lives, self.options.connect_timeout).await?;
         Ok(Session { db, life, opened_at: Instant::now() })
+    }
+
+    /// Brings a schema that is older than this program up to date, as after a dump was restored; leaves alone what is still
+    /// being restored.
+    async fn restore_schema(&self) -> Result<(), StoreError> {
+        let _alone = self.lives.mending.lock().await;
+        let mut db = self.open_bare().await?;
+        within(life::MENDING, async {
+            // Constraints are what a restored dump gets last.
+            let has_migrations = sqlx::query_scalar!(
+                r#"SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = '_sqlx_migrations_pkey') AS "has!""#,
+            )
+            .fetch_one(&mut db)
+            .await?;
+            if !has_migrations {
+                return Err(Cause::Incomplete.into());
+            }
+            migrate(&mut db).await
+        })
+        .await
     }
 
     /// Opens a connection before there is a schema, for making it.
@@ -269,35 +290,51 @@ impl Opener {
     ///
     /// [`Cause::SharedSession`] where one does; [`StoreError`] when a statement fails.
     pub(super) async fn verify_sessions(&self) -> Result<(), StoreError> {
-        within(2 * self.options.connect_timeout, self.try_sessions()).await
-    }
-
-    async fn try_sessions(&self) -> Result<(), StoreError> {
-        // Of the host that will be used. A pooler that shares sessions may fail already where settings are made.
+        // Of the host that will be used, once it is found: each that does not answer takes its time. A pooler that shares
+        // sessions may fail already where settings are made.
         let host = self.writable_host().await?;
-        let mut one = connect(&host).await?;
-        let mut other = connect(&host).await?;
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            // Without a prepared statement: a pooler that shares connections may not know those of others.
-            seen.push(backend(&mut one).await?);
-            sqlx::raw_sql("BEGIN").execute(&mut other).await?;
-            let taken = backend(&mut other).await?;
-            seen.push(backend(&mut one).await?);
-            sqlx::raw_sql("ROLLBACK").execute(&mut other).await?;
-            if seen.contains(&taken) || seen.iter().any(|pid| Some(pid) != seen.first()) {
-                return Err(Cause::SharedSession.into());
-            }
-        }
-        // Nobody needs to hear of it.
-        let _ = tokio::join!(one.close(), other.close());
-        Ok(())
+        within(2 * self.options.connect_timeout, try_sessions(&host)).await
     }
 }
 
+async fn try_sessions(host: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut one = connect(host).await?;
+    let mut other = connect(host).await?;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        // Without a prepared statement: a pooler that shares connections may not know those of others.
+        seen.push(backend(&mut one).await?);
+        sqlx::raw_sql("BEGIN").execute(&mut other).await?;
+        let taken = backend(&mut other).await?;
+        seen.push(backend(&mut one).await?);
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await?;
+        if seen.contains(&taken) || seen.iter().any(|pid| Some(pid) != seen.first()) {
+            return Err(Cause::SharedSession.into());
+        }
+    }
+    // Nobody needs to hear of it.
+    let _ = tokio::join!(one.close(), other.close());
+    Ok(())
+}
+
 /// Connects to `host`. It is boxed: whoever may need a connection would carry the room that making one takes.
-async fn connect(host: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    Box::pin(PgConnection::connect_with(host)).await
+async fn connect(host: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match Box::pin(PgConnection::connect_with(host)).await {
+        Ok(db) => Ok(db),
+        Err(error) => Err(or_unknown(host, error).await),
+    }
+}
+
+/// Tells a host that cannot be found from one that cannot be reached, of which the system says an error's number.
+async fn or_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let is_of_system = !matches!(&error, sqlx::Error::Io(error) if error.raw_os_error().is_none());
+    if is_of_system || host.get_socket().is_some() {
+        return error.into();
+    }
+    match tokio::net::lookup_host((host.get_host(), host.get_port())).await {
+        Err(unknown) if unknown.raw_os_error().is_none() => Cause::HostUnknown(unknown).into(),
+        Ok(_) | Err(_) => error.into(),
+    }
 }
 
 /// Whether what is behind `db` can be written to.
@@ -321,26 +358,12 @@ async fn backend(db: &mut PgConnection) -> Result<i32, StoreError> {
     Ok(row.try_get(0)?)
 }
 
-/// Brings a schema that is older than this program up to date, as after a dump was restored; leaves alone what is still
-/// being restored.
-async fn restore_schema(db: &mut PgConnection) -> Result<(), StoreError> {
-    // Constraints are what a restored dump gets last.
-    let has_migrations = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = '_sqlx_migrations_pkey') AS "has!""#,
-    )
-    .fetch_one(&mut *db)
-    .await?;
-    if !has_migrations {
-        return Err(Cause::Incomplete.into());
-    }
-    migrate(db).await?;
-    Ok(())
-}
-
-/// Brings the schema up to date. The usual call takes anything that has a connection, and the compiler cannot tell of that
-/// whether it may change threads; this is what it comes to.
-pub(super) async fn migrate(db: &mut PgConnection) -> Result<(), MigrateError> {
-    MIGRATOR.run_direct(None, db, false).await
+/// Brings the schema up to date on a connection of its own; a migration takes as long as it takes. The usual call takes
+/// anything that has a connection, and the compiler cannot tell of that whether it may change threads; this is what it
+/// comes to.
+pub(super) async fn migrate(db: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *db).await?;
+    Ok(MIGRATOR.run_direct(None, db, false).await?)
 }
 
 /// Gives up on work that takes longer than `limit`, as with a machine that is gone.
@@ -350,17 +373,22 @@ pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
+    in_time(limit, work).await.unwrap_or_else(|| Err(Cause::Silent(limit).into()))
+}
+
+/// The same for whatever takes its time: `None` where it took too much.
+pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     for _ in 0..2 {
         let begun = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
         match tokio::time::timeout(limit, &mut work).await {
-            Ok(done) => return done,
+            Ok(done) => return Some(done),
             Err(_) if begun.elapsed() > limit + limit / 2 => {}
             Err(_) => break,
         }
     }
-    Err(Cause::Silent(limit).into())
+    None
 }
 
 /// Waits a little before the database is asked again.

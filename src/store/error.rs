@@ -1,7 +1,7 @@
 //! What can go wrong with the database, sorted by what the caller does about it.
 
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,9 @@ pub enum Cause {
     /// Nothing came back in time.
     #[error("no answer from the database within {0:?}")]
     Silent(Duration),
+    /// The name of its host means nothing.
+    #[error("the database's host cannot be found")]
+    HostUnknown(#[source] io::Error),
     /// All of this server's connections of a kind were busy.
     #[error("no database connection became free within {0:?}")]
     Busy(Duration),
@@ -92,6 +95,7 @@ impl Cause {
         match self {
             Self::Database(error) => word(error),
             Self::Silent(_) => "silent",
+            Self::HostUnknown(_) => "host_unknown",
             Self::Busy(_) => "busy",
             Self::ReadOnly => "read_only",
             Self::InRecovery => "in_recovery",
@@ -153,7 +157,11 @@ fn word(error: &sqlx::Error) -> &'static str {
             _ => "disconnected",
         };
     }
-    let io_kind = if let E::Io(error) = error { Some(error.kind()) } else { None };
+    let io = if let E::Io(error) = error { Some(error) } else { None };
+    if io.and_then(io::Error::raw_os_error).is_some_and(is_lack_of_descriptors) {
+        return "no_descriptors";
+    }
+    let io_kind = io.map(io::Error::kind);
     if matches!(error, E::Tls(_)) {
         "tls"
     } else if matches!(error, E::Configuration(_)) {
@@ -167,6 +175,13 @@ fn word(error: &sqlx::Error) -> &'static str {
     } else {
         "disconnected"
     }
+}
+
+/// Whether a system call failed because this process or its machine has too many files open.
+///
+/// Source: Linux errno(3): ENFILE, EMFILE.
+fn is_lack_of_descriptors(code: i32) -> bool {
+    matches!(code, 23 | 24)
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -272,5 +287,20 @@ impl StoreError {
             | Self::Migration(_)
             | Self::TooOld { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_told_from_what_the_database_does() {
+        let word = |code| Cause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).word();
+        let codes = [23, 24, 104, 110, 111];
+        assert_eq!(
+            codes.map(word),
+            ["no_descriptors", "no_descriptors", "disconnected", "silent", "refused"]
+        );
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::error::Cause;
+use super::error::{Cause, StoreError};
 
 /// How often the database is asked, and how often while it does not serve.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ pub(super) const PERIOD_AWAY: Duration = Duration::from_millis(200);
 /// How long it may take to answer until it counts as silent: with the period less than 5 s, which is how long a reading
 /// request may wait for it.
 pub(super) const SILENT: Duration = Duration::from_millis(2500);
+/// How long all of a check may take, a new connection included, until the database counts as silent; the check goes on.
+pub(super) const LONGEST_CHECK: Duration = Duration::from_millis(3500);
 
 /// What can be out of order by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +91,19 @@ impl Health {
         self.0.borrow().last_outage_at
     }
 
+    /// How many outages of the whole database there were.
+    pub(super) fn outages(&self) -> u64 {
+        self.0.borrow().outages
+    }
+
     /// Waits until an outage of the whole database begins, and says why.
     pub(super) async fn lost(&self) -> Arc<Cause> {
+        self.lost_since(self.outages()).await
+    }
+
+    /// Waits until there was another outage after the first `seen`, and says why.
+    pub(super) async fn lost_since(&self, seen: u64) -> Arc<Cause> {
         let mut state = self.0.subscribe();
-        let seen = state.borrow().outages;
         if let Ok(state) = state.wait_for(|state| state.outages > seen).await
             && let Some(cause) = &state.last_cause
         {
@@ -100,6 +111,15 @@ impl Health {
         }
         // The sender lives as long as we do, and there is a cause of each outage.
         std::future::pending().await
+    }
+
+    /// Notes why a write failed where that is no matter of what was written.
+    pub(super) fn note_failed_write(&self, error: &StoreError) {
+        if let Some(cause) = error.cause()
+            && matches!(cause.word(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
+        {
+            self.note(Part::Writing, Err(Arc::clone(cause)));
+        }
     }
 
     /// Notes that a part is in order, or why it is not; the log is told when that changes.
@@ -172,5 +192,15 @@ mod tests {
         );
         health.note(Part::Writing, Ok(()));
         assert!(health.fault().is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_connection_is_told_of_an_outage_that_began_before_it_waits() {
+        let health = Health::default();
+        let taken = health.outages();
+        health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
+        let lost = std::pin::pin!(health.lost_since(taken));
+        assert!(futures_util::poll!(lost).is_ready());
+        assert!(futures_util::poll!(std::pin::pin!(health.lost())).is_pending());
     }
 }

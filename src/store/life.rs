@@ -9,11 +9,19 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 
+use super::connect::within;
 use super::error::{Cause, StoreError};
+
+/// How long it may take to begin a life, or to bring a restored schema up to date.
+pub(super) const MENDING: Duration = Duration::from_mins(1);
+/// How often a connection is asked which life it speaks to: once it begins one, once another process does so.
+const TRIES: usize = 4;
 
 /// A life of the database as this process counts them: two connections of one number speak of the same past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -25,10 +33,28 @@ pub struct Life {
 }
 
 impl Life {
+    /// The life that is seen as the `number`th.
+    #[cfg(test)]
+    pub(crate) fn nth(number: u32) -> Self {
+        Self { number, id: number.into() }
+    }
+
     /// What the database calls it, for whoever remembers it for longer than a process lives.
     #[must_use]
     pub fn id(self) -> i64 {
         self.id
+    }
+
+    /// Whether the database is in this life, by what it says now. Within a transaction it stays so to its end: a table that
+    /// was read cannot be restored meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn is_present(self, db: &mut PgConnection) -> Result<bool, StoreError> {
+        let present =
+            sqlx::query_scalar!(r#"SELECT life AS "life!" FROM present_life"#).fetch_optional(db).await?;
+        Ok(present == Some(self.id))
     }
 }
 
@@ -48,16 +74,33 @@ struct Known {
     durable: i64,
 }
 
+/// What an answer of a connection says, compared with what was known when it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Met {
+    /// It is the present life.
+    Present(Life),
+    /// The log is shorter than it was although the life is the same: a new one has to be begun.
+    Shorter,
+    /// Another connection saw a change of life since this one was asked: which of the two is later cannot be told.
+    Outdated,
+}
+
 /// The lives that this process has seen.
 #[derive(Debug)]
 pub(super) struct Lives {
     known: Mutex<Option<Known>>,
     present: watch::Sender<Life>,
+    /// Held by whoever begins a life or makes the schema: one at a time, as each would wait for the same locks.
+    pub(super) mending: tokio::sync::Mutex<()>,
 }
 
 impl Default for Lives {
     fn default() -> Self {
-        Self { known: Mutex::default(), present: watch::Sender::new(Life::default()) }
+        Self {
+            known: Mutex::default(),
+            present: watch::Sender::new(Life::default()),
+            mending: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -72,46 +115,58 @@ impl Lives {
         self.present.subscribe()
     }
 
-    /// Compares what a connection says with what is known; `None` where it says the same as before although the log is
-    /// shorter than it was: then a new life has to be begun.
-    fn meet(&self, sign: Sign) -> Option<Life> {
+    /// What is known now: taken before a connection is asked, as answers may be met in another order than they were given.
+    fn floor(&self) -> Option<Known> {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares what a connection says with what was known before it was asked.
+    fn meet(&self, floor: Option<Known>, sign: Sign) -> Met {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = match &mut *known {
-            Some(same) if same.life.id == sign.life => {
-                if sign.written < same.durable {
-                    return None;
-                }
-                same.durable = same.durable.max(sign.durable);
-                return Some(same.life);
+        if let Some(same) = &mut *known
+            && same.life.id == sign.life
+        {
+            if floor.is_some_and(|floor| floor.life == same.life && sign.written < floor.durable) {
+                return Met::Shorter;
             }
-            Some(other) => other.life.number + 1,
-            None => 1,
-        };
+            same.durable = same.durable.max(sign.durable);
+            return Met::Present(same.life);
+        }
+        if floor.map(|floor| floor.life) != known.map(|known| known.life) {
+            return Met::Outdated;
+        }
+        let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
             tracing::warn!("the database changed its past; forgetting what was remembered of it");
         }
         let life = Life { number, id: sign.life };
         *known = Some(Known { life, durable: sign.durable });
         self.present.send_replace(life);
-        Some(life)
+        Met::Present(life)
     }
 }
 
-/// Asks which life `db` speaks to; begins one where the database has begun another without knowing it.
+/// Asks which life `db` speaks to, which may take `limit`; begins one where the database has begun another without
+/// knowing it.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when a statement fails, or when tables are missing.
-pub(super) async fn ask(db: &mut PgConnection, lives: &Lives) -> Result<Life, StoreError> {
-    let sign = match read(db).await? {
-        Some(sign) => sign,
-        None => begin(db, None).await?,
-    };
-    if let Some(life) = lives.meet(sign) {
-        return Ok(life);
+/// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
+/// and again.
+pub(super) async fn ask(db: &mut PgConnection, lives: &Lives, limit: Duration) -> Result<Life, StoreError> {
+    for _ in 0..TRIES {
+        let floor = lives.floor();
+        let Some(sign) = within(limit, read(db)).await? else {
+            begin(db, lives, None).await?;
+            continue;
+        };
+        match lives.meet(floor, sign) {
+            Met::Present(life) => return Ok(life),
+            Met::Shorter => begin(db, lives, Some(sign.life)).await?,
+            Met::Outdated => {}
+        }
     }
-    let sign = begin(db, Some(sign.life)).await?;
-    lives.meet(sign).ok_or_else(|| Cause::LifeChanged.into())
+    Err(Cause::LifeChanged.into())
 }
 
 /// What the row says, if it is of the life that the database is in.
@@ -132,15 +187,25 @@ async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
 }
 
 /// Begins a life, unless another process has done so: the row says another one than `unless_not` then.
-async fn begin(db: &mut PgConnection, unless_not: Option<i64>) -> Result<Sign, StoreError> {
-    sqlx::raw_sql("BEGIN").execute(&mut *db).await?;
-    let begun = begin_within(db, unless_not).await;
-    let end = if begun.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    sqlx::raw_sql(end).execute(&mut *db).await?;
-    begun
+///
+/// Others may keep the tables locked, and the log of changes may be long: this takes longer than a connection may.
+async fn begin(db: &mut PgConnection, lives: &Lives, unless_not: Option<i64>) -> Result<(), StoreError> {
+    let _alone = lives.mending.lock().await;
+    within(MENDING, async {
+        // The statements' limits are those of the session again when the transaction ends.
+        let limit_ms = MENDING.as_millis();
+        let begun =
+            format!("BEGIN; SET LOCAL lock_timeout = {limit_ms}; SET LOCAL statement_timeout = {limit_ms}");
+        sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *db).await?;
+        let begun = begin_within(db, unless_not).await;
+        let end = if begun.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        sqlx::raw_sql(end).execute(&mut *db).await?;
+        begun
+    })
+    .await
 }
 
-async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<Sign, StoreError> {
+async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<(), StoreError> {
     // Constraints are what a restored dump gets last.
     let is_whole = sqlx::query_scalar!(
         r#"SELECT count(*) >= 2 AS "is_whole!" FROM pg_constraint
@@ -155,7 +220,7 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
     if let Some(sign) = read(&mut *db).await?
         && unless_not != Some(sign.life)
     {
-        return Ok(sign);
+        return Ok(());
     }
     let drawn = RandomState::new().hash_one(std::process::id()).cast_signed();
     sqlx::query!(
@@ -180,27 +245,57 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
     )
     .execute(&mut *db)
     .await?;
-    read(db).await?.ok_or_else(|| Cause::LifeChanged.into())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const fn sign(life: i64, written: i64, durable: i64) -> Sign {
+        Sign { life, written, durable }
+    }
+
     #[test]
     fn another_life_and_a_log_that_became_shorter_are_told_apart_from_the_same() {
         let lives = Lives::default();
-        let sign = |life, written, durable| Sign { life, written, durable };
+        let meet = |sign| lives.meet(lives.floor(), sign);
         let (first, second) = (Life { number: 1, id: 7 }, Life { number: 2, id: 3 });
-        assert_eq!(lives.meet(sign(7, 100, 90)), Some(first));
+        assert_eq!(meet(sign(7, 100, 90)), Met::Present(first));
         assert_eq!(
-            lives.meet(sign(7, 95, 80)),
-            Some(first),
+            meet(sign(7, 95, 80)),
+            Met::Present(first),
             "what was written and not durable may be lost in a crash"
         );
-        assert_eq!(lives.meet(sign(7, 89, 89)), None, "what was durable is gone");
-        assert_eq!(lives.meet(sign(3, 50, 50)), Some(second));
-        assert_eq!((lives.present(), lives.meet(sign(3, 60, 50))), (second, Some(second)));
+        assert_eq!(meet(sign(7, 89, 89)), Met::Shorter, "what was durable is gone");
+        assert_eq!(meet(sign(3, 50, 50)), Met::Present(second));
+        assert_eq!((lives.present(), meet(sign(3, 60, 50))), (second, Met::Present(second)));
         assert!(second > first, "by their order, whatever they are called");
+    }
+
+    #[test]
+    fn an_answer_that_is_met_after_a_later_one_is_no_sign_of_another_life() {
+        let lives = Lives::default();
+        let before_all = lives.floor();
+        lives.meet(before_all, sign(7, 90, 90));
+        let floor = lives.floor();
+        // The pulse was asked later, and its answer came first.
+        lives.meet(lives.floor(), sign(7, 200, 200));
+        assert_eq!(lives.meet(floor, sign(7, 100, 100)), Met::Present(Life { number: 1, id: 7 }));
+        assert_eq!(
+            lives.meet(lives.floor(), sign(7, 199, 199)),
+            Met::Shorter,
+            "a late answer lowers nothing"
+        );
+        // Nor does an answer from before a life began bring the one before back.
+        let second = Met::Present(Life { number: 2, id: 3 });
+        assert_eq!(lives.meet(lives.floor(), sign(3, 210, 210)), second);
+        for late in [floor, before_all] {
+            assert_eq!(lives.meet(late, sign(7, 205, 205)), Met::Outdated);
+            assert_eq!(lives.meet(late, sign(3, 205, 205)), second);
+        }
+        assert_eq!(lives.present().id(), 3);
+        // A database that fails back to the server that it came from is in its first life once more.
+        assert_eq!(lives.meet(lives.floor(), sign(7, 300, 300)), Met::Present(Life { number: 3, id: 7 }));
     }
 }

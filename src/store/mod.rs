@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use changes::Origin;
-use connect::{Opener, Purpose, is_writable, pause, within};
+use connect::{Opener, Purpose, in_time, is_writable, pause, within};
 use health::{Health, Part};
 use pool::Pool;
 
@@ -198,15 +198,24 @@ pub struct Store {
     writers: Pool,
     readers: Pool,
     snapshots: Pool,
-    /// The pulse's own connection.
-    pulse: Arc<tokio::sync::Mutex<Option<Session>>>,
+    pulse: Arc<tokio::sync::Mutex<Pulse>>,
     connections: Connections,
+}
+
+/// The connection by which it is asked whether the database serves.
+#[derive(Debug, Default)]
+struct Pulse {
+    session: Option<Session>,
+    /// When it was asked what it answered last.
+    asked_at: Option<Instant>,
 }
 
 /// How many write groups at once.
 pub(crate) const GROUPS: u32 = 2;
 
 impl Store {
+    /// How long the database may take for one statement: longer than it lets statements take by itself.
+    pub const LONGEST: Duration = Duration::from_secs(25);
     /// The oldest PostgreSQL that the statements are written for.
     pub const OLDEST: i32 = 14;
 
@@ -230,27 +239,6 @@ impl Store {
         connections: Connections,
     ) -> Result<Self, StoreError> {
         let opener = Arc::new(Opener::new(options.into()));
-        let (begun, mut told_at) = (Instant::now(), None);
-        loop {
-            let error = match Self::prepare(&opener, connections).await {
-                Ok(()) => break,
-                Err(error) => error,
-            };
-            let Some(cause) = error.cause().filter(|cause| cause.is_worth_waiting()) else {
-                return Err(error);
-            };
-            if told_at.is_none_or(|at: Instant| at.elapsed() >= TOLD_EVERY) {
-                told_at = Some(Instant::now());
-                let waited_s = begun.elapsed().as_secs();
-                tracing::warn!(
-                    cause = cause.word(),
-                    error = cause.innermost(),
-                    waited_s,
-                    "waiting for the database"
-                );
-            }
-            pause(RETRY).await;
-        }
         let health = Arc::<Health>::default();
         let pool =
             |purpose, least, most| Pool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most);
@@ -264,18 +252,22 @@ impl Store {
             pulse: Arc::default(),
             connections,
         };
-        store.check().await?;
+        let mut waiting = Waiting::default();
+        while let Err(error) = store.prepare().await {
+            waiting.wait(error).await?;
+        }
+        store.keep_others().await;
         Ok(store)
     }
 
     /// Makes the schema, and makes sure that the database is one that we can work with.
-    async fn prepare(opener: &Opener, connections: Connections) -> Result<(), StoreError> {
-        opener.verify_sessions().await?;
-        let mut db = opener.open_bare().await?;
-        // A migration takes as long as it takes.
-        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut db).await?;
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.opener.verify_sessions().await?;
+        let mut db = self.opener.open_bare().await?;
         connect::migrate(&mut db).await?;
-        tell_of_scarcity(&mut db, connections).await
+        tell_of_scarcity(&mut db, self.connections).await?;
+        drop(db);
+        self.check().await
     }
 
     /// Begins a transaction.
@@ -358,20 +350,8 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] with what is missing.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let answered = self.beat().await;
-        self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
-        answered?;
-        let written = match self.groups.keep().await {
-            Ok(()) if self.health.has_writing_fault() => self.try_writing().await,
-            kept => kept,
-        };
-        self.health.note(Part::Writing, written.as_ref().copied().map_err(cause_of));
-        // Neither is needed for an event.
-        for pool in [&self.readers, &self.writers, &self.snapshots] {
-            if let Err(error) = pool.keep().await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "connection cannot be made");
-            }
-        }
+        self.check_database().await?;
+        self.check_writing().await;
         self.health.fault().map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
     }
 
@@ -382,40 +362,108 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`] with what is missing.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        match self.health.outage() {
-            Some(cause) => Err(StoreError::Unavailable(cause)),
-            None => self.check().await,
+        if let Some(cause) = self.health.outage() {
+            return Err(StoreError::Unavailable(cause));
+        }
+        tokio::select! {
+            biased;
+            checked = self.check() => checked,
+            error = self.lost() => Err(error),
         }
     }
 
-    /// Checks again and again.
+    /// Checks again and again; making connections delays no look at the database.
     pub async fn watch(&self) {
-        loop {
-            let period = if self.check().await.is_ok() { health::PERIOD } else { health::PERIOD_AWAY };
-            pause(period).await;
+        let check = async {
+            loop {
+                let is_there = self.check_database().await.is_ok();
+                pause(if is_there { health::PERIOD } else { health::PERIOD_AWAY }).await;
+            }
+        };
+        let keep = async {
+            loop {
+                if self.health.outage().is_none() {
+                    self.check_writing().await;
+                    self.keep_others().await;
+                }
+                let is_in_order = self.health.fault().is_none();
+                pause(if is_in_order { health::PERIOD } else { health::PERIOD_AWAY }).await;
+            }
+        };
+        tokio::select! {
+            () = check => {}
+            () = keep => {}
+        }
+    }
+
+    /// Looks whether the database is there.
+    async fn check_database(&self) -> Result<(), StoreError> {
+        let mut beat = std::pin::pin!(self.beat());
+        let answered = if let Some(answered) = in_time(health::LONGEST_CHECK, beat.as_mut()).await {
+            answered
+        } else {
+            // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
+            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::LONGEST_CHECK))));
+            beat.await
+        };
+        self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
+        answered
+    }
+
+    /// Looks whether there are connections to write events by, and whether what failed to be written can be written again.
+    async fn check_writing(&self) {
+        let had_fault = self.health.has_writing_fault();
+        let checked = match self.groups.keep().await {
+            Ok(()) if had_fault => self.try_writing().await,
+            // Nothing was tried: whatever is found meanwhile stands.
+            Ok(()) => return,
+            Err(error) => Err(error),
+        };
+        self.health.note(Part::Writing, checked.as_ref().copied().map_err(cause_of));
+    }
+
+    /// Keeps the connections that no event needs.
+    async fn keep_others(&self) {
+        for pool in [&self.readers, &self.writers, &self.snapshots] {
+            if let Err(error) = pool.keep().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "connection cannot be made");
+            }
         }
     }
 
     /// Asks over the pulse's connection for a sign of life.
     async fn beat(&self) -> Result<(), StoreError> {
-        // One at a time; it is taken out while it is asked, so that one that does not answer is not used again.
+        let wanted_at = Instant::now();
+        // One at a time.
         let mut pulse = self.pulse.lock().await;
-        let mut session = match pulse.take() {
-            Some(session) if session.opened_at >= self.health.last_outage_at() => session,
-            _ => {
-                *pulse = Some(self.opener.open(Purpose::Ordinary).await?);
-                return Ok(());
-            }
+        if pulse.asked_at.is_some_and(|asked_at| asked_at >= wanted_at) {
+            // Others asked while this one waited for its turn.
+            return Ok(());
+        }
+        let asked_at = Instant::now();
+        // It is taken out while it is asked, so that one that does not answer is not used again.
+        let kept = pulse.session.take();
+        let asked = match kept.filter(|session| session.opened_at >= self.health.last_outage_at()) {
+            Some(session) => Some(self.ask_pulse(session).await),
+            None => None,
         };
-        let session = within(health::SILENT, async {
-            if !is_writable(&mut session).await? {
-                return Err(Cause::ReadOnly.into());
-            }
-            session.life = life::ask(&mut session.db, &self.opener.lives).await?;
-            Ok(session)
-        });
-        *pulse = Some(session.await?);
+        let session = match asked {
+            Some(Ok(session)) => session,
+            Some(Err(error)) if is_of_database(&error) => return Err(error),
+            // Where only that connection was lost, as by an operator's hand, another one answers.
+            Some(Err(_)) | None => self.opener.open(Purpose::Ordinary).await?,
+        };
+        *pulse = Pulse { session: Some(session), asked_at: Some(asked_at) };
         Ok(())
+    }
+
+    async fn ask_pulse(&self, mut session: Session) -> Result<Session, StoreError> {
+        if !within(health::SILENT, is_writable(&mut session)).await? {
+            return Err(Cause::ReadOnly.into());
+        }
+        // To begin a life may take longer than an answer.
+        session.life = life::ask(&mut session.db, &self.opener.lives, health::SILENT).await?;
+        Ok(session)
     }
 
     /// Notes whether writing worked: a disk that is full leaves reading as it is.
@@ -426,23 +474,27 @@ impl Store {
                     self.health.note(Part::Writing, Ok(()));
                 }
             }
-            Err(error) => {
-                if let Some(cause) = error.cause()
-                    && matches!(cause.word(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
-                {
-                    self.health.note(Part::Writing, Err(Arc::clone(cause)));
-                }
-            }
+            Err(error) => self.health.note_failed_write(error),
         }
     }
 
-    /// Writes something that needs a new page, and takes it back.
+    /// Writes what an event writes, as much of it as needs a new page, and takes it back. Of the log of changes old pages
+    /// become free again; history only grows.
     async fn try_writing(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query!(
             "INSERT INTO change (xact, instances, visits, deadlines)
              SELECT pg_current_xact_id()::text::bigint, array_agg(n * 7919), array_agg(n * 104729), '{}'
                FROM generate_series(1::bigint, 400) n",
+        )
+        .execute(&mut *tx)
+        .await?;
+        // Each so small that it stays in the table itself, and of what cannot be made smaller.
+        sqlx::query!(
+            "INSERT INTO history (at, kind, from_state, to_state, instance_id, visit, reason)
+             SELECT now(), 'note', 'none', NULL, 0, 0,
+                    (SELECT string_agg(md5(m::text || random()::text), '') FROM generate_series(1, 50) m)
+               FROM generate_series(1, 8) n",
         )
         .execute(&mut *tx)
         .await?;
@@ -459,15 +511,35 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] then; otherwise that of the work.
-    pub async fn within<T>(
+    pub async fn within<T, E: From<StoreError>>(
         &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            done = in_time(limit, work) => {
+                done.unwrap_or_else(|| Err(StoreError::from(Cause::Silent(limit)).into()))
+            }
+            error = self.lost() => Err(error.into()),
+        }
+    }
+
+    /// The same for work on a connection that was taken when there had been so many `outages`: one that began since counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`within`](Self::within).
+    pub async fn within_on<T>(
+        &self,
+        outages: u64,
         limit: Duration,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         tokio::select! {
             biased;
             done = within(limit, work) => done,
-            error = self.lost() => Err(error),
+            cause = self.health.lost_since(outages) => Err(StoreError::Unavailable(cause)),
         }
     }
 
@@ -480,16 +552,19 @@ impl Store {
         let host = self.opener.writable_host().await?;
         // The listener makes its connection by itself, of a pool of one.
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(pool::ACQUIRE).max_lifetime(None);
-        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
-        listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await?;
-        Ok(Hints { listener })
+        within(pool::ACQUIRE, async {
+            let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(Hints { listener })
+        })
+        .await
     }
 
     /// Gives all connections back.
     pub async fn close(&self) {
         let pulse = async {
-            if let Some(session) = self.pulse.lock().await.take() {
+            if let Some(session) = self.pulse.lock().await.session.take() {
                 let _ = sqlx::Connection::close(session.db).await;
             }
         };
@@ -509,6 +584,46 @@ impl Store {
         });
         let _ = within(pool::ACQUIRE, closed).await;
     }
+}
+
+/// A start that waits for the database.
+#[derive(Debug)]
+pub struct Waiting {
+    begun_at: Instant,
+    told_at: Option<Instant>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { begun_at: Instant::now(), told_at: None }
+    }
+}
+
+impl Waiting {
+    /// Waits a little before it is tried again what failed with `error`, and says in the log what it waits for.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself where waiting would not help.
+    pub async fn wait(&mut self, error: StoreError) -> Result<(), StoreError> {
+        let Some(cause) = error.cause().filter(|cause| cause.is_worth_waiting()) else {
+            return Err(error);
+        };
+        if self.told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
+            self.told_at = Some(Instant::now());
+            let waited_s = self.begun_at.elapsed().as_secs();
+            let (cause, error) = (cause.word(), cause.innermost());
+            tracing::warn!(cause, error, waited_s, "waiting for the database");
+        }
+        pause(RETRY).await;
+        Ok(())
+    }
+}
+
+/// Whether an error speaks of the database as a whole, and not only of the connection over which it came.
+fn is_of_database(error: &StoreError) -> bool {
+    let is_so = |cause: &Cause| matches!(cause.word(), "silent" | "read_only" | "in_recovery" | "incomplete");
+    error.cause().is_some_and(|cause| is_so(cause))
 }
 
 fn cause_of(error: &StoreError) -> Arc<Cause> {

@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::connect::{Opener, Purpose, Session, is_writable, pause, within};
+use super::connect::{Opener, Purpose, Session, in_time, is_writable, pause, within};
 use super::error::{Cause, StoreError};
 use super::health::Health;
 use super::life::Life;
@@ -62,6 +62,8 @@ pub struct Pooled {
     permit: Option<OwnedSemaphorePermit>,
     pool: Arc<Shared>,
     is_in_transaction: bool,
+    /// How many outages there had been when it was taken.
+    outages: u64,
 }
 
 impl Pool {
@@ -76,6 +78,7 @@ impl Pool {
         let idle = Mutex::default();
         let returned = Notify::new();
         let least = least.min(most) as usize;
+
         Self(Arc::new(Shared { opener, health, purpose, least, idle, permits, returned, most }))
     }
 
@@ -85,16 +88,19 @@ impl Pool {
     ///
     /// [`StoreError::Unavailable`] when none can be had.
     pub(super) async fn acquire(&self) -> Result<Pooled, StoreError> {
-        within(ACQUIRE, self.take()).await.map_err(|error| match error.cause().map(|cause| &**cause) {
+        let mut refused = None;
+        match in_time(ACQUIRE, self.take(&mut refused)).await {
+            Some(taken) => taken,
+            // The database has no more to give, and none of ours became free.
+            None if refused.is_some() => refused.map_or_else(|| Err(Cause::Busy(ACQUIRE).into()), Err),
             // Unless the database is silent it is we who are too many.
-            Some(Cause::Silent(limit)) if *limit == ACQUIRE && self.0.permits.available_permits() == 0 => {
-                Cause::Busy(ACQUIRE).into()
-            }
-            _ => error,
-        })
+            None if self.0.permits.available_permits() == 0 => Err(Cause::Busy(ACQUIRE).into()),
+            None => Err(Cause::Silent(ACQUIRE).into()),
+        }
     }
 
-    async fn take(&self) -> Result<Pooled, StoreError> {
+    /// The same without a limit; `refused` says that the database has no more connections to give while that is so.
+    async fn take(&self, refused: &mut Option<StoreError>) -> Result<Pooled, StoreError> {
         let closed = |_| StoreError::from(Cause::Database(sqlx::Error::PoolClosed));
         let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(closed)?;
         let lend = |session| Pooled {
@@ -102,6 +108,7 @@ impl Pool {
             permit: Some(permit),
             pool: Arc::clone(&self.0),
             is_in_transaction: false,
+            outages: self.0.health.outages(),
         };
         loop {
             while let Some(idle) = self.0.pop() {
@@ -117,6 +124,7 @@ impl Pool {
                 Ok(session) => return Ok(lend(session)),
                 // The database gives us no more; one of those that we have may become free.
                 Err(error) if is_exhausted(&error) && self.0.has_lent() => {
+                    *refused = Some(error);
                     tokio::select! {
                         () = self.0.returned.notified() => {}
                         () = pause(FRESH) => {}
@@ -143,6 +151,13 @@ impl Pool {
             };
             match doubtful {
                 Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > IDLE => drop(idle),
+                Some(idle)
+                    if shared.is_good(&idle.session)
+                        && is_worn(&idle.session)
+                        && shared.size() <= shared.least =>
+                {
+                    shared.replace(idle).await;
+                }
                 Some(idle) => {
                     let used_at = idle.used_at;
                     if let Some(session) = shared.revive(idle, Duration::ZERO).await {
@@ -171,6 +186,11 @@ impl Pool {
 /// Whether the database has no more connections to give.
 fn is_exhausted(error: &StoreError) -> bool {
     error.cause().is_some_and(|cause| cause.word() == "too_many_connections")
+}
+
+/// Whether a connection is older than one should be.
+fn is_worn(session: &Session) -> bool {
+    session.opened_at.elapsed() > LIFETIME
 }
 
 impl Shared {
@@ -211,6 +231,9 @@ impl Shared {
     }
 
     fn put_back(&self, session: Session) {
+        if self.permits.is_closed() {
+            return;
+        }
         let now = Instant::now();
         self.lock().push(Idle { session, used_at: now, asked_at: now });
         self.returned.notify_one();
@@ -219,13 +242,29 @@ impl Shared {
     /// Makes sure that an idle connection is still good; it is asked unless it was within `trust`.
     async fn revive(&self, idle: Idle, trust: Duration) -> Option<Session> {
         let Idle { mut session, asked_at, .. } = idle;
-        if !self.is_good(&session) || session.opened_at.elapsed() > LIFETIME {
+        // Those that are kept are replaced while nobody waits for them.
+        let is_to_go = is_worn(&session) && self.size() > self.least;
+        if is_to_go || !self.is_good(&session) {
             return None;
         }
         if asked_at.elapsed() >= trust {
             within(PING, async { Ok(session.db.ping().await?) }).await.ok()?;
         }
         Some(session)
+    }
+
+    /// Makes another connection in the place of one that is kept and has become old, which stays where none can be had.
+    async fn replace(&self, old: Idle) {
+        match self.opener.open(self.purpose).await {
+            Ok(session) => self.put_back(session),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "connection kept beyond its age");
+                let used_at = old.used_at;
+                if let Some(session) = self.revive(old, Duration::ZERO).await {
+                    self.lock().insert(0, Idle { session, used_at, asked_at: Instant::now() });
+                }
+            }
+        }
     }
 
     /// Whether a connection is of the present life, and not from before the database was away.
@@ -247,6 +286,12 @@ impl Pooled {
         self.session.as_ref().is_some_and(|session| self.pool.is_good(session))
     }
 
+    /// How many outages of the database there had been when it was taken.
+    #[must_use]
+    pub fn outages(&self) -> u64 {
+        self.outages
+    }
+
     /// Throws it away: it did not answer.
     pub fn discard(mut self) {
         self.session = None;
@@ -260,10 +305,8 @@ impl Pooled {
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         let committed = sqlx::raw_sql("COMMIT").execute(&mut *self).await;
-        if committed.is_ok() {
-            self.is_in_transaction = false;
-        }
-        committed?;
+        self.is_in_transaction = committed.is_err();
+        committed.map_err(StoreError::from).inspect_err(|error| self.pool.health.note_failed_write(error))?;
         Ok(())
     }
 }

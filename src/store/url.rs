@@ -155,15 +155,25 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if query.contains('@') && !authority.contains('@') {
+        let reason = "there is an `@` behind a `?`: a `?` in the password must be percent-encoded";
+        return Err(BadUrl::Form(reason.to_owned()));
+    }
     let (login, places) =
         authority.rsplit_once('@').map_or(("", authority), |(login, places)| (login, places));
     let (mut hosts, mut ports) = places_of(places)?;
-    let mut connect_timeout = CONNECT_TIMEOUT;
+    let (mut connect_timeout, mut is_host_given) = (CONNECT_TIMEOUT, false);
     let mut passed_on = form_urlencoded::Serializer::new(String::new());
     let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "host" | "hostaddr" => hosts = list(&value),
+            "host" | "hostaddr" => {
+                if std::mem::replace(&mut is_host_given, true) {
+                    let reason = "`host` and `hostaddr` are given both or twice, and one would be ignored";
+                    return Err(BadUrl::Form(reason.to_owned()));
+                }
+                hosts = list(&value);
+            }
             "port" => ports = list(&value),
             "connect_timeout" => {
                 let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
@@ -180,6 +190,10 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
             }
             known if PASSED_ON.contains(&known) || is_option(known) => {
                 passed_on.append_pair(&name, &value);
+            }
+            // It may be a part of a password.
+            unknown if !is_name(unknown) || query.contains('@') => {
+                return Err(BadUrl::Form("there is a parameter whose name is none".to_owned()));
             }
             unknown => return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown))),
         }
@@ -266,6 +280,12 @@ fn percent_decoded(host: &str) -> Result<String, BadUrl> {
     decoded.ok_or_else(|| BadUrl::Form("a host cannot be read".to_owned()))
 }
 
+/// Whether a parameter could be called so.
+fn is_name(name: &str) -> bool {
+    let may_be = |character: char| character.is_ascii_alphanumeric() || "_-.[]".contains(character);
+    !name.is_empty() && name.chars().all(may_be)
+}
+
 fn is_option(name: &str) -> bool {
     name.starts_with("options[") && name.ends_with(']')
 }
@@ -317,6 +337,8 @@ mod tests {
         assert!(refused("postgres://h/l?connect_timeout=soon").contains("seconds"));
         assert!(refused("postgres://h:x/l").contains("port"));
         assert!(refused("postgres:///l?host=a,b,c&port=1,2").contains("3 hosts and 2 ports"));
+        assert!(refused("postgres:///l?host=a&hostaddr=10.0.0.1").contains("ignored"));
+        assert!(refused("postgres://u:pa?ssword@h/l").contains("`?`"));
         assert!(refused("mysql://h/l").contains("postgres://"));
     }
 
@@ -329,6 +351,10 @@ mod tests {
             "postgres://u:sesam@h/l?sslmode=sesam",
             "http://u:sesam@h/l",
             "postgres://u:ses/am@h/l",
+            "postgres://u:x?sesam@h/l",
+            "postgres://u:x?sesam=1@h/l",
+            "postgres://u:x@y?sesam&1@h/l",
+            "postgres://u:x?ses/am@h/l",
         ] {
             let url: DatabaseUrl = text.parse().unwrap();
             let said = format!("{url:?} {:?}", url.parse().map_err(|error| error.to_string()));

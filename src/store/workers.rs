@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
 use super::definitions::AdoptionId;
-use super::{Connection, Store, StoreError, Tx};
+use super::{Connection, Life, Store, StoreError, Tx};
 
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
@@ -100,7 +100,8 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
 }
 
 /// Makes the lease hold for `lease` from now, tells this worker's time `now` and for how long its process has been running,
-/// and says who else is there; `None` when it has run out already and others may have taken over.
+/// and says who else is there; `None` when it has run out already and others may have taken over, or when the database is not
+/// in the `life` any more in which the worker registered.
 ///
 /// # Errors
 ///
@@ -108,6 +109,7 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
 pub async fn renew(
     db: &mut Connection,
     worker: WorkerId,
+    life: Life,
     lease: Duration,
     now: DateTime<Utc>,
     uptime: Duration,
@@ -116,19 +118,21 @@ pub async fn renew(
         r#"WITH renewed AS (
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
                                  clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8,
-                                 uptime_s = $4
+                                 uptime_s = $5
                 WHERE worker_id = $1 AND lease_until > clock_timestamp()
+                  AND (SELECT life FROM present_life) = $4
             RETURNING worker_id
            )
            SELECT worker_id, lease_until > clock_timestamp() AS "is_alive!",
                   worker_id IN (SELECT worker_id FROM renewed) AS "is_renewed!",
                   clock_timestamp() + make_interval(secs => clock_offset_s) AS time,
-                  CASE worker_id WHEN $1 THEN $4 ELSE coalesce(uptime_s, 0) END AS "uptime_s!",
+                  CASE worker_id WHEN $1 THEN $5 ELSE coalesce(uptime_s, 0) END AS "uptime_s!",
                   (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
         seconds(lease),
         now,
+        life.id(),
         seconds(uptime),
     )
     .fetch_all(db)
@@ -146,13 +150,17 @@ pub async fn renew(
     Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
 }
 
-/// Removes a worker that has stopped and puts its actions back to be handed out.
+/// Removes a worker that has stopped and puts its actions back to be handed out; nothing where the database is not in the
+/// `life` any more in which the worker registered.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn retire(store: &Store, worker: WorkerId) -> Result<(), StoreError> {
+pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
+    if !life.is_present(&mut tx).await? {
+        return Ok(());
+    }
     sqlx::query!("SELECT worker_id FROM worker WHERE worker_id = $1 FOR UPDATE", worker.0)
         .fetch_optional(&mut *tx)
         .await?;

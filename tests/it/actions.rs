@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lifeguard::machine::{ActionName, Instance, Invoke, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
-use lifeguard::store::changes::Origin;
+use lifeguard::store::changes::{self, Origin};
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
@@ -182,4 +182,48 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     assert!(!leave(&store, id, lives).await);
     let open = actions::list_open(&mut store.reader().await.unwrap(), id).await.unwrap();
     assert_eq!((open[0].status.as_str(), open[0].cancelled), ("RUNNING", false));
+}
+
+#[tokio::test]
+async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let lease = Duration::from_mins(1);
+    let worker = workers::register(&store, "one", lease, Duration::ZERO).await.unwrap().id;
+    let id = insert(&store, "power-on").await;
+    start(&store, worker).await;
+    let before = store.life();
+    let pool = database.pool().await;
+    sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
+
+    // The connection is of the life before, as is whoever asks; only the database knows better.
+    let mut db = store.reader().await.unwrap();
+    assert_eq!(db.life(), before);
+    assert_eq!(workers::renew(&mut db, worker, before, lease, NOW).await.unwrap(), None);
+    workers::retire(&store, worker, before).await.unwrap();
+    assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "RUNNING");
+    drop(db);
+
+    let mut db = store.connect_for_lease().await.unwrap();
+    let present = db.life();
+    assert!(present > before);
+    assert!(workers::renew(&mut db, worker, present, lease, NOW).await.unwrap().is_some());
+    workers::retire(&store, worker, present).await.unwrap();
+    assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "WAITING");
+}
+
+#[tokio::test]
+async fn tables_that_a_restored_dump_has_not_filled_yet_are_an_outage_and_no_fault_of_ours() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let mut db = store.reader().await.unwrap();
+    let cursor = changes::state(&mut db).await.unwrap();
+    sqlx::query("DELETE FROM database_life").execute(&database.pool().await).await.unwrap();
+    for error in [
+        changes::state(&mut db).await.map(drop),
+        changes::is_current(&mut db, &cursor).await.map(drop),
+        changes::read(&mut db, &cursor, 10).await.map(drop),
+    ] {
+        assert_eq!(error.unwrap_err().cause().unwrap().word(), "incomplete");
+    }
 }

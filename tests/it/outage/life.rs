@@ -149,6 +149,54 @@ async fn a_worker_of_a_past_that_was_lost_registers_anew() {
     ask("it is another one", async || workers().await.iter().any(|id| !before.contains(id))).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_restored_dump_each_of_two_servers_learns_every_deadline_anew() {
+    let one = World::new().await;
+    let other = one.beside().await;
+    one.register("b1", json!({})).await;
+    one.register("b2", json!({})).await;
+    one.force("b1", "ReimageBooting").await;
+    let dump = dump(&one);
+    wander(&one, "b1", 3).await;
+    let cursor_of_later = cursor(&one).await;
+    restore(&one, &dump);
+    // Whoever notices first writes, and the other hears of it perhaps before it has noticed.
+    for world in [&one, &other] {
+        ask("the server has noticed", async || {
+            let (status, device) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
+            status == StatusCode::OK
+                && device["state"] == "ReimageBooting"
+                && is_gone(world, &cursor_of_later).await
+        })
+        .await;
+        until_ready(world).await;
+        wander(world, "b2", 2).await;
+    }
+    one.server.stop().await.unwrap();
+    other.pass_deadline("b1").await;
+    other.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beginning_a_life_may_wait_for_a_lock_for_longer_than_a_connection_may_take() {
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let pool = world.database.pool().await;
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE change IN ROW EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
+    let waits_long = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'
+                         AND query LIKE 'LOCK TABLE database_life%' AND clock_timestamp() - query_start > interval '4 s'";
+    ask("it waits for longer", async || {
+        sqlx::query_scalar::<_, i64>(waits_long).fetch_one(&pool).await.unwrap() > 0
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    until_ready(&world).await;
+    world.force("b1", "LockedOut").await;
+}
+
 /// Dumps the world's database into a file of its folder.
 fn dump(world: &World) -> std::path::PathBuf {
     let file = world.folder.path().join("dump");
@@ -164,7 +212,15 @@ fn restore(world: &World, dump: &std::path::Path) {
     let options = world.database.connect_options();
     let mut command = std::process::Command::new(bin_dir().join("pg_restore"));
     command.args(["--clean", "--if-exists", "--single-transaction"]).args(place(&options)).arg(dump);
-    run(&mut command);
+    // It locks tables in another order than the server does, and may be the one that gives way.
+    loop {
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            return;
+        }
+        assert!(said.contains("deadlock detected"), "{said}");
+    }
 }
 
 fn place(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {

@@ -14,6 +14,9 @@ pub(super) enum Mode {
     Carry(PathBuf),
     /// Accepts them and says nothing, as where the machine behind is gone.
     Silent,
+    /// Keeps those that are open without a word for ever, and carries new ones to this socket, as where a middlebox forgot
+    /// the open ones.
+    Forget(PathBuf),
     /// Accepts them and closes them, as where there is nobody behind.
     Close,
 }
@@ -40,6 +43,11 @@ impl Proxy {
         Self { address, mode, _task: task }
     }
 
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// From now on.
     pub(super) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
@@ -55,7 +63,7 @@ impl Proxy {
 async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
     let present = mode.borrow_and_update().clone();
     let mut far = None;
-    if let Mode::Carry(socket) = present {
+    if let Mode::Carry(socket) | Mode::Forget(socket) = present {
         let Ok(mut stream) = UnixStream::connect(socket).await else { return };
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut stream) => return,
@@ -63,7 +71,7 @@ async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
         }
         far = Some(stream);
     }
-    while *mode.borrow_and_update() == Mode::Silent {
+    while matches!(*mode.borrow_and_update(), Mode::Silent | Mode::Forget(_)) {
         if mode.changed().await.is_err() {
             return;
         }

@@ -81,23 +81,45 @@ async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
     let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
-                CREATE TRIGGER full_disk BEFORE INSERT ON change EXECUTE FUNCTION full_disk()";
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$";
     sqlx::raw_sql(full).execute(&pool).await.unwrap();
-    let force = json!({ "from": "New", "to": "LockedOut", "reason": "a test" });
-    let forced = world.call(Method::POST, "/api/v1/devices/b1/force", Some(force)).await;
-    assert_eq!((forced.0, &forced.1["cause"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")));
-    let (status, answer) = world.call(Method::GET, "/readyz", None).await;
-    assert_eq!(
-        (status, &answer["cause"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")),
-        "{answer}"
-    );
-    assert_eq!(world.state("b1").await, "New", "reading goes on");
+    // Whichever of an event's tables cannot grow.
+    for (table, from, to) in [("change", "New", "LockedOut"), ("history", "LockedOut", "Maintenance")] {
+        let trigger =
+            format!("CREATE TRIGGER full_disk BEFORE INSERT ON {table} EXECUTE FUNCTION full_disk()");
+        sqlx::raw_sql(AssertSqlSafe(trigger)).execute(&pool).await.unwrap();
+        let force = json!({ "from": from, "to": to, "reason": "a test" });
+        let forced = world.call(Method::POST, "/api/v1/devices/b1/force", Some(force)).await;
+        assert_eq!((forced.0, &forced.1["cause"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")));
+        let (status, answer) = world.call(Method::GET, "/readyz", None).await;
+        let told = (status, &answer["cause"]);
+        assert_eq!(told, (StatusCode::SERVICE_UNAVAILABLE, &json!("disk_full")), "{table}: {answer}");
+        assert_eq!(world.state("b1").await, from, "reading goes on");
 
-    sqlx::raw_sql("DROP TRIGGER full_disk ON change").execute(&pool).await.unwrap();
-    ask("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
-    world.force("b1", "LockedOut").await;
+        let sql = format!("DROP TRIGGER full_disk ON {table}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+        ask("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
+        world.force("b1", to).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_an_operator_ends_are_no_outage_of_the_database() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    world.register("b1", json!({})).await;
+    for _ in 0..3 {
+        end_connections(&pool).await;
+        let (status, answer) = world.call(Method::GET, "/readyz", None).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    // An event may still meet a connection that was ended.
+    let force = json!({ "from": "New", "to": "LockedOut", "reason": "a test" });
+    let path = "/api/v1/devices/b1/force";
+    ask("an event is taken", async || {
+        world.call(Method::POST, path, Some(force.clone())).await.0 == StatusCode::OK
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::proxy::{Mode, Proxy};
 use crate::guarded::GuardedDir;
-use crate::world::{World, ask, within};
+use crate::rack::Rack;
+use crate::world::{World, ask, until_waiting, within};
 
 /// What is asked of a database that is away, in all the ways there are to wait for it.
 fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
@@ -57,7 +58,8 @@ async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() 
         // 3.5 s by our limits; the rest is for a machine that is busy with other tests.
         assert!(took < Duration::from_secs(10), "{path} took {took:?}");
         if path != "/" {
-            assert_eq!(answer["cause"], "silent", "{path}: {answer}");
+            // On a slow machine somebody may have waited so long for a connection that others wait over.
+            assert!(answer["cause"] == "silent" || answer["cause"] == "busy", "{path}: {answer}");
         }
     }
     // Now that it is known, nobody waits at all.
@@ -153,4 +155,80 @@ async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
     within("it says that it waits", told).await.unwrap();
     proxy.set(Mode::Carry(cluster.socket()));
     within("it serves", served).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_open_connections_fall_silent_for_ever_and_new_ones_work_actions_still_start_and_a_stop_ends() {
+    let dir = GuardedDir::new();
+    let (cluster, proxy, world) = cluster(&dir).await;
+    let rack = Rack::new(&world, 1);
+    world.register("b2", rack.wired_slowly(0)).await;
+    let pool = cluster.pool("lifeguard").await;
+    // Whoever looks for actions to start, and for those that were lost, waits for an answer just then.
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE action IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    until_waiting(&pool, 2).await;
+    proxy.set(Mode::Forget(cluster.socket()));
+    lock.rollback().await.unwrap();
+    ask("a request is taken", async || world.request("b2", "rq-reboot", json!({})).await.0 == StatusCode::OK)
+        .await;
+    rack.until(0, false).await;
+    within("the end of the server", async {
+        let stopped = world.server.stop();
+        crate::world::pass_time_during("the end of the server", &world.clock, stopped).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let (mute, dead) = (Proxy::start(Mode::Silent).await, Proxy::start(Mode::Silent).await);
+    let carries = Proxy::start(Mode::Carry(cluster.socket())).await;
+    let hosts = [&mute, &dead, &carries].map(Proxy::address).map(|address| address.to_string()).join(",");
+    let url = format!("postgresql://lifeguard@{hosts}/lifeguard?sslmode=disable&connect_timeout=1");
+    let world = within("a start", World::at(&url)).await.unwrap();
+    world.register("b1", json!({})).await;
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections_yet() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let pool = cluster.pool("lifeguard").await;
+    // Enough to make the schema, and not for the connections that events need.
+    let few = "CREATE ROLE few LOGIN CONNECTION LIMIT 2; ALTER DATABASE lifeguard OWNER TO few";
+    sqlx::raw_sql(few).execute(&pool).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (url, path) = (cluster.url().replace("lifeguard@", "few@"), folder.path().to_owned());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let served = tokio::task::spawn_blocking(move || {
+        let (mut child, mut log) = start(&url, &path);
+        let event = until_says(&mut log, "waiting for the database");
+        tell.send(event).unwrap();
+        until_says(&mut log, "serving");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    let event = within("it says that it waits", told).await.unwrap();
+    assert_eq!(event["fields"]["cause"], "too_many_connections", "{event}");
+    sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
+    within("it serves", served).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_name_means_nothing_is_named_as_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let said = tokio::task::spawn_blocking(move || {
+        let (mut child, mut log) = start("postgresql://lifeguard@nowhere.invalid/lifeguard", &path);
+        let event = until_says(&mut log, "waiting for the database");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        event
+    });
+    let event = within("it says that it waits", said).await.unwrap();
+    assert_eq!(event["fields"]["cause"], "host_unknown", "{event}");
 }

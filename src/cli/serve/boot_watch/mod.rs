@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::action::Mac;
 use crate::engine::{Coverage, Engine};
+use crate::store::Store;
 use crate::tftp::{End, Fetch, Observer};
 use budget::Budget;
 use logs::{Due, Logs, Sender, Written};
@@ -111,7 +112,7 @@ impl BootWatch {
     }
 
     async fn write_one(&self, Due { mac, version, log, written }: Due) {
-        let result = self.engine.log_boot(&log, written).await;
+        let result = self.engine.store().within(Store::LONGEST, self.engine.log_boot(&log, written)).await;
         let mut state = self.state();
         let is_failing = result.is_err();
         let became = match result {
@@ -149,7 +150,7 @@ impl BootWatch {
         for peer in strangers {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
-                None => match self.engine.mac_at(peer).await {
+                None => match self.engine.store().within(Store::LONGEST, self.engine.mac_at(peer)).await {
                     Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
                     // It is told where logs are written.
                     Err(_) => None,
