@@ -361,6 +361,7 @@ impl Parts {
             waiting: Waiting::default(),
             patience: api::Patience::default(),
             reports: api::ReportPace::default(),
+            snapshots: api::SnapshotPermits::of(engine.store().connections()),
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
