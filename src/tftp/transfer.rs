@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use super::body::{Body, Place};
 use super::channel::Channel;
+use super::limits::MIN_RATE;
 use super::observer::{Abort, DropReason, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
@@ -116,12 +117,13 @@ impl Transfer {
     /// Sends the file over `channel`.
     pub(super) async fn run(self, channel: &mut Channel) -> End {
         let begun = Instant::now();
-        let until = begun + self.limits.longest_transfer;
-        let progress = Arc::clone(&self.progress);
-        // Real time: the transfer is between two network cards.
-        tokio::time::timeout_at(until, self.serve(channel, begun)).await.unwrap_or_else(|_elapsed| {
-            End::Dropped { bytes_acked: progress.bytes_acked(), why: DropReason::TooLong }
-        })
+        let (limits, progress) = (self.limits, Arc::clone(&self.progress));
+        tokio::select! {
+            end = self.serve(channel, begun) => end,
+            why = overdue(&limits, &progress, begun) => {
+                End::Dropped { bytes_acked: progress.bytes_acked(), why }
+            }
+        }
     }
 
     async fn serve(self, channel: &mut Channel, begun: Instant) -> End {
@@ -180,6 +182,25 @@ impl Transfer {
             }
             Err(OpenError::Io(error)) => Err(Unopened::Unknown(broken("cannot open the file", &error))),
         }
+    }
+}
+
+/// Ends when a transfer has taken longer than it may, or longer than what its client acknowledged is worth.
+async fn overdue(limits: &Limits, progress: &Progress, begun: Instant) -> DropReason {
+    let last = begun + limits.longest_transfer;
+    loop {
+        let earned = Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_RATE);
+        let slow = begun + limits.slow + earned;
+        let now = Instant::now();
+        if now >= last {
+            return DropReason::TooLong;
+        }
+        if now >= slow {
+            return DropReason::TooSlow;
+        }
+        // Real time: the transfer is between two network cards.
+        #[expect(clippy::disallowed_methods, reason = "as said above")]
+        tokio::time::sleep_until(slow.min(last)).await;
     }
 }
 

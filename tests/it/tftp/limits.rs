@@ -238,6 +238,41 @@ async fn a_transfer_that_goes_on_for_ever_is_ended() {
     assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooLong });
 }
 
+#[tokio::test]
+async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_what_that_is_worth() {
+    let mut site = Site::start(Limits { slow: Duration::from_millis(300), ..STUBBORN }).await;
+    site.file("image", 512 * 60_000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.ack(1).await;
+    let end = within("the end of the transfer", site.end()).await;
+    assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooSlow });
+}
+
+#[tokio::test]
+async fn one_port_that_asks_for_two_names_in_turn_has_one_transfer() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("one", 2000);
+    site.file("two", 2000);
+    let mut client = site.client().await;
+    for _ in 0..50 {
+        client.ask("one", &[]).await;
+        client.ask("two", &[]).await;
+    }
+    client.hear_data(1).await;
+    // Whatever comes after it, the server has seen all of that by then.
+    let mut other = site.client().await;
+    other.ask("nowhere", &[]).await;
+    other.hear_error().await;
+    client.hear_no_more().await;
+    let mut asked = 0;
+    while let Ok(told) = site.told.try_recv() {
+        asked += usize::from(matches!(told, Told::Asked(_)));
+    }
+    assert_eq!(asked, 2, "its first request and the other's");
+}
+
 /// Asks for `image` from `count` ports of one address and never answers.
 async fn flood(site: &Site, from: &str, count: usize) -> Vec<Client> {
     let mut clients = Vec::new();
