@@ -31,7 +31,7 @@ use super::observer::{Abort, DropReason, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
 use super::talk::{Heard, Waits, hear, refuse, send};
-use crate::boot_tree::{BootTree, OpenError};
+use crate::boot_tree::{self, BootTree, OpenError};
 
 /// What others may know about a running transfer, and tell it.
 #[derive(Debug, Default)]
@@ -167,8 +167,8 @@ impl Transfer {
             return Err(refused(Refusal::Mode));
         }
         let (tree, file) = (Arc::clone(&self.tree), self.request.file.clone());
-        let opened = tokio::task::spawn_blocking(move || tree.open(&file)).await;
-        match opened.map_err(io::Error::other).map_err(OpenError::Io).flatten() {
+        let opened = boot_tree::work(move || tree.open(&file)).await;
+        match opened.map_err(OpenError::Io).flatten() {
             Ok(opened) => Ok(Body::new(opened.file, opened.length, &self.request.mode)),
             Err(OpenError::NotFound | OpenError::NotAFolder) => {
                 Err(Unopened::Refused(ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound))

@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::boot_tree::{BootTree, OpenError};
+use crate::boot_tree::{self, BootTree, OpenError};
 use crate::directories;
 use crate::engine::Engine;
 
@@ -35,25 +36,44 @@ pub(super) struct Lookout {
     tree: BootTree,
     engine: Engine,
     fault: Option<String>,
+    /// A look that has not ended in time.
+    stuck: Option<JoinHandle<Looked>>,
 }
+
+/// What came of a look.
+type Looked = Result<(), (&'static str, OpenError)>;
 
 impl Lookout {
     pub(super) fn new(tree: BootTree, engine: Engine) -> Self {
-        Self { tree, engine, fault: None }
+        Self { tree, engine, fault: None, stuck: None }
     }
 
     /// Looks once; a tree that was not there before, or is looked at for the first time, is prepared.
     pub(super) async fn look(&mut self, is_first: bool) {
+        // Each look takes a thread for as long as it hangs: one is enough.
+        if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
+            return;
+        }
+        self.stuck = None;
         let (tree, is_back) = (self.tree.clone(), is_first || self.fault.is_some());
-        let look = tokio::task::spawn_blocking(move || {
+        let look = boot_tree::begin(move || {
             if is_back {
                 prepare(&tree);
             }
             tree.check()
         });
-        // Real time: it is the machine's disk.
-        #[expect(clippy::disallowed_methods, reason = "as said above")]
-        let looked = tokio::time::timeout(SILENT, look).await;
+        let looked = match look.await {
+            Err(error) => Ok(Err(error)),
+            Ok(mut look) => {
+                // Real time: it is the machine's disk.
+                #[expect(clippy::disallowed_methods, reason = "as said above")]
+                let looked = tokio::time::timeout(SILENT, &mut look).await;
+                if looked.is_err() {
+                    self.stuck = Some(look);
+                }
+                looked.map(|looked| looked.map_err(io::Error::other))
+            }
+        };
         let fault = match looked {
             Err(_elapsed) => Some("the boot root does not answer".to_owned()),
             Ok(Err(error)) => Some(error.to_string()),
@@ -98,7 +118,7 @@ fn prepare(tree: &BootTree) {
     let boot_root = tree.root().display();
     match tree.make_defaults() {
         Ok(made) if made.is_empty() => {}
-        Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree: missing files were made"),
+        Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree files created"),
         // That the root is missing is told by whoever looks.
         Err((_, OpenError::Root(_))) => {}
         Err((path, error)) => tracing::warn!(
