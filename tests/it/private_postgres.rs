@@ -64,9 +64,11 @@ async fn fails(options: Options) -> PrivateError {
 async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     let dir = GuardedDir::new();
     fs::create_dir_all(dir.path().join("postgres.new.1/base")).unwrap();
+    fs::create_dir_all(dir.path().join("postgres.new-17/base")).unwrap();
 
     let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
     assert!(!dir.path().join("postgres.new.1").exists(), "what a killed initdb left is removed");
+    assert!(dir.path().join("postgres.new-17/base").exists(), "what an operator put there stays");
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 100)")
         .execute(&mut connection)
