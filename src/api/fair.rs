@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn client(number: u8) -> Client {
         Client::of([192, 0, 2, number].into())

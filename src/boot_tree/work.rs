@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 /// How many threads work in the boot tree at once, those included that hang.
 pub const MAX_THREADS: usize = 64;
 
-/// How long work waits for a thread, in real time: others take microseconds, unless they hang.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long work waits for a thread, in real time: others take microseconds, or as long as a busy disk, unless they hang.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::new(MAX_THREADS));
 

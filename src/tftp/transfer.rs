@@ -130,6 +130,8 @@ impl Transfer {
         let body = match self.open().await {
             Ok(body) => body,
             Err(Unopened::Refused(code, message, end)) => {
+                // By the time that its client has heard this it may ask for something else.
+                self.progress.finish();
                 refuse(channel, code, &message).await;
                 return end;
             }

@@ -78,7 +78,7 @@ async fn our_client_can_hang_and_says_what_the_server_said() {
 /// Passes packets between one client and the server and loses each fifth one.
 async fn lossy(relay: UdpSocket, server: SocketAddr) {
     let inner = UdpSocket::bind((HERE, 0)).await.unwrap();
-    let (mut client, mut server, mut count) = (None, server, 0_u32);
+    let (mut client, listener, mut server, mut count) = (None, server, server, 0_u32);
     let (mut from_client, mut from_server) = (vec![0; 2048], vec![0; 2048]);
     loop {
         let (is_outward, length) = tokio::select! {
@@ -95,7 +95,11 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
         };
         count += 1;
         match (count % 5 == 2, is_outward, client) {
-            (false, true, _) => drop(inner.send_to(&from_client[..length], server).await),
+            (false, true, _) => {
+                // A request goes where requests go, also when it is repeated.
+                let to = if from_client.starts_with(&[0, 1]) { listener } else { server };
+                drop(inner.send_to(&from_client[..length], to).await);
+            }
             (false, false, Some(client)) => drop(relay.send_to(&from_server[..length], client).await),
             (true, _, _) | (false, false, None) => {}
         }
