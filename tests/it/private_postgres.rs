@@ -409,3 +409,19 @@ async fn the_log_is_begun_anew_when_it_has_become_long() {
     assert!(length(&log) < 10_000);
     postgres.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_as_taken_is_no_error_of_the_database() {
+    let dir = GuardedDir::new();
+    let server = ServerProcess::start(&["--data-dir".to_owned(), dir.path().to_str().unwrap().to_owned()]);
+    let url = format!("http://{}/api/v1/devices", server.http());
+    let register = async |name: &str, mac: &str| {
+        let board = serde_json::json!({ "name": name, "mac": mac, "hardware": "panda" });
+        reqwest::Client::new().post(&url).json(&board).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(register("b1", "02:00:00:00:00:01").await, 201);
+    assert_eq!(register("b1", "02:00:00:00:00:02").await, 409);
+    assert_eq!(register("b2", "02:00:00:00:00:01").await, 409);
+    let log = fs::read_to_string(dir.path().join("postgres.log")).unwrap();
+    assert!(!log.contains("ERROR"), "{log}");
+}
