@@ -1,18 +1,20 @@
 //! Request bodies and cheap answers: what several resources read and write alike.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::connections::{MIN_RATE, Peer};
+use super::connections::{Client, MIN_RATE, Peer};
+use super::large::Place;
 use super::problem::fault;
 use super::{MAX_BODY, Problem};
 use crate::clock::pause;
@@ -74,13 +76,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// The text of a machine definition, of whatever content type.
 #[derive(Debug)]
-pub(super) struct DefinitionText(pub(super) String);
+pub(super) struct DefinitionText {
+    pub(super) text: String,
+    /// Kept for as long as the text is worked on.
+    pub(super) place: Place,
+}
 
 impl<S: Send + Sync> FromRequest<S> for DefinitionText {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request, MAX_SIZE_BYTES).await?;
+        let (place, bytes) = Place::read(request, MAX_SIZE_BYTES).await?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let detail = format!("the body is not UTF-8 text: byte {at} is none");
@@ -89,7 +95,7 @@ impl<S: Send + Sync> FromRequest<S> for DefinitionText {
         if text.contains('\0') {
             return Err(Problem::invalid("the text holds the character U+0000, which cannot be stored"));
         }
-        Ok(Self(text))
+        Ok(Self { text, place })
     }
 }
 
@@ -183,6 +189,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         Ok(Self(parts.extensions.get().map(|peer: &Peer| peer.address.as_ref().to_owned())))
+    }
+}
+
+impl Client {
+    /// The client that sends a request. Those that come over no connection, as in tests, count as one.
+    pub(super) fn of_request(extensions: &Extensions) -> Self {
+        extensions.get().map_or_else(|| Self::of(Ipv4Addr::UNSPECIFIED.into()), |peer: &Peer| peer.client)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of_request(&parts.extensions))
     }
 }
 

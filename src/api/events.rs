@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
@@ -77,9 +77,13 @@ async fn report(
     Path((name, event)): Path<(String, String)>,
     Parameters(query): Parameters<BTreeMap<String, String>>,
     Sender(sender): Sender,
-    Object(mut args): Object,
+    request: Request,
 ) -> Result<Json<Answer>, Problem> {
     let event = board_event(&api, &event)?;
+    let target = target(&api, &name)?;
+    // Before the body is read: what waits takes no memory.
+    api.reports.wait(&name).await;
+    let Object(mut args) = Object::from_request(request, &()).await?;
     let mut visit = None;
     for (key, text) in query {
         if text.contains('\0') || key.contains('\0') {
@@ -97,8 +101,7 @@ async fn report(
         }
     }
     let cause = Cause::Event { name: event, source: Source::Board, args, visit };
-    let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
-    api.reports.wait(&name).await;
+    let submission = Submission { sender, ..Submission::new(target, cause) };
     let committed = api.engine.submit(submission).await?;
     if matches!(committed.outcome, Outcome::Ignored(_)) {
         api.reports.note_ignored(&name, committed.instance.visit);

@@ -1,27 +1,28 @@
 //! Large requests: what keeps all of them together within bounds, and each from keeping others waiting.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Problem;
 use super::body::read;
+use super::connections::Client;
+use super::fair::{FairPermit, FairSemaphore};
 use super::problem::fault;
 use crate::clock::pause;
 
 /// Bodies up to so many bytes are worked on where they arrive.
 const MAX_SMALL: usize = 64 * 1024;
 
-/// How many larger ones there are at once, from before the first byte is read until the answer is written: each takes many
+/// How many larger ones there are at once, half of them of one client, from before the first byte is read until the answer is written: each takes many
 /// times its size of memory meanwhile.
 const PLACES: usize = 4;
 
-static LARGE: Semaphore = Semaphore::const_new(PLACES);
+static LARGE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(PLACES));
 
 /// How long a large body may take to come, in real time: others wait for its place.
 const LONGEST_READ: Duration = Duration::from_mins(1);
@@ -29,40 +30,24 @@ const LONGEST_READ: Duration = Duration::from_mins(1);
 /// How long a request waits for its turn, in real time.
 pub(super) const LONGEST_TURN: Duration = Duration::from_secs(30);
 
-/// Waits for a turn among `others`, but not for ever.
-pub(super) async fn take_turn(
-    turns: &'static Semaphore,
-    longest: Duration,
-    others: &str,
-) -> Result<SemaphorePermit<'static>, Problem> {
-    tokio::select! {
-        biased;
-        turn = turns.acquire() => turn.map_err(|error| fault(&error)),
-        () = pause(longest) => {
-            let detail = format!("other {others} take longer than {} s; try again shortly", longest.as_secs());
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
-        }
-    }
-}
-
 /// The place of a large request; a small one needs none.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Option<Arc<SemaphorePermit<'static>>>);
+pub(super) struct Place(Option<Arc<FairPermit>>);
 
 impl Place {
     /// Waits for a place, if a body of this size is larger than a small one, or does not say how large it is.
-    async fn of(size: Option<u64>) -> Result<Self, Problem> {
+    async fn of(client: Client, size: Option<u64>) -> Result<Self, Problem> {
         if size.is_some_and(|size| size <= MAX_SMALL as u64) {
             return Ok(Self(None));
         }
-        let permit = take_turn(&LARGE, LONGEST_TURN, "large requests").await?;
+        let permit = LARGE.acquire(client, LONGEST_TURN, "large requests").await?;
         Ok(Self(Some(Arc::new(permit))))
     }
 
     /// Reads a body, of which there may be `most` bytes, in its place.
     pub(super) async fn read(request: Request, most: usize) -> Result<(Self, Vec<u8>), Problem> {
         let size = request.body().size_hint().upper();
-        let place = Self::of(size).await?;
+        let place = Self::of(Client::of_request(request.extensions()), size).await?;
         if place.0.is_none() {
             return Ok((place, read(request, most).await?));
         }
@@ -118,41 +103,53 @@ impl AsRef<[u8]> for Written {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::extract::FromRequest;
     use futures_util::FutureExt;
 
+    use super::super::body::DefinitionText;
+    use super::super::connections::Peer;
     use super::*;
 
-    #[tokio::test]
-    async fn a_large_request_keeps_its_place_until_its_answer_is_written_and_small_ones_need_none() {
-        let request = |size: usize| Request::new(Body::from(vec![b' '; size]));
-        let mut answers = Vec::new();
-        for _ in 0..PLACES {
-            let (place, bytes) = Place::read(request(MAX_SMALL + 1), MAX_SMALL * 2).await.unwrap();
-            assert_eq!(bytes.len(), MAX_SMALL + 1);
-            let shared = place.work(|| Ok(1)).await.unwrap();
-            answers.push(place.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
-        }
-        for size in [Some(MAX_SMALL as u64 + 1), None] {
-            assert!(Place::of(size).now_or_never().is_none());
-        }
-        let (small, _) = Place::read(request(MAX_SMALL), MAX_SMALL).now_or_never().unwrap().unwrap();
-        assert!(small.0.is_none());
+    fn client(number: u8) -> Client {
+        Client::of([192, 0, 2, number].into())
+    }
 
-        let body = answers.pop().unwrap().into_body();
-        let bytes = axum::body::to_bytes(body, 10).await.unwrap();
-        assert!(Place::of(None).now_or_never().is_none(), "it is not written yet");
-        drop(bytes);
-        assert!(Place::of(None).now_or_never().is_some());
+    /// A request of so many bytes.
+    fn request(number: u8, size: usize) -> Request {
+        let mut request = Request::new(Body::from(vec![b' '; size]));
+        let peer = Peer { address: "".into(), client: client(number), body_time: LONGEST_READ };
+        request.extensions_mut().insert(peer);
+        request
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_turn_for_ever() {
-        static ONE: Semaphore = Semaphore::const_new(1);
-        let short = Duration::from_millis(10);
-        let turn = take_turn(&ONE, short, "tests").await.unwrap();
-        let refused = take_turn(&ONE, short, "tests").await.unwrap_err().into_response();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        drop(turn);
-        assert!(take_turn(&ONE, short, "tests").await.is_ok());
+    async fn a_large_request_keeps_its_place_until_its_answer_is_written_and_small_ones_need_none() {
+        let mut answers = Vec::new();
+        for number in [1, 1, 2, 2] {
+            let (place, bytes) = Place::read(request(number, MAX_SMALL + 1), MAX_SMALL * 2).await.unwrap();
+            assert_eq!(bytes.len(), MAX_SMALL + 1);
+            let shared = place.work(|| Ok(1)).await.unwrap();
+            answers.push(place.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
+            if answers.len() == PLACES / 2 {
+                assert!(Place::of(client(1), None).now_or_never().is_none(), "it has its half");
+            }
+        }
+        for size in [Some(MAX_SMALL as u64 + 1), None] {
+            assert!(Place::of(client(3), size).now_or_never().is_none());
+        }
+        let (small, _) = Place::read(request(3, MAX_SMALL), MAX_SMALL).now_or_never().unwrap().unwrap();
+        assert!(small.0.is_none());
+        // A definition needs a place before any of it is read.
+        let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &());
+        assert!(definition.now_or_never().is_none());
+
+        let body = answers.pop().unwrap().into_body();
+        let bytes = axum::body::to_bytes(body, 10).await.unwrap();
+        assert!(Place::of(client(3), None).now_or_never().is_none(), "it is not written yet");
+        drop(bytes);
+        let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &()).await.unwrap();
+        assert!(Place::of(client(3), None).now_or_never().is_none(), "its text is worked on");
+        drop(definition);
+        assert!(Place::of(client(3), None).now_or_never().is_some());
     }
 }

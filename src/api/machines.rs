@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::body::{DefinitionText, Parameters, Sender, tagged};
-use super::large::{LONGEST_TURN, take_turn};
+use super::connections::Client;
+use super::fair::FairSemaphore;
+use super::large::{LONGEST_TURN, Place};
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::action::ACTIONS;
@@ -25,7 +26,7 @@ use crate::store::definitions;
 /// What a browser lets the picture do: it has one style sheet of its own.
 static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
 /// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
-static ONE_REPLAY: Semaphore = Semaphore::const_new(1);
+static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 
 /// How many stranded instances an answer names.
 const MOST_NAMED: usize = 1000;
@@ -119,15 +120,20 @@ pub(super) async fn diagram(
 pub(super) fn of_check() -> MethodRouter<Arc<Api>> {
     let path = || Path("check".to_owned());
     post(check).get(move |api: State<Arc<Api>>, headers: HeaderMap| show(api, path(), headers)).put(
-        move |api: State<Arc<Api>>, how: Parameters<How>, sender: Sender, text: DefinitionText| {
-            put(api, path(), how, sender, text)
-        },
+        move |api: State<Arc<Api>>,
+              how: Parameters<How>,
+              sender: Sender,
+              client: Client,
+              text: DefinitionText| { put(api, path(), how, sender, client, text) },
     )
 }
 
 /// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
-pub(super) async fn check(DefinitionText(text): DefinitionText) -> Result<Json<Value>, Problem> {
-    let (Checked { definition, faults }, _) = check_aside(text).await?;
+pub(super) async fn check(
+    client: Client,
+    DefinitionText { text, place }: DefinitionText,
+) -> Result<Json<Value>, Problem> {
+    let (Checked { definition, faults }, _) = check_aside(text, client, &place).await?;
     let machine = definition.as_ref().map(|definition| &definition.machine);
     Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
 }
@@ -148,9 +154,10 @@ pub(super) async fn put(
     Path(machine): Path<String>,
     Parameters(How { dry_run }): Parameters<How>,
     Sender(sender): Sender,
-    DefinitionText(source): DefinitionText,
+    client: Client,
+    DefinitionText { text, place }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (definition, source) = read(&machine, source).await?;
+    let (definition, source) = read(&machine, text, client, &place).await?;
     let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
     if dry_run {
         return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));
@@ -168,8 +175,13 @@ pub(super) async fn put(
 }
 
 /// The definition of `machine` that is in `source`, and the text again.
-async fn read(machine: &str, source: String) -> Result<(Definition, String), Problem> {
-    let (checked, source) = check_aside(source).await?;
+async fn read(
+    machine: &str,
+    source: String,
+    client: Client,
+    place: &Place,
+) -> Result<(Definition, String), Problem> {
+    let (checked, source) = check_aside(source, client, place).await?;
     let faults = match checked {
         Checked { definition: Some(definition), .. } if definition.machine.as_str() == machine => {
             return Ok((definition, source));
@@ -188,10 +200,15 @@ async fn read(machine: &str, source: String) -> Result<(Definition, String), Pro
 
 /// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it; but
 /// as many at once as there are processors would leave nothing for the boards.
-async fn check_aside(source: String) -> Result<(Checked, String), Problem> {
-    static ONE: Semaphore = Semaphore::const_new(1);
-    let _turn = take_turn(&ONE, LONGEST_TURN, "definitions").await?;
-    let checked = tokio::task::spawn_blocking(move || (machine::check(&source, ACTIONS), source));
+async fn check_aside(source: String, client: Client, place: &Place) -> Result<(Checked, String), Problem> {
+    static ONE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
+    let turn = ONE.acquire(client, LONGEST_TURN, "definitions").await?;
+    let place = place.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        // Until it is done, also when the client has gone.
+        let _kept = (turn, place);
+        (machine::check(&source, ACTIONS), source)
+    });
     checked.await.map_err(|error| fault(&error))
 }
 
@@ -211,14 +228,20 @@ pub(super) async fn replay(
     State(api): State<Arc<Api>>,
     Path(machine): Path<String>,
     Parameters(What { device, since }): Parameters<What>,
-    DefinitionText(source): DefinitionText,
+    client: Client,
+    DefinitionText { text, place }: DefinitionText,
 ) -> Result<Json<Replayed>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| no_machine(&machine))?;
     if device.as_ref().is_some_and(|name| name.contains('\0')) {
         return Err(Problem::invalid("device: a name has no character U+0000"));
     }
-    let with = if source.trim().is_empty() { None } else { Some(Arc::new(read(&machine, source).await?.0)) };
-    let _turn = take_turn(&ONE_REPLAY, LONGEST_TURN, "replays").await?;
+    let with = if text.trim().is_empty() {
+        None
+    } else {
+        Some(Arc::new(read(&machine, text, client, &place).await?.0))
+    };
+    let _turn = ONE_REPLAY.acquire(client, LONGEST_TURN, "replays").await?;
+    let _snapshot = api.snapshot_permit(client).await?;
     let wanted = Wanted { machine: name, name: device, since, with };
     match replay::replay(api.engine.store(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed)),

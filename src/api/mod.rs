@@ -18,6 +18,7 @@ mod body;
 mod connections;
 mod devices;
 mod events;
+mod fair;
 mod front;
 mod health;
 mod history;
@@ -38,6 +39,7 @@ mod wait;
 mod why;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
@@ -46,6 +48,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::machine::MachineName;
+use crate::store::Connections;
+
+use connections::Client;
+use fair::{FairPermit, FairSemaphore};
 
 pub use connections::{HttpOptions, Limits, serve};
 pub use list::Patience;
@@ -56,6 +62,9 @@ pub use wait::Room as Waiting;
 
 /// The largest request body, in bytes: a board's report is a few lines.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long a list waits for others, in real time.
+const LONGEST_SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 
 /// What handlers work with.
 pub struct Api {
@@ -73,6 +82,27 @@ pub struct Api {
     pub patience: Patience,
     /// How often boards report what changes nothing.
     pub reports: ReportPace,
+    /// Who reads snapshots of the database.
+    pub snapshots: SnapshotPermits,
+}
+
+/// Permits for the few snapshots of the database that there are at once: half of them for one client.
+#[derive(Debug)]
+pub struct SnapshotPermits(FairSemaphore);
+
+impl SnapshotPermits {
+    /// Permits for as many as `connections` has.
+    #[must_use]
+    pub fn of(connections: Connections) -> Self {
+        Self(FairSemaphore::new(connections.snapshots.try_into().unwrap_or(usize::MAX)))
+    }
+}
+
+impl Api {
+    /// Waits for a permit to take a snapshot, but not for long.
+    async fn snapshot_permit(&self, client: Client) -> Result<FairPermit, Problem> {
+        self.snapshots.0.acquire(client, LONGEST_SNAPSHOT_WAIT, "lists").await
+    }
 }
 
 /// Makes the routes.

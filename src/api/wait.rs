@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::body::Sender;
+use super::connections::Client;
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::clock::pause;
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
 
 /// How many may wait at once; each holds a connection.
 const MOST: usize = 1024;
-/// How many of one client address.
+/// How many of one client: of one IPv4 address, or of one IPv6 network (/64).
 const MOST_OF_CLIENT: usize = MOST / 2;
 /// How many of them look at the database at once, when something has changed for all of them: others need it too.
 const LOOKING: usize = 4;
@@ -46,14 +46,14 @@ pub struct Room {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_client: HashMap<String, usize>,
+    by_client: HashMap<Client, usize>,
 }
 
 /// The place of one who waits, which is free again when this is dropped.
 #[derive(Debug)]
 struct Place {
     waiting: Arc<Mutex<Counts>>,
-    client: String,
+    client: Client,
 }
 
 impl Default for Room {
@@ -63,8 +63,7 @@ impl Default for Room {
 }
 
 impl Room {
-    fn enter(&self, client: Option<&str>) -> Result<Place, Problem> {
-        let client = client.unwrap_or_default().to_owned();
+    fn enter(&self, client: Client) -> Result<Place, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
         let who = if counts.all >= MOST {
@@ -73,7 +72,7 @@ impl Room {
             format!("{MOST_OF_CLIENT} requests of this client wait")
         } else {
             counts.all += 1;
-            counts.by_client.insert(client.clone(), own + 1);
+            counts.by_client.insert(client, own + 1);
             return Ok(Place { waiting: Arc::clone(&self.waiting), client });
         };
         let detail = format!("{who} already; ask again without `wait`");
@@ -98,12 +97,12 @@ impl Drop for Place {
 /// real time, or the server stops; gives it as it was last.
 pub(super) async fn until(
     api: &Api,
-    sender: &Sender,
+    client: Client,
     longest: Duration,
     (machine, name): (&MachineName, &str),
     is_so: impl Fn(&Seen) -> bool,
 ) -> Result<Seen, Problem> {
-    let _place = api.waiting.enter(sender.0.as_deref())?;
+    let _place = api.waiting.enter(client)?;
     // Following begins before reading, so that nothing comes unnoticed in between.
     let mut follower = api.engine.follow();
     let find = async || match api.engine.find(machine, name).await {
@@ -143,13 +142,15 @@ mod tests {
 
     #[test]
     fn one_client_leaves_room_for_others_to_wait() {
+        let of = |text: &str| Client::of(text.parse().unwrap());
         let room = Room::default();
+        let own = |number: usize| of(&format!("2001:db8::{number:x}"));
         let mut places: Vec<Place> =
-            (0..MOST_OF_CLIENT).map(|_| room.enter(Some("192.0.2.1")).unwrap()).collect();
-        assert!(room.enter(Some("192.0.2.1")).is_err());
-        places
-            .extend((0..MOST - MOST_OF_CLIENT).map(|client| room.enter(Some(&client.to_string())).unwrap()));
-        assert!(room.enter(Some("192.0.2.2")).is_err());
+            (0..MOST_OF_CLIENT).map(|number| room.enter(own(number)).unwrap()).collect();
+        assert!(room.enter(own(MOST_OF_CLIENT)).is_err(), "its network has many addresses");
+        let other = |number: usize| of(&format!("2001:db8:0:{:x}::1", number + 1));
+        places.extend((0..MOST - MOST_OF_CLIENT).map(|number| room.enter(other(number)).unwrap()));
+        assert!(room.enter(of("192.0.2.2")).is_err());
         drop(places);
         let counts = room.waiting.lock().unwrap();
         assert_eq!((counts.all, counts.by_client.len()), (0, 0));

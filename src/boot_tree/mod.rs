@@ -10,10 +10,11 @@
 //! ROOT/pxelinux.cfg/default, boot.ipxe, …  what firmware needs where a board has no link: made if missing (`defaults.rs`)
 //! ```
 //!
-//! All functions block.
+//! All functions block, for as long as the disk or the share does: call them through [`work`].
 
 mod defaults;
 mod walk;
+mod work;
 
 use std::fs::File;
 use std::io;
@@ -26,6 +27,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
 pub use defaults::DEFAULTS;
 use walk::{Found, Wanted, walk};
+pub use work::{MAX_THREADS, begin, work};
 
 /// The folder of boot links.
 pub const LINKS: &str = "pxelinux.cfg";

@@ -3,6 +3,7 @@
 //! Lines go through a bounded queue to a thread that writes them. Where nobody reads standard error, or its disk is full,
 //! lines are dropped and counted; the count is logged as soon as a line can be written again.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +29,11 @@ pub(super) enum LogFormat {
 
 /// What the writing thread is sent.
 enum Message {
-    Line(Vec<u8>),
+    Line {
+        text: Vec<u8>,
+        /// Of how many dropped lines it tells.
+        tells_dropped: u64,
+    },
     /// All lines before it were written or dropped: answer.
     Flush(SyncSender<()>),
 }
@@ -48,7 +53,9 @@ impl Log {
     /// When `filter` is none, or the system gives no thread.
     pub(super) fn start(filter: &str, format: LogFormat) -> Result<Self, StartError> {
         let filter = EnvFilter::try_new(filter)?;
-        let log = Self::writing_to(io::stderr())?;
+        let log = Self::writing_to(io::stderr(), |_, lines| {
+            tracing::warn!(lines, "log lines were dropped: standard error could not be written");
+        })?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .log_internal_errors(false)
@@ -66,14 +73,44 @@ impl Log {
         Ok(log)
     }
 
-    /// Starts the thread that writes to `out`.
-    fn writing_to(out: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread that writes to `out`; `tell_dropped` logs how many lines were dropped.
+    fn writing_to(out: impl Write + Send + 'static, tell_dropped: fn(&Self, u64)) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE_LINES);
         let log = Self { queue, dropped: Arc::default() };
-        let dropped = Arc::clone(&log.dropped);
+        let own = log.clone();
         // It ends with the program: whatever waits then is waited for by `flush`.
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || write(out, &lines, &dropped))?;
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || own.write(out, &lines, tell_dropped))?;
         Ok(log)
+    }
+
+    /// Writes what comes, for as long as the program runs.
+    fn write(&self, mut out: impl Write, messages: &Receiver<Message>, tell_dropped: fn(&Self, u64)) {
+        // Whether the line that tells of dropped ones is in the queue.
+        let mut is_told = false;
+        for message in messages {
+            match message {
+                Message::Line { text, tells_dropped } => {
+                    let is_written = out.write_all(&text).and_then(|()| out.flush()).is_ok();
+                    is_told &= tells_dropped == 0;
+                    match (is_written, tells_dropped) {
+                        // Those are done with only once they have been told of.
+                        (true, told) => self.dropped.fetch_sub(told, Ordering::Relaxed),
+                        (false, 0) => self.dropped.fetch_add(1, Ordering::Relaxed),
+                        (false, _) => 0,
+                    };
+                    let lines = self.dropped.load(Ordering::Relaxed);
+                    if is_written && lines > 0 && !is_told {
+                        TELLS_DROPPED.set(lines);
+                        tell_dropped(self, lines);
+                        is_told = TELLS_DROPPED.take() > 0;
+                    }
+                }
+                // Whoever asked may have given up.
+                Message::Flush(done) => drop(done.try_send(())),
+            }
+        }
     }
 
     /// Waits until the lines so far were written, for a second at most.
@@ -103,25 +140,9 @@ fn is_coloured() -> bool {
     io::stderr().is_terminal() && !is_unwanted
 }
 
-/// Writes what comes, for as long as the program runs.
-fn write(mut out: impl Write, messages: &Receiver<Message>, dropped: &AtomicU64) {
-    for message in messages {
-        match message {
-            Message::Line(line) => match out.write_all(&line).and_then(|()| out.flush()) {
-                Ok(()) => {
-                    let lines = dropped.swap(0, Ordering::Relaxed);
-                    if lines > 0 {
-                        tracing::warn!(lines, "log lines were dropped: standard error could not be written");
-                    }
-                }
-                Err(_) => {
-                    dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            },
-            // Whoever asked may have given up.
-            Message::Flush(done) => drop(done.try_send(())),
-        }
-    }
+thread_local! {
+    /// Of how many dropped lines the line tells that this thread is about to log; none where it could not be queued.
+    static TELLS_DROPPED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// One line, which is handed over as a whole.
@@ -152,9 +173,14 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let line = Message::Line(std::mem::take(&mut self.text));
+        let tells_dropped = TELLS_DROPPED.get();
+        let line = Message::Line { text: std::mem::take(&mut self.text), tells_dropped };
         match self.log.queue.try_send(line) {
             Ok(()) => {}
+            // It is told later, then.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) if tells_dropped > 0 => {
+                TELLS_DROPPED.set(0);
+            }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.log.dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -164,6 +190,7 @@ impl Drop for Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::sync::{Condvar, Mutex};
 
     use super::*;
@@ -185,8 +212,12 @@ mod tests {
             self.0.1.notify_all();
         }
 
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.0.0.lock().unwrap().text).into_owned()
+        }
+
         fn lines(&self) -> usize {
-            String::from_utf8_lossy(&self.0.0.lock().unwrap().text).lines().count()
+            self.text().lines().filter(|line| *line == "one").count()
         }
     }
 
@@ -209,10 +240,14 @@ mod tests {
         log.make_writer().write_all(b"one\n").unwrap();
     }
 
+    fn tell(log: &Log, lines: u64) {
+        log.make_writer().write_all(format!("dropped {lines}\n").as_bytes()).unwrap();
+    }
+
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_later_ones_are_written() {
         let out = Out::default();
-        let log = Log::writing_to(out.clone()).unwrap();
+        let log = Log::writing_to(out.clone(), tell).unwrap();
         out.set(|state| state.is_full = true);
         line(&log);
         line(&log);
@@ -220,14 +255,50 @@ mod tests {
         assert_eq!((out.lines(), log.dropped.load(Ordering::Relaxed)), (0, 2));
         out.set(|state| state.is_full = false);
         line(&log);
+        // The line before this is written, and then what it brings forth.
         log.flush();
-        assert_eq!((out.lines(), log.dropped.load(Ordering::Relaxed)), (1, 0));
+        log.flush();
+        assert_eq!(out.text(), "one\ndropped 2\n");
+        assert_eq!(log.dropped.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn dropped_lines_are_told_of_although_the_queue_is_full_when_they_are_to_be() {
+        static IS_FIRST: AtomicBool = AtomicBool::new(true);
+        let out = Out::default();
+        let log = Log::writing_to(out.clone(), |log, lines| {
+            if IS_FIRST.swap(false, Ordering::Relaxed) {
+                // Other threads log as fast as they can.
+                let fill = || {
+                    while log.dropped.load(Ordering::Relaxed) < 2 {
+                        line(log);
+                    }
+                };
+                std::thread::scope(|scope| {
+                    scope.spawn(fill);
+                });
+            }
+            tell(log, lines);
+        })
+        .unwrap();
+        out.set(|state| state.is_full = true);
+        line(&log);
+        log.flush();
+        out.set(|state| state.is_full = false);
+        line(&log);
+        while log.dropped.load(Ordering::Relaxed) > 0 {
+            log.flush();
+        }
+        assert!(
+            out.text().contains("\ndropped 2\n"),
+            "one that was not written and one too many for the queue"
+        );
     }
 
     #[test]
     fn a_reader_who_does_not_read_delays_nobody() {
         let out = Out::default();
-        let log = Log::writing_to(out.clone()).unwrap();
+        let log = Log::writing_to(out.clone(), tell).unwrap();
         out.set(|state| state.is_stuck = true);
         for _ in 0..2 * QUEUE_LINES {
             line(&log);

@@ -25,12 +25,12 @@ pub(super) fn fail(text: &str) -> ExitCode {
 /// Says what went wrong.
 pub(super) fn complain(text: &str) {
     // Where even this cannot be written there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "lifeguard: {}", shown(text));
+    let _ = writeln!(io::stderr(), "lifeguard: {}", without_passwords(&shown(text)));
 }
 
 /// Says what went wrong in a text that has its own beginning and end.
 pub(super) fn complain_as_it_is(text: &str) {
-    let _ = write!(io::stderr(), "{}", shown(text));
+    let _ = write!(io::stderr(), "{}", without_passwords(&shown(text)));
 }
 
 /// Says what the server finds odd about what it was told.
@@ -44,6 +44,26 @@ pub(super) fn warn_of(answer: &Value) {
 pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(plain).collect()
+}
+
+/// A text without the passwords of the URLs in it, `scheme://user:password@host`: somebody typed one in the wrong place.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at(at + "://".len());
+        shown.push_str(before);
+        // A password may hold what a URL should have escaped: up to the last `@` of the word.
+        let end = url.find(char::is_whitespace).unwrap_or(url.len());
+        let (word, after) = url.split_at(end);
+        match word.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+            Some((user, host)) => shown.extend([user, ":…@", host]),
+            None => shown.push_str(word),
+        }
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// The most characters of a cell that is one of many; a single thing is shown whole.
@@ -98,7 +118,22 @@ pub(super) fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{table, without_passwords};
+
+    #[test]
+    fn passwords_of_urls_are_not_shown() {
+        for (text, shown) in [
+            ("'postgres://ann:pw@h/db' found", "'postgres://ann:…@h/db' found"),
+            ("`postgres://ann:p'w@h`", "`postgres://ann:…@h`"),
+            ("a postgres://ann:p@w:x@h, b", "a postgres://ann:…@h, b"),
+            ("x://:pw@h y://a:@h", "x://:…@h y://a:…@h"),
+            ("postgres://ann@h:5432/db", "postgres://ann@h:5432/db"),
+            ("tcp://h:1 and a@b", "tcp://h:1 and a@b"),
+            ("://", "://"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

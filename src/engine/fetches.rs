@@ -265,13 +265,16 @@ pub fn describe_boot(boot: &Boot, coverage: Coverage) -> Option<String> {
     Some(match (boot.asked_at, boot.heard_at) {
         (None, None) => {
             format!(
-                "no request from it has been seen since its power came on{}",
+                "no request from it has been seen by this server since its power came on{}",
                 missed(powered_at, coverage)
             )
         }
         (None, Some(heard_at)) => {
             let missed = missed(powered_at, coverage);
-            format!("no request for its boot config has been seen{missed}; last heard {}", after(heard_at))
+            format!(
+                "no request for its boot config has been seen by this server{missed}; last heard {}",
+                after(heard_at)
+            )
         }
         (Some(asked_at), heard_at) => {
             let asked = format!("it asked for its boot config {}", after(asked_at));

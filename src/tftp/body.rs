@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::packet::Mode;
+use crate::boot_tree;
 
 /// How much is read at once: enough to make the hop to the blocking pool rare, little enough for 512 transfers.
 const PIECE_BYTES: u64 = 128 * 1024;
@@ -88,12 +89,11 @@ impl Body {
             let wanted = PIECE_BYTES.min(self.length.saturating_sub(offset));
             let file = Arc::clone(&self.file);
             let mut piece = std::mem::take(&mut self.piece);
-            self.piece = tokio::task::spawn_blocking(move || {
+            self.piece = boot_tree::work(move || {
                 piece.resize(usize::try_from(wanted).unwrap_or_default(), 0);
                 file.read_exact_at(&mut piece, offset).map(|()| piece)
             })
-            .await
-            .map_err(io::Error::other)??;
+            .await??;
             self.piece_at = offset;
         }
         let held = usize::try_from(offset - self.piece_at).ok().and_then(|skip| self.piece.get(skip..));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().build().unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
     }
 
     #[test]

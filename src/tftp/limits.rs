@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// What a client acknowledges at least, in bytes a second, averaged over a transfer: one that acknowledges a block now and
+/// then would keep its place for as long as a transfer may take.
+///
+/// A boot loader over a serial line is faster; HTTP has the same rate.
+pub(super) const MIN_RATE: u64 = 4096;
+
 /// How patient and how busy a server may be.
 ///
 /// Anybody can forge a request. Until the client has shown itself by an ACK, one request makes the server send one packet,
@@ -27,6 +33,9 @@ pub struct Limits {
     pub longest_silence: Duration,
     /// How long one transfer may take.
     pub longest_transfer: Duration,
+    /// How long a transfer may be slower than [`MIN_RATE`]: so long in all, and a second more for each 4096 bytes that its
+    /// client has acknowledged.
+    pub slow: Duration,
     /// The most requests that are answered at the same time; each has up to two descriptors and 200 KB of memory. One more
     /// takes the place of one that nobody has answered, or is dropped without an answer: the client asks again after a second
     /// or so by itself, whereas an ERROR would make a boot loader give up.
@@ -45,6 +54,7 @@ impl Default for Limits {
             unanswered: Duration::from_secs(6),
             longest_silence: Duration::from_mins(1),
             longest_transfer: Duration::from_hours(1),
+            slow: Duration::from_mins(1),
             transfers: 512,
             transfers_per_client: 128,
         }
@@ -118,6 +128,7 @@ mod tests {
         unanswered: Duration::from_secs(6),
         longest_silence: Duration::from_mins(1),
         longest_transfer: Duration::from_hours(1),
+        slow: Duration::from_mins(1),
         transfers: 4,
         transfers_per_client: 3,
     };

@@ -206,6 +206,12 @@ impl Server {
                 running.progress.ask_again();
                 return;
             }
+            // Or else one port that asks for two names in turn would have a transfer, and a file opened, for each packet.
+            let is_young = running.since.elapsed() < self.limits.first_wait;
+            if is_young && !running.progress.is_answered() && !running.progress.is_yielding() {
+                tracing::debug!(%peer, "TFTP request dropped: the one before has not been answered yet");
+                return;
+            }
             // The client has one port and one file at a time: it has forgotten the other one.
             running.progress.dismiss(Dismissal::AskedAnew);
             is_anew = true;
@@ -263,12 +269,12 @@ impl Server {
         };
         if has_room {
             if let Some(crowd) = self.crowd.take_if(|crowd| now - crowd.last >= CALM) {
-                tracing::info!(dropped = crowd.dropped, "TFTP: there is room for all requests again");
+                tracing::info!(dropped = crowd.dropped, "TFTP capacity available again");
             }
         } else {
             let crowd = self.crowd.get_or_insert_with(|| {
                 let (all, per_client) = (self.limits.transfers, self.limits.transfers_per_client);
-                tracing::warn!(%peer, all, per_client, "TFTP: too many transfers, requests are dropped");
+                tracing::warn!(%peer, all, per_client, "TFTP transfers exhausted, requests are dropped");
                 Crowd { dropped: 0, last: now }
             });
             (crowd.dropped, crowd.last) = (crowd.dropped + 1, now);

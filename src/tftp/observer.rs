@@ -86,6 +86,9 @@ pub enum DropReason {
     /// It took longer than [`Limits::longest_transfer`](super::Limits::longest_transfer).
     #[error("it took too long")]
     TooLong,
+    /// Its client took it more slowly than [`Limits::slow`](super::Limits::slow) allows.
+    #[error("the client is too slow")]
+    TooSlow,
 }
 
 /// Why a request was declined.

@@ -97,7 +97,12 @@ impl Waits {
         if !self.is_answered {
             let half = self.limits.unanswered / 2;
             let last = self.since + self.limits.unanswered;
-            return if self.tried == 0 { now + self.fixed.unwrap_or(half).min(half) } else { last };
+            // A client that repeats its request is not waited for any longer than another.
+            return if self.tried == 0 {
+                (now + self.fixed.unwrap_or(half).min(half)).min(last)
+            } else {
+                last
+            };
         }
         let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
         let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
@@ -107,7 +112,30 @@ impl Waits {
     /// No answer has come: whether to send the same again.
     pub(super) fn is_worth_another(&mut self) -> bool {
         self.tried += 1;
-        let retries = if self.is_answered { self.limits.retries } else { 1 };
-        self.tried <= retries && self.since.elapsed() < self.limits.longest_silence
+        let (retries, longest) = if self.is_answered {
+            (self.limits.retries, self.limits.longest_silence)
+        } else {
+            (1, self.limits.unanswered)
+        };
+        self.tried <= retries && self.since.elapsed() < longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_has_not_answered_is_waited_for_no_longer_for_repeating_its_request() {
+        let limits = Limits::default();
+        let at = |age| Waits { since: Instant::now().checked_sub(age).unwrap(), ..Waits::new(limits, None) };
+        let left = |waits: &Waits| waits.until().saturating_duration_since(Instant::now());
+        let half = limits.unanswered / 2;
+        assert!(left(&at(Duration::ZERO)) > half / 2);
+        assert!(left(&at(half + half / 2)) <= half / 2, "up to the limit, and not three seconds from here");
+        let mut late = at(limits.unanswered);
+        assert_eq!(left(&late), Duration::ZERO);
+        assert!(!late.is_worth_another());
+        assert!(at(half).is_worth_another());
     }
 }

@@ -26,11 +26,12 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use super::body::{Body, Place};
 use super::channel::Channel;
+use super::limits::MIN_RATE;
 use super::observer::{Abort, DropReason, End, Refusal};
 use super::options::{Agreed, agree};
 use super::packet::{DATA_HEADER_BYTES, ErrorCode, Mode, Packet, Request, write_data_header};
 use super::talk::{Heard, Waits, hear, refuse, send};
-use crate::boot_tree::{BootTree, OpenError};
+use crate::boot_tree::{self, BootTree, OpenError};
 
 /// What others may know about a running transfer, and tell it.
 #[derive(Debug, Default)]
@@ -116,18 +117,21 @@ impl Transfer {
     /// Sends the file over `channel`.
     pub(super) async fn run(self, channel: &mut Channel) -> End {
         let begun = Instant::now();
-        let until = begun + self.limits.longest_transfer;
-        let progress = Arc::clone(&self.progress);
-        // Real time: the transfer is between two network cards.
-        tokio::time::timeout_at(until, self.serve(channel, begun)).await.unwrap_or_else(|_elapsed| {
-            End::Dropped { bytes_acked: progress.bytes_acked(), why: DropReason::TooLong }
-        })
+        let (limits, progress) = (self.limits, Arc::clone(&self.progress));
+        tokio::select! {
+            end = self.serve(channel, begun) => end,
+            why = overdue(&limits, &progress, begun) => {
+                End::Dropped { bytes_acked: progress.bytes_acked(), why }
+            }
+        }
     }
 
     async fn serve(self, channel: &mut Channel, begun: Instant) -> End {
         let body = match self.open().await {
             Ok(body) => body,
             Err(Unopened::Refused(code, message, end)) => {
+                // By the time that its client has heard this it may ask for something else.
+                self.progress.finish();
                 refuse(channel, code, &message).await;
                 return end;
             }
@@ -165,8 +169,8 @@ impl Transfer {
             return Err(refused(Refusal::Mode));
         }
         let (tree, file) = (Arc::clone(&self.tree), self.request.file.clone());
-        let opened = tokio::task::spawn_blocking(move || tree.open(&file)).await;
-        match opened.map_err(io::Error::other).map_err(OpenError::Io).flatten() {
+        let opened = boot_tree::work(move || tree.open(&file)).await;
+        match opened.map_err(OpenError::Io).flatten() {
             Ok(opened) => Ok(Body::new(opened.file, opened.length, &self.request.mode)),
             Err(OpenError::NotFound | OpenError::NotAFolder) => {
                 Err(Unopened::Refused(ErrorCode::NOT_FOUND, "no such file".to_owned(), End::NotFound))
@@ -180,6 +184,25 @@ impl Transfer {
             }
             Err(OpenError::Io(error)) => Err(Unopened::Unknown(broken("cannot open the file", &error))),
         }
+    }
+}
+
+/// Ends when a transfer has taken longer than it may, or longer than what its client acknowledged is worth.
+async fn overdue(limits: &Limits, progress: &Progress, begun: Instant) -> DropReason {
+    let last = begun + limits.longest_transfer;
+    loop {
+        let earned = Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_RATE);
+        let slow = begun + limits.slow + earned;
+        let now = Instant::now();
+        if now >= last {
+            return DropReason::TooLong;
+        }
+        if now >= slow {
+            return DropReason::TooSlow;
+        }
+        // Real time: the transfer is between two network cards.
+        #[expect(clippy::disallowed_methods, reason = "as said above")]
+        tokio::time::sleep_until(slow.min(last)).await;
     }
 }
 

@@ -199,7 +199,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     // The connection is of the life before, as is whoever asks; only the database knows better.
     let mut db = store.reader().await.unwrap();
     assert_eq!(db.life(), before);
-    assert_eq!(workers::renew(&mut db, worker, before, lease, NOW).await.unwrap(), None);
+    assert_eq!(workers::renew(&mut db, worker, before, lease, NOW, lease).await.unwrap(), None);
     workers::retire(&store, worker, before).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "RUNNING");
     drop(db);
@@ -207,7 +207,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let mut db = store.connect_for_lease().await.unwrap();
     let present = db.life();
     assert!(present > before);
-    assert!(workers::renew(&mut db, worker, present, lease, NOW).await.unwrap().is_some());
+    assert!(workers::renew(&mut db, worker, present, lease, NOW, lease).await.unwrap().is_some());
     workers::retire(&store, worker, present).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "WAITING");
 }

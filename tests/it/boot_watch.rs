@@ -115,12 +115,12 @@ async fn of_a_board_that_was_not_seen_only_that_is_said() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
-    assert_eq!(boot(&world).await, "no request from it has been seen since its power came on");
+    assert_eq!(boot(&world).await, "no request from it has been seen by this server since its power came on");
     // Somebody whom nobody registered leaves no trace in its history, but it could have been the board.
     world.clock.advance(Duration::from_secs(3));
     get(&world, here(3), "pxelinux.cfg/01-02-00-00-00-00-99").await;
     let but = " (but requests from unknown senders, the last 3 s after power-on)";
-    let unseen = format!("no request from it has been seen since its power came on{but}");
+    let unseen = format!("no request from it has been seen by this server since its power came on{but}");
     ask("the stranger is known of", async || boot(&world).await == unseen).await;
     world.pass_deadline("b1").await;
     assert_eq!(remarks(&world, "timeout").await, [unseen]);
@@ -167,7 +167,11 @@ async fn what_is_refused_is_in_the_boot_log_of_the_likely_board_with_the_client_
     get(&world, here(5), "../loader").await;
     let refused = ("../loader".to_owned(), "refused: outside the boot tree".to_owned());
     ask("the refusal is written down", async || requests(&world).await == [refused.clone()]).await;
-    assert!(boot(&world).await.starts_with("no request for its boot config has been seen; last heard"));
+    assert!(
+        boot(&world)
+            .await
+            .starts_with("no request for its boot config has been seen by this server; last heard")
+    );
 
     fs_err::write(world.folder.path().join("boot/loader"), vec![7; 5000]).unwrap();
     let client = UdpSocket::bind((here(5), 0)).await.unwrap();

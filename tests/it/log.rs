@@ -1,15 +1,15 @@
 //! The log: it never fails the program, and has colours only where somebody sees them.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::database::{TestDatabase, database};
-use crate::world::ask;
+use crate::world::{ask, within};
 
 /// A server on a given address; it is killed when it is dropped.
 struct Server {
@@ -114,4 +114,50 @@ fn a_log_on_a_terminal_has_colours_unless_its_user_wants_none() {
     assert!(on_a_terminal(Some("")).contains('\u{1b}'), "an empty variable is unset");
     let plain = on_a_terminal(Some("1"));
     assert!(!plain.is_empty() && !plain.contains('\u{1b}'), "{plain}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tftp_request_that_is_refused_is_in_the_log() {
+    let database = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tftp-listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+    ]);
+    command.args(["--database-url", &database.url(), "--boot-root"]).arg(folder.path());
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let _server = Server { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
+    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let lines = log.lines().map_while(Result::ok);
+        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_default()).for_each(|line| {
+            // The test may be over.
+            let _ = sender.send(line);
+        });
+    });
+    let mut fields = async |message: &str| {
+        let logged = async {
+            loop {
+                let line = lines.recv().await.expect("the log has ended");
+                if line["fields"]["message"] == message {
+                    break line["fields"].clone();
+                }
+            }
+        };
+        within(message, logged).await
+    };
+    let serving = fields("serving the boot tree by TFTP").await;
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"\0\x01../etc/passwd\0octet\0", serving["tftp"].as_str().unwrap()).unwrap();
+    let refused = fields("TFTP request refused").await;
+    assert_eq!(refused["file"], "../etc/passwd");
+    assert_eq!(refused["error"], "outside the boot tree");
+    assert_eq!(refused["peer"], client.local_addr().unwrap().to_string());
 }

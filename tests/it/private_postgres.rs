@@ -64,9 +64,11 @@ async fn fails(options: Options) -> PrivateError {
 async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     let dir = GuardedDir::new();
     fs::create_dir_all(dir.path().join("postgres.new.1/base")).unwrap();
+    fs::create_dir_all(dir.path().join("postgres.new-17/base")).unwrap();
 
     let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
     assert!(!dir.path().join("postgres.new.1").exists(), "what a killed initdb left is removed");
+    assert!(dir.path().join("postgres.new-17/base").exists(), "what an operator put there stays");
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 100)")
         .execute(&mut connection)
@@ -406,4 +408,20 @@ async fn the_log_is_begun_anew_when_it_has_become_long() {
     until("it is written to", async || fs::read_to_string(&log).unwrap().contains("an error")).await;
     assert!(length(&log) < 10_000);
     postgres.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_as_taken_is_no_error_of_the_database() {
+    let dir = GuardedDir::new();
+    let server = ServerProcess::start(&["--data-dir".to_owned(), dir.path().to_str().unwrap().to_owned()]);
+    let url = format!("http://{}/api/v1/devices", server.http());
+    let register = async |name: &str, mac: &str| {
+        let board = serde_json::json!({ "name": name, "mac": mac, "hardware": "panda" });
+        reqwest::Client::new().post(&url).json(&board).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(register("b1", "02:00:00:00:00:01").await, 201);
+    assert_eq!(register("b1", "02:00:00:00:00:02").await, 409);
+    assert_eq!(register("b2", "02:00:00:00:00:01").await, 409);
+    let log = fs::read_to_string(dir.path().join("postgres.log")).unwrap();
+    assert!(!log.contains("ERROR"), "{log}");
 }

@@ -44,7 +44,10 @@ impl ServerProcess {
 
     /// Runs `command`, which is to end in `lifeguard serve` and options of that, as a server.
     pub(crate) fn run(mut command: Command) -> Result<Self, String> {
-        command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
+        if command.get_args().all(|arg| arg != "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--log-format", "json"]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = Vec::new();

@@ -110,6 +110,20 @@ fn a_password_is_never_printed() {
             assert!(!shown.is_empty() && !shown.contains(PASSWORD), "{url}: {shown}");
         }
     }
+    // Where it does not belong.
+    let url = format!("postgres://ann:{PASSWORD}@db.lab/lg");
+    let mut as_file = serve();
+    as_file.args(["--database-url-file", &url]);
+    let mut as_word = serve();
+    as_word.arg(&url);
+    let mut as_option = serve();
+    as_option.args(["--tftp-listen", &url]);
+    for mut command in [as_file, as_word, as_option] {
+        let ended = command.output().unwrap();
+        let shown = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && shown.contains("ann:…@db.lab/lg"), "{shown}");
+        assert!(!shown.contains(PASSWORD), "{shown}");
+    }
     // One that is well formed, on a database that is not there: whoever gives it as an argument is warned.
     let mut command = serve();
     command.args(["--log", "trace", "--database-url"]);

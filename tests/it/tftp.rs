@@ -32,6 +32,7 @@ const STUBBORN: Limits = Limits {
     unanswered: Duration::from_mins(20),
     longest_silence: Duration::from_hours(1),
     longest_transfer: Duration::from_hours(1),
+    slow: Duration::from_hours(1),
     transfers: 512,
     transfers_per_client: 512,
 };

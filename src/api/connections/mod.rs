@@ -39,13 +39,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::limits::Limits;
 use self::memory::{IN_PARTS, Memory, SMALL, Share};
 use self::refusals::Refusals;
-use self::registry::{Admission, Client, Place, Registry};
+use self::registry::{Admission, Place, Registry};
 use self::watch::{Answer, UnderWay, Watched};
 use super::names::ServerNames;
 use super::{Problem, front, problem};
 use crate::clock::pause;
 
 pub(super) use self::limits::MIN_RATE;
+pub(super) use self::registry::Client;
 
 /// How long open connections may take to end once the server stops, in real time. Whoever is not answered by then is cut
 /// off; what was asked for may still be decided on.
@@ -63,6 +64,8 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: Arc<str>,
+    /// As whom it is counted.
+    pub(super) client: Client,
     /// How long it may take to send a body.
     pub(super) body_time: Duration,
 }
@@ -93,7 +96,8 @@ pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, 
             () = refusals.over() => continue,
             () = stop.cancelled() => break,
         };
-        let place = match registry.admit(Client::of(peer.ip())) {
+        let client = Client::of(peer.ip());
+        let place = match registry.admit(client) {
             Admission::Free(place) => place,
             Admission::Instead(place) => {
                 refusals.note_closed(peer.ip().to_canonical());
@@ -104,7 +108,8 @@ pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, 
                 continue;
             }
         };
-        let peer = Peer { address: peer.ip().to_canonical().to_string().into(), body_time: limits.body };
+        let address = peer.ip().to_canonical().to_string().into();
+        let peer = Peer { address, client, body_time: limits.body };
         let face = Face { routes: routes.clone(), names: Arc::clone(&names), memory: Arc::clone(&memory) };
         open.spawn(carry(stream, peer, place, face, stop.clone()));
     }

@@ -13,11 +13,11 @@ use super::watch::Watch;
 
 /// Who counts as one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(in crate::api) struct Client(IpAddr);
 
 impl Client {
     /// Of IPv6 its network: one machine has a whole one to choose its addresses from.
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub(in crate::api) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
             v4 @ IpAddr::V4(_) => v4,

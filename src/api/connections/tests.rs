@@ -6,6 +6,17 @@ use tokio::sync::Notify;
 
 use super::*;
 
+/// How long a test waits for what must come: far more than it takes.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Waits for what must come.
+async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    tokio::select! {
+        come = coming => come,
+        () = pause(LONG) => panic!("it never came: {what}"),
+    }
+}
+
 async fn ask(at: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
@@ -52,7 +63,7 @@ async fn read_to_end(stream: &mut TcpStream) -> (String, Duration) {
     let begun = std::time::Instant::now();
     let mut text = Vec::new();
     // A reset ends a connection as well.
-    let _ = stream.read_to_end(&mut text).await;
+    let _ = within("the end of the connection", stream.read_to_end(&mut text)).await;
     (String::from_utf8_lossy(&text).into_owned(), begun.elapsed())
 }
 
@@ -60,7 +71,8 @@ async fn read_to_end(stream: &mut TcpStream) -> (String, Duration) {
 async fn read_answer(stream: &mut TcpStream) {
     let mut answer = Vec::new();
     while !answer.ends_with(b"at once") {
-        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{answer:?}");
+        let read = within("the end of the answer", stream.read_buf(&mut answer)).await.unwrap();
+        assert!(read > 0, "{answer:?}");
     }
 }
 
@@ -81,7 +93,7 @@ async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_
         }
     };
     tokio::select! {
-        ended = reading.read_u8() => assert!(ended.is_err()),
+        ended = within("the end of the connection", reading.read_u8()) => assert!(ended.is_err()),
         () = trickle => {}
     }
 }
@@ -138,7 +150,7 @@ async fn an_answer_that_nobody_takes_ends_the_connection_and_is_forgotten() {
     let routes = Router::new().route("/", get(large));
     let server = Server::new(routes, Limits { unread: SHORT, ..Limits::default() }).await;
     let mut stream = ask(server.at, "/").await;
-    gone.notified().await;
+    within("the end of the answer", gone.notified()).await;
     assert!(read_to_end(&mut stream).await.0.len() < size);
 }
 
@@ -151,13 +163,13 @@ async fn large_answers_that_nobody_takes_are_limited_and_others_are_answered() {
     let unread =
         [ask(server.at, "/large").await, ask(server.at, "/large").await, ask(server.at, "/large").await];
     for stream in &unread {
-        stream.readable().await.unwrap();
+        within("an answer", stream.readable()).await.unwrap();
     }
     let mut small = ask(server.at, "/").await;
     read_answer(&mut small).await;
     let mut fourth = ask(server.at, "/large").await;
     let mut beginning = [0; 12];
-    fourth.read_exact(&mut beginning).await.unwrap();
+    within("a refusal", fourth.read_exact(&mut beginning)).await.unwrap();
     assert_eq!(&beginning, b"HTTP/1.1 503");
     drop(unread);
 }
@@ -177,12 +189,12 @@ async fn a_client_without_room_is_told_so_and_served_once_there_is() {
     let routes = at_once().route("/slow", get(slow));
     let server = Server::new(routes, Limits { per_client: 2, ..Limits::default() }).await;
     let mut first = ask(server.at, "/slow").await;
-    asked.notified().await;
+    within("the request", asked.notified()).await;
     let mut second = ask(server.at, "/").await;
     read_answer(&mut second).await;
     // The idle one gives way; the one that is asked for something does not.
     let third = ask(server.at, "/slow").await;
-    asked.notified().await;
+    within("the request", asked.notified()).await;
     assert_eq!(read_to_end(&mut second).await.0, "");
     let mut fourth = ask(server.at, "/").await;
     let (refused, _) = read_to_end(&mut fourth).await;
@@ -190,7 +202,7 @@ async fn a_client_without_room_is_told_so_and_served_once_there_is() {
     assert!(refused.contains("\"busy\"") && refused.contains("this client has as many"), "{refused}");
     told.notify_waiters();
     let mut answer = vec![0; 1000];
-    let read = first.read(&mut answer).await.unwrap();
+    let read = within("an answer", first.read(&mut answer)).await.unwrap();
     assert!(String::from_utf8_lossy(&answer[..read]).ends_with("at last"));
     drop(third);
     let mut fifth = ask(server.at, "/").await;
@@ -213,17 +225,17 @@ async fn a_server_that_stops_answers_whoever_has_asked_and_keeps_nobody_else() {
 
     let mut idle = ask(at, "/").await;
     let mut answer = [0; 1000];
-    assert!(idle.read(&mut answer).await.unwrap() > 0);
+    assert!(within("an answer", idle.read(&mut answer)).await.unwrap() > 0);
     let mut waiting = ask(at, "/slow").await;
-    asked.notified().await;
+    within("the request", asked.notified()).await;
     stop.cancel();
     // Kept for the next request, which nobody would answer.
-    assert_eq!(idle.read(&mut answer).await.unwrap(), 0);
+    assert_eq!(within("its end", idle.read(&mut answer)).await.unwrap(), 0);
     told.notify_one();
     let mut answer = String::new();
-    waiting.read_to_string(&mut answer).await.unwrap();
+    within("the answer", waiting.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("at last"), "{answer}");
-    server.join_next().await.unwrap().unwrap();
+    within("the end of the server", server.join_next()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -231,7 +243,7 @@ async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut door = Door::new(listener);
     let _client = TcpStream::connect(door.listener.local_addr().unwrap()).await.unwrap();
-    let (accepted, _) = door.accept().await;
+    let (accepted, _) = within("a connection", door.accept()).await;
     assert!(accepted.nodelay().unwrap());
     let socket = SockRef::from(&accepted);
     let (time, interval, retries) = KEEPALIVE;
@@ -252,6 +264,6 @@ async fn a_header_larger_than_a_connection_keeps_is_answered_431() {
     // It may be refused before all of it is sent.
     let _ = stream.write_all(with_header(2 * MAX_BUFFER).as_bytes()).await;
     let mut beginning = [0; 12];
-    stream.read_exact(&mut beginning).await.unwrap();
+    within("a refusal", stream.read_exact(&mut beginning)).await.unwrap();
     assert_eq!(&beginning, b"HTTP/1.1 431");
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::body::{Object, Parameters, Sender, expected_tags, json as json_answer, known_tags, not_modified};
+use super::connections::Client;
 use super::devices::check_name;
 use super::history::Page;
 use super::problem::fault;
@@ -129,14 +130,14 @@ async fn show(
     State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     Parameters(How { wait }): Parameters<How>,
-    sender: Sender,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let known: Vec<&str> = known_tags(&headers).collect();
     let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
     let seen = match wait {
-        Some(text) => wait::until(&api, &sender, wait::parse(&text)?, (&machine, &name), is_news).await?,
+        Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_news).await?,
         None => find(&api, &machine, &name).await?,
     };
     if is_news(&seen) { view(&api, &seen) } else { Ok(not_modified(&api.engine.tag(&seen))) }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::sending::Patience;
 use self::sending::Sending;
 use super::body::{Parameters, json, known_tags, not_modified};
+use super::connections::Client;
 use super::problem::fault;
 use super::{Api, Problem};
 use crate::machine::Definition;
@@ -62,6 +63,7 @@ struct StatesView<'a> {
 /// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=&since=`: boards by name.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    client: Client,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
     Parameters(query): Parameters<ListQuery>,
@@ -87,17 +89,19 @@ pub(super) async fn list(
                 "since tells all that changed: it goes with neither after nor limit",
             ));
         }
-        return changed(&api, filter, definition.as_deref(), &since).await;
+        return changed(&api, client, filter, definition.as_deref(), &since).await;
     }
     let kind = kind(&("devices", raw));
     if let Some(tag) = current_tag(&api, &headers, &kind).await? {
         return Ok(not_modified(&tag));
     }
+    let permit = api.snapshot_permit(client).await?;
     let mut snapshot = api.engine.store().snapshot().await?;
     let cursor = changes::state(&mut snapshot).await?;
     let tag = format!("{kind}.{cursor}");
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
+    let snapshot = (snapshot, permit);
     let list = Sending { snapshot, machine: api.machine.clone(), filter, definition, after, left, body };
     list.answer(&tag, api.patience).await
 }
@@ -121,6 +125,7 @@ async fn current_tag(api: &Api, headers: &HeaderMap, kind: &str) -> Result<Optio
 /// Tells what changed since an earlier answer.
 async fn changed(
     api: &Api,
+    client: Client,
     filter: Filter,
     definition: Option<&Definition>,
     since: &str,
@@ -134,6 +139,7 @@ async fn changed(
                       and go on from the cursor of that answer";
         Problem::new(StatusCode::GONE, "cursor_gone", detail)
     };
+    let _permit = api.snapshot_permit(client).await?;
     let mut snapshot = api.engine.store().snapshot().await?;
     let read = changes::read(&mut snapshot, &since, MOST_CHANGES).await?.ok_or_else(gone)?;
     let mut among = BTreeSet::new();

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::super::Problem;
 use super::super::body::json;
+use super::super::fair::FairPermit;
 use super::super::problem::fault;
 use super::{board, unknown};
 use crate::clock::pause;
@@ -50,7 +51,8 @@ impl Default for Patience {
 
 /// A list that is to be sent.
 pub(super) struct Sending {
-    pub(super) snapshot: Snapshot,
+    /// With the permit for it.
+    pub(super) snapshot: (Snapshot, FairPermit),
     pub(super) machine: MachineName,
     pub(super) filter: Filter,
     /// What boards live by, where that is known.
@@ -112,7 +114,7 @@ impl Sending {
     /// Answers with the list.
     pub(super) async fn answer(mut self, tag: &str, patience: Patience) -> Result<Response, Problem> {
         let Patience { begin, whole, pause: longest_pause } = patience;
-        self.snapshot.take_time(whole + LATER).await?;
+        self.snapshot.0.take_time(whole + LATER).await?;
         let (outlet, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
         task.spawn(self.run(Outlet { parts: outlet, pause: longest_pause, has_begun: false }, whole));
@@ -148,7 +150,7 @@ impl Sending {
         match sent {
             Ok(()) | Err(Broken::Gone) => {}
             Err(error) if outlet.has_begun => {
-                tracing::warn!(error = &error as &dyn Error, "a list broke off");
+                tracing::warn!(error = &error as &dyn Error, "list aborted");
             }
             Err(error) => {
                 // Whoever asked may have gone.
@@ -158,7 +160,15 @@ impl Sending {
     }
 
     async fn send(self, outlet: &mut Outlet) -> Result<(), Broken> {
-        let Self { mut snapshot, machine, filter, definition, mut after, mut left, mut body } = self;
+        let Self {
+            snapshot: (mut snapshot, permit),
+            machine,
+            filter,
+            definition,
+            mut after,
+            mut left,
+            mut body,
+        } = self;
         let is_whole = after.is_empty();
         let has_more = loop {
             let wanted = PAGE.min(left);
@@ -190,7 +200,7 @@ impl Sending {
             }
         }
         // Others may have it while the client takes the end.
-        drop(snapshot);
+        drop((snapshot, permit));
         body.extend(br#"],"next":"#);
         serde_json::to_writer(&mut body, &has_more.then_some(after))?;
         body.push(b'}');

@@ -18,6 +18,7 @@ use serde_json::Map;
 use url::form_urlencoded;
 
 use super::body::{Object, Sender, with_tag};
+use super::connections::Client;
 use super::instances::events::{declared, submit};
 use super::instances::{changeable, find, machine_of};
 use super::{Api, Problem, wait};
@@ -46,11 +47,11 @@ type Shared = (MachineName, String);
 
 /// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
 /// comes as soon as it is, the 406 after that time.
-async fn is_current(State(api): State<Arc<Api>>, query: Query, sender: Sender) -> Result<Response, Problem> {
+async fn is_current(State(api): State<Arc<Api>>, query: Query, client: Client) -> Result<Response, Problem> {
     match (&api.shared, query.get("state")) {
         (_, None) => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         (None, Some(_)) => Ok(plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE)),
-        (Some(shared), Some(wanted)) => look(&api, shared, wanted, &query, &sender).await,
+        (Some(shared), Some(wanted)) => look(&api, shared, wanted, &query, client).await,
     }
 }
 
@@ -58,12 +59,12 @@ async fn is_current_of(
     State(api): State<Arc<Api>>,
     Path((machine, name)): Path<(String, String)>,
     query: Query,
-    sender: Sender,
+    client: Client,
 ) -> Result<Response, Problem> {
     let shared = (machine_of(&api, &machine)?, name);
     match query.get("state") {
         None => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
-        Some(wanted) => look(&api, &shared, wanted, &query, &sender).await,
+        Some(wanted) => look(&api, &shared, wanted, &query, client).await,
     }
 }
 
@@ -118,7 +119,7 @@ async fn look(
     (machine, name): &Shared,
     wanted: &str,
     query: &Query,
-    sender: &Sender,
+    client: Client,
 ) -> Result<Response, Problem> {
     // Looked up each time: while somebody waits another definition may come into force.
     let definition = || api.engine.definition(machine);
@@ -132,7 +133,7 @@ async fn look(
         // What has ended never comes to another state.
         Some(text) => {
             let is_decided = |seen: &Seen| is_current(seen) || is_over(seen);
-            wait::until(api, sender, wait::parse(text)?, (machine, name), is_decided).await?
+            wait::until(api, client, wait::parse(text)?, (machine, name), is_decided).await?
         }
         None => find(api, machine, name).await?,
     };

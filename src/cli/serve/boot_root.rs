@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::boot_tree::{BootTree, OpenError};
+use crate::boot_tree::{self, BootTree, OpenError};
 use crate::directories;
 use crate::engine::Engine;
 
@@ -38,23 +39,44 @@ pub(super) struct Lookout {
     /// mounted, and what is made then would hide that.
     is_prepared: bool,
     fault: Option<String>,
+    /// A look that has not ended in time.
+    stuck: Option<JoinHandle<Looked>>,
 }
+
+/// What came of a look: whether the tree is prepared, and what is wrong with it.
+type Looked = (bool, Result<(), (&'static str, OpenError)>);
 
 impl Lookout {
     pub(super) fn new(tree: BootTree, engine: Engine) -> Self {
-        Self { tree, engine, is_prepared: false, fault: None }
+        Self { tree, engine, is_prepared: false, fault: None, stuck: None }
     }
 
     /// Looks once; a tree that is there for the first time is prepared.
     pub(super) async fn look(&mut self) {
+        // Each look takes a thread for as long as it hangs: one is enough.
+        if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
+            return;
+        }
+        self.stuck = None;
         let (tree, was_prepared) = (self.tree.clone(), self.is_prepared);
-        let look = tokio::task::spawn_blocking(move || {
+        let look = boot_tree::begin(move || {
             let is_prepared = was_prepared || prepare(&tree);
             (is_prepared, tree.check())
         });
-        // Real time: it is the machine's disk.
-        #[expect(clippy::disallowed_methods, reason = "as said above")]
-        let looked = tokio::time::timeout(SILENT, look).await;
+        let looked = match look.await {
+            Err(error) => Ok(Err(error)),
+            Ok(mut look) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "it waits for the machine's disk, in real time"
+                )]
+                let looked = tokio::time::timeout(SILENT, &mut look).await;
+                if looked.is_err() {
+                    self.stuck = Some(look);
+                }
+                looked.map(|looked| looked.map_err(io::Error::other))
+            }
+        };
         let looked = looked.map(|looked| {
             looked.map(|(is_prepared, checked)| {
                 self.is_prepared = is_prepared;
@@ -105,7 +127,7 @@ fn prepare(tree: &BootTree) -> bool {
     let boot_root = tree.root().display();
     match tree.make_defaults() {
         Ok(made) if made.is_empty() => {}
-        Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree: missing files were made"),
+        Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree files created"),
         // That the root is missing is told by whoever looks.
         Err((_, OpenError::Root(_))) => return false,
         Err((path, error)) => tracing::warn!(

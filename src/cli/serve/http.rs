@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use nix::unistd::gethostname;
 
+use super::span;
 use crate::api::{HttpOptions, Limits, ServerNames};
 
 /// What `serve` can be told of HTTP.
@@ -60,11 +61,6 @@ fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number is needed, 1 or more")
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; say `10s`"))?;
-    if span.is_zero() { Err("it must be longer than nothing; say `10s`".to_owned()) } else { Ok(span) }
-}
-
 impl HttpArgs {
     /// How HTTP is served, where there is room for so many connections.
     pub(super) fn options(&self, connections: usize) -> HttpOptions {
@@ -110,7 +106,12 @@ mod tests {
         let limits = line.http.options(100).limits;
         assert_eq!((limits.connections, limits.per_client, limits.idle), (100, 7, Duration::from_secs(5)));
         assert_eq!(line.http.server_names, ["a.lab", "b.lab"]);
-        for bad in ["--http-connections=0", "--http-idle-timeout=0s", "--http-header-timeout=5"] {
+        for bad in [
+            "--http-connections=0",
+            "--http-idle-timeout=0s",
+            "--http-header-timeout=5",
+            "--http-idle-timeout=5M",
+        ] {
             assert!(Line::try_parse_from(["serve", bad]).is_err(), "{bad}");
         }
     }

@@ -27,7 +27,7 @@ use crate::boot_tree::BootTree;
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
 use crate::engine::{Engine, Retention};
-use crate::machine::MachineName;
+use crate::machine::{MachineName, parse_span};
 use crate::model::Models;
 use crate::store::private::{Options, PrivatePostgres};
 use crate::store::{ConnectOptions, Connections, DatabaseUrl, Store};
@@ -94,7 +94,7 @@ pub struct ServeOptions {
         env = "LIFEGUARD_EVENT_TIMEOUT",
         value_name = "TIME",
         default_value = "30s",
-        value_parser = humantime::parse_duration
+        value_parser = span
     )]
     pub event_timeout: Duration,
 
@@ -149,6 +149,16 @@ impl ServeOptions {
             secrets::warn_of_argument(url.secret());
         }
         Ok(self)
+    }
+}
+
+/// Reads a span that is not empty.
+fn span(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text).map_err(|error| format!("{error}; say `30s` or `10m`"))?;
+    if span.is_zero() {
+        Err("it must be longer than nothing; say `30s` or `10m`".to_owned())
+    } else {
+        Ok(span)
     }
 }
 
@@ -351,6 +361,7 @@ impl Parts {
             waiting: Waiting::default(),
             patience: api::Patience::default(),
             reports: api::ReportPace::default(),
+            snapshots: api::SnapshotPermits::of(engine.store().connections()),
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::span;
 use crate::tftp::{Limits, Ports};
 
 /// What `serve` can be told of TFTP.
@@ -29,7 +30,7 @@ pub struct TftpArgs {
     pub tftp_per_address: usize,
 
     /// How long sending one file may take
-    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFER_TIME", value_name = "TIME", default_value = "1h", value_parser = time)]
+    #[arg(long, env = "LIFEGUARD_TFTP_TRANSFER_TIME", value_name = "TIME", default_value = "1h", value_parser = span)]
     pub tftp_transfer_time: Duration,
 }
 
@@ -67,11 +68,6 @@ fn number(text: &str) -> Result<usize, &'static str> {
     number.ok_or("a number from 1 to 100000 is needed")
 }
 
-fn time(text: &str) -> Result<Duration, &'static str> {
-    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
-    time.ok_or("a time is needed, such as 30s, 10m or 2h")
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -92,8 +88,12 @@ mod tests {
         let line = Line::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
         assert_eq!(line.tftp.limits().transfers, 3);
         assert_eq!(line.tftp.limits().longest_transfer, Duration::from_secs(90));
-        for bad in [["--tftp-transfers", "0"], ["--tftp-transfer-time", "0s"], ["--tftp-transfer-time", "5"]]
-        {
+        for bad in [
+            ["--tftp-transfers", "0"],
+            ["--tftp-transfer-time", "0s"],
+            ["--tftp-transfer-time", "5"],
+            ["--tftp-transfer-time", "5M"],
+        ] {
             assert!(Line::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
     }

@@ -8,6 +8,7 @@
 //! DATA_DIR/run/            the socket, 0700; a link to a short directory elsewhere when the path would be too long
 //! ```
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -118,11 +119,10 @@ impl Layout {
     ///
     /// [`PrivateError::OrphanStays`] when one cannot be ended; [`PrivateError::File`].
     pub(super) async fn remove_unfinished(&self) -> Result<(), PrivateError> {
-        let prefix = self.data_dir.join(UNFINISHED);
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
-            if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
-                orphans::end_all(&prefix).await?;
+            if is_unfinished(&entry.file_name()) {
+                orphans::end_all(&entry.path()).await?;
                 fs::remove_dir_all(entry.path())?;
             }
         }
@@ -218,6 +218,14 @@ pub(super) fn socket(dir: &Path) -> PathBuf {
     dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
+/// Whether a name is that of a cluster in the making, as this version or an earlier one calls them, and nothing of an
+/// operator's.
+fn is_unfinished(name: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED.as_bytes()) else { return false };
+    let is_pid = |pid: &[u8]| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit);
+    rest.is_empty() || rest.strip_prefix(b".").is_some_and(is_pid)
+}
+
 /// Whether a socket in `dir` has a path that the system takes.
 fn fits(dir: &Path) -> bool {
     socket(dir).as_os_str().len() <= LONGEST_SOCKET_PATH
@@ -238,6 +246,23 @@ fn short(data_dir: &Path, account: &Account) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_called_as_we_call_it_is_a_cluster_in_the_making() {
+        for (name, is_so) in [
+            ("postgres.new", true),
+            ("postgres.new.1", true),
+            ("postgres.new.4194303", true),
+            ("postgres.new-17", false),
+            ("postgres.new.", false),
+            ("postgres.new.17.bak", false),
+            ("postgres.new.x", false),
+            ("postgres.newer", false),
+            ("postgres", false),
+        ] {
+            assert_eq!(is_unfinished(name.as_ref()), is_so, "{name}");
+        }
+    }
 
     #[test]
     fn a_socket_path_may_have_107_bytes() {

@@ -67,7 +67,9 @@ impl Process {
     fn of(pid: i32, prefix: &Path) -> Option<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let directory = fs::read_link(process.join("cwd")).ok()?;
-        if !directory.as_os_str().as_bytes().starts_with(prefix.as_os_str().as_bytes()) {
+        let rest = directory.as_os_str().as_bytes().strip_prefix(prefix.as_os_str().as_bytes())?;
+        // The kernel says so of a directory that was removed (proc(5), `/proc/pid/cwd`).
+        if !(rest.is_empty() || rest.starts_with(b"/") || rest == b" (deleted)") {
             return None;
         }
         let stat = fs::read_to_string(process.join("stat")).ok()?;
@@ -92,13 +94,16 @@ mod tests {
             // It ends with its input, thus with this process however that ends.
             Command::new("cat").current_dir(root.join(name)).stdin(Stdio::piped()).spawn().unwrap()
         };
-        let (mut orphan, mut stranger) = (start("postgres.new.7"), start("postgres"));
+        let mut orphan = start("postgres.new.7");
+        let strangers = ["postgres", "postgres.new.77", "postgres.new.7-old"].map(&start);
 
-        end_all(&root.join("postgres.new")).await.unwrap();
+        end_all(&root.join("postgres.new.7")).await.unwrap();
 
         assert!(orphan.wait().unwrap().code().is_none(), "killed by a signal");
-        assert!(stranger.try_wait().unwrap().is_none());
-        drop(stranger.stdin.take());
-        stranger.wait().unwrap();
+        for mut stranger in strangers {
+            assert!(stranger.try_wait().unwrap().is_none());
+            drop(stranger.stdin.take());
+            stranger.wait().unwrap();
+        }
     }
 }

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use insta::assert_snapshot;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -247,4 +249,17 @@ async fn a_board_that_reports_in_a_loop_is_answered_200_and_fills_no_history() {
         assert_eq!(row["args"], json!({ "left_out_bytes": body.len(), "log": null }));
     }
     assert_history_gives_instances(world.server.engine.store()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_reports_the_same_again_and_again_waits_for_its_answers() {
+    let world = World::new().await;
+    let _up = ready(&world, "b1").await;
+    let line = "POST /api/v1/devices/b1/events/image-running";
+    let begun = Instant::now();
+    for _ in 0..11 {
+        assert_eq!(send(&world, line, "").await.status, 200);
+    }
+    // Ten are answered at once, and one more for each second: a slow machine takes longer, none is faster.
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }

@@ -81,6 +81,62 @@ async fn a_page_of_another_origin_can_change_nothing_and_one_of_ours_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_of_another_site_is_no_report_where_browsers_say_nothing_of_sites_and_a_tool_s_get_is_one() {
+    // What Chromium 156 sends to http://board.lab:8080, for pages of http://evil.lab: neither `Origin` nor `Sec-Fetch-Site`.
+    let chromium = [
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0",
+        ),
+        ("accept-encoding", "gzip, deflate"),
+    ];
+    let language = ("accept-language", "en-US,en;q=0.9");
+    let referer = ("referer", "http://evil.lab:8790/");
+    let world = World::new().await;
+    world.register("b1", json!({})).await;
+    let line = "GET /api/v1/devices/b1/events/image-running?a=1";
+    let of_our_page = format!("http://{}/devices/b1", world.server.http);
+    for more in [
+        // `<img>`, `<img referrerpolicy=no-referrer>`, `fetch` with an empty language, `<iframe>`.
+        vec![("accept", "image/avif,image/webp,image/*,*/*;q=0.8"), referer, language],
+        vec![("accept", "image/avif,image/webp,image/*,*/*;q=0.8"), language],
+        vec![("accept", "*/*"), ("accept-language", "")],
+        vec![("upgrade-insecure-requests", "1"), language],
+        vec![referer],
+        vec![("referer", "http://evil.lab?http://127.0.0.1/")],
+        vec![("referer", &of_our_page), language],
+    ] {
+        let headers: Vec<_> = chromium.into_iter().chain(more).collect();
+        let refused = asked(&world, line, &headers).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("other_site")), "{headers:?}");
+    }
+    assert_eq!(world.history("b1").await.len(), 1, "nothing but its registration");
+    for headers in [
+        // As curl 7.88, Wget 1.21 and busybox send it, and a browser for its user.
+        vec![("user-agent", "curl/7.88.1"), ("accept", "*/*")],
+        vec![("user-agent", "Wget/1.21.3"), ("accept", "*/*"), ("accept-encoding", "identity")],
+        vec![("user-agent", "Wget"), ("connection", "close")],
+        vec![("referer", of_our_page.as_str())],
+        vec![("sec-fetch-site", "none"), language],
+        vec![("sec-fetch-site", "same-origin"), ("referer", &of_our_page), language],
+    ] {
+        assert_eq!(asked(&world, line, &headers).await.status, 200, "{headers:?}");
+    }
+    for (tool, options) in [("curl", vec!["-sf"]), ("wget", vec!["-qO-"]), ("busybox", vec!["wget", "-qO-"])]
+    {
+        let mut command = Command::new(tool);
+        command
+            .args(options)
+            .arg(format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http));
+        // A tool that is not installed shows nothing.
+        let Ok(output) = tokio::task::spawn_blocking(move || command.output()).await.unwrap() else {
+            continue;
+        };
+        assert!(output.status.success(), "{tool}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_an_address_or_a_name_of_ours() {
     let world = World::new().await;
     world.register("b1", json!({})).await;

@@ -1,8 +1,9 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, Waiting};
+use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, SnapshotPermits, Waiting};
 use lifeguard::machine::MachineName;
 use lifeguard::store::changes::{self, Cursor};
 use lifeguard::store::lists::{self, Filter};
@@ -483,6 +484,7 @@ impl Impatient {
             waiting: Waiting::default(),
             patience,
             reports: ReportPace::default(),
+            snapshots: SnapshotPermits::of(world.server.engine.store().connections()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
@@ -532,6 +534,42 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
     }
     let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
     assert_eq!(list["devices"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after_a_while() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    fill(&pool, 5000, 10_000).await;
+    // So slow that nothing ends by itself.
+    let long = Duration::from_mins(2);
+    let server = Impatient::serve(&world, Patience { begin: long, whole: long, pause: long }).await;
+    let client = |number| {
+        let address = IpAddr::from([127, 0, 0, number]);
+        reqwest::Client::builder().local_address(address).build().unwrap()
+    };
+    let slow = client(2);
+    let mut begun = Vec::new();
+    for _ in 0..Connections::default().snapshots / 2 {
+        begun.push(within("the beginning of a list", slow.get(&server.url).send()).await.unwrap());
+    }
+    let more = slow.get(&server.url).send();
+    let others = async {
+        let url = format!("{}?limit=1", server.url);
+        let list = within("a list for another", client(3).get(url).send()).await.unwrap();
+        assert_eq!(list.status(), StatusCode::OK);
+        let page = format!("http://{}/", world.server.http);
+        let page = within("the page", client(3).get(page).send()).await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK);
+    };
+    let (refused, ()) = tokio::join!(within("a refusal", more), others);
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["detail"], "other lists take longer than 5 s; try again shortly");
+    drop(begun);
+    let list = within("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
+    assert_eq!(list.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,8 +65,13 @@ impl Site {
         let folder = GuardedDir::new();
         let work = folder.path();
         let data = work.join("data");
-        let options = ["--data-dir", data.to_str().unwrap(), "--tftp-listen", "127.0.0.1:0"];
-        let server = ServerProcess::start(&options.map(str::to_owned));
+        let mut options = vec!["--data-dir".to_owned(), data.to_str().unwrap().to_owned()];
+        // Ports that are free here, and otherwise as the README has it.
+        options.extend(server_options().map(|option| match option {
+            "0.0.0.0:8080" | "0.0.0.0:69" => "0.0.0.0:0".to_owned(),
+            other => other.to_owned(),
+        }));
+        let server = ServerProcess::start(&options);
 
         let tftp = format!("{HOST}:{}", server.tftp().unwrap().port());
         let url = format!("http://{HOST}:{}/api/v1/devices/b1", server.http().port());
@@ -90,7 +95,7 @@ impl Site {
         let line = line.replace("relay-3.lab:502", &self.board.relay()).replace('\'', "");
         let args: Vec<&str> = line.split(' ').skip(1).collect();
         let mut command = lifeguard(&args);
-        command.env("LIFEGUARD_SERVER", format!("http://{}", self.server.http()));
+        command.env("LIFEGUARD_SERVER", format!("http://127.0.0.1:{}", self.server.http().port()));
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(output.status.success(), "{line}: {err}");
@@ -98,7 +103,7 @@ impl Site {
     }
 
     async fn device(&self) -> Value {
-        let url = format!("http://{}/api/v1/devices/b1", self.server.http());
+        let url = format!("http://127.0.0.1:{}/api/v1/devices/b1", self.server.http().port());
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
@@ -136,6 +141,13 @@ impl Site {
 async fn pause() {
     #[expect(clippy::disallowed_methods, reason = "the board runs by the machine's clock")]
     tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+/// The options with which the README starts the server for real boards.
+fn server_options() -> impl Iterator<Item = &'static str> {
+    let mut lines = include_str!("../../../README.md").lines().map(str::trim);
+    let line = lines.find(|line| line.starts_with("lifeguard serve ")).unwrap();
+    line.split(' ').skip(2)
 }
 
 /// The commands of the README that register a board and reimage it, and those that look at it afterwards.

@@ -78,7 +78,7 @@ async fn our_client_can_hang_and_says_what_the_server_said() {
 /// Passes packets between one client and the server and loses each fifth one.
 async fn lossy(relay: UdpSocket, server: SocketAddr) {
     let inner = UdpSocket::bind((HERE, 0)).await.unwrap();
-    let (mut client, mut server, mut count) = (None, server, 0_u32);
+    let (mut client, listener, mut server, mut count) = (None, server, server, 0_u32);
     let (mut from_client, mut from_server) = (vec![0; 2048], vec![0; 2048]);
     loop {
         let (is_outward, length) = tokio::select! {
@@ -95,7 +95,11 @@ async fn lossy(relay: UdpSocket, server: SocketAddr) {
         };
         count += 1;
         match (count % 5 == 2, is_outward, client) {
-            (false, true, _) => drop(inner.send_to(&from_client[..length], server).await),
+            (false, true, _) => {
+                // A request goes where requests go, also when it is repeated.
+                let to = if from_client.starts_with(&[0, 1]) { listener } else { server };
+                drop(inner.send_to(&from_client[..length], to).await);
+            }
             (false, false, Some(client)) => drop(relay.send_to(&from_server[..length], client).await),
             (true, _, _) | (false, false, None) => {}
         }
@@ -236,6 +240,41 @@ async fn a_transfer_that_goes_on_for_ever_is_ended() {
     client.ack(1).await;
     let end = within("the end of the transfer", site.end()).await;
     assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooLong });
+}
+
+#[tokio::test]
+async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_what_that_is_worth() {
+    let mut site = Site::start(Limits { slow: Duration::from_millis(300), ..STUBBORN }).await;
+    site.file("image", 512 * 60_000);
+    let mut client = site.client().await;
+    client.ask("image", &[]).await;
+    client.hear_data(1).await;
+    client.ack(1).await;
+    let end = within("the end of the transfer", site.end()).await;
+    assert_eq!(end, End::Dropped { bytes_acked: 512, why: DropReason::TooSlow });
+}
+
+#[tokio::test]
+async fn one_port_that_asks_for_two_names_in_turn_has_one_transfer() {
+    let mut site = Site::start(STUBBORN).await;
+    site.file("one", 2000);
+    site.file("two", 2000);
+    let mut client = site.client().await;
+    for _ in 0..50 {
+        client.ask("one", &[]).await;
+        client.ask("two", &[]).await;
+    }
+    client.hear_data(1).await;
+    // Whatever comes after it, the server has seen all of that by then.
+    let mut other = site.client().await;
+    other.ask("nowhere", &[]).await;
+    other.hear_error().await;
+    client.hear_no_more().await;
+    let mut asked = 0;
+    while let Ok(told) = site.told.try_recv() {
+        asked += usize::from(matches!(told, Told::Asked(_)));
+    }
+    assert_eq!(asked, 2, "its first request and the other's");
 }
 
 /// Asks for `image` from `count` ports of one address and never answers.

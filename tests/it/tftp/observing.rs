@@ -94,9 +94,12 @@ async fn a_file_that_shrinks_while_it_is_sent_is_broken() {
 #[tokio::test]
 async fn requests_are_told_in_the_order_in_which_they_came() {
     let mut site = Site::start(STUBBORN).await;
-    let client = site.client().await;
+    let mut clients = Vec::new();
     for number in 0..100 {
+        // One port has one request at a time.
+        let client = site.client().await;
         client.ask(&format!("file-{number}"), &[]).await;
+        clients.push(client);
     }
     let (mut asked, mut number) = (0, 0);
     while asked < 100 {

@@ -25,7 +25,7 @@ impl Budget {
     pub(super) fn take(&mut self, now: Instant) -> bool {
         if now - self.begun >= SPAN {
             if self.suppressed > 0 {
-                tracing::warn!(suppressed = self.suppressed, "TFTP: too many lines, some were not written");
+                tracing::warn!(suppressed = self.suppressed, "TFTP log lines suppressed");
             }
             *self = Self::new(now);
         }
