@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::draft::{Draft, Images};
 use super::lease::Identity;
+use super::troubles::POWER_ACTIONS;
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
 use crate::action::{Ending, Evidence, Job, Trouble, Unfinished};
@@ -89,6 +90,12 @@ pub(super) fn end(
         return None;
     }
     let dark = dark(action, row.attempts, result);
+    if POWER_ACTIONS.contains(&action.action.as_str()) && (result.is_ok() || dark.is_some()) {
+        // What an earlier one left to do, to give power back, is done, or left to this one.
+        for other in live.iter().filter(|other| other.is_superseded_by(action)) {
+            draft.sweep(other.action.id);
+        }
+    }
     match dark {
         Some((trouble, reason)) => draft.suspend(Suspension {
             action: action.id,

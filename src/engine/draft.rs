@@ -32,7 +32,7 @@ pub(super) struct Draft {
     invoked: Vec<NewAction>,
     kept: Option<(StateName, Visit)>,
     goes_on: bool,
-    ended: Option<ActionId>,
+    ended: Vec<ActionId>,
     started: Option<ActionId>,
     suspended: Option<Suspension>,
     is_rewritten: bool,
@@ -56,7 +56,7 @@ impl Draft {
             invoked: Vec::new(),
             kept: None,
             goes_on: false,
-            ended: None,
+            ended: Vec::new(),
             started: None,
             suspended: None,
             is_rewritten: false,
@@ -80,7 +80,7 @@ impl Draft {
 
     /// Whether an action has begun, ended or been suspended: what happens next is for the next group to decide, which sees that.
     pub(super) fn is_closed(&self) -> bool {
-        self.ended.is_some() || self.started.is_some() || self.suspended.is_some()
+        !self.ended.is_empty() || self.started.is_some() || self.suspended.is_some()
     }
 
     /// Whether anything at all is to be written so far.
@@ -218,13 +218,13 @@ impl Draft {
 
     /// Takes an action's row away, of which others have to take note.
     pub(super) fn end(&mut self, action: ActionId) {
-        self.ended = Some(action);
+        self.ended.push(action);
         self.is_rewritten = true;
     }
 
     /// Takes away the row of an action that counts no more.
     pub(super) fn sweep(&mut self, action: ActionId) {
-        self.ended = Some(action);
+        self.ended.push(action);
     }
 
     /// What is to be written.

@@ -510,7 +510,7 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
     let (mut is_changed, mut has_actions) = (!orphans.is_empty(), !orphans.is_empty());
     let rewritten: Vec<Seen> = decided
         .inspect(|one| {
-            has_actions |= !one.invoked.is_empty() || one.ended.is_some() || one.left.is_some();
+            has_actions |= !one.invoked.is_empty() || !one.ended.is_empty() || one.left.is_some();
             has_actions |= one.suspended.is_some();
             is_changed |= one.instance.is_some();
         })

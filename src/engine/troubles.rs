@@ -31,7 +31,7 @@ const LONGEST_FAULT: Duration = Duration::from_mins(1);
 /// How long a trouble must be gone before it counts as a new one.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 /// The actions that switch power: what stands in their way may keep a board dark.
-const POWER_ACTIONS: [&str; 3] = ["power-cycle", "power-off", "power-on"];
+pub(super) const POWER_ACTIONS: [&str; 3] = ["power-cycle", "power-off", "power-on"];
 /// The longest that one look may take.
 const LOOK: Duration = Duration::from_secs(20);
 

@@ -202,8 +202,8 @@ pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreEr
 }
 
 /// Lists at most `most` actions that may be started: the first of their visit, with nothing of their instance before
-/// them, at a place that nobody holds; one for each place, the oldest first. Those that are suspended by one of `troubles`,
-/// which the caller has itself, are left out.
+/// them but a rescue that is suspended, at a place that nobody holds; one for each place, the oldest first. Those that are
+/// suspended by one of `troubles`, which the caller has itself, are left out.
 ///
 /// # Errors
 ///
@@ -219,7 +219,8 @@ pub async fn list_startable(
                FROM action a
               WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                 AND NOT EXISTS (SELECT FROM action b
-                                 WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq))
+                                 WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
+                                   AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
                 AND NOT EXISTS (SELECT FROM action r WHERE r.place = a.place AND r.status = 'RUNNING')
               ORDER BY coalesce(a.place, '#' || a.action_id), a.action_id) first
           ORDER BY action_id LIMIT $1",
@@ -250,6 +251,8 @@ pub struct LiveAction {
     pub seq: i32,
     /// How it stands.
     pub status: ActionStatus,
+    /// Whether it waits for trouble to be over.
+    pub is_suspended: bool,
     /// Whether its visit has ended.
     pub is_cancelled: bool,
     /// Who is doing it.
@@ -266,7 +269,18 @@ impl LiveAction {
     /// Whether it has to be over before `other` may begin.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        (self.action.visit, self.seq) < (other.action.visit, other.seq)
+        // A rescue that cannot go on holds up nobody: the next power cycle gives power back as well.
+        let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
+        !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
+    }
+
+    /// Whether it waits to give power back where `ended` was at work since.
+    #[must_use]
+    pub fn is_superseded_by(&self, ended: &RunningAction) -> bool {
+        self.action.is_rescue
+            && self.status == ActionStatus::Waiting
+            && self.action.id != ended.id
+            && self.action.place == ended.place
     }
 
     /// Whether it waits for its turn in the same visit as `ended`.
@@ -286,6 +300,7 @@ struct LiveRow {
     limit_ms: Option<i64>,
     place: Option<String>,
     status: String,
+    is_suspended: Option<bool>,
     cancelled: bool,
     rescue: bool,
     worker_id: Option<i64>,
@@ -315,6 +330,7 @@ impl TryFrom<LiveRow> for LiveAction {
                 "RUNNING" => ActionStatus::Running,
                 other => return Err(StoreError::unreadable(format!("an action with the status {other:?}"))),
             },
+            is_suspended: row.is_suspended.unwrap_or(false),
             is_cancelled: row.cancelled,
             worker: row.worker_id.map(WorkerId),
             boot_config: row.boot_config,
@@ -337,8 +353,8 @@ pub async fn list_live(
     let rows = sqlx::query_as!(
         LiveRow,
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
-                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status, a.cancelled,
-                  a.rescue, a.worker_id, a.attempts,
+                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status,
+                  a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts,
                   (SELECT b.file FROM instance i JOIN device d USING (instance_id)
                      JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
                     WHERE i.instance_id = a.instance_id) AS boot_config,

@@ -28,7 +28,7 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
         left: None,
         entries: Vec::new(),
         kept: None,
-        ended: None,
+        ended: Vec::new(),
         started: None,
         suspended: None,
         invoked: Vec::new(),

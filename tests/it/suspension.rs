@@ -289,6 +289,31 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 1);
+    world.register("b1", rack.wired(0)).await;
+    assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
+    rack.until(0, false).await;
+    rack.relay.set_behaviour(Behaviour::Refusing);
+    let is_rescue = |action: &Value| action["action"] == "power-on";
+    let rescues =
+        |device: &Value| device["actions"].as_array().unwrap().iter().filter(|it| is_rescue(it)).count();
+    for _ in 0..3 {
+        let has_rescue = |device: &Value| rescues(device) == 1 && device["deadline"].is_string();
+        world.pass_time_until("b1", "it is dark, and its time limit runs", has_rescue).await;
+        world.pass_deadline("b1").await;
+    }
+    assert_eq!(world.state("b1").await, "RebootRebooting");
+    rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+    let device = world
+        .pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete")
+        .await;
+    assert_eq!((rescues(&device), rack.is_on(0)), (0, true));
+    assert_replayed(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails_none() {
     let world = World::new().await;
     world.register("b1", json!({ "power_url": "modbus://relay-1.invalid/0" })).await;

@@ -159,7 +159,7 @@ impl<'a> Columns<'a> {
         if let Some(visit) = left {
             self.left.push(id, visit.0);
         }
-        if let Some(action) = ended {
+        for action in ended {
             self.ended.push(id, action.0);
         }
         if let Some(action) = started {

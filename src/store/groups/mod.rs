@@ -177,8 +177,8 @@ pub struct Decided {
     pub entries: Vec<NewEntry>,
     /// The state that was entered anew by its own deadline, and the visit that began; it has no entry of its own.
     pub kept: Option<(StateName, Visit)>,
-    /// The action that ended.
-    pub ended: Option<ActionId>,
+    /// The actions that ended, or count no more.
+    pub ended: Vec<ActionId>,
     /// The action that begins.
     pub started: Option<ActionId>,
     /// The action that is suspended.

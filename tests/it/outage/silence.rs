@@ -188,7 +188,7 @@ async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
     let carries = Proxy::start(Mode::Carry(cluster.socket())).await;
     let hosts = [&mute, &dead, &carries].map(Proxy::address).map(|address| address.to_string()).join(",");
     let url = format!("postgresql://lifeguard@{hosts}/lifeguard?sslmode=disable&connect_timeout=1");
-    let world = within("a start", World::at(&url)).await.unwrap();
+    let world = within("a start", Box::pin(World::at(&url))).await.unwrap();
     world.register("b1", json!({})).await;
     world.server.stop().await.unwrap();
 }
