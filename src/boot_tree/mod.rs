@@ -10,7 +10,7 @@
 //! ROOT/pxelinux.cfg/default, boot.ipxe, …  what firmware needs where a board has no link: made if missing (`defaults.rs`)
 //! ```
 //!
-//! All functions block, for as long as the disk or the share does: call them through [`work()`].
+//! All functions block, for as long as the disk or the share does: call them through `work`.
 
 mod defaults;
 mod walk;

@@ -33,7 +33,7 @@ pub struct Limits {
     pub longest_silence: Duration,
     /// How long one transfer may take.
     pub longest_transfer: Duration,
-    /// How long a transfer may be slower than [`MIN_RATE`]: so long in all, and a second more for each 4096 bytes that its
+    /// How long a transfer may be slower than `MIN_RATE`: so long in all, and a second more for each 4096 bytes that its
     /// client has acknowledged.
     pub slow: Duration,
     /// The most requests that are answered at the same time; each has up to two descriptors and 200 KB of memory. One more

@@ -240,6 +240,15 @@ impl Stage {
                         .iter()
                         .all(|name| !is_meant(self, name) || ends.get(name).is_some_and(rests)))
             {
+                if is_over {
+                    let restless = ends.iter().filter(|(_, end)| !end.rests());
+                    let restless: Vec<_> =
+                        restless.map(|(name, end)| format!("{name} {}", end.state)).collect();
+                    #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
+                    {
+                        println!("        patience ended with {restless:?}");
+                    }
+                }
                 return ends;
             }
             assert!(!is_over, "no server answers:\n{}", self.servers.tail(0));
