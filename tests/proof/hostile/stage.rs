@@ -334,10 +334,10 @@ impl Stage {
     }
 }
 
-/// Whether the board at `index` takes part. At a relay board that does not work only two do, as each of their tries
-/// keeps the others waiting.
+/// Whether the board at `index` takes part. At a relay board that does not work only one does, as each of its tries
+/// keeps others waiting.
 fn is_used(index: usize) -> bool {
-    habit(index / 8).1 == Habit::Works || index % 8 < 2
+    habit(index / 8).1 == Habit::Works || index.is_multiple_of(8)
 }
 
 /// The name of a board that bears witness.
