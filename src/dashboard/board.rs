@@ -124,7 +124,7 @@ fn requests(may: &[Request]) -> String {
         };
         let _ = write!(
             table,
-            "<tr><td><code>{}</code></td><td>{} {note}</td><td>→&nbsp;{}</td></tr>",
+            "<tr><td><code>{}</code></td><td>{} {note}</td><td class=\"state\">→&nbsp;{}</td></tr>",
             escaped(request.event.as_str()),
             escaped(&request.about),
             escaped(&to.join(", "))
@@ -143,7 +143,7 @@ fn lately(timeline: &[Entry], now: DateTime<Utc>) -> String {
         let observed = entry.evidence.as_ref().map(values).unwrap_or_default();
         let _ = write!(
             table,
-            "<tr><td><time>{}</time></td><td>{}</td><td>{}</td><td><small>{}</small></td></tr>",
+            "<tr><td><time>{}</time></td><td>{}</td><td class=\"state\">{}</td><td><small>{}</small></td></tr>",
             time(entry.at, now),
             escaped(&what_happened(entry)),
             escaped(&to),

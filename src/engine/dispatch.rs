@@ -45,7 +45,7 @@ fn allow_deadlines(engine: &Engine, registered: &Registered) {
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             hold_ms,
-            "no server was at work: deadlines are held for as long, so that boards can report what they could not"
+            "no server was running: deadlines are held, so that boards can report what they could not report meanwhile"
         );
     }
     engine.inner.queue.deadlines().allow(hold, registered.holds_until());

@@ -214,7 +214,7 @@ impl Opener {
                 }
                 Err(error) => {
                     if self.options.hosts.len() > 1 {
-                        tracing::debug!(host = %shown(host), error = &error as &dyn std::error::Error, "host passed over");
+                        tracing::debug!(host = %shown(host), error = &error as &dyn std::error::Error, "database host skipped");
                     }
                     // That one is only a standby says less than what is wrong with the other.
                     let is_standby =

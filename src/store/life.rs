@@ -137,7 +137,9 @@ impl Lives {
         }
         let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
-            tracing::warn!("the database changed its past; forgetting what was remembered of it");
+            tracing::warn!(
+                "database went back to an earlier state or was replaced: caches, leases and cursors dropped"
+            );
         }
         let life = Life { number, id: sign.life };
         *known = Some(Known { life, durable: sign.durable });

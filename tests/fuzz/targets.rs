@@ -102,7 +102,8 @@ pub(crate) fn tftp_clients(bytes: &[u8]) {
     }
     let other = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     other.set_read_timeout(Some(Duration::from_secs(1))).expect("a time limit");
-    // Datagrams are lost where there is no room for them, and the fuzzer's timer interrupts who waits: as a client does, it asks again.
+    // Datagrams are lost where there is no room for them, and the fuzzer's timer interrupts who waits: as a client does, it
+    // asks again.
     let answered = (0..10).find_map(|_| {
         other.send_to(b"\0\x01f\0octet\0", server).ok()?;
         other.recv_from(&mut answer).ok()
