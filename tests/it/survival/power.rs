@@ -67,12 +67,9 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
     let pool = bench.database.pool().await;
     bench.reboot(&server, "30s").await;
     bench.until_power(false).await;
-    // Each run after the first finds the board dark, and would wait for half a minute.
-    let mut kills = 0;
-    while !*bench.relay.coil(0).borrow() {
-        assert!(kills < 20, "the board is left dark");
+    // Each run after the first finds the board dark, and would wait for longer than the test does.
+    for _ in 0..3 {
         server.kill();
-        kills += 1;
         server = bench.serve();
         ask("the next run is under way, or the power is back", async || {
             let running = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
@@ -82,13 +79,18 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
         })
         .await;
     }
-    // A lease that expires on a busy machine interrupts a run as well.
-    assert!(kills <= 3, "{kills}: the third run that found it dark gives the power back");
+    // The third run that finds it dark gives the power back at once.
+    bench.until_power(true).await;
     assert_eq!(bench.cuts(), 1);
-    let reason = "interrupted 3 times: the power was given back and not taken away again";
+    // A lease that expires on a busy machine interrupts a run as well, and is counted.
+    let is_end = |entry: &Value| {
+        let reason = entry["reason"].as_str().unwrap_or_default();
+        reason.starts_with("interrupted ")
+            && reason.ends_with("the power was given back and not taken away again")
+    };
     ask("the end is told", async || {
         let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;
-        history["history"].as_array().unwrap().iter().any(|entry| entry["reason"] == reason)
+        history["history"].as_array().unwrap().iter().any(is_end)
     })
     .await;
     server.terminate();
