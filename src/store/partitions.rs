@@ -50,13 +50,15 @@ pub async fn ensure(store: &Store, from: NaiveDate, to: NaiveDate) -> Result<usi
 pub async fn drop_oldest_before(store: &Store, day: NaiveDate) -> Result<Option<NaiveDate>, StoreError> {
     let mut db = store.reader().await?;
     let oldest = list(&mut db).await?.into_iter().next().filter(|oldest| *oldest < day);
-    // First what fell into no partition and is older than what goes, or too old where no day does: a day that is gone says
-    // that all before it is.
+    let mut dropped = None;
+    if let Some(oldest) = oldest {
+        let is_gone = sqlx::query_scalar!(r#"SELECT history_forget($1) AS "is_gone!""#, oldest);
+        dropped = is_gone.fetch_one(&mut *db).await?.then_some(oldest);
+    }
+    // What fell into no partition and is as old as what was dropped, or too old where no day is.
     let begins: DateTime<Utc> = oldest.unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
     sqlx::query!("DELETE FROM history_default WHERE at < $1", begins).execute(&mut *db).await?;
-    let Some(oldest) = oldest else { return Ok(None) };
-    let is_gone = sqlx::query_scalar!(r#"SELECT history_forget($1) AS "is_gone!""#, oldest);
-    Ok(is_gone.fetch_one(&mut *db).await?.then_some(oldest))
+    Ok(dropped)
 }
 
 /// What the database's clock shows.
