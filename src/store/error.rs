@@ -199,6 +199,8 @@ impl From<sqlx::Error> for StoreError {
         let constraint = database.constraint().map(str::to_owned);
         match code.as_str() {
             "40001" | "40P01" => Self::Conflict(Arc::new(error)),
+            // A partition was made for the row while it was on its way to the one for what has none: there it goes now.
+            "23514" if constraint.is_none() => Self::Conflict(Arc::new(error)),
             "55P03" => Self::Locked(Arc::new(error)),
             code if is_passing(code) => Self::unavailable(error),
             _ => match constraint {
