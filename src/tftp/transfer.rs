@@ -200,8 +200,10 @@ async fn overdue(limits: &Limits, progress: &Progress, begun: Instant) -> DropRe
         if now >= slow {
             return DropReason::TooSlow;
         }
-        // Real time: the transfer is between two network cards.
-        #[expect(clippy::disallowed_methods, reason = "as said above")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the transfer is between two network cards, in real time"
+        )]
         tokio::time::sleep_until(slow.min(last)).await;
     }
 }

@@ -82,8 +82,10 @@ impl BootWatch {
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut has_more = false;
         loop {
-            // Real time: it is a pace for the database, however fast a demo's clock runs.
-            #[expect(clippy::disallowed_methods, reason = "as said above")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a pace for the database, however fast a demo's clock runs"
+            )]
             let tick = async {
                 if has_more { tokio::time::sleep(TICK).await } else { std::future::pending().await }
             };
