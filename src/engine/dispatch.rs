@@ -142,7 +142,7 @@ async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
         match store.within(Store::LONGEST, leases.bury(store)).await {
             Ok(0) => {}
             Ok(dead) => {
-                tracing::info!(workers = dead, "took over from processes that died");
+                tracing::info!(workers = dead, "took over what processes left that are gone");
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),

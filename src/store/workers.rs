@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
 use super::definitions::AdoptionId;
-use super::{Connection, Life, Store, StoreError, Tx};
+use super::{Connection, Life, Store, StoreError};
 
 fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
@@ -150,8 +150,11 @@ pub async fn renew(
     Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
 }
 
-/// Removes a worker that has stopped and puts its actions back to be handed out; nothing where the database is not in the
-/// `life` any more in which the worker registered.
+/// Ends the lease of a worker that has stopped and puts its actions back to be handed out; nothing where the database is not
+/// in the `life` any more in which the worker registered.
+///
+/// Its row stays until another worker [buries](bury) it: by the last one's, whoever registers next learns since when nobody
+/// was at work. It tells no time any more: people stop servers to put clocks right.
 ///
 /// # Errors
 ///
@@ -161,10 +164,14 @@ pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), S
     if !life.is_present(&mut tx).await? {
         return Ok(());
     }
-    sqlx::query!("SELECT worker_id FROM worker WHERE worker_id = $1 FOR UPDATE", worker.0)
-        .fetch_optional(&mut *tx)
-        .await?;
-    remove(&mut tx, &[worker]).await?;
+    sqlx::query!(
+        "UPDATE worker SET lease_until = least(lease_until, clock_timestamp()), clock_offset_s = NULL WHERE worker_id = $1",
+        worker.0,
+    )
+    .execute(&mut *tx)
+    .await?;
+    actions::hand_back(&mut tx, &[worker], None).await?;
+    super::hint(&mut tx).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -209,16 +216,12 @@ pub async fn bury(store: &Store, silent: &[WorkerId], lease: Duration) -> Result
     .await?;
     let dead: Vec<WorkerId> = dead.into_iter().map(WorkerId).collect();
     if !dead.is_empty() {
-        remove(&mut tx, &dead).await?;
+        // What they were doing is handed back first.
+        actions::hand_back(&mut tx, &dead, None).await?;
+        let dead: Vec<i64> = dead.iter().map(|worker| worker.0).collect();
+        sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &dead).execute(&mut *tx).await?;
+        super::hint(&mut tx).await?;
         tx.commit().await?;
     }
     Ok(dead.len())
-}
-
-/// Removes workers; what they were doing is handed back first.
-async fn remove(tx: &mut Tx, workers: &[WorkerId]) -> Result<(), StoreError> {
-    actions::hand_back(tx, workers, None).await?;
-    let ids: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
-    sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &ids).execute(&mut **tx).await?;
-    super::hint(tx).await
 }

@@ -17,13 +17,16 @@ use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
 use crate::world::{World, ask, breathe, options, pass_time_during, within};
 
+/// Those whose leases hold.
+const AT_WORK: &str = "SELECT count(*) FROM worker WHERE lease_until > clock_timestamp()";
+
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap()
 }
 
 /// Waits until `most` servers are at work, so that each has its chance.
 async fn until_workers(pool: &PgPool, most: i64) {
-    ask("all are workers", async || count(pool, "SELECT count(*) FROM worker").await == most).await;
+    ask("all are workers", async || count(pool, AT_WORK).await == most).await;
 }
 
 /// Kills a server as `kill -9` does: whatever it was doing is never ended, and its lease is left behind.
@@ -72,7 +75,7 @@ async fn two_processes_fire_a_deadline_once_and_start_an_action_once() {
     let database = Arc::clone(&other.database);
     stop(other).await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
-    assert_eq!(count(&pool, "SELECT count(*) FROM worker").await, 0);
+    assert_eq!(count(&pool, AT_WORK).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,7 +169,7 @@ async fn a_process_that_stops_in_order_hands_its_polls_over_at_once() {
     within("a poll", listener.accept()).await.unwrap();
     let device = other.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("Ready"), &json!(2)));
-    assert_eq!(count(&pool, "SELECT count(*) FROM worker").await, 1);
+    assert_eq!(count(&pool, AT_WORK).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +185,7 @@ async fn a_process_that_is_stopped_while_actions_begin_does_not_wait_for_polls()
         stop(world).await;
         let pool = database.pool().await;
         assert_eq!(count(&pool, "SELECT count(*) FROM action WHERE status = 'RUNNING'").await, 0);
-        assert_eq!(count(&pool, "SELECT count(*) FROM worker").await, 0);
+        assert_eq!(count(&pool, AT_WORK).await, 0);
     }
 }
 
