@@ -26,10 +26,6 @@ pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
     if longest > LONGEST { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }
 }
 
-/// How many may wait at once; each holds a connection.
-const MOST: usize = 1024;
-/// How many of one client: of one IPv4 address, or of one IPv6 network (/64).
-const MOST_OF_CLIENT: usize = MOST / 2;
 /// How many of them look at the database at once, when something has changed for all of them: others need it too.
 const LOOKING: usize = 4;
 /// How often they look whether what is in force has changed, in real time: that need not change any instance.
@@ -38,6 +34,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The room in which those who wait are.
 #[derive(Clone)]
 pub struct Room {
+    /// How many may wait at once; each holds a connection.
+    most: usize,
     waiting: Arc<Mutex<Counts>>,
     looking: Arc<Semaphore>,
 }
@@ -56,20 +54,25 @@ struct Place {
     client: Client,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self { waiting: Arc::default(), looking: Arc::new(Semaphore::new(LOOKING)) }
-    }
-}
-
 impl Room {
+    /// A room for so many.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, waiting: Arc::default(), looking: Arc::new(Semaphore::new(LOOKING)) }
+    }
+
+    /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
+    fn most_of_client(&self) -> usize {
+        self.most.div_ceil(2)
+    }
+
     fn enter(&self, client: Client) -> Result<Place, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let who = if counts.all >= MOST {
-            format!("{MOST} clients wait")
-        } else if own >= MOST_OF_CLIENT {
-            format!("{MOST_OF_CLIENT} requests of this client wait")
+        let who = if counts.all >= self.most {
+            format!("{} clients wait", self.most)
+        } else if own >= self.most_of_client() {
+            format!("{} requests of this client wait", self.most_of_client())
         } else {
             counts.all += 1;
             counts.by_client.insert(client, own + 1);
@@ -143,13 +146,12 @@ mod tests {
     #[test]
     fn one_client_leaves_room_for_others_to_wait() {
         let of = |text: &str| Client::of(text.parse().unwrap());
-        let room = Room::default();
+        let room = Room::new(5);
         let own = |number: usize| of(&format!("2001:db8::{number:x}"));
-        let mut places: Vec<Place> =
-            (0..MOST_OF_CLIENT).map(|number| room.enter(own(number)).unwrap()).collect();
-        assert!(room.enter(own(MOST_OF_CLIENT)).is_err(), "its network has many addresses");
+        let mut places: Vec<Place> = (0..3).map(|number| room.enter(own(number)).unwrap()).collect();
+        assert!(room.enter(own(3)).is_err(), "its network has many addresses");
         let other = |number: usize| of(&format!("2001:db8:0:{:x}::1", number + 1));
-        places.extend((0..MOST - MOST_OF_CLIENT).map(|number| room.enter(other(number)).unwrap()));
+        places.extend((0..2).map(|number| room.enter(other(number)).unwrap()));
         assert!(room.enter(of("192.0.2.2")).is_err());
         drop(places);
         let counts = room.waiting.lock().unwrap();

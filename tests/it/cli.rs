@@ -1056,6 +1056,12 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
           --http-answer-timeout <SPAN>
               How long an answer may wait for its client, besides a second for each 4096 bytes that it
               takes [env: LIFEGUARD_HTTP_ANSWER_TIMEOUT=] [default: 30s]
+          --http-answer-bytes <BYTES>
+              How many bytes of answers above 64 KiB may wait for their clients; a quarter of it is for
+              one client [env: LIFEGUARD_HTTP_ANSWER_BYTES=] [default: 67108864]
+          --http-waits <NUMBER>
+              How many requests may wait for something to become so, with `wait=`; half of them may be
+              one client's [env: LIFEGUARD_HTTP_WAITS=] [default: 1024]
 
     Models:
           --config <DIRECTORY>    The directory of the configs of hosted models, `*.json`; if not given,

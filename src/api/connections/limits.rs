@@ -23,6 +23,10 @@ pub struct Limits {
     /// While an answer waits for the client to take it: so long in all, and a second more for each 4096 bytes that it
     /// took.
     pub unread: Duration,
+    /// The memory of answers that wait for their clients, in bytes in all; a client has a quarter of it, or one answer.
+    pub answer_bytes: u64,
+    /// Requests that wait for something to become so; half of them may be one client's.
+    pub waits: usize,
 }
 
 impl Limits {
@@ -50,6 +54,8 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             unread: Duration::from_secs(30),
+            answer_bytes: 64 * 1024 * 1024,
+            waits: 1024,
         }
     }
 }

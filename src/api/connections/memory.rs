@@ -15,18 +15,16 @@ use crate::clock::pause;
 pub(super) const SMALL: u64 = 64 * 1024;
 /// What an answer counts for that is made while it is sent, in bytes: it keeps a part of itself.
 pub(super) const IN_PARTS: u64 = 1024 * 1024;
-/// How many bytes of answers there may be in all.
-const MAX_ALL: u64 = 64 * 1024 * 1024;
-/// How many of one client, unless it is one answer alone.
-const MAX_CLIENT: u64 = MAX_ALL / 4;
 /// How many answers may wait for others to be read; for their clients' sake, briefly.
 const MAX_WAITING: usize = 32;
 /// How long, in real time.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The memory of answers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
+    /// How many bytes of answers there may be in all.
+    most: u64,
     taken: Mutex<Taken>,
     freed: Notify,
 }
@@ -56,15 +54,24 @@ impl Drop for Waiting<'_> {
 }
 
 impl Memory {
+    pub(super) fn new(most: u64) -> Self {
+        Self { most, taken: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// How many bytes of answers one client may have, unless it is one answer alone.
+    fn most_of_client(&self) -> u64 {
+        self.most / 4
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_take(self: &Arc<Self>, client: Client, bytes: u64) -> Option<Share> {
-        let bytes = bytes.min(MAX_ALL);
+        let bytes = bytes.min(self.most);
         let mut taken = self.taken();
         let own = taken.by_client.get(&client).copied().unwrap_or(0);
-        let has_room = taken.all + bytes <= MAX_ALL && (own == 0 || own + bytes <= MAX_CLIENT);
+        let has_room = taken.all + bytes <= self.most && (own == 0 || own + bytes <= self.most_of_client());
         if !has_room {
             return None;
         }
@@ -129,8 +136,8 @@ mod tests {
 
     #[tokio::test]
     async fn answers_have_so_much_memory_in_all_and_each_client_a_quarter_or_one_answer() {
-        let memory = Arc::new(Memory::default());
-        let quarter = MAX_CLIENT;
+        let memory = Arc::new(Memory::new(4000));
+        let quarter = 1000;
         let first = memory.take(client(1), quarter).await.unwrap();
         assert!(memory.take(client(1), 1).now_or_never().is_none(), "it waits for its own to be read");
         let mut others: Vec<Share> = Vec::new();
@@ -141,8 +148,8 @@ mod tests {
         let (more, ()) = tokio::join!(more, async { drop(first) });
         assert_eq!(more.unwrap().bytes, 1);
         drop(others);
-        let alone = memory.take(client(1), 10 * MAX_ALL).await.unwrap();
-        assert_eq!(alone.bytes, MAX_ALL, "one that is larger than all may come alone");
+        let alone = memory.take(client(1), 40_000).await.unwrap();
+        assert_eq!(alone.bytes, 4000, "one that is larger than all may come alone");
         drop(alone);
         let taken = memory.taken();
         assert_eq!((taken.all, taken.by_client.len()), (0, 0));
@@ -150,8 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_wait() {
-        let memory = Arc::new(Memory::default());
-        let _all = memory.take(client(1), MAX_ALL).await.unwrap();
+        let memory = Arc::new(Memory::new(4000));
+        let _all = memory.take(client(1), 4000).await.unwrap();
         let waits: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(memory.take(client(2), 1))).collect();
         let mut waits = waits;
         for one in &mut waits {

@@ -86,7 +86,7 @@ pub struct HttpOptions {
 pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, stop: CancellationToken) {
     let HttpOptions { limits, names } = options;
     let (routes, names) = (routes.fallback(problem::no_such_path), Arc::new(names));
-    let (registry, memory) = (Arc::new(Registry::new(limits)), Arc::new(Memory::default()));
+    let (registry, memory) = (Arc::new(Registry::new(limits)), Arc::new(Memory::new(limits.answer_bytes)));
     let (mut open, mut refusals) = (JoinSet::new(), Refusals::default());
     let mut door = Door::new(listener);
     loop {

@@ -8,6 +8,9 @@ use nix::unistd::gethostname;
 use super::span;
 use crate::api::{HttpOptions, Limits, ServerNames};
 
+/// A client's quarter of it is room for one answer that is made while it is sent.
+const LEAST_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What `serve` can be told of HTTP.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP")]
@@ -40,11 +43,20 @@ pub struct HttpArgs {
     /// How long an answer may wait for its client, besides a second for each 4096 bytes that it takes
     #[arg(long, env = "LIFEGUARD_HTTP_ANSWER_TIMEOUT", value_name = "SPAN", default_value = "30s", value_parser = span)]
     pub http_answer_timeout: Duration,
+
+    /// How many bytes of answers above 64 KiB may wait for their clients; a quarter of it is for one client
+    #[arg(long, env = "LIFEGUARD_HTTP_ANSWER_BYTES", value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = bytes)]
+    pub http_answer_bytes: u64,
+
+    /// How many requests may wait for something to become so, with `wait=`; half of them may be one client's
+    #[arg(long, env = "LIFEGUARD_HTTP_WAITS", value_name = "NUMBER", default_value_t = Limits::default().waits, value_parser = count)]
+    pub http_waits: usize,
 }
 
 impl Default for HttpArgs {
     fn default() -> Self {
-        let Limits { connections: _, per_client: _, header, body, idle, unread } = Limits::default();
+        let Limits { connections: _, per_client: _, header, body, idle, unread, answer_bytes, waits } =
+            Limits::default();
         Self {
             server_names: Vec::new(),
             http_connections: None,
@@ -53,12 +65,21 @@ impl Default for HttpArgs {
             http_body_timeout: body,
             http_idle_timeout: idle,
             http_answer_timeout: unread,
+            http_answer_bytes: answer_bytes,
+            http_waits: waits,
         }
     }
 }
 
 fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number is needed, 1 or more")
+}
+
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|bytes| *bytes >= LEAST_ANSWER_BYTES)
+        .ok_or("a number of bytes is needed, 4194304 or more")
 }
 
 impl HttpArgs {
@@ -73,6 +94,8 @@ impl HttpArgs {
                 body: self.http_body_timeout,
                 idle: self.http_idle_timeout,
                 unread: self.http_answer_timeout,
+                answer_bytes: self.http_answer_bytes,
+                waits: self.http_waits,
                 connections,
             },
             names: ServerNames::new(&self.server_names, host.as_deref()),
@@ -102,15 +125,20 @@ mod tests {
             "--server-name=b.lab",
             "--http-idle-timeout=5s",
             "--http-connections-per-client=7",
+            "--http-answer-bytes=4194304",
+            "--http-waits=9",
         ]);
         let limits = line.http.options(100).limits;
         assert_eq!((limits.connections, limits.per_client, limits.idle), (100, 7, Duration::from_secs(5)));
+        assert_eq!((limits.answer_bytes, limits.waits), (4_194_304, 9));
         assert_eq!(line.http.server_names, ["a.lab", "b.lab"]);
         for bad in [
             "--http-connections=0",
             "--http-idle-timeout=0s",
             "--http-header-timeout=5",
             "--http-idle-timeout=5M",
+            "--http-answer-bytes=4194303",
+            "--http-waits=0",
         ] {
             assert!(Line::try_parse_from(["serve", bad]).is_err(), "{bad}");
         }

@@ -358,7 +358,7 @@ impl Parts {
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
-            waiting: Waiting::default(),
+            waiting: Waiting::new(http_options.limits.waits),
             patience: api::Patience::default(),
             reports: api::ReportPace::default(),
             snapshots: api::SnapshotPermits::of(engine.store().connections()),

@@ -481,7 +481,7 @@ impl Impatient {
             machine: MachineName::new("board").unwrap(),
             shared: None,
             stopping: CancellationToken::new(),
-            waiting: Waiting::default(),
+            waiting: Waiting::new(16),
             patience,
             reports: ReportPace::default(),
             snapshots: SnapshotPermits::of(world.server.engine.store().connections()),
