@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Map;
 use tokio::sync::Notify;
@@ -14,10 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::work::Note;
 use super::{Engine, EngineError, rest};
 use crate::action::{Finding, Findings};
+use crate::clock::pause;
 use crate::store::Store;
 use crate::store::actions::{self, ActionId, RunningAction};
 use crate::store::devices;
 use crate::store::instances::InstanceId;
+
+/// What is told within such a time, in real time, is written together: it is for people, and for what comes later.
+const TOGETHER: Duration = Duration::from_millis(250);
 
 /// The note that something is wrong with how a board is configured.
 const MISCONFIGURED: &str = "misconfigured";
@@ -57,6 +62,8 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = engine.inner.findings.told.notified() => {}
         }
+        // When a rack is powered on, all of its boards answer for the first time.
+        pause(TOGETHER).await;
         let told = engine.inner.findings.with(std::mem::take);
         if let Err(error) = write(&engine, &told).await {
             tracing::debug!(error = &error as &dyn Error, "what actions told is not written yet");
