@@ -48,6 +48,11 @@ impl Fault {
         Self::new(Kind::Abandoned, "abandoned")
     }
 
+    /// The run was cancelled, after this.
+    pub(super) fn then_abandoned(self) -> Self {
+        Self::new(Kind::Abandoned, format!("{}, then abandoned", self.reason))
+    }
+
     /// Whether a write that ended so may have been carried out.
     pub(super) fn may_have_switched(&self) -> bool {
         match self.kind {

@@ -182,7 +182,9 @@ impl Switching {
             };
             let connected = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(Fault::abandoned()),
+                () = cancel.cancelled() => {
+                    return Err(last.take().map_or_else(Fault::abandoned, Fault::then_abandoned));
+                }
                 connected = tried => connected,
             };
             let ended = match connected {

@@ -67,6 +67,13 @@ struct Overheard {
     asked: mpsc::UnboundedSender<DateTime<Utc>>,
 }
 
+impl Overheard {
+    fn new(clock: &ManualClock) -> (Arc<Self>, mpsc::UnboundedReceiver<DateTime<Utc>>) {
+        let (tell, asked) = mpsc::unbounded_channel();
+        (Arc::new(Self { clock: clock.clone(), asked: tell }), asked)
+    }
+}
+
 impl Clock for Overheard {
     fn now(&self) -> DateTime<Utc> {
         self.clock.now()
@@ -88,8 +95,7 @@ async fn a_board_stays_off_for_the_time_that_its_url_says() {
     let relay = RelayBoard::start_on(Arc::clone(&shared), any_port(), 8, Behaviour::Normal).unwrap();
     relay.switch(5, true);
     let url = format!("modbus://{}/5?off=7s&rest=1s", relay.addr());
-    let (ask, mut asked) = mpsc::unbounded_channel();
-    let overheard = Arc::new(Overheard { clock: clock.clone(), asked: ask });
+    let (overheard, mut asked) = Overheard::new(&clock);
     let (driver, job, token) = (Power::new(overheard, Operation::Cycle), job(url), CancellationToken::new());
     let begun = clock.now();
     let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
@@ -123,6 +129,26 @@ async fn a_run_that_is_cancelled_before_it_begins_touches_nothing() {
         assert_eq!((failed.reason.as_str(), observed(&failed)), ("abandoned", "unknown"));
     }
     assert_eq!((wire_of(&relay), relay.connections()), (vec![true], 0));
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_between_two_tries_says_what_the_first_came_to() {
+    let (clock, _) = manual();
+    let (overheard, mut asked) = Overheard::new(&clock);
+    let second_try = clock.now() + TimeDelta::milliseconds(250);
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (driver, job, token) =
+        (Power::new(overheard, Operation::On), job(coil_5(nobody)), CancellationToken::new());
+    let (ended, ()) = soon("the cancelled run", async {
+        tokio::join!(driver.run(&job, &token), async {
+            while asked.recv().await.unwrap() != second_try {}
+            token.cancel();
+        })
+    })
+    .await;
+    let reason = ended.unwrap_err().reason;
+    let refused = format!("no connection to {nobody}: Connection refused (os error 111), then abandoned");
+    assert_eq!(reason, refused);
 }
 
 #[tokio::test]
