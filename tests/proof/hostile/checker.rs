@@ -168,17 +168,20 @@ impl Checker<'_> {
     /// not seen and it was silent at any time.
     fn was_silent(&self, board: &Board, visit: i64) -> bool {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
-        let before = seen.iter().rev().find(|sighting| sighting.visit < visit);
-        let after = seen.iter().find(|sighting| sighting.visit >= visit);
-        let (Some(before), Some(after)) = (before, after) else { return !board.answers.is_empty() };
         let poll = TimeDelta::from_std(SILENCE).unwrap_or_default();
-        let span = Span { from: before.asked - poll, to: after.seen };
+        // Visits that a promotion lost are counted again: it may have left Ready for this one more than once.
+        let left = seen.windows(2).filter(|pair| pair[0].visit < visit && visit <= pair[1].visit);
+        let left: Vec<Span> =
+            left.map(|pair| Span { from: pair[0].asked - poll, to: pair[1].seen }).collect();
+        if left.is_empty() {
+            return !board.answers.is_empty();
+        }
         let silences = board.answers.iter().enumerate().filter(|(_, (_, answers))| !answers);
         let mut silences = silences.map(|(index, (from, _))| {
             let to = board.answers.get(index + 1).map_or(self.record.ended_at, |(at, _)| *at);
             Span { from: *from, to }
         });
-        silences.any(|silence| silence.meets(span))
+        silences.any(|silence| left.iter().any(|span| silence.meets(*span)))
     }
 
     fn check_end(&mut self, board: &Board) {

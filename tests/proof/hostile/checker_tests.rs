@@ -181,7 +181,7 @@ fn strike(record: &mut Record, struck: Struck, from: i64, to: i64) {
 
 #[test]
 fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
-    let excused: [(&str, Harm); 4] = [
+    let excused: [(&str, Harm); 5] = [
         ("dark while its relay board was struck", |record| {
             record.boards[0].power[2].0 = at(60);
             strike(record, Struck::Relay(0), 15, 45);
@@ -194,6 +194,11 @@ fn what_was_struck_is_an_excuse_for_what_it_was_struck_by() {
         ("lost with the primary", |record| {
             history(record)[4].mark = None;
             record.lost.push(Span { from: at(39), to: at(41) });
+        }),
+        ("silent, in a visit whose number a promotion had lost", |record| {
+            record.boards[0].answers.splice(3..3, [(at(55), false), (at(56), true)]);
+            let seen = record.sightings.get_mut(NAME).unwrap();
+            seen.splice(3..3, [sighting(22, "ReimageRebooting", 5), sighting(23, "Ready", 4)]);
         }),
         ("failed while its relay board was struck", |record| {
             record.rested.get_mut(NAME).unwrap().state = "FailedRebootRebooting".to_owned();

@@ -2,7 +2,7 @@
 //! whatever was struck, certain things hold.
 //!
 //! ```text
-//! start ─► all boards Ready ─► strikes for LIFEGUARD_PROOF_SECONDS ─► rest ─► those that failed are rebooted ─► judged
+//! start ─► all boards Ready ─► strikes for LIFEGUARD_PROOF_SECONDS ─► rest ─► those that failed are reimaged ─► judged
 //! ```
 
 mod attacks;
@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifeguard::clock::{Clock, SystemClock};
-use serde_json::json;
+use lifeguard::farm;
+use serde_json::{Value, json};
 
 use self::record::{Habit, Message, Record};
 use self::servers::SERVERS;
@@ -92,7 +93,7 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     stage.spawn(Arc::clone(&stage.people).follow());
     let (servers, http) = (Arc::clone(&stage.servers), stage.people.http.clone());
     stage.spawn(async move { servers.supervise(http).await });
-    reboot(&stage, |_| true).await;
+    request(&stage, "rq-reboot", json!({}), |_| true).await;
     let rested = stage.until_rest(REST, Stage::works).await;
     let usage: Vec<_> = (0..SERVERS).map(|server| stage.servers.usage(server)).collect();
     say(&format!("{} boards Ready", rested.values().filter(|end| end.state == "Ready").count()));
@@ -112,9 +113,11 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     stage.servers.until_ready(&stage.people.http, Duration::from_mins(2)).await;
     let mut rested = stage.until_rest(REST, |_, _| true).await;
     say("boards rest");
-    reboot(&stage, |name| stage.works(name) && rested[name].state != "Ready").await;
+    // Not rebooted: what interrupted an installation has left a card from which nothing boots.
+    let image = json!({ "image": farm::IMAGES[0] });
+    request(&stage, "rq-reimage", image, |name| stage.works(name) && rested[name].state != "Ready").await;
     stage.until_rest(REST, |_, _| true).await;
-    say("those that had failed were rebooted");
+    say("those that had failed were reimaged");
     // What clients held open is closed by then, if ever.
     pause(Duration::from_secs(5)).await;
     let usage = usage.into_iter().enumerate();
@@ -130,9 +133,8 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     let (mirror, sightings, voided) = stage.people.mirror();
     say(&format!("cursors were void {voided} times"));
     for (name, end) in rested.iter_mut().chain(&mut ends) {
-        // What was noted on the way is no reason.
-        let told = history[name].iter().rev().filter(|row| row.kind != "note");
-        let reasons = told.filter_map(|row| row.reason.clone());
+        let reasons =
+            history[name].iter().rev().filter(|row| row.is_cause()).filter_map(|row| row.reason.clone());
         end.reason = reasons.into_iter().next().unwrap_or_default();
     }
     let ended_at = SystemClock.now();
@@ -163,12 +165,12 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
     (record, stage)
 }
 
-/// Reboots some boards: asks until each request is acknowledged.
-async fn reboot(stage: &Stage, wanted: impl Fn(&str) -> bool) {
+/// Asks for something for some boards, until each request is acknowledged.
+async fn request(stage: &Stage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
     for name in stage.people.boards.iter().filter(|name| wanted(name)) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
-        while !matches!(stage.people.request(name, 0, "rq-reboot", &json!({})).await, Some(200 | 409)) {
-            assert!(Instant::now() < give_up_at, "{name} cannot be rebooted");
+        while !matches!(stage.people.request(name, 0, request, &body).await, Some(200 | 409)) {
+            assert!(Instant::now() < give_up_at, "{request} is not taken for {name}");
             pause(Duration::from_millis(200)).await;
         }
     }

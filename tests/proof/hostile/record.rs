@@ -102,6 +102,16 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
 }
 
+impl Row {
+    /// Whether its reason may be why the board is where it is: not what was noted on the way, nor what the board said in vain.
+    pub(super) fn is_cause(&self) -> bool {
+        match self.kind.as_str() {
+            "event" => self.outcome != "ignored" || self.source.as_deref() == Some("action"),
+            kind => kind == "deadline",
+        }
+    }
+}
+
 /// Where the observer saw a board: it asked at `asked` and was answered at `seen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sighting {
@@ -151,7 +161,7 @@ pub(super) struct Record {
     pub(super) history: BTreeMap<String, Vec<Row>>,
     /// How boards stood when they had come to rest after the last fault.
     pub(super) rested: BTreeMap<String, End>,
-    /// How they stood after the operator's last round, in which those that had failed were rebooted.
+    /// How they stood after the operator's last round, in which those that had failed were reimaged.
     pub(super) ends: BTreeMap<String, End>,
     /// What replay found not to agree.
     pub(super) difference: Option<String>,
