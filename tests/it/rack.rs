@@ -47,7 +47,7 @@ impl Rack {
 
     /// Waits until the board at `coil` has power or has none.
     pub(crate) async fn until(&self, coil: u16, on: bool) {
-        let give_up_at = Instant::now() + Duration::from_secs(20);
+        let give_up_at = Instant::now() + Duration::from_mins(1);
         while self.is_on(coil) != on {
             assert!(Instant::now() < give_up_at, "coil {coil} never was {on}");
             breathe().await;
