@@ -121,6 +121,27 @@ async fn the_first_request_of_each_fresh_connection_is_the_write_that_gives_powe
 }
 
 #[tokio::test]
+async fn a_write_that_was_answered_and_cannot_be_read_back_is_written_again() {
+    // Once the power is off, the first write that gives it back is answered and forgotten, and no reading is answered until
+    // the second.
+    let (is_on, gives) = (Mutex::new(true), Mutex::new(0));
+    let (ended, requests) = run_against(power(Operation::Cycle), |_, _, request| {
+        let (mut on, mut gives) = (is_on.lock().unwrap(), gives.lock().unwrap());
+        let is_give = (request[7], request[10]) == GIVE;
+        *gives += usize::from(is_give);
+        if request[7] == WRITE {
+            *on = is_give && *gives > 1;
+            return Some(request.to_vec());
+        }
+        (*gives != 1).then(|| good(request, *on))
+    })
+    .await;
+    assert_eq!((&ended.unwrap()["observed"], *is_on.lock().unwrap()), (&json!("on"), true));
+    // A relay board that closed after an answer gets a connection for each request.
+    assert_eq!(requests, [vec![READ, CUT, READ, GIVE, READ], vec![READ], vec![GIVE], vec![READ]]);
+}
+
+#[tokio::test]
 async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_none_away() {
     let (ended, requests) =
         run_against(power(Operation::Cycle), |_, _, request| (request[7] == WRITE).then(|| request.to_vec()))
