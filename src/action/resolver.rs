@@ -89,7 +89,14 @@ fn shortage<T>(result: io::Result<T>) -> Option<Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+    use futures_util::FutureExt as _;
+
+    use super::super::connect::{self, Unreached};
     use super::*;
+    use crate::clock::ManualClock;
 
     #[tokio::test]
     async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
@@ -104,5 +111,23 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_cannot_exist_gives_no_address() {
         assert!(resolve("board-1.invalid", 22).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_fails_or_is_silent_is_trouble_of_our_own() {
+        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
+        // A lookup that cannot be made.
+        let failed = connect::resolve(&clock, "board\0", 22, limit).await;
+        // As many as may be under way have no answer.
+        let all = LOOKUPS.acquire_many(u32::try_from(MAX_LOOKUPS).unwrap()).await.unwrap();
+        let mut asked = Box::pin(connect::resolve(&clock, "localhost", 22, limit));
+        assert!(asked.as_mut().now_or_never().is_none());
+        clock.advance(limit);
+        let silent = asked.await;
+        drop(all);
+        for found in [failed, silent] {
+            let is_ours = matches!(&found, Err(Unreached::Ours { trouble: Trouble::Resolver(_), .. }));
+            assert!(is_ours, "{found:?}");
+        }
     }
 }
