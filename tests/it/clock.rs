@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use lifeguard::store::{Store, workers};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -160,4 +162,20 @@ async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_ti
         let span = server.measure(|| ()).await;
         assert!(is_right(span), "{span:?}");
     }
+}
+
+#[tokio::test]
+async fn who_starts_takes_the_time_of_the_server_that_has_been_running_for_longest() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    // The one that has been running for longest was away from the database and registered anew.
+    let sql = "INSERT INTO worker (name, lease_until, clock_offset_s, uptime_s)
+               SELECT 'one', clock_timestamp() + interval '1 s', offset_s, uptime_s
+                 FROM (VALUES (7200, 5), (0, NULL), (-3600, 600), (1800, 60)) AS server (offset_s, uptime_s)";
+    let pool = database.pool().await;
+    sqlx::query(sql).execute(&pool).await.unwrap();
+    let time = workers::find_time(&mut *store.reader().await.unwrap()).await.unwrap().unwrap();
+    let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
+    let ahead = time - now;
+    assert!((ahead + TimeDelta::hours(1)).abs() < TimeDelta::minutes(10), "{ahead}");
 }
