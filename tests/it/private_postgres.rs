@@ -375,6 +375,20 @@ async fn a_start_that_was_killed_during_initdb_is_followed_by_one_that_works() {
 }
 
 #[tokio::test]
+async fn whoever_is_left_at_work_on_an_unfinished_cluster_is_ended_before_it_is_removed() {
+    let dir = GuardedDir::new();
+    let unfinished = dir.path().join("postgres.new.7");
+    fs::create_dir(&unfinished).unwrap();
+    // It ends with its input, thus with this process however that ends.
+    let mut orphan = Command::new("cat").current_dir(&unfinished).stdin(Stdio::piped()).spawn().unwrap();
+    let postgres = PrivatePostgres::start(fast(dir.path())).await.unwrap();
+    let ended = orphan.try_wait().unwrap();
+    assert!(ended.is_some_and(|status| status.code().is_none()), "killed by a signal: {ended:?}");
+    assert!(!unfinished.exists());
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_socket_whose_directory_was_removed_is_made_anew() {
     let dir = GuardedDir::new();
     let long = dir.path().join("d".repeat(120));
