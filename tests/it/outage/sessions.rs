@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::setting;
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
-use crate::world::{World, ask};
+use crate::world::{World, ask, within};
 
 /// Changes the test's database in a way that only new connections see.
 async fn alter(database: &TestDatabase, pool: &PgPool, change: &str) {
@@ -49,6 +49,19 @@ async fn whatever_a_database_or_a_role_says_what_is_answered_is_durable_and_noth
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_does_not_take_its_settings_is_refused() {
+    let database = database().await;
+    let pool = database.pool().await;
+    // It says that it has set what it has not.
+    let sql = "CREATE SCHEMA odd;
+               CREATE FUNCTION odd.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS 'SELECT $2'";
+    sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    alter(&database, &pool, "SET search_path = odd, pg_catalog, public").await;
+    let refused = Store::open(database.connect_options()).await.unwrap_err();
+    assert_eq!(refused.cause().map(|cause| cause.word()), Some("setting"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once() {
     let world = World::new().await;
@@ -73,6 +86,28 @@ async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once()
     // Events, transactions and actions alike.
     world.register("b2", json!({})).await;
     world.force("b1", "LockedOut").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_becomes_read_only_under_open_connections_is_known_to_be_so() {
+    let dir = GuardedDir::new();
+    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let world = World::at(&cluster.url()).await.unwrap();
+    world.register("b1", json!({})).await;
+    let pool = cluster.pool("postgres").await;
+    let readyz = async || world.call(Method::GET, "/readyz", None).await;
+    for (value, status) in [("on", StatusCode::SERVICE_UNAVAILABLE), ("off", StatusCode::OK)] {
+        let sql = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+        sqlx::raw_sql("SELECT pg_reload_conf()").execute(&pool).await.unwrap();
+        ask("the server knows", async || {
+            let (found, answer) = readyz().await;
+            found == status && (status == StatusCode::OK || answer["cause"] == "read_only")
+        })
+        .await;
+    }
+    world.force("b1", "LockedOut").await;
+    world.server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,7 +219,7 @@ async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_f
     let hosts = format!("{},{}", two.run_dir().display(), one.run_dir().display());
     let url =
         format!("postgresql://lifeguard@localhost/lifeguard?host={hosts}&target_session_attrs=read-write");
-    let world = World::at(&url).await.unwrap();
+    let world = within("the server's start", World::at(&url)).await.unwrap();
     world.register("b1", json!({})).await;
     let primary = one.pool("lifeguard").await;
     let caught_up =

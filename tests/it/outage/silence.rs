@@ -76,6 +76,37 @@ async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
+    let dir = GuardedDir::new();
+    let (cluster, proxy, world) = cluster(&dir).await;
+    let pool = cluster.pool("lifeguard").await;
+    let mut held = pool.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE instance, device IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let paths = [
+        "/api/v1/devices/b1",
+        "/api/v1/devices/b1/history",
+        "/api/v1/devices/b1/why",
+        "/api/v1/machines/board/b1",
+    ];
+    let asked = paths.map(async |path| {
+        let begun = Instant::now();
+        (path, world.call(Method::GET, path, None).await, begun.elapsed())
+    });
+    let (answers, ()) = tokio::join!(within("all answers", futures_util::future::join_all(asked)), async {
+        // Their statements are under way, and what the database says of them is not heard any more.
+        until_waiting(&pool, 4).await;
+        proxy.set(Mode::Silent);
+    });
+    for (path, (status, answer), took) in answers {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
+        assert!(took < Duration::from_secs(10), "{path} took {took:?}");
+    }
+    held.rollback().await.unwrap();
+    proxy.set(Mode::Carry(cluster.socket()));
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
