@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::database::{TestDatabase, database};
 
 /// How long a test waits for something that must come, in real time.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server, its clock and its database.
 pub(crate) struct World {

@@ -1,7 +1,9 @@
 //! Databases that do not answer: every wait has an end, and says why.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,7 +15,7 @@ use super::cluster::Cluster;
 use super::proxy::{Mode, Proxy};
 use crate::guarded::GuardedDir;
 use crate::rack::Rack;
-use crate::world::{World, ask, until_waiting, within};
+use crate::world::{PATIENCE, World, ask, until_waiting, within};
 
 /// What is asked of a database that is away, in all the ways there are to wait for it.
 fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
@@ -125,27 +127,48 @@ async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
     world.server.stop().await.unwrap();
 }
 
-/// Starts a server as a process of its own, waits until it says `message`, and gives its process and what it says next.
-fn start(url: &str, folder: &std::path::Path) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database-url", url]);
-    command.arg("--boot-root").arg(folder).stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    (child, log)
+/// A server that is started; it is killed where the test ends before it.
+struct Starting {
+    child: Child,
+    /// What it says, line by line.
+    log: Receiver<String>,
 }
 
-/// Reads the log until an entry says `message`.
-fn until_says(log: &mut impl BufRead, message: &str) -> Value {
-    let mut read = String::new();
-    loop {
-        let mut line = String::new();
-        assert!(log.read_line(&mut line).unwrap() > 0, "it ended without saying {message:?}:\n{read}");
-        let event: Value = serde_json::from_str(&line).unwrap_or_default();
-        if event["fields"]["message"] == message {
-            return event;
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Starting {
+    /// Starts a server as a process of its own.
+    fn at(url: &str, folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--database-url", url]);
+        command.arg("--boot-root").arg(folder).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (said, log) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| said.send(line)));
+        Self { child, log }
+    }
+
+    /// Reads what it says until that is `message`.
+    fn until_says(&self, message: &str) -> Value {
+        let mut read = String::new();
+        loop {
+            let Ok(line) = self.log.recv_timeout(PATIENCE) else {
+                panic!("it did not say {message:?}:\n{read}");
+            };
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["fields"]["message"] == message {
+                return event;
+            }
+            read.push_str(&line);
+            read.push('\n');
         }
-        read.push_str(&line);
     }
 }
 
@@ -155,12 +178,12 @@ async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_aske
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
     let ended = tokio::task::spawn_blocking(move || {
-        let (mut child, mut log) = start(&url, &path);
-        let event = until_says(&mut log, "waiting for the database");
-        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        let mut server = Starting::at(&url, &path);
+        let event = server.until_says("waiting for the database");
+        kill(Pid::from_raw(i32::try_from(server.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let asked = Instant::now();
-        until_says(&mut log, "stopped before it served");
-        (event, child.wait().unwrap(), asked.elapsed())
+        server.until_says("stopped before it served");
+        (event, server.child.wait().unwrap(), asked.elapsed())
     });
     let (event, status, took) = within("the end of the server", ended).await.unwrap();
     assert_eq!(event["fields"]["cause"], "silent", "{event}");
@@ -176,12 +199,10 @@ async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
     let (tell, told) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
-        let (mut child, mut log) = start(&url, &path);
-        until_says(&mut log, "waiting for the database");
+        let server = Starting::at(&url, &path);
+        server.until_says("waiting for the database");
         tell.send(()).unwrap();
-        until_says(&mut log, "serving");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        server.until_says("serving");
     });
     within("it says that it waits", told).await.unwrap();
     proxy.set(Mode::Carry(cluster.socket()));
@@ -236,12 +257,10 @@ async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections
     let (url, path) = (cluster.url().replace("lifeguard@", "few@"), folder.path().to_owned());
     let (tell, told) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
-        let (mut child, mut log) = start(&url, &path);
-        let event = until_says(&mut log, "waiting for the database");
+        let server = Starting::at(&url, &path);
+        let event = server.until_says("waiting for the database");
         tell.send(event).unwrap();
-        until_says(&mut log, "serving");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        server.until_says("serving");
     });
     let event = within("it says that it waits", told).await.unwrap();
     assert_eq!(event["fields"]["cause"], "too_many_connections", "{event}");
@@ -254,11 +273,8 @@ async fn a_host_whose_name_means_nothing_is_named_as_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let said = tokio::task::spawn_blocking(move || {
-        let (mut child, mut log) = start("postgresql://lifeguard@nowhere.invalid/lifeguard", &path);
-        let event = until_says(&mut log, "waiting for the database");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        event
+        Starting::at("postgresql://lifeguard@nowhere.invalid/lifeguard", &path)
+            .until_says("waiting for the database")
     });
     let event = within("it says that it waits", said).await.unwrap();
     assert_eq!(event["fields"]["cause"], "host_unknown", "{event}");
