@@ -259,11 +259,13 @@ async fn a_cluster_whose_files_went_back_is_another_life_to_whoever_has_seen_lat
     // The pulse has seen how far the log is.
     world.clock.sleep(Duration::ZERO).await;
     until_ready(&world).await;
+    let life = world.server.engine.store().life();
     one.stop();
     fs_err::remove_dir_all(&data).unwrap();
     fs_err::rename(copy.join("postgres"), &data).unwrap();
     one.launch();
     until_ready(&world).await;
+    assert!(world.server.engine.store().life() > life, "it is known to be another life");
     assert_eq!(world.get("/api/v1/devices/b1").await["visit"], Value::from(1));
     assert!(is_gone(&world, &cursor_of_later).await);
     assert_lives_on(&world, "b1").await;
