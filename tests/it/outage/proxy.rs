@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +20,8 @@ pub(super) enum Mode {
     Forget(PathBuf),
     /// Accepts them and closes them, as where there is nobody behind.
     Close,
+    /// Accepts them, says something that is not of this protocol, and closes them.
+    Foreign,
 }
 
 /// A proxy; it goes with this value.
@@ -62,6 +65,11 @@ impl Proxy {
 /// Carries a connection. Once it was silent it carries nothing any more, and is closed as soon as there is another mode.
 async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
     let present = mode.borrow_and_update().clone();
+    if present == Mode::Foreign {
+        // Whoever connected may have gone.
+        let _ = near.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
+        return;
+    }
     let mut far = None;
     if let Mode::Carry(socket) | Mode::Forget(socket) = present {
         let Ok(mut stream) = UnixStream::connect(socket).await else { return };

@@ -112,17 +112,21 @@ async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
 async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
-    proxy.set(Mode::Close);
-    for (method, path, body) in questions() {
-        let (status, answer) = within(path, world.call(method, path, body)).await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
-        if path != "/" {
-            assert_eq!(answer["cause"], "disconnected", "{path}: {answer}");
+    for mode in [Mode::Close, Mode::Foreign] {
+        proxy.set(mode);
+        for (method, path, body) in questions() {
+            let (status, answer) = within(path, world.call(method, path, body)).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
+            if path != "/" {
+                assert_eq!(answer["cause"], "disconnected", "{path}: {answer}");
+            }
         }
-    }
-    proxy.set(Mode::Carry(cluster.socket()));
-    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+        proxy.set(Mode::Carry(cluster.socket()));
+        ask("the server is ready", async || {
+            world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
+        })
         .await;
+    }
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
 }
