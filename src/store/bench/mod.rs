@@ -137,11 +137,13 @@ impl BenchDatabase {
                  INSERT INTO action (instance_id, visit, seq, action, settings, status, asked_at)
                  SELECT instance_id, 1, 1, $9, '{}', 'WAITING', $4 FROM new WHERE $9::text IS NOT NULL
              )
-             INSERT INTO device (instance_id, fqdn, mac, poll_url, hardware, environment, comments, registered_at)
+             INSERT INTO device (instance_id, fqdn, mac, poll_url, answered_url, hardware, environment, comments,
+                                 registered_at)
              SELECT instance_id, name || '.lab', regexp_replace(lpad(to_hex(n), 12, '0'), '(..)(?!$)', '\\1:', 'g'),
-                    'tcp://127.' || 1 + n / 65536 || '.' || n / 256 % 256 || '.' || n % 256 || ':' || $7::int,
-                    'bench', '', '', $4
-               FROM new",
+                    url, url, 'bench', '', '', $4
+               FROM new,
+                    LATERAL (SELECT 'tcp://127.' || 1 + n / 65536 || '.' || n / 256 % 256 || '.' || n % 256
+                                    || ':' || $7::int) AS polled (url)",
             first,
             count,
             *state,
