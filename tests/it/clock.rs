@@ -174,7 +174,7 @@ async fn who_starts_takes_the_time_of_the_server_that_has_been_running_for_longe
                  FROM (VALUES (7200, 5), (0, NULL), (-3600, 600), (1800, 60)) AS server (offset_s, uptime_s)";
     let pool = database.pool().await;
     sqlx::query(sql).execute(&pool).await.unwrap();
-    let time = workers::find_time(&mut *store.reader().await.unwrap()).await.unwrap().unwrap();
+    let time = workers::find_time(&mut store.reader().await.unwrap()).await.unwrap().unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
     let ahead = time - now;
     assert!((ahead + TimeDelta::hours(1)).abs() < TimeDelta::minutes(10), "{ahead}");

@@ -219,7 +219,7 @@ async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_f
     let hosts = format!("{},{}", two.run_dir().display(), one.run_dir().display());
     let url =
         format!("postgresql://lifeguard@localhost/lifeguard?host={hosts}&target_session_attrs=read-write");
-    let world = within("the server's start", World::at(&url)).await.unwrap();
+    let world = Box::pin(within("the server's start", World::at(&url))).await.unwrap();
     world.register("b1", json!({})).await;
     let primary = one.pool("lifeguard").await;
     let caught_up =
