@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{contract, everything, send};
 use crate::replay::assert_history_gives_instances;
-use crate::world::World;
+use crate::world::{World, ask};
 
 /// A board in Ready that has been seen to run: nothing happens to it by itself.
 async fn ready(world: &World, name: &str) -> TcpListener {
@@ -17,6 +17,12 @@ async fn ready(world: &World, name: &str) -> TcpListener {
     let answer = send(world, &format!("POST /api/v1/devices/{name}/events/image-running"), "").await;
     assert_eq!((answer.status, &answer.json()["to"]), (200, &json!("Ready")));
     world.until(name, "it is polled", |device| device["deadline"].is_string()).await;
+    let pool = world.database.pool().await;
+    let sql = "SELECT answered_url IS NOT NULL FROM device JOIN instance USING (instance_id) WHERE name = $1";
+    ask("that it answers is remembered", async || {
+        sqlx::query_scalar::<_, bool>(sql).bind(name).fetch_one(&pool).await.unwrap()
+    })
+    .await;
     up
 }
 
