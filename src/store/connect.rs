@@ -127,13 +127,18 @@ impl Opener {
             // Not every pooler lets a connection set these at its start.
             host.extra_float_digits(None).application_name("lifeguard")
         });
-        let options = ConnectOptions { hosts: hosts.collect(), connect_timeout: options.connect_timeout };
+        let options = ConnectOptions { hosts: hosts.collect(), ..options };
         Self {
             options,
             last_host: AtomicUsize::new(0),
             lives: Arc::default(),
             warned_of_loss: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a connection is older than one should be.
+    pub(super) fn is_worn(&self, session: &Session) -> bool {
+        session.opened_at.elapsed() > self.options.lifetime
     }
 
     /// Opens a connection to the first host that can be written to.

@@ -28,8 +28,6 @@ const FRESH: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(30);
 /// How long a connection beyond the least number is kept without being used.
 const IDLE: Duration = Duration::from_mins(5);
-/// How long a connection is used at most: its server process gives its memory back.
-const LIFETIME: Duration = Duration::from_mins(30);
 
 /// A pool; clones are of the same.
 #[derive(Debug, Clone)]
@@ -153,7 +151,7 @@ impl Pool {
                 Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > IDLE => drop(idle),
                 Some(idle)
                     if shared.is_good(&idle.session)
-                        && is_worn(&idle.session)
+                        && shared.opener.is_worn(&idle.session)
                         && shared.size() <= shared.least =>
                 {
                     shared.replace(idle).await;
@@ -186,11 +184,6 @@ impl Pool {
 /// Whether the database has no more connections to give.
 fn is_exhausted(error: &StoreError) -> bool {
     error.cause().is_some_and(|cause| cause.word() == "too_many_connections")
-}
-
-/// Whether a connection is older than one should be.
-fn is_worn(session: &Session) -> bool {
-    session.opened_at.elapsed() > LIFETIME
 }
 
 impl Shared {
@@ -243,7 +236,7 @@ impl Shared {
     async fn revive(&self, idle: Idle, trust: Duration) -> Option<Session> {
         let Idle { mut session, asked_at, .. } = idle;
         // Those that are kept are replaced while nobody waits for them.
-        let is_to_go = is_worn(&session) && self.size() > self.least;
+        let is_to_go = self.opener.is_worn(&session) && self.size() > self.least;
         if is_to_go || !self.is_good(&session) {
             return None;
         }

@@ -114,14 +114,27 @@ pub struct ConnectOptions {
     pub(super) hosts: Vec<PgConnectOptions>,
     /// How long one host may take to let us in.
     pub(super) connect_timeout: Duration,
+    /// How long a connection is used at most: its server process gives its memory back.
+    pub(super) lifetime: Duration,
 }
 
 /// How long one host may take to let us in, if nothing else is said.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection is used at most, if nothing else is said.
+const LIFETIME: Duration = Duration::from_mins(30);
+
+impl ConnectOptions {
+    /// The same with connections that are used for no longer than `lifetime`; it is 30 min where nothing else is said.
+    #[must_use]
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+}
 
 impl From<PgConnectOptions> for ConnectOptions {
     fn from(options: PgConnectOptions) -> Self {
-        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT }
+        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT, lifetime: LIFETIME }
     }
 }
 
@@ -219,7 +232,8 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         let has_host = host.as_deref().is_some_and(|host| !host.is_empty());
         read_one(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
     });
-    Ok(ConnectOptions { hosts: hosts.collect::<Result<_, BadUrl>>()?, connect_timeout })
+    let hosts = hosts.collect::<Result<_, BadUrl>>()?;
+    Ok(ConnectOptions { hosts, connect_timeout, lifetime: LIFETIME })
 }
 
 /// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.
@@ -324,6 +338,11 @@ mod tests {
         assert_eq!(hosts("postgres:///l?host=a,b&port=1,2"), ["a:1", "b:2"]);
         let options = parse("postgres://u:p%40ss@h1,h2:99/l?connect_timeout=7").unwrap();
         assert_eq!(options.connect_timeout, Duration::from_secs(7));
+        let default = parse("postgres://u@db/l").unwrap();
+        assert_eq!(
+            (default.connect_timeout, default.lifetime),
+            (Duration::from_secs(3), Duration::from_mins(30))
+        );
         assert!(options.hosts.iter().all(|one| one.get_username() == "u" && one.get_database() == Some("l")));
     }
 

@@ -438,3 +438,24 @@ pub(super) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     tracing::info!("stopped");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: ServeOptions,
+    }
+
+    #[test]
+    fn a_server_has_from_eight_to_a_thousand_database_connections() {
+        for (number, is_taken) in [("7", false), ("8", true), ("1000", true), ("1001", false)] {
+            let line = Line::try_parse_from(["serve", "--database-connections", number]);
+            assert_eq!(line.is_ok(), is_taken, "{number}");
+        }
+    }
+}

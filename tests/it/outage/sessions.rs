@@ -1,6 +1,9 @@
 //! How each connection is set up, and what a server does where it can have none, or none to write by.
 
-use lifeguard::store::Store;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use lifeguard::store::{ConnectOptions, Connections, DatabaseUrl, Store, StoreError};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -209,6 +212,139 @@ async fn a_server_that_is_given_too_few_connections_says_so_and_serves_as_soon_a
     ask("it is ready", async || readyz().await.0 == StatusCode::OK).await;
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
+}
+
+/// A cluster whose user `few` gets as many connections as the test says.
+struct Scarce {
+    cluster: Cluster,
+    pool: PgPool,
+    _dir: GuardedDir,
+}
+
+impl Scarce {
+    async fn start() -> Self {
+        let dir = GuardedDir::new();
+        let cluster = Cluster::start(&dir.path().join("one"), "").await;
+        let pool = cluster.pool("lifeguard").await;
+        // One who is no superuser, and owns the database.
+        let few = "CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few";
+        sqlx::raw_sql(few).execute(&pool).await.unwrap();
+        Self { cluster, pool, _dir: dir }
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let url: DatabaseUrl = self.cluster.url().replace("lifeguard@", "few@").parse().unwrap();
+        url.parse().unwrap()
+    }
+
+    async fn limit(&self, connections: i32) {
+        let sql = format!("ALTER ROLE few CONNECTION LIMIT {connections}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+    }
+
+    /// The server's processes for the connections of `few`.
+    async fn processes(&self) -> BTreeSet<i32> {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE usename = 'few'";
+        sqlx::query_scalar::<_, i32>(sql).fetch_all(&self.pool).await.unwrap().into_iter().collect()
+    }
+
+    /// Waits until there are only so many: four are two that write events, the health check's, and one to read by.
+    async fn until_there_are(&self, connections: usize) -> BTreeSet<i32> {
+        ask("others have ended", async || self.processes().await.len() == connections).await;
+        self.processes().await
+    }
+
+    /// How often `few` was refused another connection.
+    fn refusals(&self) -> usize {
+        let log = fs_err::read_to_string(self.cluster.run_dir().join("log")).unwrap();
+        log.matches("too many connections for role").count()
+    }
+}
+
+fn word(error: &StoreError) -> &'static str {
+    error.cause().map_or("none", |cause| cause.word())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_no_further_connection_has_the_one_that_becomes_free_and_waits_for_it_a_few_seconds() {
+    let scarce = Scarce::start().await;
+    let store = Store::open(scarce.options()).await.unwrap();
+    scarce.until_there_are(4).await;
+    scarce.limit(5).await;
+    let mut one = store.snapshot().await.unwrap();
+    one.take_time(Duration::from_mins(1)).await.unwrap();
+    let begun = Instant::now();
+    let refused = within("an end", store.snapshot()).await.unwrap_err();
+    assert_eq!(word(&refused), "too_many_connections");
+    assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+
+    drop(one);
+    // On a machine that is too busy the few seconds may pass before: then once more.
+    ask("the other has the one that becomes free", async || {
+        let Ok(one) = store.snapshot().await else { return false };
+        let before = scarce.refusals();
+        let (other, ()) = tokio::join!(store.snapshot(), async {
+            ask("the other is refused", async || scarce.refusals() > before).await;
+            drop(one);
+        });
+        other.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_become_old_is_replaced_and_kept_where_no_other_can_be_had() {
+    let scarce = Scarce::start().await;
+    let options = scarce.options().with_lifetime(Duration::from_millis(1));
+    let store = Store::open(options).await.unwrap();
+    let first = scarce.until_there_are(4).await;
+    scarce.limit(4).await;
+    let before = scarce.refusals();
+    ask("another is tried for in vain", async || {
+        store.check().await.unwrap();
+        scarce.refusals() > before
+    })
+    .await;
+    assert_eq!(scarce.processes().await, first);
+    store.connect().await.unwrap();
+    scarce.limit(-1).await;
+    ask("those that write events are others", async || {
+        store.check().await.unwrap();
+        first.difference(&scarce.processes().await).count() == 2
+    })
+    .await;
+    // What they replaced is gone.
+    scarce.until_there_are(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_all_connections_busy_and_whose_work_takes_too_long_is_told_so() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(store.snapshot().await.unwrap());
+    }
+    let begun = Instant::now();
+    let refused = within("an end", store.snapshot()).await.unwrap_err();
+    assert_eq!(word(&refused), "busy");
+    assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+
+    // Longer than the database lets a statement take.
+    assert_eq!(Store::LONGEST, Duration::from_secs(25));
+    let endless = store.within(Duration::from_millis(50), std::future::pending::<Result<(), StoreError>>());
+    assert_eq!(word(&within("an end", endless).await.unwrap_err()), "silent");
+}
+
+#[test]
+fn a_server_has_no_more_connections_than_it_may_and_four_snapshots_where_it_may_have_twenty_five() {
+    for most in 8..=1000 {
+        let Connections { writers, readers, snapshots } = Connections::of(most);
+        assert_eq!(Connections::of(most).total(), most);
+        assert!(writers > 0 && readers > 0 && (1..=4).contains(&snapshots), "{most}");
+    }
+    assert_eq!((Connections::of(10).snapshots, Connections::of(25).snapshots), (1, 4));
+    assert_eq!((Connections::default(), Connections::of(7)), (Connections::of(25), Connections::of(8)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
