@@ -350,3 +350,42 @@ fn shown(bytes: &[u8]) -> String {
     let shown = hex(&bytes[..bytes.len().min(MAX_EVIDENCE)]);
     if bytes.len() > MAX_EVIDENCE { format!("{shown} …") } else { shown }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn what_cannot_be_delivered_within_a_call_and_the_lease_is_not_delivered_later() {
+        let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("modbus://{}/5", relay.local_addr().unwrap()).parse().unwrap();
+        let (lease, call_limit) = (Lease::default(), Duration::from_mins(1));
+        let mut line = Line::new(Arc::new(SystemClock), call_limit, url, lease.clone());
+        let mut deliver_within = async || {
+            line.write(Supply::On).await.unwrap();
+            SockRef::from(&line.connection.as_ref().unwrap().stream).tcp_user_timeout().unwrap()
+        };
+        let echo = async {
+            let (mut stream, _) = relay.accept().await.unwrap();
+            let mut request = [0; 12];
+            loop {
+                stream.read_exact(&mut request).await.unwrap();
+                stream.write_all(&request).await.unwrap();
+            }
+        };
+        let written = async {
+            assert_eq!(deliver_within().await, Some(call_limit));
+            lease.extend(Instant::now() + call_limit / 2);
+            let left = deliver_within().await.unwrap();
+            assert!(left <= call_limit / 2, "{left:?}");
+        };
+        tokio::select! {
+            () = written => {}
+            () = echo => unreachable!("it answers for ever"),
+        }
+    }
+}

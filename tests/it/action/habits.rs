@@ -142,6 +142,23 @@ async fn a_write_that_was_answered_and_cannot_be_read_back_is_written_again() {
 }
 
 #[tokio::test]
+async fn a_relay_board_that_takes_one_client_is_let_go_before_it_is_connected_to_again() {
+    let is_on = Mutex::new(true);
+    // It takes the next client once the one before has gone, and the first gets no answer.
+    let driver = power(Operation::Off).with_call_limit(PATIENT);
+    let (ended, requests) = run_against(driver, |connection, _, request| {
+        let mut on = is_on.lock().unwrap();
+        if request[7] == WRITE {
+            *on = request[10] == 0xff;
+        }
+        Some(if connection == 0 { Vec::new() } else { good(request, *on) })
+    })
+    .await;
+    assert_eq!(ended.unwrap()["attempts"], 2);
+    assert_eq!(requests, [vec![READ], vec![READ, CUT, READ]]);
+}
+
+#[tokio::test]
 async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_none_away() {
     let (ended, requests) =
         run_against(power(Operation::Cycle), |_, _, request| (request[7] == WRITE).then(|| request.to_vec()))

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::world::breathe;
 
 async fn run(operation: Operation, addr: SocketAddr) -> Result<Evidence, Unfinished> {
     run_by(power(operation), addr).await
@@ -64,6 +65,29 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
 }
 
 #[tokio::test]
+async fn a_call_to_a_relay_board_has_five_seconds_and_all_that_switching_takes_fifteen() {
+    let relay = relay(Behaviour::Hanging);
+    let ((clock, shared), token) = (manual(), CancellationToken::new());
+    let (driver, job, begun) = (Power::new(shared, Operation::On), job(coil_5(relay.addr())), clock.now());
+    let time = async {
+        loop {
+            breathe().await;
+            clock.advance(Duration::from_millis(250));
+        }
+    };
+    let ended = soon("its end", async {
+        tokio::select! {
+            ended = driver.run(&job, &token) => ended,
+            () = time => unreachable!("time goes by for ever"),
+        }
+    });
+    let failed = ended.await.unwrap_err();
+    assert!(failed.reason.ends_with(" within 5s"), "{failed}");
+    let took = (clock.now() - begun).num_seconds();
+    assert!((15..20).contains(&took), "{took} s");
+}
+
+#[tokio::test]
 async fn a_relay_board_that_hangs_while_the_board_is_off_is_said_to_have_left_it_dark() {
     let relay = relay(Behaviour::Normal);
     relay.switch(5, true);
@@ -99,10 +123,12 @@ async fn a_relay_board_that_lies_is_not_believed() {
         ("the power was switched on and still reads off", "off")
     );
     relay.switch(5, true);
-    for operation in [Operation::Off, Operation::Cycle] {
+    // In a cycle it is tried twice: the board may be dark already.
+    for (operation, cuts) in [(Operation::Off, 3), (Operation::Cycle, 3 + 2)] {
         let failed = run(operation, relay.addr()).await.unwrap_err();
         assert_eq!(failed.reason, "the power was switched off and still reads on");
         assert_eq!(observed(&failed), "on");
+        assert_eq!(relay.writes().iter().filter(|write| !write.on).count(), cuts);
     }
     assert_eq!(wire_of(&relay), [true]);
 }
