@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use fs_err as fs;
@@ -16,7 +17,27 @@ use super::Trouble;
 /// How many lookups may be under way at a time.
 const MAX_LOOKUPS: usize = 64;
 
-static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
+static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(MAX_LOOKUPS));
+
+/// The lookups that are under way.
+struct Lookups(Arc<Semaphore>);
+
+impl Lookups {
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
+    /// Runs a lookup when it is its turn; nothing where it broke down.
+    async fn run<T: Send + 'static>(&self, look_up: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        let lookup = tokio::task::spawn_blocking(move || {
+            // Whoever asked may give up; the thread is taken until the resolver has answered.
+            let _permit = permit;
+            look_up()
+        });
+        lookup.await.ok()
+    }
+}
 
 /// Why a name gave no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,14 +56,8 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Un
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let no_answer = || Unresolved::Ours(Trouble::Resolver(host.to_owned()));
-    let permit = LOOKUPS.acquire().await.map_err(|_| no_answer())?;
     let name = host.to_owned();
-    let lookup = tokio::task::spawn_blocking(move || {
-        // Whoever asked may give up; the thread is taken until the resolver has answered.
-        let _permit = permit;
-        look_up(&name)
-    });
-    let mut found = lookup.await.map_err(|_| no_answer())??;
+    let mut found = LOOKUPS.run(move || look_up(&name)).await.ok_or_else(no_answer)??;
     for address in &mut found {
         address.set_port(port);
     }
@@ -89,14 +104,44 @@ fn shortage<T>(result: io::Result<T>) -> Option<Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use chrono::DateTime;
-    use futures_util::FutureExt as _;
+    use futures_util::FutureExt;
 
-    use super::super::connect::{self, Unreached};
     use super::*;
+    use crate::action::connect::{self, Unreached};
     use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn lookups_that_hang_take_so_many_threads_and_no_more_though_nobody_waits_for_them() {
+        let lookups = Lookups::new(2);
+        let mut hung = Vec::new();
+        for _ in 0..2 {
+            let (goes_on, waits) = mpsc::channel::<()>();
+            assert!(lookups.run(move || waits.recv()).now_or_never().is_none());
+            hung.push(goes_on);
+        }
+        let mut third = Box::pin(lookups.run(|| 7));
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(lookups.0.available_permits(), 0, "it waits for its turn");
+        drop(hung.pop());
+        assert_eq!(third.await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_time_passes_before_its_name_is_looked_up_says_nothing_of_the_device() {
+        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
+        let all = LOOKUPS.0.acquire_many(64).await.unwrap();
+        let mut resolved = Box::pin(connect::resolve(&clock, "localhost", 22, limit));
+        assert!(resolved.as_mut().now_or_never().is_none());
+        clock.advance(limit);
+        let unreached = resolved.await.unwrap_err();
+        assert!(matches!(unreached, Unreached::Ours { trouble: Trouble::Resolver(_), .. }), "{unreached:?}");
+        assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
+        drop(all);
+    }
 
     #[tokio::test]
     async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
@@ -114,20 +159,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_that_fails_or_is_silent_is_trouble_of_our_own() {
-        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
-        // A lookup that cannot be made.
-        let failed = connect::resolve(&clock, "board\0", 22, limit).await;
-        // As many as may be under way have no answer.
-        let all = LOOKUPS.acquire_many(u32::try_from(MAX_LOOKUPS).unwrap()).await.unwrap();
-        let mut asked = Box::pin(connect::resolve(&clock, "localhost", 22, limit));
-        assert!(asked.as_mut().now_or_never().is_none());
-        clock.advance(limit);
-        let silent = asked.await;
-        drop(all);
-        for found in [failed, silent] {
-            let is_ours = matches!(&found, Err(Unreached::Ours { trouble: Trouble::Resolver(_), .. }));
-            assert!(is_ours, "{found:?}");
-        }
+    async fn a_resolver_that_fails_is_trouble_of_our_own() {
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let unreached = connect::resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(unreached, Unreached::Ours { trouble: Trouble::Resolver(_), .. }), "{unreached:?}");
     }
 }
