@@ -78,6 +78,7 @@ mod tests {
         }
         let refused = threads.begin(|| ()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert_eq!((MAX_THREADS, LONGEST_WAIT.as_secs()), (64, 5));
         drop(hung.pop());
         assert_eq!(threads.begin(|| 7).await.unwrap().await.unwrap(), 7);
     }

@@ -192,6 +192,7 @@ impl Drop for Line<'_> {
 mod tests {
     use std::sync::atomic::AtomicBool;
     use std::sync::{Condvar, Mutex};
+    use std::time::Instant;
 
     use super::*;
 
@@ -300,16 +301,33 @@ mod tests {
         let out = Out::default();
         let log = Log::writing_to(out.clone(), tell).unwrap();
         out.set(|state| state.is_stuck = true);
-        for _ in 0..2 * QUEUE_LINES {
+        for _ in 0..2 * 4096 {
             line(&log);
         }
         let dropped = usize::try_from(log.dropped.load(Ordering::Relaxed)).unwrap();
         // The one that is stuck may have been taken from the queue.
-        assert!((QUEUE_LINES - 1..=QUEUE_LINES).contains(&dropped), "{dropped}");
+        assert!((4095..=4096).contains(&dropped), "{dropped}");
         log.flush();
         out.set(|state| state.is_stuck = false);
-        while out.lines() < 2 * QUEUE_LINES - dropped {
+        while out.lines() < 2 * 4096 - dropped {
             log.flush();
         }
+    }
+
+    #[test]
+    fn the_end_of_the_program_waits_for_its_last_lines_a_second() {
+        let out = Out::default();
+        let log = Log::writing_to(out.clone(), tell).unwrap();
+        out.set(|state| state.is_stuck = true);
+        line(&log);
+        let (tell, told) = sync_channel(1);
+        std::thread::spawn(move || {
+            let begun = Instant::now();
+            log.flush();
+            tell.send(begun.elapsed()).unwrap();
+        });
+        let took = told.recv_timeout(Duration::from_secs(9)).expect("it goes on without them");
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+        out.set(|state| state.is_stuck = false);
     }
 }

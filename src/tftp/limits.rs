@@ -143,6 +143,11 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_else_is_said_the_limits_are_those_of_the_documentation() {
+        assert_eq!(Limits::default(), Limits { transfers: 512, transfers_per_client: 128, ..LIMITS });
+    }
+
+    #[test]
     fn there_is_room_up_to_each_limit() {
         let now = Instant::now() + Duration::from_mins(1);
         let running: Vec<Slot> = (1..=3).map(|port| slot(1, port, 10, now)).collect();

@@ -322,8 +322,9 @@ mod tests {
         {
             assert_eq!(Packet::parse(datagram), Err(Malformed::Short), "{datagram:?}");
         }
-        let long = [b"\0\x01".as_slice(), &[b'a'; MAX_REQUEST_BYTES], b"\0octet\0"].concat();
-        assert_eq!(Packet::parse(&long), Err(Malformed::Long));
+        let of_length = |length: usize| [&b"\0\x01"[..], &vec![b'a'; length - 9], b"\0octet\0"].concat();
+        assert!(Packet::parse(&of_length(512)).is_ok());
+        assert_eq!(Packet::parse(&of_length(513)), Err(Malformed::Long));
         assert_eq!(Packet::parse(b"\0\x07x"), Err(Malformed::Operation(7)));
     }
 

@@ -104,9 +104,13 @@ impl Waits {
                 last
             };
         }
+        (now + self.wait()).min(self.since + self.limits.longest_silence)
+    }
+
+    /// How long a client that has answered is waited for this time.
+    fn wait(&self) -> Duration {
         let doubled = self.limits.first_wait.saturating_mul(1 << self.tried.min(16));
-        let wait = self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait));
-        (now + wait).min(self.since + self.limits.longest_silence)
+        self.fixed.unwrap_or_else(|| doubled.min(self.limits.longest_wait))
     }
 
     /// No answer has come: whether to send the same again.
@@ -124,6 +128,22 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_has_answered_is_sent_its_window_six_times_with_ever_longer_waits_or_its_own() {
+        let waited = |fixed| {
+            let (mut waits, mut waited) = (Waits::new(Limits::default(), fixed), Vec::new());
+            waits.begin();
+            loop {
+                waited.push(waits.wait().as_secs());
+                if !waits.is_worth_another() {
+                    return waited;
+                }
+            }
+        };
+        assert_eq!(waited(None), [1, 2, 4, 4, 4, 4]);
+        assert_eq!(waited(Some(Duration::from_secs(7))), [7; 6]);
+    }
 
     #[test]
     fn a_client_that_has_not_answered_is_waited_for_no_longer_for_repeating_its_request() {

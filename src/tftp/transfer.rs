@@ -375,3 +375,24 @@ fn wire(block: u64) -> u16 {
 fn broken(what: &str, error: &io::Error) -> End {
     End::Broken { reason: format!("{what}: {error}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transfer_may_be_slow_for_a_minute_and_a_second_for_each_4096_bytes_that_were_acknowledged() {
+        let (limits, progress) = (Limits::default(), Progress::default());
+        let after = |seconds| {
+            let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            overdue(&limits, &progress, begun).now_or_never()
+        };
+        assert_eq!((after(30), after(60)), (None, Some(DropReason::TooSlow)));
+        progress.bytes_acked.store(60 * 4096, Ordering::Relaxed);
+        assert_eq!((after(90), after(120)), (None, Some(DropReason::TooSlow)));
+        progress.bytes_acked.store(1 << 40, Ordering::Relaxed);
+        assert_eq!((after(3000), after(3600)), (None, Some(DropReason::TooLong)));
+    }
+}

@@ -48,7 +48,8 @@ mod tests {
         let begun = Instant::now();
         let mut budget = Budget::new(begun);
         assert_eq!((0..100).filter(|_| budget.take(begun)).count(), 20);
-        assert!(budget.take(begun + SPAN));
+        assert!(!budget.take(begun + Duration::from_secs(9)));
+        assert!(budget.take(begun + Duration::from_secs(10)));
         assert_eq!(budget.suppressed, 0);
     }
 }

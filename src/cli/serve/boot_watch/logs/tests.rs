@@ -136,13 +136,39 @@ fn a_log_keeps_its_beginning_and_its_end_and_memory_is_bounded() {
     }
     let due = case.logs.due(case.now);
     let log = &due[0].log;
-    assert_eq!((log.requests.len(), log.omitted), (MAX_REQUESTS, 401));
+    assert_eq!((log.requests.len(), log.omitted), (100, 401));
     assert_eq!((log.requests[0].file.as_str(), log.requests[99].file.as_str()), (LINK_A, "499"));
     for number in 0..2000_u32 {
         case.ask(IpAddr::from(number.to_be_bytes()), "x");
     }
-    assert_eq!(case.logs.clients.len(), MAX_STRANGERS + 1);
+    assert_eq!(case.logs.clients.len(), 1001);
     assert_eq!(case.logs.stranger_at(), Some(case.at));
+}
+
+#[test]
+fn of_an_address_that_nobody_knows_yet_less_is_kept() {
+    let mut case = Case::new();
+    for number in 0..50 {
+        case.fetch(PEER, &format!("{number}"));
+    }
+    case.fetch(PEER, LINK_A);
+    let due = case.logs.due(case.now);
+    assert_eq!((due[0].log.requests.len(), due[0].log.omitted), (16 + 1, 34));
+}
+
+#[test]
+fn of_very_many_boards_further_ones_have_no_log_and_it_is_known_that_something_is_missing() {
+    let mut case = Case::new();
+    let link = |number: u32| {
+        let [a, b, c, d] = number.to_be_bytes();
+        format!("pxelinux.cfg/01-02-00-{a:02x}-{b:02x}-{c:02x}-{d:02x}")
+    };
+    for number in 0..10_000 {
+        assert!(matches!(case.fetch(PEER, &link(number)), Sender::Board(_)), "{number}");
+    }
+    assert_eq!((case.logs.clients.len(), case.logs.stranger_at()), (10_000, None));
+    assert_eq!(case.fetch(PEER, &link(10_000)), Sender::Stranger { is_new: false });
+    assert_eq!((case.logs.clients.len(), case.logs.stranger_at()), (10_000, Some(case.at)));
 }
 
 #[test]
