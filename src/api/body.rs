@@ -134,10 +134,14 @@ pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, Probl
 
 /// Ends when a body of which `size` bytes have come has taken too long, and says how long that is.
 async fn too_long(longest: Option<Duration>, begun: Instant, size: usize) -> Option<Duration> {
-    let earned = Duration::from_millis(size as u64 * 1000 / u64::from(MIN_RATE));
-    let longest = longest? + earned;
+    let longest = with_earned(longest?, size);
     pause(longest.saturating_sub(begun.elapsed())).await;
     Some(longest)
+}
+
+/// How long a body may take of which `size` bytes have come.
+fn with_earned(longest: Duration, size: usize) -> Duration {
+    longest + Duration::from_millis(size as u64 * 1000 / u64::from(MIN_RATE))
 }
 
 fn too_slow(longest: Duration) -> Problem {
@@ -263,4 +267,15 @@ pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let tag = format!("{:016x}", hasher.finish());
     let has_it = known_tags(headers).any(|known| known == "*" || known == tag);
     if has_it { not_modified(&tag) } else { json(&tag, body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_a_second_more_for_each_4096_bytes_of_it() {
+        let of_size = |size| with_earned(Duration::from_secs(10), size).as_secs();
+        assert_eq!([0, 4095, 4096, 20 * 4096].map(of_size), [10, 10, 11, 30]);
+    }
 }

@@ -25,6 +25,8 @@ use crate::store::definitions;
 
 /// What a browser lets the picture do: it has one style sheet of its own.
 static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
+/// As many checks at once as there are processors would leave nothing for the boards.
+static ONE_CHECK: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 /// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
 static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 
@@ -198,11 +200,9 @@ async fn read(
     Err(problem.with("faults", errors))
 }
 
-/// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it; but
-/// as many at once as there are processors would leave nothing for the boards.
+/// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it.
 async fn check_aside(source: String, client: Client, place: &Place) -> Result<(Checked, String), Problem> {
-    static ONE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
-    let turn = ONE.acquire(client, LONGEST_TURN, "definitions").await?;
+    let turn = ONE_CHECK.acquire(client, LONGEST_TURN, "definitions").await?;
     let place = place.clone();
     let checked = tokio::task::spawn_blocking(move || {
         // Until it is done, also when the client has gone.
@@ -295,4 +295,22 @@ fn carried_over(one: &CarriedOver) -> Value {
 
 fn no_machine(machine: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_machine", format!("there is no machine {machine:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_definition_is_checked_at_a_time_and_one_history_replayed() {
+        for one in [&ONE_CHECK, &ONE_REPLAY] {
+            let acquire = |number| one.acquire(Client::of([192, 0, 2, number].into()), LONGEST_TURN, "tests");
+            let turn = acquire(1).now_or_never().unwrap().unwrap();
+            assert!(acquire(2).now_or_never().is_none());
+            drop(turn);
+            assert!(acquire(2).now_or_never().is_some());
+        }
+    }
 }

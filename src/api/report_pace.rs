@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn a_board_that_reports_what_changes_nothing_again_and_again_waits_and_others_do_not() {
         let pace = ReportPace::default();
-        for _ in 0..AT_ONCE {
+        for _ in 0..10 {
             assert!(pace.wait("b1").now_or_never().is_some());
             pace.note_ignored("b1", Visit(1));
         }
@@ -96,7 +96,8 @@ mod tests {
         assert!(pace.wait("b2").now_or_never().is_some(), "another board does not");
         let begun = Instant::now();
         tokio::join!(pace.wait("b1"), pace.wait("b1"));
-        assert!(begun.elapsed() >= EVERY / 2 && begun.elapsed() < EVERY * 3, "both have the same turn");
+        let (least, most) = (Duration::from_millis(500), Duration::from_secs(9));
+        assert!((least..most).contains(&begun.elapsed()), "both have the same turn");
         pace.note_ignored("b1", Visit(2));
         assert!(pace.wait("b1").now_or_never().is_some(), "its state has changed");
     }
@@ -104,10 +105,10 @@ mod tests {
     #[test]
     fn of_very_many_boards_those_are_forgotten_that_have_been_quiet() {
         let pace = ReportPace::default();
-        for board in 0..=MAX_BOARDS {
+        for board in 0..=10_000 {
             pace.note_ignored(&board.to_string(), Visit(1));
         }
-        assert_eq!(pace.boards.lock().unwrap().len(), MAX_BOARDS, "none has been quiet yet");
+        assert_eq!(pace.boards.lock().unwrap().len(), 10_000, "none has been quiet yet");
         let long_ago = Instant::now().checked_sub(EVERY * AT_ONCE).unwrap();
         pace.boards.lock().unwrap().values_mut().for_each(|pace| pace.since = long_ago);
         pace.note_ignored("b1", Visit(1));

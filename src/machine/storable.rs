@@ -207,7 +207,7 @@ mod tests {
             let fault = stored(given).unwrap_err();
             assert!(fault.starts_with(told), "{given}: {fault}");
         }
-        let digits = "1".repeat(MAX_DIGITS);
+        let digits = "1".repeat(350);
         assert!(stored(&format!("0.{digits}")).is_ok());
         assert!(stored(&format!("0.{digits}1")).is_err());
     }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn short_exponents_do_not_make_a_small_body_large() {
         let of = |count: usize| format!("[{}]", vec!["1e308"; count].join(","));
-        let fit = MAX_NUMBERS_BYTES / 309;
+        let fit = 64 * 1024 / 309;
         assert!(stored(&of(fit)).is_ok());
         let fault = stored(&of(fit + 1)).unwrap_err();
         assert!(fault.starts_with(&format!("[{fit}]: the numbers up to here are too long")), "{fault}");
@@ -224,8 +224,8 @@ mod tests {
     #[test]
     fn values_nest_as_deep_as_answers_about_them_can_be_read() {
         let of = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(stored(&of(MAX_DEPTH)).is_ok());
-        let fault = stored(&of(MAX_DEPTH + 1)).unwrap_err();
+        assert!(stored(&of(64)).is_ok());
+        let fault = stored(&of(65)).unwrap_err();
         assert!(fault.contains("nest too deep"), "{fault}");
     }
 

@@ -99,3 +99,40 @@ async fn tell(mut stream: TcpStream, detail: &str) -> io::Result<()> {
     while stream.read(&mut ignored).await? > 0 {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_are_told_at_once_each_for_a_second_and_others_are_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (mut clients, mut accepted) = (Vec::new(), Vec::new());
+        for _ in 0..65 {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+            accepted.push(listener.accept().await.unwrap().0);
+        }
+        let mut refusals = Refusals::default();
+        for stream in accepted {
+            refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), Full::Server);
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            let mut told = String::new();
+            client.read_to_string(&mut told).await.unwrap();
+            if number < 64 {
+                assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"busy\""), "{told}");
+            } else {
+                assert_eq!(told, "");
+            }
+        }
+        // None of them closes its connection.
+        tokio::select! {
+            () = async { while refusals.telling.join_next().await.is_some() {} } => {}
+            () = pause(Duration::from_secs(9)) => panic!("they are waited for on and on"),
+        }
+    }
+}

@@ -174,6 +174,14 @@ async fn large_answers_that_nobody_takes_are_limited_and_others_are_answered() {
     drop(unread);
 }
 
+#[test]
+fn answers_count_by_their_size_and_those_that_are_made_while_they_are_sent_count_a_mebibyte() {
+    let of_size = |size: usize| size_to_count(&Response::new(Body::from(vec![b'x'; size])));
+    assert_eq!((of_size(65_536), of_size(65_537)), (None, Some(65_537)));
+    let parts = futures_util::stream::empty::<Result<String, Infallible>>();
+    assert_eq!(size_to_count(&Response::new(Body::from_stream(parts))), Some(1_048_576));
+}
+
 #[tokio::test]
 async fn a_client_without_room_is_told_so_and_served_once_there_is() {
     let asked = Arc::new(Notify::new());
@@ -239,6 +247,27 @@ async fn a_server_that_stops_answers_whoever_has_asked_and_keeps_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_waits_five_seconds_for_an_answer_that_does_not_come() {
+    let asked = Arc::new(Notify::new());
+    let never = {
+        let asked = Arc::clone(&asked);
+        async move || {
+            asked.notify_one();
+            std::future::pending::<&str>().await
+        }
+    };
+    let routes = Router::new().route("/", get(never));
+    let Server { at, stop, tasks: mut server } = Server::new(routes, Limits::default()).await;
+    let mut waiting = ask(at, "/").await;
+    within("the request", asked.notified()).await;
+    let begun = std::time::Instant::now();
+    stop.cancel();
+    within("the end of the server", server.join_next()).await.unwrap().unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(read_to_end(&mut waiting).await.0, "");
+}
+
+#[tokio::test]
 async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut door = Door::new(listener);
@@ -246,11 +275,11 @@ async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     let (accepted, _) = within("a connection", door.accept()).await;
     assert!(accepted.nodelay().unwrap());
     let socket = SockRef::from(&accepted);
-    let (time, interval, retries) = KEEPALIVE;
     assert!(socket.keepalive().unwrap());
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), time);
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
-    assert_eq!(socket.tcp_keepalive_retries().unwrap(), retries);
+    // A minute, and four times a quarter of one.
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_mins(1));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
 }
 
 #[tokio::test]
@@ -258,12 +287,32 @@ async fn a_header_larger_than_a_connection_keeps_is_answered_431() {
     let server = Server::new(at_once(), Limits::default()).await;
     let with_header =
         |size: usize| format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(size));
-    let mut stream = server.send(&with_header(MAX_BUFFER - 1000)).await;
+    let mut stream = server.send(&with_header(64_000)).await;
     read_answer(&mut stream).await;
     let mut stream = TcpStream::connect(server.at).await.unwrap();
     // It may be refused before all of it is sent.
-    let _ = stream.write_all(with_header(2 * MAX_BUFFER).as_bytes()).await;
+    let _ = stream.write_all(with_header(2 * 65_536).as_bytes()).await;
     let mut beginning = [0; 12];
     within("a refusal", stream.read_exact(&mut beginning)).await.unwrap();
     assert_eq!(&beginning, b"HTTP/1.1 431");
+}
+
+#[tokio::test]
+async fn so_much_is_read_of_a_body_that_is_too_large_that_its_client_sees_the_answer_and_no_more() {
+    let server = Server::new(at_once(), Limits::default()).await;
+    let (mebibyte, head) =
+        (vec![b'x'; 1 << 20], "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+    let mut stream = server.send(&format!("{head}content-length: {}\r\n\r\n", 15 << 20)).await;
+    for _ in 0..15 {
+        within("it is read", stream.write_all(&mebibyte)).await.unwrap();
+    }
+    let (answer, _) = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    // Sockets hold some mebibytes besides.
+    let mut stream = server.send(&format!("{head}content-length: {}\r\n\r\n", 1 << 30)).await;
+    let mut sent = 0;
+    while within("the end of the connection", stream.write_all(&mebibyte)).await.is_ok() {
+        sent += 1;
+        assert!(sent < 100, "it is read on and on");
+    }
 }

@@ -323,7 +323,7 @@ mod tests {
         watch.took(1 << 20);
         assert_eq!(watch.unread_before.load(Ordering::Relaxed), 0, "nothing is earned in advance");
         watch.unread_before.store(5000, Ordering::Relaxed);
-        watch.took(2 * MIN_RATE as usize);
+        watch.took(2 * 4096);
         assert_eq!(watch.unread_before.load(Ordering::Relaxed), 3000);
         assert!(watch.waits());
         watch.blocked();

@@ -128,6 +128,8 @@ mod tests {
             "--http-answer-bytes=4194304",
             "--http-waits=9",
         ]);
+        let all = Line::parse_from(["serve"]).http.options(100).limits;
+        assert_eq!((all.connections, all.per_client), (100, 50));
         let limits = line.http.options(100).limits;
         assert_eq!((limits.connections, limits.per_client, limits.idle), (100, 7, Duration::from_secs(5)));
         assert_eq!((limits.answer_bytes, limits.waits), (4_194_304, 9));

@@ -295,7 +295,9 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
             ("GET /api/v1/machines/rollout/web/state?state=Over", ""),
             ("PUT /api/v1/machines/rollout/web/state?event=stop", ""),
             ("GET /api/v1/machines/rollout/instances?limit=0", ""),
+            ("GET /api/v1/machines/rollout/instances?limit=1001", ""),
             ("GET /api/v1/machines/rollout/web?wait=never", ""),
+            ("GET /api/v1/machines/rollout/web?wait=601s", ""),
             ("GET /api/v1/machines/rollout/%00", ""),
         ],
     )
@@ -372,8 +374,14 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     GET /api/v1/machines/rollout/instances?limit=0
     422 invalid: limit=0: from 1 to 1000 instances can be asked for
 
+    GET /api/v1/machines/rollout/instances?limit=1001
+    422 invalid: limit=1001: from 1 to 1000 instances can be asked for
+
     GET /api/v1/machines/rollout/web?wait=never
     422 invalid: wait="never": that is not numbers with units; say `30s`, 10m at most
+
+    GET /api/v1/machines/rollout/web?wait=601s
+    422 invalid: wait="601s": that is too long; say `30s`, 10m at most
 
     GET /api/v1/machines/rollout/%00
     404 no_instance: there is no rollout "\0"

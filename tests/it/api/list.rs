@@ -316,6 +316,23 @@ async fn only_what_changed_is_told_to_who_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_much_to_tell_is_to_be_listed_anew() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    for (entries, boards_each, status) in [(4096, 1, 200), (4097, 1, 410), (100, 100, 200), (73, 137, 410)] {
+        let cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
+        // So many entries of the log, each of boards of its own.
+        let sql = "INSERT INTO change (xact, instances, visits, deadlines)
+                   SELECT pg_current_xact_id()::text::bigint, array_agg(1000000 + entry * $2 + board),
+                          array_agg(1), array_agg(NULL::timestamptz)
+                     FROM generate_series(1, $1) entry, generate_series(1, $2) board GROUP BY entry";
+        sqlx::query(sql).bind(entries).bind(boards_each).execute(&pool).await.unwrap();
+        let answer = send(&world, &format!("GET /api/v1/devices?since={cursor}"), "").await;
+        assert_eq!(answer.status, status, "{entries} entries of {boards_each} boards: {:.200}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boards_are_counted_by_state() {
     let world = World::new().await;
     let counts = async || {
@@ -499,6 +516,8 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
+    let Patience { begin: _, whole, pause } = Patience::default();
+    assert_eq!((whole, pause), (Duration::from_mins(1), Duration::from_secs(10)));
     let short = Duration::from_millis(200);
     for patience in
         [Patience { whole: short, ..Patience::default() }, Patience { pause: short, ..Patience::default() }]
