@@ -246,3 +246,31 @@ pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::ActionName;
+    use crate::store::instances::InstanceId;
+
+    #[test]
+    fn power_that_cannot_be_given_back_is_given_up_after_a_thousand_tries() {
+        let rescue = RunningAction {
+            id: ActionId(1),
+            instance: InstanceId(1),
+            visit: Visit(1),
+            is_rescue: true,
+            action: ActionName::new("power-on").unwrap(),
+            settings: Map::new(),
+            limit: None,
+            place: None,
+        };
+        let result = Err(Unfinished {
+            reason: "the relay board does not answer".to_owned(),
+            evidence: Evidence::new(),
+            ending: Ending::Dark(Trouble::Power("modbus://relay-1.lab:502/1?unit=1".to_owned())),
+        });
+        assert!(dark(&rescue, 1000, &result).is_some());
+        assert!(dark(&rescue, 1001, &result).is_none());
+    }
+}

@@ -110,15 +110,22 @@ mod tests {
             assert!(drawn.contains("class=\"count\""), "{drawn}");
             assert!(Arc::ptr_eq(&cell, &pictures.cell(&first)) && cell.get().is_some());
         }
-        for number in 0..MAX_KEPT {
+        for number in 0..15 {
             pictures.cell(&definition(&format!("other-{number}")));
-            assert!(pictures.kept.lock().unwrap().len() <= MAX_KEPT);
         }
+        assert_eq!(pictures.kept.lock().unwrap().len(), 16);
+        // The least asked for is not the first any more.
+        assert!(Arc::ptr_eq(&cell, &pictures.cell(&first)));
+        for number in 0..16 {
+            pictures.cell(&definition(&format!("another-{number}")));
+        }
+        assert_eq!(pictures.kept.lock().unwrap().len(), 16);
         assert!(!Arc::ptr_eq(&cell, &pictures.cell(&first)));
     }
 
     #[tokio::test]
     async fn one_picture_is_drawn_at_a_time_and_nobody_waits_for_ever() {
+        assert_eq!(Pictures::default().longest_wait, Duration::from_secs(20));
         let pictures = Pictures { longest_wait: Duration::from_millis(10), ..Pictures::default() };
         let first = definition("first");
         let turn = Arc::clone(&pictures.turn).acquire_owned().await.unwrap();

@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::deadlines::Deadlines;
 use super::work::Note;
 use crate::clock::{self, Clock, pause};
+use crate::store::instances::InstanceId;
 use crate::store::{Connection, StoreError, workers};
 
 /// How often the clock is led, in real time.
@@ -116,8 +118,8 @@ async fn note(engine: &Engine, step: TimeDelta) {
         ));
         engine.note(id, Note { name: "clock-stepped", sender: None, evidence, remark })
     };
-    let instances = engine.inner.queue.deadlines().next_of_share(MAX_NOTED);
-    let mut notes = instances.into_iter().map(note).collect::<FuturesUnordered<_>>();
+    let mut notes =
+        to_note(engine.inner.queue.deadlines()).into_iter().map(note).collect::<FuturesUnordered<_>>();
     let mut failed = 0_usize;
     while let Some(noted) = notes.next().await {
         failed += usize::from(noted.is_err());
@@ -127,6 +129,32 @@ async fn note(engine: &Engine, step: TimeDelta) {
     }
 }
 
+/// In whose history a step is noted.
+fn to_note(deadlines: &Deadlines) -> Vec<InstanceId> {
+    deadlines.next_of_share(MAX_NOTED)
+}
+
 fn seconds(span: TimeDelta) -> f64 {
     span.as_seconds_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::deadlines::Share;
+    use crate::machine::Visit;
+    use crate::store::Life;
+
+    #[test]
+    fn a_step_is_noted_where_deadlines_come_next_and_not_everywhere() {
+        let deadlines = Deadlines::default();
+        for number in 0..1200 {
+            let at = DateTime::from_timestamp(2000 - number, 0);
+            deadlines.learn(Life::default(), InstanceId(number), Visit(1), at);
+        }
+        let noted = |deadlines| to_note(deadlines).into_iter().map(|id| id.0).collect::<Vec<_>>();
+        assert!(noted(&deadlines).into_iter().eq((200..1200).rev()));
+        deadlines.set_share(Share { rank: 1, of: 2 });
+        assert!(noted(&deadlines).into_iter().eq((0..1200).rev().filter(|number| number % 2 == 1)));
+    }
 }

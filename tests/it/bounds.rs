@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, breathe, unreachable_power};
+use crate::world::{World, ask, breathe, unreachable_power, within};
+use lifeguard::cli::serve::ServeOptions;
 use lifeguard::engine::{EngineError, Submission};
 use lifeguard::farm::relay::Behaviour;
 use lifeguard::machine::{Cause, EventName, MachineName, Source};
@@ -71,6 +72,31 @@ async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
 
     forgotten.rollback().await.unwrap();
     world.until_state("b1", "RebootRebooting").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_done() {
+    let event_timeout = Duration::from_secs(3);
+    let world = World::with(|options| ServeOptions { event_timeout, ..options }).await;
+    world.register("b1", unreachable_power(0)).await;
+    world.force("b1", "RebootComplete").await;
+    let pool = world.database.pool().await;
+    // A database that takes its time over this event: as long as there is the row.
+    sqlx::raw_sql(
+        "CREATE TABLE gate AS SELECT 1;
+         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             WHILE EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END $$;
+         CREATE TRIGGER wait BEFORE INSERT ON history FOR EACH ROW WHEN (NEW.event = 'image-running')
+             EXECUTE FUNCTION wait()",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let (status, answer) = within("an answer", world.report("b1", "image-running")).await;
+    assert_eq!((status, &answer["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    assert_eq!(answer["cause"], "silent", "{answer}");
+    sqlx::query("DELETE FROM gate").execute(&pool).await.unwrap();
+    world.until_state("b1", "Ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

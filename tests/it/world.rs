@@ -77,10 +77,15 @@ impl World {
 
     /// Starts a server that was given these names.
     pub(crate) async fn called(names: &[String]) -> Self {
+        let http = HttpArgs { server_names: names.to_vec(), ..HttpArgs::default() };
+        Self::with(|options| ServeOptions { http, ..options }).await
+    }
+
+    /// Starts a server with some options that are others.
+    pub(crate) async fn with(change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
         let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let http = HttpArgs { server_names: names.to_vec(), ..HttpArgs::default() };
-        let options = ServeOptions { http, ..options(&database, &folder) };
+        let options = change(options(&database, &folder));
         let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
