@@ -14,36 +14,60 @@ use super::connections::Peer;
 use super::names::ServerNames;
 use super::{Problem, problem, reserved};
 use crate::csp;
+use crate::store::Store;
 
-/// Answers a request.
-pub(super) async fn answer(
-    mut request: Request,
-    mut routes: Router,
-    names: &ServerNames,
-) -> Result<Response, Infallible> {
-    if let Some(clean) = clean(request.uri()) {
-        *request.uri_mut() = clean;
-    }
-    let mut response = if let Some(problem) = refused(&request, names) {
-        problem.into_response()
-    } else {
-        let is_head = request.method() == Method::HEAD;
-        let reserved =
-            if request.method() == Method::PUT { reserved::explain(request.uri().path()) } else { None };
-        let response = routes.call(request).await?;
-        let status = response.status();
-        if status.is_client_error() || status.is_server_error() {
-            match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-                Some(detail) => Problem::invalid(detail).into_response(),
-                // In a box: every request would have to carry room for it.
-                None => Box::pin(problem::as_problem(response, is_head)).await,
-            }
-        } else {
-            response
+/// What clients speak to.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) routes: Router,
+    pub(super) names: ServerNames,
+    pub(super) store: Option<Store>,
+}
+
+impl Front {
+    /// Answers a request.
+    pub(super) async fn answer(&self, mut request: Request) -> Result<Response, Infallible> {
+        if let Some(clean) = clean(request.uri()) {
+            *request.uri_mut() = clean;
         }
-    };
-    protect(response.headers_mut());
-    Ok(response)
+        let mut response = if let Some(problem) = refused(&request, &self.names) {
+            problem.into_response()
+        } else {
+            let is_head = request.method() == Method::HEAD;
+            let reserved =
+                if request.method() == Method::PUT { reserved::explain(request.uri().path()) } else { None };
+            let response = self.route(request).await?;
+            let status = response.status();
+            if status.is_client_error() || status.is_server_error() {
+                match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+                    Some(detail) => Problem::invalid(detail).into_response(),
+                    // In a box: every request would have to carry room for it.
+                    None => Box::pin(problem::as_problem(response, is_head)).await,
+                }
+            } else {
+                response
+            }
+        };
+        protect(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Has the routes answer a request; one that waits for the database is answered as soon as that is found to be away.
+    async fn route(&self, request: Request) -> Result<Response, Infallible> {
+        let store = self.store.as_ref().filter(|_| needs_database(request.uri().path()));
+        let answer = self.routes.clone().call(request);
+        let Some(store) = store else { return answer.await };
+        tokio::select! {
+            biased;
+            response = answer => response,
+            error = store.lost() => Ok(Problem::from(error).into_response()),
+        }
+    }
+}
+
+/// Whether a route of the API at `path` waits for the database. Pages see to it themselves.
+fn needs_database(path: &str) -> bool {
+    path == "/state" || path.starts_with("/api/v1/") && !path.starts_with("/api/v1/models")
 }
 
 /// The same without empty parts in its path, where it has any: a base URL may end in a slash.

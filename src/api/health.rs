@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Api, Problem};
-use crate::engine::Engine;
 
 /// `GET /healthz`: the process lives.
 pub(super) async fn alive() -> Json<Value> {
@@ -29,13 +26,4 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Pr
         return Ok(Json(json!({ "status": "ready" })));
     }
     Ok(Json(json!({ "status": "ready", "troubles": troubles })))
-}
-
-/// Answers a request that waits for the database as soon as that is found to be away.
-pub(super) async fn until_lost(State(engine): State<Engine>, request: Request, next: Next) -> Response {
-    tokio::select! {
-        biased;
-        response = next.run(request) => response,
-        error = engine.store().lost() => Problem::from(error).into_response(),
-    }
 }

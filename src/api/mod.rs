@@ -42,7 +42,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware;
 use axum::routing::{MethodRouter, get, post, put};
 use tokio_util::sync::CancellationToken;
 
@@ -108,16 +107,7 @@ impl Api {
 /// Makes the routes.
 pub fn router(api: Api) -> Router {
     let add = |router: Router<Arc<Api>>, (path, methods)| router.route(path, methods);
-    let (reading, others): (Vec<_>, Vec<_>) =
-        routes().into_iter().partition(|(path, _)| needs_database(path));
-    let until_lost = middleware::from_fn_with_state(api.engine.clone(), health::until_lost);
-    let reading = reading.into_iter().fold(Router::new(), add).layer(until_lost);
-    others.into_iter().fold(reading, add).with_state(Arc::new(api))
-}
-
-/// Whether what is at `path` waits for the database.
-fn needs_database(path: &str) -> bool {
-    !path.starts_with("/api/v1/models") && !["/metrics", "/healthz", "/readyz"].contains(&path)
+    routes().into_iter().fold(Router::new(), add).with_state(Arc::new(api))
 }
 
 /// Each path with its methods. A path's fixed words are not free for what others have a parameter in that place for:

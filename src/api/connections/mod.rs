@@ -41,9 +41,11 @@ use self::memory::{IN_PARTS, Memory, SMALL, Share};
 use self::refusals::Refusals;
 use self::registry::{Admission, Place, Registry};
 use self::watch::{Answer, UnderWay, Watched};
+use super::front::Front;
 use super::names::ServerNames;
-use super::{Problem, front, problem};
+use super::{Problem, problem};
 use crate::clock::pause;
+use crate::store::Store;
 
 pub(super) use self::limits::MIN_RATE;
 pub(super) use self::registry::Client;
@@ -77,6 +79,8 @@ pub struct HttpOptions {
     pub limits: Limits,
     /// By which names clients may call it.
     pub names: ServerNames,
+    /// The database that requests wait for: when it is lost, they are told at once.
+    pub store: Option<Store>,
 }
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
@@ -84,8 +88,8 @@ pub struct HttpOptions {
 /// Not by the framework's own way of serving, which is for any version of HTTP: we speak one, and each of boards' small
 /// requests would pay for what chooses among them.
 pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, stop: CancellationToken) {
-    let HttpOptions { limits, names } = options;
-    let (routes, names) = (routes.fallback(problem::no_such_path), Arc::new(names));
+    let HttpOptions { limits, names, store } = options;
+    let front = Arc::new(Front { routes: routes.fallback(problem::no_such_path), names, store });
     let (registry, memory) = (Arc::new(Registry::new(limits)), Arc::new(Memory::new(limits.answer_bytes)));
     let (mut open, mut refusals) = (JoinSet::new(), Refusals::default());
     let mut door = Door::new(listener);
@@ -110,28 +114,21 @@ pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, 
         };
         let address = peer.ip().to_canonical().to_string().into();
         let peer = Peer { address, client, body_time: limits.body };
-        let face = Face { routes: routes.clone(), names: Arc::clone(&names), memory: Arc::clone(&memory) };
-        open.spawn(carry(stream, peer, place, face, stop.clone()));
+        open.spawn(carry(stream, peer, place, Arc::clone(&front), Arc::clone(&memory)));
     }
     // Nobody is to knock in vain.
     drop(door);
+    registry.end_all();
     tokio::select! {
         () = async { while open.join_next().await.is_some() {} } => {}
         () = pause(DRAIN) => {}
     }
 }
 
-/// What clients speak to.
-struct Face {
-    routes: Router,
-    names: Arc<ServerNames>,
-    memory: Arc<Memory>,
-}
-
 /// Carries requests and answers over one connection, until either side ends it.
-async fn carry(stream: TcpStream, peer: Peer, place: Place, face: Face, stop: CancellationToken) {
+async fn carry(stream: TcpStream, peer: Peer, place: Place, front: Arc<Front>, memory: Arc<Memory>) {
     let watch = &place.watch;
-    let Face { routes, names, memory } = &face;
+    let (front, memory) = (&front, &memory);
     let client = place.client;
     let address = Arc::clone(&peer.address);
     // Around all routes: a layer would stand around each, and every request would pay for copies of it.
@@ -139,7 +136,7 @@ async fn carry(stream: TcpStream, peer: Peer, place: Place, face: Face, stop: Ca
         let under_way = UnderWay::new(watch);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        let answer = front::answer(request, routes.clone(), names);
+        let answer = front.answer(request);
         async move {
             let answer = answer.await?;
             let (answer, share) = match size_to_count(&answer) {
@@ -154,12 +151,7 @@ async fn carry(stream: TcpStream, peer: Peer, place: Place, face: Face, stop: Ca
     let connection = http1::Builder::new().max_buf_size(MAX_BUFFER).serve_connection(stream, service);
     let mut connection = pin!(connection);
     let mut is_to_end = false;
-    let mut to_end = pin!(async {
-        tokio::select! {
-            () = watch.until_gives_way() => {}
-            () = stop.cancelled() => {}
-        }
-    });
+    let mut to_end = pin!(watch.until_to_end());
     let mut overdue = pin!(watch.overdue());
     loop {
         tokio::select! {

@@ -95,6 +95,11 @@ impl Registry {
         let place = Place { registry: Arc::clone(self), client, watch };
         if is_full { Admission::Instead(place) } else { Admission::Free(place) }
     }
+
+    /// Asks all connections to end.
+    pub(super) fn end_all(&self) {
+        self.open().by_client.values().flatten().for_each(|watch| watch.end());
+    }
 }
 
 impl Open {
@@ -110,7 +115,7 @@ impl Open {
     fn close_waiting(&mut self, client: Client) -> bool {
         let Some(own) = self.by_client.get_mut(&client) else { return false };
         let Some(at) = own.iter().position(|watch| watch.waits()) else { return false };
-        own.remove(at).give_way();
+        own.remove(at).end();
         self.total -= 1;
         true
     }
@@ -180,7 +185,7 @@ mod tests {
         let busy = fill(&registry, client(1), 3, true);
         let idle = fill(&registry, client(1), 1, false);
         let Admission::Instead(newest) = registry.admit(client(1)) else { panic!("it is its own turn") };
-        assert!(idle[0].watch.gives_way() && !busy[0].watch.gives_way());
+        assert!(idle[0].watch.is_to_end() && !busy[0].watch.is_to_end());
         newest.watch.begin_request();
         assert!(matches!(registry.admit(client(1)), Admission::Refused(Full::Client)));
     }
@@ -194,10 +199,10 @@ mod tests {
         let one = fill(&registry, client(3), 1, false);
         // The newcomer has fewer than the greediest, so it takes its place; who has most takes its own.
         assert!(matches!(registry.admit(client(4)), Admission::Instead(_)));
-        assert!(many[0].watch.gives_way() && !many[1].watch.gives_way() && !busy[0].watch.gives_way());
+        assert!(many[0].watch.is_to_end() && !many[1].watch.is_to_end() && !busy[0].watch.is_to_end());
         assert!(matches!(registry.admit(client(2)), Admission::Instead(_)));
-        assert!(many[1].watch.gives_way() && !many[2].watch.gives_way());
-        assert!(few.iter().chain(&one).all(|place| !place.watch.gives_way()));
+        assert!(many[1].watch.is_to_end() && !many[2].watch.is_to_end());
+        assert!(few.iter().chain(&one).all(|place| !place.watch.is_to_end()));
     }
 
     #[test]

@@ -12,16 +12,16 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use futures_util::task::AtomicWaker;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, MIN_RATE};
 use super::memory::Share;
@@ -34,7 +34,8 @@ pub(super) enum Overdue {
     Unread,
 }
 
-/// What a connection waits for. It is written by the connection's own task only; others read what it does.
+/// What a connection waits for. It is written by the connection's own task only; others read what it does, and ask it to
+/// end.
 #[derive(Debug)]
 pub(super) struct Watch {
     limits: Limits,
@@ -45,7 +46,9 @@ pub(super) struct Watch {
     unread_since: AtomicU64,
     /// How long answers waited before that, less what the client took since, in milliseconds.
     unread_before: AtomicU64,
-    gives_way: CancellationToken,
+    is_to_end: AtomicBool,
+    /// Of the connection's task. Not a `CancellationToken`: each request would lock several, and one of them with all others.
+    task: AtomicWaker,
 }
 
 const BUSY: u64 = u64::MAX;
@@ -61,7 +64,8 @@ impl Watch {
             phase: AtomicU64::new(0),
             unread_since: AtomicU64::new(TAKEN),
             unread_before: AtomicU64::new(0),
-            gives_way: CancellationToken::new(),
+            is_to_end: AtomicBool::new(false),
+            task: AtomicWaker::new(),
         }
     }
 
@@ -74,20 +78,24 @@ impl Watch {
         self.phase.load(Ordering::Relaxed) != BUSY && self.unread_since.load(Ordering::Relaxed) == TAKEN
     }
 
-    /// Asks it to end for the sake of another.
-    pub(super) fn give_way(&self) {
-        self.gives_way.cancel();
+    /// Asks it to end.
+    pub(super) fn end(&self) {
+        self.is_to_end.store(true, Ordering::Release);
+        self.task.wake();
     }
 
     /// Whether it has been asked to end.
-    #[cfg(test)]
-    pub(super) fn gives_way(&self) -> bool {
-        self.gives_way.is_cancelled()
+    pub(super) fn is_to_end(&self) -> bool {
+        self.is_to_end.load(Ordering::Acquire)
     }
 
     /// Ends when it is asked to end.
-    pub(super) async fn until_gives_way(&self) {
-        self.gives_way.cancelled().await;
+    pub(super) async fn until_to_end(&self) {
+        poll_fn(|context| {
+            self.task.register(context.waker());
+            if self.is_to_end() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// A request has come.

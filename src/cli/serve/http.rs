@@ -99,6 +99,8 @@ impl HttpArgs {
                 connections,
             },
             names: ServerNames::new(&self.server_names, host.as_deref()),
+            // It is opened later.
+            store: None,
         }
     }
 }

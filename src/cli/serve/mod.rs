@@ -365,6 +365,7 @@ impl Parts {
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
+        let http_options = HttpOptions { store: Some(engine.store().clone()), ..http_options };
         faces.spawn(api::serve(http, routes, http_options, stop_faces.clone()));
         let driven = engine.clone();
         let until = stop_driver.clone();
