@@ -11,8 +11,9 @@ use lifeguard::store::changes::{self, Origin};
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
-use lifeguard::store::{Store, workers};
+use lifeguard::store::{Store, Tx, workers};
 use serde_json::Map;
+use sqlx::PgConnection;
 
 use crate::database::database;
 
@@ -20,8 +21,17 @@ const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Writes what is decided on the instance as it is.
 async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnOnce(&mut Decided)) {
-    let mut db = store.connect().await.unwrap();
-    let seen = groups::read(&mut db, &[id], &[]).await.unwrap().remove(0);
+    write_by(&mut store.connect().await.unwrap(), id, worker, decide).await;
+}
+
+/// The same by a connection that writes groups.
+async fn write_by(
+    db: &mut PgConnection,
+    id: InstanceId,
+    worker: WorkerId,
+    decide: impl FnOnce(&mut Decided),
+) {
+    let seen = groups::read(db, &[id], &[]).await.unwrap().remove(0);
     let mut decided = Decided {
         instance: Some(seen.instance.clone()),
         seen,
@@ -36,7 +46,7 @@ async fn write(store: &Store, id: InstanceId, worker: WorkerId, decide: impl FnO
     };
     decide(&mut decided);
     let applied =
-        groups::write(&mut db, &[decided], Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
+        groups::write(db, &[decided], Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
 }
 
@@ -74,9 +84,16 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
 
 /// Writes an instance in its first visit, which asks for `action`.
 async fn insert(store: &Store, action: &str) -> InstanceId {
+    let mut tx = store.begin().await.unwrap();
+    let id = insert_as(&mut tx, "b1", Some(action)).await;
+    tx.commit().await.unwrap();
+    id
+}
+
+async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId {
     let instance = Instance {
         machine: MachineName::new("board").unwrap(),
-        name: "b1".to_owned(),
+        name: name.to_owned(),
         state: StateName::new("S").unwrap(),
         visit: Visit(1),
         entered_at: NOW,
@@ -85,12 +102,12 @@ async fn insert(store: &Store, action: &str) -> InstanceId {
         counters: BTreeMap::new(),
         data: Map::new(),
     };
-    let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
-    let new = NewAction { invoke, place: Some("relay".to_owned()) };
-    let mut tx = store.begin().await.unwrap();
-    let id = instances::insert(&mut tx, &instance).await.unwrap().unwrap();
-    actions::insert(&mut tx, id, Visit(1), &[new], NOW).await.unwrap();
-    tx.commit().await.unwrap();
+    let id = instances::insert(tx, &instance).await.unwrap().unwrap();
+    if let Some(action) = action {
+        let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
+        let new = NewAction { invoke, place: Some(format!("relay of {name}")) };
+        actions::insert(tx, id, Visit(1), &[new], NOW).await.unwrap();
+    }
     id
 }
 
@@ -226,4 +243,47 @@ async fn tables_that_a_restored_dump_has_not_filled_yet_are_an_outage_and_no_fau
     ] {
         assert_eq!(error.unwrap_err().cause().unwrap().word(), "incomplete");
     }
+}
+
+#[tokio::test]
+async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
+    let database = database().await;
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let worker = workers::register(&store, "one", Duration::from_mins(1), Duration::ZERO).await.unwrap().id;
+    let mut tx = store.begin().await.unwrap();
+    let idle = insert_as(&mut tx, "idle", None).await;
+    tx.commit().await.unwrap();
+    let mut db = store.connect().await.unwrap();
+    // PostgreSQL plans here, while there is no action, and keeps to it.
+    write_by(&mut db, idle, worker, |decided| decided.left = Some(Visit(1))).await;
+    let mut tx = store.begin().await.unwrap();
+    let mut boards = Vec::new();
+    for board in 0..200 {
+        boards.push(insert_as(&mut tx, &format!("b{board}"), Some("power-cycle")).await);
+    }
+    tx.commit().await.unwrap();
+    let startable = actions::list_startable(&mut db, 200, &[]).await.unwrap();
+    for waiting in &startable[..100] {
+        write_by(&mut db, waiting.instance, worker, |decided| decided.started = Some(waiting.id)).await;
+    }
+
+    sqlx::query("BEGIN").execute(&mut *db).await.unwrap();
+    let before = actions_read(&mut db).await;
+    write_by(&mut db, startable[0].instance, worker, |decided| decided.ended = vec![startable[0].id]).await;
+    write_by(&mut db, startable[1].instance, worker, |decided| decided.left = Some(Visit(1))).await;
+    let trouble = actions::list_live(&mut db, &[startable[2].instance]).await.unwrap().remove(0).action;
+    let suspend = |decided: &mut Decided| decided.suspended = Some(suspension(&trouble, true));
+    write_by(&mut db, startable[2].instance, worker, suspend).await;
+    write_by(&mut db, startable[100].instance, worker, |decided| decided.started = Some(startable[100].id))
+        .await;
+    write_by(&mut db, startable[101].instance, worker, |decided| decided.left = Some(Visit(1))).await;
+    let read = actions_read(&mut db).await - before;
+    sqlx::query("ROLLBACK").execute(&mut *db).await.unwrap();
+    assert!((5..50).contains(&read), "five groups about one action each read {read}");
+}
+
+/// How many rows of actions this transaction has read, in the database's own count.
+async fn actions_read(db: &mut PgConnection) -> i64 {
+    let sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'action'";
+    sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
 }

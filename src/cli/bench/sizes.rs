@@ -93,7 +93,6 @@ impl Sizes {
         watches: 1,
         rate_s: 1,
         pgbench_clients: &[1, 16, 64],
-        image_reports: 1_000,
         handouts: 50,
         armed: 50_000,
         due_s: 2,

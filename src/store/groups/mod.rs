@@ -146,7 +146,9 @@ pub async fn read(
                   i.data AS "data!: Json<Map<String, Value>>",
                   d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
                   d.environment AS "environment?",
-                  EXISTS (SELECT FROM action a WHERE a.instance_id = i.instance_id) AS "has_actions!"
+                  -- Not `EXISTS`, for which all actions may be read and hashed.
+                  coalesce((SELECT true FROM action a WHERE a.instance_id = i.instance_id LIMIT 1), false)
+                      AS "has_actions!"
              FROM (SELECT by_id.xmin::text::bigint AS version, by_id.*
                      FROM unnest($1::bigint[]) AS wanted (id)
                      JOIN instance by_id ON by_id.instance_id = wanted.id
@@ -369,6 +371,8 @@ pub async fn write(
                         WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
                         GROUP BY k.state
                    ),
+                   -- Actions are found by their numbers. That one waits or runs is asked by what it is not, because PostgreSQL
+                   -- plans for few and would go through a partial index of all that wait or run, for each group.
                    ended AS (
                        DELETE FROM action a
                         USING (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS action) e
@@ -386,18 +390,18 @@ pub async fn write(
                    ),
                    dropped AS (
                        DELETE FROM action a USING given_up g
-                        WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                        WHERE a.action_id = g.action_id AND a.status <> 'RUNNING'
                           AND NOT (a.action = 'power-cycle' AND a.attempts > 0)
                    ),
                    -- A power cycle that was begun and waits again may have left its board without power.
                    rescued AS (
                        UPDATE action a SET action = 'power-on', limit_ms = NULL, rescue = true FROM given_up g
-                        WHERE a.action_id = g.action_id AND a.status = 'WAITING'
+                        WHERE a.action_id = g.action_id AND a.status <> 'RUNNING'
                           AND a.action = 'power-cycle' AND a.attempts > 0
                    ),
                    stopped AS (
                        UPDATE action a SET cancelled = true FROM given_up g
-                        WHERE a.action_id = g.action_id AND a.status = 'RUNNING' AND NOT a.cancelled
+                        WHERE a.action_id = g.action_id AND a.status <> 'WAITING' AND NOT a.cancelled
                     RETURNING a.action_id
                    ),
                    -- After what ended, whose place it may take.
@@ -407,7 +411,7 @@ pub async fn write(
                               reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL,
                               suspended_at = NULL
                          FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) s
-                        WHERE a.action_id = s.action AND a.status = 'WAITING'
+                        WHERE a.action_id = s.action AND a.status <> 'RUNNING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
                    ),
@@ -422,7 +426,7 @@ pub async fn write(
                          FROM (SELECT unnest($48::bigint[]) AS id, unnest($49::bigint[]) AS action,
                                       unnest($50::text[]) AS trouble, unnest($51::text[]) AS reason,
                                       unnest($52::int[]) AS uncounted, unnest($53::bool[]) AS rescue) s
-                        WHERE a.action_id = s.action AND a.status = 'RUNNING' AND a.worker_id = $38
+                        WHERE a.action_id = s.action AND a.status <> 'WAITING' AND a.worker_id IS NOT DISTINCT FROM $38
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    invoked AS (
