@@ -16,7 +16,7 @@ use super::{Problem, problem, reserved};
 use crate::csp;
 use crate::store::Store;
 
-/// What clients speak to.
+/// Answers every HTTP request: checks it, has the routes answer it, and adds headers to the answer.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) routes: Router,

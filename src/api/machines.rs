@@ -299,18 +299,39 @@ fn no_machine(machine: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::extract::{FromRequest, Request};
     use futures_util::FutureExt;
 
     use super::*;
 
+    fn client(number: u8) -> Client {
+        Client::of([192, 0, 2, number].into())
+    }
+
     #[tokio::test]
-    async fn one_definition_is_checked_at_a_time_and_one_history_replayed() {
-        for one in [&ONE_CHECK, &ONE_REPLAY] {
-            let acquire = |number| one.acquire(Client::of([192, 0, 2, number].into()), LONGEST_TURN, "tests");
-            let turn = acquire(1).now_or_never().unwrap().unwrap();
-            assert!(acquire(2).now_or_never().is_none());
-            drop(turn);
-            assert!(acquire(2).now_or_never().is_some());
-        }
+    async fn one_definition_is_checked_at_a_time() {
+        let acquire = |number| Box::pin(ONE_CHECK.acquire(client(number), LONGEST_TURN, "tests"));
+        let held = acquire(1).await.unwrap();
+        let request = Request::new(Body::from("no definition"));
+        let definition = DefinitionText::from_request(request, &()).await.unwrap();
+        let mut checked = Box::pin(check(client(2), definition));
+        assert!(checked.as_mut().now_or_never().is_none());
+        let mut next = acquire(3);
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(held);
+        assert!(next.as_mut().now_or_never().is_none(), "the check is queued before it");
+        let Json(answer) = checked.await.unwrap();
+        assert_eq!(answer["ok"], json!(false));
+        assert!(next.now_or_never().unwrap().is_ok(), "the check is done");
+    }
+
+    #[tokio::test]
+    async fn one_history_is_replayed_at_a_time() {
+        let acquire = |number| ONE_REPLAY.acquire(client(number), LONGEST_TURN, "tests");
+        let held = acquire(1).await.unwrap();
+        assert!(acquire(2).now_or_never().is_none());
+        drop(held);
+        assert!(acquire(2).now_or_never().is_some());
     }
 }

@@ -35,7 +35,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Room {
     /// How many may wait at once; each holds a connection.
-    most: usize,
+    max_waits: usize,
     waiting: Arc<Mutex<Counts>>,
     looking: Arc<Semaphore>,
 }
@@ -57,22 +57,22 @@ struct Place {
 impl Room {
     /// A room for so many.
     #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, waiting: Arc::default(), looking: Arc::new(Semaphore::new(LOOKING)) }
+    pub fn new(max_waits: usize) -> Self {
+        Self { max_waits, waiting: Arc::default(), looking: Arc::new(Semaphore::new(LOOKING)) }
     }
 
     /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
-    fn most_of_client(&self) -> usize {
-        self.most.div_ceil(2)
+    fn max_waits_per_client(&self) -> usize {
+        self.max_waits.div_ceil(2)
     }
 
     fn enter(&self, client: Client) -> Result<Place, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let who = if counts.all >= self.most {
-            format!("{} clients wait", self.most)
-        } else if own >= self.most_of_client() {
-            format!("{} requests of this client wait", self.most_of_client())
+        let who = if counts.all >= self.max_waits {
+            format!("{} clients wait", self.max_waits)
+        } else if own >= self.max_waits_per_client() {
+            format!("{} requests of this client wait", self.max_waits_per_client())
         } else {
             counts.all += 1;
             counts.by_client.insert(client, own + 1);

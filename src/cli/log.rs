@@ -43,6 +43,8 @@ enum Message {
 pub(super) struct Log {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    /// [`FLUSH_LIMIT`], except in tests.
+    flush_limit: Duration,
 }
 
 impl Log {
@@ -76,7 +78,7 @@ impl Log {
     /// Starts the thread that writes to `out`; `tell_dropped` logs how many lines were dropped.
     fn writing_to(out: impl Write + Send + 'static, tell_dropped: fn(&Self, u64)) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE_LINES);
-        let log = Self { queue, dropped: Arc::default() };
+        let log = Self { queue, dropped: Arc::default(), flush_limit: FLUSH_LIMIT };
         let own = log.clone();
         // It ends with the program: whatever waits then is waited for by `flush`.
         std::thread::Builder::new()
@@ -118,7 +120,7 @@ impl Log {
         let (done, is_done) = sync_channel(1);
         // A queue that is full belongs to a reader who does not read: there is nothing to wait for.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_LIMIT);
+            let _ = is_done.recv_timeout(self.flush_limit);
         }
     }
 }
@@ -317,7 +319,9 @@ mod tests {
     #[test]
     fn the_end_of_the_program_waits_for_its_last_lines_a_second() {
         let out = Out::default();
-        let log = Log::writing_to(out.clone(), tell).unwrap();
+        let (usual, short) = (Log::writing_to(out.clone(), tell).unwrap(), Duration::from_millis(100));
+        assert_eq!(usual.flush_limit, Duration::from_secs(1));
+        let log = Log { flush_limit: short, ..usual };
         out.set(|state| state.is_stuck = true);
         line(&log);
         let (tell, told) = sync_channel(1);
@@ -327,7 +331,7 @@ mod tests {
             tell.send(begun.elapsed()).unwrap();
         });
         let took = told.recv_timeout(Duration::from_secs(9)).expect("it goes on without them");
-        assert!(took >= Duration::from_secs(1), "{took:?}");
+        assert!(took >= short, "{took:?}");
         out.set(|state| state.is_stuck = false);
     }
 }

@@ -12,6 +12,7 @@ use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
 use crate::action::{Ending, Evidence, Job, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
+use crate::store::Life;
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
 use crate::store::instances::Target;
 
@@ -26,6 +27,7 @@ pub(super) fn begin(
     draft: &mut Draft,
     live: &[LiveAction],
     action: ActionId,
+    life: Life,
     now: DateTime<Utc>,
 ) -> Option<Box<Started>> {
     let next = live.iter().find(|live| live.action.id == action)?;
@@ -47,20 +49,23 @@ pub(super) fn begin(
         let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
         draft.decide(definition, &began, &Images::new(), now);
     }
-    Some(take(engine, draft, next))
+    Some(take(engine, draft, next, life))
 }
 
-/// Takes an action for this process and gathers what its driver must know.
-fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction) -> Box<Started> {
+/// Takes an action for this process, in this life of the database, and gathers what its driver must know.
+fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction, life: Life) -> Box<Started> {
     draft.start(next.action.id);
     let hold = engine.inner.running.enter(&next.action);
+    let board = draft.board().unwrap_or_default();
+    let has_answered = next.has_answered
+        || engine.inner.findings.has_answered(next.action.instance, board.poll_url.as_deref());
     let job = Job {
         boot_config: next.boot_config.clone(),
         with: next.action.settings.clone(),
         attempts: next.attempts,
-        has_answered: next.has_answered,
-        findings: engine.findings_of(&next.action),
-        ..Job::new(next.action.action.clone(), draft.board().unwrap_or_default())
+        has_answered,
+        findings: engine.findings_of(&next.action, life),
+        ..Job::new(next.action.action.clone(), board)
     };
     Box::new(Started { action: next.action.clone(), job, hold })
 }
@@ -127,7 +132,7 @@ pub(super) fn end(
     // One at another place waits for its turn there.
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let is_here = next.action.place.is_none() || next.action.place == action.place;
-    is_here.then(|| take(engine, draft, next))
+    is_here.then(|| take(engine, draft, next, by.life))
 }
 
 /// What keeps a board dark that an action was to give its power back, and why, where that is to be tried again.

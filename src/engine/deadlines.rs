@@ -6,8 +6,8 @@
 //! later and fired where it still stands, so that nobody has to know who died. A deadline fired twice, or after an event
 //! came first, is stale: its visit has passed.
 //!
-//! They are held while this process is no worker, and for a while after nobody was: whoever could not be heard is not judged
-//! by their silence.
+//! They are held while this process is no worker or does not listen any more, and for a while after nobody listened: whoever
+//! could not be heard is not judged by their silence.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -58,8 +58,10 @@ pub(super) struct Deadlines {
 struct State {
     /// Deadlines pass only from then on,
     from: Instant,
-    /// and before this process's lease ends.
+    /// before this process's lease ends,
     until: Instant,
+    /// and while it listens to boards, which it does until it stops.
+    has_ceased: bool,
     /// The life of the database that all of it is of.
     life: Life,
     /// In microseconds since 1970, which is a third of what a calendar's time takes.
@@ -76,6 +78,7 @@ impl Default for State {
         Self {
             from: now,
             until: now,
+            has_ceased: false,
             life: Life::default(),
             armed: HashMap::new(),
             order: BTreeSet::new(),
@@ -149,6 +152,16 @@ impl Deadlines {
         self.with(|state| std::mem::replace(&mut state.until, until) <= Instant::now())
     }
 
+    /// Lets none pass any more: this process does not listen to boards from now on.
+    pub(super) fn hold(&self) {
+        self.with(|state| state.has_ceased = true);
+    }
+
+    /// Whether this process listens to boards.
+    pub(super) fn listens(&self) -> bool {
+        self.with(|state| !state.has_ceased)
+    }
+
     /// Whether all of them fall to this process: no other one lives.
     pub(super) fn is_alone(&self) -> bool {
         self.with(|state| state.share.of <= 1)
@@ -184,7 +197,7 @@ impl Deadlines {
         let look_at = |state: &mut State| {
             let now = Instant::now();
             match state.later.front() {
-                _ if now >= state.until => None,
+                _ if now >= state.until || state.has_ceased => None,
                 _ if now < state.from => Some(state.from),
                 later => later.map(|(at, _)| *at),
             }
@@ -216,14 +229,14 @@ impl State {
     /// Whether `life` is the present one; where it is a later one, nothing is known yet.
     fn enter(&mut self, life: Life) -> bool {
         if life > self.life {
-            let Self { from, until, share, .. } = *self;
-            *self = Self { from, until, life, share, ..Self::default() };
+            let Self { from, until, has_ceased, share, .. } = *self;
+            *self = Self { from, until, has_ceased, life, share, ..Self::default() };
         }
         life == self.life
     }
 
     fn may_pass(&self, now: Instant) -> bool {
-        self.from <= now && now < self.until
+        self.from <= now && now < self.until && !self.has_ceased
     }
 
     fn learn(&mut self, id: InstanceId, visit: Visit, at: Option<i64>) -> bool {
@@ -327,6 +340,9 @@ mod tests {
             deadlines.with(|state| state.take_due(at(99).timestamp_micros(), 100, now + after)).len()
         };
         assert_eq!(later(3 * rest), 0, "the lease has ended");
+        deadlines.hold();
+        assert_eq!(later(2 * rest), 0, "nobody listens");
+        deadlines.with(|state| state.has_ceased = false);
         assert_eq!(later(2 * rest), 1);
         learn(&deadlines, 2, 1, Some(20));
         deadlines.allow(Duration::ZERO, now);

@@ -19,7 +19,8 @@ use super::running::LetGo;
 use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::store::actions::{self, Startable};
-use crate::store::{Store, StoreError, workers};
+use crate::store::workers::{self, News};
+use crate::store::{Store, StoreError};
 
 /// How many actions are looked up at a time.
 const BATCH: i64 = 256;
@@ -103,7 +104,9 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
 async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
     loop {
-        match registered.renew(engine.store(), engine.clock().now(), engine.uptime()).await {
+        let listens = engine.inner.queue.deadlines().listens();
+        let news = News { now: engine.clock().now(), uptime: engine.uptime(), listens };
+        match registered.renew(engine.store(), news).await {
             Renewal::Holds(colleagues) => {
                 engine.inner.farm_time.learn(colleagues.time);
                 engine.inner.worker.lease().extend(registered.holds_until());
@@ -142,7 +145,7 @@ async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
         match store.within(Store::LONGEST, leases.bury(store)).await {
             Ok(0) => {}
             Ok(dead) => {
-                tracing::info!(workers = dead, "took over what processes left that are gone");
+                tracing::info!(workers = dead, "reclaimed actions of expired workers");
                 engine.inner.actions_changed.notify_one();
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),
@@ -179,6 +182,8 @@ async fn wind_up(
             while tasks.join_next().await.is_some() {}
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
+            // Or it could remove our own row, by which others learn since when nobody listened.
+            keeper.shutdown().await;
             let store = engine.store();
             if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life)).await {
                 tracing::warn!(

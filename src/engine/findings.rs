@@ -1,13 +1,15 @@
 //! What actions tell while they run: that a board answers its poll, or that something is wrong with how it is configured.
 //!
-//! Neither is a decision about the board. What could not be written is written when the database is back; what dies with the
-//! process is found again by the next run.
+//! Neither is a decision about the board. It is kept until it is written; what dies with the process is found again by the next
+//! run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::Map;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,99 +18,168 @@ use super::work::Note;
 use super::{Engine, EngineError, rest};
 use crate::action::{Finding, Findings};
 use crate::clock::pause;
-use crate::store::Store;
 use crate::store::actions::{self, ActionId, RunningAction};
 use crate::store::devices;
 use crate::store::instances::InstanceId;
+use crate::store::{Life, Store, StoreError};
 
-/// What is told within such a time, in real time, is written together: it is for people, and for what comes later.
-const TOGETHER: Duration = Duration::from_millis(250);
+/// How often findings are written, in real time: when a rack is powered on, all of its boards answer for the first time, and
+/// two commits for each few of them would slow down the events.
+const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The note that something is wrong with how a board is configured.
 const MISCONFIGURED: &str = "misconfigured";
 /// The note that it is not any more.
 const CONFIGURED: &str = "configured";
 
-/// What was told and is still to be written, the latest of each action.
+/// What an action told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    /// The life of the database in which the numbers of the action and the instance mean something.
+    life: Life,
+    instance: InstanceId,
+    finding: Finding,
+}
+
+/// What was told and is not written yet, the latest of each action.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    findings: Mutex<BTreeMap<ActionId, (InstanceId, Finding)>>,
-    told: Notify,
+    told: Mutex<BTreeMap<ActionId, Told>>,
+    is_told: Notify,
 }
 
 impl Pending {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ActionId, (InstanceId, Finding)>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ActionId, Told>) -> T) -> T {
         // A panic elsewhere cannot have left it half-written: each use is one call.
-        work(&mut self.findings.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the instance's board has answered a poll at `poll_url`, which the database does not know yet.
+    pub(super) fn has_answered(&self, instance: InstanceId, poll_url: Option<&str>) -> bool {
+        let is_so = |told: &Told| match &told.finding {
+            Finding::Answered { poll_url: answered } => {
+                told.instance == instance && poll_url == Some(answered.as_str())
+            }
+            Finding::Misconfigured(_) => false,
+        };
+        self.with(|all| all.values().any(is_so))
     }
 }
 
 impl Engine {
-    /// Where an action tells what it finds.
-    pub(super) fn findings_of(&self, action: &RunningAction) -> Findings {
+    /// Where an action that began in `life` tells what it finds.
+    pub(super) fn findings_of(&self, action: &RunningAction, life: Life) -> Findings {
         let (engine, id, instance) = (self.clone(), action.id, action.instance);
         Findings::told_to(move |finding| {
             let pending = &engine.inner.findings;
-            pending.with(|findings| _ = findings.insert(id, (instance, finding)));
-            pending.told.notify_one();
+            pending.with(|told| _ = told.insert(id, Told { life, instance, finding }));
+            pending.is_told.notify_one();
         })
     }
 }
 
 /// Writes what actions tell until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    let pending = &engine.inner.findings;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = engine.inner.findings.told.notified() => {}
+            () = pending.is_told.notified() => {}
         }
-        // When a rack is powered on, all of its boards answer for the first time.
-        pause(TOGETHER).await;
-        let told = engine.inner.findings.with(std::mem::take);
-        if let Err(error) = write(&engine, &told).await {
-            tracing::debug!(error = &error as &dyn Error, "what actions told is not written yet");
-            // What was told since counts more.
-            engine.inner.findings.with(|findings| {
-                for (action, finding) in told {
-                    findings.entry(action).or_insert(finding);
-                }
-            });
-            engine.inner.findings.told.notify_one();
+        pause(WRITE_INTERVAL).await;
+        let told = pending.with(|told| told.clone());
+        let left = match write(&engine, &told).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn Error, "what actions told is not written yet");
+                told.keys().copied().collect()
+            }
+        };
+        // What was told since stays as well.
+        pending
+            .with(|now| now.retain(|action, news| left.contains(action) || told.get(action) != Some(news)));
+        if !left.is_empty() {
+            pending.is_told.notify_one();
             rest().await;
         }
     }
 }
 
-async fn write(engine: &Engine, told: &BTreeMap<ActionId, (InstanceId, Finding)>) -> Result<(), EngineError> {
-    let (mut answers, mut reasons) = (Vec::new(), Vec::new());
-    for (action, (instance, finding)) in told {
-        match finding {
-            Finding::Answered { poll_url } => {
-                answers.push((*instance, poll_url.as_str()));
-                reasons.push((*action, None));
-            }
-            Finding::Misconfigured(reason) => reasons.push((*action, Some(reason.as_str()))),
-        }
-    }
+/// Writes what was told; gives the actions of which it could not be written yet.
+///
+/// A note is in history before its reason is at the action: whoever sees only the first of the two writes it again.
+async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTreeSet<ActionId>, StoreError> {
     let store = engine.store();
-    let remember = async {
+    let mut left = BTreeSet::new();
+    let (mut answers, mut reasons) = (Vec::new(), BTreeMap::new());
+    let look = async {
         let mut db = store.reader().await?;
+        let life = db.life();
+        for (action, Told { life: of, instance, finding }) in told {
+            match finding {
+                _ if *of > life => _ = left.insert(*action),
+                // In this life its numbers are others'.
+                _ if *of < life => {}
+                Finding::Answered { poll_url } => {
+                    answers.push((*instance, poll_url.as_str()));
+                    reasons.insert(*action, None);
+                }
+                Finding::Misconfigured(reason) => _ = reasons.insert(*action, Some(reason.as_str())),
+            }
+        }
         devices::remember_answers(&mut db, &answers).await?;
-        actions::set_reasons(&mut db, &reasons).await
+        let ids: Vec<ActionId> = reasons.keys().copied().collect();
+        Ok::<_, StoreError>((life, actions::list_reasons(&mut db, &ids).await?))
     };
-    let changed = store.within(Store::LONGEST, remember).await?;
-    for (action, before) in changed {
-        let Some((instance, finding)) = told.get(&action) else { continue };
-        let (name, remark) = match finding {
-            Finding::Misconfigured(reason) => (MISCONFIGURED, reason.clone()),
-            Finding::Answered { .. } => (CONFIGURED, format!("no longer so: {}", before.unwrap_or_default())),
+    let (life, before) = store.within(Store::LONGEST, look).await?;
+    let mut notes = FuturesUnordered::new();
+    for (action, before) in before {
+        let (Some(told), Some(now)) = (told.get(&action), reasons.get(&action)) else { continue };
+        if before.as_deref() == *now {
+            continue;
+        }
+        let (name, remark) = match now {
+            Some(reason) => (MISCONFIGURED, (*reason).to_owned()),
+            None => (CONFIGURED, format!("no longer so: {}", before.unwrap_or_default())),
         };
         let note = Note { name, sender: None, evidence: Map::new(), remark: Some(remark) };
-        match engine.note(*instance, note).await {
+        notes.push(async move { (action, engine.note(told.instance, note).await) });
+    }
+    let mut changed = Vec::new();
+    while let Some((action, noted)) = notes.next().await {
+        match noted {
+            Ok(()) => changed.push((action, reasons.get(&action).copied().flatten())),
             // The board is gone.
-            Ok(()) | Err(EngineError::NoInstance(_)) => {}
-            Err(error) => return Err(error),
+            Err(EngineError::NoInstance(_)) => {}
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn Error, "what an action told is not noted yet");
+                left.insert(action);
+            }
         }
     }
-    Ok(())
+    if !changed.is_empty() {
+        let set = async {
+            let mut db = store.reader().await?;
+            if db.life() == life { actions::set_reasons(&mut db, &changed).await } else { Ok(()) }
+        };
+        store.within(Store::LONGEST, set).await?;
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_at_its_url_before_it_is_written() {
+        let (pending, instance) = (Pending::default(), InstanceId(1));
+        let finding = Finding::Answered { poll_url: "tcp://b1:22".to_owned() };
+        pending.with(|told| _ = told.insert(ActionId(1), Told { life: Life::nth(1), instance, finding }));
+        assert!(pending.has_answered(instance, Some("tcp://b1:22")));
+        assert!(
+            !pending.has_answered(instance, Some("tcp://b1:80")) && !pending.has_answered(instance, None)
+        );
+        assert!(!pending.has_answered(InstanceId(2), Some("tcp://b1:22")));
+    }
 }

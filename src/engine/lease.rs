@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::deadlines::Share;
 use crate::store::actions::WorkerId;
-use crate::store::workers::{self, Colleagues};
+use crate::store::workers::{self, Colleagues, News};
 use crate::store::{Life, Session, Store, StoreError};
 
 /// How long a process that says nothing is taken to be alive.
@@ -93,12 +93,12 @@ impl Registered {
         self.holds_until
     }
 
-    /// Renews the lease, and tells the others this process's time `now` and for how long it has been running.
-    pub(super) async fn renew(&mut self, store: &Store, now: DateTime<Utc>, uptime: Duration) -> Renewal {
+    /// Renews the lease, and tells the others how this process is.
+    pub(super) async fn renew(&mut self, store: &Store, news: News) -> Renewal {
         let asked = Instant::now();
         let left = self.holds_until.saturating_duration_since(asked);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
-        let renewed = tokio::time::timeout(left, self.ask(store, now, uptime)).await;
+        let renewed = tokio::time::timeout(left, self.ask(store, news)).await;
         match renewed {
             Ok(Ok(Some(colleagues))) => {
                 self.holds_until = asked + HOLDS;
@@ -109,12 +109,7 @@ impl Registered {
         }
     }
 
-    async fn ask(
-        &mut self,
-        store: &Store,
-        now: DateTime<Utc>,
-        uptime: Duration,
-    ) -> Result<Option<Colleagues>, StoreError> {
+    async fn ask(&mut self, store: &Store, news: News) -> Result<Option<Colleagues>, StoreError> {
         // Kept only if it worked: one that broke is made anew.
         let mut db = match self.db.take() {
             Some(db) => db,
@@ -124,7 +119,7 @@ impl Registered {
         if store.life() != life || db.life() != life {
             return Ok(None);
         }
-        let colleagues = workers::renew(&mut db, id, life, HOLDS, now, uptime).await?;
+        let colleagues = workers::renew(&mut db, id, life, HOLDS, news).await?;
         self.db = Some(db);
         Ok(colleagues)
     }

@@ -385,6 +385,12 @@ impl Engine {
         &*self.inner.clock
     }
 
+    /// Lets no deadline pass any more, because from now on boards cannot report anything to this process: to be called before
+    /// it stops to listen. Other processes let those pass that fall to it.
+    pub fn hold_deadlines(&self) {
+        self.inner.queue.deadlines().hold();
+    }
+
     /// For how long it has been running, in real time.
     fn uptime(&self) -> Duration {
         self.inner.began.elapsed()

@@ -417,7 +417,7 @@ impl Material {
                 }
                 Work::Begin { action, by, .. } => {
                     worker = Some(by.id);
-                    Done::Started(carry::begin(engine, definition, draft, live, action.id, now))
+                    Done::Started(carry::begin(engine, definition, draft, live, action.id, by.life, now))
                 }
                 Work::End { ended, .. } => {
                     worker = Some(ended.by.id);

@@ -456,8 +456,26 @@ pub async fn hand_back(
     Ok(())
 }
 
-/// Says of running actions why they do not do what people may expect of them, or that they do; gives those of which
-/// something else was said before, with that.
+/// Lists what is said of those of `actions` that run: why they do not do what people may expect of them, if they do not.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_reasons(
+    db: &mut PgConnection,
+    actions: &[ActionId],
+) -> Result<Vec<(ActionId, Option<String>)>, StoreError> {
+    let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
+    let rows = sqlx::query!(
+        "SELECT action_id, reason FROM action WHERE action_id = ANY($1) AND status = 'RUNNING'",
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ActionId(row.action_id), row.reason)).collect())
+}
+
+/// Says of running actions why they do not do what people may expect of them, or that they do.
 ///
 /// # Errors
 ///
@@ -465,25 +483,24 @@ pub async fn hand_back(
 pub async fn set_reasons(
     db: &mut PgConnection,
     reasons: &[(ActionId, Option<&str>)],
-) -> Result<Vec<(ActionId, Option<String>)>, StoreError> {
+) -> Result<(), StoreError> {
     let (ids, texts): (Vec<i64>, Vec<Option<&str>>) =
         reasons.iter().map(|(action, reason)| (action.0, *reason)).unzip();
-    let rows = sqlx::query!(
-        r#"WITH before AS (
-               SELECT a.action_id, a.reason, n.reason AS new
-                 FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS reason) n
-                 JOIN action a ON a.action_id = n.id
-                WHERE a.status = 'RUNNING' AND a.reason IS DISTINCT FROM n.reason
-                ORDER BY a.action_id FOR UPDATE OF a
-           )
-           UPDATE action a SET reason = b.new FROM before b WHERE a.action_id = b.action_id
-           RETURNING a.action_id, b.reason AS "reason?""#,
+    sqlx::query!(
+        "WITH told AS (
+             SELECT a.action_id, n.reason
+               FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS reason) n
+               JOIN action a ON a.action_id = n.id
+              WHERE a.status = 'RUNNING'
+              ORDER BY a.action_id FOR UPDATE OF a
+         )
+         UPDATE action a SET reason = t.reason FROM told t WHERE a.action_id = t.action_id",
         &ids,
         &texts as _,
     )
-    .fetch_all(db)
+    .execute(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (ActionId(row.action_id), row.reason)).collect())
+    Ok(())
 }
 
 /// Begins an instance's `action` anew where it runs as the last of its visit, because what it was told has changed: what runs

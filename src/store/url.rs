@@ -114,17 +114,18 @@ pub struct ConnectOptions {
     pub(super) hosts: Vec<PgConnectOptions>,
     /// How long one host may take to let us in.
     pub(super) connect_timeout: Duration,
-    /// How long a connection is used at most: its server process gives its memory back.
+    /// How long a connection of a pool is used at most: its server process gives its memory back.
     pub(super) lifetime: Duration,
 }
 
 /// How long one host may take to let us in, if nothing else is said.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection is used at most, if nothing else is said.
-const LIFETIME: Duration = Duration::from_mins(30);
+/// How long a connection of a pool is used at most, if nothing else is said.
+const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
 
 impl ConnectOptions {
-    /// The same with connections that are used for no longer than `lifetime`; it is 30 min where nothing else is said.
+    /// The same with connections of pools that are used for no longer than `lifetime`; it is 30 min where nothing else is
+    /// said.
     #[must_use]
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -134,7 +135,7 @@ impl ConnectOptions {
 
 impl From<PgConnectOptions> for ConnectOptions {
     fn from(options: PgConnectOptions) -> Self {
-        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT, lifetime: LIFETIME }
+        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT, lifetime: CONNECTION_LIFETIME }
     }
 }
 
@@ -233,7 +234,7 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         read_one(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
     });
     let hosts = hosts.collect::<Result<_, BadUrl>>()?;
-    Ok(ConnectOptions { hosts, connect_timeout, lifetime: LIFETIME })
+    Ok(ConnectOptions { hosts, connect_timeout, lifetime: CONNECTION_LIFETIME })
 }
 
 /// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.

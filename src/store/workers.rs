@@ -26,8 +26,8 @@ pub struct Registration {
 
 /// Registers a worker whose lease holds for `lease`.
 ///
-/// Deadlines are held for as long as no worker was alive before, by what the leases of the dead say, but for `longest_hold`
-/// at most: meanwhile nobody could report anything. Whoever registers during that time holds them as well.
+/// Deadlines are held for as long as no worker listened before, by what the dead have left, but for `longest_hold` at most:
+/// meanwhile nobody could report anything. Whoever registers during that time holds them as well.
 ///
 /// # Errors
 ///
@@ -43,12 +43,13 @@ pub async fn register(
     let row = sqlx::query!(
         r#"WITH present AS (SELECT clock_timestamp() AS at),
                 earlier AS (
-                    SELECT max(lease_until) AS lease_until, max(deadlines_held_until) AS held_until
+                    SELECT max(coalesce(heard_until, lease_until)) AS heard_until,
+                           max(deadlines_held_until) AS held_until
                       FROM worker, present WHERE lease_until < present.at + interval '1 minute'
                 )
            INSERT INTO worker (name, lease_until, deadlines_held_until)
            SELECT $1, present.at + make_interval(secs => $2),
-                  present.at + least(greatest(earlier.held_until - present.at, present.at - earlier.lease_until, '0'),
+                  present.at + least(greatest(earlier.held_until - present.at, present.at - earlier.heard_until, '0'),
                                      make_interval(secs => $3))
              FROM present, earlier
            RETURNING worker_id, extract(epoch FROM deadlines_held_until - clock_timestamp())::float8 AS "hold!""#,
@@ -99,9 +100,19 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
     Ok(time)
 }
 
-/// Makes the lease hold for `lease` from now, tells this worker's time `now` and for how long its process has been running,
-/// and says who else is there; `None` when it has run out already and others may have taken over, or when the database is not
-/// in the `life` any more in which the worker registered.
+/// How a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// Its time.
+    pub now: DateTime<Utc>,
+    /// For how long its process has been running.
+    pub uptime: Duration,
+    /// Whether boards can report to it: not any more while it stops.
+    pub listens: bool,
+}
+
+/// Makes the lease hold for `lease` from now, tells how this worker is, and says who else is there; `None` when it has run out
+/// already and others may have taken over, or when the database is not in the `life` any more in which the worker registered.
 ///
 /// # Errors
 ///
@@ -111,14 +122,15 @@ pub async fn renew(
     worker: WorkerId,
     life: Life,
     lease: Duration,
-    now: DateTime<Utc>,
-    uptime: Duration,
+    News { now, uptime, listens }: News,
 ) -> Result<Option<Colleagues>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH renewed AS (
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
                                  clock_offset_s = extract(epoch FROM $3 - clock_timestamp())::float8,
-                                 uptime_s = $5
+                                 uptime_s = $5,
+                                 heard_until = CASE WHEN $6 THEN clock_timestamp() + make_interval(secs => $2)
+                                                    ELSE least(heard_until, clock_timestamp()) END
                 WHERE worker_id = $1 AND lease_until > clock_timestamp()
                   AND (SELECT life FROM present_life) = $4
             RETURNING worker_id
@@ -134,6 +146,7 @@ pub async fn renew(
         now,
         life.id(),
         seconds(uptime),
+        listens,
     )
     .fetch_all(db)
     .await?;
@@ -154,7 +167,7 @@ pub async fn renew(
 /// in the `life` any more in which the worker registered.
 ///
 /// Its row stays until another worker [buries](bury) it: by the last one's, whoever registers next learns since when nobody
-/// was at work. It tells no time any more: people stop servers to put clocks right.
+/// listened. It tells no time any more: people stop servers to put clocks right.
 ///
 /// # Errors
 ///
@@ -165,7 +178,9 @@ pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), S
         return Ok(());
     }
     sqlx::query!(
-        "UPDATE worker SET lease_until = least(lease_until, clock_timestamp()), clock_offset_s = NULL WHERE worker_id = $1",
+        "UPDATE worker SET lease_until = least(lease_until, clock_timestamp()),
+                           heard_until = least(heard_until, clock_timestamp()), clock_offset_s = NULL
+          WHERE worker_id = $1",
         worker.0,
     )
     .execute(&mut *tx)

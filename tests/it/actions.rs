@@ -11,7 +11,8 @@ use lifeguard::store::changes::{self, Origin};
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
-use lifeguard::store::{Store, Tx, workers};
+use lifeguard::store::workers::{self, News};
+use lifeguard::store::{Store, Tx};
 use serde_json::Map;
 use sqlx::PgConnection;
 
@@ -206,6 +207,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let database = database().await;
     let store = Store::open(database.connect_options()).await.unwrap();
     let lease = Duration::from_mins(1);
+    let news = News { now: NOW, uptime: lease, listens: true };
     let worker = workers::register(&store, "one", lease, Duration::ZERO).await.unwrap().id;
     let id = insert(&store, "power-on").await;
     start(&store, worker).await;
@@ -216,7 +218,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     // The connection is of the life before, as is whoever asks; only the database knows better.
     let mut db = store.reader().await.unwrap();
     assert_eq!(db.life(), before);
-    assert_eq!(workers::renew(&mut db, worker, before, lease, NOW, lease).await.unwrap(), None);
+    assert_eq!(workers::renew(&mut db, worker, before, lease, news).await.unwrap(), None);
     workers::retire(&store, worker, before).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "RUNNING");
     drop(db);
@@ -224,7 +226,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let mut db = store.connect_for_lease().await.unwrap();
     let present = db.life();
     assert!(present > before);
-    assert!(workers::renew(&mut db, worker, present, lease, NOW, lease).await.unwrap().is_some());
+    assert!(workers::renew(&mut db, worker, present, lease, news).await.unwrap().is_some());
     workers::retire(&store, worker, present).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "WAITING");
 }

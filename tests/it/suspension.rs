@@ -247,6 +247,33 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_noted_of_one_board_is_noted_later_and_keeps_no_other_waiting() {
+    let world = World::new().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let poll_url = format!("tcp://{}", closed.local_addr().unwrap());
+    drop(closed);
+    for name in ["b1", "b2"] {
+        world.register(name, json!({ "poll_url": poll_url })).await;
+        world.force(name, "Ready").await;
+    }
+    let pool = world.database.pool().await;
+    let sql = "SELECT instance_id FROM instance WHERE name = 'b1'";
+    let id: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    let refuse = format!(
+        "ALTER TABLE history ADD CONSTRAINT refused
+           CHECK (event IS DISTINCT FROM 'misconfigured' OR instance_id <> {id})"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&pool).await.unwrap();
+    let noted = async |name| count(&world, name, |entry| entry["event"] == "misconfigured").await;
+    let is_told = |device: &Value| action(device)["reason"].is_string();
+    pass_intervals_until(&world, "b2", "it is told", is_told).await;
+    assert_eq!((noted("b1").await, noted("b2").await), (0, 1));
+    sqlx::query("ALTER TABLE history DROP CONSTRAINT refused").execute(&pool).await.unwrap();
+    world.until("b1", "it is told", is_told).await;
+    assert_eq!((noted("b1").await, noted("b2").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of_the_state() {
     // The board is locked out while it is dark, or once its power cycle has failed.
     for is_early in [true, false] {

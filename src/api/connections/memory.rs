@@ -24,7 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Memory {
     /// How many bytes of answers there may be in all.
-    most: u64,
+    max_bytes: u64,
     taken: Mutex<Taken>,
     freed: Notify,
 }
@@ -54,13 +54,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl Memory {
-    pub(super) fn new(most: u64) -> Self {
-        Self { most, taken: Mutex::default(), freed: Notify::new() }
+    pub(super) fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, taken: Mutex::default(), freed: Notify::new() }
     }
 
     /// How many bytes of answers one client may have, unless it is one answer alone.
-    fn most_of_client(&self) -> u64 {
-        self.most / 4
+    fn max_bytes_per_client(&self) -> u64 {
+        self.max_bytes / 4
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -68,10 +68,11 @@ impl Memory {
     }
 
     fn try_take(self: &Arc<Self>, client: Client, bytes: u64) -> Option<Share> {
-        let bytes = bytes.min(self.most);
+        let bytes = bytes.min(self.max_bytes);
         let mut taken = self.taken();
         let own = taken.by_client.get(&client).copied().unwrap_or(0);
-        let has_room = taken.all + bytes <= self.most && (own == 0 || own + bytes <= self.most_of_client());
+        let has_room =
+            taken.all + bytes <= self.max_bytes && (own == 0 || own + bytes <= self.max_bytes_per_client());
         if !has_room {
             return None;
         }

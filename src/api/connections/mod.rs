@@ -79,16 +79,22 @@ pub struct HttpOptions {
     pub limits: Limits,
     /// By which names clients may call it.
     pub names: ServerNames,
-    /// The database that requests wait for: when it is lost, they are told at once.
-    pub store: Option<Store>,
 }
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
 ///
+/// `store` is the database that requests wait for: as soon as it is lost, they are answered 503.
+///
 /// Not by the framework's own way of serving, which is for any version of HTTP: we speak one, and each of boards' small
 /// requests would pay for what chooses among them.
-pub async fn serve(listener: TcpListener, routes: Router, options: HttpOptions, stop: CancellationToken) {
-    let HttpOptions { limits, names, store } = options;
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    store: Option<Store>,
+    options: HttpOptions,
+    stop: CancellationToken,
+) {
+    let HttpOptions { limits, names } = options;
     let front = Arc::new(Front { routes: routes.fallback(problem::no_such_path), names, store });
     let (registry, memory) = (Arc::new(Registry::new(limits)), Arc::new(Memory::new(limits.answer_bytes)));
     let (mut open, mut refusals) = (JoinSet::new(), Refusals::default());

@@ -47,7 +47,8 @@ pub(super) struct Watch {
     /// How long answers waited before that, less what the client took since, in milliseconds.
     unread_before: AtomicU64,
     is_to_end: AtomicBool,
-    /// Of the connection's task. Not a `CancellationToken`: each request would lock several, and one of them with all others.
+    /// Wakes the connection's task when it is asked to end. Not a `CancellationToken`: polling its future locks its mutexes at
+    /// each poll of the connection, and the mutex of the server-wide token is shared by all connections.
     task: AtomicWaker,
 }
 

@@ -99,8 +99,6 @@ impl HttpArgs {
                 connections,
             },
             names: ServerNames::new(&self.server_names, host.as_deref()),
-            // It is opened later.
-            store: None,
         }
     }
 }

@@ -274,6 +274,8 @@ impl Server {
     ///
     /// When the private Postgres could not be stopped in order; what was committed is kept.
     pub async fn stop(mut self) -> Result<(), Box<dyn Error>> {
+        // Before boards find nobody: what they could not report is not held against them.
+        self.engine.hold_deadlines();
         // Whoever asked for something while we still listened is answered, which takes the engine.
         self.stop_faces.cancel();
         while self.faces.join_next().await.is_some() {}
@@ -365,8 +367,8 @@ impl Parts {
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
-        let http_options = HttpOptions { store: Some(engine.store().clone()), ..http_options };
-        faces.spawn(api::serve(http, routes, http_options, stop_faces.clone()));
+        let store = Some(engine.store().clone());
+        faces.spawn(api::serve(http, routes, store, http_options, stop_faces.clone()));
         let driven = engine.clone();
         let until = stop_driver.clone();
         driver.spawn(async move { driven.run(until).await });

@@ -371,8 +371,9 @@ pub async fn write(
                         WHERE (SELECT is_all FROM applied) OR k.id = ANY ((SELECT ids FROM applied)::bigint[])
                         GROUP BY k.state
                    ),
-                   -- Actions are found by their numbers. That one waits or runs is asked by what it is not, because PostgreSQL
-                   -- plans for few and would go through a partial index of all that wait or run, for each group.
+                   -- Actions are found by their numbers. The plan is made once, mostly while there are few actions, and with
+                   -- `status = …` or `worker_id = …` it would go through a partial index of all that wait or run. So these are
+                   -- asked by what they are not, which no index has: there are two statuses.
                    ended AS (
                        DELETE FROM action a
                         USING (SELECT unnest($32::bigint[]) AS id, unnest($33::bigint[]) AS action) e

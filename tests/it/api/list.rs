@@ -506,7 +506,8 @@ impl Impatient {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
-        server.spawn(api::serve(listener, routes, HttpOptions::default(), CancellationToken::new()));
+        let store = Some(world.server.engine.store().clone());
+        server.spawn(api::serve(listener, routes, store, HttpOptions::default(), CancellationToken::new()));
         Self { url, _server: server }
     }
 }
