@@ -13,7 +13,7 @@
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`store`]: the only SQL there is, and the private Postgres.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
-//! * [`action`]: what changes the world: power, boot configuration, probes.
+//! * [`actions`]: what changes the world: power, boot configuration, probes.
 //! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
@@ -34,7 +34,7 @@
 //! * **Place**: what only one action may hold at a time, such as a relay board's one connection.
 //! * **Boot config**: the file that a board's boot loader follows, one for each image and hardware type.
 
-pub mod action;
+pub mod actions;
 pub mod api;
 pub mod boot_tree;
 pub mod cli;
@@ -50,3 +50,7 @@ pub mod random;
 pub mod store;
 pub mod tftp;
 pub mod worker;
+
+/// The old name of [`actions`].
+#[doc(hidden)]
+pub use actions as action;

@@ -11,18 +11,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("machine", &["random"]),
     ("model", &["clock"]),
     ("boot_tree", &[]),
-    ("action", &["boot_tree", "clock", "machine"]),
-    ("worker", &["action", "clock", "machine"]),
+    ("actions", &["boot_tree", "clock", "machine"]),
+    ("worker", &["actions", "clock", "machine"]),
     ("store", &["directories", "machine"]),
-    ("engine", &["action", "clock", "machine", "model", "store", "worker"]),
-    ("api", &["action", "clock", "csp", "engine", "machine", "model", "store"]),
+    ("engine", &["actions", "clock", "machine", "model", "store", "worker"]),
+    ("api", &["actions", "clock", "csp", "engine", "machine", "model", "store"]),
     ("dashboard", &["csp", "engine", "machine", "store"]),
     ("tftp", &["boot_tree", "clock"]),
     ("farm", &["clock", "random", "tftp"]),
     (
         "cli",
         &[
-            "action",
+            "actions",
             "api",
             "boot_tree",
             "clock",
@@ -122,6 +122,8 @@ fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
     };
     for after in from_the_root(below, line) {
         let used: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        // Its name of before, by which most still call it.
+        let used = if used == "action" { "actions".to_owned() } else { used };
         if used.is_empty() {
             faults.push(format!("name each room by itself, not as `{}`", line.trim()));
         } else if used != room && !allowed.contains(&used.as_str()) {
