@@ -39,6 +39,18 @@ use crate::machine::ActionName;
 /// Every action there is, by name.
 pub const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 
+/// What makes up for `action` where it was begun and is not seen to end: a board must not stay without power.
+#[must_use]
+pub fn compensation_of(action: &ActionName) -> Option<ActionName> {
+    if action.as_str() == "power-cycle" { ActionName::new("power-on").ok() } else { None }
+}
+
+/// Whether nothing is left to do of the compensation `rescue` once `action` has ended well at the same place.
+#[must_use]
+pub fn settles(action: &ActionName, rescue: &ActionName) -> bool {
+    rescue.as_str() == "power-on" && matches!(action.as_str(), "power-cycle" | "power-off" | "power-on")
+}
+
 /// What a driver may know of the board that it acts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {

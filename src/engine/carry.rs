@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 
 use super::draft::{Draft, Images};
 use super::lease::Identity;
-use super::troubles::POWER_ACTIONS;
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
-use crate::action::{Ending, Evidence, Job, Trouble, Unfinished};
+use crate::action::{self, Ending, Evidence, Job, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
 use crate::store::instances::Target;
 
-/// How often power is given back that could not be given before: with a minute between two tries for the better part of a day.
+/// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
+/// day.
 const MAX_RESCUES: u32 = 1000;
 
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
@@ -35,7 +35,7 @@ pub(super) fn begin(
         return None;
     }
     if next.is_cancelled {
-        // Nobody wants it any more. (One of an earlier visit that is not cancelled is to give power back to a board.)
+        // Nobody wants it any more. (One of an earlier visit that is not cancelled is a rescue.)
         draft.sweep(action);
         return None;
     }
@@ -95,9 +95,10 @@ pub(super) fn end(
         return None;
     }
     let dark = dark(action, row.attempts, result);
-    if POWER_ACTIONS.contains(&action.action.as_str()) && (result.is_ok() || dark.is_some()) {
-        // What an earlier one left to do, to give power back, is done, or left to this one.
-        for other in live.iter().filter(|other| other.is_superseded_by(action)) {
+    if result.is_ok() || dark.is_some() {
+        // What an earlier one left to do is done, or left to this one.
+        let is_settled = |rescue: &RunningAction| action::settles(&action.action, &rescue.action);
+        for other in live.iter().filter(|other| other.is_superseded_by(action) && is_settled(&other.action)) {
             draft.sweep(other.action.id);
         }
     }
@@ -112,10 +113,10 @@ pub(super) fn end(
         None => draft.end(action.id),
     }
     if dark.is_some() && action.is_rescue {
-        // It was told when the power cycle failed; the end of the rescue is told when it comes.
+        // It was told when the action failed; the end of the rescue is told when it comes.
         return None;
     }
-    // For the record where it is stale: whether an abandoned power cycle left its board with power.
+    // For the record where it is stale: whether an abandoned action left something undone.
     let present = draft.instance().visit;
     let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
     if let Some(report) = report(draft, action, visit, result) {
@@ -135,7 +136,7 @@ pub(super) fn end(
     is_here.then(|| take(engine, draft, next, by.life))
 }
 
-/// What keeps a board dark that an action was to give its power back, and why, where that is to be tried again.
+/// What keeps an action from making up for what it did, and why, where that is to be tried again.
 ///
 /// It is a rescue from then on: its state may be left, fail or be entered anew meanwhile, and each of these would forget it.
 fn dark<'a>(
@@ -143,10 +144,10 @@ fn dark<'a>(
     attempts: u32,
     result: &'a Result<Evidence, Unfinished>,
 ) -> Option<(&'a Trouble, &'a str)> {
-    let gives_power_back = action.is_rescue || action.action.as_str() == "power-cycle";
+    let makes_up = action.is_rescue || action.compensation.is_some();
     match result {
         Err(Unfinished { ending: Ending::Dark(trouble), reason, .. })
-            if gives_power_back && attempts <= MAX_RESCUES =>
+            if makes_up && attempts <= MAX_RESCUES =>
         {
             Some((trouble, reason))
         }
@@ -155,7 +156,7 @@ fn dark<'a>(
 }
 
 /// Hands an action back that trouble of our own stopped, with the state's time limit standing still. Of one whose visit has
-/// ended only a power cycle is kept: what is left of it is to give power back.
+/// ended only the compensation is left.
 fn suspend(
     definition: &Definition,
     draft: &mut Draft,
@@ -165,7 +166,7 @@ fn suspend(
     now: DateTime<Utc>,
 ) {
     let action = &row.action;
-    if row.is_cancelled && action.action.as_str() != "power-cycle" {
+    if row.is_cancelled && action.compensation.is_none() {
         draft.end(action.id);
         return;
     }
@@ -228,7 +229,7 @@ pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>
         };
         if let Some((trouble, reason)) = trouble {
             // Before others see it wait: it is not to be begun here again at once.
-            engine.inner.troubles.meet(trouble, action.action.as_str(), reason);
+            engine.inner.troubles.meet(trouble, &action, reason);
         }
         hold.ends();
         let ended = Arc::new(Ended { action, by, result, token: hold.token.clone() });
@@ -269,6 +270,7 @@ mod tests {
             settings: Map::new(),
             limit: None,
             place: None,
+            compensation: None,
         };
         let result = Err(Unfinished {
             reason: "the relay board does not answer".to_owned(),

@@ -273,7 +273,11 @@ pub(super) fn with_places(board: Option<&action::Board>, invoked: &[Invoke]) -> 
         .map(|invoke| {
             let own = board.and_then(|board| action::place(&invoke.action, board));
             place = own.or_else(|| place.take());
-            NewAction { invoke: invoke.clone(), place: place.clone() }
+            NewAction {
+                compensation: action::compensation_of(&invoke.action),
+                invoke: invoke.clone(),
+                place: place.clone(),
+            }
         })
         .collect();
     new.reverse();

@@ -108,7 +108,7 @@ impl Engine {
         if devices::find_device(&mut tx, locked.id).await?.is_some() {
             has_no_link(&locked.instance)?;
         }
-        if actions::is_power_owed(&mut tx, locked.id).await? {
+        if actions::is_rescue_owed(&mut tx, locked.id).await? {
             return Err(EngineError::PowerOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;

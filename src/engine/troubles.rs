@@ -21,17 +21,16 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::action::Trouble;
 use crate::clock::pause;
+use crate::store::actions::RunningAction;
 
 /// When a trouble is first looked at.
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest from one look to the next.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The same for what somebody has to mend: a name (unless power waits for it), a driver, or whatever keeps coming back.
+/// The same for what somebody has to mend: a name (unless an action that holds a place waits for it), a driver, or whatever keeps coming back.
 const LONGEST_FAULT: Duration = Duration::from_mins(1);
 /// How long a trouble must be gone before it counts as a new one.
 const FORGOTTEN: Duration = Duration::from_mins(10);
-/// The actions that switch power: what stands in their way may keep a board dark.
-pub(super) const POWER_ACTIONS: [&str; 3] = ["power-cycle", "power-off", "power-on"];
 /// The longest that one look may take.
 const LOOK: Duration = Duration::from_secs(20);
 
@@ -80,11 +79,11 @@ impl Troubles {
     }
 
     /// An action was suspended by `trouble`, for this reason.
-    pub(super) fn meet(&self, trouble: &Trouble, action: &str, reason: &str) {
+    pub(super) fn meet(&self, trouble: &Trouble, action: &RunningAction, reason: &str) {
         self.meet_at(Instant::now(), trouble, action, reason);
     }
 
-    fn meet_at(&self, now: Instant, trouble: &Trouble, action: &str, reason: &str) {
+    fn meet_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction, reason: &str) {
         let key = trouble.key();
         let (is_first, is_back) = self.with(|known| {
             known.retain(|_, one| !matches!(one.phase, Phase::Over { at } if now - at >= FORGOTTEN));
@@ -98,8 +97,8 @@ impl Troubles {
                 wait: FIRST / 2,
                 longest: if is_name { LONGEST_FAULT } else { LONGEST },
             });
-            if POWER_ACTIONS.contains(&action) {
-                // A board may be dark until it is over.
+            if action.place.is_some() {
+                // Something may be left undone until it is over, and others wait for what it holds.
                 one.longest = LONGEST;
             }
             match &mut one.phase {
@@ -112,6 +111,7 @@ impl Troubles {
             (!is_kind_open, is_back)
         });
         self.opened.notify_one();
+        let action = action.action.as_str();
         if *trouble == Trouble::Renewal {
             return;
         }
@@ -245,7 +245,26 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
+    use crate::machine::{ActionName, Visit};
+    use crate::store::actions::ActionId;
+    use crate::store::instances::InstanceId;
+
+    fn action(place: Option<&str>) -> RunningAction {
+        RunningAction {
+            id: ActionId(1),
+            instance: InstanceId(1),
+            visit: Visit(1),
+            is_rescue: false,
+            action: ActionName::new("some").unwrap(),
+            settings: Map::new(),
+            limit: None,
+            place: place.map(str::to_owned),
+            compensation: None,
+        }
+    }
 
     fn suspended(troubles: &Troubles) -> Vec<(&'static str, u64)> {
         troubles.list().into_iter().map(|open| (open.kind, open.suspended)).collect()
@@ -260,9 +279,9 @@ mod tests {
         let (troubles, now) = (Troubles::default(), Instant::now());
         let name = Trouble::Name("board-1.invalid".to_owned());
         for _ in 0..3 {
-            troubles.meet_at(now, &Trouble::Descriptors, "poll", "no descriptor");
+            troubles.meet_at(now, &Trouble::Descriptors, &action(None), "no descriptor");
         }
-        troubles.meet_at(now, &name, "poll", "no name");
+        troubles.meet_at(now, &name, &action(None), "no name");
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
         assert_eq!(troubles.keys(), ["descriptors", "name board-1.invalid"]);
         assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST).len()), (0, 2));
@@ -276,7 +295,7 @@ mod tests {
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
         // A relay board's name may keep a board dark.
         let (troubles, relay) = (Troubles::default(), Trouble::Name("relay-1.invalid".to_owned()));
-        troubles.meet_at(now, &relay, "power-cycle", "no name");
+        troubles.meet_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");
         for _ in 0..9 {
             troubles.looked_at(now, &relay.key(), false);
         }
@@ -286,7 +305,7 @@ mod tests {
     #[test]
     fn what_comes_back_soon_is_left_alone_for_longer_and_forgotten_in_the_end() {
         let (troubles, now) = (Troubles::default(), Instant::now());
-        let meet = |now| troubles.meet_at(now, &Trouble::Memory, "poll", "no memory");
+        let meet = |now| troubles.meet_at(now, &Trouble::Memory, &action(None), "no memory");
         let mut waits = Vec::new();
         for _ in 0..10 {
             meet(now);

@@ -10,8 +10,8 @@
 //! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
 //!
 //! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action keeps its place until its
-//! worker says that it has really stopped. What is left of a power cycle that was begun and did not end is a *rescue*: it
-//! gives power back, whatever becomes of the visit.
+//! worker says that it has really stopped. What is left of an action with a *compensation* that was begun and did not end is
+//! a *rescue*: the compensation is carried out, whatever becomes of the visit.
 
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct NewAction {
     pub invoke: Invoke,
     /// What it holds while it runs, so that nobody else does.
     pub place: Option<String>,
+    /// What makes up for it where it was begun and is not seen to end.
+    pub compensation: Option<ActionName>,
 }
 
 impl NewAction {
@@ -67,6 +69,8 @@ pub struct RunningAction {
     pub limit: Option<Duration>,
     /// What it holds while it runs.
     pub place: Option<String>,
+    /// What makes up for it where it was begun and is not seen to end.
+    pub compensation: Option<ActionName>,
 }
 
 impl RunningAction {
@@ -91,7 +95,7 @@ pub struct Suspension {
     pub reason: String,
     /// Whether its run counts among its attempts.
     pub is_counted: bool,
-    /// Whether what is left to do is to give power back, whatever becomes of the visit.
+    /// Whether what is left to do is the compensation, whatever becomes of the visit.
     pub is_rescue: bool,
 }
 
@@ -149,11 +153,13 @@ pub async fn insert(
     let settings: Vec<Value> = actions.iter().map(|new| Value::Object(new.invoke.with.clone())).collect();
     let limits: Vec<Option<i64>> = actions.iter().map(NewAction::limit_ms).collect();
     let places: Vec<Option<String>> = actions.iter().map(|new| new.place.clone()).collect();
+    let compensations: Vec<Option<&str>> =
+        actions.iter().map(|new| new.compensation.as_ref().map(ActionName::as_str)).collect();
     sqlx::query!(
-        "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-         SELECT $1, $2, new.seq, new.action, new.settings, new.limit_ms, new.place, 'WAITING', $7
-           FROM unnest($3::text[], $4::jsonb[], $5::bigint[], $6::text[])
-                WITH ORDINALITY AS new (action, settings, limit_ms, place, seq)
+        "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, status, asked_at)
+         SELECT $1, $2, new.seq, new.action, new.settings, new.limit_ms, new.place, new.compensation, 'WAITING', $8
+           FROM unnest($3::text[], $4::jsonb[], $5::bigint[], $6::text[], $7::text[])
+                WITH ORDINALITY AS new (action, settings, limit_ms, place, compensation, seq)
           ORDER BY new.seq",
         instance.0,
         visit.0,
@@ -161,6 +167,7 @@ pub async fn insert(
         &settings,
         &limits as _,
         &places as _,
+        &compensations as _,
         now,
     )
     .execute(&mut **tx)
@@ -168,17 +175,17 @@ pub async fn insert(
     Ok(())
 }
 
-/// Says whether an instance's power may be off and still is to be given back: by a rescue, or by a power cycle that was begun
-/// and waits to go on.
+/// Says whether something is still to be made up for at an instance: by a rescue, or by an action with a compensation that was
+/// begun and waits to go on.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn is_power_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
+pub async fn is_rescue_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
     let is_owed = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM action
                            WHERE instance_id = $1 AND place IS NOT NULL
-                             AND (rescue OR status = 'WAITING' AND action = 'power-cycle' AND attempts > 0)) AS "is_owed!""#,
+                             AND (rescue OR status = 'WAITING' AND compensation IS NOT NULL AND attempts > 0)) AS "is_owed!""#,
         instance.0,
     )
     .fetch_one(&mut **tx)
@@ -269,12 +276,12 @@ impl LiveAction {
     /// Whether it has to be over before `other` may begin.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        // A rescue that cannot go on holds up nobody: the next power cycle gives power back as well.
+        // A rescue that cannot go on holds up nobody: the next action at its place makes up for it as well.
         let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
         !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
     }
 
-    /// Whether it waits to give power back where `ended` was at work since.
+    /// Whether it waits to make up for something where `ended` was at work since.
     #[must_use]
     pub fn is_superseded_by(&self, ended: &RunningAction) -> bool {
         self.action.is_rescue
@@ -299,6 +306,7 @@ struct LiveRow {
     settings: Json<Map<String, Value>>,
     limit_ms: Option<i64>,
     place: Option<String>,
+    compensation: Option<String>,
     status: String,
     is_suspended: Option<bool>,
     cancelled: bool,
@@ -323,6 +331,7 @@ impl TryFrom<LiveRow> for LiveAction {
                 settings: row.settings.0,
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
                 place: row.place,
+                compensation: row.compensation.map(|action| name(ActionName::new(&action))).transpose()?,
             },
             seq: row.seq,
             status: match row.status.as_str() {
@@ -353,7 +362,8 @@ pub async fn list_live(
     let rows = sqlx::query_as!(
         LiveRow,
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
-                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.status,
+                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.compensation,
+                  a.status,
                   a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts,
                   (SELECT b.file FROM instance i JOIN device d USING (instance_id)
                      JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
@@ -401,8 +411,7 @@ pub async fn list_running(db: &mut PgConnection, worker: WorkerId) -> Result<Vec
 /// Takes what `workers` were doing from them, or only `actions` of it: it waits to be started again, but for what was
 /// cancelled, which goes.
 ///
-/// A power cycle that was cancelled and not seen to end may have left its board without power, so what is left of it
-/// is to switch power on.
+/// What was cancelled and not seen to end may have left something undone, so its compensation is left of it.
 ///
 /// # Errors
 ///
@@ -428,9 +437,10 @@ pub async fn hand_back(
     let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
     super::instances::touch(tx, &instances).await?;
     sqlx::query!(
-        "UPDATE action SET action = 'power-on', limit_ms = NULL, cancelled = false, rescue = true
+        "UPDATE action
+            SET action = compensation, compensation = NULL, limit_ms = NULL, cancelled = false, rescue = true
           WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))
-            AND cancelled AND action = 'power-cycle'
+            AND cancelled AND compensation IS NOT NULL
             AND EXISTS (SELECT FROM instance i WHERE i.instance_id = action.instance_id)",
         &workers,
         actions.as_deref(),
@@ -521,10 +531,11 @@ pub async fn renew(
               WHERE a.instance_id = $1 AND a.action = $2 AND a.status = 'RUNNING' AND NOT a.cancelled AND NOT a.rescue
                 AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.visit = a.visit
                                                        AND b.seq > a.seq)
-          RETURNING instance_id, visit, seq, action, settings, limit_ms, place
+          RETURNING instance_id, visit, seq, action, settings, limit_ms, place, compensation
          )
-         INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-         SELECT instance_id, visit, seq + 1, action, settings, limit_ms, place, 'WAITING', $3 FROM cancelled",
+         INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, status, asked_at)
+         SELECT instance_id, visit, seq + 1, action, settings, limit_ms, place, compensation, 'WAITING', $3
+           FROM cancelled",
         instance.0,
         action,
         now,

@@ -71,7 +71,7 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     };
     let before = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len();
     let invoke = Invoke { action: ActionName::new("poll").unwrap(), limit: None, with: Map::new() };
-    let poll = NewAction { invoke, place: None };
+    let poll = NewAction { invoke, place: None, compensation: None };
     let ask = |decided: &mut Decided| {
         next(decided);
         (decided.invoked, decided.goes_on) = (vec![poll], true);
@@ -106,7 +106,7 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     let id = instances::insert(tx, &instance).await.unwrap().unwrap();
     if let Some(action) = action {
         let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
-        let new = NewAction { invoke, place: Some(format!("relay of {name}")) };
+        let new = NewAction { invoke, place: Some(format!("relay of {name}")), compensation: None };
         actions::insert(tx, id, Visit(1), &[new], NOW).await.unwrap();
     }
     id

@@ -26,6 +26,7 @@ mod lifecycle;
 mod log;
 mod machine_check;
 mod machine_diagram;
+mod migrations;
 mod models;
 mod outage;
 mod pipeline;

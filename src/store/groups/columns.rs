@@ -12,7 +12,7 @@ use super::super::history::Rows;
 use super::super::instances::InstanceId;
 use super::super::sparse::Sparse;
 use super::Decided;
-use crate::machine::{CounterName, Visit};
+use crate::machine::{ActionName, CounterName, Visit};
 
 /// Pairs of an instance and something of it.
 #[derive(Default)]
@@ -59,6 +59,7 @@ pub(super) struct Invoked<'a> {
     pub(super) settings: Vec<Json<&'a Map<String, Value>>>,
     pub(super) limits: Vec<Option<i64>>,
     pub(super) places: Vec<Option<&'a str>>,
+    pub(super) compensations: Vec<Option<&'a str>>,
     pub(super) kept: Vec<bool>,
 }
 
@@ -70,7 +71,7 @@ pub(super) struct Suspended<'a> {
     pub(super) reasons: Vec<&'a str>,
     /// 1 where the run does not count among the attempts.
     pub(super) uncounted: Vec<i32>,
-    /// Whether what is left to do is to give power back.
+    /// Whether what is left to do is the compensation.
     pub(super) rescues: Vec<bool>,
 }
 
@@ -180,5 +181,6 @@ impl<'a> Invoked<'a> {
         self.settings.push(Json(&new.invoke.with));
         self.limits.push(new.limit_ms());
         self.places.push(new.place.as_deref());
+        self.compensations.push(new.compensation.as_ref().map(ActionName::as_str));
     }
 }

@@ -392,13 +392,14 @@ pub async fn write(
                    dropped AS (
                        DELETE FROM action a USING given_up g
                         WHERE a.action_id = g.action_id AND a.status <> 'RUNNING'
-                          AND NOT (a.action = 'power-cycle' AND a.attempts > 0)
+                          AND NOT (a.compensation IS NOT NULL AND a.attempts > 0)
                    ),
-                   -- A power cycle that was begun and waits again may have left its board without power.
+                   -- What was begun and waits again may have left something to be made up for.
                    rescued AS (
-                       UPDATE action a SET action = 'power-on', limit_ms = NULL, rescue = true FROM given_up g
+                       UPDATE action a SET action = a.compensation, compensation = NULL, limit_ms = NULL, rescue = true
+                         FROM given_up g
                         WHERE a.action_id = g.action_id AND a.status <> 'RUNNING'
-                          AND a.action = 'power-cycle' AND a.attempts > 0
+                          AND a.compensation IS NOT NULL AND a.attempts > 0
                    ),
                    stopped AS (
                        UPDATE action a SET cancelled = true FROM given_up g
@@ -416,12 +417,14 @@ pub async fn write(
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
                    ),
-                   -- What is left of a power cycle whose visit has ended, or which left its board dark, is to give power back.
+                   -- What is left of an action whose visit has ended, or which left something undone, is its compensation.
                    suspended AS (
                        UPDATE action a
                           SET status = 'WAITING', worker_id = NULL, began_at = NULL, suspended_at = $10,
                               trouble = s.trouble, reason = s.reason, attempts = a.attempts - s.uncounted,
-                              action = CASE WHEN a.cancelled OR s.rescue THEN 'power-on' ELSE a.action END,
+                              action = CASE WHEN a.cancelled OR s.rescue THEN coalesce(a.compensation, a.action)
+                                            ELSE a.action END,
+                              compensation = CASE WHEN NOT (a.cancelled OR s.rescue) THEN a.compensation END,
                               limit_ms = CASE WHEN NOT (a.cancelled OR s.rescue) THEN a.limit_ms END,
                               rescue = a.rescue OR a.cancelled OR s.rescue, cancelled = false
                          FROM (SELECT unnest($48::bigint[]) AS id, unnest($49::bigint[]) AS action,
@@ -431,12 +434,15 @@ pub async fn write(
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                    ),
                    invoked AS (
-                       INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, status, asked_at)
-                       SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, 'WAITING', $10
+                       INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation,
+                                           status, asked_at)
+                       SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, n.compensation,
+                              'WAITING', $10
                          FROM (SELECT unnest($39::bigint[]) AS id, unnest($40::bigint[]) AS visit,
                                       unnest($41::int[]) AS seq, unnest($42::text[]) AS action,
                                       unnest($43::jsonb[]) AS settings, unnest($44::bigint[]) AS limit_ms,
-                                      unnest($45::text[]) AS place, unnest($46::bool[]) AS is_kept) n
+                                      unnest($45::text[]) AS place, unnest($46::bool[]) AS is_kept,
+                                      unnest($54::text[]) AS compensation) n
                         WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           -- Those that go on are there already, unless they have ended meanwhile.
                           AND NOT (n.is_kept AND EXISTS (
@@ -469,7 +475,8 @@ pub async fn write(
             &suspended.troubles as _,
             &suspended.reasons as _,
             &suspended.uncounted,
-            &suspended.rescues
+            &suspended.rescues,
+            &invoked.compensations as _
         )
     }?;
     // Mostly none is.

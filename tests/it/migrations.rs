@@ -1,0 +1,32 @@
+//! What migrations make of rows that programs of before have written, and of what these write beside newer ones.
+
+use lifeguard::store::MIGRATOR;
+use sqlx::{Connection, PgConnection};
+
+use crate::database::empty_database;
+
+/// The last migration before compensations were in the rows of actions, and the one that put them there.
+const BEFORE_COMPENSATION: i64 = 20_261_130_070_000;
+const COMPENSATION: i64 = 20_261_201_030_000;
+
+#[tokio::test]
+async fn actions_of_the_release_before_have_their_compensation_also_where_it_writes_on() {
+    let database = empty_database().await;
+    let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(BEFORE_COMPENSATION, &mut connection).await.unwrap();
+    let rows = include_str!("../../fixtures/migrations/20261201030000_compensation.sql");
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    MIGRATOR.run_to(COMPENSATION, &mut connection).await.unwrap();
+    let written_by_the_release_before =
+        "INSERT INTO action (instance_id, visit, seq, action, settings, status, asked_at)
+        VALUES (2, 3, 1, 'power-cycle', '{}', 'WAITING', '2026-11-30T09:00:00Z'),
+               (2, 3, 2, 'poll', '{}', 'WAITING', '2026-11-30T09:00:00Z')";
+    sqlx::raw_sql(written_by_the_release_before).execute(&mut connection).await.unwrap();
+    let read = "SELECT action, rescue, compensation FROM action ORDER BY action_id";
+    let read: Vec<(String, bool, Option<String>)> =
+        sqlx::query_as(read).fetch_all(&mut connection).await.unwrap();
+    let read: Vec<_> =
+        read.iter().map(|(action, rescue, left)| (&**action, *rescue, left.as_deref())).collect();
+    let (cycle, poll) = (("power-cycle", false, Some("power-on")), ("poll", false, None));
+    assert_eq!(read, [cycle, poll, ("power-on", true, None), cycle, cycle, poll]);
+}
