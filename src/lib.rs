@@ -5,24 +5,29 @@
 //!
 //! ```text
 //! cli → api, dashboard → engine → { store, model, worker → action }
-//!                 everybody → machine, clock, random
-//! tftp and farm stand apart: one serves files, the other plays the hardware
-//! action, tftp → boot_tree
 //! ```
 //!
+//! What stands by itself is a crate in `crates/`, and the compiler sees to it that it knows nothing of the rest:
+//!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
-//! * [`store`]: the only SQL there is, and the private Postgres.
+//! * [`clock`]: the farm's time, as an argument.
+//! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
+//! * [`directories`]: directories whose modes are what we say.
+//! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
+//! * [`tftp`]: the TFTP server over the boot tree.
+//! * [`private_postgres`]: the installed PostgreSQL server, as a child of ours.
+//! * [`farm`]: simulated boards and relay boards on real sockets.
+//!
+//! The product:
+//!
+//! * [`store`]: the only SQL there is.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
 //! * [`actions`]: what changes the world: power, boot configuration, probes.
-//! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
-//! * [`tftp`]: the TFTP server over the boot tree.
 //! * [`api`]: HTTP, one file a resource.
 //! * [`dashboard`]: the web pages.
 //! * [`csp`]: what browsers may do with them.
-//! * [`farm`]: simulated boards and relay boards on real sockets.
-//! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
 //! * [`cli`]: one file a command.
 //!
 //! # Glossary
@@ -36,21 +41,17 @@
 
 pub mod actions;
 pub mod api;
-pub mod boot_tree;
 pub mod cli;
-pub mod clock;
 pub mod csp;
 pub mod dashboard;
-pub mod directories;
 pub mod engine;
-pub mod farm;
-pub mod machine;
 pub mod model;
-pub mod random;
 pub mod store;
-pub mod tftp;
 pub mod worker;
 
 /// The old name of [`actions`].
 #[doc(hidden)]
 pub use actions as action;
+
+// What stands by itself is a crate, and goes by the name that it has here.
+pub use {boot_tree, clock, directories, farm, machine, random, tftp};

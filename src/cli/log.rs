@@ -20,6 +20,9 @@ const QUEUE_LINES: usize = 4096;
 /// How long the end of the program waits for its last lines, in real time.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
+/// Our crates that log. To whoever sets `lifeguard=debug` they are Lifeguard.
+const OUR_CRATES: [&str; 3] = ["farm", "private_postgres", "tftp"];
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
@@ -54,7 +57,7 @@ impl Log {
     ///
     /// When `filter` is none, or the system gives no thread.
     pub(super) fn start(filter: &str, format: LogFormat) -> Result<Self, StartError> {
-        let filter = EnvFilter::try_new(filter)?;
+        let filter = EnvFilter::try_new(with_our_crates(filter))?;
         let log = Self::writing_to(io::stderr(), |_, lines| {
             tracing::warn!(lines, "log lines were dropped: standard error could not be written");
         })?;
@@ -134,6 +137,14 @@ pub(super) enum StartError {
     /// The system gives no thread.
     #[error("the log's thread could not be started: {0}")]
     Thread(#[from] io::Error),
+}
+
+/// `filter`, in which what is said of `lifeguard` is said of our crates too. It comes first: what is said of a crate by its
+/// name comes after it, and counts.
+fn with_our_crates(filter: &str) -> String {
+    let ours = filter.split(',').filter_map(|directive| directive.trim().strip_prefix("lifeguard="));
+    let copies = ours.flat_map(|level| OUR_CRATES.map(|name| format!("{name}={level},")));
+    copies.collect::<String>() + filter
 }
 
 /// Whether log lines are coloured: on a terminal, unless its user wants none (<https://no-color.org>).
@@ -245,6 +256,19 @@ mod tests {
 
     fn tell(log: &Log, lines: u64) {
         log.make_writer().write_all(format!("dropped {lines}\n").as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn what_is_said_of_lifeguard_is_said_of_its_crates_unless_they_are_named() {
+        assert_eq!(with_our_crates("info,lifeguards=warn"), "info,lifeguards=warn");
+        let filter = with_our_crates("tftp=trace,sqlx=error, lifeguard=debug");
+        let directives = EnvFilter::try_new(&filter).unwrap().to_string();
+        for directive in
+            ["farm=debug", "private_postgres=debug", "tftp=trace", "lifeguard=debug", "sqlx=error"]
+        {
+            assert!(directives.split(',').any(|found| found == directive), "{directives}");
+        }
+        assert!(!directives.contains("tftp=debug"), "{directives}");
     }
 
     #[test]

@@ -20,11 +20,12 @@ mod life;
 pub mod lists;
 pub mod partitions;
 mod pool;
-pub mod private;
 mod sparse;
 pub mod stays;
 mod url;
 pub mod workers;
+
+pub use private_postgres as private;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

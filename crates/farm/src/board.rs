@@ -1,0 +1,180 @@
+//! A simulated board: it lives by the power that its coil gives it.
+//!
+//! ```text
+//!        power                     boot.rs: firmware, TFTP, reports, polls
+//! Off ──────────► Firmware ─► Booting ─► Running | Live | Silent
+//!  ▲                                        │
+//!  └──────── power lost, at any moment ─────┘
+//! ```
+//!
+//! Losing power drops whatever the board does, where it does it: half a transfer, an unanswered request, an open port.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::boot;
+use super::faults::Faults;
+use super::network::Network;
+use super::times::Times;
+use clock::Clock;
+
+/// What Lifeguard is told of a board when it is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Registration {
+    /// Its name: `board-001`.
+    pub name: String,
+    /// Its address.
+    pub fqdn: String,
+    /// Its network address, `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
+    /// Where its power is switched.
+    pub power_url: String,
+    /// What answers when its image runs.
+    pub poll_url: String,
+    /// Its hardware type, one of [`HARDWARE`](super::HARDWARE).
+    pub hardware: String,
+    /// What it is used for.
+    pub environment: String,
+}
+
+/// What a board does at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// It has no power.
+    #[default]
+    Off,
+    /// Its firmware starts, and asks for the boot config.
+    Firmware,
+    /// It fetches what the boot config names.
+    Fetching,
+    /// It boots its card or a live image.
+    Booting,
+    /// A live image runs.
+    Live,
+    /// The image on its card runs; it answers polls.
+    Running,
+    /// It has power and does nothing: it hangs, crashed, is dead, or has nothing to boot.
+    Silent,
+}
+
+/// What can be seen of a board from outside. Counts are since the start of the farm.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What it does.
+    pub activity: Activity,
+    /// The image on its card; `None` where the card is blank, as it is while an image is being written.
+    pub card: Option<String>,
+    /// How often it was given power.
+    pub power_ons: u64,
+    /// How often it lost power.
+    pub power_offs: u64,
+    /// How often it began to boot, its own reboots included.
+    pub boots: u64,
+    /// How many of its reports were answered with 2xx.
+    pub reports: u64,
+    /// How many of its reports were not; it repeated them.
+    pub refused: u64,
+    /// The last report that was answered with a visit: the event and that visit.
+    pub last_report: Option<(String, u64)>,
+}
+
+/// A board without hardware.
+pub struct SimulatedBoard {
+    pub(super) registration: Registration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) times: Times,
+    pub(super) speaks_visits: bool,
+    pub(super) network: Network,
+    /// Where its chance begins.
+    pub(super) seed: u64,
+    pub(super) faults: watch::Sender<Faults>,
+    pub(super) is_dead: watch::Sender<bool>,
+    pub(super) status: watch::Sender<Status>,
+    /// Whether it has power while its coil is off.
+    pub(super) is_inverted: bool,
+}
+
+impl SimulatedBoard {
+    /// What one registers of it.
+    #[must_use]
+    pub fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// What it does and did.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// The same, for who waits until something is so.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Makes the board dead at once and until it is told otherwise, or alive again: it boots if it has power.
+    pub fn set_dead(&self, is_dead: bool) {
+        self.is_dead.send_if_modified(|was_dead| std::mem::replace(was_dead, is_dead) != is_dead);
+    }
+
+    /// Whether it is dead.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        *self.is_dead.borrow()
+    }
+
+    /// Gives it these faults, from its next boot on. [`Faults::dead`] and [`Faults::relay`] are the farm's and ignored.
+    pub fn set_faults(&self, faults: Faults) {
+        self.faults.send_replace(faults);
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(change);
+    }
+
+    pub(super) fn turn_to(&self, activity: Activity) {
+        tracing::debug!(board = self.registration.name, ?activity, "a simulated board goes on");
+        self.update(|status| status.activity = activity);
+    }
+
+    /// Does nothing, with the power on.
+    pub(super) async fn be_silent(&self) -> Infallible {
+        self.turn_to(Activity::Silent);
+        pending().await
+    }
+
+    /// Lives until the wire is gone.
+    pub(super) async fn live(&self, mut wire: watch::Receiver<bool>) {
+        while wire.wait_for(|is_on| *is_on != self.is_inverted).await.is_ok() {
+            self.update(|status| status.power_ons += 1);
+            tokio::select! {
+                biased;
+                // Any change, not "it is off": off and on again may be seen as one.
+                _ = wire.changed() => {}
+                never = self.use_power() => match never {},
+            }
+            self.update(|status| {
+                status.power_offs += 1;
+                status.activity = Activity::Off;
+            });
+        }
+    }
+
+    async fn use_power(&self) -> Infallible {
+        let mut dead = self.is_dead.subscribe();
+        loop {
+            let is_dead = *dead.borrow_and_update();
+            let existence = async { if is_dead { self.be_silent().await } else { boot::run(self).await } };
+            tokio::select! {
+                biased;
+                _ = dead.changed() => {}
+                never = existence => match never {},
+            }
+        }
+    }
+}

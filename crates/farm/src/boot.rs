@@ -1,0 +1,249 @@
+//! What a board does from power-on: firmware, boot config, card or live image, reports.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::board::{Activity, SimulatedBoard};
+use super::boot_config::{BootConfig, Task};
+use super::faults::Fault;
+use super::network::Answer;
+use random::Random;
+
+/// Boots, and boots again as often as the board reboots itself; the caller ends it by taking the power away.
+pub(super) async fn run(board: &SimulatedBoard) -> Infallible {
+    while Boot::begin(board).run().await == End::Reboots {}
+    board.be_silent().await
+}
+
+/// How a boot ends that does not end with the power.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// The board reboots itself.
+    Reboots,
+    /// The board does nothing more.
+    Hangs,
+}
+
+/// One boot. What it knows is forgotten with it, as what is in memory.
+struct Boot<'a> {
+    board: &'a SimulatedBoard,
+    random: Random,
+    fault: Option<Fault>,
+    visit: Option<u64>,
+    has_reported: bool,
+}
+
+impl<'a> Boot<'a> {
+    fn begin(board: &'a SimulatedBoard) -> Self {
+        board.update(|status| {
+            status.boots += 1;
+            status.activity = Activity::Firmware;
+        });
+        // A boot's chance depends on its number alone, not on how far the boot before came.
+        let mut random = Random::stream(board.seed, board.status().boots);
+        let fault = board.faults.borrow().draw(&mut random);
+        if let Some(fault) = fault {
+            tracing::debug!(board = board.registration.name, ?fault, "a simulated board has a fault");
+        }
+        Self { board, random, fault, visit: None, has_reported: false }
+    }
+
+    async fn run(mut self) -> End {
+        self.pause(self.board.times.firmware).await;
+        if self.has(Fault::DoesNotBoot) {
+            return End::Hangs;
+        }
+        let link = format!("pxelinux.cfg/01-{}", self.board.registration.mac.replace(':', "-"));
+        let answer = self.board.network.fetch_config(&link).await;
+        if self.has(Fault::HangsAfterAsking) {
+            return End::Hangs;
+        }
+        if self.has(Fault::ReportsPreviousBoot)
+            && let Some((event, visit)) = self.board.status().last_report
+        {
+            self.send(&event, None, Some(visit)).await;
+        }
+        match answer {
+            Answer::None => self.boot_card().await,
+            // As the boot scripts of real boards do: what cannot be had from the network is looked for on the card.
+            Answer::Failed(error) => {
+                self.complain("a simulated board cannot fetch its boot config", &error);
+                self.boot_card().await
+            }
+            Answer::Text(text) => match text.parse() {
+                Ok(config) => self.boot_live(config).await,
+                Err(error) => {
+                    self.complain("a simulated board cannot read its boot config", &error);
+                    End::Hangs
+                }
+            },
+        }
+    }
+
+    async fn boot_card(&mut self) -> End {
+        if self.board.status().card.is_none() {
+            return End::Hangs;
+        }
+        self.board.turn_to(Activity::Booting);
+        self.pause(self.board.times.boot).await;
+        if self.has(Fault::HangsBeforeReporting) {
+            return End::Hangs;
+        }
+        // Up before it says so: who polls at once finds it.
+        let Some(port) = self.open_port() else { return End::Hangs };
+        self.board.turn_to(Activity::Running);
+        let board = self.board;
+        tokio::select! {
+            never = answer_polls(board, port) => match never {},
+            () = async {
+                self.report("image-running", None).await;
+                if self.has(Fault::Crashes) {
+                    self.pause(self.board.times.crash).await;
+                } else {
+                    pending::<()>().await;
+                }
+            } => End::Hangs,
+        }
+    }
+
+    async fn boot_live(&mut self, config: BootConfig) -> End {
+        self.board.turn_to(Activity::Fetching);
+        for file in [Some(&config.kernel), config.initrd.as_ref()].into_iter().flatten() {
+            if let Err(error) = self.board.network.fetch(file).await {
+                self.complain("a simulated board cannot fetch its live image", &error);
+                return End::Hangs;
+            }
+        }
+        self.board.turn_to(Activity::Booting);
+        self.pause(self.board.times.live).await;
+        if self.has(Fault::HangsBeforeReporting) {
+            return End::Hangs;
+        }
+        self.board.turn_to(Activity::Live);
+        match config.task {
+            Task::Install => self.install(config.image).await,
+            Task::SelfTest => {
+                self.report("self-test-running", None).await;
+                self.pause(self.board.times.self_test).await;
+                self.stay_up("self-test-ok").await
+            }
+            Task::Maintenance => self.stay_up("maintenance-running").await,
+        }
+    }
+
+    async fn install(&mut self, image: Option<String>) -> End {
+        self.report("live-running", None).await;
+        let arguments = self.boot_arguments().await;
+        self.visit = arguments.get("visit").and_then(Value::as_u64).or(self.visit);
+        let next = arguments.get("next_image").and_then(Value::as_str).filter(|name| !name.is_empty());
+        let Some(image) = next.map(ToOwned::to_owned).or(image) else {
+            let reason = "neither the boot config nor the boot arguments name an image";
+            self.report("image-failed", Some(json!({ "fault": "image", "reason": reason }))).await;
+            return End::Hangs;
+        };
+        self.report("image-installing", None).await;
+        self.board.update(|status| status.card = None);
+        self.pause(self.board.times.install).await;
+        if self.has(Fault::ImageFails) {
+            let (fault, reason) = match self.random.below(2) {
+                0 => ("image", format!("the checksum of {image} is wrong")),
+                _ => ("board", "the card has bad blocks".to_owned()),
+            };
+            self.report("image-failed", Some(json!({ "fault": fault, "reason": reason }))).await;
+            return End::Hangs;
+        }
+        self.board.update(|status| status.card = Some(image));
+        self.report("image-installed", None).await;
+        End::Reboots
+    }
+
+    /// Reports `event` and answers polls from then on.
+    async fn stay_up(&mut self, event: &str) -> End {
+        let Some(port) = self.open_port() else { return End::Hangs };
+        let board = self.board;
+        tokio::select! {
+            never = answer_polls(board, port) => match never {},
+            () = async {
+                self.report(event, None).await;
+                pending::<()>().await;
+            } => End::Hangs,
+        }
+    }
+
+    fn open_port(&self) -> Option<TcpListener> {
+        let opened = self.board.network.open_port();
+        opened.inspect_err(|error| self.complain("a simulated board has lost its port", error)).ok()
+    }
+
+    /// Reports `event` until the server takes it, as this boot's fault has it.
+    async fn report(&mut self, event: &str, arguments: Option<Value>) {
+        if self.has(Fault::ReportsLate) && !self.has_reported {
+            self.pause(self.board.times.late).await;
+        }
+        self.has_reported = true;
+        let visit = self.visit.filter(|_| self.board.speaks_visits);
+        self.visit = self.send(event, arguments.as_ref(), visit).await;
+        if let Some(visit) = self.visit {
+            self.board.update(|status| status.last_report = Some((event.to_owned(), visit)));
+        }
+        if self.has(Fault::ReportsTwice) {
+            self.send(event, arguments.as_ref(), visit).await;
+        }
+    }
+
+    /// Sends a report until it is answered with 2xx; gives the visit that the answer names.
+    async fn send(&mut self, event: &str, arguments: Option<&Value>, visit: Option<u64>) -> Option<u64> {
+        loop {
+            match self.board.network.report(event, arguments, visit).await {
+                Ok(answer) => {
+                    self.board.update(|status| status.reports += 1);
+                    return answer.get("visit").and_then(Value::as_u64);
+                }
+                Err(error) => {
+                    self.board.update(|status| status.refused += 1);
+                    self.complain("a simulated board reports again", &error);
+                    self.pause(self.board.times.retry).await;
+                }
+            }
+        }
+    }
+
+    async fn boot_arguments(&mut self) -> serde_json::Map<String, Value> {
+        loop {
+            match self.board.network.boot_arguments().await {
+                Ok(arguments) => return arguments,
+                Err(error) => {
+                    self.complain("a simulated board asks for its boot arguments again", &error);
+                    self.pause(self.board.times.retry).await;
+                }
+            }
+        }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    async fn pause(&mut self, span: Duration) {
+        let span = self.random.spread(span);
+        self.board.clock.sleep(span).await;
+    }
+
+    fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::debug!(board = self.board.registration.name, error, "{what}");
+    }
+}
+
+/// Takes connections, which is all that a poll asks for.
+async fn answer_polls(board: &SimulatedBoard, port: TcpListener) -> Infallible {
+    loop {
+        if let Err(error) = port.accept().await {
+            tracing::debug!(board = board.registration.name, %error, "a simulated board cannot take a poll");
+            board.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A board's network: TFTP and HTTP from an address of its own, and the port that polls find.
+//!
+//! Waits for servers are real time, since the servers are real; when to try again is the board's affair.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::net::{TcpListener, TcpSocket};
+
+use tftp::client::{self, ClientError, Options};
+use tftp::packet::ErrorCode;
+
+/// How long a board waits for the answer to one HTTP request.
+const HTTP_WAIT: Duration = Duration::from_secs(10);
+
+/// What a board hears when it asks for its boot config.
+pub(super) enum Answer {
+    /// This text.
+    Text(String),
+    /// There is none.
+    None,
+    /// Nothing that it understands, or nothing at all.
+    Failed(ClientError),
+}
+
+/// A board's connection to the world.
+pub(super) struct Network {
+    address: Ipv4Addr,
+    tftp: SocketAddr,
+    device_url: String,
+    http: reqwest::Client,
+    /// Bound and never listening: it keeps the port ours while the board does not answer.
+    _port: TcpSocket,
+    poll: SocketAddr,
+}
+
+impl Network {
+    /// Connects the board `name` at `address` with Lifeguard's `server` and `tftp`.
+    pub(super) fn new(name: &str, address: Ipv4Addr, server: &str, tftp: SocketAddr) -> io::Result<Self> {
+        let port = bind(SocketAddr::from((address, 0)))?;
+        // Each request has a connection of its own, as a script's has; a proxy is no board's business.
+        let http = reqwest::Client::builder()
+            .local_address(std::net::IpAddr::from(address))
+            .timeout(HTTP_WAIT)
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .map_err(io::Error::other)?;
+        let device_url = format!("{}/api/v1/devices/{name}", server.trim_end_matches('/'));
+        Ok(Self { address, tftp, device_url, http, poll: port.local_addr()?, _port: port })
+    }
+
+    /// Where polls find the board while its port is open.
+    pub(super) fn poll(&self) -> SocketAddr {
+        self.poll
+    }
+
+    /// Opens the port for polls; dropping the listener closes it.
+    pub(super) fn open_port(&self) -> io::Result<TcpListener> {
+        bind(self.poll)?.listen(16)
+    }
+
+    /// Fetches `file` from the boot tree.
+    pub(super) async fn fetch(&self, file: &str) -> Result<Vec<u8>, ClientError> {
+        client::fetch(self.tftp, self.address.into(), file, &Options::default()).await
+    }
+
+    /// Asks for a boot config.
+    pub(super) async fn fetch_config(&self, file: &str) -> Answer {
+        match self.fetch(file).await {
+            Ok(content) => Answer::Text(String::from_utf8_lossy(&content).into_owned()),
+            Err(ClientError::Refused { code: ErrorCode::NOT_FOUND, .. }) => Answer::None,
+            Err(error) => Answer::Failed(error),
+        }
+    }
+
+    /// Reports `event` once. Whatever a server answers with 2xx is good; JSON or not.
+    pub(super) async fn report(
+        &self,
+        event: &str,
+        arguments: Option<&Value>,
+        visit: Option<u64>,
+    ) -> Result<Map<String, Value>, reqwest::Error> {
+        let mut request = self.http.post(format!("{}/events/{event}", self.device_url));
+        if let Some(visit) = visit {
+            request = request.query(&[("visit", visit)]);
+        }
+        if let Some(arguments) = arguments {
+            request = request.json(arguments);
+        }
+        answer(request).await
+    }
+
+    /// Asks once for what is to be booted.
+    pub(super) async fn boot_arguments(&self) -> Result<Map<String, Value>, reqwest::Error> {
+        answer(self.http.get(format!("{}/boot-config", self.device_url))).await
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<Map<String, Value>, reqwest::Error> {
+    let body = request.send().await?.error_for_status()?.bytes().await?;
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

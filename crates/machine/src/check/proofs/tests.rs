@@ -1,0 +1,491 @@
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use crate::{Fault, Rule, check, load};
+
+const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
+
+/// A definition whose initial state is at rest; an operator's `rq` leads from there, and from where it failed, to `A`. The
+/// first line of `states` is line 11.
+fn with(states: &str) -> String {
+    format!(
+        "machine: m\ninitial: Rest\nevents:\n  rq: {{ from: operator }}\n  rq-fail: {{ from: operator }}\n  ev: {{ from: board }}\n  go: {{ from: board }}\n\
+         groups: {{ g: {{ states: [Rest, Failed], on: {{ rq: A }} }} }}\n\
+         states:\n  Rest: {{ resting: true, about: x, on: {{ rq-fail: Failed }} }}\n{states}\n  Failed: {{ about: x }}\n"
+    )
+}
+
+/// The errors, as lines of `LINE rule: message`.
+fn errors(text: &str) -> String {
+    let faults = check(text, &ACTIONS).faults;
+    let told = faults.iter().filter(|fault| fault.is_error());
+    told.map(|Fault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The beginning of each error: `LINE rule`.
+fn rules(states: &str) -> String {
+    let errors = errors(&with(states));
+    errors.lines().filter_map(|line| line.split(':').next()).collect::<Vec<_>>().join(", ")
+}
+
+#[track_caller]
+fn check_table(table: &[(&str, &str)]) {
+    let wrong: Vec<String> = table
+        .iter()
+        .filter(|(states, expected)| rules(states) != *expected)
+        .map(|(states, expected)| format!("{states}\nexpected {expected}\nfound {}\n", errors(&with(states))))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_loop_that_a_counter_ends_is_none() {
+    check_table(&[
+        // The limit of a timeout.
+        ("  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }", ""),
+        ("  A: { timeout: { after: 1s, target: A } , on: { ev: Rest } }", "11 endless-loop"),
+        // What follows when it is exceeded must leave the loop.
+        (
+            "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: A }, on: { ev: Rest } }",
+            "11 endless-loop",
+        ),
+        ("  A: { timeout: { after: 1s, target: Rest, limit: 3, exceeded: A } }", "11 endless-loop"),
+        (
+            "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: B } }\n\
+             \x20 B: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }",
+            "",
+        ),
+        // A counter that is cleared on the way, by entering, leaving, or a report in between.
+        (
+            "  A: { entry: { clear: A }, timeout: { after: 1s, target: A, limit: 3, exceeded: Failed } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: B, limit: 3, exceeded: Failed } }\n\
+             \x20 B: { timeout: { after: 1s, target: Rest }, on: { ev: { target: A, do: { clear: counters } } } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed }, on: { ev: { do: { clear: A } } } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: A, limit: 3, exceeded: Failed }, on: { rq: { do: { clear: A } } } }",
+            "",
+        ),
+        // One counter may clear another where it is bounded itself.
+        (
+            "  A: { timeout: { after: 1s, target: B, limit: 3, exceeded: Failed } }\n\
+             \x20 B: { entry: { clear: c }, timeout: { after: 1s, target: C } }\n\
+             \x20 C: { timeout: { after: 1s, target: C, limit: 3, count: c, exceeded: A } }",
+            "",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: B } }\n\
+             \x20 B: { entry: { clear: c }, timeout: { after: 1s, target: C } }\n\
+             \x20 C: { timeout: { after: 1s, target: C, limit: 3, count: c, exceeded: A } }",
+            "11 endless-loop",
+        ),
+    ]);
+}
+
+#[test]
+fn a_transition_that_counts_and_asks_how_often_is_bounded() {
+    let at = |condition: &str, does: &str| {
+        format!(
+            "  A: {{ timeout: {{ after: 1s, target: Rest }}, on: {{ ev: {{ if: \"{condition}\", target: A, do: [{does}] }} }} }}"
+        )
+    };
+    for (condition, does, is_bounded) in [
+        ("counters.c < 3", "{ count: c }", true),
+        ("counters.c <= 3 && args.x == 1", "{ count: c }", true),
+        ("args.x == 1 && (3 > counters['c'] && data.y)", "{ count: c }", true),
+        ("!(counters.c > 3 || data.y)", "{ count: c }", true),
+        ("counters.c == 3", "{ count: c }", true),
+        ("counters.c < 3 || counters.c < 5", "{ count: c }", true),
+        ("counters.c < 3 || data.y", "{ count: c }", false),
+        ("counters.c > 3", "{ count: c }", false),
+        ("counters.c != 3", "{ count: c }", false),
+        ("counters.c < 3", "{ clear: c }", false),
+        ("counters.c < 3", "{ clear: c }, { count: c }", false),
+        ("counters.c < 3", "{ count: d }, { unset: c }, { clear: e }", false),
+        ("counters.c < data.n", "{ count: c }", false),
+    ] {
+        // Something must count it, or it is no counter.
+        let states = at(condition, does) + "\n  B: { resting: true, entry: { count: c } }";
+        assert_eq!(rules(&states), if is_bounded { "" } else { "11 endless-loop" }, "{condition} {does}");
+    }
+}
+
+#[test]
+fn what_conditions_before_it_leave_bounds_a_transition_too() {
+    check_table(&[
+        (
+            "  A: { timeout: { after: 1s, target: Rest }, \
+             on: { ev: [{ if: counters.c >= 3, target: Failed }, { target: A, do: { count: c } }] } }",
+            "",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: Rest }, \
+             on: { ev: [{ if: counters.c >= 3 && data.x, target: Failed }, { target: A, do: { count: c } }] } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: Rest }, \
+             on: { ev: [{ if: data.x || counters.c >= 3, target: Failed }, { target: A, do: { count: c } }] } }",
+            "",
+        ),
+        // Counted on entry, and led out of at once: the ways in count, the ways out are bounded.
+        (
+            "  A: { entry: { count: c }, always: { if: counters.c > 3, target: Failed }, timeout: { after: 1s, target: B } }\n\
+             \x20 B: { timeout: { after: 1s, target: A } }",
+            "",
+        ),
+        (
+            "  A: { entry: { count: c }, always: { if: counters.c < 3, target: Failed }, timeout: { after: 1s, target: B } }\n\
+             \x20 B: { timeout: { after: 1s, target: A } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { entry: { count: c }, always: { if: counters.c > 3, target: Failed }, timeout: { after: 1s, target: B } }\n\
+             \x20 B: { timeout: { after: 1s, target: B }, on: { ev: A } }",
+            "12 endless-loop",
+        ),
+    ]);
+}
+
+#[test]
+fn a_loop_that_comes_to_rest_or_needs_a_person_is_a_life() {
+    check_table(&[
+        (
+            "  A: { timeout: { after: 1s, target: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { invoke: power-cycle, timeout: { after: 1m, target: B }, left_to_deadline: [power-cycle-failed], \
+             on: { power-cycle-ok: B } }\n  B: { resting: true, timeout: { after: 1s, target: A } }",
+            "11 endless-loop",
+        ),
+        // A periodic check, and one that a board's event leads on from.
+        (
+            "  A: { timeout: { after: 1s, target: B } }\n\
+             \x20 B: { resting: true, timeout: { after: 1s, target: B }, on: { ev: A } }",
+            "",
+        ),
+        // It is left at once, so it is not rested in.
+        ("  A: { timeout: { after: 1s, target: B } }\n  B: { resting: true, always: A }", "11 endless-loop"),
+        (
+            "  A: { timeout: { after: 1s, target: B } }\n  B: { timeout: { after: 1s, target: Rest }, on: { rq: A } }",
+            "",
+        ),
+        ("  A: { timeout: { after: 1s, target: FailedB } }\n  FailedB: { on: { rq: A } }", ""),
+        (
+            "  A: { timeout: { after: 1s, target: FailedB } }\n  FailedB: { on: { rq: Rest, ev: A } }",
+            "11 endless-loop",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedB } }\n\
+             \x20 FailedB: { timeout: { after: 1h, target: A }, on: { rq: Rest } }",
+            "11 endless-loop",
+        ),
+    ]);
+}
+
+#[test]
+fn the_shortest_loop_is_shown_with_what_does_not_end_it() {
+    let states = "  A: { timeout: { after: 60s, target: B, limit: 12, exceeded: C } }\n\
+                  \x20 B: { entry: { clear: A }, timeout: { after: 1m, target: Failed }, on: { ev: C, go: Rest } }\n\
+                  \x20 C: { always: [{ if: has(data.x), target: B }, A] }";
+    assert_eq!(
+        errors(&with(states)),
+        "11 endless-loop: these states can follow one another for ever: `A`, `B`, `C`; \
+         A --(1m pass, limit 12 exceeded)--> C --(at once)--> A. Nothing ends it: `exceeded` of the timeout of `A` leads \
+         on within it: lead it out"
+    );
+    let states = "  A: { timeout: { after: 60s, target: A, limit: 12, exceeded: B } }\n\
+                  \x20 B: { entry: { clear: counters }, timeout: { after: 1m, target: Failed }, on: { ev: A } }";
+    assert_eq!(
+        errors(&with(states)),
+        "11 endless-loop: these states can follow one another for ever: `A`, `B`; \
+         A --(1m pass, limit 12 exceeded)--> B --(ev)--> A. Nothing ends it: `exceeded` of the timeout of `A` leads on \
+         within it: lead it out"
+    );
+    let states = "  A: { timeout: { after: 60s, target: B, limit: 12, exceeded: Failed } }\n\
+                  \x20 B: { entry: { clear: counters }, timeout: { after: 1m, target: Failed }, on: { ev: A } }";
+    assert_eq!(
+        errors(&with(states)),
+        "11 endless-loop: these states can follow one another for ever: `A`, `B`; \
+         A --(1m pass, limit 12)--> B --(ev)--> A. Nothing ends it: `A` is counted and limited, but entering `B` clears \
+         it; clear it only where a board has come to rest or an operator asks for something"
+    );
+}
+
+#[test]
+fn ways_in_and_out_are_proved() {
+    check_table(&[
+        (
+            "  A: { timeout: { after: 1s, target: Rest } }\n  B: { timeout: { after: 1s, target: Rest } }",
+            "12 unreachable",
+        ),
+        // An operator's force leads to what is at rest, and on from there.
+        (
+            "  A: { timeout: { after: 1s, target: Rest } }\n  B: { timeout: { after: 1s, target: Rest } }\n\
+             \x20 Out: { resting: true, on: { rq: B } }",
+            "",
+        ),
+        ("  A: {}", "11 no-way-out"),
+        ("  A: { on: { ev: { do: { unset: x } }, go: { refuse: no } } }", "11 no-way-out"),
+        ("  A: { final: true }", ""),
+        ("  A: { final: true, on: { ev: Rest } }", "11 final-goes-on"),
+        ("  A: { on: { ev: Rest } }", "11 no-deadline"),
+        ("  A: { on: { rq: Rest } }", "11 no-deadline"),
+        ("  A: { always: { if: has(data.x), target: Rest } }", "11 no-deadline"),
+        ("  A: { always: [{ if: has(data.x), target: Failed }, Rest] }", ""),
+        ("  A: { always: [{ if: has(data.x), target: Failed }, { if: true, target: Rest }] }", ""),
+        ("  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: {}", "12 failed-for-ever"),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { ev: Rest } }",
+            "12 failed-for-ever",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedA } }",
+            "12 failed-for-ever",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedB } }\n\
+             \x20 FailedB: { on: { rq: FailedA } }",
+            "12 failed-for-ever, 13 failed-for-ever",
+        ),
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: FailedB } }\n\
+             \x20 FailedB: { on: { rq: FailedA, rq-fail: Rest } }",
+            "",
+        ),
+        // A way whose condition never holds is none.
+        (
+            "  A: { timeout: { after: 1s, target: FailedA } }\n  FailedA: { on: { rq: { if: false, target: Rest } } }",
+            "12 failed-for-ever",
+        ),
+        (
+            "  A: { entry: { count: c }, timeout: { after: 1s, target: Rest }, \
+             on: { ev: { if: counters.c > 3 && counters.c < 2, target: B } } }\n\
+             \x20 B: { timeout: { after: 1s, target: Rest } }",
+            "12 unreachable",
+        ),
+        // Where counters are not as they were on entry, what the `always` left says nothing of them.
+        (
+            "  A: { always: { if: counters.c > 3, target: Rest }, timeout: { after: 1s, target: Rest }, \
+             on: { go: { if: counters.c > 3, target: B }, ev: { do: { unset: x } } } }\n\
+             \x20 B: { entry: { count: c }, timeout: { after: 1s, target: Rest } }",
+            "12 unreachable",
+        ),
+        (
+            "  A: { always: { if: counters.c > 3, target: Rest }, timeout: { after: 1s, target: Rest }, \
+             on: { go: { if: counters.c > 3, target: B }, ev: { do: { count: c } } } }\n\
+             \x20 B: { timeout: { after: 1s, target: Rest } }",
+            "",
+        ),
+        // Together they always hold.
+        (
+            "  A: { entry: { count: c }, always: [{ if: counters.c < 3, target: Rest }, \
+             { if: counters.c >= 3, target: Failed }] }",
+            "",
+        ),
+        (
+            "  A: { entry: { count: c }, always: [{ if: counters.c < 3, target: Rest }, \
+             { if: counters.c > 3, target: Failed }] }",
+            "11 no-deadline",
+        ),
+    ]);
+}
+
+#[test]
+fn how_actions_end_is_said() {
+    let left = "left_to_deadline: [power-cycle-failed]";
+    let time = "timeout: { after: 1s, target: Rest }";
+    check_table(&[
+        (&format!("  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-ok: Rest }} }}"), ""),
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, on: {{ power-cycle-ok: Rest, power-cycle-failed: Failed }} }}"
+            ),
+            "",
+        ),
+        (
+            &format!("  A: {{ invoke: power-cycle, {time}, on: {{ power-cycle-ok: Rest }} }}"),
+            "11 unhandled-failed",
+        ),
+        (&format!("  A: {{ invoke: power-cycle, {time}, {left} }}"), "11 unhandled-ok"),
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed, power-cycle-ok] }}"
+            ),
+            "",
+        ),
+        // It is handled in one of the states that invoke it.
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-ok: B }} }}\n\
+                 \x20 B: {{ invoke: power-cycle, {time}, {left} }}"
+            ),
+            "",
+        ),
+        // Taken in a state that does not invoke it, it is not taken, nor does it lead anywhere.
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, {left} }}\n  B: {{ resting: true, on: {{ power-cycle-ok: A }} }}"
+            ),
+            "11 unhandled-ok, 12 unknown-event",
+        ),
+        // Its success begins the next; of what is looked at again and again, it says that all is well.
+        (
+            &format!(
+                "  A: {{ invoke: [clear-pxe, power-cycle], {time}, left_to_deadline: [clear-pxe-failed, power-cycle-failed], \
+                 on: {{ power-cycle-ok: Rest }} }}"
+            ),
+            "",
+        ),
+        (&format!("  A: {{ {time} }}\n  B: {{ resting: true, invoke: poll, on: {{ poll-failed: A }} }}"), ""),
+        (
+            &format!("  A: {{ invoke: power-cycle, {time}, left_to_deadline: [poll-failed] }}"),
+            "11 unknown-event",
+        ),
+        (
+            &format!("  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-failed: Rest }} }}"),
+            "11 form",
+        ),
+        // Some failures are taken, and the others left to the deadline.
+        (
+            &format!(
+                "  A: {{ invoke: power-cycle, {time}, {left}, on: {{ power-cycle-ok: Rest, \
+                 power-cycle-failed: {{ if: args.fault == 'configuration', target: Failed }} }} }}"
+            ),
+            "",
+        ),
+        (&format!("  A: {{ resting: true, invoke: power-cycle, {left} }}"), "11 unhandled-failed"),
+    ]);
+}
+
+#[test]
+fn what_is_never_taken_is_found() {
+    let at = |transitions: &str| {
+        let states = format!(
+            "  A: {{ entry: {{ count: c }}, timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{transitions}] }} }}"
+        );
+        let faults = check(&with(&states), &ACTIONS).faults;
+        let faults =
+            faults.into_iter().filter(|fault| [Rule::Shadowed, Rule::NeverHolds].contains(&fault.rule));
+        faults.map(|fault| fault.rule.id()).collect::<Vec<_>>().join(", ")
+    };
+    for (transitions, expected) in [
+        ("{ if: true, target: Rest }, Failed", "shadowed"),
+        ("{ if: data.x, target: Rest }, { if: data.x, target: Failed }", "shadowed"),
+        ("{ if: counters.c < 10, target: Rest }, { if: counters.c < 5, target: Failed }", "shadowed"),
+        ("{ if: counters.c < 5, target: Rest }, { if: counters.c < 10, target: Failed }", ""),
+        (
+            "{ if: counters.c < 10, target: Rest }, { if: counters.c < 5 && data.x, target: Failed }",
+            "shadowed",
+        ),
+        ("{ if: counters.c < 10 && data.x, target: Rest }, { if: counters.c < 5, target: Failed }", ""),
+        ("{ if: counters.c < 10, target: Rest }, { if: counters.c >= 10, target: Rest }, Failed", "shadowed"),
+        ("{ if: counters.c < 10, target: Rest }, { if: counters.c > 10, target: Rest }, Failed", ""),
+        ("{ if: counters.c >= 0, target: Rest }, Failed", "shadowed"),
+        ("{ if: counters.c != 0, target: Rest }, { if: counters.c > 0, target: Failed }", "shadowed"),
+        ("{ if: false, target: Rest }, Failed", "never-holds"),
+        ("{ if: counters.c < 0, target: Rest }, Failed", "never-holds"),
+        ("{ if: counters.c < 3 && counters.c > 3, target: Rest }, Failed", "never-holds"),
+    ] {
+        assert_eq!(at(transitions), expected, "{transitions}");
+    }
+}
+
+#[test]
+fn what_is_odd_is_said_and_loads() {
+    let text = "machine: m\ninitial: A\nevents:\n  ev: { from: board }\n  never: { from: board }\nstates:\n  \
+                A: { resting: true, entry: [{ clear: gone }, { count: idle }], on: { ev: A } }\n";
+    let told: Vec<String> =
+        check(text, &[]).faults.iter().map(|fault| fault.display("f").to_string()).collect();
+    assert_eq!(
+        told,
+        [
+            "f:5:3: warning[unused-event]: no state takes `never`: whoever sends it is told that nothing follows",
+            "f:7:3: warning[no-about]: `A` has no `about`: say in a line what it waits for or what a person should do",
+            "f:7:33: warning[idle-counter]: `gone` is cleared, but nothing counts it",
+            "f:7:50: warning[idle-counter]: `idle` is counted, but no condition and no limit looks at it",
+        ]
+    );
+    assert!(load(text, &[]).is_ok());
+}
+
+#[test]
+fn an_event_has_one_kind_of_sender() {
+    let text = with("  A: { timeout: { after: 1s, target: Rest } }")
+        .replace("ev: { from: board }", "ev: { from: [board, operator] }");
+    assert_eq!(
+        errors(&text),
+        "6 two-senders: both a board and an operator may send `ev`, so history cannot tell a report from a request; \
+         declare two events, such as `ev` and `rq-ev`"
+    );
+}
+
+#[test]
+fn warnings_do_not_keep_errors_out() {
+    let mut states = String::from("  A: { on: { ev: Rest } }");
+    for index in 0..200 {
+        write!(states, "\n  R{index}: {{ resting: true }}").unwrap();
+    }
+    assert_eq!(rules(&states), "11 no-deadline");
+}
+
+#[test]
+fn definitions_as_large_as_may_be_are_proved_soon() {
+    let began = Instant::now();
+    // Each state is bounded by a counter of its own, which the one before it clears; each also counts the next.
+    let mut states = String::from("  A: { always: S0 }");
+    for index in 0..2000 {
+        let next = (index + 1) % 2000;
+        write!(
+            states,
+            "\n  S{index}: {{ entry: {{ clear: S{next} }}, timeout: {{ after: 1s, target: S{index}, limit: 1, exceeded: S{next} }} }}"
+        )
+        .unwrap();
+    }
+    assert_eq!(rules(&states), "12 endless-loop");
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
+#[test]
+fn ends_of_actions_come_only_where_these_are_invoked() {
+    let time = "timeout: { after: 1s, target: Rest }";
+    let states = format!(
+        "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed] }}\n  B: {{ {time} }}"
+    );
+    // A group says what follows, but only in states that do not invoke the action.
+    let text = with(&states).replace(
+        "groups: { ",
+        "groups: { h: { states: [Rest, B, Failed], on: { power-cycle-ok: B, power-cycle-failed: B } }, ",
+    );
+    let found = errors(&text);
+    assert!(found.contains("11 unhandled-ok") && found.contains("12 unreachable"), "{found}");
+    // What the state leaves to its deadline, no group takes.
+    let states = format!(
+        "  A: {{ invoke: power-cycle, {time}, left_to_deadline: [power-cycle-failed], on: {{ power-cycle-ok: Rest }} }}"
+    );
+    let text = with(&states)
+        .replace("groups: { ", "groups: { h: { states: [A], on: { power-cycle-failed: Failed } }, ");
+    let definition = load(&text, &ACTIONS).unwrap();
+    assert!(!definition.states["A"].on.contains_key("power-cycle-failed"));
+}
+
+#[test]
+fn what_is_too_much_to_be_proved_soon_is_refused() {
+    let many =
+        |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().join("\n");
+    let states = many(5001, &|index| format!("  R{index}: {{ resting: true }}"));
+    assert!(errors(&with(&states)).contains("form: 5003 states are too many"), "{}", errors(&with(&states)));
+    let list = many(101, &|_| "{ if: has(data.x), target: Rest }".to_owned()).replace('\n', ", ");
+    let told = rules(&format!("  A: {{ timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{list}] }} }}"));
+    assert!(told.contains("form"), "{told}");
+}

@@ -1,0 +1,456 @@
+use proptest::prelude::*;
+
+use super::{load, load_unproved};
+use crate::{Kind, Source};
+
+const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
+static BOARD: &str = include_str!("../../../../states/board.yaml");
+
+/// A definition whose only state `Here` has `body`, beside a state `There`; line 6 is the first of the body.
+fn with(body: &str) -> String {
+    let body = body.replace('\n', "\n    ");
+    format!(
+        "machine: m\ninitial: Here\nevents: {{ go: {{ from: board }} }}\nstates:\n  Here:\n    {body}\n  There: {{}}\n"
+    )
+}
+
+/// What is wrong with a text before anything is proved of it.
+fn faults(text: &str) -> String {
+    match load_unproved(text, &ACTIONS) {
+        Ok(_) => "no fault".to_owned(),
+        Err(faults) => faults.display("f").to_string(),
+    }
+}
+
+#[track_caller]
+fn check_table(table: &[(String, &str)]) {
+    let wrong: Vec<String> = table
+        .iter()
+        .map(|(text, expected)| (text, expected, faults(text)))
+        .filter(|(_, expected, found)| found != *expected)
+        .map(|(text, expected, found)| format!("--- {text:?}\nexpected {expected:?}\nfound    {found:?}\n"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn faults_of_states_are_told_with_their_places() {
+    let table = [
+        ("on: { go: Ther }", "f:6:15: error[unknown-target]: unknown target `Ther`; did you mean `There`?"),
+        (
+            "on: { go: { target: Ther } }",
+            "f:6:25: error[unknown-target]: unknown target `Ther`; did you mean `There`?",
+        ),
+        ("on: { went: There }", "f:6:11: error[unknown-event]: unknown event `went`; known: go"),
+        (
+            "on: { go: { target: There, fi: true } }",
+            "f:6:32: error[form]: unknown key `fi`; did you mean `if`?",
+        ),
+        (
+            "on: { go: [There, Here] }",
+            "f:6:23: error[shadowed]: this is never reached: what stands before it has no `if`",
+        ),
+        (
+            "on: { go: }",
+            "f:6:13: error[form]: expected a state, `{ target, if, do }` or a list of those; `{}` stays",
+        ),
+        ("on: { go: 3 }", "f:6:15: error[form]: expected a state, or `{ target, if, do }`, found a number"),
+        ("on: [go]", "f:6:9: error[form]: expected a mapping from events to what they do, found a list"),
+        (
+            "on: { go: { refuse: no no, target: There } }",
+            "f:6:25: error[form]: what is refused changes nothing: no `target` and no `do` beside `refuse`",
+        ),
+        (
+            "on: { go: { if: \"data.n ==\", target: There } }",
+            "f:6:31: error[guard-form]: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'image' && counters.Booting < 3`",
+        ),
+        (
+            "on: { go: { if: dat.n == 1, target: There } }",
+            "f:6:21: error[unknown-variable]: unknown variable `dat`; did you mean `data`?",
+        ),
+        (
+            "on: { go: { if: counters.n == 1, target: There } }",
+            "f:6:29: error[unknown-counter]: unknown counter `n`; there is none",
+        ),
+        (
+            "on: { go: { if: \"1 == 1 &&\\\n  \\ dat.n == 1\", target: There } }",
+            "f:6:21: error[unknown-variable]: unknown variable `dat`; did you mean `data`?",
+        ),
+        (
+            "on: { go: { if: 3, target: There } }",
+            "f:6:21: error[form]: expected a condition; quote it if it begins with `!`, `[`, `{` or a quote, found a number",
+        ),
+        (
+            "on: { poll-ok: There }",
+            "f:6:11: error[unknown-event]: no state invokes `poll`, so `poll-ok` never comes",
+        ),
+        ("invoke: [pol]", "f:6:14: error[unknown-action]: unknown action `pol`; did you mean `poll`?"),
+        (
+            "invoke: { action: poll, limit: 1 }",
+            "f:6:36: error[form]: the duration `1` has no unit; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        ("invoke: [{ limit: 1s }]", "f:6:14: error[form]: `action` is missing"),
+        (
+            "invoke: [{ action: poll, with: 3 }]",
+            "f:6:36: error[form]: expected a mapping of settings, found a number",
+        ),
+        ("timeout: { after: 60s }", "f:6:14: error[form]: `target` is missing"),
+        ("invoke: poll\ntimeout: { after: 60s, target: Here, keep: actions }", "no fault"),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: There, keep: actions }",
+            "f:7:49: error[form]: `keep` is for a time limit that leads back to `Here`",
+        ),
+        (
+            "timeout: { after: 60s, target: Here, keep: actions }",
+            "f:6:48: error[form]: `Here` invokes nothing that could be kept",
+        ),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: Here, keep: true }",
+            "f:7:48: error[form]: expected `actions`, found a truth value",
+        ),
+        (
+            "invoke: poll\ntimeout: { after: 60s, target: Here, keep: action }",
+            "f:7:48: error[form]: unknown thing to keep `action`; did you mean `actions`?",
+        ),
+        (
+            "timeout: { target: There }",
+            "f:6:14: error[form]: a time limit says `after:` (a duration) or `at:` (a time)",
+        ),
+        (
+            "timeout: { after: 1s, at: 3000-01-01T12:00:00, target: There }",
+            "f:6:31: error[form]: a time limit has either `after` or `at`",
+        ),
+        (
+            "timeout: { after: 60, target: There }",
+            "f:6:23: error[form]: the duration `60` has no unit; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        (
+            "timeout: { after: 60 parsecs, target: There }",
+            "f:6:23: error[form]: bad duration `60 parsecs`: there is no unit `parsecs`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        ("timeout: { after: 0s, target: There }", "f:6:23: error[form]: a duration is more than nothing"),
+        ("timeout: { after: 11y, target: There }", "f:6:23: error[form]: `11y` is more than ten years"),
+        (
+            "timeout: { at: tomorrow, target: There }",
+            "f:6:20: error[form]: bad time `tomorrow`; write it like `3000-01-01T12:00:00Z`",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: 3 }",
+            "f:6:42: error[form]: `limit` without `exceeded`: say which state follows",
+        ),
+        (
+            "timeout: { after: 1s, target: There, exceeded: There }",
+            "f:6:42: error[form]: `exceeded` without `limit`: say how often the time may pass",
+        ),
+        (
+            "timeout: { after: 1s, target: There, count: c }",
+            "f:6:42: error[form]: `count` without `limit`: say how often the time may pass",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: -1, exceeded: There }",
+            "f:6:49: error[form]: `limit` is a whole number from 0 to 4294967295",
+        ),
+        (
+            "timeout: { after: 1s, target: There, limit: 1, exceeded: Ther }",
+            "f:6:62: error[unknown-target]: unknown target `Ther`; did you mean `There`?",
+        ),
+        (
+            "timeot: { after: 1s, target: There }",
+            "f:6:5: error[form]: unknown key `timeot`; did you mean `timeout`?",
+        ),
+        ("about: [x]", "f:6:12: error[form]: expected a line for people, found a list"),
+        ("entry: [{ cleer: counters }]", "f:6:15: error[form]: unknown key `cleer`; did you mean `clear`?"),
+        (
+            "entry: [{ clear: a, count: b }]",
+            "f:6:13: error[form]: an operation is one of: clear, count, set, unset",
+        ),
+        (
+            "entry: [clear]",
+            "f:6:13: error[form]: expected an operation such as `{ clear: counters }`, found a text",
+        ),
+        (
+            "entry: { count: counters }",
+            "f:6:21: error[form]: `counters` means all of them: name the one to count",
+        ),
+        (
+            "entry: { count: 1st }",
+            "f:6:21: error[name]: `1st` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
+        ),
+        (
+            "entry: { set: { a: $arg.x } }",
+            "f:6:24: error[form]: `$arg.x` is neither `$args.NAME` nor `$data.NAME`; `$$arg.x` is the text itself",
+        ),
+        ("entry: { unset: [3] }", "f:6:22: error[form]: expected what to unset, found a number"),
+        ("always: { if: data.x }", "f:6:13: error[form]: `always` leaves the state: `target` is missing"),
+        (
+            "always: { refuse: no, target: There }",
+            "f:6:15: error[form]: unknown key `refuse`; known: target, if, do",
+        ),
+        ("always: Here", "f:5:3: error[always-loop]: `always` leads in a circle: Here → Here"),
+        ("about: a\nabout: b", "f:7:5: error[form]: `about` is here twice"),
+        ("about: a\n\ton: {}", "f:6:12: error[yaml]: while scanning a plain scalar, found a tab"),
+    ];
+    check_table(&table.map(|(body, expected)| (with(body), expected)));
+}
+
+#[test]
+fn faults_of_a_whole_definition_are_told_with_their_places() {
+    let states = "states: { A: {}, B: {} }";
+    let table = [
+        (String::new(), "f:1:1: error[form]: `initial` is missing\nf:1:1: error[form]: `machine` is missing\nf:1:1: error[form]: `states` is missing"),
+        ("machine: m\ninitial: A\nstates: {}".to_owned(), "f:3:9: error[form]: a machine has at least one state"),
+        (format!("machine: m\n{states}"), "f:1:1: error[form]: `initial` is missing"),
+        (format!("machine: 1m\ninitial: A\n{states}"), "f:1:10: error[name]: `1m` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
+        (format!("machine: m\ninitial: C\n{states}"), "f:2:10: error[unknown-target]: unknown state `C`; known: A, B"),
+        (format!("machine: m\ninitial: A\nstats: 1\n{states}"), "f:3:1: error[form]: unknown key `stats`; did you mean `states`?"),
+        ("machine: m\ninitial: A\nstates: { A: {}, A: {} }".to_owned(), "f:3:18: error[form]: `A` is here twice"),
+        ("machine: m\ninitial: A\nstates: { A: {}, b c: {} }".to_owned(), "f:3:18: error[name]: `b c` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter"),
+        ("machine: m\ninitial: A\nstates: [A]".to_owned(), "f:3:9: error[form]: expected a mapping of states, found a list"),
+        ("- a".to_owned(), "f:1:1: error[form]: expected a machine definition, found a list"),
+        ("a: b: c".to_owned(), "f:1:5: error[yaml]: mapping values are not allowed in this context"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: bord }} }}\n{states}"), "f:3:22: error[form]: unknown sender `bord`; did you mean `board`?"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{}} }}\n{states}"), "f:3:11: error[form]: say who may send this event: `from: board` or `from: operator`"),
+        (format!("machine: m\ninitial: A\nevents: {{ poll-ok: {{ from: board }} }}\n{states}"), "f:3:11: error[form]: `poll-ok` is what action `poll` ends in: it needs no declaration"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board, args: 3 }} }}\n{states}"), "f:3:35: error[form]: expected the name of an argument, found a number"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A, C], on: {{}} }} }}\n{states}"), "f:3:28: error[unknown-target]: unknown state `C`; known: A, B"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [C*], on: {{}} }} }}\n{states}"), "f:3:25: error[unknown-target]: unknown state `C*`; known: A, B"),
+        (format!("machine: m\ninitial: A\ngroups: {{ g: {{ states: [A] }} }}\n{states}"), "f:3:14: error[form]: `on` is missing"),
+        (format!("machine: m\ninitial: A\nevents: {{ x: {{ from: board }} }}\ngroups:\n  g: {{ states: [A], on: {{ x: B }} }}\n  h: {{ states: [\"*\"], on: {{ x: A }} }}\n{states}"), "f:6:29: error[two-groups]: state `A` has `x` from group `g` too; say in the state which it is"),
+        ("machine: m\ninitial: A\nstates:\n  A: { always: [{ target: B, if: data.x }, C] }\n  B: { always: C }\n  C: { always: A }".to_owned(), "f:4:3: error[always-loop]: `always` leads in a circle: A → C → A"),
+        ("machine: m\ninitial: D\nstates:\n  A: { on: { x: E } }\n  B: { timeout: { after: 1, target: A } }".to_owned(), "f:2:10: error[unknown-target]: unknown state `D`; known: A, B\nf:4:14: error[unknown-event]: unknown event `x`; there is none\nf:4:17: error[unknown-target]: unknown target `E`; known: A, B\nf:5:26: error[form]: the duration `1` has no unit; write it like `60s`, `5m` or `1h 30m`"),
+    ];
+    check_table(&table);
+}
+
+#[test]
+fn board_loads() {
+    assert_eq!(load(BOARD, &ACTIONS).err(), None);
+}
+
+#[test]
+fn groups_are_written_into_their_members() {
+    let board = load(BOARD, &ACTIONS).unwrap();
+    let of_resting = ["rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
+    for (name, state) in &board.states {
+        let accepted = board.accepted(name.as_str(), Source::Operator);
+        let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
+        let is_resting =
+            ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
+        let is_failed = name.as_str().starts_with("Failed");
+        let is_work = state.kind == Kind::Working && name.as_str() != "Cancelling";
+        let mut expected = vec!["rq-lock-out"];
+        expected.extend(of_resting.iter().filter(|_| is_resting));
+        expected.extend((is_failed || is_work).then_some("rq-cancel"));
+        expected.extend((name.as_str() == "LockedOut").then_some("rq-unlock"));
+        expected.sort_unstable();
+        assert_eq!(accepted, expected, "{name}");
+        assert!(!state.about.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_states_own_transition_wins_over_its_groups() {
+    let text = "machine: m\ninitial: A\nevents: { x: { from: board } }\n\
+                groups: { g: { states: [A, B], on: { x: B } }, h: { states: A, on: { x: B } } }\n\
+                states: { A: { on: { x: { refuse: never } } }, B: {} }";
+    let definition = load_unproved(text, &ACTIONS).unwrap();
+    let effect = |state: &str| format!("{:?}", definition.states[state].on["x"][0].effect);
+    assert!(effect("A").starts_with("Refuse"));
+    assert!(effect("B").starts_with("Move"));
+}
+
+#[test]
+fn whatever_stands_in_the_text_loading_ends_with_an_answer() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let pieces = prop::sample::select(vec![
+        "machine: m\n",
+        "initial: A\n",
+        "states:\n",
+        "  A:\n",
+        "    on:\n",
+        "      x: A\n",
+        "events: ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "&a ",
+        "*a",
+        "!!int ",
+        "|\n",
+        "if: ",
+        "\"",
+        "'",
+        "\t",
+        "  ",
+        "\n",
+        "\u{0}",
+        "é",
+        "<<: ",
+        "? ",
+        "$args.x",
+        "#",
+        ",",
+        "always: A",
+        "1e999",
+    ]);
+    let text =
+        prop_oneof![any::<String>(), prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())];
+    runner
+        .run(&text, |text| {
+            let _ = load(&text, &ACTIONS);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_damaged_board_definition_is_refused_or_loads() {
+    // Fewer cases than elsewhere: each reads the whole file.
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(
+        ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let words: Vec<(usize, &str)> = BOARD
+        .split(|c: char| !(c.is_alphanumeric() || "-_$*.".contains(c)))
+        .filter(|word| !word.is_empty())
+        .map(|word| (word.as_ptr() as usize - BOARD.as_ptr() as usize, word))
+        .collect();
+    let replacement = prop::sample::select(vec![
+        "",
+        "x",
+        "é",
+        "-1",
+        "~",
+        "[]",
+        "{}",
+        "[[]]",
+        "$",
+        "1e999",
+        "99999999999999999999",
+        "*",
+        "&a x",
+        "on",
+        "Ready",
+        "if",
+        "counters",
+        "\"\"",
+        "\"\\n\"",
+        "|\n",
+        "[x, é]",
+        "{x: y}",
+    ]);
+    let damage = (0..words.len(), replacement);
+    runner
+        .run(&prop::collection::vec(damage, 1..6), |mut damages| {
+            let mut text = BOARD.to_owned();
+            // From the end, so that places before stay what they are.
+            damages.sort_by_key(|(word, _)| std::cmp::Reverse(*word));
+            damages.dedup_by_key(|(word, _)| *word);
+            for (word, replacement) in damages {
+                let (at, word) = words[word];
+                text.replace_range(at..at + word.len(), replacement);
+            }
+            if let Err(faults) = load(&text, &ACTIONS) {
+                let lines = text.lines().count() as u64 + 1;
+                prop_assert!(faults.iter().count() > 0);
+                prop_assert!(
+                    faults.iter().all(|fault| (1..=lines).contains(&fault.line) && fault.column > 0)
+                );
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn threads_share_a_definition() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&load(BOARD, &ACTIONS).unwrap());
+}
+
+#[test]
+fn what_an_alias_stands_for_is_checked_where_the_alias_is() {
+    let text = with("about: &a dat.n == 1\non: { go: { if: *a, target: There } }");
+    assert_eq!(
+        faults(&text),
+        "f:7:21: error[unknown-variable]: unknown variable `dat`; did you mean `data`?"
+    );
+}
+
+#[test]
+fn huge_and_deep_texts_are_refused_soon() {
+    let lines = |count: usize, line: fn(usize) -> String| (1..count).map(line).collect::<Vec<_>>().join("\n");
+    let laughs = lines(30, |level| format!("l{level}: &l{level} [*l{0}, *l{0}]", level - 1));
+    let many = lines(5000, |index| format!("  S{index}: {{ on: {{ go: T{index} }} }}"));
+    for (text, expected) in [
+        ("[".repeat(100_000), "f:1:25: error[yaml]: recursion limit exceeded"),
+        ("{a: ".repeat(60), "f:1:"),
+        ("- ".repeat(100_000), "f:1:"),
+        (format!("l0: &l0 [x]\n{laughs}"), "f:"),
+        (
+            format!("machine: m\ninitial: S1\nstates:\n{many}"),
+            "f:4:15: error[unknown-event]: unknown event `go`; there is none",
+        ),
+        (" ".repeat(5 << 20), "f:1:1: error[yaml]: a definition has at most 4 MiB"),
+    ] {
+        let found = faults(&text);
+        assert!(found.starts_with(expected), "{}", &found[..found.len().min(300)]);
+        assert!(found.lines().count() <= 100);
+    }
+}
+
+#[test]
+fn months_are_no_minutes() {
+    let told = |after: &str| {
+        let text = with(&format!("about: x\ntimeout: {{ after: {after}, target: There }}"));
+        let checked = super::check(&text, &ACTIONS);
+        let told = checked.faults.iter().map(|fault| format!("{}: {}", fault.rule, fault.message));
+        told.filter(|told| told.contains(after)).collect::<Vec<_>>().join("; ")
+    };
+    for after in ["5M", "1M", "1h 5M"] {
+        let expected = format!(
+            "form: bad duration `{after}`: `M` is months; minutes are `m`; write it like `60s`, `5m` or `1h 30m`"
+        );
+        assert_eq!(told(after), expected);
+    }
+    for (after, days) in [("1month", 30), ("1y", 365), ("2years", 730)] {
+        let expected = format!(
+            "long-duration: `{after}` is {days} days and some hours: months and years are averages; say it in days"
+        );
+        assert_eq!(told(after), expected);
+    }
+    assert_eq!(told("5m"), "");
+}
+
+#[test]
+fn a_file_of_another_program_is_told_by_its_name() {
+    let state_service = "current_state: a\nstates:\n  - name: a\n    func: increment\n";
+    let x_state =
+        r#"{"id": "toggle", "initial": "off", "states": {"off": {"on": {"TOGGLE": "on"}}, "on": {}}}"#;
+    let x_state_script =
+        "import { createMachine } from 'xstate';\nexport const m = createMachine({ id: 'toggle' });\n";
+    let smc = "%{\n// Turnstile\n%}\n%start Main::Locked\n%class Turnstile\n%map Main\n%%\nLocked { coin Unlocked {} }\n%%\n";
+    let transitions = "states: [solid, liquid]\ninitial: solid\ntransitions:\n  - [melt, solid, liquid]\n";
+    let amazon = r#"{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}"#;
+    for (text, format) in [
+        (state_service, "a StateService file: `lifeguard machine import FILE` translates it"),
+        (x_state, "an XState machine: it cannot be imported"),
+        (x_state_script, "an XState machine: it cannot be imported"),
+        (smc, "a State Machine Compiler (SMC) file: it cannot be imported"),
+        (transitions, "a state machine of Python's `transitions` package: it cannot be imported"),
+        (amazon, "an Amazon States Language file: it cannot be imported"),
+    ] {
+        let faults = super::check(text, &ACTIONS).faults;
+        let told: Vec<String> = faults.iter().map(|fault| fault.display("f").to_string()).collect();
+        assert!(
+            told.len() == 1 && told[0].starts_with(&format!("f:1:1: error[form]: this is {format}")),
+            "{told:?}"
+        );
+    }
+    // What a definition says of them is no matter.
+    let text = "machine: m\ninitial: A\nstates: { A: { resting: true, about: what createMachine() made } }\n";
+    assert_eq!(super::check(text, &ACTIONS).faults, []);
+}

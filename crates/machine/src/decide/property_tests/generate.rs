@@ -1,0 +1,196 @@
+//! Definitions and happenings, by chance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
+
+/// The last one only when somebody sends an event.
+const GUARDS: [&str; 11] = [
+    "counters.c > 2",
+    "counters.S0 < 3",
+    "has(data.k)",
+    "data.k == args.x",
+    "args.x > 1",
+    "counters.c / counters.d > 0",
+    "data.missing.more",
+    "device.power || 'a' in device.images",
+    "args.list.exists(x, x > counters.c)",
+    "data.k + 9223372036854775807 > 0",
+    "predict('m', args.x) in ['bad', 'worse'] && counters.c < 4",
+];
+const OPERATIONS: [&str; 8] = [
+    "{ count: c }",
+    "{ count: d }",
+    "{ set: { k: $args.x } }",
+    "{ set: { k: $data.j, j: $data.k } }",
+    "{ set: { j: { a: [1] } } }",
+    "{ unset: [k, j] }",
+    "{ clear: c }",
+    "{ clear: counters }",
+];
+/// What makes a state keep its actions.
+pub(crate) const KEEP: &str = ", keep: actions";
+const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
+
+/// A transition in the making: guard, target (or to stay, or to refuse), operations.
+pub(crate) type Shape = (Option<usize>, usize, Vec<usize>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct StateShape {
+    entry: Vec<usize>,
+    invoke: usize,
+    /// Kind of due time, target, limit, whether to keep actions where that can be.
+    timeout: Option<(usize, usize, Option<u32>, bool)>,
+    always: Vec<Shape>,
+    on: BTreeMap<usize, Vec<Shape>>,
+}
+
+pub(crate) fn shape() -> impl Strategy<Value = Shape> {
+    let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
+    (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
+}
+
+pub(crate) fn state_shape() -> impl Strategy<Value = StateShape> {
+    (
+        prop::collection::vec(0..OPERATIONS.len(), 0..3),
+        0..4_usize,
+        prop::option::weighted(0.7, (0..3_usize, 0..9_usize, prop::option::of(0..3_u32), any::<bool>())),
+        prop::collection::vec(shape(), 0..2),
+        prop::collection::btree_map(0..5_usize, prop::collection::vec(shape(), 1..3), 0..4),
+    )
+        .prop_map(|(entry, invoke, timeout, always, on)| StateShape {
+            entry,
+            invoke,
+            timeout,
+            always,
+            on,
+        })
+}
+
+/// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
+pub(crate) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
+    let operations = |indexes: &[usize]| -> String {
+        let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
+        kept.map(|index| OPERATIONS[*index]).collect::<Vec<_>>().join(", ")
+    };
+    let state = |index: usize| format!("S{}", index % states.len());
+    let transition = |shape: &Shape, target: Option<String>| {
+        let (guard, to, does) = shape;
+        let condition = guard.map_or_else(String::new, |guard| format!("if: \"{}\", ", GUARDS[guard]));
+        match target {
+            Some(target) => format!("{{ {condition}do: [{}], target: {target} }}", operations(does)),
+            None if *to == 7 => format!("{{ {condition}do: [{}] }}", operations(does)),
+            None if *to == 8 => format!("{{ {condition}refuse: not this }}"),
+            None => format!("{{ {condition}do: [{}], target: {} }}", operations(does), state(*to)),
+        }
+    };
+    // What stands behind one without a guard, or with the same, would be refused.
+    let reachable = |shapes: &[Shape], is_sent: bool| {
+        let shapes: Vec<Shape> = shapes
+            .iter()
+            .map(|(guard, to, does)| {
+                let guard = guard.map(|guard| if is_sent { guard } else { guard.min(GUARDS.len() - 2) });
+                (guard, *to, does.clone())
+            })
+            .collect();
+        let end = shapes.iter().position(|shape| shape.0.is_none()).map_or(shapes.len(), |index| index + 1);
+        let mut seen = BTreeSet::new();
+        shapes[..end].iter().filter(|shape| seen.insert(shape.0)).cloned().collect::<Vec<_>>()
+    };
+    let mut text = String::from("machine: m\ninitial: S0\nevents:\n  e0: { from: board }\n");
+    text += "  e1: { from: [board, operator], args: x }\n  e2: { from: operator }\n";
+    writeln!(text, "groups: {{ g: {{ states: [S*], on: {{ e2: {} }} }} }}", transition(grouped, None))
+        .unwrap();
+    text += "states:\n  Z: { invoke: [a, b], entry: [{ count: c }, { count: d }, { count: S0 }, { count: entries }] }\n";
+    for (index, shape) in states.iter().enumerate() {
+        let counted = if census { "{ count: entries }, " } else { "" };
+        writeln!(text, "  S{index}:\n    entry: [{counted}{}]", operations(&shape.entry)).unwrap();
+        let invoke = ["", "a", "b, a", "{ action: b, limit: 5s, with: { n: 1 } }"][shape.invoke];
+        writeln!(text, "    invoke: [{invoke}]").unwrap();
+        if let Some((kind, target, limit, keeps)) = shape.timeout {
+            let due = ["after: 20s", "after: 1m 30s", "at: 2027-01-15T08:01:00"][kind];
+            let limit = limit
+                .map_or_else(String::new, |most| format!(", limit: {most}, exceeded: {}", state(target + 1)));
+            let can_keep = target % states.len() == index && shape.invoke > 0;
+            let keep = if keeps && can_keep { KEEP } else { "" };
+            writeln!(text, "    timeout: {{ {due}, target: {}{limit}{keep} }}", state(target)).unwrap();
+        }
+        let always = reachable(&shape.always, false);
+        // Only to later states, so that there is no circle.
+        let later = |shape: &Shape| index + 1 + shape.1 % (states.len() - index).max(1);
+        let always: Vec<String> = always
+            .iter()
+            .filter(|shape| later(shape) < states.len())
+            .map(|shape| transition(shape, Some(state(later(shape)))))
+            .collect();
+        if !always.is_empty() {
+            writeln!(text, "    always: [{}]", always.join(", ")).unwrap();
+        }
+        text += "    on: {";
+        for (event, shapes) in &shape.on {
+            let is_sent = !matches!(EVENTS[*event], "a-ok" | "b-failed");
+            let transitions: Vec<String> =
+                reachable(shapes, is_sent).iter().map(|shape| transition(shape, None)).collect();
+            write!(text, " {}: [{}],", EVENTS[*event], transitions.join(", ")).unwrap();
+        }
+        text += " }\n";
+    }
+    text
+}
+
+/// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
+pub(crate) type Happening = (usize, usize, usize, i64, bool, i64);
+
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
+    (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
+}
+
+pub(crate) fn cause(happening: &Happening, instance: &Instance) -> Cause {
+    let (kind, detail, to, visit, has_args, _) = *happening;
+    // The present visit more often than others.
+    let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
+    let state = |index: usize| StateName::new(&format!("S{index}")).unwrap();
+    match kind {
+        0 => Cause::Began { visit: spoken },
+        1 if detail % 2 == 0 => Cause::Began { visit: spoken },
+        1 => Cause::Suspend { visit: spoken },
+        2 | 3 => Cause::Deadline { visit: spoken },
+        4 if detail == 0 => Cause::Created,
+        4 => Cause::Force {
+            expected: if visit < 0 { state(to) } else { instance.state.clone() },
+            to: state(to),
+            reason: "because".to_owned(),
+        },
+        _ => {
+            let source = match (EVENTS[detail], visit) {
+                (_, 1) | ("e2", _) => Source::Operator,
+                ("a-ok" | "b-failed", _) => Source::Action,
+                _ => Source::Board,
+            };
+            let args = if has_args { json!({ "x": to, "list": [to, 1, 2] }) } else { json!({ "x": null }) };
+            let Value::Object(mut args) = args else { unreachable!() };
+            if to == 7 {
+                args.clear();
+            }
+            let visit = (source == Source::Action || visit > -2).then_some(spoken);
+            Cause::Event { name: EventName::new(EVENTS[detail]).unwrap(), source, args, visit }
+        }
+    }
+}
+
+/// What a model says, if it says anything.
+pub(crate) fn predicted(happening: &Happening) -> Predicted {
+    let states = ["bad", "good", "worse"].map(str::to_owned);
+    let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
+    let mut predicted = Predicted::default();
+    match happening.2 {
+        0 => {}
+        1 => predicted.insert(question, Prediction::Each(states.to_vec())),
+        to => predicted.insert(question, Prediction::One(states[to % 3].clone())),
+    }
+    predicted
+}

@@ -1,0 +1,361 @@
+//! What holds of every decision, whatever the definition and whatever happens.
+
+pub(crate) mod generate;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use serde_json::{Map, json};
+
+use super::{create, decide};
+use crate::{
+    Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
+    StateName, Stimulus, Visit, load_unproved,
+};
+use generate::{Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write};
+
+/// A decision, and what it was made of.
+struct Made<'a> {
+    text: &'a str,
+    definition: &'a Definition,
+    before: &'a Instance,
+    stimulus: &'a Stimulus,
+    now: DateTime<Utc>,
+    decision: &'a Decision,
+}
+
+impl Made<'_> {
+    fn after(&self) -> &Instance {
+        &self.decision.instance
+    }
+
+    fn is_ignored(&self) -> bool {
+        matches!(self.decision.outcome, Outcome::Ignored(_))
+    }
+
+    fn is_moved(&self) -> bool {
+        matches!(self.decision.outcome, Outcome::Moved { .. })
+    }
+
+    /// Whether the state's own deadline enters it anew, it does not lead elsewhere at once, and it keeps its actions.
+    fn is_kept(&self) -> bool {
+        let timeout = self.definition.states[&self.before.state].timeout.as_ref();
+        let is_deadline = matches!(self.stimulus.cause, Cause::Deadline { .. });
+        let is_back =
+            self.after().visit == self.before.visit.next() && self.after().state == self.before.state;
+        let is_exceeded = timeout.and_then(|timeout| timeout.limit.as_ref()).is_some_and(|limit| {
+            let counted = self.before.counters.get(&limit.counter).copied().unwrap_or(0);
+            counted >= i64::from(limit.most) && limit.exceeded != self.before.state
+        });
+        is_deadline && is_back && !is_exceeded && timeout.is_some_and(|timeout| timeout.keeps_actions)
+    }
+
+    fn is_suspended(&self) -> bool {
+        matches!(self.stimulus.cause, Cause::Suspend { .. }) && !self.is_ignored()
+    }
+
+    fn invokes(&self, state: &StateName) -> bool {
+        !self.definition.states[state].invoke.is_empty()
+    }
+}
+
+/// Checks every decision of many runs through many definitions.
+fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestCaseError>) {
+    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let input =
+        (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
+    let run = |(states, grouped, happenings): (Vec<StateShape>, Shape, Vec<Happening>)| {
+        let text = write(&states, &grouped, census);
+        let definition = load_unproved(&text, &["a", "b"])
+            .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
+        let mut now = DateTime::from_timestamp(1_800_000_000, 387_000_000).unwrap();
+        let device = Map::from_iter([("power".to_owned(), json!(true))]);
+        let mut instance = Instance {
+            machine: MachineName::new("m").unwrap(),
+            name: "one".to_owned(),
+            state: definition.initial.clone(),
+            visit: Visit(0),
+            entered_at: now,
+            deadline_at: None,
+            remaining: None,
+            counters: BTreeMap::new(),
+            data: Map::new(),
+        };
+        let mut next = Some(Cause::Created);
+        for happening in &happenings {
+            let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
+            let stimulus =
+                Stimulus { device: device.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
+            let decision = decide(&definition, &instance, &stimulus, now);
+            let made = Made {
+                text: &text,
+                definition: &definition,
+                before: &instance,
+                stimulus: &stimulus,
+                now,
+                decision: &decision,
+            };
+            check(&made).map_err(|error| {
+                TestCaseError::fail(format!("{error}\n{stimulus:?}\n{instance:?}\n{text}"))
+            })?;
+            instance = decision.instance;
+            now += TimeDelta::seconds(happening.5);
+        }
+        Ok(())
+    };
+    if let Err(error) = runner.run(&input, run) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn equal_arguments_give_equal_decisions() {
+    in_every_decision(false, |made| {
+        // As the store gives them back.
+        let before: Instance = serde_json::from_value(serde_json::to_value(made.before).unwrap()).unwrap();
+        let stimulus: Stimulus =
+            serde_json::from_value(serde_json::to_value(made.stimulus).unwrap()).unwrap();
+        prop_assert_eq!(&decide(made.definition, &before, &stimulus, made.now), made.decision);
+        if made.stimulus.cause == Cause::Created && made.before.visit == Visit(0) {
+            let created = create(made.definition, &before.name, stimulus.device, made.now);
+            prop_assert_eq!(&created, made.decision);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_ignored_changes_nothing() {
+    in_every_decision(false, |made| {
+        if made.is_ignored() {
+            prop_assert_eq!(made.after(), made.before);
+            prop_assert!(made.decision.effects.is_empty());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_speaks_of_another_visit_changes_nothing() {
+    in_every_decision(false, |made| {
+        let spoken = match &made.stimulus.cause {
+            Cause::Began { visit } | Cause::Suspend { visit } | Cause::Deadline { visit } => Some(*visit),
+            Cause::Event { visit, .. } => *visit,
+            Cause::Created | Cause::Force { .. } => None,
+        };
+        if spoken.is_some_and(|spoken| spoken != made.before.visit) {
+            prop_assert_eq!(made.after(), made.before);
+            let Outcome::Ignored(why) = &made.decision.outcome else {
+                return Err(TestCaseError::fail("it was not ignored"));
+            };
+            let is_told = match why {
+                Ignored::Stale { spoken, present } => spoken < present,
+                Ignored::Future { spoken, present } => spoken > present,
+                Ignored::NotAllowed { .. } | Ignored::MissingArgument { .. } => true,
+                Ignored::NotDue
+                | Ignored::NotHandled { .. }
+                | Ignored::LeftToDeadline { .. }
+                | Ignored::NoGuardHolds { .. }
+                | Ignored::Refused { .. }
+                | Ignored::Unexpected { .. }
+                | Ignored::NoState { .. } => false,
+            };
+            prop_assert!(is_told, "{}", why);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
+    in_every_decision(false, |made| {
+        let timeout = made.definition.states[&made.after().state].timeout.as_ref();
+        let due = timeout.map(|timeout| timeout.due);
+        let has_begun = matches!(made.stimulus.cause, Cause::Began { .. }) && !made.is_ignored();
+        let after = |duration| {
+            let exact = made.now + TimeDelta::from_std(duration).unwrap();
+            // Only what is left of one may be shorter than a second.
+            let is_shared = duration >= Duration::from_secs(1);
+            if is_shared && timeout.is_some_and(|timeout| timeout.keeps_actions) {
+                exact.round_subsecs(0)
+            } else {
+                exact
+            }
+        };
+        let expected = match due {
+            None => None,
+            Some(Due::At(at)) => Some(at),
+            Some(Due::After(duration)) if has_begun => {
+                let is_suspended = made.before.remaining.is_some();
+                prop_assert!(is_suspended || made.invokes(&made.after().state));
+                prop_assert!(made.before.deadline_at.is_none());
+                Some(after(made.before.remaining.unwrap_or(duration)))
+            }
+            Some(Due::After(_)) if made.is_suspended() => None,
+            Some(Due::After(duration)) if made.is_kept() => Some(after(duration)),
+            Some(Due::After(duration)) if made.is_moved() => {
+                (!made.invokes(&made.after().state)).then(|| after(duration))
+            }
+            // It runs on: neither staying nor ignoring touches it.
+            Some(Due::After(_)) => made.before.deadline_at,
+        };
+        prop_assert_eq!(made.after().deadline_at, expected);
+        prop_assert!(!has_begun || expected.is_some());
+        // It is armed by the first beginning, so that it cannot be forgotten either.
+        let is_owed = matches!(due, Some(Due::After(_))) && made.before.deadline_at.is_none();
+        let cause = &made.stimulus.cause;
+        if is_owed && !made.is_moved() && *cause == (Cause::Began { visit: made.before.visit }) {
+            prop_assert!(has_begun);
+        }
+        if let (Cause::Deadline { .. }, true) = (cause, made.is_moved()) {
+            prop_assert!(made.before.deadline_at.is_some_and(|at| at <= made.now));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_suspension_stops_the_clock_and_nothing_else_and_what_was_left_is_what_runs_on() {
+    in_every_decision(false, |made| {
+        let (before, after) = (made.before, made.after());
+        let due = made.definition.states[&after.state].timeout.as_ref().map(|timeout| timeout.due);
+        if made.is_suspended() {
+            let stopped = before.deadline_at.filter(|_| matches!(due, Some(Due::After(_))));
+            let left = stopped.map(|at| (at - made.now).to_std().unwrap_or_default());
+            prop_assert_eq!(&made.decision.outcome, &Outcome::Stayed);
+            prop_assert!(made.decision.effects.is_empty());
+            let expected = Instance {
+                deadline_at: before.deadline_at.filter(|_| stopped.is_none()),
+                remaining: left.or(before.remaining),
+                ..before.clone()
+            };
+            prop_assert_eq!(after, &expected);
+        } else if made.is_moved() {
+            prop_assert_eq!(after.remaining, None);
+        } else if before.remaining.is_some() && after.remaining != before.remaining {
+            // It runs on from its beginning, and from nothing else.
+            let has_begun = matches!(made.stimulus.cause, Cause::Began { .. });
+            prop_assert!(has_begun && after.deadline_at.is_some());
+        } else {
+            prop_assert_eq!(after.remaining, before.remaining);
+        }
+        prop_assert!(after.remaining.is_none() || after.deadline_at.is_none());
+        Ok(())
+    });
+}
+
+#[test]
+fn counters_only_grow_between_clears() {
+    in_every_decision(true, |made| {
+        for (counter, before) in &made.before.counters {
+            let after = made.after().counters.get(counter).copied().unwrap_or(0);
+            prop_assert!(after >= *before, "{}: {} became {}", counter, before, after);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_visit_is_an_entry_and_every_entry_is_a_visit() {
+    in_every_decision(true, |made| {
+        let entries = CounterName::new("entries").unwrap();
+        let counted = made.after().counters.get(&entries).copied().unwrap_or(0);
+        prop_assert_eq!(made.after().visit.0, counted);
+        prop_assert_eq!(made.is_moved(), made.after().visit > made.before.visit);
+        if made.is_moved() {
+            prop_assert_eq!(made.after().entered_at, made.now);
+            let outcome = Outcome::Moved { from: made.before.state.clone(), to: made.after().state.clone() };
+            prop_assert_eq!(&made.decision.outcome, &outcome);
+        } else {
+            prop_assert_eq!(&made.after().state, &made.before.state);
+            prop_assert_eq!(made.after().entered_at, made.before.entered_at);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn leaving_cancels_and_entering_starts_what_the_states_invoke() {
+    in_every_decision(false, |made| {
+        let mut expected = Vec::new();
+        if made.is_kept() {
+            let actions = made.definition.states[&made.after().state].invoke.clone();
+            expected.push(Effect::Keep { visit: made.after().visit, actions });
+        } else if made.is_moved() {
+            if made.before.visit > Visit(0) {
+                expected.push(Effect::Cancel { visit: made.before.visit });
+            }
+            if made.invokes(&made.after().state) {
+                let actions = made.definition.states[&made.after().state].invoke.clone();
+                expected.push(Effect::Invoke { visit: made.after().visit, actions });
+            }
+        }
+        prop_assert_eq!(&made.decision.effects, &expected);
+        prop_assert_eq!(made.decision.keeps_actions(), made.is_kept());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_keeps_its_actions_is_otherwise_entered_like_any_state() {
+    in_every_decision(false, |made| {
+        if made.is_kept() {
+            let text = made.text.replace(KEEP, "");
+            let anew =
+                decide(&load_unproved(&text, &["a", "b"]).unwrap(), made.before, made.stimulus, made.now);
+            prop_assert!(!anew.keeps_actions());
+            let mut expected = anew.instance;
+            expected.deadline_at = made.after().deadline_at;
+            prop_assert_eq!((made.after(), &made.decision.outcome), (&expected, &anew.outcome));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_runs_see_every_kind_of_answer() {
+    let seen: RefCell<BTreeMap<String, usize>> = RefCell::default();
+    in_every_decision(false, |made| {
+        let cause = format!("{:?}", made.stimulus.cause);
+        let outcome = format!("{:?}", made.decision.outcome);
+        let word = |text: &str| text.split([' ', '{']).next().unwrap_or_default().to_owned();
+        let outcome = if made.is_kept() { "Kept".to_owned() } else { outcome };
+        *seen.borrow_mut().entry(format!("{} {}", word(&cause), word(&outcome))).or_default() += 1;
+        Ok(())
+    });
+    let seen = seen.into_inner();
+    for expected in [
+        "Began Ignored(NotDue)",
+        "Began Ignored(Stale",
+        "Began Stayed",
+        "Created Ignored(Stale",
+        "Created Moved",
+        "Deadline Ignored(Future",
+        "Deadline Ignored(NotDue)",
+        "Deadline Ignored(Stale",
+        "Deadline Kept",
+        "Deadline Moved",
+        "Event Ignored(Future",
+        "Event Ignored(MissingArgument",
+        "Event Ignored(NoGuardHolds",
+        "Event Ignored(NotAllowed",
+        "Event Ignored(NotHandled",
+        "Event Ignored(Refused",
+        "Event Ignored(Stale",
+        "Event Moved",
+        "Event Stayed",
+        "Force Ignored(NoState",
+        "Force Ignored(Unexpected",
+        "Force Moved",
+        "Suspend Ignored(Future",
+        "Suspend Ignored(Stale",
+        "Suspend Stayed",
+    ] {
+        assert!(seen.get(expected).is_some_and(|times| *times >= 10), "{expected}: {seen:#?}");
+    }
+}

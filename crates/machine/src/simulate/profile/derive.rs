@@ -1,0 +1,272 @@
+//! What is assumed of a farm where its profile does not say: drawn from the definition, so that every definition can be
+//! simulated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::DateTime;
+use serde_json::{Map, Value, json};
+
+use super::super::distribution::Distribution;
+use super::{Class, Habit, Layout, Manner, Names, Report, Where};
+use crate::decide::{create, decide};
+use crate::definition::{Definition, Due, Event, Kind, Source, State, TransitionEffect};
+use crate::instance::Instance;
+use crate::names::{EventName, StateName};
+use crate::stimulus::{Cause, Outcome, Stimulus};
+
+/// How often a board does what it should.
+const SOUND: f64 = 0.98;
+/// How often an action fails.
+const FAILS: f64 = 0.005;
+/// How often a repair mends a board.
+const MENDS: f64 = 0.9;
+/// Within this part of its time limit a state is usually over.
+const USUAL: f64 = 1.0 / 3.0;
+/// The image that boards have and that requests ask for.
+const IMAGE: &str = "image";
+
+const HOUR: f64 = 3600.0;
+const DAY: f64 = 24.0 * HOUR;
+const YEAR: f64 = 365.25 * DAY;
+
+/// Eight boards on a relay board, four relay boards on a circuit, no rest, no gap.
+pub(super) const LAYOUT: Layout =
+    Layout { boards_per_relay_board: 8, relay_boards_per_circuit: 4, rests_ms: 0, gap_ms: 0 };
+
+/// What guards may know of a board.
+pub(super) fn device() -> Map<String, Value> {
+    Map::from_iter([("images".to_owned(), json!([IMAGE])), ("power".to_owned(), json!(true))])
+}
+
+/// The states that count as available: those of rest that are neither the initial one nor entered by operators alone;
+/// of these, the ones in which an action watches the board, where there are such. Where there is none, all states of rest.
+pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
+    let Names { definition, states, .. } = names;
+    let is_resting = |name: &StateName| kind(definition, name) == Kind::Resting;
+    let mut reached: BTreeSet<&StateName> = BTreeSet::new();
+    for (_, to, by) in edges(definition) {
+        if by != By::Operator {
+            reached.insert(to);
+        }
+    }
+    let of_work =
+        |name: &StateName| is_resting(name) && *name != definition.initial && reached.contains(name);
+    let is_watched =
+        |name: &StateName| definition.states.get(name).is_some_and(|state| !state.invoke.is_empty());
+    let all =
+        |is_one: &dyn Fn(&StateName) -> bool| states.iter().map(|name| is_one(name)).collect::<Vec<bool>>();
+    let choices = [all(&|name| of_work(name) && is_watched(name)), all(&of_work), all(&is_resting)];
+    choices.into_iter().find(|choice| choice.contains(&true)).unwrap_or_else(|| all(&|_| false))
+}
+
+/// How an action goes, by its name: power is switched at the relay board, and who polls asks the board until it is silent.
+pub(super) fn manner(action: &str) -> Manner {
+    if action.starts_with("power") {
+        return Manner {
+            at: Where::RelayBoard,
+            takes: Distribution::log_normal(3.0, 5.0),
+            fails: FAILS,
+            fails_after: Distribution::Constant(30.0),
+            dark_after: Distribution::Constant(30.0),
+        };
+    }
+    if ["poll", "ping"].iter().any(|prefix| action.starts_with(prefix)) {
+        return Manner {
+            at: Where::Board,
+            takes: Distribution::Constant(DAY),
+            fails: 0.01,
+            fails_after: Distribution::Uniform { from: 0.0, to: DAY },
+            dark_after: Distribution::Constant(90.0),
+        };
+    }
+    let takes = Distribution::log_normal(1.0, 2.0);
+    Manner { at: Where::Server, takes, fails: FAILS, fails_after: takes, dark_after: takes }
+}
+
+/// What sound boards report: in each state of work the event from boards that leads on the shortest way to an
+/// available state, mostly within a third of the time limit. An event that tells of a failure is none of these.
+pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>> {
+    let ways = ways(names, available);
+    let report = |name: &StateName| {
+        let state = names.definition.states.get(name)?;
+        let from_board = |event: &EventName| {
+            let is_board = event_of(names.definition, event).is_some_and(|e| e.from.contains(&Source::Board));
+            is_board && !event.as_str().contains("fail")
+        };
+        let event = leading(state, name, &ways, from_board)?;
+        let args = args(event_of(names.definition, event)?);
+        Some(vec![Report { event: event.clone(), args, after: within(state), chance: SOUND }])
+    };
+    let is_waiting = |name: &&StateName| kind(names.definition, name) == Kind::Working;
+    names
+        .states
+        .iter()
+        .map(|name| Some(*name).filter(is_waiting).and_then(report).unwrap_or_default())
+        .collect()
+}
+
+/// How long what a state waits for usually takes.
+fn within(state: &State) -> Distribution {
+    let limit = match state.timeout.as_ref().map(|timeout| timeout.due) {
+        Some(Due::After(limit)) => limit.as_secs_f64(),
+        Some(Due::At(_)) | None => 90.0,
+    };
+    let usual = (limit * USUAL).max(0.001);
+    Distribution::log_normal(usual, 2.0 * usual)
+}
+
+/// What operators ask for: new boards are put to use within an hour, available ones are asked for something once a day,
+/// and those that failed are looked at within days.
+pub(super) fn habits(names: &Names<'_>, available: &[bool]) -> Vec<Habit> {
+    let ways = ways(names, available);
+    let habit = |(index, name): (usize, &&StateName)| {
+        let kind = kind(names.definition, name);
+        let (after, mends) = match kind {
+            Kind::Failed => (Distribution::log_normal(DAY, 3.0 * DAY), MENDS),
+            Kind::Working | Kind::Resting if **name == names.definition.initial => {
+                (Distribution::Uniform { from: 0.0, to: HOUR }, 0.0)
+            }
+            Kind::Resting => (Distribution::rate(1.0, DAY), 0.0),
+            Kind::Working | Kind::Final => return None,
+        };
+        let (event, args) = request(names.definition, name, &ways)?;
+        Some(Habit { states: BTreeSet::from([index]), event, args, after, mends })
+    };
+    names.states.iter().enumerate().filter_map(habit).collect()
+}
+
+/// What an operator may ask for in a state, and gets: of that, what leads on the shortest way to an available state.
+fn request(
+    definition: &Definition,
+    name: &StateName,
+    ways: &BTreeMap<&StateName, usize>,
+) -> Option<(EventName, Map<String, Value>)> {
+    let asked = |event: &EventName| {
+        let args = args(definition.events.get(event)?);
+        let to = tried(definition, name, event, &args)?;
+        ways.get(&to).map(|way| (*way, event.clone(), args))
+    };
+    let all = definition.accepted(name.as_str(), Source::Operator);
+    let best = all.into_iter().filter_map(asked).min_by_key(|(way, ..)| *way);
+    best.map(|(_, event, args)| (event, args))
+}
+
+/// Where an operator's event leads to from a state, if it does.
+fn tried(
+    definition: &Definition,
+    state: &StateName,
+    event: &EventName,
+    args: &Map<String, Value>,
+) -> Option<StateName> {
+    let now = DateTime::UNIX_EPOCH;
+    let born = create(definition, "board", device(), now).instance;
+    let instance = Instance { state: state.clone(), ..born };
+    let cause =
+        Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
+    let stimulus = Stimulus { device: device(), ..Stimulus::new(cause) };
+    let decision = decide(definition, &instance, &stimulus, now);
+    match decision.outcome {
+        Outcome::Moved { to, .. } if to != *state => Some(to),
+        Outcome::Moved { .. } | Outcome::Stayed | Outcome::Ignored(_) => None,
+    }
+}
+
+/// The ways of being broken: a few boards are dead, and some die.
+pub(super) fn broken(sound: &Class) -> Vec<Class> {
+    let mut actions = sound.actions.clone();
+    actions.iter_mut().filter(|manner| manner.at == Where::Board).for_each(|manner| {
+        manner.fails = 1.0;
+        manner.fails_after = manner.dark_after;
+    });
+    vec![Class {
+        name: "dead".to_owned(),
+        share: 0.002,
+        breaks: Some(Distribution::rate(0.05, YEAR)),
+        reports: vec![Vec::new(); sound.reports.len()],
+        actions,
+    }]
+}
+
+/// The event of `state` that leads on the shortest way to an available state, of those that are wanted.
+fn leading<'a>(
+    state: &'a State,
+    here: &StateName,
+    ways: &BTreeMap<&StateName, usize>,
+    is_wanted: impl Fn(&EventName) -> bool,
+) -> Option<&'a EventName> {
+    let way = |target: &StateName| ways.get(target).map_or(usize::MAX, |way| way + 1);
+    let shortest = |event: &EventName| {
+        let effects = state.on.get(event).into_iter().flatten().map(|transition| &transition.effect);
+        let ways = effects.map(|effect| match effect {
+            TransitionEffect::Move { target, .. } if target == here => usize::MAX,
+            TransitionEffect::Move { target, .. } => way(target),
+            TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. } => usize::MAX,
+        });
+        ways.min().unwrap_or(usize::MAX)
+    };
+    state.on.keys().filter(|event| is_wanted(event)).min_by_key(|event| shortest(event))
+}
+
+/// Who or what leads from one state to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Operator,
+    Other,
+}
+
+/// Where each state may lead, and by whom.
+fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
+    let mut edges = Vec::new();
+    for (name, state) in &definition.states {
+        let timeout = state.timeout.iter();
+        let targets = timeout
+            .flat_map(|timeout| [Some(&timeout.target), timeout.limit.as_ref().map(|limit| &limit.exceeded)]);
+        edges.extend(targets.flatten().map(|target| (name, target, By::Other)));
+        let always = state.always.iter().map(|transition| (transition, By::Other));
+        let on = state.on.iter().flat_map(|(event, transitions)| {
+            let is_operators = event_of(definition, event)
+                .is_some_and(|event| event.from == BTreeSet::from([Source::Operator]));
+            let by = if is_operators { By::Operator } else { By::Other };
+            transitions.iter().map(move |transition| (transition, by))
+        });
+        for (transition, by) in always.chain(on) {
+            if let TransitionEffect::Move { target, .. } = &transition.effect {
+                edges.push((name, target, by));
+            }
+        }
+    }
+    edges
+}
+
+/// How many steps each state is away from an available one, where nobody asks for anything.
+fn ways<'a>(names: &Names<'a>, available: &[bool]) -> BTreeMap<&'a StateName, usize> {
+    let is_available = |(name, available): (&&'a StateName, &bool)| available.then_some((*name, 0));
+    let mut ways: BTreeMap<&StateName, usize> =
+        names.states.iter().zip(available).filter_map(is_available).collect();
+    let edges = edges(names.definition);
+    for length in 1..=names.states.len() {
+        let leads = |(from, to, by): &(&'a StateName, &'a StateName, By)| {
+            (*by == By::Other && ways.get(to) == Some(&(length - 1)) && !ways.contains_key(from))
+                .then_some(*from)
+        };
+        let found: Vec<&StateName> = edges.iter().filter_map(leads).collect();
+        if found.is_empty() {
+            break;
+        }
+        ways.extend(found.into_iter().map(|state| (state, length)));
+    }
+    ways
+}
+
+/// Arguments as good as any.
+fn args(event: &Event) -> Map<String, Value> {
+    event.args.iter().map(|name| (name.clone(), json!(IMAGE))).collect()
+}
+
+fn event_of<'a>(definition: &'a Definition, name: &EventName) -> Option<&'a Event> {
+    definition.events.get(name)
+}
+
+fn kind(definition: &Definition, name: &StateName) -> Kind {
+    definition.states.get(name).map(|state| state.kind).unwrap_or_default()
+}

@@ -1,0 +1,172 @@
+//! Profiles as their authors write them, rightly and wrongly.
+
+use super::*;
+use crate::load;
+
+const BOARD: &str = include_str!("../../../../../states/board.yaml");
+const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
+
+fn board() -> Definition {
+    load(BOARD, crate::simulate::tests::ACTIONS).unwrap()
+}
+
+fn index(definition: &Definition, state: &str) -> usize {
+    definition.states.keys().position(|name| name.as_str() == state).unwrap()
+}
+
+fn faults(text: &str) -> Vec<String> {
+    let faults = Profile::read(text, &board()).unwrap_err();
+    faults.iter().map(|fault| format!("p.yaml:{}:{}: {}", fault.line, fault.column, fault.message)).collect()
+}
+
+#[test]
+fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
+    let definition = board();
+    let profile = Profile::read("", &definition).unwrap();
+    assert_eq!(profile, Profile::read("# nothing\n{}", &definition).unwrap());
+    let available: Vec<&str> = definition
+        .states
+        .keys()
+        .zip(&profile.available)
+        .filter_map(|(name, available)| available.then_some(name.as_str()))
+        .collect();
+    assert_eq!(available, ["Ready"]);
+    let sound = &profile.classes[0];
+    let says = |state: &str| {
+        sound.reports[index(&definition, state)].iter().map(|said| said.event.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(says("RebootComplete"), ["image-running"]);
+    assert_eq!(says("ReimageInstalling"), ["image-installed"]);
+    assert_eq!(says("SelfTestRunning"), ["self-test-ok"]);
+    assert_eq!(says("RebootRebooting"), Vec::<String>::new());
+    assert_eq!(says("Ready"), Vec::<String>::new());
+    let waits = sound.reports[index(&definition, "RebootComplete")][0].after;
+    assert_eq!(waits, Distribution::log_normal(200.0, 400.0));
+    let places: Vec<_> = profile
+        .actions
+        .iter()
+        .map(ActionName::as_str)
+        .zip(sound.actions.iter().map(|manner| manner.at))
+        .collect();
+    let expected = [
+        ("clear-pxe", Where::Server),
+        ("poll", Where::Board),
+        ("power-cycle", Where::RelayBoard),
+        ("set-pxe", Where::Server),
+    ];
+    assert_eq!(places, expected);
+    let asked = |state: &str| {
+        let state = index(&definition, state);
+        let habits = profile.habits.iter().filter(|habit| habit.states.contains(&state));
+        habits.map(|habit| (habit.event.to_string(), habit.mends)).collect::<Vec<_>>()
+    };
+    assert_eq!(asked("New"), [("rq-reboot".to_owned(), 0.0)]);
+    assert_eq!(asked("FailedBadBoard"), [("rq-reboot".to_owned(), 0.9)]);
+    assert_eq!(asked("LockedOut"), []);
+    assert_eq!(asked("RebootComplete"), []);
+}
+
+#[test]
+fn the_profile_of_the_board_machine_is_read_as_it_says() {
+    let definition = board();
+    let profile = Profile::read(FARM, &definition).unwrap();
+    assert_eq!(profile.layout.boards_per_relay_board, 14);
+    assert_eq!((profile.layout.rests_ms, profile.layout.gap_ms), (500, 0));
+    let names: Vec<&str> = profile.classes.iter().map(|class| class.name.as_str()).collect();
+    assert_eq!(names, ["sound", "dead", "worn-card", "bad-cable"]);
+    let installing = index(&definition, "ReimageInstalling");
+    assert_eq!(profile.classes[2].reports[installing][0].event.as_str(), "image-installed");
+    assert!((profile.classes[2].reports[installing][0].chance - 0.2).abs() < 1e-9);
+    // What a class does not say is as with sound boards.
+    let booted = index(&definition, "ReimageBooted");
+    assert_eq!(profile.classes[2].reports[booted], profile.classes[0].reports[booted]);
+    assert!(profile.classes[1].reports.iter().all(Vec::is_empty));
+    let failed: Vec<usize> =
+        (0..definition.states.len()).filter(|state| profile.habits[5].states.contains(state)).collect();
+    assert_eq!(failed.len(), 16);
+    assert_eq!((profile.habits[5].mends, profile.outages[0].share), (0.9, 0.1));
+}
+
+#[test]
+fn what_names_a_state_by_more_letters_has_the_last_word() {
+    let definition = board();
+    let text = "states:
+  ReimageBoot*: { event: image-failed, args: { reason: x }, after: 1s }
+  ReimageBooting: []
+  Re*: { event: image-running, after: 1s }";
+    let profile = Profile::read(text, &definition).unwrap();
+    let says = |state: &str| {
+        profile.classes[0].reports[index(&definition, state)].first().map(|said| said.event.as_str())
+    };
+    assert_eq!(says("ReimageBooting"), None);
+    assert_eq!(says("ReimageBooted"), Some("image-failed"));
+    assert_eq!(says("ReimageComplete"), Some("image-running"));
+}
+
+#[test]
+fn every_fault_is_told_with_its_place_and_what_would_be_right() {
+    let text = "availible: [Ready]
+available: [Redy]
+farm: { boards_per_relay_board: 0, relay_board_rests: 500 }
+device: { name: b1 }
+actions:
+  power-cicle: { takes: 3s }
+  poll: { at: bord, fails: 101% }
+states:
+  RebootCompleted: []
+  RebootComplete:
+    - { event: image-runing, after: 5s }
+    - { event: rq-reboot, after: 5s }
+    - { event: image-failed, after: 5s }
+    - { event: image-running, after: { median: 90s, p95: 45s }, chance: 60% }
+    - { event: image-running, after: { from: 1s }, chance: 60% }
+    - { event: image-running, chance: 60% }
+operators:
+  - { event: rq-reboot, after: 1s }
+  - { in: [Ready], event: image-running, after: { per_day: 0 } }
+  - { in: [LockedOut], event: rq-reboot, after: { mean: 0s } }
+classes:
+  a: { share: 60% }
+  b: { share: 60% }
+outages: [{ lasts: 1m }]";
+    let expected = [
+        ("1:1", "did you mean `available`?"),
+        ("2:13", "did you mean `Ready`?"),
+        ("3:33", "from 1 to 10000"),
+        ("3:55", "has no unit"),
+        ("4:11", "unknown key `name`"),
+        ("6:3", "did you mean `power-cycle`?"),
+        ("7:15", "did you mean `board`?"),
+        ("7:28", "from `0%` to `100%`"),
+        ("9:3", "did you mean `RebootComplete`?"),
+        ("11:16", "did you mean `image-running`?"),
+        ("12:16", "no event that a board may send"),
+        ("13:7", "needs the argument `reason`"),
+        ("13:16", "no state that is meant here takes `image-failed`"),
+        ("14:38", "`median` is not above `p95`"),
+        ("15:38", "this is no span; write `30s`"),
+        ("16:7", "`after` is missing"),
+        ("18:5", "`in` is missing"),
+        ("19:27", "no event that an operator may send"),
+        ("20:31", "no state that is meant here takes `rq-reboot`"),
+        ("20:57", "more than nothing"),
+        ("22:3", "more than 100% in all"),
+        ("24:11", "either `at:`"),
+    ];
+    let found = faults(text);
+    for (place, right) in expected {
+        let line = found.iter().find(|line| line.starts_with(&format!("p.yaml:{place}: ")));
+        assert!(line.is_some_and(|line| line.contains(right)), "{place}: {right}\n{}", found.join("\n"));
+    }
+    assert_eq!(found.len(), expected.len(), "{}", found.join("\n"));
+
+    let chances = "states: { RebootComplete: [{ event: image-running, after: 1s, chance: 60% }, { event: image-running, after: 1s, chance: 0.5 }] }";
+    assert_eq!(faults(chances), ["p.yaml:1:11: the chances in `RebootComplete` are more than 100% in all"]);
+    assert!(faults("[1]")[0].starts_with("p.yaml:1:1: expected a profile, found a list"));
+    assert!(faults("a: [")[0].starts_with("p.yaml:"));
+    let rate = faults("operators: [{ in: [Ready], event: rq-reboot, after: { per_day: 0 } }]");
+    assert_eq!(
+        rate,
+        ["p.yaml:1:64: how often is a number above 0, such as `2` or `0.5`; leave out what never happens"]
+    );
+}

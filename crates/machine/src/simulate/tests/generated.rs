@@ -1,0 +1,36 @@
+//! Any checked definition can be simulated without a profile.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+use super::super::{Profile, SimulateError, Simulation, Size};
+use crate::decide::property_tests::generate::{shape, state_shape, write};
+use crate::load_unproved;
+
+#[test]
+fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let input = (prop::collection::vec(state_shape(), 1..6), shape());
+    let came_to_rest = std::cell::Cell::new(0);
+    let run = |(states, grouped): (Vec<_>, _)| {
+        let text = write(&states, &grouped, false);
+        let definition = load_unproved(&text, &["a", "b"]).unwrap();
+        let profile = Profile::read("", &definition).unwrap();
+        let size = Size { boards: 2, days: 1, seed: 1, every_s: None };
+        let simulation = Simulation::new(&definition, &profile, size).unwrap();
+        match simulation.run(0) {
+            Ok(counted) => {
+                let report = simulation.report(&counted);
+                let boards = report.states.iter().map(|state| state.at_end).sum::<u32>();
+                prop_assert_eq!(boards, 2, "{}", text);
+                came_to_rest.set(came_to_rest.get() + 1);
+                Ok(())
+            }
+            Err(SimulateError::Storm { .. }) => Ok(()),
+            Err(error) => Err(TestCaseError::fail(format!("{error}\n{text}"))),
+        }
+    };
+    runner.run(&input, run).unwrap();
+    assert!(came_to_rest.get() > 50, "only {} came to rest", came_to_rest.get());
+}

@@ -1,0 +1,254 @@
+//! The cluster's files: made once, and given a server at every start.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use fs_err as fs;
+use nix::sys::statvfs::statvfs;
+use nix::sys::sysinfo::sysinfo;
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::error::PrivateError;
+use super::layout::{Layout, PORT, socket};
+use super::postmaster::{Postmaster, Unready, clear_predecessor};
+use super::{Durability, Options, USER};
+
+/// How much of the log's end is looked at for an error message.
+const TAIL_BYTES: u64 = 4096;
+/// A disk with less than this is full: nothing of ours writes less at a time than a segment of the write-ahead log.
+const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
+/// How many of the log's last lines an error message shows.
+const TAIL_LINES: usize = 12;
+
+/// How much the server keeps of its tables in memory of its own, in MB: an eighth of what we may have, as far as that is of
+/// use. A million boards take 350 MB, and an event among them cost a quarter more where 128 MB were for them. Source of
+/// both: measured, November 2026.
+fn buffers_mb() -> u64 {
+    let of_machine = sysinfo().map_or(0, |info| info.ram_total());
+    // In a container less may be ours than the machine has; the file says `max` where that is not so.
+    let of_container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = of_container.and_then(|limit| limit.trim().parse().ok()).unwrap_or(u64::MAX);
+    (of_machine.min(limit) / 8 / 1024 / 1024).clamp(128, 1024)
+}
+
+/// A cluster that is there, and all that is needed to start a server on it.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    binaries: Binaries,
+    account: Account,
+    /// Where everything lies.
+    pub(super) layout: Layout,
+    /// The directory of the socket.
+    pub(super) socket_dir: PathBuf,
+    durability: Durability,
+    settings: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Where the server's programs are.
+    pub(super) fn bin_dir(&self) -> &Path {
+        self.binaries.dir()
+    }
+
+    /// Prepares the cluster in `layout`; makes it if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrivatePostgres::start`](super::PrivatePostgres::start); nothing is written but a whole new cluster.
+    pub(super) async fn prepare(layout: Layout, options: Options) -> Result<Self, PrivateError> {
+        let account = Account::choose(&layout.cluster)?;
+        let binaries = Binaries::find(options.bin_dir.as_deref(), &layout.cluster, &account).await?;
+        account.check_reach(&layout.data_dir, &binaries.postgres()).await?;
+        let socket_dir = layout.make_socket_dir(&account)?;
+        let Options { data_dir: _, bin_dir: _, durability, settings } = options;
+        let cluster = Self { binaries, account, layout, socket_dir, durability, settings };
+        cluster.layout.remove_unfinished().await?;
+        if !cluster.layout.cluster.exists() {
+            cluster.initialise().await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Makes the cluster: elsewhere first, so that it is never seen half made.
+    async fn initialise(&self) -> Result<(), PrivateError> {
+        let fresh = self.layout.unfinished();
+        let mut output = String::new();
+        // Not every system has C.UTF-8; C is everywhere, and its only loss is in the letter case of other alphabets.
+        for locale in ["C.UTF-8", "C"] {
+            directories::make(&fresh, 0o700)?;
+            self.account.own(&fresh)?;
+            let Output { status, stdout, stderr } = self.initdb(&fresh, locale).await?;
+            if status.success() {
+                fs::rename(&fresh, &self.layout.cluster)?;
+                // The rename is durable when the directory is.
+                fs::File::open(&self.layout.data_dir)?.sync_all()?;
+                return Ok(());
+            }
+            output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+            fs::remove_dir_all(&fresh)?;
+        }
+        Err(PrivateError::Initdb { output: last_lines(&output) })
+    }
+
+    /// Runs `initdb`, which dies with our waiting for it.
+    async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivateError> {
+        let program = self.binaries.initdb();
+        let mut command = self.account.command(&program);
+        // By its place and not its name: when somebody removes the directory, initdb must fail and not make it anew.
+        command.current_dir(fresh).args(["-D", ".", "-U", USER, "--auth=trust", "-E", "UTF8"]);
+        command.arg(format!("--locale={locale}")).kill_on_drop(true);
+        if self.durability == Durability::Fast {
+            command.arg("--no-sync");
+        }
+        command.output().await.map_err(|source| PrivateError::Run { program, source })
+    }
+
+    /// Starts a server and waits until it accepts connections. What a killed predecessor left is stopped first.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Died`], [`PrivateError::Slow`], [`PrivateError::OrphanStays`], [`PrivateError::Run`],
+    /// [`PrivateError::SocketDirectory`], [`PrivateError::File`]; then no server of ours runs.
+    pub(super) async fn launch(&self) -> Result<Postmaster, PrivateError> {
+        clear_predecessor(&self.layout.cluster).await?;
+        // Somebody may have tidied up where it lies.
+        self.layout.make_socket_dir(&self.account)?;
+        let log = self.layout.open_log()?;
+        let program = self.binaries.postgres();
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(&self.layout.cluster);
+        let compression = self.wal_compression().await?;
+        for (name, value) in self.all_settings(compression) {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        let mut sockets = std::ffi::OsString::from("unix_socket_directories=");
+        sockets.push(quoted(&self.socket_dir));
+        command.arg("-c").arg(sockets);
+        command.stdout(log.try_clone()?).stderr(Stdio::from(log));
+        let child = command.spawn().map_err(|source| PrivateError::Run { program, source })?;
+        let mut postmaster = Postmaster::new(child);
+        match postmaster.wait_ready(&self.layout.cluster).await {
+            Ok(()) => Ok(postmaster),
+            Err(Unready::Died(status)) => {
+                Err(PrivateError::Died { status, log: self.layout.log.clone(), tail: self.log_tail() })
+            }
+            Err(Unready::Slow(limit)) => {
+                Err(PrivateError::Slow { limit_s: limit.as_secs(), log: self.layout.log.clone() })
+            }
+            Err(Unready::File(error)) => Err(error.into()),
+        }
+    }
+
+    /// How pages are compressed in the log: by lz4 where this server was built with it, otherwise by its own method, which
+    /// takes many times as long. A server asked to start with a value that it does not know would not start.
+    async fn wal_compression(&self) -> Result<&'static str, PrivateError> {
+        let program = self.binaries.postgres();
+        let mut command = self.account.command(&program);
+        // Prints the setting and ends; `-C` comes first, or else root may not ask.
+        command.args(["-C", "wal_compression", "-c", "wal_compression=lz4", "-D"]).arg(&self.layout.cluster);
+        command.kill_on_drop(true);
+        let output = command.output().await.map_err(|source| PrivateError::Run { program, source })?;
+        Ok(if output.status.success() { "lz4" } else { "on" })
+    }
+
+    /// The settings, which go before those of the cluster's files. Of two of one name the later counts.
+    fn all_settings(&self, wal_compression: &str) -> Vec<(String, String)> {
+        let durable = match self.durability {
+            Durability::Full => "on",
+            Durability::Fast => "off",
+        };
+        let port = PORT.to_string();
+        let buffers = format!("{}MB", buffers_mb());
+        let ours = [
+            ("fsync", durable),
+            ("synchronous_commit", durable),
+            ("full_page_writes", durable),
+            ("listen_addresses", ""),
+            ("port", &port),
+            ("unix_socket_permissions", "0700"),
+            ("shared_buffers", &buffers),
+            ("max_connections", "100"),
+            ("wal_compression", wal_compression),
+            // After a checkpoint each page is written to the log as a whole once. A board at rest is written every 300 s:
+            // with a checkpoint as often (the default) that is 43 bytes a time, with one in 15 minutes a third of it.
+            ("checkpoint_timeout", "15min"),
+            // Under load it is the log's size that calls for checkpoints. About this much is replayed after a crash at
+            // most, at 0.6 s of CPU for 100 MB. Source of both: measured, November 2026.
+            ("max_wal_size", "2GB"),
+            // Our statements are short: compiling one costs more than running it.
+            ("jit", "off"),
+            ("logging_collector", "off"),
+            ("log_destination", "stderr"),
+            ("log_checkpoints", "off"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        ours.chain(self.settings.iter().cloned()).collect()
+    }
+
+    /// Whether the socket is where clients look for it.
+    pub(super) fn has_socket(&self) -> bool {
+        socket(&self.socket_dir).exists()
+    }
+
+    /// The last lines of the log; and that the disk is full, which the log on it cannot say.
+    pub(super) fn log_tail(&self) -> String {
+        let read = || -> io::Result<String> {
+            let mut file = fs::File::open(&self.layout.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(last_lines(&String::from_utf8_lossy(&bytes)))
+        };
+        let mut tail = read().unwrap_or_else(|error| format!("(the log cannot be read: {error})"));
+        let free = statvfs(&self.layout.data_dir).map(|disk| disk.blocks_available() * disk.fragment_size());
+        if free.is_ok_and(|free| free < LEAST_FREE_BYTES) {
+            tail.push_str("\n(no space is left on this disk)");
+        }
+        tail
+    }
+}
+
+/// The last lines of `text`, as many as an error message shows.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+}
+
+/// Writes `dir` as one element of a list of Postgres's.
+fn quoted(dir: &Path) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let mut text = vec![b'"'];
+    for byte in dir.as_os_str().as_bytes() {
+        if *byte == b'"' {
+            text.push(b'"');
+        }
+        text.push(*byte);
+    }
+    text.push(b'"');
+    std::ffi::OsString::from_vec(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_commas_and_quotes_stays_one_directory() {
+        assert_eq!(quoted(Path::new("/a b,c/\"d\"")), "\"/a b,c/\"\"d\"\"\"");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_shown() {
+        let lines: Vec<String> = (0..100).map(|line| line.to_string()).collect();
+        let text = lines.join("\n");
+
+        assert!(last_lines(&text).starts_with("88\n") && last_lines(&text).ends_with("\n99"));
+        assert_eq!(last_lines("one"), "one");
+    }
+}
