@@ -175,7 +175,7 @@ impl From<Board> for DeviceView {
             next_image: instance.data.get("next_image").cloned(),
             name: instance.name,
             state: instance.state,
-            since: instance.entered_at,
+            since: instance.since,
             visit: instance.visit,
             deadline: instance.deadline_at,
             fqdn,

@@ -227,8 +227,7 @@ fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Res
 
 fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
     let name = escaped(board.name);
-    let mut item =
-        format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.entered_at));
+    let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
     let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
     if let Some(next) = board.next_image.and_then(text) {
         let _ = write!(item, " <span>→ {next}</span>");

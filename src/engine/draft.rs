@@ -36,6 +36,8 @@ pub(super) struct Draft {
     started: Option<ActionId>,
     suspended: Option<Suspension>,
     is_rewritten: bool,
+    /// Whether something else moved it than the end of a time that begins anew with the state's actions going on.
+    is_moved: bool,
     is_remembered: bool,
 }
 
@@ -60,6 +62,7 @@ impl Draft {
             started: None,
             suspended: None,
             is_rewritten: false,
+            is_moved: false,
             is_remembered: false,
         }
     }
@@ -176,6 +179,7 @@ impl Draft {
         }
         if decision.instance != *self.instance {
             self.is_rewritten = true;
+            self.is_moved |= !decision.keeps_actions();
             self.instance = Arc::new(decision.instance);
         }
         decision.outcome
@@ -229,10 +233,35 @@ impl Draft {
 
     /// What is to be written.
     pub(super) fn finish(self) -> Decided {
+        let is_silent = self.is_silent();
         let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, suspended, .. } =
             self;
         let instance = self.is_rewritten.then_some(instance);
-        Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, goes_on }
+        Decided {
+            seen,
+            instance,
+            left,
+            entries,
+            kept,
+            ended,
+            started,
+            suspended,
+            invoked,
+            goes_on,
+            is_silent,
+        }
+    }
+
+    /// Whether its state was entered anew, its actions go on, and all that lists and pages show is as it was but for when
+    /// its time passes.
+    fn is_silent(&self) -> bool {
+        let (before, after) = (&*self.seen.instance, &*self.instance);
+        self.is_rewritten
+            && !self.is_moved
+            && !self.is_closed()
+            && self.left.is_none()
+            && (&before.state, before.since, &before.counters, &before.data, before.remaining)
+                == (&after.state, after.since, &after.counters, &after.data, after.remaining)
     }
 
     /// What drivers may know of the device.

@@ -8,7 +8,8 @@
 //!
 //! One reader for the process, however many follow. A follower begins to follow, reads what it keeps a picture of,
 //! and then takes each [`News`]: nothing falls between, and what it is told of changes that its reading has seen
-//! already says nothing new.
+//! already says nothing new. Followers are told what somebody can see; of deadlines that moved without that only the
+//! memory of deadlines learns.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Engine, rest};
 use crate::clock::pause;
 use crate::store::changes::{self, Cursor, Logged};
-use crate::store::{Store, StoreError};
+use crate::store::rearmed::{self, Position};
+use crate::store::{Life, Store, StoreError};
 
 /// How long the feed waits for a hint, in real time: hints may be lost.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -112,8 +114,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         let mut cursor = feed.begin.clone();
         let mut life = engine.store().follow_life();
         let mut is_well = true;
+        // Deadlines are read after this begins to be followed.
+        let mut silent = None;
         loop {
-            match engine.store().within(Store::LONGEST, read(engine.store(), &mut cursor)).await {
+            let read = async {
+                learn_rearmed(&engine, &mut silent).await?;
+                read(engine.store(), &mut cursor).await
+            };
+            match engine.store().within(Store::LONGEST, read).await {
                 Ok(news) => {
                     is_well = true;
                     if let Some(news) = news {
@@ -173,9 +181,28 @@ async fn read(store: &Store, cursor: &mut Cursor) -> Result<Option<News>, StoreE
     Ok(Some(read.changed).filter(|changed| !changed.is_empty()).map(news))
 }
 
+/// Learns the deadlines that moved since `silent`, which says up to where they were read in which life of the database.
+async fn learn_rearmed(engine: &Engine, silent: &mut Option<(Life, Position)>) -> Result<(), StoreError> {
+    let mut db = engine.store().reader().await?;
+    let life = db.life();
+    match silent {
+        Some((of, position)) if *of == life => {
+            let rearmed = rearmed::read(&mut db, position).await?;
+            let armed = rearmed.iter().map(|one| (one.id, one.visit, one.deadline_at));
+            if engine.inner.queue.deadlines().learn_all(life, armed) {
+                engine.inner.queue.wake();
+            }
+        }
+        // All deadlines are read anew.
+        Some(_) | None => *silent = Some((life, rearmed::end(&mut db).await?)),
+    }
+    Ok(())
+}
+
 async fn forget(store: &Store) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     changes::forget(&mut tx, KEPT).await?;
+    rearmed::forget(&mut tx).await?;
     tx.commit().await
 }
 

@@ -512,7 +512,7 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
         .inspect(|one| {
             has_actions |= !one.invoked.is_empty() || !one.ended.is_empty() || one.left.is_some();
             has_actions |= one.suspended.is_some();
-            is_changed |= one.instance.is_some();
+            is_changed |= one.instance.is_some() && !one.is_silent;
         })
         .filter_map(|one| one.into_seen(applied.version?))
         .collect();

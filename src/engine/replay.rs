@@ -328,6 +328,7 @@ fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Diffe
         ("state", stored.state.to_string(), replayed.state.to_string()),
         ("visit", stored.visit.to_string(), replayed.visit.to_string()),
         ("entered_at", time(Some(stored.entered_at)), time(Some(replayed.entered_at))),
+        ("since", time(Some(stored.since)), time(Some(replayed.since))),
         ("deadline", time(stored.deadline_at), time(replayed.deadline_at)),
         ("remaining", span(stored.remaining), span(replayed.remaining)),
         ("counters", json!(stored.counters).to_string(), json!(replayed.counters).to_string()),

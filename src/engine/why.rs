@@ -185,11 +185,6 @@ impl Record {
         is_unasked.then(|| "the board has no poll URL, so nothing is asked".to_owned())
     }
 
-    /// Since when the board is in its state. Where history does not tell any more, at least since its present visit.
-    fn since(&self) -> DateTime<Utc> {
-        self.arrival.as_ref().map_or(self.instance.entered_at, |arrival| arrival.at)
-    }
-
     /// The number of the definition under which it entered its state, if another one is in force.
     fn entered_under(&self, in_force: i32) -> Option<i32> {
         let arrival = self.arrival.as_ref()?.id;
@@ -257,7 +252,7 @@ fn put_together(
     now: DateTime<Utc>,
 ) -> Why {
     let instance = &record.instance;
-    let (doing, since) = (record.doing(), record.since());
+    let (doing, since) = (record.doing(), instance.since);
     let may = machine::requests(definition, instance, &record.facts, now);
     let circumstances = Circumstances { since, doing: &doing, requests: &may };
     let mut sentences = machine::why(definition, instance, circumstances, now);
@@ -267,9 +262,7 @@ fn put_together(
     let entered_under = record.entered_under(in_force.number);
     sentences.push(match &record.arrival {
         Some(arrival) => arrived(arrival, now),
-        None => {
-            "History does not tell any more when it came here; it may have been here for longer.".to_owned()
-        }
+        None => "History does not tell any more how it came here.".to_owned(),
     });
     sentences.extend(times.map(|times| usually(usual.as_ref(), times, explanation.kind, now - since)));
     sentences.extend(record.evidence.as_ref().map(|evidence| {

@@ -293,6 +293,7 @@ struct BoardRow {
     state: String,
     visit: i64,
     entered_at: DateTime<Utc>,
+    since: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
     remaining_us: Option<i64>,
     remaining_visit: Option<i64>,
@@ -319,7 +320,9 @@ pub async fn find(
 ) -> Result<Option<Board>, StoreError> {
     let row = sqlx::query_as!(
         BoardRow,
-        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at, i.deadline_at, i.remaining_us, i.remaining_visit,
+        r#"SELECT i.instance_id, i.state, i.visit, i.entered_at,
+                  CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
+                  i.deadline_at, i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data: Json<Map<String, Value>>",
                   d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
@@ -337,6 +340,7 @@ pub async fn find(
         state: name(StateName::new(&row.state))?,
         visit: Visit(row.visit),
         entered_at: row.entered_at,
+        since: row.since,
         deadline_at: row.deadline_at,
         remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,

@@ -53,6 +53,7 @@ struct InstanceRow {
     state: String,
     visit: i64,
     entered_at: DateTime<Utc>,
+    since: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
     remaining_us: Option<i64>,
     remaining_visit: Option<i64>,
@@ -75,6 +76,7 @@ impl InstanceRow {
             state: StateName::new(&self.state).map_err(|error| error.to_string())?,
             visit: Visit(self.visit),
             entered_at: self.entered_at,
+            since: self.since,
             deadline_at: self.deadline_at,
             remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
@@ -120,7 +122,8 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     };
     let row = sqlx::query_as!(
         InstanceRow,
-        r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at, i.deadline_at,
+        r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at,
+                  CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!", i.deadline_at,
                   i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>"
              FROM instance i
@@ -147,8 +150,9 @@ pub async fn list(
 ) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
-        r#"SELECT instance_id, machine, name, state, visit, entered_at, deadline_at, remaining_us, remaining_visit,
-                  counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>"
+        r#"SELECT instance_id, machine, name, state, visit, entered_at,
+                  CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at,
+                  remaining_us, remaining_visit, counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>"
              FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
         machine.as_str(),
         name,
@@ -167,8 +171,8 @@ pub struct Listed {
     pub state: String,
     /// Which visit of a state that is.
     pub visit: i64,
-    /// Since when it is there.
-    pub entered_at: DateTime<Utc>,
+    /// When it came there from another state.
+    pub since: DateTime<Utc>,
     /// Until when, at the longest.
     pub deadline_at: Option<DateTime<Utc>>,
 }
@@ -186,8 +190,8 @@ pub async fn list_page(
 ) -> Result<Vec<Listed>, StoreError> {
     let listed = sqlx::query_as!(
         Listed,
-        "SELECT name, state, visit, entered_at, deadline_at FROM instance
-          WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3",
+        r#"SELECT name, state, visit, CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at
+             FROM instance WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3"#,
         machine.as_str(),
         after,
         limit,

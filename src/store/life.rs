@@ -239,6 +239,7 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
     .await?;
     // The log of changes begins anew, as its transactions' numbers may. `change_log.life` is for servers of version 0.1.
     sqlx::query!("DELETE FROM change").execute(&mut *db).await?;
+    sqlx::query!("DELETE FROM rearmed").execute(&mut *db).await?;
     sqlx::query!(
         "UPDATE change_log SET forgotten = 0, life = now.life
            FROM (SELECT hashtextextended(concat_ws('.', c.system_identifier, d.oid,

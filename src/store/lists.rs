@@ -41,8 +41,8 @@ pub struct Shown<'a> {
     pub state: &'a str,
     /// Which visit of a state that is.
     pub visit: i64,
-    /// Since when it is there.
-    pub entered_at: DateTime<Utc>,
+    /// When it came there from another state.
+    pub since: DateTime<Utc>,
     /// Until when, at the longest.
     pub deadline_at: Option<DateTime<Utc>>,
     /// The image on its card.
@@ -80,7 +80,7 @@ impl Listed {
             name: get(row, 0)?,
             state: get(row, 1)?,
             visit: get(row, 2)?,
-            entered_at: get(row, 3)?,
+            since: get(row, 3)?,
             deadline_at: get(row, 4)?,
             image: json(5)?,
             next_image: json(6)?,
@@ -103,7 +103,7 @@ fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, 
 
 /// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row.
 const LIST: &str = "
-    SELECT i.name, i.state, i.visit, i.entered_at, i.deadline_at,
+    SELECT i.name, i.state, i.visit, CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
            i.data->'image', i.data->'next_image', i.data->>'failure',
            d.fqdn, d.mac, d.hardware, d.environment, d.comments,
            i.counters, i.data->>'lock_reason'

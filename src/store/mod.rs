@@ -20,6 +20,7 @@ mod life;
 pub mod lists;
 pub mod partitions;
 mod pool;
+pub mod rearmed;
 mod sparse;
 pub mod stays;
 mod url;

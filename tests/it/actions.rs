@@ -44,6 +44,7 @@ async fn write_by(
         suspended: None,
         invoked: Vec::new(),
         goes_on: false,
+        is_silent: false,
     };
     decide(&mut decided);
     let applied =
@@ -98,6 +99,7 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
         state: StateName::new("S").unwrap(),
         visit: Visit(1),
         entered_at: NOW,
+        since: NOW,
         deadline_at: None,
         remaining: None,
         counters: BTreeMap::new(),

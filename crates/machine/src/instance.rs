@@ -42,8 +42,10 @@ pub struct Instance {
     pub state: StateName,
     /// Which entry of a state this is.
     pub visit: Visit,
-    /// When it entered the state.
+    /// When it entered the state, which it may have entered anew from itself.
     pub entered_at: DateTime<Utc>,
+    /// When it came to the state from another one.
+    pub since: DateTime<Utc>,
     /// When the state's time limit passes, once it runs.
     pub deadline_at: Option<DateTime<Utc>>,
     /// What is left of the state's time limit while it stands still, because an action is suspended.

@@ -109,7 +109,7 @@ pub(super) async fn list(
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
     let view = |one: &Listed| {
         json!({
-            "name": one.name, "state": one.state, "since": one.entered_at, "visit": one.visit,
+            "name": one.name, "state": one.state, "since": one.since, "visit": one.visit,
             "deadline": one.deadline_at,
         })
     };
@@ -151,7 +151,7 @@ fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
         name: instance.name.clone(),
         label: definition.label(&instance.state).to_owned(),
         state: instance.state.clone(),
-        since: instance.entered_at,
+        since: instance.since,
         visit: instance.visit,
         deadline: instance.deadline_at,
         counters: definition.counts(&instance.counters).into_owned(),

@@ -22,7 +22,7 @@ pub(super) fn add(
         name,
         state,
         visit,
-        entered_at,
+        since,
         deadline_at,
         image,
         next_image,
@@ -37,7 +37,7 @@ pub(super) fn add(
     } = board;
     add_member(to, r#"{"name":"#, name)?;
     add_member(to, r#","state":"#, state)?;
-    add_member(to, r#","since":"#, &Time(*entered_at))?;
+    add_member(to, r#","since":"#, &Time(*since))?;
     add_member(to, r#","visit":"#, visit)?;
     add_member(to, r#","deadline":"#, &deadline_at.map(Time))?;
     add_member(to, r#","fqdn":"#, fqdn)?;
@@ -120,7 +120,7 @@ mod tests {
                 name: text,
                 state: text,
                 visit: i64::MAX,
-                entered_at: DateTime::UNIX_EPOCH,
+                since: DateTime::UNIX_EPOCH,
                 deadline_at: None,
                 image,
                 next_image: None,

@@ -36,6 +36,10 @@ pub(super) struct Saved<'a> {
     pub(super) visits: Vec<i64>,
     pub(super) entered_at: Vec<DateTime<Utc>>,
     pub(super) deadlines: Sparse<DateTime<Utc>>,
+    /// When they came from another state, where that was before they entered the present one.
+    pub(super) since: Sparse<DateTime<Utc>>,
+    /// True where nobody sees a difference.
+    pub(super) silent: Sparse<bool>,
     /// What is left of time limits that stand still, in microseconds.
     pub(super) remaining: Sparse<i64>,
     /// Where they are not what they were.
@@ -119,14 +123,13 @@ impl<'a> Columns<'a> {
 
     /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
     pub(super) fn only_moves(&self) -> bool {
-        let Self { saved: _, told: _, held, kept, left, ended, started, suspended, invoked } = self;
+        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked } = self;
         let ids = [&held.ids, &kept.ids, &left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids];
-        ids.iter().all(|ids| ids.is_empty())
+        ids.iter().all(|ids| ids.is_empty()) && saved.silent.as_slice().is_empty()
     }
 
     fn push(&mut self, one: &'a Decided) {
-        let Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, goes_on } =
-            one;
+        let Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, .. } = one;
         let (id, version) = (seen.id, seen.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
@@ -136,6 +139,8 @@ impl<'a> Columns<'a> {
             saved.visits.push(instance.visit.0);
             saved.entered_at.push(instance.entered_at);
             saved.deadlines.push(instance.deadline_at);
+            saved.since.push((instance.since != instance.entered_at).then_some(instance.since));
+            saved.silent.push(one.is_silent.then_some(true));
             let left_us = |left: Duration| i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
             saved.remaining.push(instance.remaining.map(left_us));
             let before = &seen.instance;
@@ -143,7 +148,7 @@ impl<'a> Columns<'a> {
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
             for (seq, new) in (1..).zip(invoked) {
                 self.invoked.push(id, instance.visit, seq, new);
-                self.invoked.kept.push(*goes_on);
+                self.invoked.kept.push(one.goes_on);
             }
         } else {
             self.held.ids.push(id.0);

@@ -73,6 +73,7 @@ struct SeenRow {
     state: String,
     visit: i64,
     entered_at: DateTime<Utc>,
+    since: DateTime<Utc>,
     deadline_at: Option<DateTime<Utc>>,
     remaining_us: Option<i64>,
     remaining_visit: Option<i64>,
@@ -113,6 +114,7 @@ impl TryFrom<SeenRow> for Seen {
                 state: name(StateName::new(&row.state))?,
                 visit: Visit(row.visit),
                 entered_at: row.entered_at,
+                since: row.since,
                 deadline_at: row.deadline_at,
                 remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
                 counters: row.counters.0,
@@ -141,6 +143,7 @@ pub async fn read(
         SeenRow,
         r#"SELECT i.instance_id AS "instance_id!", i.version AS "version!", i.machine AS "machine!",
                   i.name AS "name!", i.state AS "state!", i.visit AS "visit!", i.entered_at AS "entered_at!",
+                  CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
                   i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
                   i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>",
@@ -189,6 +192,8 @@ pub struct Decided {
     pub invoked: Vec<NewAction>,
     /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
     pub goes_on: bool,
+    /// Whether nobody sees a difference: its state was entered anew and only its deadline is a later one.
+    pub is_silent: bool,
 }
 
 impl Decided {
@@ -241,7 +246,7 @@ pub async fn write(
     let group = Columns::of(decided);
     let Columns { saved, held, told, kept, left, ended, started, suspended, invoked } = &group;
     macro_rules! run {
-        ($still:tt, $remaining:tt, $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
+        ($still:tt, $remaining:tt, $silent:tt, $visible:tt, $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
                    -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
@@ -264,14 +269,18 @@ pub async fn write(
                 + $remaining
                 + r#") n
                         WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_so FROM ruled)
-                    RETURNING i.instance_id, i.visit, i.deadline_at
+                    RETURNING i.instance_id, i.visit, i.deadline_at"#
+                + $silent
+                + r#"
                    ),
                    -- Whoever keeps a picture of the instances reads on from here.
                    changed AS (
                        INSERT INTO change (xact, origin, instances, visits, deadlines)
                        SELECT pg_current_xact_id()::text::bigint, $9, array_agg(instance_id), array_agg(visit),
                               array_agg(deadline_at)
-                         FROM saved HAVING count(*) > 0
+                         FROM saved"#
+                + $visible
+                + r#" HAVING count(*) > 0
                    ),
                    "#
                 + $applied
@@ -335,6 +344,8 @@ pub async fn write(
         // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
         // What is left of a time limit stands still only where an action is suspended, and is of one visit.
         run!(
+            ", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END",
+            ", unnest($27::timestamptz[]) AS since",
             "",
             "",
             r#"applied AS MATERIALIZED (
@@ -342,12 +353,17 @@ pub async fn write(
                    )"#,
             "",
             "'{}'::bigint[]",
+            saved.since.as_slice() as _
         )
     } else {
         run!(
-            r#", remaining_us = n.remaining,
+            r#", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END,
+                              remaining_us = n.remaining,
                               remaining_visit = CASE WHEN n.remaining IS NOT NULL THEN n.visit END"#,
-            ", unnest($47::bigint[]) AS remaining",
+            r#", unnest($47::bigint[]) AS remaining,
+                                      unnest($55::timestamptz[]) AS since, unnest($56::bool[]) AS is_silent"#,
+            ", n.is_silent",
+            " WHERE is_silent IS NULL",
             r#"-- What only gets history keeps its row. Never waited for: who waits here may keep locks already.
                    held AS MATERIALIZED (
                        SELECT i.instance_id
@@ -362,6 +378,13 @@ pub async fn write(
                          FROM (SELECT instance_id FROM saved UNION ALL SELECT instance_id FROM held) a
                    )"#,
             r#",
+                   -- Nobody sees these, but whoever fires deadlines has to know.
+                   rearmed AS (
+                       INSERT INTO rearmed (xact, origin, instances, visits, deadlines)
+                       SELECT pg_current_xact_id()::text::bigint, $9, array_agg(instance_id), array_agg(visit),
+                              array_agg(deadline_at)
+                         FROM saved WHERE is_silent HAVING count(*) > 0
+                   ),
                    -- One entry for all that are at rest and stay there.
                    kept AS (
                        INSERT INTO history (at, kind, from_state, instances, visits)
@@ -476,7 +499,9 @@ pub async fn write(
             &suspended.reasons as _,
             &suspended.uncounted,
             &suspended.rescues,
-            &invoked.compensations as _
+            &invoked.compensations as _,
+            saved.since.as_slice() as _,
+            saved.silent.as_slice() as _
         )
     }?;
     // Mostly none is.

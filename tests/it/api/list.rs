@@ -4,8 +4,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
 use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, SnapshotPermits, Waiting};
+use lifeguard::engine::News;
 use lifeguard::machine::MachineName;
-use lifeguard::store::changes::{self, Cursor};
+use lifeguard::store::changes::{self, Cursor, Now};
 use lifeguard::store::lists::{self, Filter};
 use lifeguard::store::{Connections, Snapshot};
 use reqwest::{Method, StatusCode};
@@ -260,6 +261,59 @@ async fn each_kind_of_change_makes_another_list() {
     assert_eq!(world.report("b1", "image-installed").await.1["outcome"], "ignored");
     let answer = send_to(world.server.http, "GET /api/v1/devices", &[("if-none-match", &tag)], "").await;
     assert_eq!(answer.status, 304);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_farm_at_rest_changes_no_list() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    for name in ["b1", "b2", "b3"] {
+        world.register(name, json!({})).await;
+        world.force(name, "Ready").await;
+        // Its poll has begun, which is a change.
+        world.until(name, "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+    }
+    let paths = ["/api/v1/devices", "/api/v1/devices?state=Ready", "/api/v1/states"];
+    let mut tags = Vec::new();
+    for path in paths {
+        tags.push(send(&world, &format!("GET {path}"), "").await.header("etag").to_owned());
+    }
+    let mut cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
+    let mut followers = [world.server.engine.follow(), other.server.engine.follow()];
+    let visit = world.get("/api/v1/devices/b1").await["visit"].as_i64().unwrap();
+    // Half an hour: each of the boards enters its state anew six times.
+    for turn in 1..=6 {
+        world.pass_deadline("b1").await;
+        for name in ["b1", "b2", "b3"] {
+            let entered_anew = |board: &Value| board["visit"] == visit + turn;
+            let board = world.until(name, "it is entered anew", entered_anew).await;
+            assert_eq!(board["since"], "2026-01-01T12:00:00Z");
+        }
+        for (path, tag) in paths.iter().zip(&tags) {
+            let answer =
+                send_to(world.server.http, &format!("GET {path}"), &[("if-none-match", tag)], "").await;
+            assert_eq!(answer.status, 304, "{path}");
+        }
+        assert_eq!(since(&other, "", &mut cursor).await, "");
+    }
+    let list = world.get("/api/v1/devices").await;
+    assert_eq!(list["devices"][0]["since"], "2026-01-01T12:00:00Z");
+    world.force("b2", "LockedOut").await;
+    for follower in &mut followers {
+        let mut visits = Vec::new();
+        while visits.last() != Some(&(visit + 7)) {
+            let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
+            for logged in changed.iter() {
+                let Now::Is { visit, .. } = logged.changed.now else { panic!() };
+                visits.push(visit.0);
+            }
+        }
+        assert!(visits.iter().all(|told| !(visit + 1..visit + 7).contains(told)), "{visits:?}");
+    }
+    assert_eq!(since(&other, "", &mut cursor).await, "b2 LockedOut");
+    let told = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
+    let told: (i64, i64) = sqlx::query_as(told).fetch_one(&world.database.pool().await).await.unwrap();
+    assert_eq!(told, (18, 3), "other processes learn the deadlines");
 }
 
 /// Asks what changed since the cursor, which goes on with the answer: the boards with their states, and what is gone.

@@ -190,7 +190,7 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     sqlx::query("DELETE FROM history").execute(&pool).await.unwrap();
     let why = why(&world, "new").await;
     assert_eq!((&why["since"], &why["evidence"]), (&why["entered_at"], &Value::Null));
-    assert!(why["sentences"].to_string().contains("it may have been here for longer"), "{why}");
+    assert!(why["sentences"].to_string().contains("does not tell any more how it came here"), "{why}");
 
     let answer = send(&world, "GET /api/v1/devices/none/why", "").await;
     assert_eq!(answer.told(), "404 no_device: there is no board \"none\"");

@@ -102,6 +102,7 @@ pub fn create(
         state: definition.initial.clone(),
         visit: Visit(0),
         entered_at: now,
+        since: now,
         deadline_at: None,
         remaining: None,
         counters: BTreeMap::new(),

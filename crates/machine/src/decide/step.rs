@@ -176,6 +176,7 @@ impl<'a> Step<'a> {
 
     /// Enters `target`, and the states that it leads to at once; gives the one where that ends.
     fn pass_to(&mut self, target: &StateName) -> Option<&'a State> {
+        let from = self.instance.state.clone();
         let mut state = self.definition.states.get_key_value(target)?;
         // No circle of `always` was loaded, so this many entries are enough.
         for _ in 0..=self.definition.states.len() {
@@ -188,6 +189,9 @@ impl<'a> Step<'a> {
             let Some((operations, next)) = self.way_out(entered) else { break };
             self.apply(operations);
             state = self.definition.states.get_key_value(next)?;
+        }
+        if self.instance.state != from {
+            self.instance.since = self.now;
         }
         Some(state.1)
     }

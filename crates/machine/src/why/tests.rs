@@ -27,6 +27,7 @@ fn instance(definition: &Definition, state: &str) -> Instance {
         state: definition.states.get_key_value(state).unwrap().0.clone(),
         visit: Visit(3),
         entered_at: noon(),
+        since: noon(),
         deadline_at: None,
         remaining: None,
         counters: BTreeMap::new(),
