@@ -7,13 +7,18 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{Body, Sender, tagged};
-use super::events::{find, target};
-use super::{Api, Problem};
+use super::check_name::check_name;
+use super::client::Sender;
+use super::context::{Api, Routes};
+use super::device_lookup::{find, target};
+use super::etag::tagged;
+use super::json_body::Body;
+use super::problem::Problem;
 use crate::action::{Mac, PollUrl, PowerUrl};
 use crate::engine::{self, DeviceChange};
 use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
@@ -21,10 +26,18 @@ use crate::store::actions::{self, OpenAction};
 use crate::store::devices::{Board, Device};
 use crate::store::history;
 
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![
+        ("/api/v1/devices", post(register)),
+        ("/api/v1/devices/{name}", get(show).patch(change).delete(remove)),
+    ]
+}
+
 /// A board as clients register it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewDevice {
+struct NewDevice {
     name: String,
     mac: String,
     hardware: String,
@@ -41,7 +54,7 @@ pub(super) struct NewDevice {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
-pub(super) struct NewChange {
+struct NewChange {
     #[serde(default, deserialize_with = "never_null")]
     mac: Option<String>,
     #[serde(default, deserialize_with = "never_null")]
@@ -188,7 +201,7 @@ impl From<Board> for DeviceView {
 }
 
 /// `GET /api/v1/devices/{name}`: one board in full.
-pub(super) async fn show(
+async fn show(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -215,7 +228,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
 }
 
 /// `POST /api/v1/devices`: registers a board, in the machine's initial state.
-pub(super) async fn register(
+async fn register(
     State(api): State<Arc<Api>>,
     Sender(sender): Sender,
     Body(new): Body<NewDevice>,
@@ -243,7 +256,7 @@ pub(super) async fn register(
 }
 
 /// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
-pub(super) async fn change(
+async fn change(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
@@ -269,7 +282,7 @@ pub(super) async fn change(
 }
 
 /// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
-pub(super) async fn remove(
+async fn remove(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
@@ -277,22 +290,6 @@ pub(super) async fn remove(
     target(&api, &name)?;
     api.engine.remove(&api.machine, &name, None, sender).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Checks a name that goes into paths and file names: a host name's label or labels.
-pub(super) fn check_name(field: &str, text: &str) -> Result<String, Problem> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let is_label = |label: &str| {
-        label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
-    };
-    if text.len() <= 64 && text.split('.').all(is_label) {
-        return Ok(text.to_owned());
-    }
-    let shown: String = text.chars().take(80).collect();
-    Err(Problem::invalid(format!(
-        "{field}: {shown:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first \
-         and after each `.`"
-    )))
 }
 
 fn checked_fqdn(text: &str) -> Result<String, Problem> {

@@ -7,62 +7,26 @@ use axum::Json;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get};
-use serde::Serialize;
+use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::body::{Object, Parameters, Sender};
-use super::{Api, Problem};
-use crate::engine::{Committed, Submission};
-use crate::machine::{Cause, EventName, Ignored, Outcome, Source, StateName, Visit};
-use crate::store::devices;
-use crate::store::instances::Target;
+use super::answer::Answer;
+use super::client::Sender;
+use super::context::{Api, Routes};
+use super::device_lookup::{find, target};
+use super::json_body::Object;
+use super::problem::Problem;
+use super::query::Parameters;
+use crate::engine::Submission;
+use crate::machine::{Cause, EventName, Ignored, Outcome, Source, Visit};
 
-/// What came of an event or a request.
-#[derive(Debug, Serialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum Answer {
-    /// A state was entered.
-    Moved {
-        /// The state left.
-        from: StateName,
-        /// The state entered.
-        to: StateName,
-        /// The visit that began.
-        visit: Visit,
-    },
-    /// The device noted it and is where it was.
-    Stayed {
-        /// Its state.
-        state: StateName,
-        /// Its visit.
-        visit: Visit,
-    },
-    /// Nothing changed: repeated, late or stale. The board may go on.
-    Ignored {
-        /// Its state.
-        state: StateName,
-        /// Its visit.
-        visit: Visit,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl From<Committed> for Answer {
-    fn from(committed: Committed) -> Self {
-        let (state, visit) = (committed.instance.state.clone(), committed.instance.visit);
-        match committed.outcome {
-            Outcome::Moved { from, to } => Self::Moved { from, to, visit },
-            Outcome::Stayed => Self::Stayed { state, visit },
-            Outcome::Ignored(why) => Self::Ignored { state, visit, reason: why.to_string() },
-        }
-    }
-}
-
-/// Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
-pub(super) fn routes() -> MethodRouter<Arc<Api>> {
-    get(report).post(report).head(only_get_or_post)
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![
+        ("/api/v1/devices/{name}/boot-config", get(boot_config)),
+        // Boards report by GET as well as by POST. HEAD is neither: whoever only looks changes nothing.
+        ("/api/v1/devices/{name}/events/{event}", get(report).post(report).head(only_get_or_post)),
+    ]
 }
 
 async fn only_get_or_post() -> impl IntoResponse {
@@ -115,7 +79,7 @@ async fn report(
 }
 
 /// `GET /api/v1/devices/{name}/boot-config`: what a booting board needs to know.
-pub(super) async fn boot_config(
+async fn boot_config(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<Json<Map<String, Value>>, Problem> {
@@ -146,19 +110,4 @@ fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
         format!("boards have no event {event:?}")
     };
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", hint).with("events", known))
-}
-
-/// Names the board of a path.
-pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
-    if name.contains('\0') {
-        return Err(Problem::no_device(name));
-    }
-    Ok(Target::Name(api.machine.clone(), name.to_owned()))
-}
-
-/// Reads the board of a path.
-pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
-    target(api, name)?;
-    let mut db = api.engine.store().reader().await?;
-    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| Problem::no_device(name))
 }

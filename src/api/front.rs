@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use tower::Service;
 
-use super::connections::Peer;
+use super::client::Peer;
 use super::names::ServerNames;
-use super::{Problem, problem, reserved};
+use super::problem::{Problem, as_problem};
 use crate::csp;
 use crate::store::Store;
 
@@ -34,15 +34,13 @@ impl Front {
             problem.into_response()
         } else {
             let is_head = request.method() == Method::HEAD;
-            let reserved =
-                if request.method() == Method::PUT { reserved::explain(request.uri().path()) } else { None };
-            let response = self.route(request).await?;
+            let mut response = self.route(request).await?;
             let status = response.status();
             if status.is_client_error() || status.is_server_error() {
-                match reserved.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
-                    Some(detail) => Problem::invalid(detail).into_response(),
+                match response.extensions_mut().remove::<Problem>() {
+                    Some(problem) => problem.into_response(),
                     // In a box: every request would have to carry room for it.
-                    None => Box::pin(problem::as_problem(response, is_head)).await,
+                    None => Box::pin(as_problem(response, is_head)).await,
                 }
             } else {
                 response

@@ -5,18 +5,25 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Api, Problem};
+use super::context::{Api, Routes};
+use super::problem::Problem;
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![("/healthz", get(alive)), ("/readyz", get(ready))]
+}
 
 /// `GET /healthz`: the process lives.
-pub(super) async fn alive() -> Json<Value> {
+async fn alive() -> Json<Value> {
     Json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// `GET /readyz`: the database answers and takes what events need, and the boot tree can be read. What stands in the way of this process's actions is
-/// told beside: another process may carry them out, and requests and reports are served all the same.
-pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
+/// `GET /readyz`: the database answers and takes what events need, and the boot tree can be read. What keeps this process
+/// from running actions is listed in `troubles`: another process may run them, and requests are served all the same.
+async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ready().await?;
     if let Some(fault) = api.engine.boot_fault() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "boot_tree_unreadable", fault));

@@ -7,20 +7,28 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::routing::{get, put};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::{Body, tagged};
-use super::devices::check_name;
-use super::{Api, Problem};
+use super::check_name::check_name;
+use super::context::{Api, Routes};
+use super::etag::tagged;
+use super::json_body::Body;
+use super::problem::Problem;
 use crate::action::check_config_name;
 use crate::engine::ImagePut;
 use crate::store::images::{self, Image};
 
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![("/api/v1/images", get(list)), ("/api/v1/images/{name}", put(register).delete(remove))]
+}
+
 /// An image as clients send it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewImage {
+struct NewImage {
     /// One line for people.
     #[serde(default)]
     about: String,
@@ -29,14 +37,14 @@ pub(super) struct NewImage {
 }
 
 /// `GET /api/v1/images`: all images.
-pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let images = images::list(&mut *api.engine.store().reader().await?).await?;
     Ok(tagged(&headers, &json!({ "images": images })))
 }
 
 /// An image as it was written, and what is odd about it.
 #[derive(Debug, Serialize)]
-pub(super) struct PutView {
+struct PutView {
     #[serde(flatten)]
     image: Image,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -44,7 +52,7 @@ pub(super) struct PutView {
 }
 
 /// `PUT /api/v1/images/{name}`: registers an image, or changes it.
-pub(super) async fn put(
+async fn register(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Body(NewImage { about, boot_configs }): Body<NewImage>,
@@ -61,10 +69,7 @@ pub(super) async fn put(
 }
 
 /// `DELETE /api/v1/images/{name}`: forgets an image. Boards that run it go on running it.
-pub(super) async fn remove(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
+async fn remove(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let no_image = || Problem::new(StatusCode::NOT_FOUND, "no_image", format!("there is no image {name:?}"));
     if name.contains('\0') {
         return Err(no_image());

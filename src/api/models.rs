@@ -6,13 +6,16 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{MAX_DRAINED, parse, tagged};
-use super::large::Place;
-use super::problem::fault;
-use super::{Api, Problem};
+use super::body::MAX_DRAINED;
+use super::context::{Api, Routes};
+use super::etag::tagged;
+use super::json_body::parse;
+use super::large_requests::LargeRequest;
+use super::problem::{Problem, fault};
 use crate::model::{ModelError, ModelView, Values};
 
 /// The largest body with values, in bytes.
@@ -20,14 +23,24 @@ pub(super) const MAX_VALUES: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(MAX_VALUES < MAX_DRAINED, "a body that is a little too large is still answered");
 
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![
+        ("/api/v1/models", get(list)),
+        ("/api/v1/models/{name}", get(show)),
+        ("/api/v1/models/{name}/load", post(load)),
+        ("/api/v1/models/{name}/predictions", post(predict)),
+    ]
+}
+
 /// `GET /api/v1/models`: all models, and what runs them.
-pub(super) async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let models = api.engine.models();
     tagged(&headers, &json!({ "models": models.list(), "runtime": models.runtime() }))
 }
 
 /// `GET /api/v1/models/{name}`: one model.
-pub(super) async fn show(
+async fn show(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     headers: HeaderMap,
@@ -36,21 +49,18 @@ pub(super) async fn show(
 }
 
 /// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
-pub(super) async fn load(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-) -> Result<Json<ModelView>, Problem> {
+async fn load(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<ModelView>, Problem> {
     Ok(Json(api.engine.models().load(&name).await?))
 }
 
 /// `POST /api/v1/models/{name}/predictions`: the state of each row.
-pub(super) async fn predict(
+async fn predict(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (place, bytes) = Place::read(request, MAX_VALUES).await?;
-    let parsed = place.work(move || {
+    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
+    let parsed = permit.work(move || {
         let Value::Object(mut body) = parse(&bytes)? else {
             return Err(Problem::invalid("the body must be a JSON object"));
         };
@@ -62,7 +72,7 @@ pub(super) async fn predict(
         return Err(Problem::invalid(format!("unknown field `{key}`, expected `values`")));
     }
     let states = api.engine.models().judge(&name, values).await?;
-    place.answer(move || serde_json::to_vec(&Judged { states }).map_err(|error| fault(&error))).await
+    permit.answer(move || serde_json::to_vec(&Judged { states }).map_err(|error| fault(&error))).await
 }
 
 /// The answer to values.

@@ -59,6 +59,11 @@ impl Problem {
         self
     }
 
+    /// There is no such machine.
+    pub(super) fn no_machine(machine: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_machine", format!("there is no machine {machine:?}"))
+    }
+
     /// There is no such instance.
     pub(super) fn no_instance(machine: &MachineName, name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_instance", format!("there is no {machine} {name:?}"))

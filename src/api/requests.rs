@@ -5,20 +5,31 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
+use axum::routing::post;
 use serde_json::Value;
 
-use super::body::{Body, Object, Sender};
-use super::events::{Answer, find, target};
-use super::{Api, Problem};
+use super::answer::Answer;
+use super::client::Sender;
+use super::context::{Api, Routes};
+use super::device_lookup::{find, target};
+use super::forced_move::{NewForce, forced};
+use super::json_body::{Body, Object};
+use super::not_accepted::not_accepted;
+use super::problem::Problem;
 use crate::engine::{Committed, Submission};
-use crate::machine::{
-    Cause, Definition, EventName, Ignored, Instance, Outcome, Source, StateName, suggestion,
-};
+use crate::machine::{Cause, EventName, Ignored, Outcome, Source, suggestion};
 use crate::store::images;
 
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![
+        ("/api/v1/devices/{name}/requests/{request}", post(request)),
+        ("/api/v1/devices/{name}/force", post(force)),
+    ]
+}
+
 /// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
-pub(super) async fn request(
+async fn request(
     State(api): State<Arc<Api>>,
     Path((name, request)): Path<(String, String)>,
     Sender(sender): Sender,
@@ -52,21 +63,9 @@ pub(super) async fn request(
     answer(&api, &name, Some(asked), api.engine.submit(submission).await?).await
 }
 
-/// A forced move, as operators ask for it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewForce {
-    /// The state that the board is believed to be in.
-    from: StateName,
-    /// The state to enter.
-    to: StateName,
-    /// Why.
-    reason: String,
-}
-
 /// `POST /api/v1/devices/{name}/force`: an operator moves a board whatever its state accepts, if it is where they
 /// believe it to be.
-pub(super) async fn force(
+async fn force(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
@@ -75,15 +74,6 @@ pub(super) async fn force(
     let (cause, remark) = forced(new)?;
     let submission = Submission { sender, remark, ..Submission::new(target(&api, &name)?, cause) };
     answer(&api, &name, None, api.engine.submit(submission).await?).await
-}
-
-/// A forced move, and what history says of it.
-pub(super) fn forced(NewForce { from, to, reason }: NewForce) -> Result<(Cause, Option<String>), Problem> {
-    if reason.trim().is_empty() {
-        return Err(Problem::invalid("`reason` must say why the move is forced"));
-    }
-    let remark = Some(format!("forced: {reason}"));
-    Ok((Cause::Force { expected: from, to, reason }, remark))
 }
 
 /// What an operator asked for.
@@ -118,35 +108,6 @@ async fn answer(
     }
 }
 
-/// What `instance` does not take now, whoever asks, and what it does take.
-pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &Ignored) -> Problem {
-    let accepted = definition.accepted(instance.state.as_str(), Source::Operator);
-    let problem = match why {
-        Ignored::NoState { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
-                .with("states", definition.states.keys().collect::<Vec<_>>())
-        }
-        Ignored::Unexpected { .. }
-        | Ignored::NoGuardHolds { .. }
-        | Ignored::Stale { .. }
-        | Ignored::Future { .. }
-        | Ignored::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
-        Ignored::NotHandled { .. }
-        | Ignored::LeftToDeadline { .. }
-        | Ignored::MissingArgument { .. }
-        | Ignored::Refused { .. }
-        | Ignored::NotAllowed { .. } => {
-            let detail = if accepted.is_empty() {
-                format!("{why}, nor for any other request; only a forced move leaves it")
-            } else {
-                format!("{why}; now it takes {}", list(&accepted))
-            };
-            Problem::new(StatusCode::CONFLICT, "not_accepted", detail)
-        }
-    };
-    problem.with("state", &instance.state).with("accepted", accepted)
-}
-
 /// A request that the state takes, but not with these arguments: says which images this board can be given.
 async fn refused(api: &Api, name: &str, why: &Ignored, asked: Option<Asked<'_>>) -> Result<Problem, Problem> {
     let hardware = find(api, name).await?.device.hardware;
@@ -168,8 +129,4 @@ async fn refused(api: &Api, name: &str, why: &Ignored, asked: Option<Asked<'_>>)
     Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)
         .with("hardware", Value::from(hardware))
         .with("images", fitting))
-}
-
-fn list(names: &[&EventName]) -> String {
-    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }

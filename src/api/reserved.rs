@@ -1,56 +1,61 @@
 //! Names that are words of our paths: an instance of such a name would be created and never found again.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
 
 /// Where instances of machines are.
 const INSTANCE: &str = "/api/v1/machines/{machine}/{instance}";
 
-/// What follows a machine in paths and is no instance.
-static INSTANCES: LazyLock<BTreeSet<&str>> =
-    LazyLock::new(|| words(super::routes().into_iter().map(|(path, _)| path), INSTANCE));
-
 /// The names that no instance can have.
-pub(super) fn instances() -> &'static BTreeSet<&'static str> {
-    &INSTANCES
+#[derive(Debug, Clone)]
+pub(super) struct ReservedNames(Arc<BTreeSet<&'static str>>);
+
+impl ReservedNames {
+    /// The fixed words that stand in one of `paths` where an instance's name does in others.
+    pub(super) fn of(paths: impl Iterator<Item = &'static str>) -> Self {
+        Self(Arc::new(fixed_words(paths, INSTANCE)))
+    }
+
+    /// Whether an instance cannot have this name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// The name that is reserved for `path`, if it stands where otherwise an instance does.
+    pub(super) fn of_path(&self, path: &'static str) -> Option<&'static str> {
+        let (_, last) = path.rsplit_once('/')?;
+        let (before, _) = INSTANCE.rsplit_once('/')?;
+        let is_in_place = path.strip_prefix(before).and_then(|rest| rest.strip_prefix('/')) == Some(last);
+        (is_in_place && self.contains(last)).then_some(last)
+    }
 }
 
-/// Says why nothing can be put at `path`, where that is because of a name that no instance can have.
-pub(super) fn explain(path: &str) -> Option<String> {
-    let mut segments = path.strip_prefix("/api/v1/machines/")?.split('/');
-    let (machine, name) = (segments.next()?, segments.next()?);
-    let is_reserved = segments.next().is_none() && !machine.is_empty() && INSTANCES.contains(name);
-    is_reserved.then(|| format!("no instance can be called {name:?}, which is a path of its own"))
+impl fmt::Display for ReservedNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().copied().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Answers a method that the path of a reserved name does not take. A PUT there would create an instance of that name; its
+/// answer carries the problem that [`Front`](super::front::Front) then answers with.
+pub(super) fn refuse(method: &Method, name: &str) -> Response {
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    if method == Method::PUT {
+        let detail = format!("no instance can be called {name:?}, which is a path of its own");
+        response.extensions_mut().insert(Problem::invalid(detail));
+    }
+    response
 }
 
 /// The fixed words that stand, in one of `paths`, where the last parameter of `template` is.
-fn words<'a>(paths: impl Iterator<Item = &'a str>, template: &str) -> BTreeSet<&'a str> {
+pub(super) fn fixed_words<'a>(paths: impl Iterator<Item = &'a str>, template: &str) -> BTreeSet<&'a str> {
     let before = template.rsplit_once('/').map_or("", |(before, _)| before);
     let next = |path: &'a str| path.strip_prefix(before)?.strip_prefix('/')?.split('/').next();
     paths.filter_map(next).filter(|word| !word.starts_with('{')).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_of_our_paths_are_known_by_the_paths() {
-        let expected = ["definitions", "diagram.svg", "instances", "replay"];
-        assert_eq!(instances().iter().copied().collect::<Vec<_>>(), expected);
-        // Elsewhere a fixed word would make something unreachable, too; of machines, `check` is served as one.
-        let all = |template| words(super::super::routes().into_iter().map(|(path, _)| path), template);
-        assert_eq!(all("/api/v1/machines/{machine}"), BTreeSet::from(["check"]));
-        for template in [
-            "/api/v1/devices/{name}",
-            "/api/v1/devices/{name}/events/{event}",
-            "/api/v1/devices/{name}/requests/{request}",
-            "/api/v1/images/{name}",
-            "/api/v1/models/{name}",
-            "/api/v1/machines/{machine}/{instance}/events/{event}",
-            "/api/v1/machines/{machine}/definitions/{number}",
-        ] {
-            assert_eq!(all(template), BTreeSet::new(), "{template}");
-        }
-    }
 }

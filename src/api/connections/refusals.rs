@@ -1,4 +1,4 @@
-//! Clients for whom there is no room: what they are told, and what the log says of it.
+//! Refused connections: what their clients are answered, and what is logged.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,15 +10,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::Problem;
 use super::registry::Full;
+use crate::api::problem::Problem;
 use crate::clock::pause;
 
-/// How many clients are told at once that there is no room; more are cut off without a word.
-const MAX_TOLD: usize = 64;
+/// How many refused clients are answered at once; more are cut off without an answer.
+const MAX_ANSWERED: usize = 64;
 /// How long a client may take to read that, in real time: what it sends meanwhile is read, for it would not see the answer
 /// if it sent into a closed connection.
-const TELLING: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long there must have been room for the shortage to be over, in real time.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -31,15 +31,15 @@ struct Shortage {
 
 /// Refuses clients, and logs when that begins and when it is over.
 pub(super) struct Refusals {
-    /// [`TELLING`], except in tests.
-    telling_time: Duration,
-    telling: JoinSet<()>,
+    /// [`ANSWER_TIMEOUT`], except in tests.
+    answer_timeout: Duration,
+    answering: JoinSet<()>,
     shortage: Option<Shortage>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { telling_time: TELLING, telling: JoinSet::new(), shortage: None }
+        Self { answer_timeout: ANSWER_TIMEOUT, answering: JoinSet::new(), shortage: None }
     }
 }
 
@@ -61,15 +61,15 @@ impl Refusals {
             }
         };
         self.shortage(peer, why).refused += 1;
-        while self.telling.try_join_next().is_some() {}
-        if self.telling.len() < MAX_TOLD {
-            let time = self.telling_time;
-            self.telling.spawn(async move {
+        while self.answering.try_join_next().is_some() {}
+        if self.answering.len() < MAX_ANSWERED {
+            let time = self.answer_timeout;
+            self.answering.spawn(async move {
                 tokio::select! {
                     // On a busy machine the time may be over before the answer was sent.
                     biased;
-                    // Who has gone already need not be told.
-                    _ = tell(stream, detail) => {}
+                    // The client may have gone.
+                    _ = answer(stream, detail) => {}
                     () = pause(time) => {}
                 }
             });
@@ -96,7 +96,7 @@ impl Refusals {
 }
 
 /// Answers whatever is asked.
-async fn tell(mut stream: TcpStream, detail: &str) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, detail: &str) -> io::Result<()> {
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).document().to_string();
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
@@ -127,8 +127,8 @@ mod tests {
             accepted.push(listener.accept().await.unwrap().0);
         }
         let (usual, short) = (Refusals::default(), Duration::from_millis(100));
-        assert_eq!((MAX_TOLD, usual.telling_time), (64, Duration::from_secs(1)));
-        let mut refusals = Refusals { telling_time: short, ..usual };
+        assert_eq!((MAX_ANSWERED, usual.answer_timeout), (64, Duration::from_secs(1)));
+        let mut refusals = Refusals { answer_timeout: short, ..usual };
         let begun = Instant::now();
         for stream in accepted {
             refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), Full::Server);
@@ -144,7 +144,7 @@ mod tests {
         }
         // None of them closes its connection.
         tokio::select! {
-            () = async { while refusals.telling.join_next().await.is_some() {} } => {}
+            () = async { while refusals.answering.join_next().await.is_some() {} } => {}
             () = pause(Duration::from_secs(9)) => panic!("they are waited for on and on"),
         }
         assert!(begun.elapsed() >= short, "{:?}", begun.elapsed());

@@ -5,33 +5,19 @@
 //! way are never given up; of the last eighth of the connections each client gets only its first.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::limits::Limits;
 use super::watch::Watch;
+use crate::api::client::Client;
 
-/// Who counts as one client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::api) struct Client(IpAddr);
-
-impl Client {
-    /// Of IPv6 its network: one machine has a whole one to choose its addresses from.
-    pub(in crate::api) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-            v4 @ IpAddr::V4(_) => v4,
-        })
-    }
-}
-
-/// Whether a connection is let in.
+/// Whether a connection is accepted.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// There is room.
-    Free(Place),
+    Free(OpenConnection),
     /// There is none, and another connection was closed for it.
-    Instead(Place),
+    Instead(OpenConnection),
     /// There is none.
     Refused(Full),
 }
@@ -59,9 +45,9 @@ struct Open {
     total: usize,
 }
 
-/// A connection's place, which is free again when this is dropped.
+/// An open connection, which is forgotten when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct OpenConnection {
     registry: Arc<Registry>,
     pub(super) client: Client,
     pub(super) watch: Arc<Watch>,
@@ -92,8 +78,8 @@ impl Registry {
         let watch = Arc::new(Watch::new(self.limits));
         open.by_client.entry(client).or_default().push(Arc::clone(&watch));
         open.total += 1;
-        let place = Place { registry: Arc::clone(self), client, watch };
-        if is_full { Admission::Instead(place) } else { Admission::Free(place) }
+        let admitted = OpenConnection { registry: Arc::clone(self), client, watch };
+        if is_full { Admission::Instead(admitted) } else { Admission::Free(admitted) }
     }
 
     /// Asks all connections to end.
@@ -133,7 +119,7 @@ impl Open {
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.registry.open().forget(self.client, &self.watch);
     }
@@ -141,6 +127,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn client(number: u8) -> Client {
@@ -152,7 +140,7 @@ mod tests {
     }
 
     /// Lets so many in, each with a request under way or none.
-    fn fill(registry: &Arc<Registry>, of: Client, count: usize, is_busy: bool) -> Vec<Place> {
+    fn fill(registry: &Arc<Registry>, of: Client, count: usize, is_busy: bool) -> Vec<OpenConnection> {
         let admitted = (0..count).map(|_| match registry.admit(of) {
             Admission::Free(place) => {
                 if is_busy {
@@ -203,14 +191,5 @@ mod tests {
         assert!(matches!(registry.admit(client(2)), Admission::Instead(_)));
         assert!(many[1].watch.is_to_end() && !many[2].watch.is_to_end());
         assert!(few.iter().chain(&one).all(|place| !place.watch.is_to_end()));
-    }
-
-    #[test]
-    fn an_ipv6_client_is_its_network_and_a_mapped_address_is_its_ipv4_address() {
-        let of = |text: &str| Client::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

@@ -1,10 +1,26 @@
 //! Connections over real sockets.
 
-use axum::routing::get;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::get;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::size_to_count;
+use super::limits::Limits;
+use super::listener::Listener;
+use super::serve::{DRAIN_TIMEOUT, HttpOptions, serve};
+use crate::clock::pause;
 
 /// How long a test waits for what must come: far more than it takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -263,17 +279,17 @@ async fn a_server_that_stops_waits_five_seconds_for_an_answer_that_does_not_come
     let begun = std::time::Instant::now();
     stop.cancel();
     within("the end of the server", server.join_next()).await.unwrap().unwrap();
-    assert_eq!(DRAIN, Duration::from_secs(5));
-    assert!(begun.elapsed() >= DRAIN, "{:?}", begun.elapsed());
+    assert_eq!(DRAIN_TIMEOUT, Duration::from_secs(5));
+    assert!(begun.elapsed() >= DRAIN_TIMEOUT, "{:?}", begun.elapsed());
     assert_eq!(read_to_end(&mut waiting).await.0, "");
 }
 
 #[tokio::test]
 async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut door = Door::new(listener);
-    let _client = TcpStream::connect(door.listener.local_addr().unwrap()).await.unwrap();
-    let (accepted, _) = within("a connection", door.accept()).await;
+    let mut listener = Listener::new(listener);
+    let _client = TcpStream::connect(listener.socket.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = within("a connection", listener.accept()).await;
     assert!(accepted.nodelay().unwrap());
     let socket = SockRef::from(&accepted);
     assert!(socket.keepalive().unwrap());

@@ -9,22 +9,15 @@
 //! between two requests as the second one's header.)
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use futures_util::task::AtomicWaker;
-use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::limits::{Limits, MIN_RATE};
-use super::memory::Share;
 
 /// Which limit a connection was closed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,12 +97,12 @@ impl Watch {
         self.phase.store(BUSY, Ordering::Relaxed);
     }
 
-    fn end_request(&self) {
+    pub(super) fn end_request(&self) {
         self.phase.store(self.now() << 1 | IDLE, Ordering::Relaxed);
     }
 
     /// Bytes have come.
-    fn received(&self) {
+    pub(super) fn received(&self) {
         let phase = self.phase.load(Ordering::Relaxed);
         if phase != BUSY && phase & IDLE != 0 {
             self.phase.store(self.now() << 1, Ordering::Relaxed);
@@ -117,14 +110,14 @@ impl Watch {
     }
 
     /// The client takes no more for now.
-    fn blocked(&self) {
+    pub(super) fn blocked(&self) {
         if self.unread_since.load(Ordering::Relaxed) == TAKEN {
             self.unread_since.store(self.now(), Ordering::Relaxed);
         }
     }
 
     /// The client took `bytes`, as far as can be told.
-    fn took(&self, bytes: usize) {
+    pub(super) fn took(&self, bytes: usize) {
         let since = self.unread_since.load(Ordering::Relaxed);
         let before = self.unread_before.load(Ordering::Relaxed);
         if since == TAKEN && before == 0 {
@@ -173,152 +166,6 @@ impl Watch {
             }
         })
         .await
-    }
-}
-
-/// A client's stream, whose reading and writing is noted.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) stream: TcpStream,
-    pub(super) watch: Arc<Watch>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.watch.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Watched {
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => self.watch.blocked(),
-            Poll::Ready(Ok(bytes)) => self.watch.took(*bytes),
-            Poll::Ready(Err(_)) => {}
-        }
-        written
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A request under way, until its answer has been handed over.
-#[derive(Debug)]
-pub(super) struct UnderWay(Arc<Watch>);
-
-impl UnderWay {
-    pub(super) fn new(watch: &Arc<Watch>) -> Self {
-        watch.begin_request();
-        Self(Arc::clone(watch))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.end_request();
-    }
-}
-
-/// How much of an answer is handed over to be written at once, in bytes.
-const PIECE: usize = 64 * 1024;
-
-/// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
-/// but the last of them are written.
-#[derive(Debug)]
-pub(super) struct Answer {
-    body: Body,
-    /// What is left of the last part of the body.
-    rest: Bytes,
-    _under_way: UnderWay,
-    _share: Option<Share>,
-}
-
-impl Answer {
-    pub(super) fn new(body: Body, under_way: UnderWay, share: Option<Share>) -> Self {
-        Self { body, rest: Bytes::new(), _under_way: under_way, _share: share }
-    }
-
-    fn next_piece(&mut self) -> Frame<Bytes> {
-        let size = self.rest.len().min(PIECE);
-        Frame::data(self.rest.split_to(size))
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(self.next_piece())));
-        }
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)?) else {
-            return Poll::Ready(None);
-        };
-        Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(part) if part.len() > PIECE => {
-                self.rest = part;
-                self.next_piece()
-            }
-            Ok(part) => Frame::data(part),
-            Err(other) => other,
-        })))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower() + rest);
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint
     }
 }
 

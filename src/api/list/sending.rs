@@ -13,11 +13,11 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::super::Problem;
-use super::super::body::json;
-use super::super::fair::FairPermit;
-use super::super::problem::fault;
+use super::timeouts::ListTimeouts;
 use super::{board, unknown};
+use crate::api::etag::json;
+use crate::api::fair_semaphore::FairPermit;
+use crate::api::problem::{Problem, fault};
 use crate::clock::pause;
 use crate::machine::{Definition, MachineName};
 use crate::store::lists::{self, Filter};
@@ -30,24 +30,6 @@ const PAGE: i64 = 10_000;
 const PART: usize = 64 * 1024;
 /// How much longer the database would wait than we do, so that it is we who say what took too long.
 const LATER: Duration = Duration::from_secs(5);
-
-/// How long a list may take, in real time: there are only so many snapshots, and the database keeps what is replaced
-/// meanwhile.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Until the database has told what is sent first.
-    pub begin: Duration,
-    /// Until a client has taken all of it.
-    pub whole: Duration,
-    /// While a client takes nothing.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { begin: Duration::from_secs(20), whole: Duration::from_mins(1), pause: Duration::from_secs(10) }
-    }
-}
 
 /// A list that is to be sent.
 pub(super) struct Sending {
@@ -112,8 +94,8 @@ impl From<Broken> for Problem {
 
 impl Sending {
     /// Answers with the list.
-    pub(super) async fn answer(mut self, tag: &str, patience: Patience) -> Result<Response, Problem> {
-        let Patience { begin, whole, pause: longest_pause } = patience;
+    pub(super) async fn answer(mut self, tag: &str, timeouts: ListTimeouts) -> Result<Response, Problem> {
+        let ListTimeouts { begin, whole, pause: longest_pause } = timeouts;
         self.snapshot.0.take_time(whole + LATER).await?;
         let (outlet, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use super::super::Problem;
+use crate::api::problem::Problem;
 use crate::machine::{Definition, MachineName, StateName, suggestion};
 use crate::store::lists::Filter;
 use crate::store::{Connection, StoreError, devices, images};

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::Drivers;
-use crate::api::{self, Api, HttpOptions, Waiting};
+use crate::api::{self, Api, HttpOptions, LongPolls};
 use crate::boot_tree::BootTree;
 use crate::clock::{Clock, SystemClock};
 use crate::dashboard;
@@ -360,8 +360,8 @@ impl Parts {
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
-            waiting: Waiting::new(http_options.limits.waits),
-            patience: api::Patience::default(),
+            long_polls: LongPolls::new(http_options.limits.waits),
+            list_timeouts: api::ListTimeouts::default(),
             reports: api::ReportPace::default(),
             snapshots: api::SnapshotPermits::of(engine.store().connections()),
         };

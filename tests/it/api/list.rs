@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api, HttpOptions, Patience, ReportPace, SnapshotPermits, Waiting};
+use lifeguard::api::{self, Api, HttpOptions, ListTimeouts, LongPolls, ReportPace, SnapshotPermits};
 use lifeguard::engine::News;
 use lifeguard::machine::MachineName;
 use lifeguard::store::changes::{self, Cursor, Now};
@@ -546,14 +546,14 @@ struct Impatient {
 }
 
 impl Impatient {
-    async fn serve(world: &World, patience: Patience) -> Self {
+    async fn serve(world: &World, timeouts: ListTimeouts) -> Self {
         let routes = api::router(Api {
             engine: world.server.engine.clone(),
             machine: MachineName::new("board").unwrap(),
             shared: None,
             stopping: CancellationToken::new(),
-            waiting: Waiting::new(16),
-            patience,
+            long_polls: LongPolls::new(16),
+            list_timeouts: timeouts,
             reports: ReportPace::default(),
             snapshots: SnapshotPermits::of(world.server.engine.store().connections()),
         });
@@ -571,13 +571,14 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
-    let Patience { begin: _, whole, pause } = Patience::default();
+    let ListTimeouts { begin: _, whole, pause } = ListTimeouts::default();
     assert_eq!((whole, pause), (Duration::from_mins(1), Duration::from_secs(10)));
     let short = Duration::from_millis(200);
-    for patience in
-        [Patience { whole: short, ..Patience::default() }, Patience { pause: short, ..Patience::default() }]
-    {
-        let server = Impatient::serve(&world, patience).await;
+    for timeouts in [
+        ListTimeouts { whole: short, ..ListTimeouts::default() },
+        ListTimeouts { pause: short, ..ListTimeouts::default() },
+    ] {
+        let server = Impatient::serve(&world, timeouts).await;
         // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
         let mut answers = Vec::new();
         for _ in 0..Connections::default().snapshots {
@@ -617,7 +618,7 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
     fill(&pool, 5000, 10_000).await;
     // So slow that nothing ends by itself.
     let long = Duration::from_mins(2);
-    let server = Impatient::serve(&world, Patience { begin: long, whole: long, pause: long }).await;
+    let server = Impatient::serve(&world, ListTimeouts { begin: long, whole: long, pause: long }).await;
     let client = |number| {
         let address = IpAddr::from([127, 0, 0, number]);
         reqwest::Client::builder().local_address(address).build().unwrap()
@@ -661,15 +662,16 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     let mut locked = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE device IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
     let (short, mut told) = (Duration::from_millis(200), Vec::new());
-    for patience in
-        [Patience { begin: short, ..Patience::default() }, Patience { whole: short, ..Patience::default() }]
-    {
-        let server = Impatient::serve(&world, patience).await;
+    for timeouts in [
+        ListTimeouts { begin: short, ..ListTimeouts::default() },
+        ListTimeouts { whole: short, ..ListTimeouts::default() },
+    ] {
+        let server = Impatient::serve(&world, timeouts).await;
         told.push(list(&server.url).await);
     }
     locked.rollback().await.unwrap();
     sqlx::query("ALTER TABLE device RENAME comments TO remarks").execute(&pool).await.unwrap();
-    let server = Impatient::serve(&world, Patience::default()).await;
+    let server = Impatient::serve(&world, ListTimeouts::default()).await;
     told.push(list(&server.url).await);
     assert_snapshot!(told.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::registry::Client;
+use crate::api::client::Client;
 use crate::clock::pause;
 
 /// Answers up to so many bytes are not counted.
-pub(super) const SMALL: u64 = 64 * 1024;
+pub(super) const MAX_UNCOUNTED: u64 = 64 * 1024;
 /// What an answer counts for that is made while it is sent, in bytes: it keeps a part of itself.
-pub(super) const IN_PARTS: u64 = 1024 * 1024;
+pub(super) const STREAMED: u64 = 1024 * 1024;
 /// How many answers may wait for others to be read; for their clients' sake, briefly.
 const MAX_WAITING: usize = 32;
 /// How long, in real time.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The memory of answers.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct AnswerMemory {
     /// How many bytes of answers there may be in all.
     max_bytes: u64,
     taken: Mutex<Taken>,
@@ -39,13 +39,13 @@ struct Taken {
 /// A part of the memory, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    memory: Arc<Memory>,
+    memory: Arc<AnswerMemory>,
     client: Client,
     bytes: u64,
 }
 
 /// Somebody who waits for a share.
-struct Waiting<'m>(&'m Memory);
+struct Waiting<'m>(&'m AnswerMemory);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -53,7 +53,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Memory {
+impl AnswerMemory {
     pub(super) fn new(max_bytes: u64) -> Self {
         Self { max_bytes, taken: Mutex::default(), freed: Notify::new() }
     }
@@ -105,7 +105,7 @@ impl Memory {
         };
         tokio::select! {
             share = taking => Some(share),
-            () = pause(LONGEST_WAIT) => None,
+            () = pause(MAX_WAIT) => None,
         }
     }
 }
@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_have_so_much_memory_in_all_and_each_client_a_quarter_or_one_answer() {
-        let memory = Arc::new(Memory::new(4000));
+        let memory = Arc::new(AnswerMemory::new(4000));
         let quarter = 1000;
         let first = memory.take(client(1), quarter).await.unwrap();
         assert!(memory.take(client(1), 1).now_or_never().is_none(), "it waits for its own to be read");
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_wait() {
-        let memory = Arc::new(Memory::new(4000));
+        let memory = Arc::new(AnswerMemory::new(4000));
         let _all = memory.take(client(1), 4000).await.unwrap();
         let waits: Vec<_> = (0..32).map(|_| Box::pin(memory.take(client(2), 1))).collect();
         let mut waits = waits;

@@ -1,45 +1,41 @@
-//! StateService's `/state`: whether a machine is in a state, as a status code that `curl -f` understands; and what a
-//! hosted model says ([`predict`]).
-//!
-//! Statuses and bodies are the original's (Source: StateService 2.0.3, as recorded); where they differ is told in
-//! `docs/stateservice.md`.
+//! `/state`: whether a machine is in a state, and that something of it is done.
 
-mod predict;
-
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::extract::FromRequest;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
 use serde_json::Map;
-use url::form_urlencoded;
 
-use super::body::{Object, Sender, with_tag};
-use super::connections::Client;
-use super::instances::events::{declared, submit};
-use super::instances::{changeable, find, machine_of};
-use super::{Api, Problem, wait};
+use super::answer::plain;
+use super::query::Query;
+use crate::api::client::{Client, Sender};
+use crate::api::context::{Api, Routes};
+use crate::api::etag::with_tag;
+use crate::api::instances::lookup::{changeable, find, machine_of};
+use crate::api::instances::submit::{declared, submit};
+use crate::api::json_body::Object;
+use crate::api::problem::Problem;
+use crate::api::wait;
 use crate::engine::Submission;
 use crate::machine::{Cause, Kind, MachineName, Outcome};
 use crate::store::groups::Seen;
 use crate::store::instances::Target;
 
-/// Says what is behind a status without a body.
-const DETAIL: &str = "lifeguard-detail";
 const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
 const NO_STATE: &str = "say which state is meant: ?state=NAME";
 
-/// `/state`, of the machine that the server was given.
-pub(super) fn routes() -> MethodRouter<Arc<Api>> {
-    get(is_current).options(is_current).put(is_done).post(predict::predict)
-}
-
-/// The same of any instance: a group of machines shares one.
-pub(super) fn of_instance() -> MethodRouter<Arc<Api>> {
-    get(is_current_of).options(is_current_of).put(is_done_of)
+/// The routes of this file: of the machine that the server was given, and of any instance, which a group of machines shares.
+pub(in crate::api) fn routes() -> Routes {
+    vec![
+        ("/state", get(is_current).options(is_current).put(is_done)),
+        (
+            "/api/v1/machines/{machine}/{instance}/state",
+            get(is_current_of).options(is_current_of).put(is_done_of),
+        ),
+    ]
 }
 
 /// An instance: its machine and its name.
@@ -93,25 +89,6 @@ async fn is_done_of(
 ) -> Result<Response, Problem> {
     let shared = (changeable(&api, &machine)?, name);
     count(&api, shared, &query, sender, request).await
-}
-
-/// The parameters of a query, as the original's framework reads them: the first of several counts, `+` is a space, what
-/// is no percent escape stands for itself.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
-    }
 }
 
 async fn look(
@@ -175,18 +152,4 @@ async fn count(
         Outcome::Ignored(why) => refused(&why.to_string()),
         Outcome::Moved { .. } | Outcome::Stayed => Ok(plain(StatusCode::OK, said, "")),
     }
-}
-
-/// Answers as the original does: its type is HTML, so nothing in it may do anything.
-fn plain(status: StatusCode, body: &str, detail: &str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    let mut response = (status, headers, body.to_owned()).into_response();
-    if let Some(detail) = HeaderValue::from_str(detail).ok().filter(|detail| !detail.is_empty()) {
-        response.headers_mut().insert(DETAIL, detail);
-    }
-    response
 }

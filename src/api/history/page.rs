@@ -1,30 +1,26 @@
-//! What happened to an instance.
+//! A part of an instance's history, the newest entries first.
 
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
-use super::body::Parameters;
-use super::events::find;
-use super::problem::fault;
-use super::{Api, Problem};
-use crate::machine::{Cause, MachineName, Predicted, StateName, Stimulus, Visit};
-use crate::store::definitions::{self, Adopted};
-use crate::store::history::{self, Entry, Told};
+use super::entry::EntryView;
+use crate::api::context::Api;
+use crate::api::problem::{Problem, fault};
+use crate::machine::MachineName;
+use crate::store::definitions;
+use crate::store::history;
 use crate::store::instances::InstanceId;
 use crate::store::{Store, StoreError};
 
 /// Which part of a history is wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Page {
+pub(in crate::api) struct Page {
     /// Only entries before this one.
     before: Option<i64>,
     /// At most so many.
@@ -40,92 +36,9 @@ const LARGEST: i64 = 256;
 /// How large a part of an answer is to become, in bytes.
 const PART: usize = 64 * 1024;
 
-#[derive(Debug, Serialize)]
-struct EntryView {
-    id: i64,
-    at: DateTime<Utc>,
-    kind: &'static str,
-    event: String,
-    from: StateName,
-    to: StateName,
-    visit: Visit,
-    outcome: String,
-    /// The number of the definition that was in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    definition: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    args: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<Map<String, Value>>,
-    /// What models answered: by model, and by the argument whose values they judged.
-    #[serde(skip_serializing_if = "Predicted::is_empty")]
-    predicted: Predicted,
-}
-
-impl EntryView {
-    /// An entry, and which of the definitions `adopted` was in force for it.
-    fn new(entry: Entry, adopted: &[Adopted]) -> Self {
-        let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
-        let mut reason = reason;
-        let (kind, event, args, predicted) = match told {
-            Told::Note(note) => ("note", note, None, Predicted::default()),
-            Told::Unreadable(why) => {
-                reason = Some(why);
-                ("unreadable", "unreadable".to_owned(), None, Predicted::default())
-            }
-            Told::Stimulus(Stimulus { cause, device: _, predicted }) => {
-                let (kind, event, args) = match cause {
-                    Cause::Created => ("created", "created".to_owned(), None),
-                    Cause::Event { name, args, .. } => {
-                        ("event", name.to_string(), (!args.is_empty()).then_some(args))
-                    }
-                    Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
-                    Cause::Suspend { .. } => ("suspend", "action-suspended".to_owned(), None),
-                    Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
-                    Cause::Force { .. } => ("force", "forced".to_owned(), None),
-                };
-                (kind, event, args, predicted)
-            }
-        };
-        let definition =
-            adopted.iter().rfind(|adopted| adopted.first_history <= id).map(|adopted| adopted.number);
-        Self {
-            id,
-            at,
-            kind,
-            event,
-            from,
-            to,
-            visit,
-            outcome,
-            definition,
-            sender,
-            reason,
-            args,
-            evidence,
-            predicted,
-        }
-    }
-}
-
-/// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
-pub(super) async fn of_device(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    Parameters(page): Parameters<Page>,
-) -> Result<Response, Problem> {
-    let id = find(&api, &name).await?.id;
-    let machine = api.machine.clone();
-    read(api, machine, id, page).await
-}
-
 /// Answers with a part of an instance's history: as one where it is short, otherwise in parts that are read as the client
 /// takes them.
-pub(super) async fn read(
+pub(in crate::api) async fn read(
     api: Arc<Api>,
     machine: MachineName,
     id: InstanceId,

@@ -7,9 +7,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Problem;
-use super::connections::Client;
-use super::problem::fault;
+use super::client::Client;
+use super::problem::{Problem, fault};
 use crate::clock::pause;
 
 /// A semaphore with a share for each client.

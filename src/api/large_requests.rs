@@ -1,4 +1,4 @@
-//! Large requests: what keeps all of them together within bounds, and each from keeping others waiting.
+//! Large requests: how many there are at once, and how long each may take.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -8,54 +8,53 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Problem;
 use super::body::read;
-use super::connections::Client;
-use super::fair::{FairPermit, FairSemaphore};
-use super::problem::fault;
+use super::client::Client;
+use super::fair_semaphore::{FairPermit, FairSemaphore};
+use super::problem::{Problem, fault};
 use crate::clock::pause;
 
 /// Bodies up to so many bytes are worked on where they arrive.
 const MAX_SMALL: usize = 64 * 1024;
 
-/// How many larger ones there are at once, half of them of one client, from before the first byte is read until the answer is written: each takes many
-/// times its size of memory meanwhile.
-const PLACES: usize = 4;
+/// How many larger ones there are at once, half of them of one client, from before the first byte is read until the answer
+/// is written: each takes many times its size of memory meanwhile.
+const MAX_LARGE: usize = 4;
 
-static LARGE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(PLACES));
+static LARGE: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(MAX_LARGE));
 
-/// How long a large body may take to come, in real time: others wait for its place.
-const LONGEST_READ: Duration = Duration::from_mins(1);
+/// How long a large body may take to come, in real time: others wait for its permit.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a request waits for its turn, in real time.
-pub(super) const LONGEST_TURN: Duration = Duration::from_secs(30);
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The place of a large request; a small one needs none.
+/// The permit of a large request; a small one needs none.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Option<Arc<FairPermit>>);
+pub(super) struct LargeRequest(Option<Arc<FairPermit>>);
 
-impl Place {
-    /// Waits for a place, if a body of this size is larger than a small one, or does not say how large it is.
+impl LargeRequest {
+    /// Waits for a permit, if a body of this size is larger than a small one, or does not say how large it is.
     async fn of(client: Client, size: Option<u64>) -> Result<Self, Problem> {
         if size.is_some_and(|size| size <= MAX_SMALL as u64) {
             return Ok(Self(None));
         }
-        let permit = LARGE.acquire(client, LONGEST_TURN, "large requests").await?;
+        let permit = LARGE.acquire(client, TURN_TIMEOUT, "large requests").await?;
         Ok(Self(Some(Arc::new(permit))))
     }
 
-    /// Reads a body, of which there may be `most` bytes, in its place.
+    /// Reads a body, of which there may be `most` bytes, with a permit if it is large.
     pub(super) async fn read(request: Request, most: usize) -> Result<(Self, Vec<u8>), Problem> {
         let size = request.body().size_hint().upper();
-        let place = Self::of(Client::of_request(request.extensions()), size).await?;
-        if place.0.is_none() {
-            return Ok((place, read(request, most).await?));
+        let permit = Self::of(Client::of_request(request.extensions()), size).await?;
+        if permit.0.is_none() {
+            return Ok((permit, read(request, most).await?));
         }
-        let bytes = read_within(LONGEST_READ, request, most).await?;
-        Ok((place, bytes))
+        let bytes = read_within(READ_TIMEOUT, request, most).await?;
+        Ok((permit, bytes))
     }
 
-    /// Does some work on a request; on a large one aside, so that it keeps no other waiting. The place is kept until it is
+    /// Does some work on a request; on a large one aside, so that it keeps no other waiting. The permit is kept until it is
     /// done, also when the client has gone.
     pub(super) async fn work<T: Send + 'static>(
         &self,
@@ -64,21 +63,21 @@ impl Place {
         if self.0.is_none() {
             return work();
         }
-        let place = self.clone();
+        let permit = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _permit = permit;
             work()
         });
         done.await.map_err(|error| fault(&error))?
     }
 
-    /// Answers with the JSON that `write` gives; the place is free once that is sent.
+    /// Answers with the JSON that `write` gives; the permit is free once that is sent.
     pub(super) async fn answer(
         self,
         write: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let bytes = self.work(write).await?;
-        let body = Bytes::from_owner(Written { bytes, _place: self });
+        let body = Bytes::from_owner(Written { bytes, _permit: self });
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
     }
 }
@@ -97,7 +96,7 @@ async fn read_within(longest: Duration, request: Request, most: usize) -> Result
 /// An answer on its way.
 struct Written {
     bytes: Vec<u8>,
-    _place: Place,
+    _permit: LargeRequest,
 }
 
 impl AsRef<[u8]> for Written {
@@ -114,8 +113,8 @@ mod tests {
     use axum::extract::FromRequest;
     use futures_util::FutureExt;
 
-    use super::super::body::DefinitionText;
-    use super::super::connections::Peer;
+    use super::super::client::Peer;
+    use super::super::definition_text::DefinitionText;
     use super::*;
 
     fn client(number: u8) -> Client {
@@ -125,47 +124,49 @@ mod tests {
     /// A request of so many bytes.
     fn request(number: u8, size: usize) -> Request {
         let mut request = Request::new(Body::from(vec![b' '; size]));
-        let peer = Peer { address: "".into(), client: client(number), body_time: LONGEST_READ };
+        let peer = Peer { address: "".into(), client: client(number), body_time: READ_TIMEOUT };
         request.extensions_mut().insert(peer);
         request
     }
 
     #[tokio::test]
-    async fn a_large_body_that_does_not_come_to_its_end_keeps_its_place_for_no_longer_than_it_may() {
+    async fn a_large_body_that_does_not_come_to_its_end_keeps_its_permit_for_no_longer_than_it_may() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<String, Infallible>>());
         let slow = read_within(Duration::from_millis(10), Request::new(body), 10).await.unwrap_err();
         assert_eq!(slow.into_response().status(), StatusCode::REQUEST_TIMEOUT);
-        assert_eq!((LONGEST_READ.as_secs(), LONGEST_TURN.as_secs()), (60, 30));
+        assert_eq!((READ_TIMEOUT.as_secs(), TURN_TIMEOUT.as_secs()), (60, 30));
     }
 
     #[tokio::test]
-    async fn a_large_request_keeps_its_place_until_its_answer_is_written_and_small_ones_need_none() {
+    async fn a_large_request_keeps_its_permit_until_its_answer_is_written_and_small_ones_need_none() {
         let mut answers = Vec::new();
         for number in [1, 1, 2, 2] {
-            let (place, bytes) = Place::read(request(number, MAX_SMALL + 1), MAX_SMALL * 2).await.unwrap();
+            let (permit, bytes) =
+                LargeRequest::read(request(number, MAX_SMALL + 1), MAX_SMALL * 2).await.unwrap();
             assert_eq!(bytes.len(), MAX_SMALL + 1);
-            let shared = place.work(|| Ok(1)).await.unwrap();
-            answers.push(place.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
+            let shared = permit.work(|| Ok(1)).await.unwrap();
+            answers.push(permit.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
             if answers.len() == 2 {
-                assert!(Place::of(client(1), None).now_or_never().is_none(), "it has its half");
+                assert!(LargeRequest::of(client(1), None).now_or_never().is_none(), "it has its half");
             }
         }
         for size in [Some(MAX_SMALL as u64 + 1), None] {
-            assert!(Place::of(client(3), size).now_or_never().is_none());
+            assert!(LargeRequest::of(client(3), size).now_or_never().is_none());
         }
-        let (small, _) = Place::read(request(3, MAX_SMALL), MAX_SMALL).now_or_never().unwrap().unwrap();
+        let (small, _) =
+            LargeRequest::read(request(3, MAX_SMALL), MAX_SMALL).now_or_never().unwrap().unwrap();
         assert!(small.0.is_none());
-        // A definition needs a place before any of it is read.
+        // A definition needs a permit before any of it is read.
         let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &());
         assert!(definition.now_or_never().is_none());
 
         let body = answers.pop().unwrap().into_body();
         let bytes = axum::body::to_bytes(body, 10).await.unwrap();
-        assert!(Place::of(client(3), None).now_or_never().is_none(), "it is not written yet");
+        assert!(LargeRequest::of(client(3), None).now_or_never().is_none(), "it is not written yet");
         drop(bytes);
         let definition = DefinitionText::from_request(request(3, MAX_SMALL + 1), &()).await.unwrap();
-        assert!(Place::of(client(3), None).now_or_never().is_none(), "its text is worked on");
+        assert!(LargeRequest::of(client(3), None).now_or_never().is_none(), "its text is worked on");
         drop(definition);
-        assert!(Place::of(client(3), None).now_or_never().is_some());
+        assert!(LargeRequest::of(client(3), None).now_or_never().is_some());
     }
 }

@@ -1,19 +1,26 @@
 //! `POST /state`: what StateService's clients ask of a model and how they are answered, case by case.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use serde_json::Value;
 
-use super::super::body::parse;
-use super::super::large::Place;
-use super::super::models::{MAX_VALUES, take_values};
-use super::super::{Api, Problem};
-use super::DETAIL;
+use super::answer::DETAIL;
+use super::python::python;
+use crate::api::context::{Api, Routes};
+use crate::api::json_body::parse;
+use crate::api::large_requests::LargeRequest;
+use crate::api::models::{MAX_VALUES, take_values};
+use crate::api::problem::Problem;
 use crate::model::{ModelError, Values};
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/state", post(predict))]
+}
 
 /// What a client asks a model.
 enum Asked {
@@ -24,21 +31,21 @@ enum Asked {
 }
 
 /// `POST /state`: the states that a model predicts.
-pub(super) async fn predict(
+async fn predict(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (place, bytes) = Place::read(request, MAX_VALUES).await?;
+    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
     if !is_json(&headers) {
         return Ok(nothing("the content type must be application/json"));
     }
-    let (name, values) = match place.work(move || asked(parse(&bytes)?)).await? {
+    let (name, values) = match permit.work(move || asked(parse(&bytes)?)).await? {
         Asked::Model(name, values) => (name, values),
         Asked::Nothing(why) => return Ok(nothing(why)),
     };
     let states = api.engine.models().judge(&name, values).await.map_err(as_recorded)?;
-    place.answer(move || Ok(python(&states).into_bytes())).await
+    permit.answer(move || Ok(python(&states).into_bytes())).await
 }
 
 /// Whether a body is taken for JSON. What curl says of a body when it is told nothing is, because the original's
@@ -94,52 +101,9 @@ fn nothing(why: &'static str) -> Response {
     answer
 }
 
-/// `{"state": [...]}` to the byte as Python writes it: a space after each comma and colon, and nothing but ASCII.
-/// Source: Python's `json.dumps`, "If `ensure_ascii` is true (the default), the output is guaranteed to have all incoming
-/// non-ASCII and non-printable characters escaped".
-fn python(states: &[String]) -> String {
-    let mut text = r#"{"state": ["#.to_owned();
-    for (index, state) in states.iter().enumerate() {
-        text.push_str(if index == 0 { "\"" } else { ", \"" });
-        for c in state.chars() {
-            match c {
-                '"' => text.push_str("\\\""),
-                '\\' => text.push_str("\\\\"),
-                '\n' => text.push_str("\\n"),
-                '\r' => text.push_str("\\r"),
-                '\t' => text.push_str("\\t"),
-                '\u{8}' => text.push_str("\\b"),
-                '\u{c}' => text.push_str("\\f"),
-                ' '..='~' => text.push(c),
-                _ => {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        // Writing into a text cannot fail.
-                        let _ = write!(text, "\\u{unit:04x}");
-                    }
-                }
-            }
-        }
-        text.push('"');
-    }
-    text.push_str("]}");
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn states_are_written_as_python_writes_them() {
-        let written =
-            |states: &[&str]| python(&states.iter().map(|state| (*state).to_owned()).collect::<Vec<_>>());
-        assert_eq!(written(&[]), r#"{"state": []}"#);
-        assert_eq!(written(&["green", "red"]), r#"{"state": ["green", "red"]}"#);
-        assert_eq!(
-            written(&["\u{e9}tat \u{1f600}", "a\"\\\n\t\r\u{8}\u{c}\u{1}\u{7f}/"]),
-            r#"{"state": ["\u00e9tat \ud83d\ude00", "a\"\\\n\t\r\b\f\u0001\u007f/"]}"#
-        );
-    }
 
     #[test]
     fn content_types_are_those_of_json_and_the_one_that_curl_makes_up() {

@@ -1,0 +1,48 @@
+//! What came of an event or a request, as JSON.
+
+use serde::Serialize;
+
+use crate::engine::Committed;
+use crate::machine::{Outcome, StateName, Visit};
+
+/// What came of an event or a request.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// A state was entered.
+    Moved {
+        /// The state left.
+        from: StateName,
+        /// The state entered.
+        to: StateName,
+        /// The visit that began.
+        visit: Visit,
+    },
+    /// The device noted it and is where it was.
+    Stayed {
+        /// Its state.
+        state: StateName,
+        /// Its visit.
+        visit: Visit,
+    },
+    /// Nothing changed: repeated, late or stale. The board may go on.
+    Ignored {
+        /// Its state.
+        state: StateName,
+        /// Its visit.
+        visit: Visit,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<Committed> for Answer {
+    fn from(committed: Committed) -> Self {
+        let (state, visit) = (committed.instance.state.clone(), committed.instance.visit);
+        match committed.outcome {
+            Outcome::Moved { from, to } => Self::Moved { from, to, visit },
+            Outcome::Stayed => Self::Stayed { state, visit },
+            Outcome::Ignored(why) => Self::Ignored { state, visit, reason: why.to_string() },
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An answer's body, with whose end its request is over.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
+
+use super::answer_memory::Share;
+use super::watch::Watch;
+
+/// A request under way, until its answer has been handed over.
+#[derive(Debug)]
+pub(super) struct RequestUnderWay(Arc<Watch>);
+
+impl RequestUnderWay {
+    pub(super) fn new(watch: &Arc<Watch>) -> Self {
+        watch.begin_request();
+        Self(Arc::clone(watch))
+    }
+}
+
+impl Drop for RequestUnderWay {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
+
+/// How much of an answer is handed over to be written at once, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
+/// but the last of them are written.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    body: Body,
+    /// What is left of the last part of the body.
+    rest: Bytes,
+    _under_way: RequestUnderWay,
+    _share: Option<Share>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(body: Body, under_way: RequestUnderWay, share: Option<Share>) -> Self {
+        Self { body, rest: Bytes::new(), _under_way: under_way, _share: share }
+    }
+
+    fn next_piece(&mut self) -> Frame<Bytes> {
+        let size = self.rest.len().min(PIECE);
+        Frame::data(self.rest.split_to(size))
+    }
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_piece())));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)?) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(part) if part.len() > PIECE => {
+                self.rest = part;
+                self.next_piece()
+            }
+            Ok(part) => Frame::data(part),
+            Err(other) => other,
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}

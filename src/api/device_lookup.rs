@@ -1,0 +1,21 @@
+//! The board of a path.
+
+use super::context::Api;
+use super::problem::Problem;
+use crate::store::devices;
+use crate::store::instances::Target;
+
+/// Names the board of a path.
+pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
+    if name.contains('\0') {
+        return Err(Problem::no_device(name));
+    }
+    Ok(Target::Name(api.machine.clone(), name.to_owned()))
+}
+
+/// Reads the board of a path.
+pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
+    target(api, name)?;
+    let mut db = api.engine.store().reader().await?;
+    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| Problem::no_device(name))
+}

@@ -1,0 +1,21 @@
+//! Why a board is in the state that it is in.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::routing::get;
+
+use super::context::{Api, Routes};
+use super::problem::Problem;
+use crate::engine::Why;
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![("/api/v1/devices/{name}/why", get(show))]
+}
+
+/// `GET /api/v1/devices/{name}/why`: what it waits for, until when and what then, in parts and in sentences.
+async fn show(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<Why>, Problem> {
+    Ok(Json(api.engine.why(&api.machine, &name).await?))
+}

@@ -1,0 +1,21 @@
+//! Answers as `StateService` gives them.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Says what is behind a status without a body.
+pub(super) const DETAIL: &str = "lifeguard-detail";
+
+/// Answers as the original does: its type is HTML, so nothing in it may do anything.
+pub(super) fn plain(status: StatusCode, body: &str, detail: &str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let mut response = (status, headers, body.to_owned()).into_response();
+    if let Some(detail) = HeaderValue::from_str(detail).ok().filter(|detail| !detail.is_empty()) {
+        response.headers_mut().insert(DETAIL, detail);
+    }
+    response
+}

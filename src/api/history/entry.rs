@@ -1,0 +1,82 @@
+//! An entry of an instance's history, as JSON.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::machine::{Cause, Predicted, StateName, Stimulus, Visit};
+use crate::store::definitions::Adopted;
+use crate::store::history::{Entry, Told};
+
+/// An entry.
+#[derive(Debug, Serialize)]
+pub(super) struct EntryView {
+    id: i64,
+    at: DateTime<Utc>,
+    kind: &'static str,
+    event: String,
+    from: StateName,
+    to: StateName,
+    visit: Visit,
+    outcome: String,
+    /// The number of the definition that was in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Map<String, Value>>,
+    /// What models answered: by model, and by the argument whose values they judged.
+    #[serde(skip_serializing_if = "Predicted::is_empty")]
+    predicted: Predicted,
+}
+
+impl EntryView {
+    /// An entry, and which of the definitions `adopted` was in force for it.
+    pub(super) fn new(entry: Entry, adopted: &[Adopted]) -> Self {
+        let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let mut reason = reason;
+        let (kind, event, args, predicted) = match told {
+            Told::Note(note) => ("note", note, None, Predicted::default()),
+            Told::Unreadable(why) => {
+                reason = Some(why);
+                ("unreadable", "unreadable".to_owned(), None, Predicted::default())
+            }
+            Told::Stimulus(Stimulus { cause, device: _, predicted }) => {
+                let (kind, event, args) = match cause {
+                    Cause::Created => ("created", "created".to_owned(), None),
+                    Cause::Event { name, args, .. } => {
+                        ("event", name.to_string(), (!args.is_empty()).then_some(args))
+                    }
+                    Cause::Began { .. } => ("began", "actions-began".to_owned(), None),
+                    Cause::Suspend { .. } => ("suspend", "action-suspended".to_owned(), None),
+                    Cause::Deadline { .. } => ("deadline", "timeout".to_owned(), None),
+                    Cause::Force { .. } => ("force", "forced".to_owned(), None),
+                };
+                (kind, event, args, predicted)
+            }
+        };
+        let definition =
+            adopted.iter().rfind(|adopted| adopted.first_history <= id).map(|adopted| adopted.number);
+        Self {
+            id,
+            at,
+            kind,
+            event,
+            from,
+            to,
+            visit,
+            outcome,
+            definition,
+            sender,
+            reason,
+            args,
+            evidence,
+            predicted,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Sending an event to an instance.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::put;
+use serde::Deserialize;
+
+use super::lookup::changeable;
+use super::submit::{declared, sendable, submit};
+use crate::api::answer::Answer;
+use crate::api::client::Sender;
+use crate::api::context::{Api, Routes};
+use crate::api::json_body::Object;
+use crate::api::not_accepted::not_accepted;
+use crate::api::problem::Problem;
+use crate::api::query::Parameters;
+use crate::engine::Submission;
+use crate::machine::{Cause, EventName, Ignored, Outcome, Source, Visit};
+use crate::store::instances::Target;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/{machine}/{instance}/events/{event}", put(send).post(send))]
+}
+
+/// What may be said of an event.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventQuery {
+    /// The visit that the event is about.
+    visit: Option<i64>,
+}
+
+/// `PUT` or `POST /api/v1/machines/{machine}/{instance}/events/{event}?visit=`: sends an event that the definition
+/// declares, with its arguments as the body; with `If-Match` only where the instance is still as that says.
+///
+/// What changes nothing is 409 for whoever asks for something, and 200 where the event is one that the thing itself
+/// reports: it may have come twice.
+async fn send(
+    State(api): State<Arc<Api>>,
+    Path((machine, name, event)): Path<(String, String, String)>,
+    Parameters(EventQuery { visit }): Parameters<EventQuery>,
+    Sender(sender): Sender,
+    headers: HeaderMap,
+    Object(args): Object,
+) -> Result<Json<Answer>, Problem> {
+    let machine = changeable(&api, &machine)?;
+    let definition = api.engine.definition(&machine)?;
+    let Some((event, source)) = declared(&definition, &event) else {
+        let known: Vec<&EventName> = sendable(&definition).map(|(name, _)| name).collect();
+        let detail = format!("{machine} has no event {event:?} that could be sent");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
+    };
+    let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
+    let submission = Submission { sender, ..Submission::new(Target::Name(machine.clone(), name), cause) };
+    let committed = submit(&api, submission, &headers).await?;
+    let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
+    if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
+    } else if source == Source::Board {
+        Ok(Json(committed.into()))
+    } else {
+        Err(not_accepted(&definition, &committed.instance, why))
+    }
+}

@@ -1,0 +1,29 @@
+//! What happened to an instance.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::get;
+
+use super::lookup::{find, machine_of};
+use crate::api::context::{Api, Routes};
+use crate::api::history::page::{Page, read};
+use crate::api::problem::Problem;
+use crate::api::query::Parameters;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/{machine}/{instance}/history", get(history))]
+}
+
+/// `GET /api/v1/machines/{machine}/{instance}/history?limit=&before=`: what happened, the newest first.
+async fn history(
+    State(api): State<Arc<Api>>,
+    Path((machine, name)): Path<(String, String)>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Response, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    let id = find(&api, &machine, &name).await?.id;
+    read(api, machine, id, page).await
+}

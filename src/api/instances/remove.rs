@@ -1,0 +1,40 @@
+//! Removing an instance.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::delete;
+
+use super::lookup::changeable;
+use crate::api::client::Sender;
+use crate::api::context::{Api, Routes};
+use crate::api::etag::expected_tags;
+use crate::api::problem::Problem;
+use crate::engine::EngineError;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/{machine}/{instance}", delete(remove))]
+}
+
+/// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; with `If-Match` only where it is still as that says.
+async fn remove(
+    State(api): State<Arc<Api>>,
+    Path((machine, name)): Path<(String, String)>,
+    Sender(sender): Sender,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let machine = changeable(&api, &machine)?;
+    if api.shared.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
+        let detail = "it is what /state is about, for as long as this server shares it";
+        return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));
+    }
+    if name.contains('\0') {
+        return Err(Problem::no_instance(&machine, &name));
+    }
+    match api.engine.remove(&machine, &name, expected_tags(&headers).as_deref(), sender).await {
+        Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),
+        result => Ok(result.map(|()| StatusCode::NO_CONTENT)?),
+    }
+}

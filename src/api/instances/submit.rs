@@ -1,0 +1,44 @@
+//! What several endpoints do with an event from outside.
+
+use std::collections::BTreeSet;
+
+use axum::http::HeaderMap;
+
+use crate::api::context::Api;
+use crate::api::etag::expected_tags;
+use crate::api::problem::Problem;
+use crate::engine::{Committed, EngineError, Submission};
+use crate::machine::{Definition, EventName, Source};
+use crate::store::instances::Target;
+
+/// The events that can be sent from outside, and as whom.
+pub(super) fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, Source)> {
+    let source = |name, event: &BTreeSet<Source>| {
+        event.iter().find(|source| **source != Source::Action).map(|source| (name, *source))
+    };
+    definition.events.iter().filter_map(move |(name, event)| source(name, &event.from))
+}
+
+/// The declared event of this name, and as whom it is sent: each has one sender.
+pub(in crate::api) fn declared(definition: &Definition, event: &str) -> Option<(EventName, Source)> {
+    sendable(definition).find(|(name, _)| name.as_str() == event).map(|(name, source)| (name.clone(), source))
+}
+
+/// Lets something happen to an instance, on the conditions of a request's headers.
+pub(in crate::api) async fn submit(
+    api: &Api,
+    submission: Submission,
+    headers: &HeaderMap,
+) -> Result<Committed, Problem> {
+    let missing = match &submission.target {
+        Target::Name(machine, name) => Problem::no_instance(machine, name),
+        Target::Id(_) => Problem::no_device(""),
+    };
+    if matches!(&submission.target, Target::Name(_, name) if name.contains('\0')) {
+        return Err(missing);
+    }
+    match api.engine.submit(Submission { only_as: expected_tags(headers), ..submission }).await {
+        Err(EngineError::NoInstance(_)) => Err(missing),
+        result => Ok(result?),
+    }
+}

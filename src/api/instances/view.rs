@@ -1,0 +1,50 @@
+//! An instance in full, as JSON.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::api::context::Api;
+use crate::api::etag;
+use crate::api::problem::{Problem, fault};
+use crate::machine::{CounterName, Explanation, MachineName, StateName, Visit, explain};
+use crate::store::groups::Seen;
+
+/// An instance in full.
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    machine: MachineName,
+    name: String,
+    state: StateName,
+    /// What others call the state.
+    label: String,
+    since: DateTime<Utc>,
+    visit: Visit,
+    deadline: Option<DateTime<Utc>>,
+    counters: BTreeMap<CounterName, i64>,
+    data: Map<String, Value>,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+/// Answers with an instance in full.
+pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
+    let instance = &seen.instance;
+    let definition = api.engine.definition(&instance.machine)?;
+    let view = InstanceView {
+        machine: instance.machine.clone(),
+        name: instance.name.clone(),
+        label: definition.label(&instance.state).to_owned(),
+        state: instance.state.clone(),
+        since: instance.since,
+        visit: instance.visit,
+        deadline: instance.deadline_at,
+        counters: definition.counts(&instance.counters).into_owned(),
+        data: instance.data.clone(),
+        explanation: explain(&definition, instance),
+    };
+    Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
+}

@@ -1,0 +1,29 @@
+//! Why an instance is in the state that it is in.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::routing::get;
+
+use super::lookup::machine_of;
+use crate::api::context::{Api, Routes};
+use crate::api::problem::Problem;
+use crate::engine::{EngineError, Why};
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/{machine}/{instance}/why", get(why))]
+}
+
+/// `GET /api/v1/machines/{machine}/{instance}/why`: why it is where it is, in parts and in sentences.
+async fn why(
+    State(api): State<Arc<Api>>,
+    Path((machine, name)): Path<(String, String)>,
+) -> Result<Json<Why>, Problem> {
+    let machine = machine_of(&api, &machine)?;
+    match api.engine.why(&machine, &name).await {
+        Err(EngineError::NoInstance(_)) => Err(Problem::no_instance(&machine, &name)),
+        why => Ok(Json(why?)),
+    }
+}

@@ -1,0 +1,90 @@
+//! Boards by name.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::changes::changed;
+use super::sending::Sending;
+use super::tags::{current_tag, kind};
+use super::unknown;
+use crate::api::client::Client;
+use crate::api::context::{Api, Routes};
+use crate::api::etag::not_modified;
+use crate::api::problem::Problem;
+use crate::api::query::Parameters;
+use crate::store::changes;
+use crate::store::lists::Filter;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/devices", get(list))]
+}
+
+/// Which boards a list is about, as clients ask.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// States, separated by commas; `Failed*` stands for all that begin so.
+    state: Option<String>,
+    hardware: Option<String>,
+    environment: Option<String>,
+    image: Option<String>,
+    /// A part of the name.
+    name: Option<String>,
+    /// Only boards after this name: the `next` of the list before.
+    after: Option<String>,
+    limit: Option<i64>,
+    /// Only what changed since an earlier answer: its `cursor`.
+    since: Option<String>,
+}
+
+/// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=&since=`: boards by name.
+async fn list(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Response, Problem> {
+    let ListQuery { state, hardware, environment, image, name, after, limit, since } = query;
+    let texts = [&state, &hardware, &environment, &image, &name, &after];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Problem::invalid("a query parameter holds the character U+0000"));
+    }
+    if limit.is_some_and(|limit| limit < 1) {
+        return Err(Problem::invalid("limit must be 1 or more"));
+    }
+    let states: Vec<String> =
+        state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
+    let definition = api.engine.definition(&api.machine).ok();
+    if let Some(definition) = &definition {
+        unknown::refuse_states(definition, &states)?;
+    }
+    let filter = Filter { states, hardware, environment, image, name, among: None };
+    if let Some(since) = since {
+        if limit.is_some() || after.is_some() {
+            return Err(Problem::invalid(
+                "since tells all that changed: it goes with neither after nor limit",
+            ));
+        }
+        return changed(&api, client, filter, definition.as_deref(), &since).await;
+    }
+    let kind = kind(&("devices", raw));
+    if let Some(tag) = current_tag(&api, &headers, &kind).await? {
+        return Ok(not_modified(&tag));
+    }
+    let permit = api.snapshots.acquire(client).await?;
+    let mut snapshot = api.engine.store().snapshot().await?;
+    let cursor = changes::state(&mut snapshot).await?;
+    let tag = format!("{kind}.{cursor}");
+    let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
+    let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
+    let snapshot = (snapshot, permit);
+    let list = Sending { snapshot, machine: api.machine.clone(), filter, definition, after, left, body };
+    list.answer(&tag, api.list_timeouts).await
+}

@@ -1,0 +1,59 @@
+//! Checking a definition that is not to be loaded.
+
+use axum::Json;
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use super::checking::check_in_background;
+use crate::api::client::Client;
+use crate::api::context::Routes;
+use crate::api::definition_text::DefinitionText;
+use crate::api::problem::Problem;
+use crate::machine::Checked;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/check", post(check))]
+}
+
+/// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
+async fn check(
+    client: Client,
+    DefinitionText { text, permit }: DefinitionText,
+) -> Result<Json<Value>, Problem> {
+    let (Checked { definition, faults }, _) = check_in_background(text, client, &permit).await?;
+    let machine = definition.as_ref().map(|definition| &definition.machine);
+    Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::{FromRequest, Request};
+    use futures_util::FutureExt;
+
+    use super::super::checking::ONE_CHECK;
+    use super::*;
+    use crate::api::large_requests::TURN_TIMEOUT;
+
+    fn client(number: u8) -> Client {
+        Client::of([192, 0, 2, number].into())
+    }
+
+    #[tokio::test]
+    async fn one_definition_is_checked_at_a_time() {
+        let acquire = |number| Box::pin(ONE_CHECK.acquire(client(number), TURN_TIMEOUT, "tests"));
+        let held = acquire(1).await.unwrap();
+        let request = Request::new(Body::from("no definition"));
+        let definition = DefinitionText::from_request(request, &()).await.unwrap();
+        let mut checked = Box::pin(check(client(2), definition));
+        assert!(checked.as_mut().now_or_never().is_none());
+        let mut next = acquire(3);
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(held);
+        assert!(next.as_mut().now_or_never().is_none(), "the check is queued before it");
+        let Json(answer) = checked.await.unwrap();
+        assert_eq!(answer["ok"], json!(false));
+        assert!(next.now_or_never().unwrap().is_ok(), "the check is done");
+    }
+}

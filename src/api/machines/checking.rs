@@ -1,0 +1,55 @@
+//! Definitions of requests are checked one at a time, in the background.
+
+use std::sync::LazyLock;
+
+use axum::http::StatusCode;
+
+use crate::action::ACTIONS;
+use crate::api::client::Client;
+use crate::api::fair_semaphore::FairSemaphore;
+use crate::api::large_requests::{LargeRequest, TURN_TIMEOUT};
+use crate::api::problem::{Problem, fault};
+use crate::machine::{self, Checked, Definition, Fault};
+
+/// As many checks at once as there are processors would leave nothing for the boards.
+pub(super) static ONE_CHECK: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
+
+/// The definition of `machine` that is in `source`, and the text again.
+pub(super) async fn read(
+    machine: &str,
+    source: String,
+    client: Client,
+    permit: &LargeRequest,
+) -> Result<(Definition, String), Problem> {
+    let (checked, source) = check_in_background(source, client, permit).await?;
+    let faults = match checked {
+        Checked { definition: Some(definition), .. } if definition.machine.as_str() == machine => {
+            return Ok((definition, source));
+        }
+        Checked { definition: Some(definition), .. } => {
+            let detail = format!("this defines the machine {}, not {machine:?}", definition.machine);
+            return Err(Problem::invalid(detail));
+        }
+        Checked { definition: None, faults } => faults,
+    };
+    let errors: Vec<Fault> = faults.into_iter().filter(Fault::is_error).collect();
+    let lines: Vec<String> = errors.iter().map(|fault| fault.display("definition").to_string()).collect();
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_definition", lines.join("\n"));
+    Err(problem.with("faults", errors))
+}
+
+/// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it.
+pub(super) async fn check_in_background(
+    source: String,
+    client: Client,
+    permit: &LargeRequest,
+) -> Result<(Checked, String), Problem> {
+    let turn = ONE_CHECK.acquire(client, TURN_TIMEOUT, "definitions").await?;
+    let permit = permit.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        // Until it is done, also when the client has gone.
+        let _held = (turn, permit);
+        (machine::check(&source, ACTIONS), source)
+    });
+    checked.await.map_err(|error| fault(&error))
+}

@@ -1,0 +1,85 @@
+//! The definitions in force, those before them, and their texts.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::context::{Api, Routes};
+use crate::api::etag::tagged;
+use crate::api::problem::Problem;
+use crate::engine::Adopted;
+use crate::machine::MachineName;
+use crate::store::definitions;
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![
+        ("/api/v1/machines", get(list)),
+        ("/api/v1/machines/{machine}", get(show)),
+        // A machine may be called so.
+        ("/api/v1/machines/check", get(|api, headers| show(api, Path("check".to_owned()), headers))),
+        ("/api/v1/machines/{machine}/definitions/{number}", get(text)),
+    ]
+}
+
+/// A definition, and when it came into force.
+#[derive(Debug, Serialize)]
+struct View {
+    machine: String,
+    number: i32,
+    digest: String,
+    since: chrono::DateTime<chrono::Utc>,
+    origin: String,
+    sender: Option<String>,
+}
+
+impl From<Adopted> for View {
+    fn from(adopted: Adopted) -> Self {
+        let Adopted { machine, number, digest, at, origin, sender, first_history: _ } = adopted;
+        Self { machine: machine.to_string(), number, digest, since: at, origin, sender }
+    }
+}
+
+/// `GET /api/v1/machines`: the definitions in force.
+async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let in_force = definitions::read_in_force(&mut *api.engine.store().reader().await?).await?;
+    let machines: Vec<View> = in_force.definitions.into_iter().map(View::from).collect();
+    Ok(tagged(&headers, &json!({ "machines": machines })))
+}
+
+/// `GET /api/v1/machines/{machine}`: the definition in force, and all that were, the oldest first.
+async fn show(
+    State(api): State<Arc<Api>>,
+    Path(machine): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
+    let adopted = definitions::list(&mut *api.engine.store().reader().await?, &name).await?;
+    let present = adopted.last().cloned().map(View::from).ok_or_else(|| Problem::no_machine(&machine))?;
+    let history: Vec<View> = adopted.into_iter().map(View::from).collect();
+    Ok(tagged(&headers, &json!({ "in_force": present, "history": history })))
+}
+
+/// `GET /api/v1/machines/{machine}/definitions/{number}`: a definition's text, as it was loaded.
+async fn text(
+    State(api): State<Arc<Api>>,
+    Path((machine, number)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
+    let source = match number.parse() {
+        Ok(number) => {
+            definitions::read_source(&mut *api.engine.store().reader().await?, &name, number).await?
+        }
+        Err(_) => None,
+    };
+    let none = || {
+        let detail = format!("the machine {machine:?} has no definition {number:?}");
+        Problem::new(StatusCode::NOT_FOUND, "no_definition", detail)
+    };
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], source.ok_or_else(none)?).into_response())
+}

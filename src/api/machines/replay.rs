@@ -1,0 +1,91 @@
+//! Replaying history.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde::Deserialize;
+
+use super::checking::read;
+use crate::api::client::Client;
+use crate::api::context::{Api, Routes};
+use crate::api::definition_text::DefinitionText;
+use crate::api::fair_semaphore::FairSemaphore;
+use crate::api::large_requests::TURN_TIMEOUT;
+use crate::api::problem::Problem;
+use crate::api::query::Parameters;
+use crate::engine::replay::{self as engine, ReplayError, Replayed, Wanted};
+use crate::machine::MachineName;
+
+/// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
+static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> Routes {
+    vec![("/api/v1/machines/{machine}/replay", post(replay))]
+}
+
+/// What is to be replayed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayQuery {
+    /// Only this instance's history.
+    device: Option<String>,
+    /// Only from then on.
+    since: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// `POST /api/v1/machines/{machine}/replay?device=&since=`: puts history through the kernel again. It must give what is
+/// stored; with a definition as the body it also says what would have gone differently under that.
+async fn replay(
+    State(api): State<Arc<Api>>,
+    Path(machine): Path<String>,
+    Parameters(ReplayQuery { device, since }): Parameters<ReplayQuery>,
+    client: Client,
+    DefinitionText { text, permit }: DefinitionText,
+) -> Result<Json<Replayed>, Problem> {
+    let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
+    if device.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(Problem::invalid("device: a name has no character U+0000"));
+    }
+    let with = if text.trim().is_empty() {
+        None
+    } else {
+        Some(Arc::new(read(&machine, text, client, &permit).await?.0))
+    };
+    let _turn = ONE_REPLAY.acquire(client, TURN_TIMEOUT, "replays").await?;
+    let _snapshot = api.snapshots.acquire(client).await?;
+    let wanted = Wanted { machine: name, name: device, since, with };
+    match engine::replay(api.engine.store(), &wanted).await {
+        Ok(replayed) => Ok(Json(replayed)),
+        Err(error @ ReplayError::NoInstance { .. }) => {
+            Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
+        }
+        Err(error @ ReplayError::Unreadable { .. }) => {
+            Err(Problem::new(StatusCode::CONFLICT, "unreadable_definition", error.to_string()))
+        }
+        Err(ReplayError::Store(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn client(number: u8) -> Client {
+        Client::of([192, 0, 2, number].into())
+    }
+
+    #[tokio::test]
+    async fn one_history_is_replayed_at_a_time() {
+        let acquire = |number| ONE_REPLAY.acquire(client(number), TURN_TIMEOUT, "tests");
+        let held = acquire(1).await.unwrap();
+        assert!(acquire(2).now_or_never().is_none());
+        drop(held);
+        assert!(acquire(2).now_or_never().is_some());
+    }
+}
