@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::Trouble;
 use super::resolver::{self, Unresolved};
+use super::trouble::Trouble;
 use crate::clock::{Clock, after};
 
 /// Why there is no connection.

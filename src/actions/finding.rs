@@ -1,21 +1,25 @@
-//! What a driver tells while it runs, besides how it ends.
+//! What an action reports while it runs, besides how it ends.
 
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 /// Something that is found out in the middle of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The board has answered a poll at this URL: from then on its silence there is evidence about it.
-    Answered {
-        /// The URL as it is registered.
-        poll_url: String,
+    /// A fact about the instance, known from now on.
+    Fact {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        value: Value,
     },
-    /// What the action was told makes no sense: an error of configuration, in words, which says nothing about the board.
+    /// What the action was told makes no sense: an error of configuration, in words, which says nothing about the instance.
     Misconfigured(String),
 }
 
-/// Where a driver tells what it finds; nowhere, where nobody listens.
+/// Where an action reports what it finds; nowhere, where nobody listens.
 #[derive(Clone, Default)]
 pub struct Findings(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
 
@@ -26,7 +30,7 @@ impl Findings {
         Self(Some(Arc::new(listener)))
     }
 
-    /// Tells what was found.
+    /// Reports what was found.
     pub fn tell(&self, finding: Finding) {
         if let Some(listener) = &self.0 {
             listener(finding);

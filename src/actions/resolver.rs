@@ -12,7 +12,7 @@ use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use fs_err as fs;
 use tokio::sync::Semaphore;
 
-use super::Trouble;
+use super::trouble::Trouble;
 
 /// How many lookups may be under way at a time.
 const MAX_LOOKUPS: usize = 64;

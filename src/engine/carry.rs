@@ -9,7 +9,7 @@ use super::draft::{Draft, Images};
 use super::lease::Identity;
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
-use crate::action::{self, Ending, Evidence, Job, Trouble, Unfinished};
+use crate::actions::{Ending, Evidence, Facts, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
@@ -56,18 +56,35 @@ pub(super) fn begin(
 fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction, life: Life) -> Box<Started> {
     draft.start(next.action.id);
     let hold = engine.inner.running.enter(&next.action);
-    let board = draft.board().unwrap_or_default();
-    let has_answered = next.has_answered
-        || engine.inner.findings.has_answered(next.action.instance, board.poll_url.as_deref());
+    let RunningAction { id, action, settings, visit, .. } = &next.action;
+    let subject = Subject {
+        machine: draft.instance().machine.clone(),
+        name: draft.instance().name.clone(),
+        state: draft.instance().state.clone(),
+        visit: *visit,
+    };
     let job = Job {
-        boot_config: next.boot_config.clone(),
-        with: next.action.settings.clone(),
+        settings: settings.clone(),
         attempts: next.attempts,
-        has_answered,
         findings: engine.findings_of(&next.action, life),
-        ..Job::new(next.action.action.clone(), board)
+        ..Job::new(id.0, action.clone(), subject, facts(engine, draft, next))
     };
     Box::new(Started { action: next.action.clone(), job, hold })
+}
+
+/// What an action may know of its instance, what was found out and is not written yet among it.
+fn facts(engine: &Engine, draft: &Draft, next: &LiveAction) -> Facts {
+    let mut facts = draft.action_facts();
+    if let Some(file) = &next.boot_config {
+        facts.insert("boot_config".to_owned(), file.as_str().into());
+    }
+    if next.has_answered
+        && let Some(url) = facts.get("poll_url").cloned()
+    {
+        facts.insert("answered_url".to_owned(), url);
+    }
+    engine.inner.findings.add_facts(next.action.instance, &mut facts);
+    facts
 }
 
 /// Decides on the event that the end of an action is, and takes the next of its visit.
@@ -97,7 +114,7 @@ pub(super) fn end(
     let dark = dark(action, row.attempts, result);
     if result.is_ok() || dark.is_some() {
         // What an earlier one left to do is done, or left to this one.
-        let is_settled = |rescue: &RunningAction| action::settles(&action.action, &rescue.action);
+        let is_settled = |rescue: &RunningAction| engine.kinds().settles(&action.action, &rescue.action);
         for other in live.iter().filter(|other| other.is_superseded_by(action) && is_settled(&other.action)) {
             draft.sweep(other.action.id);
         }

@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::draft::board;
 use super::instances::has_no_link;
 use super::{Engine, EngineError, outlets};
-use crate::action;
+use crate::actions;
 use crate::machine::MachineName;
-use crate::store::actions;
+use crate::store::actions as waiting;
 use crate::store::devices::{self, Device, Wiring};
 use crate::store::history::{self, NewEntry};
 use crate::store::instances::{self, Target};
@@ -105,11 +104,13 @@ impl Engine {
         saved.await.map_err(|error| outlets::or_taken(error, &device))?;
         self.append_change(&mut tx, locked.id, &locked.instance).await?;
         if changed.contains_key("power_url") {
-            let place = action::power_place(&board(name, device));
-            actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
+            let place = device.power_url.as_deref().and_then(actions::power_resource);
+            waiting::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
         }
-        if changed.contains_key("poll_url") {
-            actions::renew(&mut tx, locked.id, "poll", self.clock().now()).await?;
+        for fact in changed.keys() {
+            for action in self.kinds().begun_anew_by(fact) {
+                waiting::renew(&mut tx, locked.id, action, self.clock().now()).await?;
+            }
         }
         instances::touch(&mut tx, &[locked.id]).await?;
         let changed = NewEntry { evidence: Some(changed), ..self.note_of(&locked, "changed", sender) };

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::repeats;
 use super::rules::Known;
 use super::work::{Note, Submission};
-use crate::action;
+use crate::actions::{Facts, Registry};
 use crate::machine::{
     self, Cause, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
 };
@@ -26,6 +26,7 @@ pub(super) type Images = BTreeMap<String, Vec<String>>;
 /// An instance in the making.
 pub(super) struct Draft {
     seen: Seen,
+    kinds: Arc<Registry>,
     instance: Arc<Instance>,
     entries: Vec<NewEntry>,
     left: Option<Visit>,
@@ -43,15 +44,16 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Begins with an instance as it was remembered: whether it is still so shows when something is written.
-    pub(super) fn remembered(seen: Seen) -> Self {
-        Self { is_remembered: true, ..Self::new(seen) }
+    pub(super) fn remembered(seen: Seen, kinds: &Arc<Registry>) -> Self {
+        Self { is_remembered: true, ..Self::new(seen, kinds) }
     }
 
     /// Begins with an instance as it was read just now.
-    pub(super) fn new(seen: Seen) -> Self {
+    pub(super) fn new(seen: Seen, kinds: &Arc<Registry>) -> Self {
         Self {
             instance: Arc::clone(&seen.instance),
             seen,
+            kinds: Arc::clone(kinds),
             // Mostly one thing happens to it.
             entries: Vec::with_capacity(1),
             left: None,
@@ -172,7 +174,7 @@ impl Draft {
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    self.invoked = with_places(self.board().as_ref(), actions);
+                    self.invoked = with_places(&self.kinds, &self.action_facts(), actions);
                     self.goes_on = matches!(effect, Effect::Keep { .. });
                 }
             }
@@ -264,10 +266,9 @@ impl Draft {
                 == (&after.state, after.since, &after.counters, &after.data, after.remaining)
     }
 
-    /// What drivers may know of the device.
-    pub(super) fn board(&self) -> Option<action::Board> {
-        let device = self.device()?.clone();
-        Some(board(&self.instance.name, device))
+    /// What actions may know of the instance.
+    pub(super) fn action_facts(&self) -> Facts {
+        self.device().map(|device| action_facts(&self.instance.name, device)).unwrap_or_default()
     }
 
     /// What guards may know of the device.
@@ -294,16 +295,16 @@ pub(super) fn facts(name: &str, device: &Device, images: &Images) -> Map<String,
 
 /// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole
 /// list waits for its turn before it begins, so that a board loses no time of its deadline in a queue.
-pub(super) fn with_places(board: Option<&action::Board>, invoked: &[Invoke]) -> Vec<NewAction> {
+pub(super) fn with_places(kinds: &Registry, facts: &Facts, invoked: &[Invoke]) -> Vec<NewAction> {
     let mut place = None;
     let mut new: Vec<NewAction> = invoked
         .iter()
         .rev()
         .map(|invoke| {
-            let own = board.and_then(|board| action::place(&invoke.action, board));
+            let own = kinds.claims(&invoke.action, &invoke.with, facts).pop().map(|claim| claim.resource);
             place = own.or_else(|| place.take());
             NewAction {
-                compensation: action::compensation_of(&invoke.action),
+                compensation: kinds.compensation(&invoke.action),
                 invoke: invoke.clone(),
                 place: place.clone(),
             }
@@ -313,13 +314,17 @@ pub(super) fn with_places(board: Option<&action::Board>, invoked: &[Invoke]) -> 
     new
 }
 
-/// What drivers may know of a device.
-pub(super) fn board(name: &str, device: Device) -> action::Board {
-    action::Board {
-        name: name.to_owned(),
-        fqdn: device.fqdn,
-        mac: device.mac,
-        power_url: device.power_url,
-        poll_url: device.poll_url,
-    }
+/// What actions may know of a device: the names are those that their kinds ask for.
+pub(super) fn action_facts(name: &str, device: &Device) -> Facts {
+    let Device { fqdn, mac, power_url, poll_url, hardware, environment, comments: _ } = device;
+    let facts = [
+        ("name", json!(name)),
+        ("fqdn", json!(fqdn)),
+        ("mac", json!(mac)),
+        ("hardware", json!(hardware)),
+        ("environment", json!(environment)),
+        ("power_url", json!(power_url)),
+        ("poll_url", json!(poll_url)),
+    ];
+    facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::work::Note;
 use super::{Engine, EngineError, rest};
-use crate::action::{Finding, Findings};
+use crate::actions::{Facts, Finding, Findings};
 use crate::clock::pause;
 use crate::store::actions::{self, ActionId, RunningAction};
 use crate::store::devices;
@@ -54,15 +54,15 @@ impl Pending {
         work(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the instance's board has answered a poll at `poll_url`, which the database does not know yet.
-    pub(super) fn has_answered(&self, instance: InstanceId, poll_url: Option<&str>) -> bool {
-        let is_so = |told: &Told| match &told.finding {
-            Finding::Answered { poll_url: answered } => {
-                told.instance == instance && poll_url == Some(answered.as_str())
+    /// Adds the facts that were found out about an instance and that the database does not know yet.
+    pub(super) fn add_facts(&self, instance: InstanceId, facts: &mut Facts) {
+        self.with(|all| {
+            for told in all.values().filter(|told| told.instance == instance) {
+                if let Finding::Fact { name, value } = &told.finding {
+                    facts.insert((*name).to_owned(), value.clone());
+                }
             }
-            Finding::Misconfigured(_) => false,
-        };
-        self.with(|all| all.values().any(is_so))
+        });
     }
 }
 
@@ -120,10 +120,12 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
                 _ if *of > life => _ = left.insert(*action),
                 // In this life its numbers are others'.
                 _ if *of < life => {}
-                Finding::Answered { poll_url } => {
-                    answers.push((*instance, poll_url.as_str()));
+                Finding::Fact { name: "answered_url", value } => {
+                    answers.extend(value.as_str().map(|url| (*instance, url)));
                     reasons.insert(*action, None);
                 }
+                // Nobody keeps any other.
+                Finding::Fact { .. } => {}
                 Finding::Misconfigured(reason) => _ = reasons.insert(*action, Some(reason.as_str())),
             }
         }
@@ -172,14 +174,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_counts_at_its_url_before_it_is_written() {
+    fn what_was_found_out_counts_before_it_is_written() {
         let (pending, instance) = (Pending::default(), InstanceId(1));
-        let finding = Finding::Answered { poll_url: "tcp://b1:22".to_owned() };
+        let finding = Finding::Fact { name: "answered_url", value: "tcp://b1:22".into() };
         pending.with(|told| _ = told.insert(ActionId(1), Told { life: Life::nth(1), instance, finding }));
-        assert!(pending.has_answered(instance, Some("tcp://b1:22")));
-        assert!(
-            !pending.has_answered(instance, Some("tcp://b1:80")) && !pending.has_answered(instance, None)
-        );
-        assert!(!pending.has_answered(InstanceId(2), Some("tcp://b1:22")));
+        let facts_of = |instance| {
+            let mut facts = Facts::new();
+            pending.add_facts(instance, &mut facts);
+            facts
+        };
+        assert_eq!(facts_of(instance)["answered_url"], "tcp://b1:22");
+        assert!(facts_of(InstanceId(2)).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::draft::{board, with_places};
+use super::draft::{action_facts, with_places};
 use super::{Committed, Engine, EngineError, Taken, outlets};
 use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
@@ -58,7 +58,8 @@ impl Engine {
         for effect in &decision.effects {
             // There is no visit yet whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
-                let new = with_places(device.map(|device| board(name, device.clone())).as_ref(), invoked);
+                let facts = device.map(|device| action_facts(name, device)).unwrap_or_default();
+                let new = with_places(self.kinds(), &facts, invoked);
                 actions::insert(&mut tx, id, *visit, &new, now).await?;
             }
         }

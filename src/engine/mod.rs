@@ -53,6 +53,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::Registry;
 use crate::clock::{self, Clock};
 use crate::machine::{Instance, MachineName, Visit};
 use crate::model::Models;
@@ -270,6 +271,12 @@ impl Engine {
             result => result?,
         }
         Ok(engine)
+    }
+
+    /// The kinds of action that there are.
+    #[must_use]
+    pub fn kinds(&self) -> &Arc<Registry> {
+        self.inner.worker.kinds()
     }
 
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.

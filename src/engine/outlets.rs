@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use super::{Engine, EngineError};
-use crate::action;
+use crate::actions;
 use crate::store::devices::{self, Device, Rival, Wiring};
 use crate::store::{Store, StoreError};
 
@@ -38,7 +38,7 @@ fn owner(board: Option<&str>) -> String {
 
 /// The outlet that switches a board's power.
 pub(super) fn outlet_of(device: &Device) -> Option<String> {
-    device.power_url.as_deref().and_then(action::power_outlet)
+    device.power_url.as_deref().and_then(actions::power_outlet)
 }
 
 /// Says what another board has already: `rival`, if it is still there.
@@ -87,7 +87,7 @@ fn compare(wirings: Vec<Wiring>, mut shared: impl FnMut(&str, &str, &str)) -> Ve
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut changed = Vec::new();
     for wiring in wirings {
-        let outlet = wiring.power_url.as_deref().and_then(action::power_outlet);
+        let outlet = wiring.power_url.as_deref().and_then(actions::power_outlet);
         let outlet = outlet.filter(|outlet| match owners.get(outlet) {
             Some(first) => {
                 shared(first, &wiring.name, outlet);

@@ -304,7 +304,10 @@ impl Material {
             let seen = seen.filter(|_| !work.has_condition());
             material.ids.push(seen.as_ref().map(|seen| seen.id));
             match seen {
-                Some(seen) => _ = material.drafts.insert(seen.id, Box::new(Draft::remembered(seen))),
+                Some(seen) => {
+                    let draft = Draft::remembered(seen, engine.kinds());
+                    material.drafts.insert(draft.id(), Box::new(draft));
+                }
                 None => unknown.push(target.as_ref()),
             }
         }
@@ -313,7 +316,7 @@ impl Material {
             let mut read = HashMap::new();
             for seen in groups::read(db, &ids, &named).await? {
                 read.extend(targets_of(&seen).map(|target| (target, seen.id)));
-                material.drafts.insert(seen.id, Box::new(Draft::new(seen)));
+                material.drafts.insert(seen.id, Box::new(Draft::new(seen, engine.kinds())));
             }
             for (id, target) in material.ids.iter_mut().zip(&targets) {
                 *id = id.or_else(|| read.get(target.as_ref()).copied());

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::draft::facts;
+use super::draft::{action_facts, facts};
 use super::fetches::{Coverage, describe_boot, heard_at};
 use super::tell::{arrived, seen};
 use super::usual::Times;
 use super::{Engine, EngineError};
+use crate::actions::{Facts, Registry};
 use crate::machine::words::{span, time};
 use crate::machine::{
     self, Awaited, Circumstances, Definition, Doing, Instance, Kind, MachineName, Request, StateName, Then,
@@ -107,8 +108,8 @@ struct Record {
     arrival: Option<Entry>,
     evidence: Option<Entry>,
     facts: Map<String, Value>,
-    /// Whether somebody has said where the board answers when it is up.
-    has_poll_url: bool,
+    /// What actions may know of it.
+    action_facts: Facts,
     /// The definitions that came into force, where one did since it entered its state.
     adopted: Vec<Adopted>,
 }
@@ -147,7 +148,7 @@ impl Record {
         let landmarks = stays::find_landmarks(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
         let device = devices::find_device(db, id).await?;
-        let has_poll_url = device.as_ref().is_some_and(|device| device.poll_url.is_some());
+        let action_facts = device.as_ref().map(|device| action_facts(&instance.name, device));
         let facts = match device {
             Some(device) => facts(&instance.name, &device, &images::list_by_hardware(db).await?),
             None => Map::new(),
@@ -158,11 +159,18 @@ impl Record {
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
             facts,
-            has_poll_url,
+            action_facts: action_facts.unwrap_or_default(),
             adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
             id,
             instance,
         })
+    }
+
+    /// Says of actions that do nothing why that is so.
+    fn explain_idle(&mut self, kinds: &Registry) {
+        for action in self.actions.iter_mut().filter(|action| action.reason.is_none()) {
+            action.reason = kinds.idle(&action.action, &self.action_facts);
+        }
     }
 
     fn doing(&self) -> Vec<Doing> {
@@ -174,15 +182,9 @@ impl Record {
             holder: action.holder.clone(),
             is_leftover: action.cancelled || action.rescue,
             suspended_at: action.suspended_at,
-            reason: action.reason.clone().or_else(|| self.unasked(action)),
+            reason: action.reason.clone(),
         };
         self.actions.iter().map(doing).collect()
-    }
-
-    /// Why a poll asks nothing, where nobody has said what to ask.
-    fn unasked(&self, action: &OpenAction) -> Option<String> {
-        let is_unasked = action.action == "poll" && !self.has_poll_url;
-        is_unasked.then(|| "the board has no poll URL, so nothing is asked".to_owned())
     }
 
     /// The number of the definition under which it entered its state, if another one is in force.
@@ -227,10 +229,11 @@ impl Engine {
             return Err(no_such());
         }
         let now = self.clock().now();
-        let record = {
+        let mut record = {
             let mut db = self.store().reader().await?;
             Record::read(&mut db, machine, name, &in_force.adopted, now).await?.ok_or_else(no_such)?
         };
+        record.explain_idle(self.kinds());
         let times = self.usual_times(machine).await;
         Ok(put_together(
             &record,

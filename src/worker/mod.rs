@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Drivers, Ending, Evidence, Job, Lease, Trouble, Unfinished};
+use crate::actions::{Ending, Evidence, Job, Lease, Registry, Trouble, Unfinished};
 use crate::clock::Clock;
 use crate::machine::ActionName;
 
@@ -19,16 +19,22 @@ const GRACE: Duration = Duration::from_secs(45);
 /// Carries actions out in this process.
 #[derive(Clone)]
 pub struct Worker {
-    drivers: Arc<Drivers>,
+    kinds: Arc<Registry>,
     clock: Arc<dyn Clock>,
     lease: Lease,
 }
 
 impl Worker {
-    /// Makes a worker that uses `drivers` and measures their time on `clock`.
+    /// Makes a worker that carries out actions of `kinds` and measures their time on `clock`.
     #[must_use]
-    pub fn new(drivers: Arc<Drivers>, clock: Arc<dyn Clock>) -> Self {
-        Self { drivers, clock, lease: Lease::default() }
+    pub fn new(kinds: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
+        Self { kinds, clock, lease: Lease::default() }
+    }
+
+    /// The kinds of action that it carries out.
+    #[must_use]
+    pub fn kinds(&self) -> &Arc<Registry> {
+        &self.kinds
     }
 
     /// Until when it may act.
@@ -37,12 +43,12 @@ impl Worker {
         &self.lease
     }
 
-    /// Carries `job` out within `limit`, or within its driver's own limit; ends soon after `cancel`.
+    /// Carries `job` out within `limit`, or within its kind's own limit; ends soon after `cancel`.
     ///
     /// # Errors
     ///
     /// [`Unfinished`]: as failed when it failed, took too long or was cancelled; as suspended when trouble of our own stood in
-    /// the way, or there is no driver for it, or the driver broke down.
+    /// the way, or this worker does not know the action, or it broke down.
     pub async fn run(
         &self,
         job: Job,
@@ -50,23 +56,25 @@ impl Worker {
         cancel: &CancellationToken,
     ) -> Result<Evidence, Unfinished> {
         let action = job.action.clone();
-        let Some(driver) = self.drivers.get(&action) else {
+        let known = self.kinds.find(action.as_str()).zip(self.kinds.describe(action.as_str()));
+        let Some((kind, description)) = known else {
             let trouble = Trouble::Program(action.to_string());
-            let reason = format!("this worker has no driver for {action}");
+            let reason = format!("this worker does not know the action {action}");
             return Err(Unfinished::suspended(trouble, reason, Evidence::new()));
         };
-        let (limit, late) = (limit.unwrap_or_else(|| driver.limit()), driver.late());
-        // A task of its own, so that a panic in a driver stops this action and nothing else.
+        let (limit, late) = (limit.unwrap_or(description.limit), description.late.clone());
+        // A task of its own, so that a panic in it stops this action and nothing else.
         let mut task = JoinSet::new();
         // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
         let stop = cancel.child_token();
         let stopped = stop.clone();
         // Not the child: that the lease ran out is no failure of the action.
         let (lease, given) = (self.lease.clone(), cancel.clone());
-        let job = Job { lease: lease.clone(), ..job };
+        let job = Job { lease: lease.clone(), clock: Arc::clone(&self.clock), ..job };
+        let kind = Arc::clone(kind);
         task.spawn(async move {
-            let mut run = driver.run(&job, &stopped);
-            // Looked at whenever the driver goes on: a process that was paused for longer than its lease must not go on
+            let mut run = kind.run(&job, &stopped);
+            // Looked at whenever it goes on: a process that was paused for longer than its lease must not go on
             // as if nothing had happened, for others may have taken over.
             std::future::poll_fn(|context| {
                 if !lease.may_act() {
@@ -78,8 +86,8 @@ impl Worker {
         });
         let result = |ended: Option<Result<Result<Evidence, Unfinished>, JoinError>>| match ended {
             Some(Ok(result)) => result,
-            Some(Err(fault)) => Err(broken(&action, &format!("the driver broke down: {fault}"))),
-            None => Err(broken(&action, "the driver did not start")),
+            Some(Err(fault)) => Err(broken(&action, &format!("the action broke down: {fault}"))),
+            None => Err(broken(&action, "the action did not start")),
         };
         if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
             return result(ended);
@@ -102,7 +110,7 @@ impl Worker {
     }
 }
 
-/// How an action stands whose driver broke down: nobody knows what it had done by then.
+/// How an action stands that broke down: nobody knows what it had done by then.
 fn broken(action: &ActionName, reason: &str) -> Unfinished {
     Unfinished::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
 }

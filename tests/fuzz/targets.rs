@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::DateTime;
-use lifeguard::action::{ACTIONS, Board, Driver, Job, Operation, Power};
-use lifeguard::clock::{Clock, ScaledClock, from_wall};
+use lifeguard::actions::{ACTIONS, Job, Kind, Operation, Power, Subject};
+use lifeguard::clock::{ScaledClock, from_wall};
 use lifeguard::machine::{
-    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, Source, Stimulus,
-    storable,
+    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, Source, StateName,
+    Stimulus, Visit, storable,
 };
 use lifeguard::tftp;
 use lifeguard::tftp::packet::{Malformed, Packet};
@@ -137,10 +137,16 @@ pub(crate) fn modbus_answers(bytes: &[u8]) {
                 }
             }
         };
-        let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(2000.0));
-        let driver = Power::new(Arc::clone(&clock), Operation::Cycle);
-        let board = Board { name: "b1".to_owned(), power_url: Some(url), ..Board::default() };
-        let job = Job::new(ActionName::new("power-cycle").expect("a name"), board);
+        let driver = Power::new(Operation::Cycle);
+        let subject = Subject {
+            machine: MachineName::new("board").expect("a name"),
+            name: "b1".to_owned(),
+            state: StateName::new("Working").expect("a name"),
+            visit: Visit(1),
+        };
+        let facts = Map::from_iter([("power_url".to_owned(), Value::from(url))]);
+        let mut job = Job::new(1, ActionName::new("power-cycle").expect("a name"), subject, facts);
+        job.clock = Arc::new(ScaledClock::new(2000.0));
         let cancel = CancellationToken::new();
         let ended = tokio::select! {
             ended = driver.run(&job, &cancel) => ended,

@@ -142,18 +142,24 @@ pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item 
 pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(80).collect();
     let known: Vec<&str> = known.into_iter().collect();
+    match nearest(&shown, known.iter().copied()) {
+        Some(candidate) => format!("; did you mean `{candidate}`?"),
+        None if known.is_empty() => "; there is none".to_owned(),
+        None if known.len() > MAX_LISTED => String::new(),
+        None => format!("; known: {}", known.join(", ")),
+    }
+}
+
+/// The one of `known` that is like `name`, if any is.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&shown, candidate), candidate))
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| {
             let length = candidate.chars().count();
             *distance < length && *distance * 5 <= length.max(3) * 2
         })
         .min();
-    match near {
-        Some((_, candidate)) => format!("; did you mean `{candidate}`?"),
-        None if known.is_empty() => "; there is none".to_owned(),
-        None if known.len() > MAX_LISTED => String::new(),
-        None => format!("; known: {}", known.join(", ")),
-    }
+    near.map(|(_, candidate)| candidate)
 }

@@ -38,7 +38,7 @@ pub use definition::{
 };
 pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
-pub use fault::{Fault, Faults, suggestion};
+pub use fault::{Fault, Faults, nearest, suggestion};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName, says_failed};

@@ -22,8 +22,24 @@ pub use self::url::{MAX_OFF, MAX_REST, PowerUrl, Readback};
 
 use self::modbus::Line;
 use self::switching::{PHASE, Switching};
-use super::{Driver, Ending, Evidence, Job, Trouble, Unfinished};
-use crate::clock::Clock;
+use super::address::BadUrl;
+use super::ending::{Ending, Evidence, Unfinished};
+use super::job::{Facts, Job};
+use super::kind::{BadSettings, Claim, Description, TypedKind};
+use super::settings::NoSettings;
+use super::trouble::Trouble;
+
+/// What only one power action may hold at a time: the relay board of this power URL.
+#[must_use]
+pub fn power_resource(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.place())
+}
+
+/// What switches the power of a board with this power URL and of no other, in one spelling.
+#[must_use]
+pub fn power_outlet(power_url: &str) -> Option<String> {
+    power_url.parse().ok().map(|url: PowerUrl| url.outlet())
+}
 
 /// The longest that one call to a relay board may take.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -63,19 +79,21 @@ impl Supply {
     }
 }
 
+/// The fact where a board's power is switched.
+const POWER_URL: &str = "power_url";
+
 /// Switches the power of boards at relay boards; the caller sees to it that a relay board has one operation at a time.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Power {
-    clock: Arc<dyn Clock>,
     operation: Operation,
     call_limit: Duration,
 }
 
 impl Power {
-    /// A driver for `operation` whose times run on `clock`.
+    /// The kind of action for `operation`.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, operation: Operation) -> Self {
-        Self { clock, operation, call_limit: CALL_LIMIT }
+    pub fn new(operation: Operation) -> Self {
+        Self { operation, call_limit: CALL_LIMIT }
     }
 
     /// Bounds each call to a relay board by `limit`; it is 5 s where nothing else is said.
@@ -87,20 +105,47 @@ impl Power {
 }
 
 #[async_trait]
-impl Driver for Power {
-    /// A phase for each thing to do (look, cut, give back), and the longest time that a cycle may keep a board off.
-    fn limit(&self) -> Duration {
-        match self.operation {
-            Operation::On => PHASE,
-            Operation::Off => 2 * PHASE,
-            Operation::Cycle => 3 * PHASE + MAX_OFF,
+impl TypedKind for Power {
+    type Settings = NoSettings;
+
+    fn description(&self) -> Description {
+        // A phase for each thing to do (look, cut, give back), and the longest time that a cycle may keep a board off.
+        let (name, about, limit) = match self.operation {
+            Operation::On => ("power-on", "Gives a board power, at its power URL.", PHASE),
+            Operation::Off => ("power-off", "Takes a board's power away, at its power URL.", 2 * PHASE),
+            Operation::Cycle => (
+                "power-cycle",
+                "Takes a board's power away for a while and gives it back, at its power URL. Whatever becomes of it once it \
+                 began, the board has power in the end.",
+                3 * PHASE + MAX_OFF,
+            ),
+        };
+        Description {
+            compensation: (self.operation == Operation::Cycle).then_some("power-on"),
+            supersedes: &["power-on"],
+            // Releases before took any settings and looked at none.
+            bad_settings: BadSettings::Ignore,
+            ..Description::new(name, about, limit)
         }
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
+    /// The relay board. A board whose power URL is missing or no good holds nothing: the action fails before it reaches
+    /// anything.
+    fn claims(&self, _: &NoSettings, facts: &Facts) -> Vec<Claim> {
+        let url = facts.get(POWER_URL).and_then(serde_json::Value::as_str);
+        let url = url.and_then(power_resource);
+        url.map(Claim::exclusive).into_iter().collect()
+    }
+
+    async fn run(
+        &self,
+        job: &Job,
+        _: &NoSettings,
+        cancel: &CancellationToken,
+    ) -> Result<Evidence, Unfinished> {
         let url = address(job)?;
-        let line = Line::new(Arc::clone(&self.clock), self.call_limit, url.clone(), job.lease.clone());
-        let mut switching = Switching::new(Arc::clone(&self.clock), line);
+        let line = Line::new(Arc::clone(&job.clock), self.call_limit, url.clone(), job.lease.clone());
+        let mut switching = Switching::new(Arc::clone(&job.clock), line);
         let ended = match self.operation {
             Operation::On => switching.give(cancel).await,
             Operation::Off => switching.cut(cancel).await,
@@ -138,15 +183,11 @@ impl Driver for Power {
 }
 
 fn address(job: &Job) -> Result<PowerUrl, Unfinished> {
-    let misconfigured =
-        |reason: String| Unfinished { reason, evidence: Evidence::new(), ending: Ending::Misconfigured };
-    let Some(text) = &job.board.power_url else {
-        return Err(misconfigured(format!(
-            "board {} has no power URL: nobody can switch its power",
-            job.board.name
-        )));
+    let Some(text) = job.fact(POWER_URL) else {
+        let reason = format!("{} has no power URL: nobody can switch its power", job.subject);
+        return Err(Unfinished::misconfigured(reason));
     };
-    text.parse().map_err(|error: super::BadUrl| misconfigured(error.to_string()))
+    text.parse().map_err(|error: BadUrl| Unfinished::misconfigured(error.to_string()))
 }
 
 fn evidence(url: &PowerUrl, switching: &Switching) -> Evidence {

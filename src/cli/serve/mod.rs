@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::Drivers;
+use crate::actions::{ActionOptions, Registry};
 use crate::api::{self, Api, HttpOptions, LongPolls};
 use crate::boot_tree::BootTree;
 use crate::clock::{Clock, SystemClock};
@@ -324,7 +324,8 @@ impl Parts {
             clock,
         } = self;
         let store = Store::open_with(connect, Connections::of(database_connections)).await?;
-        let worker = Worker::new(Arc::new(Drivers::new(&clock, &boot_root)), Arc::clone(&clock));
+        let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone() });
+        let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let engine =
             Engine::new(store, loaded, clock, worker, models, history_retention, event_timeout).await;
         let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;

@@ -4,14 +4,30 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::action::{Boot, Driver as _, Ending, Evidence, Link, Trouble, Unfinished, check_config_name};
-use serde_json::json;
+use lifeguard::actions::{
+    ClearBootLink, Ending, Evidence, Kind, SetBootLink, Trouble, Unfinished, check_config_name,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 
 const LINK: &str = "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff";
+
+/// What is done to a link.
+#[derive(Clone, Copy)]
+enum Link {
+    Set,
+    Clear,
+}
+
+fn job_with(config: Option<&str>) -> Job {
+    let mut job = job("");
+    if let Some(config) = config {
+        know(&mut job.facts, "boot_config", config);
+    }
+    job
+}
 
 /// A boot tree with the configs `panda` and `panda-2`.
 struct Tree {
@@ -40,10 +56,16 @@ impl Tree {
         fs::read_dir(self.root.path().join("pxelinux.cfg")).unwrap().count()
     }
 
+    fn kind(&self, link: Link) -> Box<dyn Kind> {
+        let root = self.root.path().to_owned();
+        match link {
+            Link::Set => Box::new(SetBootLink::new(root)),
+            Link::Clear => Box::new(ClearBootLink::new(root)),
+        }
+    }
+
     async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Unfinished> {
-        let mut job = job("");
-        job.boot_config = config.map(str::to_owned);
-        Boot::new(self.root.path().to_owned(), link).run(&job, &CancellationToken::new()).await
+        self.kind(link).run(&job_with(config), &CancellationToken::new()).await
     }
 
     async fn set(&self, config: &str) -> Result<Evidence, Unfinished> {
@@ -162,13 +184,12 @@ async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
 #[tokio::test]
 async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
     let tree = Tree::new();
-    let mut job = job("");
-    job.boot_config = Some("panda".to_owned());
-    let driver = Boot::new(tree.root.path().to_owned(), Link::Set);
+    let mut job = job_with(Some("panda"));
+    let driver = tree.kind(Link::Set);
     let token = CancellationToken::new();
     token.cancel();
     assert_eq!(driver.run(&job, &token).await.unwrap_err().reason, "abandoned");
-    job.board.mac = "aa:bb".to_owned();
+    know(&mut job.facts, "mac", "aa:bb");
     let failed = driver.run(&job, &CancellationToken::new()).await.unwrap_err();
     assert!(failed.reason.contains("aa:bb:cc:dd:ee:ff"), "{failed}");
     assert!(!tree.root.path().join("pxelinux.cfg").exists());

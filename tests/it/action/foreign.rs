@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use lifeguard::action::Driver as _;
+use lifeguard::actions::Kind as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ async fn a_foreign_modbus_server_is_switched() {
 
     // Not ours and not hurried: the limits are those that the farm has.
     let run = async |operation, coil: &str| {
-        let driver = Power::new(Arc::new(SystemClock), operation);
+        let driver = power(operation);
         let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));
         soon("the foreign server", driver.run(&job, &CancellationToken::new())).await
     };

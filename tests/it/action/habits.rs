@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use lifeguard::action::{Driver as _, Ending, Evidence, Job, Trouble, Unfinished};
+use lifeguard::actions::{Ending, Evidence, Job, Kind as _, Trouble, Unfinished};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

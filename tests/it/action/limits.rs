@@ -1,7 +1,7 @@
 //! Power operations at relay boards that refuse, hang, lie, answer nonsense, or have no such coil.
 
 use futures_util::future::join_all;
-use lifeguard::action::{Driver as _, Evidence, Unfinished};
+use lifeguard::actions::{Evidence, Kind as _, Unfinished};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
 async fn a_call_to_a_relay_board_has_five_seconds_and_all_that_switching_takes_fifteen() {
     let relay = relay(Behaviour::Hanging);
     let ((clock, shared), token) = (manual(), CancellationToken::new());
-    let (driver, job, begun) = (Power::new(shared, Operation::On), job(coil_5(relay.addr())), clock.now());
+    let (driver, job, begun) = (power(Operation::On), on(shared, job(coil_5(relay.addr()))), clock.now());
     let time = async {
         loop {
             breathe().await;
@@ -168,7 +168,7 @@ async fn a_relay_board_that_nobody_reaches_costs_a_bounded_time_and_can_be_cance
 
     let (_stands_still, shared) = manual();
     let (driver, job, token) =
-        (Power::new(shared, Operation::Cycle), job(coil_5(addr)), CancellationToken::new());
+        (power(Operation::Cycle), on(shared, job(coil_5(addr))), CancellationToken::new());
     let mut cycle = driver.run(&job, &token);
     assert!(within(HASTY, &mut cycle).await.is_none(), "its time stands still");
     token.cancel();

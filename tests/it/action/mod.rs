@@ -1,4 +1,4 @@
-//! The drivers against relay boards and boards that answer, lie, hang, refuse and go away.
+//! The kinds of action against relay boards and boards that answer, lie, hang, refuse and go away.
 
 mod boot;
 mod foreign;
@@ -12,10 +12,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::action::{Board, Job, Operation, Power, Unfinished};
+use lifeguard::actions::{Facts, Job, Operation, Power, Subject, Unfinished};
 use lifeguard::clock::{Clock, ManualClock, SystemClock};
 use lifeguard::farm::relay::{Behaviour, RelayBoard};
-use lifeguard::machine::ActionName;
+use lifeguard::machine::{ActionName, MachineName, StateName, Visit};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// What a call may take to what never answers: nothing that must succeed is bounded by it.
@@ -38,19 +39,34 @@ fn coil_5(addr: SocketAddr) -> String {
 }
 
 fn job(power_url: impl Into<String>) -> Job {
-    let board = Board {
-        name: "board-1".to_owned(),
-        fqdn: "board-1.lab".to_owned(),
-        mac: "aa:bb:cc:dd:ee:ff".to_owned(),
-        power_url: Some(power_url.into()),
-        poll_url: None,
-    };
-    Job::new(ActionName::new("test").unwrap(), board)
+    let facts = json!({ "mac": "aa:bb:cc:dd:ee:ff", "power_url": power_url.into() });
+    let Value::Object(facts) = facts else { unreachable!() };
+    Job::new(1, ActionName::new("test").unwrap(), subject(), facts)
 }
 
-/// A driver with the call limit that it has in a farm.
+/// An action with the call limit that it has in a farm.
 fn power(operation: Operation) -> Power {
-    Power::new(Arc::new(SystemClock), operation)
+    Power::new(operation)
+}
+
+/// For whom the tests' actions are carried out.
+fn subject() -> Subject {
+    Subject {
+        machine: MachineName::new("board").unwrap(),
+        name: "board-1".to_owned(),
+        state: StateName::new("Working").unwrap(),
+        visit: Visit(7),
+    }
+}
+
+/// Sets what is known of the instance.
+fn know(facts: &mut Facts, name: &str, value: impl Into<Value>) {
+    facts.insert(name.to_owned(), value.into());
+}
+
+/// The same job on another clock.
+fn on(clock: Arc<dyn Clock>, job: Job) -> Job {
+    Job { clock, ..job }
 }
 
 fn manual() -> (ManualClock, Arc<dyn Clock>) {

@@ -1,7 +1,6 @@
 //! Polling on a clock that moves only when the test says so.
 
-use lifeguard::action::{Driver as _, Ending, Finding, Findings, Poll, Trouble};
-use serde_json::{Value, json};
+use lifeguard::actions::{Ending, Finding, Findings, Kind as _, Poll, Trouble};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -10,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::world::breathe;
 
-fn poll_job(url: String, with: &Value) -> Job {
+fn poll_job(clock: &Arc<dyn Clock>, url: String, settings: &Value) -> Job {
     let mut job = job("");
-    job.board.poll_url = Some(url);
-    job.has_answered = true;
-    job.with.clone_from(with.as_object().unwrap());
+    know(&mut job.facts, "poll_url", url.as_str());
+    know(&mut job.facts, "answered_url", url);
+    job.settings.clone_from(settings.as_object().unwrap());
+    job.clock = Arc::clone(clock);
     job
 }
 
@@ -37,8 +37,8 @@ async fn listener() -> (TcpListener, String) {
 #[tokio::test]
 async fn only_failures_in_a_row_count() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
-    let job = poll_job(format!("http://{authority}/up"), &json!({ "limit": "10m" }));
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let job = poll_job(&shared, format!("http://{authority}/up"), &json!({ "limit": "10m" }));
+    let (driver, token) = (Poll, CancellationToken::new());
     let board = async {
         for status in [500, 404, 200, 503, 500, 302, 500, 500, 503] {
             answer(&listener, status).await;
@@ -57,8 +57,8 @@ async fn a_board_that_is_down_is_found_by_the_first_probe_at_once() {
     let ((_stands_still, shared), (listener, authority)) = (manual(), listener().await);
     drop(listener);
     for scheme in ["tcp", "http"] {
-        let job = poll_job(format!("{scheme}://{authority}"), &json!({ "failures": 1 }));
-        let run = Poll::new(Arc::clone(&shared));
+        let job = poll_job(&shared, format!("{scheme}://{authority}"), &json!({ "failures": 1 }));
+        let run = Poll;
         let failed = soon("a refusal", run.run(&job, &CancellationToken::new())).await.unwrap_err();
         assert_eq!(failed.reason, "no answer 1 time in a row; last: connection refused");
     }
@@ -67,8 +67,8 @@ async fn a_board_that_is_down_is_found_by_the_first_probe_at_once() {
 #[tokio::test]
 async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
-    let job = poll_job(format!("http://{authority}/"), &json!({ "failures": 1 }));
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let job = poll_job(&shared, format!("http://{authority}/"), &json!({ "failures": 1 }));
+    let (driver, token) = (Poll, CancellationToken::new());
     let board = async {
         let silent = listener.accept().await.unwrap();
         clock.advance(Duration::from_secs(5));
@@ -81,8 +81,8 @@ async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
 #[tokio::test]
 async fn polling_goes_on_until_it_is_cancelled() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
-    let job = poll_job(format!("tcp://{authority}"), &json!({ "limit": "10m" }));
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let job = poll_job(&shared, format!("tcp://{authority}"), &json!({ "limit": "10m" }));
+    let (driver, token) = (Poll, CancellationToken::new());
     let board = async {
         for _ in 0..20 {
             let _: (TcpStream, _) = listener.accept().await.unwrap();
@@ -98,8 +98,8 @@ async fn polling_goes_on_until_it_is_cancelled() {
 async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
-    let job = poll_job(format!("tcp://{authority}"), &with);
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let job = poll_job(&shared, format!("tcp://{authority}"), &with);
+    let (driver, token) = (Poll, CancellationToken::new());
     let board = async {
         for _ in 0..6 {
             listener.accept().await.unwrap();
@@ -114,8 +114,8 @@ async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() 
 async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     let with = json!({ "interval": "3h", "limit": "1h", "failures": 2 });
-    let job = poll_job(format!("tcp://{authority}"), &with);
-    let (driver, token) = (Poll::new(shared), CancellationToken::new());
+    let job = poll_job(&shared, format!("tcp://{authority}"), &with);
+    let (driver, token) = (Poll, CancellationToken::new());
     let board = async {
         for _ in 0..5 {
             listener.accept().await.unwrap();
@@ -142,13 +142,13 @@ async fn a_board_that_falls_silent_towards_the_end_is_given_all_its_probes() {
 #[tokio::test]
 async fn a_bad_setting_or_url_is_told_with_what_would_be_right_and_says_nothing_about_the_board() {
     let (_stands_still, shared) = manual();
-    let driver = Poll::new(shared);
+    let driver = Poll;
     for (url, with, right) in [
         ("tcp://board-1.lab:22", json!({ "failures": 0 }), "at least 1"),
         ("ssh://board-1.lab", json!({}), "tcp://HOST:PORT"),
     ] {
         let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
-        let mut job = poll_job(url.to_owned(), &with);
+        let mut job = poll_job(&shared, url.to_owned(), &with);
         job.findings = Findings::told_to(move |finding| tell.send(finding).unwrap());
         let run = driver.run(&job, &token);
         let cancelled = async {
@@ -167,10 +167,10 @@ async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot
     let ((clock, shared), (listener, authority)) = (manual(), listener().await);
     drop(listener);
     let (token, (tell, mut told)) = (CancellationToken::new(), mpsc::unbounded_channel());
-    let mut job = poll_job(format!("tcp://{authority}"), &json!({ "failures": 2 }));
-    job.has_answered = false;
+    let mut job = poll_job(&shared, format!("tcp://{authority}"), &json!({ "failures": 2 }));
+    job.facts.remove("answered_url");
     job.findings = Findings::told_to(move |finding| tell.send(finding).unwrap());
-    let driver = Poll::new(Arc::clone(&shared));
+    let driver = Poll;
     let time = async {
         for _ in 0..50 {
             breathe().await;
@@ -189,8 +189,8 @@ async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot
 
     // Our own machine may not connect there, whatever there is.
     for url in ["tcp://255.255.255.255:22", "http://255.255.255.255/"] {
-        let job = poll_job(url.to_owned(), &json!({ "failures": 1 }));
-        let run = Poll::new(Arc::clone(&shared));
+        let job = poll_job(&shared, url.to_owned(), &json!({ "failures": 1 }));
+        let run = Poll;
         let ended = soon("no way", run.run(&job, &CancellationToken::new())).await.unwrap_err();
         let is_network = matches!(ended.ending, Ending::Suspended { trouble: Trouble::Network(_), .. });
         assert!(is_network, "{url}: {ended:?}");

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use lifeguard::action::{Driver as _, Evidence, Unfinished};
+use lifeguard::actions::{Evidence, Kind as _, Unfinished};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,7 @@ async fn a_board_stays_off_for_the_time_that_its_url_says() {
     relay.switch(5, true);
     let url = format!("modbus://{}/5?off=7s&rest=1s", relay.addr());
     let (overheard, mut asked) = Overheard::new(&clock);
-    let (driver, job, token) = (Power::new(overheard, Operation::Cycle), job(url), CancellationToken::new());
+    let (driver, job, token) = (power(Operation::Cycle), on(overheard, job(url)), CancellationToken::new());
     let begun = clock.now();
     let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
     let mut wire = relay.coil(5);
@@ -138,7 +138,7 @@ async fn a_run_that_is_cancelled_between_two_tries_says_what_the_first_came_to()
     let second_try = clock.now() + TimeDelta::milliseconds(250);
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let (driver, job, token) =
-        (Power::new(overheard, Operation::On), job(coil_5(nobody)), CancellationToken::new());
+        (power(Operation::On), on(overheard, job(coil_5(nobody))), CancellationToken::new());
     let (ended, ()) = soon("the cancelled run", async {
         tokio::join!(driver.run(&job, &token), async {
             while asked.recv().await.unwrap() != second_try {}
@@ -157,7 +157,7 @@ async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_a
     let relay = relay(Behaviour::Normal);
     relay.switch(5, true);
     let (driver, job, token) =
-        (Power::new(shared, Operation::Cycle), job(coil_5(relay.addr())), CancellationToken::new());
+        (power(Operation::Cycle), on(shared, job(coil_5(relay.addr()))), CancellationToken::new());
     let mut wire = relay.coil(5);
     let (ended, ()) = soon("the cancelled cycle", async {
         tokio::join!(driver.run(&job, &token), async {
@@ -200,7 +200,7 @@ async fn a_board_without_a_power_url_or_with_a_bad_one_fails_with_the_reason() {
     let mut job = job("modbus://relay-3.lab/5?unit=0");
     let failed = power(Operation::On).run(&job, &token).await.unwrap_err();
     assert!(failed.reason.contains("1 to 247"), "{failed}");
-    job.board.power_url = None;
+    job.facts.remove("power_url");
     let failed = power(Operation::On).run(&job, &token).await.unwrap_err();
     assert!(failed.reason.contains("board-1 has no power URL"), "{failed}");
 }

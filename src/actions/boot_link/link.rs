@@ -1,4 +1,4 @@
-//! What a board boots: the link `pxelinux.cfg/01-aa-bb-cc-dd-ee-ff` in the boot tree, to a file in its `configs` folder.
+//! The link `pxelinux.cfg/01-aa-bb-cc-dd-ee-ff` in the boot tree, to a file in its `configs` folder.
 //!
 //! A link is ours if it points into `configs`. Whatever else bears its name was put there by somebody for a reason: it is
 //! never replaced and never removed. A reader sees the old link or the new one, never none and never half of one.
@@ -7,19 +7,19 @@
 //! the config by the link's name, by the code that the TFTP server serves it by.
 
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Evidence, Job, Lease, Mac, Trouble, Unfinished, link_name};
+use super::super::boot_config_name::check_config_name;
+use super::super::lease::Lease;
+use super::error::LinkError;
 use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 
 /// How often a run looks again because somebody else changed the link under its hands.
@@ -31,49 +31,12 @@ const LONGEST_PAUSE_AFTER: u32 = 8;
 /// Tells the temporary links of one process apart.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Says why a text is not the name of a boot config.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a boot config: give the plain name of a file in the boot tree's `configs` folder, not beginning \
-         with a dot"
-)]
-pub struct BadConfigName(String);
-
-/// Checks that `name` can only name a file that lies directly in the `configs` folder.
-///
-/// # Errors
-///
-/// [`BadConfigName`] when it is empty, longer than 255 bytes, begins with a dot, or has a `/` or a control character.
-pub fn check_config_name(name: &str) -> Result<(), BadConfigName> {
-    let is_plain = !name.is_empty()
-        && name.len() <= 255
-        && !name.starts_with('.')
-        && !name.contains(|c: char| c == '/' || c == '\\' || c.is_control());
-    if is_plain { Ok(()) } else { Err(BadConfigName(name.escape_debug().take(300).collect())) }
-}
-
-/// What to do with a board's boot link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// Points it at the job's boot config.
-    Set,
-    /// Removes it, so that the board boots what it has on disk.
-    Clear,
-}
-
-/// Sets or clears boards' boot links in one boot tree.
-#[derive(Debug, Clone)]
-pub struct Boot {
-    tree: BootTree,
-    link: Link,
-}
-
 /// Who may change a link, and until when: asked immediately before each change, for a call to a disk or a share may hang, and
 /// the process may be stopped, until another process has the board.
 #[derive(Debug, Clone)]
-struct Permit {
-    lease: Lease,
-    cancel: CancellationToken,
+pub(super) struct Permit {
+    pub(super) lease: Lease,
+    pub(super) cancel: CancellationToken,
 }
 
 impl Permit {
@@ -88,6 +51,22 @@ impl Permit {
     }
 }
 
+/// The boot links of one boot tree.
+#[derive(Debug, Clone)]
+pub(super) struct Links {
+    tree: BootTree,
+}
+
+/// What was there when a link was to be removed.
+pub(super) enum Cleared {
+    /// No link.
+    Nothing,
+    /// What is not ours, and was left there.
+    Foreign,
+    /// A link to this boot config, which was removed.
+    Removed(String),
+}
+
 /// What bears a link's name.
 enum Found {
     Nothing,
@@ -95,104 +74,24 @@ enum Found {
     Foreign,
 }
 
-/// Says why a boot link could not be set or cleared.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error("abandoned")]
-    Abandoned,
-    #[error("the lease of this process expired: whoever has the board now sets or clears its boot link")]
-    Expired,
-    #[error("no boot config was chosen for the board")]
-    NoConfig,
-    #[error(transparent)]
-    BadConfig(#[from] BadConfigName),
-    #[error("there is no boot config `{0}` in the boot tree's `{CONFIGS}` folder")]
-    Missing(String),
-    #[error("`{name}` cannot be served to the board: {source}")]
-    NotServed { name: String, source: OpenError },
-    #[error(
-        "`{LINKS}/{0}` does not lead to the boot config that it was pointed at: it, or a path on its way, is changed by somebody else"
-    )]
-    Elsewhere(String),
-    #[error(
-        "a file that is no link into `{CONFIGS}` has the name of the board's boot link: remove it by hand"
-    )]
-    Foreign,
-    #[error("the board's boot link is changed by somebody else all the time")]
-    Contended,
-    #[error("the boot root cannot be read: {0}")]
-    Root(#[source] io::Error),
-    #[error("the boot tree failed: {0}")]
-    Io(#[from] io::Error),
-}
-
-impl From<Errno> for LinkError {
-    fn from(errno: Errno) -> Self {
-        Self::Io(errno.into())
-    }
-}
-
-impl LinkError {
-    /// Sorts what the boot tree says of `name`.
-    fn of(name: &str, error: OpenError) -> Self {
-        match error {
-            OpenError::Root(source) => Self::Root(source),
-            OpenError::Io(source) => Self::Io(source),
-            OpenError::NotFound
-            | OpenError::Outside
-            | OpenError::Loop
-            | OpenError::NotAFile
-            | OpenError::NotAFolder
-            | OpenError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
-        }
+impl Links {
+    /// The links of the boot tree at `root`.
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { tree: BootTree::new(root) }
     }
 
-    /// What it says about ourselves: that the tree cannot be read or written now says nothing of the board.
-    fn trouble(&self, root: &Path) -> Option<Trouble> {
-        match self {
-            Self::Root(error) => {
-                Trouble::of_file(error, root).or_else(|| Some(Trouble::Storage(root.to_owned())))
-            }
-            Self::Io(error) => Trouble::of_file(error, root),
-            Self::Abandoned
-            | Self::Expired
-            | Self::NoConfig
-            | Self::BadConfig(_)
-            | Self::Missing(_)
-            | Self::NotServed { .. }
-            | Self::Elsewhere(_)
-            | Self::Foreign
-            | Self::Contended => None,
-        }
-    }
-}
-
-impl Boot {
-    /// A driver for the boot tree at `root`.
-    #[must_use]
-    pub fn new(root: PathBuf, link: Link) -> Self {
-        Self { tree: BootTree::new(root), link }
+    /// Where the boot tree is.
+    pub(super) fn root(&self) -> &Path {
+        self.tree.root()
     }
 
-    /// Sets or clears the link `name` while `permit` allows it, and says what was done. Blocks.
-    fn carry_out(
-        &self,
-        name: &str,
-        config: Option<&str>,
-        permit: &Permit,
-    ) -> Result<Option<(&'static str, String)>, LinkError> {
-        match (self.link, config) {
-            (Link::Clear, _) => self.clear(name, permit),
-            (Link::Set, None) => Err(LinkError::NoConfig),
-            (Link::Set, Some(config)) => {
-                check_config_name(config)?;
-                self.set(name, config, permit)?;
-                Ok(Some(("config", config.to_owned())))
-            }
-        }
-    }
-
-    fn set(&self, name: &str, config: &str, permit: &Permit) -> Result<(), LinkError> {
+    /// Points the link `name` at the boot config `config` while `permit` allows it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] when the boot tree does not serve the config by that name.
+    pub(super) fn set(&self, name: &str, config: &str, permit: &Permit) -> Result<(), LinkError> {
+        check_config_name(config)?;
         self.has_configs()?;
         let path = format!("{CONFIGS}/{config}");
         let file = self.tree.open(path.as_bytes()).map_err(|error| {
@@ -240,15 +139,20 @@ impl Boot {
         Err(if is_elsewhere { LinkError::Elsewhere(name.to_owned()) } else { LinkError::Contended })
     }
 
-    fn clear(&self, name: &str, permit: &Permit) -> Result<Option<(&'static str, String)>, LinkError> {
+    /// Removes the link `name` while `permit` allows it, and says what was there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] when it is still there.
+    pub(super) fn clear(&self, name: &str, permit: &Permit) -> Result<Cleared, LinkError> {
         self.has_configs()?;
         let folder = match self.tree.folder(LINKS) {
-            Err(OpenError::NotFound) => return Ok(None),
+            Err(OpenError::NotFound) => return Ok(Cleared::Nothing),
             found => found.map_err(|error| LinkError::of(LINKS, error))?,
         };
         match self.find(&folder, name)? {
-            Found::Nothing => Ok(None),
-            Found::Foreign => Ok(Some(("left", "foreign file".to_owned()))),
+            Found::Nothing => Ok(Cleared::Nothing),
+            Found::Foreign => Ok(Cleared::Foreign),
             Found::Ours(target) => {
                 permit.check()?;
                 match unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir) {
@@ -257,7 +161,7 @@ impl Boot {
                         sync(&folder)?;
                         let name =
                             target.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
-                        Ok(Some(("removed", name)))
+                        Ok(Cleared::Removed(name))
                     }
                 }
             }
@@ -325,51 +229,6 @@ fn sync(folder: &Folder) -> Result<(), Errno> {
     fsync(openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-#[async_trait]
-impl Driver for Boot {
-    fn limit(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
-    fn late(&self) -> Option<Trouble> {
-        // A disk or a share that hangs.
-        Some(Trouble::Storage(self.tree.root().to_owned()))
-    }
-
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
-        let mut evidence = Evidence::new();
-        let mac: Mac = match job.board.mac.parse() {
-            Ok(mac) => mac,
-            Err(error) => return Err(Unfinished::failed(error.to_string(), evidence)),
-        };
-        let name = link_name(&mac);
-        evidence.insert("link".to_owned(), format!("{LINKS}/{name}").into());
-        if cancel.is_cancelled() {
-            return Err(Unfinished::failed(LinkError::Abandoned.to_string(), evidence));
-        }
-        let permit = Permit { lease: job.lease.clone(), cancel: cancel.clone() };
-        let (boot, config) = (self.clone(), job.boot_config.clone());
-        let done = tokio::task::spawn_blocking(move || boot.carry_out(&name, config.as_deref(), &permit));
-        let done = match done.await {
-            Ok(done) => done,
-            Err(error) => {
-                let trouble = Trouble::Program(job.action.to_string());
-                return Err(Unfinished::suspended(trouble, error.to_string(), evidence));
-            }
-        };
-        match done {
-            Ok(seen) => {
-                evidence.extend(seen.map(|(key, value)| (key.to_owned(), value.into())));
-                Ok(evidence)
-            }
-            Err(error) => Err(match error.trouble(self.tree.root()) {
-                Some(trouble) => Unfinished::suspended(trouble, error.to_string(), evidence),
-                None => Unfinished::failed(error.to_string(), evidence),
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use fs_err as fs;
@@ -384,9 +243,9 @@ mod tests {
         for config in ["panda", "panda-2"] {
             fs::write(root.path().join(CONFIGS).join(config), config).unwrap();
         }
-        let run = |link, config: &str, permit: &Permit| {
-            Boot::new(root.path().to_owned(), link).carry_out("01-board", Some(config), permit)
-        };
+        let links = Links::new(root.path().to_owned());
+        let set = |config: &str, permit: &Permit| links.set("01-board", config, permit);
+        let clear = |permit: &Permit| links.clear("01-board", permit);
         let link = || fs::read_link(root.path().join(LINKS).join("01-board")).ok();
         let allowed = Permit { lease: Lease::default(), cancel: CancellationToken::new() };
         let (expired, cancelled) = (
@@ -396,13 +255,13 @@ mod tests {
         expired.lease.extend(Instant::now());
         cancelled.cancel.cancel();
 
-        for set in [false, true] {
-            if set {
-                run(Link::Set, "panda", &allowed).unwrap();
+        for is_set in [false, true] {
+            if is_set {
+                set("panda", &allowed).unwrap();
             }
             let before = link();
             for (permit, reason) in [(&expired, "lease"), (&cancelled, "abandoned")] {
-                let failed = run(Link::Set, "panda-2", permit).unwrap_err().to_string();
+                let failed = set("panda-2", permit).unwrap_err().to_string();
                 assert!(failed.contains(reason), "{failed}");
                 assert_eq!(link(), before);
             }
@@ -410,11 +269,11 @@ mod tests {
         let before = link();
         assert!(before.is_some());
         for (permit, reason) in [(&expired, "lease"), (&cancelled, "abandoned")] {
-            let failed = run(Link::Clear, "panda", permit).unwrap_err().to_string();
+            let failed = clear(permit).err().unwrap().to_string();
             assert!(failed.contains(reason), "{failed}");
             assert_eq!(link(), before);
         }
-        run(Link::Clear, "panda", &allowed).unwrap();
+        assert!(matches!(clear(&allowed), Ok(Cleared::Removed(_))));
         assert_eq!(link(), None);
     }
 }

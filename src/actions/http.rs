@@ -1,0 +1,137 @@
+//! One HTTP request to an address of ours, with what stood in its way told apart: us, the name, or whoever is there.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response};
+use url::Url;
+
+use super::address;
+use super::connect::{Unreached, resolve};
+use super::trouble::Trouble;
+use crate::clock::{Clock, after};
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// It could not be asked, which says nothing about whoever should answer.
+    #[error("{reason}")]
+    Ours {
+        /// What stands in the way.
+        trouble: Trouble,
+        /// The same with the system's words.
+        reason: String,
+    },
+    /// The name does not resolve, the connection was refused or cut, or what came was no HTTP.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing came in time.
+    #[error("no answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+}
+
+impl From<Unreached> for NoAnswer {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Ours { trouble, reason } => Self::Ours { trouble, reason },
+            Unreached::NoSuchName(host) => {
+                let trouble = Trouble::Name(host);
+                Self::Ours { reason: trouble.to_string(), trouble }
+            }
+            Unreached::Refused(error) => Self::Refused(cause(&error)),
+            Unreached::Silent(limit) => Self::Silent(limit),
+        }
+    }
+}
+
+/// A URL, with what is needed to ask it: each request on a connection of its own, without proxies and redirects.
+pub(super) struct HttpTarget {
+    client: Client,
+    url: Url,
+    host: String,
+    resolved: Resolved,
+}
+
+/// The addresses that the client is to use, so that resolving and connecting are told apart.
+#[derive(Clone, Default)]
+struct Resolved(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Resolved {
+    fn set(&self, addresses: Vec<SocketAddr>) {
+        // A panic elsewhere cannot have left it half-written.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn get(&self) -> Vec<SocketAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Resolve for Resolved {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.get().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+impl HttpTarget {
+    /// Prepares to ask `url`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its host, or with this process.
+    pub(super) fn new(url: Url) -> Result<Self, String> {
+        let (host, resolved) = (address::host(&url)?, Resolved::default());
+        // A fresh connection each time: an open one says little about whoever boots or restarts meanwhile.
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .dns_resolver(resolved.clone());
+        let client = client.build().map_err(|error| format!("cannot make HTTP requests: {error}"))?;
+        Ok(Self { client, url, host, resolved })
+    }
+
+    /// Sends the request that `build` makes, and gives the head of the answer, within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer`] when there was none.
+    pub(super) async fn send(
+        &self,
+        clock: &dyn Clock,
+        limit: Duration,
+        build: impl FnOnce(&Client, Url) -> RequestBuilder,
+    ) -> Result<Response, NoAnswer> {
+        let ends_at = after(clock.now(), limit);
+        let addresses = resolve(clock, &self.host, 0, limit).await?;
+        let first = addresses.first().map(SocketAddr::ip);
+        self.resolved.set(addresses);
+        let left = (ends_at - clock.now()).to_std().unwrap_or_default();
+        match clock.timeout(left, build(&self.client, self.url.clone()).send()).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(match first.and_then(|address| Trouble::within(&error, address)) {
+                Some(trouble) => NoAnswer::Ours { trouble, reason: cause(&error) },
+                None => NoAnswer::Refused(cause(&error)),
+            }),
+            None => Err(NoAnswer::Silent(limit)),
+        }
+    }
+}
+
+/// The innermost cause of `error`: what lies around it says only that a request failed.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        Some(_) | None => innermost.to_string(),
+    }
+}

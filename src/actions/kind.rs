@@ -1,0 +1,222 @@
+//! What every kind of action has to say of itself.
+//!
+//! A kind implements [`TypedKind`], whose settings are a type of its own. Everybody else uses [`Kind`], which takes settings
+//! as the machine definition has them and can be kept in a list with other kinds.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::ending::{Evidence, Unfinished};
+use super::finding::Finding;
+use super::job::{Facts, Job};
+use super::settings::{self, SettingFault, SettingInfo, Settings};
+use super::trouble::Trouble;
+
+/// What is true of a kind of action whatever its settings are.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// By which definitions invoke it.
+    pub name: &'static str,
+    /// What it does, for people: a sentence or two.
+    pub about: &'static str,
+    /// The longest that a run may take where the definition does not say otherwise.
+    pub limit: Duration,
+    /// What it means when a run does not end within its limit: trouble of our own, or nothing where that is a failure.
+    pub late: Option<Trouble>,
+    /// The action that makes up for this one where it began and was not seen to end.
+    pub compensation: Option<&'static str>,
+    /// The compensations that are not needed any more once this action succeeded at the same resource.
+    pub supersedes: &'static [&'static str],
+    /// The facts whose change begins a running one anew.
+    pub begins_anew_with: &'static [&'static str],
+    /// Where it may run.
+    pub runs: Runs,
+    /// What a run does with settings that it does not take: an earlier release may have accepted them.
+    pub bad_settings: BadSettings,
+}
+
+impl Description {
+    /// The description of an action that has nothing special about it.
+    #[must_use]
+    pub fn new(name: &'static str, about: &'static str, limit: Duration) -> Self {
+        Self {
+            name,
+            about,
+            limit,
+            late: None,
+            compensation: None,
+            supersedes: &[],
+            begins_anew_with: &[],
+            runs: Runs::Anywhere,
+            bad_settings: BadSettings::Fail,
+        }
+    }
+
+    /// The events that it may end in.
+    #[must_use]
+    pub fn outcomes(&self) -> [String; 2] {
+        ["ok", "failed"].map(|outcome| format!("{}-{outcome}", self.name))
+    }
+}
+
+/// Where an action may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// Only in the server's own process: it needs what the server has, such as its boot tree.
+    InServer,
+    /// In the server, or on a worker elsewhere.
+    Anywhere,
+}
+
+/// What a run does with settings that its kind does not take. They are refused where a definition is loaded; a definition
+/// that came into force before is still followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadSettings {
+    /// It fails as misconfigured.
+    Fail,
+    /// It does without those that are wrong.
+    Ignore,
+    /// It reports them as misconfigured, and does nothing until it is cancelled.
+    Wait,
+}
+
+/// A number of units of a resource, held while an action runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The resource, in one spelling: all claims of the same one have the same text.
+    pub resource: String,
+    /// How many units the action needs.
+    pub units: u32,
+    /// How many units there are.
+    pub capacity: u32,
+}
+
+impl Claim {
+    /// All of a resource that only one action may hold at a time.
+    #[must_use]
+    pub fn exclusive(resource: String) -> Self {
+        Self { resource, units: 1, capacity: 1 }
+    }
+}
+
+/// One kind of action, with its settings as a type.
+#[async_trait]
+pub trait TypedKind: Send + Sync + 'static {
+    /// What a definition may say under `with:`.
+    type Settings: Settings;
+
+    /// What is true of it whatever its settings are.
+    fn description(&self) -> Description;
+
+    /// The resources that it holds while it runs with these settings for an instance with these facts.
+    fn claims(&self, settings: &Self::Settings, facts: &Facts) -> Vec<Claim> {
+        let (_, _) = (settings, facts);
+        Vec::new()
+    }
+
+    /// Why a run does nothing for an instance with these facts, where it does nothing.
+    fn idle(&self, facts: &Facts) -> Option<String> {
+        let _ = facts;
+        None
+    }
+
+    /// Carries `job` out, or says why not.
+    ///
+    /// It may be run again for the same job, after a crash or beside a late twin, and must end in the same place however
+    /// often it runs. *Accepted is not happened*: an action succeeds by what was observed.
+    ///
+    /// The caller bounds the time and may cancel; a cancelled run stops at the next moment at which the instance is left in
+    /// a sane condition (never unpowered in the middle of a power cycle) and returns.
+    ///
+    /// Before each write to a device it asks `job.lease` whether it may: without a lease it writes nothing, not even to
+    /// give power back, for the device may be another process's by then.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`] when what the action is for was not observed: as failed, or as suspended where trouble of our own
+    /// stood in the way.
+    async fn run(
+        &self,
+        job: &Job,
+        settings: &Self::Settings,
+        cancel: &CancellationToken,
+    ) -> Result<Evidence, Unfinished>;
+}
+
+/// One kind of action, whatever its settings are.
+#[async_trait]
+pub trait Kind: Send + Sync + 'static {
+    /// What is true of it whatever its settings are.
+    fn description(&self) -> Description;
+
+    /// The settings that there are, with their defaults.
+    fn settings(&self) -> Vec<SettingInfo>;
+
+    /// Says what is wrong with settings, and what would be right.
+    fn check_settings(&self, given: &Map<String, Value>) -> Vec<SettingFault>;
+
+    /// The resources that it holds while it runs; none, where its settings are no good.
+    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim>;
+
+    /// Why a run does nothing for an instance with these facts, where it does nothing.
+    fn idle(&self, facts: &Facts) -> Option<String>;
+
+    /// Carries `job` out, as [`TypedKind::run`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`], also where the job's settings are no good.
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished>;
+}
+
+#[async_trait]
+impl<T: TypedKind> Kind for T {
+    fn description(&self) -> Description {
+        TypedKind::description(self)
+    }
+
+    fn settings(&self) -> Vec<SettingInfo> {
+        settings::list::<T::Settings>()
+    }
+
+    fn check_settings(&self, given: &Map<String, Value>) -> Vec<SettingFault> {
+        settings::read::<T::Settings>(given).err().unwrap_or_default()
+    }
+
+    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
+        let read = match TypedKind::description(self).bad_settings {
+            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(given),
+            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(given),
+        };
+        read.map(|settings| TypedKind::claims(self, &settings, facts)).unwrap_or_default()
+    }
+
+    fn idle(&self, facts: &Facts) -> Option<String> {
+        TypedKind::idle(self, facts)
+    }
+
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
+        let description = TypedKind::description(self);
+        let read = match description.bad_settings {
+            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(&job.settings),
+            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(&job.settings),
+        };
+        let faults = match read {
+            Ok(settings) => return TypedKind::run(self, job, &settings, cancel).await,
+            Err(faults) => faults,
+        };
+        let faults: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
+        let reason = format!("the settings of `{}` are wrong: {}", description.name, faults.join("; "));
+        match description.bad_settings {
+            BadSettings::Fail | BadSettings::Ignore => Err(Unfinished::misconfigured(reason)),
+            BadSettings::Wait => {
+                job.findings.tell(Finding::Misconfigured(reason));
+                cancel.cancelled().await;
+                Err(Unfinished::failed("abandoned", Evidence::new()))
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One probe: asks a board once whether it is up.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::super::connect::connect;
+use super::super::http::{HttpTarget, NoAnswer};
+use super::super::trouble::Trouble;
+use super::url::PollUrl;
+use crate::clock::Clock;
+
+/// How many probes may be under way at a time: of the descriptors that are kept for actions, relay boards have the rest.
+const MAX_PROBES: usize = 192;
+
+static PROBES: Semaphore = Semaphore::const_new(MAX_PROBES);
+
+/// Why a probe gave no answer.
+pub(super) enum Probe {
+    /// The board gave none, or a bad one.
+    Silent(String),
+    /// It could not be made, which says nothing about the board.
+    NotMade(Trouble, String),
+}
+
+impl From<NoAnswer> for Probe {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Ours { trouble, reason } => Self::NotMade(trouble, reason),
+            NoAnswer::Refused(_) | NoAnswer::Silent(_) => Self::Silent(no_answer.to_string()),
+        }
+    }
+}
+
+/// What a run asks, with what it needs for asking.
+pub(super) enum Target {
+    Tcp { host: String, port: u16 },
+    Http(Box<HttpTarget>),
+}
+
+impl Target {
+    /// Prepares to ask what `url` names.
+    pub(super) fn new(url: PollUrl) -> Result<Self, String> {
+        Ok(match url {
+            PollUrl::Tcp { host, port } => Self::Tcp { host, port },
+            PollUrl::Http(url) => Self::Http(Box::new(HttpTarget::new(url)?)),
+        })
+    }
+
+    /// Asks once, within `limit`, which begins when it is its turn.
+    pub(super) async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), Probe> {
+        // Nobody closes it.
+        let _permit = PROBES.acquire().await.ok();
+        match self {
+            Self::Tcp { host, port } => {
+                connect(clock, host, *port, limit).await.map_err(NoAnswer::from)?;
+                Ok(())
+            }
+            Self::Http(target) => {
+                let answer = target.send(clock, limit, reqwest::Client::get).await?;
+                if answer.status().as_u16() < 400 {
+                    return Ok(());
+                }
+                Err(Probe::Silent(format!("HTTP status {}", answer.status())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use futures_util::FutureExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::{ManualClock, SystemClock};
+
+    #[tokio::test]
+    async fn a_probe_waits_for_its_turn_before_its_time_begins() {
+        let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = board.local_addr().unwrap().port();
+        let target = Target::Tcp { host: "127.0.0.1".to_owned(), port };
+        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
+        let all = PROBES.acquire_many(192).await.unwrap();
+        let mut probe = Box::pin(target.ask(&clock, limit));
+        assert!(probe.as_mut().now_or_never().is_none());
+        clock.advance(2 * limit);
+        assert!(probe.as_mut().now_or_never().is_none(), "it is not its turn");
+        drop(all);
+        let patience: &dyn Clock = &SystemClock;
+        let answered = patience.timeout(Duration::from_secs(20), probe).await;
+        assert!(matches!(answered, Some(Ok(()))));
+    }
+}

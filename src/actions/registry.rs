@@ -1,0 +1,209 @@
+//! All kinds of action: the one place that knows them by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::boot_link::{ClearBootLink, SetBootLink};
+use super::job::Facts;
+use super::kind::{Claim, Description, Kind};
+use super::poll::Poll;
+use super::power::{Operation, Power};
+use super::settings::SettingFault;
+use crate::machine::ActionName;
+
+/// The names of the actions that come with the program.
+pub const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
+
+/// What a server decides for its actions.
+#[derive(Debug, Clone, Default)]
+pub struct ActionOptions {
+    /// The folder that boards boot from.
+    pub boot_root: PathBuf,
+}
+
+/// The kinds of action that a server has.
+#[derive(Clone, Default)]
+pub struct Registry {
+    by_name: BTreeMap<&'static str, Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    description: Arc<Description>,
+    kind: Arc<dyn Kind>,
+}
+
+impl Registry {
+    /// The kinds that come with the program: a line each.
+    #[must_use]
+    pub fn standard(options: &ActionOptions) -> Self {
+        Self::default()
+            .with(ClearBootLink::new(options.boot_root.clone()))
+            .with(SetBootLink::new(options.boot_root.clone()))
+            .with(Poll)
+            .with(Power::new(Operation::Cycle))
+            .with(Power::new(Operation::Off))
+            .with(Power::new(Operation::On))
+    }
+
+    /// Adds a kind, in the place of one with the same name.
+    #[must_use]
+    pub fn with(mut self, kind: impl Kind) -> Self {
+        let description = Arc::new(kind.description());
+        self.by_name.insert(description.name, Entry { description, kind: Arc::new(kind) });
+        self
+    }
+
+    /// The names of all actions, in alphabetical order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        self.by_name.keys().copied().collect()
+    }
+
+    /// The kind of `action`.
+    #[must_use]
+    pub fn find(&self, action: &str) -> Option<&Arc<dyn Kind>> {
+        self.by_name.get(action).map(|entry| &entry.kind)
+    }
+
+    /// What is true of `action` whatever its settings are.
+    #[must_use]
+    pub fn describe(&self, action: &str) -> Option<&Arc<Description>> {
+        self.by_name.get(action).map(|entry| &entry.description)
+    }
+
+    /// Says what is wrong with the settings of `action`.
+    #[must_use]
+    pub fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
+        self.find(action.as_str()).map(|kind| kind.check_settings(settings)).unwrap_or_default()
+    }
+
+    /// The resources that `action` holds while it runs.
+    #[must_use]
+    pub fn claims(&self, action: &ActionName, settings: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
+        self.find(action.as_str()).map(|kind| kind.claims(settings, facts)).unwrap_or_default()
+    }
+
+    /// What makes up for `action` where it began and was not seen to end.
+    #[must_use]
+    pub fn compensation(&self, action: &ActionName) -> Option<ActionName> {
+        ActionName::new(self.describe(action.as_str())?.compensation?).ok()
+    }
+
+    /// Whether the success of `action` makes the rescue `rescue` needless, where both hold the same resource.
+    #[must_use]
+    pub fn settles(&self, action: &ActionName, rescue: &ActionName) -> bool {
+        self.describe(action.as_str()).is_some_and(|one| one.supersedes.contains(&rescue.as_str()))
+    }
+
+    /// The actions that begin anew when the fact `fact` of their instance changes.
+    pub fn begun_anew_by(&self, fact: &str) -> impl Iterator<Item = &'static str> {
+        let begins = move |entry: &&Entry| entry.description.begins_anew_with.contains(&fact);
+        self.by_name.values().filter(begins).map(|entry| entry.description.name)
+    }
+
+    /// Why `action` does nothing for an instance with these facts, where it does nothing.
+    #[must_use]
+    pub fn idle(&self, action: &str, facts: &Facts) -> Option<String> {
+        self.find(action)?.idle(facts)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_name.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::standard(&ActionOptions::default())
+    }
+
+    fn name(name: &str) -> ActionName {
+        ActionName::new(name).unwrap()
+    }
+
+    #[test]
+    fn every_kind_says_what_there_is_to_say_of_it() {
+        let registry = registry();
+        assert_eq!(registry.names(), ACTIONS);
+        for action in registry.names() {
+            let description = registry.describe(action).unwrap();
+            assert!(ActionName::new(action).is_ok() && !description.about.is_empty(), "{action}");
+            let known = |other: &&str| registry.find(other).is_some();
+            assert!(description.compensation.iter().all(known), "{action}");
+            assert!(description.supersedes.iter().all(known), "{action}");
+            let none = registry.check_settings(&name(action), &Map::new());
+            assert_eq!(none, [], "{action}");
+        }
+        let limit = |name: &str| registry.describe(name).map(|one| one.limit);
+        assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
+        assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
+        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
+        assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
+        assert_eq!(limit("poll"), Some(Duration::from_hours(24)));
+        assert_eq!(limit("power"), None);
+    }
+
+    #[test]
+    fn every_setting_that_is_described_is_one() {
+        let registry = registry();
+        for action in registry.names() {
+            for info in registry.find(action).unwrap().settings() {
+                let none = Map::from_iter([(info.field.name.to_owned(), Value::Null)]);
+                let faults = registry.check_settings(&name(action), &none);
+                let is_one = faults.iter().all(|fault| !fault.message.contains("unknown"));
+                assert!(is_one && !info.field.about.is_empty(), "{action}: {faults:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn power_actions_claim_their_relay_board_and_others_claim_nothing() {
+        let registry = registry();
+        let claims = |action: &str, url: &str| {
+            let facts = Map::from_iter([("power_url".to_owned(), json!(url))]);
+            registry.claims(&name(action), &Map::new(), &facts)
+        };
+        let relay = Claim::exclusive("modbus://relay-3.lab:502".to_owned());
+        for action in ["power-on", "power-off", "power-cycle"] {
+            assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
+        }
+        assert_eq!(claims("set-pxe", "modbus://Relay-3.lab/5"), []);
+        assert_eq!(claims("power-on", "modbus://"), []);
+        assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);
+    }
+
+    #[test]
+    fn an_interrupted_power_cycle_ends_with_the_power_on() {
+        let registry = registry();
+        let (cycle, on) = (name("power-cycle"), name("power-on"));
+        assert_eq!(registry.compensation(&cycle), Some(on.clone()));
+        assert_eq!([registry.compensation(&on), registry.compensation(&name("set-pxe"))], [None, None]);
+        assert!(registry.settles(&cycle, &on) && registry.settles(&on, &on));
+        // It comes before the power cycle and has the same resource, but switches nothing.
+        assert!(!registry.settles(&name("set-pxe"), &on));
+        assert!(registry.begun_anew_by("poll_url").eq(["poll"]));
+    }
+
+    #[test]
+    fn settings_of_an_action_that_has_none_are_refused_and_were_ignored_before() {
+        let given = json!({ "off": "4s" }).as_object().unwrap().clone();
+        let faults = registry().check_settings(&name("power-cycle"), &given);
+        assert_eq!(faults, [SettingFault::of("off", "unknown setting `off`. This action has no settings")]);
+        let facts = Map::from_iter([("power_url".to_owned(), json!("modbus://relay-3.lab/5"))]);
+        assert_eq!(registry().claims(&name("power-cycle"), &given, &facts).len(), 1);
+    }
+}

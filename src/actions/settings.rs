@@ -1,0 +1,239 @@
+//! Settings of actions (`with:` in a machine definition): a type for each kind, read and checked when a definition is loaded.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::machine::{nearest, parse_span, plain};
+
+/// The settings of one kind of action. Each may be left out: then its default holds.
+///
+/// The type refuses fields that it does not have (`#[serde(default, deny_unknown_fields)]`).
+pub trait Settings: Default + Serialize + DeserializeOwned + Send + Sync {
+    /// The fields, for people.
+    const FIELDS: &'static [Field];
+
+    /// Checks what no field shows alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingFault`] with what would be right.
+    fn check(&self) -> Result<(), SettingFault> {
+        Ok(())
+    }
+}
+
+/// One setting, as it is described to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is written, with its unit: `a time such as 30s`.
+    pub form: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+/// One setting with what holds where it is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingInfo {
+    /// Its description.
+    pub field: Field,
+    /// Its default, as a definition would say it; nothing where nothing holds.
+    pub default: Option<String>,
+}
+
+/// What is wrong with settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingFault {
+    /// The setting, where one of those that are given is wrong.
+    pub key: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl SettingFault {
+    /// The setting `key` is wrong.
+    #[must_use]
+    pub fn of(key: &str, message: impl Into<String>) -> Self {
+        Self { key: Some(key.to_owned()), message: message.into() }
+    }
+
+    /// They are wrong together.
+    #[must_use]
+    pub fn of_all(message: impl Into<String>) -> Self {
+        Self { key: None, message: message.into() }
+    }
+}
+
+/// The settings of an action that has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoSettings {}
+
+impl Settings for NoSettings {
+    const FIELDS: &'static [Field] = &[];
+}
+
+/// The settings that `S` has, with their defaults.
+pub(super) fn list<S: Settings>() -> Vec<SettingInfo> {
+    let defaults = serde_json::to_value(S::default()).unwrap_or_default();
+    let default = |field: &Field| match defaults.get(field.name)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(all) => (!all.is_empty()).then(|| Value::from(all.as_slice()).to_string()),
+        Value::Object(all) => (!all.is_empty()).then(|| Value::from(all.clone()).to_string()),
+        Value::Bool(_) | Value::Number(_) => defaults.get(field.name).map(Value::to_string),
+    };
+    S::FIELDS.iter().map(|field| SettingInfo { field: *field, default: default(field) }).collect()
+}
+
+/// Reads settings; everything that is wrong with them is found at once.
+///
+/// # Errors
+///
+/// What is wrong, in the order in which it is given.
+pub(super) fn read<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let faults: Vec<SettingFault> =
+        given.iter().filter_map(|(key, value)| fault_of::<S>(key, value)).collect();
+    if faults.is_empty() { together(given.clone()) } else { Err(faults) }
+}
+
+/// Reads settings without those that are wrong.
+///
+/// # Errors
+///
+/// What is wrong with the rest.
+pub(super) fn read_what_is_good<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let good = given.iter().filter(|(key, value)| fault_of::<S>(key, value).is_none());
+    together(good.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+fn together<S: Settings>(given: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let read = serde_json::from_value::<S>(Value::Object(given));
+    let settings = read.map_err(|error| vec![SettingFault::of_all(plain(&error.to_string()))])?;
+    settings.check().map_err(|fault| vec![fault])?;
+    Ok(settings)
+}
+
+/// What is wrong with one setting by itself.
+fn fault_of<S: Settings>(key: &str, value: &Value) -> Option<SettingFault> {
+    let Some(field) = S::FIELDS.iter().find(|field| field.name == key) else {
+        let shown: String = key.chars().take(80).collect();
+        let message = match nearest(&shown, S::FIELDS.iter().map(|field| field.name)) {
+            Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", listed::<S>()),
+            None => format!("unknown setting `{shown}`. {}", listed::<S>()),
+        };
+        return Some(SettingFault::of(key, message));
+    };
+    let alone = Map::from_iter([(key.to_owned(), value.clone())]);
+    let error = serde_json::from_value::<S>(Value::Object(alone)).err()?;
+    let message = format!("`{key}`: {}; it is {}", plain(&error.to_string()), field.form);
+    Some(SettingFault::of(key, message))
+}
+
+/// All settings in a sentence.
+fn listed<S: Settings>() -> String {
+    let one = |info: SettingInfo| {
+        let Field { name, form, .. } = info.field;
+        match info.default {
+            Some(default) => format!("`{name}` ({form}; {default} if left out)"),
+            None => format!("`{name}` ({form})"),
+        }
+    };
+    match list::<S>() {
+        all if all.is_empty() => "This action has no settings".to_owned(),
+        all => format!("There are {}", all.into_iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// How spans of time are written in settings: `30s`, `500ms`, `1h 30m`; never nothing.
+pub mod span {
+    use super::{Deserialize, Deserializer, Duration, Serializer, parse_span};
+
+    /// Writes a span.
+    ///
+    /// # Errors
+    ///
+    /// The serializer's own.
+    pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*span))
+    }
+
+    /// Reads a span.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text, and what would be right.
+    pub fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(value)?;
+        let wrong = |what: &str| {
+            let form = "write it as `30s` or `500ms`";
+            serde::de::Error::custom(format!("`{text}` is no time to wait: {what}; {form}"))
+        };
+        match parse_span(&text) {
+            Ok(span) if span.is_zero() => Err(wrong("it is nothing")),
+            Ok(span) => Ok(span),
+            Err(error) => Err(wrong(&error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::poll::PollSettings;
+    use super::*;
+
+    fn given(settings: &Value) -> Map<String, Value> {
+        settings.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn settings_that_are_left_out_have_their_defaults() {
+        let settings: PollSettings = read(&given(&json!({ "interval": "1m 30s" }))).unwrap();
+        assert_eq!(settings, PollSettings { interval: Duration::from_secs(90), ..PollSettings::default() });
+        let listed = list::<PollSettings>().into_iter().map(|info| (info.field.name, info.default.unwrap()));
+        let expected = [("interval", "30s"), ("failures", "3"), ("limit", "5s")];
+        assert_eq!(listed.collect::<Vec<_>>(), expected.map(|(name, default)| (name, default.to_owned())));
+    }
+
+    #[test]
+    fn a_bad_setting_is_refused_with_what_would_be_right() {
+        for (settings, key, right) in [
+            (json!({ "interval": 30 }), "interval", "expected a string"),
+            (json!({ "interval": "30" }), "interval", "`30s`"),
+            (json!({ "limit": "0s" }), "limit", "`500ms`"),
+            (json!({ "failures": 0 }), "failures", "at least 1"),
+            (json!({ "failures": "3" }), "failures", "expected a whole number"),
+            (
+                json!({ "intervall": "30s" }),
+                "intervall",
+                "did you mean `interval`? There are `interval` (a time",
+            ),
+            (
+                json!({ "often": true }),
+                "often",
+                "`failures` (a whole number, from 1; 3 if left out), `limit`",
+            ),
+        ] {
+            let faults = read::<PollSettings>(&given(&settings)).unwrap_err();
+            assert_eq!(faults.len(), 1, "{settings}: {faults:?}");
+            assert_eq!(faults[0].key.as_deref(), Some(key));
+            assert!(faults[0].message.contains(right), "{settings}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_and_the_rest_is_good() {
+        let settings = given(&json!({ "intervall": "30s", "failures": 2, "limit": 5 }));
+        let faults = read::<PollSettings>(&settings).unwrap_err();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_deref().unwrap()).collect();
+        assert_eq!(keys, ["intervall", "limit"]);
+        let rest: PollSettings = read_what_is_good(&settings).unwrap();
+        assert_eq!(rest, PollSettings { failures: 2, ..PollSettings::default() });
+    }
+}
