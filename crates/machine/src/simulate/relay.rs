@@ -1,14 +1,20 @@
-//! Relay boards: each does one operation at a time, the others wait in the order in which they came.
+//! Relay boards: each does one operation at a time, the others wait in the order in which they came. Who begins is decided
+//! by the scheduler that servers use.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+use schedule::{Need, Plan, Request, Resource, Units, schedule};
 
 /// A relay board. Boards are known by their numbers in the circuit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Relay {
     waiting: VecDeque<Waiting>,
-    stage: Stage,
-    /// Until when it rests.
-    rested_ms: u64,
+    /// What there is of it; its settle time is how long it rests.
+    resource: Resource,
+    /// Since when an operation is under way.
+    held_since_ms: Option<u64>,
+    /// Whether whoever is first then may begin at a time that has been set.
+    is_promised: bool,
 }
 
 /// A board whose actions wait for the relay board.
@@ -18,21 +24,18 @@ struct Waiting {
     since_ms: u64,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Free,
-    /// Whoever is first then may begin at a time that has been set.
-    Promised,
-    /// Held since then.
-    Held { since_ms: u64 },
-}
-
 /// Who begins, and how long it has waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) board: usize,
     pub(super) waited_ms: u64,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        let resource = Resource::of(1);
+        Self { waiting: VecDeque::new(), resource, held_since_ms: None, is_promised: false }
+    }
 }
 
 impl Relay {
@@ -51,34 +54,56 @@ impl Relay {
         self.waiting.retain(|waiting| waiting.board != board);
     }
 
-    /// From when on the first of those that wait may begin; nothing where none waits, or the place is held or promised.
-    pub(super) fn ready_ms(&self) -> Option<u64> {
-        (self.stage == Stage::Free && !self.waiting.is_empty()).then_some(self.rested_ms)
+    /// From when on the first of those that wait may begin; nothing where none waits, or it is held or promised.
+    pub(super) fn ready_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.is_promised {
+            return None;
+        }
+        let plan = self.plan(now_ms);
+        if plan.grants.is_empty() { plan.next_at.and_then(|at| u64::try_from(at).ok()) } else { Some(now_ms) }
     }
 
-    /// Promises the place to whoever is first at a later time.
+    /// Promises a turn to whoever is first at a later time.
     pub(super) fn promise(&mut self) {
-        self.stage = Stage::Promised;
+        self.is_promised = true;
     }
 
-    /// Gives the place to the first of those that wait, if there still is one.
+    /// Lets the first of those that wait begin, if there still is one.
     pub(super) fn take(&mut self, now_ms: u64) -> Option<Turn> {
-        let first = self.waiting.pop_front();
-        self.stage = if first.is_some() { Stage::Held { since_ms: now_ms } } else { Stage::Free };
-        first.map(|Waiting { board, since_ms }| Turn { board, waited_ms: now_ms - since_ms })
+        self.is_promised = false;
+        let plan = self.plan(now_ms);
+        let board = plan.grants.first()?.key;
+        let first = self.waiting.iter().position(|waiting| waiting.board == board)?;
+        let Waiting { board, since_ms } = self.waiting.remove(first)?;
+        self.held_since_ms = Some(now_ms);
+        Some(Turn { board, waited_ms: now_ms - since_ms })
     }
 
-    /// Takes the place back; the relay board rests. Says how long it was held.
+    /// The operation is over; the relay board rests. Says how long it was held.
     pub(super) fn release(&mut self, now_ms: u64, rests_ms: u64) -> u64 {
-        let Stage::Held { since_ms } = std::mem::take(&mut self.stage) else { return 0 };
-        self.rested_ms = now_ms.saturating_add(rests_ms);
+        let Some(since_ms) = self.held_since_ms.take() else { return 0 };
+        self.resource.settle = ticks(rests_ms);
+        self.resource.released_at = Some(ticks(now_ms));
         now_ms - since_ms
     }
 
-    /// How long the place has been held by now, if it is.
+    /// How long it has been held by now, if it is.
     pub(super) fn held_for(&self, now_ms: u64) -> u64 {
-        if let Stage::Held { since_ms } = self.stage { now_ms - since_ms } else { 0 }
+        self.held_since_ms.map_or(0, |since_ms| now_ms - since_ms)
     }
+
+    fn plan(&self, now_ms: u64) -> Plan<usize, ()> {
+        let held: Vec<_> = self.held_since_ms.map(|_| Units { resource: (), units: 1 }).into_iter().collect();
+        // No more than the first can have a turn.
+        let first = self.waiting.iter().take(1);
+        let queue: Vec<_> =
+            first.map(|waiting| Request { key: waiting.board, needs: vec![Need::of((), 1)] }).collect();
+        schedule(&BTreeMap::from([((), self.resource)]), &held, &queue, ticks(now_ms))
+    }
+}
+
+fn ticks(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -86,25 +111,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_goes_round_in_the_order_of_the_queue_with_rest_between() {
+    fn turns_go_round_in_the_order_of_the_queue_with_rest_between() {
         let mut relay = Relay::default();
-        assert_eq!(relay.ready_ms(), None);
+        assert_eq!(relay.ready_ms(0), None);
         for (board, at_ms) in [(7, 100), (8, 110), (9, 120)] {
             relay.wait(board, at_ms);
         }
-        assert_eq!(relay.ready_ms(), Some(0));
+        assert_eq!(relay.ready_ms(120), Some(120));
         assert_eq!(relay.take(120), Some(Turn { board: 7, waited_ms: 20 }));
-        assert_eq!((relay.ready_ms(), relay.queue(), relay.held_for(150)), (None, 2, 30));
+        assert_eq!((relay.ready_ms(150), relay.queue(), relay.held_for(150)), (None, 2, 30));
         relay.give_up(8);
         assert_eq!(relay.release(160, 50), 40);
-        assert_eq!(relay.ready_ms(), Some(210));
+        assert_eq!((relay.ready_ms(160), relay.ready_ms(215)), (Some(210), Some(215)));
         relay.promise();
-        assert_eq!(relay.ready_ms(), None);
+        assert_eq!(relay.ready_ms(210), None);
         assert_eq!(relay.take(210), Some(Turn { board: 9, waited_ms: 90 }));
         relay.release(220, 0);
         relay.promise();
         assert_eq!(relay.take(230), None);
         relay.wait(7, 231);
-        assert_eq!(relay.ready_ms(), Some(220), "a promise that nobody wanted any more is over");
+        assert_eq!(relay.ready_ms(231), Some(231), "a promise that nobody wanted any more is over");
     }
 }

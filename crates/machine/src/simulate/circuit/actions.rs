@@ -193,7 +193,7 @@ impl<'a> Circuit<'a> {
     /// Gives the place at a relay board to whoever is first, as soon as the relay board and its circuit allow it.
     fn serve(&mut self, relay: usize) -> Result<(), SimulateError> {
         let mut turn = Ok(());
-        if let Some(ready_ms) = self.relays[relay].ready_ms() {
+        if let Some(ready_ms) = self.relays[relay].ready_ms(self.now_ms) {
             let at_ms = ready_ms.max(self.next_switch_ms).max(self.now_ms);
             self.next_switch_ms = at_ms.saturating_add(self.simulation.profile.layout.gap_ms);
             if at_ms == self.now_ms {

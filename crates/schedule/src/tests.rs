@@ -1,0 +1,252 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn resources(all: &[(&'static str, Resource)]) -> BTreeMap<&'static str, Resource> {
+    all.iter().copied().collect()
+}
+
+fn request(key: u32, needs: &[(&'static str, u32)]) -> Request<u32, &'static str> {
+    Request { key, needs: needs.iter().map(|(name, units)| Need::of(*name, *units)).collect() }
+}
+
+fn granted(plan: &Plan<u32, &'static str>) -> Vec<u32> {
+    plan.grants.iter().map(|grant| grant.key).collect()
+}
+
+#[test]
+fn one_after_the_other_gets_a_resource_of_one_and_others_do_not_wait_for_that() {
+    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+    let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)]), request(3, &[("b", 1)])];
+    assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [1, 3]);
+    let held = [Units { resource: "a", units: 1 }];
+    assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), [3]);
+}
+
+#[test]
+fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
+    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1)), ("c", Resource::of(4))]);
+    let held = [Units { resource: "a", units: 1 }, Units { resource: "c", units: 2 }];
+    let queue = [
+        request(1, &[("a", 1), ("b", 1)]),
+        request(2, &[("b", 1)]),
+        request(3, &[("c", 3)]),
+        request(4, &[("c", 1)]),
+    ];
+    assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), []);
+    assert_eq!(granted(&schedule(&resources, &held[1..], &queue, 0)), [1]);
+}
+
+#[test]
+fn any_of_several_is_the_first_that_is_free() {
+    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+    let any = |key| Request { key, needs: vec![Need { any_of: vec!["a", "b"], units: 1 }] };
+    let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
+    let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
+    assert_eq!(chosen, [(1, "a"), (2, "b")]);
+}
+
+#[test]
+fn a_gap_and_a_settle_time_are_kept_and_it_is_told_when_they_end() {
+    let base = Resource { gap: 10, settle: 5, ..Resource::of(3) };
+    let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)])];
+    let plan = schedule(&resources(&[("a", base)]), &[], &queue, 100);
+    assert_eq!((granted(&plan), plan.next_at), (vec![1], Some(110)));
+    for (granted_at, released_at, next) in
+        [(Some(95), None, 105), (Some(80), Some(98), 103), (Some(95), Some(99), 105), (Some(101), None, 111)]
+    {
+        let later = Resource { granted_at, released_at, ..base };
+        let plan = schedule(&resources(&[("a", later)]), &[], &queue, 100);
+        assert_eq!((granted(&plan), plan.next_at), (vec![], Some(next)), "{later:?}");
+        assert_eq!(granted(&schedule(&resources(&[("a", later)]), &[], &queue, next)), [1]);
+    }
+    let put_back = Resource { granted_at: Some(500), released_at: Some(500), ..base };
+    assert_eq!(granted(&schedule(&resources(&[("a", put_back)]), &[], &queue, 100)), [1]);
+}
+
+#[test]
+fn more_than_there_is_stands_for_all_of_it_and_nothing_is_granted_of_nothing() {
+    let resources = resources(&[("a", Resource::of(2)), ("none", Resource::of(0))]);
+    let queue = [request(1, &[("none", 1)]), request(2, &[("a", 5)]), request(3, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
+    let held = [Units { resource: "a", units: 1 }];
+    assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), []);
+}
+
+#[test]
+fn what_has_no_limit_is_granted_at_once() {
+    let none = BTreeMap::new();
+    let queue = [request(1, &[("a", 7)]), request(2, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&none, &[], &queue, 0)), [1, 2]);
+}
+
+#[test]
+fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
+    let resources = resources(&[("a", Resource { settle: 2, ..Resource::of(1) }), ("b", Resource::of(1))]);
+    let timed = |key, name, takes| Timed { what: request(key, &[(name, 1)]), takes };
+    let held = [
+        Timed { what: Units { resource: "a", units: 1 }, takes: Some(5) },
+        Timed { what: Units { resource: "b", units: 1 }, takes: None },
+    ];
+    let queue =
+        [timed(1, "a", Some(10)), timed(2, "a", None), timed(3, "b", Some(1)), timed(4, "a", Some(1))];
+    let told: Vec<_> = forecast(&resources, &held, &queue, 100)
+        .into_iter()
+        .map(|expected| (expected.key, expected.ahead, expected.at))
+        .collect();
+    assert_eq!(told, [(1, 0, Some(107)), (2, 1, Some(119)), (3, 0, None), (4, 2, None)]);
+}
+
+/// What happens in a run: a request comes, or so much time passes.
+#[derive(Debug, Clone)]
+enum Step {
+    Comes { needs: Vec<(usize, u32)>, any: bool, takes: i64 },
+    Passes(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let needs = prop::collection::vec((0..4_usize, 1..4_u32), 1..3);
+    let comes =
+        (needs, any::<bool>(), 1..30_i64).prop_map(|(needs, any, takes)| Step::Comes { needs, any, takes });
+    prop::collection::vec(prop_oneof![comes, (1..20_i64).prop_map(Step::Passes)], 1..80)
+}
+
+fn farm() -> impl Strategy<Value = BTreeMap<usize, Resource>> {
+    let resource = (1..4_u32, 0..8_i64, 0..8_i64).prop_map(|(capacity, gap, settle)| Resource {
+        gap,
+        settle,
+        ..Resource::of(capacity)
+    });
+    prop::collection::vec(resource, 4).prop_map(|all| all.into_iter().enumerate().collect())
+}
+
+/// A farm as it goes on: what is held, and until when.
+struct Run {
+    resources: BTreeMap<usize, Resource>,
+    held: Vec<(i64, Units<usize>)>,
+    queue: Vec<(i64, Request<usize, usize>)>,
+    now: i64,
+    granted: Vec<usize>,
+}
+
+impl Run {
+    fn in_use(&self) -> Vec<Units<usize>> {
+        self.held.iter().map(|(_, units)| units.clone()).collect()
+    }
+
+    /// Grants what may be granted, and checks that it may.
+    fn grant(&mut self) -> Result<Option<i64>, TestCaseError> {
+        let requests: Vec<_> = self.queue.iter().map(|(_, request)| request.clone()).collect();
+        let plan = schedule(&self.resources, &self.in_use(), &requests, self.now);
+        for (at, request) in requests.iter().enumerate() {
+            let Some(grant) = plan.grants.iter().find(|grant| grant.key == request.key) else { continue };
+            prop_assert_eq!(grant.units.len(), request.needs.len());
+            for (need, units) in request.needs.iter().zip(&grant.units) {
+                prop_assert!(need.any_of.contains(&units.resource));
+                // Nobody who came before and goes on waiting needs that and nothing else.
+                let overtaken = requests[..at].iter().find(|earlier| {
+                    !plan.grants.iter().any(|grant| grant.key == earlier.key)
+                        && earlier.needs.iter().all(|need| need.any_of == [units.resource])
+                });
+                let left = self.left(units.resource);
+                prop_assert!(overtaken.is_none() || left == 0, "{} overtakes {:?}", request.key, overtaken);
+            }
+        }
+        for Grant { key, units } in plan.grants {
+            let takes = self.queue.iter().find(|(_, request)| request.key == key).unwrap().0;
+            self.queue.retain(|(_, request)| request.key != key);
+            self.granted.push(key);
+            for units in units {
+                let now = self.now;
+                let resource = self.resources.get_mut(&units.resource).unwrap();
+                prop_assert!(resource.granted_at.is_none_or(|at| at + resource.gap <= now), "gap");
+                prop_assert!(resource.released_at.is_none_or(|at| at + resource.settle <= now), "settle");
+                resource.granted_at = Some(now);
+                self.held.push((now + takes, units));
+            }
+        }
+        for (name, resource) in &self.resources {
+            prop_assert!(self.in_use_of(*name) <= resource.capacity, "{} of {:?}", name, resource);
+        }
+        prop_assert!(plan.next_at.is_none_or(|at| at > self.now));
+        Ok(plan.next_at)
+    }
+
+    fn in_use_of(&self, name: usize) -> u32 {
+        let capacity = self.resources[&name].capacity;
+        let of = self.held.iter().filter(|(_, units)| units.resource == name);
+        of.map(|(_, units)| units.units.min(capacity)).sum()
+    }
+
+    fn left(&self, name: usize) -> u32 {
+        self.resources[&name].capacity.saturating_sub(self.in_use_of(name))
+    }
+
+    /// Lets time pass up to `to`, with each end and each grant in between.
+    fn pass(&mut self, to: i64) -> Result<(), TestCaseError> {
+        loop {
+            let next = self.grant()?;
+            let end = self.held.iter().map(|(end, _)| *end).min();
+            let Some(at) = [next, end].into_iter().flatten().min().filter(|at| *at <= to) else { break };
+            self.now = at;
+            let resources = &mut self.resources;
+            self.held.retain(|(end, units)| {
+                if *end <= at {
+                    resources.get_mut(&units.resource).unwrap().released_at = Some(at);
+                }
+                *end > at
+            });
+        }
+        self.now = to;
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_is_more_granted_than_there_is_nor_too_soon_and_everybody_has_a_turn(
+        resources in farm(), steps in steps(),
+    ) {
+        let mut run = Run { resources, held: vec![], queue: vec![], now: 0, granted: vec![] };
+        let mut came = 0;
+        for step in steps {
+            match step {
+                Step::Passes(span) => run.pass(run.now + span)?,
+                Step::Comes { mut needs, any, takes } => {
+                    needs.sort_unstable();
+                    needs.dedup_by_key(|(name, _)| *name);
+                    let needs = if any {
+                        let units = needs[0].1;
+                        vec![Need { any_of: needs.iter().map(|(name, _)| *name).collect(), units }]
+                    } else {
+                        needs.iter().map(|(name, units)| Need::of(*name, *units)).collect()
+                    };
+                    run.queue.push((takes, Request { key: came, needs }));
+                    came += 1;
+                    run.grant()?;
+                }
+            }
+        }
+        // Nobody comes any more: all those that wait have their turn.
+        let expected = forecast(
+            &run.resources,
+            &run.held.iter().map(|(end, units)| Timed { what: units.clone(), takes: Some(end - run.now) }).collect::<Vec<_>>(),
+            &run.queue.iter().map(|(takes, request)| Timed { what: request.clone(), takes: Some(*takes) }).collect::<Vec<_>>(),
+            run.now,
+        );
+        prop_assert!(expected.iter().all(|one| one.at.is_some()), "{:?}", expected);
+        run.pass(run.now + 1_000_000)?;
+        prop_assert_eq!(run.granted.len(), came);
+    }
+
+    #[test]
+    fn of_those_that_need_one_resource_each_comes_in_its_turn(
+        units in prop::collection::vec(1..3_u32, 1..20), capacity in 1..4_u32,
+    ) {
+        let resources = BTreeMap::from([(0, Resource::of(capacity))]);
+        let queue = units.iter().enumerate().map(|(key, units)| (5, Request { key, needs: vec![Need::of(0, *units)] }));
+        let mut run = Run { resources, held: vec![], queue: queue.collect(), now: 0, granted: vec![] };
+        run.pass(1_000_000)?;
+        prop_assert_eq!(run.granted, (0..units.len()).collect::<Vec<_>>());
+    }
+}
