@@ -5,7 +5,6 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use lifeguard::action::ACTIONS;
 use lifeguard::cli::bench::stats::{Summary, float};
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::machine::{self, Cause, Definition, EventName, Instance, Source, StateName, Stimulus};
@@ -16,15 +15,23 @@ const DECISIONS: usize = 100_000;
 const REPEATS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let definition = machine::load(include_str!("../states/board.yaml"), ACTIONS)?;
+    let definition = machine::load(include_str!("../states/board.yaml"), lifeguard::boards::vocabulary())?;
     let cases = [
-        ("an event that moves", "RebootComplete", event("image-running", Source::Board, json!({}))?),
+        (
+            "an event that moves",
+            "RebootComplete",
+            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+        ),
         (
             "an event that a guard looks at",
             "Ready",
             event("rq-reimage", Source::Operator, json!({ "image": "a" }))?,
         ),
-        ("an event that changes nothing", "Ready", event("image-running", Source::Board, json!({}))?),
+        (
+            "an event that changes nothing",
+            "Ready",
+            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+        ),
         ("a deadline", "RebootComplete", Cause::Deadline { visit: machine::Visit(1) }),
     ];
     let mut found = vec![Vec::new(); cases.len()];
@@ -52,8 +59,8 @@ fn nanoseconds(definition: &Definition, state: StateName, cause: Cause) -> f64 {
     let now = SystemClock.now();
     let created = machine::create(definition, "b1", Map::new(), now).instance;
     let instance = Instance { state, deadline_at: Some(now), ..created };
-    let device = Map::from_iter([("images".to_owned(), json!(["a", "b"]))]);
-    let stimulus = Stimulus { device, ..Stimulus::new(cause) };
+    let facts = Map::from_iter([("images".to_owned(), json!(["a", "b"]))]);
+    let stimulus = Stimulus { facts, ..Stimulus::new(cause) };
     let began = Instant::now();
     for _ in 0..DECISIONS {
         black_box(machine::decide(black_box(definition), black_box(&instance), black_box(&stimulus), now));

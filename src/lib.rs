@@ -22,6 +22,7 @@
 //!
 //! * [`store`]: the only SQL there is.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
+//! * [`boards`]: what definitions may name of boards.
 //! * [`actions`]: what changes the world: power, boot configuration, probes.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
@@ -41,6 +42,7 @@
 
 pub mod actions;
 pub mod api;
+pub mod boards;
 pub mod cli;
 pub mod csp;
 pub mod dashboard;

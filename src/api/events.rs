@@ -17,8 +17,9 @@ use super::device_lookup::{find, target};
 use super::json_body::Object;
 use super::problem::Problem;
 use super::query::Parameters;
+use crate::boards::BOARD;
 use crate::engine::Submission;
-use crate::machine::{Cause, EventName, Ignored, Outcome, Source, Visit};
+use crate::machine::{Cause, EventName, Ignored, Outcome, Visit};
 
 /// The routes of this file.
 pub(super) fn routes() -> Routes {
@@ -64,7 +65,7 @@ async fn report(
             args.entry(key).or_insert(Value::String(text));
         }
     }
-    let cause = Cause::Event { name: event, source: Source::Board, args, visit };
+    let cause = Cause::Event { name: event, source: BOARD, args, visit };
     let submission = Submission { sender, ..Submission::new(target, cause) };
     let committed = api.engine.submit(submission).await?;
     if matches!(committed.outcome, Outcome::Ignored(_)) {
@@ -99,12 +100,16 @@ async fn boot_config(
 fn board_event(api: &Api, event: &str) -> Result<EventName, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     if let Some((name, declared)) = definition.events.get_key_value(event)
-        && declared.from.contains(&Source::Board)
+        && declared.from.contains(&BOARD.into())
     {
         return Ok(name.clone());
     }
-    let known = definition.events_from(Source::Board);
-    let hint = if definition.events_from(Source::Operator).iter().any(|name| name.as_str() == event) {
+    let known = definition.events_from(&BOARD.into());
+    let hint = if definition
+        .events_from(&crate::machine::Sender::Operator)
+        .iter()
+        .any(|name| name.as_str() == event)
+    {
         format!("{event} is an operator's request, not a board's event: POST it to …/requests/{event}")
     } else {
         format!("boards have no event {event:?}")

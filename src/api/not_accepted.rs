@@ -3,11 +3,11 @@
 use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::machine::{Definition, EventName, Ignored, Instance, Source};
+use crate::machine::{Definition, EventName, Ignored, Instance, Sender};
 
 /// What `instance` does not take now, whoever asks, and what it does take.
 pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &Ignored) -> Problem {
-    let accepted = definition.accepted(instance.state.as_str(), Source::Operator);
+    let accepted = definition.accepted(instance.state.as_str(), &Sender::Operator);
     let problem = match why {
         Ignored::NoState { .. } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())

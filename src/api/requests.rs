@@ -16,6 +16,7 @@ use super::forced_move::{NewForce, forced};
 use super::json_body::{Body, Object};
 use super::not_accepted::not_accepted;
 use super::problem::Problem;
+use crate::boards::BOARD;
 use crate::engine::{Committed, Submission};
 use crate::machine::{Cause, EventName, Ignored, Outcome, Source, suggestion};
 use crate::store::images;
@@ -36,9 +37,9 @@ async fn request(
     Object(args): Object,
 ) -> Result<Json<Answer>, Problem> {
     let definition = api.engine.definition(&api.machine)?;
-    let known = definition.events_from(Source::Operator);
+    let known = definition.events_from(&crate::machine::Sender::Operator);
     let Some(event) = known.iter().find(|name| name.as_str() == request) else {
-        let is_boards = definition.events_from(Source::Board).iter().any(|name| name.as_str() == request);
+        let is_boards = definition.events_from(&BOARD.into()).iter().any(|name| name.as_str() == request);
         let detail = if is_boards {
             format!(
                 "{request} is a board's event, not an operator's request: boards send it to …/events/{request}"
@@ -93,7 +94,8 @@ async fn answer(
     let definition = api.engine.definition(&api.machine)?;
     match why {
         Ignored::MissingArgument { .. } | Ignored::Refused { .. } | Ignored::NoGuardHolds { .. } => {
-            let accepted = definition.accepted(committed.instance.state.as_str(), Source::Operator);
+            let accepted =
+                definition.accepted(committed.instance.state.as_str(), &crate::machine::Sender::Operator);
             let problem = refused(api, name, why, asked).await?;
             Err(problem.with("state", &committed.instance.state).with("accepted", accepted))
         }

@@ -105,9 +105,9 @@ impl Draft {
         submission.only_as.as_ref().is_none_or(is_one_of)
     }
 
-    /// Whether a guard may look at the device when `cause` happens now.
-    pub(super) fn reads_device(&self, definition: &Definition, cause: &Cause) -> bool {
-        machine::reads_device(definition, &self.instance.state, cause)
+    /// Whether a guard may read facts when `cause` happens now.
+    pub(super) fn reads_facts(&self, definition: &Definition, cause: &Cause) -> bool {
+        machine::reads_facts(definition, &self.instance.state, cause)
     }
 
     /// Decides on what happened, and keeps what follows.
@@ -119,8 +119,8 @@ impl Draft {
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
-        let device = if self.reads_device(definition, cause) { self.facts(images) } else { Map::new() };
-        let mut stimulus = Stimulus { cause: cause.clone(), device, predicted: predictions.answers() };
+        let facts = if self.reads_facts(definition, cause) { self.facts(images) } else { Map::new() };
+        let mut stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours =
             matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
@@ -137,12 +137,12 @@ impl Draft {
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };
-        let is_ignored_report = ignored.is_some() && submission.is_from_board();
+        let is_ignored_report = ignored.is_some() && submission.is_report();
         if is_ignored_report {
             repeats::shorten(&mut stimulus, &decision.outcome);
         }
         // Of what is at rest and stays there, one entry tells for many; and nobody asks how its last boot went.
-        if decision.keeps_actions() && self.is_untouched() && stimulus.device.is_empty() {
+        if decision.keeps_actions() && self.is_untouched() && stimulus.facts.is_empty() {
             self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
         } else if !is_ignored_report || !repeats::count(self.entries.last_mut(), &stimulus, &decision.outcome)
         {

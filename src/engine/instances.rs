@@ -44,7 +44,7 @@ impl Engine {
         let entry = NewEntry {
             instance: id,
             at: now,
-            told: Told::Stimulus(Stimulus { device: facts, ..Stimulus::new(Cause::Created) }),
+            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(Cause::Created) }),
             sender,
             outcome: Some(decision.outcome.clone()),
             from: decision.instance.state.clone(),

@@ -90,12 +90,12 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::ACTIONS;
+    use crate::boards;
     use crate::machine;
 
     fn definition(name: &str) -> Arc<Definition> {
         let text = format!("machine: {name}\ninitial: A\nevents: {{}}\nstates:\n  A: {{ resting: true }}\n");
-        Arc::new(machine::load(&text, ACTIONS).unwrap())
+        Arc::new(machine::load(&text, boards::vocabulary()).unwrap())
     }
 
     #[tokio::test]

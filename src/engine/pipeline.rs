@@ -27,7 +27,7 @@ use super::rules::Known;
 use super::work::{Committed, Done, Note, Submission, Work};
 use super::{Engine, EngineError, fetches, rest};
 use crate::clock::pause;
-use crate::machine::{Cause, Definition, Due, MachineName, Outcome, Source};
+use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Applied, Decided, Seen};
 use crate::store::history::{self, Boot};
@@ -330,7 +330,7 @@ impl Material {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
                 Work::Due(_) if waits_for_board(definition, draft) => silent.push(draft.id()),
                 Work::Happened { submission, .. } => {
-                    reads_images = reads_images || draft.reads_device(definition, &submission.cause);
+                    reads_images = reads_images || draft.reads_facts(definition, &submission.cause);
                 }
                 Work::Due(_) | Work::Noted { .. } => {}
             }
@@ -383,7 +383,7 @@ impl Material {
             let is_action = matches!(work, Work::Begin { .. } | Work::End { .. });
             // Where another stimulus of this group made it so, nothing was read yet of what a guard asks for.
             let lacks_images = self.images.is_none()
-                && matches!(&work, Work::Happened { submission, .. } if draft.reads_device(definition, &submission.cause));
+                && matches!(&work, Work::Happened { submission, .. } if draft.reads_facts(definition, &submission.cause));
             let is_late = draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_images;
             if is_late || deferred.contains(&id) {
                 deferred.insert(id);
@@ -394,7 +394,7 @@ impl Material {
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             let came_to = match &work {
                 Work::Happened { submission, .. }
-                    if submission.is_from_board() && engine.inner.running.is_ending(id) =>
+                    if submission.is_report() && engine.inner.running.is_ending(id) =>
                 {
                     Done::TooEarly(id)
                 }
@@ -469,8 +469,7 @@ fn tell_due(
 /// Whether the instance's state waits for something that the board itself has to say.
 fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
     let Some(state) = definition.states.get(&draft.instance().state) else { return false };
-    let is_boards =
-        |event| definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Board));
+    let is_boards = |event| definition.events.get(event).is_some_and(|event| event.reporter().is_some());
     state.on.keys().any(is_boards)
 }
 

@@ -68,12 +68,12 @@ pub(super) fn shorten(stimulus: &mut Stimulus, outcome: &Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{EventName, Source, StateName, Visit};
+    use crate::machine::{EventName, StateName, Visit};
 
     fn report(args: Value) -> Stimulus {
         let Value::Object(args) = args else { panic!("{args}") };
         let name = EventName::new("image-running").unwrap();
-        Stimulus::new(Cause::Event { name, source: Source::Board, args, visit: None })
+        Stimulus::new(Cause::Event { name, source: crate::boards::BOARD, args, visit: None })
     }
 
     fn not_handled() -> Outcome {

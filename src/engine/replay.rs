@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::action::ACTIONS;
+use crate::boards;
 use crate::machine::{
     self, Adoption, Cause, Course, Decision, Definition, Instance, MachineName, Outcome, Recorded, Stimulus,
     WhatIf,
@@ -123,7 +123,7 @@ impl Timeline {
                 let source = definitions::read_source(db, machine, number).await?.unwrap_or_default();
                 let unreadable =
                     |faults| ReplayError::Unreadable { machine: machine.clone(), number, faults };
-                Arc::new(machine::load(&source, ACTIONS).map_err(unreadable)?)
+                Arc::new(machine::load(&source, boards::vocabulary()).map_err(unreadable)?)
             };
             known.insert(number, Arc::clone(&definition));
             timeline.adopted.push((adopted, definition));
@@ -279,7 +279,7 @@ impl<'a> Life<'a> {
         match &self.instance {
             Some(instance) => Some(machine::decide(definition, instance, stimulus, at)),
             None if stimulus.cause == Cause::Created => {
-                Some(machine::create(definition, &self.name, stimulus.device.clone(), at))
+                Some(machine::create(definition, &self.name, stimulus.facts.clone(), at))
             }
             None => {
                 self.is_forgotten = true;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Engine, EngineError};
-use crate::action::ACTIONS;
+use crate::boards;
 use crate::clock;
 use crate::machine::{self, Adoption, Definition, Difference, MachineName};
 use crate::store::changes::Origin;
@@ -165,7 +165,7 @@ impl Rules {
 async fn read(db: &mut Connection, adopted: Adopted) -> Result<Option<InForce>, StoreError> {
     let Adopted { machine, number, .. } = &adopted;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
-    match machine::load(&source, ACTIONS) {
+    match machine::load(&source, boards::vocabulary()) {
         Ok(definition) => Ok(Some(InForce { definition: Arc::new(definition), adopted })),
         Err(faults) => {
             tracing::error!(
@@ -323,7 +323,7 @@ async fn compare(db: &mut Connection, loaded: &Loaded) -> Result<(Replacement, A
         None => None,
     };
     // One that this program does not understand any more can still be replaced.
-    let before = before.and_then(|source| machine::load(&source, ACTIONS).ok());
+    let before = before.and_then(|source| machine::load(&source, boards::vocabulary()).ok());
     let adoption = Adoption::new(before.as_ref(), definition);
     let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;

@@ -26,7 +26,7 @@ pub fn what_happened(entry: &Entry) -> String {
     };
     match &stimulus.cause {
         Cause::Created => format!("it was registered{}", by(entry)),
-        Cause::Event { name, source: Source::Board, .. } => {
+        Cause::Event { name, source: Source::Face(_), .. } => {
             format!("it reported {name}{}{}", judged(stimulus), remark(entry))
         }
         Cause::Event { name, source: Source::Operator, .. } => {
@@ -102,7 +102,7 @@ fn judged(stimulus: &Stimulus) -> String {
 fn remark(entry: &Entry) -> String {
     let event = match &entry.told {
         Told::Stimulus(stimulus) => match &stimulus.cause {
-            Cause::Event { source, args, .. } => Some((*source, args)),
+            Cause::Event { source, args, .. } => Some((source, args)),
             Cause::Created
             | Cause::Began { .. }
             | Cause::Suspend { .. }
@@ -113,7 +113,7 @@ fn remark(entry: &Entry) -> String {
     };
     let args = event.and_then(|(_, args)| args.get("reason")?.as_str());
     // What an action says of its end is no word on whether the state takes it.
-    let is_action = event.is_some_and(|(source, _)| source == Source::Action);
+    let is_action = event.is_some_and(|(source, _)| *source == Source::Action);
     let ignored = if entry.outcome == "ignored" && !is_action { "it changed nothing: " } else { "" };
     match entry.reason.as_deref().or(args) {
         Some(reason) => format!(": {ignored}{reason}"),

@@ -46,8 +46,8 @@ impl Submission {
         Self { target, cause, sender: None, evidence: None, remark: None, only_as: None, predictions }
     }
 
-    pub(super) fn is_from_board(&self) -> bool {
-        matches!(self.cause, Cause::Event { source: Source::Board, .. })
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self.cause, Cause::Event { source: Source::Face(_), .. })
     }
 }
 

@@ -101,17 +101,9 @@ struct HistoryRow {
 struct Columns<'a> {
     kind: &'static str,
     event: Option<&'a str>,
-    source: Option<&'static str>,
+    source: Option<Cow<'a, str>>,
     spoken_visit: Option<i64>,
     args: Option<Cow<'a, Map<String, Value>>>,
-}
-
-fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Board => "board",
-        Source::Operator => "operator",
-        Source::Action => "action",
-    }
 }
 
 fn columns(told: &Told) -> Columns<'_> {
@@ -126,7 +118,7 @@ fn columns(told: &Told) -> Columns<'_> {
         Cause::Event { name, source, args, visit } => Columns {
             kind: "event",
             event: Some(name.as_str()),
-            source: Some(source_name(*source)),
+            source: Some(source.text()),
             spoken_visit: visit.map(|visit| visit.0),
             args: (!args.is_empty()).then_some(Cow::Borrowed(args)),
         },
@@ -182,12 +174,8 @@ impl HistoryRow {
             "event" => Cause::Event {
                 name: EventName::new(self.event.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("event"))?,
-                source: match self.source.as_deref() {
-                    Some("board") => Source::Board,
-                    Some("operator") => Source::Operator,
-                    Some("action") => Source::Action,
-                    _ => return Err(unreadable("source")),
-                },
+                source: Source::parse(self.source.as_deref().unwrap_or_default())
+                    .map_err(|_| unreadable("source"))?,
                 args,
                 visit: spoken,
             },
@@ -205,9 +193,9 @@ impl HistoryRow {
             },
             _ => return Err(unreadable("kind")),
         };
-        let device = parse("device", self.device.as_ref())?;
+        let facts = parse("device", self.device.as_ref())?;
         let predicted = parse("predicted", self.predicted.as_ref())?;
-        Ok(Told::Stimulus(Stimulus { cause, device, predicted }))
+        Ok(Told::Stimulus(Stimulus { cause, facts, predicted }))
     }
 }
 
@@ -243,7 +231,7 @@ pub(super) struct Rows<'a> {
     pub(super) instances: Vec<i64>,
     pub(super) kinds: Vec<&'static str>,
     pub(super) events: Sparse<&'a str>,
-    pub(super) sources: Sparse<&'static str>,
+    pub(super) sources: Sparse<Cow<'a, str>>,
     pub(super) senders: Sparse<&'a str>,
     pub(super) spoken_visits: Sparse<i64>,
     pub(super) args: Sparse<Json<Cow<'a, Map<String, Value>>>>,
@@ -262,11 +250,10 @@ impl<'a> Rows<'a> {
     pub(super) fn push(&mut self, entry: &'a NewEntry) {
         let NewEntry { instance, at: _, told, sender, outcome, from, to, visit, reason, evidence } = entry;
         let Columns { kind, event, source, spoken_visit, args } = columns(told);
-        let (device, predicted) = match told {
-            Told::Stimulus(Stimulus { cause: _, device, predicted }) => (
-                Some(device).filter(|facts| !facts.is_empty()),
-                Some(predicted).filter(|all| !all.is_empty()),
-            ),
+        let (facts, predicted) = match told {
+            Told::Stimulus(Stimulus { cause: _, facts, predicted }) => {
+                (Some(facts).filter(|facts| !facts.is_empty()), Some(predicted).filter(|all| !all.is_empty()))
+            }
             Told::Note(_) | Told::Unreadable(_) => (None, None),
         };
         let outcome = match outcome {
@@ -286,7 +273,7 @@ impl<'a> Rows<'a> {
         self.senders.push(sender.as_deref());
         self.spoken_visits.push(spoken_visit);
         self.args.push(args.map(Json));
-        self.devices.push(device.map(Json));
+        self.devices.push(facts.map(Json));
         self.outcomes.push(outcome);
         self.from_states.push(from.as_str());
         self.to_states.push((to != from).then(|| to.as_str()));

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::DateTime;
-use lifeguard::actions::{ACTIONS, Job, Kind, Operation, Power, Subject};
+use lifeguard::actions::{Job, Kind, Operation, Power, Subject};
 use lifeguard::clock::{ScaledClock, from_wall};
 use lifeguard::machine::{
     self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, Source, StateName,
@@ -37,7 +37,8 @@ pub(crate) const TARGETS: &[Target] = &[
 ];
 
 static BOARD: LazyLock<Definition> = LazyLock::new(|| {
-    machine::load(include_str!("../../states/board.yaml"), ACTIONS).expect("the shipped definition loads")
+    machine::load(include_str!("../../states/board.yaml"), lifeguard::boards::vocabulary())
+        .expect("the shipped definition loads")
 });
 
 /// What is understood of a datagram is what would be sent for it.
@@ -193,7 +194,7 @@ pub(crate) fn board_reports(bytes: &[u8]) {
 /// A definition is refused with places that exist, or lives.
 pub(crate) fn definitions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let checked = machine::check(text, ACTIONS);
+    let checked = machine::check(text, lifeguard::boards::vocabulary());
     for fault in &checked.faults {
         assert!(fault.line >= 1 && fault.column >= 1, "{fault:?}");
     }
@@ -215,7 +216,7 @@ pub(crate) fn guards(bytes: &[u8]) {
          target: B }}] }}\n  B: {{ resting: true, on: {{ go: A }} }}\n",
         json!(condition)
     );
-    let Ok(definition) = machine::load(&definition, ACTIONS) else { return };
+    let Ok(definition) = machine::load(&definition, lifeguard::boards::vocabulary()) else { return };
     let Ok(mut args) = serde_json::from_str::<Value>(args) else { return };
     if storable::check(&mut args).is_err() {
         return;
@@ -229,9 +230,10 @@ pub(crate) fn guards(bytes: &[u8]) {
 pub(crate) fn state_service_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let machine = MachineName::new("states").expect("a name");
-    match machine::import::import(text, &machine, &from_wall, ACTIONS) {
+    match machine::import::import(text, &machine, &from_wall, lifeguard::boards::vocabulary()) {
         Ok(imported) => {
-            machine::load(&imported.source, ACTIONS).expect("what was imported loads again");
+            machine::load(&imported.source, lifeguard::boards::vocabulary())
+                .expect("what was imported loads again");
         }
         Err(faults) => assert!(faults.iter().next().is_some()),
     }
@@ -240,7 +242,7 @@ pub(crate) fn state_service_files(bytes: &[u8]) {
 /// Lets an event happen; what is ignored changes nothing.
 fn happen(definition: &Definition, before: Instance, name: &str, args: &Map<String, Value>) -> Instance {
     let name = EventName::new(name).expect("a name");
-    for source in [Source::Board, Source::Operator, Source::Action] {
+    for source in [lifeguard::boards::BOARD, Source::Operator, Source::Action] {
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decision = machine::decide(definition, &before, &Stimulus::new(cause), DateTime::UNIX_EPOCH);
         match decision.outcome {

@@ -12,7 +12,7 @@ use crate::world::{World, ask, breathe, unreachable_power, within};
 use lifeguard::cli::serve::ServeOptions;
 use lifeguard::engine::{EngineError, Submission};
 use lifeguard::farm::relay::Behaviour;
-use lifeguard::machine::{Cause, EventName, MachineName, Source};
+use lifeguard::machine::{Cause, EventName, MachineName};
 use lifeguard::store::instances::Target;
 
 /// The board lifecycle, with a power cycle that has a second.
@@ -107,7 +107,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     let mut forgotten = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM instance FOR UPDATE").execute(&mut *forgotten).await.unwrap();
     let name = EventName::new("image-running").unwrap();
-    let cause = Cause::Event { name, source: Source::Board, args: Map::new(), visit: None };
+    let cause = Cause::Event { name, source: lifeguard::boards::BOARD, args: Map::new(), visit: None };
     let board = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
     // As many at once as the engine lets wait, and two groups are on their way, and some more; whoever is put off comes
     // again at once, so that it stays full for as long as it takes to see that.

@@ -363,7 +363,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
         for outcome in [&moved, &Outcome::Stayed] {
             for cause in [
                 Cause::Created,
-                event(Source::Board, None),
+                event(lifeguard::boards::BOARD, None),
                 event(Source::Operator, Some(Visit(spoken))),
                 event(Source::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },

@@ -20,16 +20,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("csp", &[]),
     ("model", &["clock"]),
     ("actions", &["boot_tree", "clock", "machine"]),
+    // TODO(correctness): the vocabulary comes to the engine from the wiring, so that it knows no face.
+    ("boards", &["actions", "machine"]),
     ("worker", &["actions", "clock", "machine"]),
     ("store", &["machine"]),
-    ("engine", &["actions", "clock", "machine", "model", "store", "worker"]),
-    ("api", &["actions", "clock", "csp", "engine", "machine", "model", "store"]),
+    ("engine", &["actions", "boards", "clock", "machine", "model", "store", "worker"]),
+    ("api", &["actions", "boards", "clock", "csp", "engine", "machine", "model", "store"]),
     ("dashboard", &["csp", "engine", "machine", "store"]),
     (
         "cli",
         &[
             "actions",
             "api",
+            "boards",
             "boot_tree",
             "clock",
             "dashboard",

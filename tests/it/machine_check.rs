@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 use insta::assert_snapshot;
-use lifeguard::action::ACTIONS;
 use lifeguard::machine::{Fault, Rule, Severity, check};
 use serde_json::Value;
 
@@ -26,7 +25,7 @@ fn the_shipped_definitions_are_proved() {
     let (shipped, examples) = (files("states"), files("states/examples"));
     assert!(!shipped.is_empty() && !examples.is_empty());
     for file in shipped.into_iter().chain(examples) {
-        let checked = check(&fs::read_to_string(&file).unwrap(), ACTIONS);
+        let checked = check(&fs::read_to_string(&file).unwrap(), lifeguard::boards::vocabulary());
         let told: Vec<String> = checked
             .faults
             .iter()
@@ -50,7 +49,11 @@ fn each_seeded_fault_is_found_by_the_rule_meant_for_it_where_it_is() {
             .map(|(rule, line)| (rule.to_owned(), line.parse().unwrap()))
             .collect();
         assert!(!expected.is_empty(), "{}", file.display());
-        let errors: Vec<_> = check(&text, ACTIONS).faults.into_iter().filter(Fault::is_error).collect();
+        let errors: Vec<_> = check(&text, lifeguard::boards::vocabulary())
+            .faults
+            .into_iter()
+            .filter(Fault::is_error)
+            .collect();
         let found: BTreeSet<(String, u64)> =
             errors.iter().map(|fault| (fault.rule.to_string(), fault.line)).collect();
         assert_eq!(found, expected, "{}: {errors:#?}", file.display());
@@ -64,14 +67,14 @@ fn each_seeded_fault_is_found_by_the_rule_meant_for_it_where_it_is() {
 #[test]
 fn the_endless_power_cycle_is_shown_as_a_trace() {
     let text = include_str!("../../fixtures/faults/power-cycles-without-end.yaml");
-    let faults = check(text, ACTIONS).faults;
+    let faults = check(text, lifeguard::boards::vocabulary()).faults;
     assert_snapshot!(faults[0].message, @"these states can follow one another for ever: `ReimageBooted`, `ReimageBooting`, `ReimageClearing`, `ReimageComplete`, `ReimageInstalling`, `ReimageRebooting`; ReimageRebooting --(power-cycle-ok)--> ReimageBooting --(live-running)--> ReimageBooted --(image-installing)--> ReimageInstalling --(image-installed)--> ReimageClearing --(clear-pxe-ok)--> ReimageComplete --(10m pass)--> ReimageRebooting. Nothing ends it: give a `timeout` on the way a `limit`, or count in a transition and go on only `if: counters.NAME < N`");
 }
 
 #[test]
 fn mozpools_machine_as_it_was_has_its_endless_power_cycle() {
     let text = include_str!("../../fixtures/mozpool-as-it-was.yaml");
-    let faults = check(text, ACTIONS).faults;
+    let faults = check(text, lifeguard::boards::vocabulary()).faults;
     let endless: Vec<&str> =
         faults.iter().filter(|fault| fault.rule == Rule::EndlessLoop).map(|fault| &*fault.message).collect();
     assert_snapshot!(endless[0], @"these states can follow one another for ever: `pc_pinging`, `pc_power_cycling`, `pc_rebooting`; pc_power_cycling --(power-cycle-ok)--> pc_rebooting --(2m pass)--> pc_pinging --(10s pass, limit 12 exceeded)--> pc_power_cycling. Nothing ends it: `exceeded` of the timeout of `pc_pinging` leads on within it: lead it out");

@@ -83,7 +83,7 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
     // Nowhere would it be taken.
     let mut late = event("b1", "image-installing", json!({}));
     if let Cause::Event { source, .. } = &mut late.cause {
-        *source = Source::Board;
+        *source = lifeguard::boards::BOARD;
     }
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(late).await });

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use lifeguard::action::ACTIONS;
 use lifeguard::cli::serve::ModelArgs;
 use lifeguard::engine::Submission;
 use lifeguard::engine::replay::{Wanted, replay};
-use lifeguard::machine::{self, Cause, EventName, MachineName, Outcome, Source};
+use lifeguard::machine::{self, Cause, EventName, MachineName, Outcome};
 use lifeguard::store::instances::Target;
 use serde_json::{Map, Value, json};
 
@@ -49,7 +48,7 @@ fn with_quarantine() -> String {
 fn report(target: Target) -> Submission {
     let args = Map::from_iter([("values".to_owned(), json!([99, 99, 1]))]);
     let name = EventName::new("telemetry").unwrap();
-    Submission::new(target, Cause::Event { name, source: Source::Board, args, visit: None })
+    Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD, args, visit: None })
 }
 
 /// The last event of a board's history; what its actions do may come after it.
@@ -243,7 +242,7 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
 
     // Under a definition that clears nobody, both answers count as they were given.
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
-    let with = Some(Arc::new(machine::load(&strict, ACTIONS).unwrap()));
+    let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
     let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
     let what_if = replay(engine.store(), &wanted).await.unwrap().what_if.unwrap();
     let elsewhere: Vec<_> =

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::action::ACTIONS;
 use lifeguard::cli::serve::{ServeOptions, Server};
 use lifeguard::machine;
 use lifeguard::store::Store;
@@ -290,7 +289,7 @@ async fn a_definition_that_lacks_a_state_that_boards_are_in_is_refused_with_thei
         world.force(name, state).await;
     }
     let text = include_str!("../../states/board.yaml").replace("FailedBadBoard", "FailedBoard");
-    assert!(machine::load(&text, ACTIONS).is_ok());
+    assert!(machine::load(&text, lifeguard::boards::vocabulary()).is_ok());
     let states = world.folder.path().join("other.yaml");
     fs_err::write(&states, text).unwrap();
     let refused = start_with(&world, &states).await.err().expect("refused").to_string();

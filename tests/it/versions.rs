@@ -156,7 +156,7 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
     let engine = world.server.engine.clone();
     let mut loading = JoinSet::new();
     loading.spawn(async move {
-        let definition = lifeguard::machine::load(&text, lifeguard::action::ACTIONS).unwrap();
+        let definition = lifeguard::machine::load(&text, lifeguard::boards::vocabulary()).unwrap();
         let loaded = lifeguard::engine::Loaded {
             source: text,
             definition: std::sync::Arc::new(definition),

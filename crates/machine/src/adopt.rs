@@ -127,6 +127,7 @@ fn delta(span: Duration) -> TimeDelta {
 mod tests {
     use super::super::load;
     use super::*;
+    use crate::vocabulary::tests::vocabulary;
 
     fn definition(work: &str) -> Definition {
         let text = format!(
@@ -134,7 +135,7 @@ mod tests {
              Rest:\n    about: nothing is to be done\n    resting: true\n    on: {{ go: Work }}\n  \
              Work:\n    about: work\n    {work}\n    on: {{ done: Rest }}\n",
         );
-        load(&text, &["poll"]).unwrap()
+        load(&text, &vocabulary(&["poll"])).unwrap()
     }
 
     #[test]

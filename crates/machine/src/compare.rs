@@ -27,7 +27,7 @@ pub struct Difference {
 pub struct Change {
     /// The state that it belongs to, by its new name; nothing where it belongs to the whole machine.
     pub state: Option<StateName>,
-    /// What it is: `timeout`, `on image-running`, `invoke`, …
+    /// What it is: `timeout`, `on EVENT`, `invoke`, …
     pub what: String,
     /// What it was, as it is written in a definition; nothing where it is new.
     pub was: Option<String>,
@@ -104,7 +104,7 @@ fn some(text: String) -> Option<String> {
 }
 
 fn event(event: &Event) -> String {
-    let from: Vec<String> = event.from.iter().map(|source| format!("{source:?}").to_lowercase()).collect();
+    let from: Vec<String> = event.from.iter().map(|source| source.to_string()).collect();
     let args: Vec<&str> = event.args.iter().map(String::as_str).collect();
     let args = if args.is_empty() { String::new() } else { format!(", args: [{}]", args.join(", ")) };
     format!("from: {}{args}", from.join(", "))
@@ -170,6 +170,7 @@ fn operation(operation: &Operation) -> String {
 mod tests {
     use super::super::load;
     use super::*;
+    use crate::vocabulary::tests::vocabulary;
 
     const ACTIONS: &[&str] = &["poll"];
 
@@ -179,7 +180,7 @@ mod tests {
              states:\n  Rest:\n    about: nothing is to be done\n    resting: true\n    on: {{ go: {name} }}\n  \
              {name}:\n    about: work\n    timeout: {{ after: {timeout}, target: Rest }}\n    on: {{ done: Rest }}\n",
         );
-        load(&text, ACTIONS).unwrap()
+        load(&text, &vocabulary(ACTIONS)).unwrap()
     }
 
     #[test]

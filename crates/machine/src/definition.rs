@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 use super::guard::Guard;
 use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
 use super::prediction::Question;
+use super::sender::{Sender, SenderName};
+use super::vocabulary::FactObject;
 
 /// A checked machine definition.
 #[derive(Debug)]
@@ -30,8 +32,10 @@ pub struct Definition {
     pub counters: BTreeSet<CounterName>,
     /// What conditions ask models when an event comes, in whichever state.
     pub questions: BTreeMap<EventName, BTreeSet<Question>>,
-    /// Whether a condition that is asked when a state is entered, whichever it is, looks at the device.
-    pub reads_device_on_entry: bool,
+    /// Whether a condition that is asked when a state is entered, whichever it is, reads facts.
+    pub reads_facts_on_entry: bool,
+    /// The objects by which conditions may read facts.
+    pub facts: Vec<FactObject>,
     /// Where counters begin that do not begin at zero.
     pub beginnings: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.
@@ -40,27 +44,26 @@ pub struct Definition {
     pub renamed: BTreeMap<StateName, StateName>,
 }
 
-/// Who an event comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The board itself, while it boots and runs.
-    Board,
-    /// A person, or a program in a person's place.
-    Operator,
-    /// An action that ended.
-    Action,
-}
-
 /// A declared event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Who may send it.
-    pub from: BTreeSet<Source>,
+    pub from: BTreeSet<Sender>,
     /// The arguments that it must bring.
     pub args: BTreeSet<String>,
     /// One line for people, or empty.
     pub about: String,
+}
+
+impl Event {
+    /// The sender registered by a face that may send it, where there is one.
+    #[must_use]
+    pub fn reporter(&self) -> Option<&SenderName> {
+        self.from.iter().find_map(|sender| match sender {
+            Sender::Face(name) => Some(name),
+            Sender::Operator | Sender::Action => None,
+        })
+    }
 }
 
 /// What being in a state means.
@@ -169,9 +172,9 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// Whether its condition looks at the device.
-    pub(super) fn reads_device(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::reads_device)
+    /// Whether its condition reads facts.
+    pub(super) fn reads_facts(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::reads_facts)
     }
 }
 
@@ -217,9 +220,9 @@ pub enum Operation {
 pub enum Setting {
     /// The definition itself.
     Value(Value),
-    /// The event's argument of this name (`$args.image`); an argument that is not there unsets the entry.
+    /// The event's argument of this name (`$args.reason`); an argument that is not there unsets the entry.
     Argument(String),
-    /// The instance's datum of this name (`$data.next_image`); a datum that is not there unsets the entry.
+    /// The instance's datum of this name (`$data.failure`); a datum that is not there unsets the entry.
     Datum(String),
 }
 
@@ -234,14 +237,14 @@ impl Definition {
         (count > 0).then_some(count)
     }
 
-    /// The events that `source` may send and that `state` takes, in alphabetical order.
+    /// The events that `sender` may send and that `state` takes, in alphabetical order.
     #[must_use]
-    pub fn accepted(&self, state: &str, source: Source) -> Vec<&EventName> {
+    pub fn accepted(&self, state: &str, sender: &Sender) -> Vec<&EventName> {
         let Some(state) = self.states.get(state) else { return Vec::new() };
         state
             .on
             .keys()
-            .filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(&source)))
+            .filter(|name| self.events.get(*name).is_some_and(|event| event.from.contains(sender)))
             .collect()
     }
 
@@ -275,9 +278,9 @@ impl Definition {
         self.states.keys().find(|name| self.label(name) == label)
     }
 
-    /// All events that `source` may send, in alphabetical order.
+    /// All events that `sender` may send, in alphabetical order.
     #[must_use]
-    pub fn events_from(&self, source: Source) -> Vec<&EventName> {
-        self.events.iter().filter(|(_, event)| event.from.contains(&source)).map(|(name, _)| name).collect()
+    pub fn events_from(&self, sender: &Sender) -> Vec<&EventName> {
+        self.events.iter().filter(|(_, event)| event.from.contains(sender)).map(|(name, _)| name).collect()
     }
 }

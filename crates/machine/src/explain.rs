@@ -1,13 +1,14 @@
-//! What an instance waits for, in words and in parts: the answer to "why does this board stand still?".
+//! What an instance waits for, in words and in parts: the answer to "why does it stand still?".
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::definition::{Definition, Due, Event, Kind, Source, Timeout, Transition, TransitionEffect};
+use super::definition::{Definition, Due, Event, Kind, Timeout, Transition, TransitionEffect};
 use super::instance::Instance;
 use super::names::{EventName, StateName};
+use super::sender::Sender;
 
 /// What may happen next to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,7 +17,7 @@ pub struct Explanation {
     pub kind: Kind,
     /// What the definition says of the state, or empty.
     pub about: String,
-    /// The events that the state takes from boards and actions.
+    /// The events that the state takes from all but operators.
     pub waits_for: Vec<Awaited>,
     /// When the waiting ends, once its time runs.
     pub until: Option<DateTime<Utc>>,
@@ -32,7 +33,7 @@ pub struct Awaited {
     /// The event.
     pub event: EventName,
     /// Who may send it.
-    pub from: Vec<Source>,
+    pub from: Vec<Sender>,
     /// The states that it may lead to; the present one where it stays.
     pub to: Vec<StateName>,
     /// What the definition says of the event, or empty.
@@ -69,15 +70,15 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
             may: Vec::new(),
         };
     };
-    let awaited = |wanted: &[Source]| {
+    let awaited = |is_wanted: fn(&Sender) -> bool| {
         let takes = |name: &EventName, transitions: &[Transition]| {
             let event = definition.events.get(name)?;
             if is_only_noted(name, event, transitions) {
                 return None;
             }
-            event.from.iter().any(|source| wanted.contains(source)).then(|| Awaited {
+            event.from.iter().any(is_wanted).then(|| Awaited {
                 event: name.clone(),
-                from: event.from.iter().copied().collect(),
+                from: event.from.iter().cloned().collect(),
                 to: targets(transitions, &instance.state),
                 about: event.about.clone(),
             })
@@ -87,19 +88,19 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
     Explanation {
         kind: state.kind,
         about: state.about.clone(),
-        waits_for: awaited(&[Source::Board, Source::Action]),
+        waits_for: awaited(|sender| *sender != Sender::Operator),
         until: instance.deadline_at,
         then: state
             .timeout
             .as_ref()
             .map(|timeout| then(definition, timeout, instance, !state.invoke.is_empty())),
-        may: awaited(&[Source::Operator]),
+        may: awaited(|sender| *sender == Sender::Operator),
     }
 }
 
 /// Whether this is the failure of an action that the state notes and leaves to its deadline: nobody waits for it.
 fn is_only_noted(name: &EventName, event: &Event, transitions: &[Transition]) -> bool {
-    let is_failure = event.from.iter().eq(&[Source::Action]) && name.as_str().ends_with("-failed");
+    let is_failure = event.from.iter().eq(&[Sender::Action]) && name.as_str().ends_with("-failed");
     let stays = |transition: &Transition| matches!(transition.effect, TransitionEffect::Stay { .. });
     is_failure && transitions.iter().all(stays)
 }

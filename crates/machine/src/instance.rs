@@ -53,6 +53,6 @@ pub struct Instance {
     pub remaining: Option<Duration>,
     /// What has been counted since the counters were cleared; a counter that is not here is zero.
     pub counters: BTreeMap<CounterName, i64>,
-    /// What else it remembers: image, next image, …
+    /// What else it remembers; only transitions change it.
     pub data: Map<String, Value>,
 }

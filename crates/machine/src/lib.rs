@@ -18,11 +18,13 @@ mod names;
 mod plain;
 mod prediction;
 mod rule;
+mod sender;
 pub mod simulate;
 mod source;
 mod span;
 mod stimulus;
 pub mod storable;
+mod vocabulary;
 mod what_if;
 mod why;
 
@@ -31,9 +33,9 @@ pub use adopt::{Adoption, Carried, Rearm};
 use check::load_unproved;
 pub use check::{Checked, check, load};
 pub use compare::{Change, Difference};
-pub use decide::{advance, create, decide, questions, reads_device};
+pub use decide::{advance, create, decide, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, Source, State, Timeout, Transition,
+    Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, State, Timeout, Transition,
     TransitionEffect,
 };
 pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
@@ -45,9 +47,13 @@ pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineNa
 pub use plain::plain;
 pub use prediction::{Predicted, Prediction, Question, is_one};
 pub use rule::{Rule, Severity};
+pub use sender::{Sender, SenderName, Source};
 pub use source::MAX_SIZE_BYTES;
 pub use span::{BadSpan, parse_span};
 pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use vocabulary::{
+    ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,
+};
 pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
 pub use why::words;
 pub use why::{Circumstances, Doing, Request, awaited, requests, why};

@@ -13,14 +13,15 @@ pub const MAX_NAME: usize = 64;
 #[error("`{0}` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter")]
 pub struct BadName(pub String);
 
-fn checked(text: &str) -> Result<Arc<str>, BadName> {
+/// Whether `text` is a name.
+pub(super) fn is_name(text: &str) -> bool {
     let begins = text.chars().next().is_some_and(|first| first.is_ascii_alphabetic());
     let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if begins && goes_on && text.len() <= MAX_NAME {
-        Ok(Arc::from(text))
-    } else {
-        Err(BadName(text.chars().take(2 * MAX_NAME).collect()))
-    }
+    begins && goes_on && text.len() <= MAX_NAME
+}
+
+fn checked(text: &str) -> Result<Arc<str>, BadName> {
+    if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME).collect())) }
 }
 
 /// `text` with `_` for each character that a name may not have.
@@ -102,13 +103,13 @@ macro_rules! names {
 }
 
 names! {
-    /// Names a machine definition: `board`.
+    /// Names a machine definition: `reservation`.
     MachineName,
-    /// Names a state: `RebootComplete`.
+    /// Names a state: `Ready`.
     StateName,
-    /// Names an event: `image-running`.
+    /// Names an event: `rq-cancel`.
     EventName,
-    /// Names an action: `power-cycle`.
+    /// Names an action: `notify`.
     ActionName,
     /// Names a counter; by default the counter of a state's timeouts bears the state's name.
     CounterName,

@@ -3,18 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::definition::{Invoke, Source};
+use super::definition::Invoke;
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
 use super::prediction::Predicted;
+use super::sender::Source;
 
 /// Something that happens to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stimulus {
     /// What happens.
     pub cause: Cause,
-    /// What guards may know of the device besides the instance, as it was read for this decision.
-    pub device: Map<String, Value>,
+    /// What is known from outside of what the instance stands for, as it was read for this decision: guards read it.
+    #[serde(alias = "device")]
+    pub facts: Map<String, Value>,
     /// What models answered that guards ask.
     #[serde(default, skip_serializing_if = "Predicted::is_empty")]
     pub predicted: Predicted,
@@ -24,7 +26,7 @@ impl Stimulus {
     /// Something that happens, where guards may know of nothing else.
     #[must_use]
     pub fn new(cause: Cause) -> Self {
-        Self { cause, device: Map::new(), predicted: Predicted::default() }
+        Self { cause, facts: Map::new(), predicted: Predicted::default() }
     }
 }
 

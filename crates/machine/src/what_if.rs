@@ -1,6 +1,6 @@
 //! What would have happened under another definition to an instance whose history is known.
 //!
-//! What boards and operators said is taken from the record, at the time at which they said it. Time limits pass by the
+//! What others said is taken from the record, at the time at which they said it. Time limits pass by the
 //! other definition. An action that the record does not have, because the instance would have been elsewhere, is taken to
 //! begin at once; its end is that of the record where one comes while the instance waits for it, and otherwise none.
 
@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::adopt::{Adoption, Rearm};
 use super::decide::{create, decide};
-use super::definition::{Definition, Kind, Source};
+use super::definition::{Definition, Kind};
 use super::instance::Instance;
 use super::names::{EventName, StateName, says_failed};
+use super::sender::Source;
 use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
 
 /// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
@@ -110,7 +111,7 @@ impl<'a> Course<'a> {
     /// Begins with an instance that comes to be.
     #[must_use]
     pub fn begin(definition: &'a Definition, name: &str, created: Recorded<'_>) -> Self {
-        let decision = create(definition, name, created.stimulus.device.clone(), created.at);
+        let decision = create(definition, name, created.stimulus.facts.clone(), created.at);
         let mut course = Self::of(definition, decision.instance.clone());
         course.tally(&decision);
         course.record(created.decision);
@@ -175,9 +176,12 @@ impl<'a> Course<'a> {
             {
                 None
             }
-            Cause::Event { name, source, args, .. } => {
-                Some(Cause::Event { name: name.clone(), source: *source, args: args.clone(), visit: None })
-            }
+            Cause::Event { name, source, args, .. } => Some(Cause::Event {
+                name: name.clone(),
+                source: source.clone(),
+                args: args.clone(),
+                visit: None,
+            }),
             Cause::Began { .. } => Some(Cause::Began { visit }),
             Cause::Suspend { .. } => Some(Cause::Suspend { visit }),
             Cause::Deadline { .. } => Some(Cause::Deadline { visit }),

@@ -46,7 +46,7 @@ impl EntryView {
                 reason = Some(why);
                 ("unreadable", "unreadable".to_owned(), None, Predicted::default())
             }
-            Told::Stimulus(Stimulus { cause, device: _, predicted }) => {
+            Told::Stimulus(Stimulus { cause, facts: _, predicted }) => {
                 let (kind, event, args) = match cause {
                     Cause::Created => ("created", "created".to_owned(), None),
                     Cause::Event { name, args, .. } => {

@@ -54,13 +54,14 @@ async fn send(
         let detail = format!("{machine} has no event {event:?} that could be sent");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_event", detail).with("events", known));
     };
+    let is_report = matches!(source, Source::Face(_));
     let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
     let submission = Submission { sender, ..Submission::new(Target::Name(machine.clone(), name), cause) };
     let committed = submit(&api, submission, &headers).await?;
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     if matches!(why, Ignored::MissingArgument { .. } | Ignored::Refused { .. }) {
         Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", why.to_string()))
-    } else if source == Source::Board {
+    } else if is_report {
         Ok(Json(committed.into()))
     } else {
         Err(not_accepted(&definition, &committed.instance, why))

@@ -1,22 +1,20 @@
 //! What several endpoints do with an event from outside.
 
-use std::collections::BTreeSet;
-
 use axum::http::HeaderMap;
 
 use crate::api::context::Api;
 use crate::api::etag::expected_tags;
 use crate::api::problem::Problem;
 use crate::engine::{Committed, EngineError, Submission};
-use crate::machine::{Definition, EventName, Source};
+use crate::machine::{Definition, EventName, Sender, Source};
 use crate::store::instances::Target;
 
 /// The events that can be sent from outside, and as whom.
 pub(super) fn sendable(definition: &Definition) -> impl Iterator<Item = (&EventName, Source)> {
-    let source = |name, event: &BTreeSet<Source>| {
-        event.iter().find(|source| **source != Source::Action).map(|source| (name, *source))
-    };
-    definition.events.iter().filter_map(move |(name, event)| source(name, &event.from))
+    definition.events.iter().filter_map(|(name, event)| {
+        let sender = event.from.iter().find(|sender| **sender != Sender::Action)?;
+        Some((name, sender.source()?))
+    })
 }
 
 /// The declared event of this name, and as whom it is sent: each has one sender.

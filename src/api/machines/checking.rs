@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use axum::http::StatusCode;
 
-use crate::action::ACTIONS;
 use crate::api::client::Client;
 use crate::api::fair_semaphore::FairSemaphore;
 use crate::api::large_requests::{LargeRequest, TURN_TIMEOUT};
 use crate::api::problem::{Problem, fault};
+use crate::boards;
 use crate::machine::{self, Checked, Definition, Fault};
 
 /// As many checks at once as there are processors would leave nothing for the boards.
@@ -49,7 +49,7 @@ pub(super) async fn check_in_background(
     let checked = tokio::task::spawn_blocking(move || {
         // Until it is done, also when the client has gone.
         let _held = (turn, permit);
-        (machine::check(&source, ACTIONS), source)
+        (machine::check(&source, boards::vocabulary()), source)
     });
     checked.await.map_err(|error| fault(&error))
 }

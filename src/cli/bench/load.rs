@@ -77,10 +77,12 @@ impl Caller {
     /// Reports an event that moves `board` to another state; anything else is an error.
     pub(super) async fn report(&mut self, board: u64, event: &str) -> io::Result<()> {
         match self {
-            Self::InProcess(engine) => match submit(engine, board, event, Source::Board).await?.outcome {
-                Outcome::Moved { .. } => Ok(()),
-                Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
-            },
+            Self::InProcess(engine) => {
+                match submit(engine, board, event, crate::boards::BOARD).await?.outcome {
+                    Outcome::Moved { .. } => Ok(()),
+                    Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
+                }
+            }
             Self::Http(connection) => report(connection, board, event).await,
         }
     }

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_boards_live_by_a_definition_that_is_one() {
-        let loaded = crate::machine::load(DEFINITION, crate::action::ACTIONS);
+        let loaded = crate::machine::load(DEFINITION, crate::boards::vocabulary());
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
     }
 }

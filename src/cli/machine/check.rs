@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::output;
 use super::file;
-use crate::action::ACTIONS;
+use crate::boards;
 use crate::machine::{self, Checked, Rule};
 
 /// Options of `lifeguard machine check`.
@@ -65,7 +65,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
 
 fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
     let text = file::read(path)?;
-    Ok(Found { file: file::name(path), checked: machine::check(&text, ACTIONS) })
+    Ok(Found { file: file::name(path), checked: machine::check(&text, boards::vocabulary()) })
 }
 
 impl Found {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use lifeguard::action::ACTIONS;
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::engine::replay::{Wanted, replay};
 use lifeguard::farm::{self, Faults};
@@ -144,7 +143,7 @@ async fn a_definition_is_replaced_amid_two_hundred_reimages() {
         ("limit: 10, exceeded: FailedReimageInstalling", "limit: 5, exceeded: FailedReimageInstalling");
     let halved = renamed().replace(limit.0, limit.1);
     let halved = halved.replace("counters.ReimageInstalling < 10", "counters.ReimageInstalling < 5");
-    let with = Some(Arc::new(machine::load(&halved, ACTIONS).unwrap()));
+    let with = Some(Arc::new(machine::load(&halved, lifeguard::boards::vocabulary()).unwrap()));
     let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
     let what_if = replay(&store, &wanted).await.unwrap().what_if.unwrap();
     assert_eq!(what_if.instances, u64::from(BOARDS));

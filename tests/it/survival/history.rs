@@ -53,7 +53,7 @@ pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
 
 fn is_from_board(entry: &Entry) -> bool {
     matches!(&entry.told, Told::Stimulus(stimulus)
-        if matches!(&stimulus.cause, Cause::Event { source: Source::Board, .. }))
+        if matches!(&stimulus.cause, Cause::Event { source: Source::Face(_), .. }))
 }
 
 /// Each report that was answered with 2xx is in history.

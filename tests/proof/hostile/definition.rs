@@ -44,5 +44,5 @@ pub(super) fn hurried() -> String {
 
 #[test]
 fn the_hurried_lifecycle_is_sound() {
-    lifeguard::machine::load(&hurried(), lifeguard::action::ACTIONS).unwrap();
+    lifeguard::machine::load(&hurried(), lifeguard::boards::vocabulary()).unwrap();
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::definition::{Event, Source};
+use super::super::definition::Event;
 use super::super::fault::{Collector, Position};
 use super::super::names::{ActionName, CounterName, EventName, StateName};
 use super::super::rule::Rule;
+use super::super::sender::Sender;
 use super::super::source::{Content, Key, Node};
+use super::super::vocabulary::Vocabulary;
 use super::outcome_of;
 
 /// The names that a definition may refer to.
@@ -17,14 +19,20 @@ pub(super) struct Known<'a> {
     pub(super) events: BTreeMap<EventName, Event>,
     /// The counters: of limits, and those that operations count or clear.
     pub(super) counters: BTreeSet<CounterName>,
-    actions: &'a [&'a str],
+    /// What faces register.
+    pub(super) vocabulary: &'a Vocabulary,
 }
 
 impl<'a> Known<'a> {
     /// Collects the names of `states` and of what `groups` count; declared events are added later.
-    pub(super) fn collect(states: &'a [(Key, Node)], groups: Option<&Node>, actions: &'a [&'a str]) -> Self {
+    pub(super) fn collect(
+        states: &'a [(Key, Node)],
+        groups: Option<&Node>,
+        vocabulary: &'a Vocabulary,
+    ) -> Self {
         let names = states.iter().map(|(key, _)| key.text.as_str()).collect();
-        let mut known = Self { states: names, events: BTreeMap::new(), counters: BTreeSet::new(), actions };
+        let mut known =
+            Self { states: names, events: BTreeMap::new(), counters: BTreeSet::new(), vocabulary };
         for (key, node) in states {
             let Content::Map(entries) = &node.content else { continue };
             for (field, node) in entries {
@@ -53,7 +61,7 @@ impl<'a> Known<'a> {
             };
             for outcome in ["ok", "failed"] {
                 let Ok(name) = EventName::new(&format!("{action}-{outcome}")) else { continue };
-                let from = BTreeSet::from([Source::Action]);
+                let from = BTreeSet::from([Sender::Action]);
                 let about = String::new();
                 self.events.insert(name, Event { from, args: BTreeSet::new(), about });
             }
@@ -111,7 +119,8 @@ impl<'a> Known<'a> {
 
     /// The event that `key` names.
     pub(super) fn event(&self, key: &Key, faults: &mut Collector) -> Option<EventName> {
-        match (self.events.get_key_value(key.text.as_str()), outcome_of(&key.text, self.actions)) {
+        match (self.events.get_key_value(key.text.as_str()), outcome_of(&key.text, self.vocabulary.actions()))
+        {
             (Some((name, _)), _) => return Some(name.clone()),
             (None, Some(action)) => {
                 let message = format!("no state invokes `{action}`, so `{}` never comes", key.text);
@@ -132,10 +141,11 @@ impl<'a> Known<'a> {
 
     /// The action that `text` names.
     pub(super) fn action(&self, at: Position, text: &str, faults: &mut Collector) -> Option<ActionName> {
-        if self.actions.contains(&text) {
+        let actions = self.vocabulary.actions();
+        if actions.contains(text) {
             return super::faults_of(at, ActionName::new(text), faults);
         }
-        faults.add_unknown(at, Rule::UnknownAction, "action", text, self.actions.iter().copied());
+        faults.add_unknown(at, Rule::UnknownAction, "action", text, actions.names());
         None
     }
 }

@@ -7,12 +7,13 @@ mod known;
 mod operation;
 mod places;
 mod proofs;
+mod senders;
 mod state;
 mod transition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::definition::{Definition, Event, Kind, Source, State, Transition, TransitionEffect};
+use super::definition::{Definition, Event, Kind, State, Transition, TransitionEffect};
 use super::fault::{Collector, Fault, Faults, Position};
 use super::foreign;
 use super::guard::Guard;
@@ -20,6 +21,7 @@ use super::names::{BadName, CounterName, EventName, StateName};
 use super::prediction::Question;
 use super::rule::Rule;
 use super::source::{self, Content, Fields, Node};
+use super::vocabulary::{ActionCatalogue, Vocabulary};
 use known::Known;
 use places::Places;
 
@@ -32,9 +34,9 @@ pub struct Checked {
     pub faults: Vec<Fault>,
 }
 
-/// Checks a definition's text against every [`Rule`]; `actions` are the actions that there are.
+/// Checks a definition's text against every [`Rule`]; `vocabulary` is what it may name besides its own.
 #[must_use]
-pub fn check(text: &str, actions: &[&str]) -> Checked {
+pub fn check(text: &str, vocabulary: &Vocabulary) -> Checked {
     let mut faults = Collector::default();
     let root = source::read(text, &mut faults);
     if let Some(message) = foreign::describe(text, root.as_ref()) {
@@ -43,29 +45,29 @@ pub fn check(text: &str, actions: &[&str]) -> Checked {
         faults.add(Position { line: 1, column: 1 }, Rule::Form, message);
         return Checked { definition: None, faults: faults.finish() };
     }
-    let definition = root.as_ref().and_then(|root| read(root, actions, &mut faults));
+    let definition = root.as_ref().and_then(|root| read(root, vocabulary, &mut faults));
     if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {
         proofs::prove(definition, &Places::new(root), &mut faults);
     }
     Checked { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
 }
 
-/// Reads a definition with which nothing is wrong; `actions` are the actions that there are.
+/// Reads a definition with which nothing is wrong; `vocabulary` is what it may name besides its own.
 ///
 /// # Errors
 ///
 /// [`Faults`], with every error in the text, each with its line and column.
-pub fn load(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
-    let Checked { definition, faults } = check(text, actions);
+pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
+    let Checked { definition, faults } = check(text, vocabulary);
     definition.ok_or_else(|| Faults(faults.into_iter().filter(Fault::is_error).collect()))
 }
 
 /// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
 #[cfg(test)]
-pub(super) fn load_unproved(text: &str, actions: &[&str]) -> Result<Definition, Faults> {
+pub(super) fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
     let mut faults = Collector::default();
     let root = source::read(text, &mut faults);
-    let definition = root.and_then(|root| read(&root, actions, &mut faults));
+    let definition = root.and_then(|root| read(&root, vocabulary, &mut faults));
     let definition = definition.filter(|_| !faults.has_errors());
     definition.ok_or_else(|| Faults(faults.finish()))
 }
@@ -78,7 +80,7 @@ const MAX_WRITTEN: usize = 50_000;
 const MOST_NAMED: usize = 20;
 
 /// Makes sense of a text that is YAML.
-fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definition> {
+fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
     let keys = ["machine", "initial", "renamed", "counters", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
@@ -104,9 +106,9 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
         return None;
     }
 
-    let mut known = Known::collect(states, fields.get("groups"), actions);
+    let mut known = Known::collect(states, fields.get("groups"), vocabulary);
     if let Some(node) = fields.get("events") {
-        declare_events(node, actions, &mut known, faults);
+        declare_events(node, vocabulary, &mut known, faults);
     }
     let initial = initial.and_then(|node| known.state(node, "state", faults));
 
@@ -131,8 +133,9 @@ fn read(root: &Node, actions: &[&str], faults: &mut Collector) -> Option<Definit
         events,
         counters,
         beginnings,
+        facts: vocabulary.facts().to_vec(),
         questions: questions(&checked),
-        reads_device_on_entry: checked.values().flat_map(|state| &state.always).any(Transition::reads_device),
+        reads_facts_on_entry: checked.values().flat_map(|state| &state.always).any(Transition::reads_facts),
         states: checked,
         renamed,
     })
@@ -176,10 +179,10 @@ fn about(fields: Fields<'_>, faults: &mut Collector) -> String {
     text.unwrap_or_default().trim().to_owned()
 }
 
-fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: &mut Collector) {
+fn declare_events(node: &Node, vocabulary: &Vocabulary, known: &mut Known<'_>, faults: &mut Collector) {
     for (key, node) in node.entries("a mapping of events", faults) {
         let fields = node.fields("an event", &["from", "args", "about"], faults);
-        if let Some(action) = outcome_of(&key.text, actions) {
+        if let Some(action) = outcome_of(&key.text, vocabulary.actions()) {
             let message =
                 format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
             faults.add(key.at, Rule::Form, message);
@@ -188,18 +191,10 @@ fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: 
         let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about(fields, faults) };
         let senders = fields.get("from").map_or(&[][..], Node::one_or_many);
         if senders.is_empty() {
-            faults.add(key.at, Rule::Form, "say who may send this event: `from: board` or `from: operator`");
+            let known = senders::choice(vocabulary, "`from: ", "`");
+            faults.add(key.at, Rule::Form, format!("say who may send this event: {known}"));
         }
-        for sender in senders {
-            match sender.text("`board` or `operator`", faults) {
-                Some("board") => _ = event.from.insert(Source::Board),
-                Some("operator") => _ = event.from.insert(Source::Operator),
-                Some(other) => {
-                    faults.add_unknown(sender.at, Rule::Form, "sender", other, ["board", "operator"]);
-                }
-                None => {}
-            }
-        }
+        event.from.extend(senders.iter().filter_map(|node| senders::check(node, vocabulary, faults)));
         for argument in fields.get("args").map_or(&[][..], Node::one_or_many) {
             event.args.extend(argument.text("the name of an argument", faults).map(str::to_owned));
         }
@@ -210,9 +205,9 @@ fn declare_events(node: &Node, actions: &[&str], known: &mut Known<'_>, faults: 
 }
 
 /// The action of `actions` that ends in the event `event`.
-fn outcome_of<'a>(event: &'a str, actions: &[&str]) -> Option<&'a str> {
+fn outcome_of<'a>(event: &'a str, actions: &dyn ActionCatalogue) -> Option<&'a str> {
     let action = event.strip_suffix("-ok").or_else(|| event.strip_suffix("-failed"))?;
-    actions.contains(&action).then_some(action)
+    actions.contains(action).then_some(action)
 }
 
 /// Where counters begin that do not begin at zero.

@@ -11,6 +11,7 @@ use super::super::names::{CounterName, EventName};
 use super::super::rule::Rule;
 use super::super::source::{Content, Fields, Key, Node};
 use super::super::span::{is_in_calendar_units, parse_span};
+use super::super::vocabulary::SettingFault;
 use super::known::Known;
 use super::{about, operation, required, transition};
 
@@ -78,7 +79,7 @@ fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &m
         .flat_map(|invoke| ["failed", "ok"].map(|end| format!("{}-{end}", invoke.action)))
         .collect();
     for element in node.one_or_many() {
-        let Some(text) = element.text("the end of an action, such as `power-cycle-failed`", faults) else {
+        let Some(text) = element.text("the end of an action, such as `ACTION-failed`", faults) else {
             continue;
         };
         if knows_actions(fields, state) && !ends.iter().any(|end| end == text) {
@@ -133,7 +134,9 @@ pub(super) fn yes(node: &Node, faults: &mut Collector) -> bool {
 fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invoke> {
     if let Content::Text(text) = &node.content {
         let action = known.action(node.at, text, faults)?;
-        return Some(Invoke { action, limit: None, with: Map::new() });
+        let invoke = Invoke { action, limit: None, with: Map::new() };
+        check_settings(&invoke, node, None, known, faults);
+        return Some(invoke);
     }
     let fields = node.fields("an action, or `{ action, limit, with }`", &["action", "limit", "with"], faults);
     let action = required(node, fields, "action", faults)?;
@@ -152,7 +155,25 @@ fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invo
             }
         }
     };
-    Some(Invoke { action: action?, limit: limit.flatten(), with })
+    let invoke = Invoke { action: action?, limit: limit.flatten(), with };
+    check_settings(&invoke, node, fields.get("with"), known, faults);
+    Some(invoke)
+}
+
+/// Has the settings of an action checked, which stand in `with` if there are any.
+fn check_settings(
+    invoke: &Invoke,
+    node: &Node,
+    with: Option<&Node>,
+    known: &Known<'_>,
+    faults: &mut Collector,
+) {
+    for SettingFault { key, message } in
+        known.vocabulary.actions().check_settings(&invoke.action, &invoke.with)
+    {
+        let key = key.as_ref().zip(with).and_then(|(key, with)| with.child(key));
+        faults.add(key.map_or(node.at, |(key, _)| key.at), Rule::Settings, message);
+    }
 }
 
 fn timeout(

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::{load, load_unproved};
-use crate::{Kind, Source};
+use crate::Kind;
+use crate::vocabulary::tests::vocabulary;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 static BOARD: &str = include_str!("../../../../states/board.yaml");
@@ -16,7 +17,7 @@ fn with(body: &str) -> String {
 
 /// What is wrong with a text before anything is proved of it.
 fn faults(text: &str) -> String {
-    match load_unproved(text, &ACTIONS) {
+    match load_unproved(text, &vocabulary(&ACTIONS)) {
         Ok(_) => "no fault".to_owned(),
         Err(faults) => faults.display("f").to_string(),
     }
@@ -83,6 +84,10 @@ fn faults_of_states_are_told_with_their_places() {
         (
             "on: { poll-ok: There }",
             "f:6:11: error[unknown-event]: no state invokes `poll`, so `poll-ok` never comes",
+        ),
+        (
+            "invoke: { action: poll, with: { a: 1, no-such-setting: 2 } }",
+            "f:6:43: error[settings]: `poll` has no setting `no-such-setting`",
         ),
         ("invoke: [pol]", "f:6:14: error[unknown-action]: unknown action `pol`; did you mean `poll`?"),
         (
@@ -224,15 +229,15 @@ fn faults_of_a_whole_definition_are_told_with_their_places() {
 
 #[test]
 fn board_loads() {
-    assert_eq!(load(BOARD, &ACTIONS).err(), None);
+    assert_eq!(load(BOARD, &vocabulary(&ACTIONS)).err(), None);
 }
 
 #[test]
 fn groups_are_written_into_their_members() {
-    let board = load(BOARD, &ACTIONS).unwrap();
+    let board = load(BOARD, &vocabulary(&ACTIONS)).unwrap();
     let of_resting = ["rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
     for (name, state) in &board.states {
-        let accepted = board.accepted(name.as_str(), Source::Operator);
+        let accepted = board.accepted(name.as_str(), &crate::Sender::Operator);
         let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
         let is_resting =
             ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
@@ -253,7 +258,7 @@ fn a_states_own_transition_wins_over_its_groups() {
     let text = "machine: m\ninitial: A\nevents: { x: { from: board } }\n\
                 groups: { g: { states: [A, B], on: { x: B } }, h: { states: A, on: { x: B } } }\n\
                 states: { A: { on: { x: { refuse: never } } }, B: {} }";
-    let definition = load_unproved(text, &ACTIONS).unwrap();
+    let definition = load_unproved(text, &vocabulary(&ACTIONS)).unwrap();
     let effect = |state: &str| format!("{:?}", definition.states[state].on["x"][0].effect);
     assert!(effect("A").starts_with("Refuse"));
     assert!(effect("B").starts_with("Move"));
@@ -300,7 +305,7 @@ fn whatever_stands_in_the_text_loading_ends_with_an_answer() {
         prop_oneof![any::<String>(), prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())];
     runner
         .run(&text, |text| {
-            let _ = load(&text, &ACTIONS);
+            let _ = load(&text, &vocabulary(&ACTIONS));
             Ok(())
         })
         .unwrap();
@@ -353,7 +358,7 @@ fn a_damaged_board_definition_is_refused_or_loads() {
                 let (at, word) = words[word];
                 text.replace_range(at..at + word.len(), replacement);
             }
-            if let Err(faults) = load(&text, &ACTIONS) {
+            if let Err(faults) = load(&text, &vocabulary(&ACTIONS)) {
                 let lines = text.lines().count() as u64 + 1;
                 prop_assert!(faults.iter().count() > 0);
                 prop_assert!(
@@ -368,7 +373,7 @@ fn a_damaged_board_definition_is_refused_or_loads() {
 #[test]
 fn threads_share_a_definition() {
     fn shared<T: Send + Sync>(_: &T) {}
-    shared(&load(BOARD, &ACTIONS).unwrap());
+    shared(&load(BOARD, &vocabulary(&ACTIONS)).unwrap());
 }
 
 #[test]
@@ -406,7 +411,7 @@ fn huge_and_deep_texts_are_refused_soon() {
 fn months_are_no_minutes() {
     let told = |after: &str| {
         let text = with(&format!("about: x\ntimeout: {{ after: {after}, target: There }}"));
-        let checked = super::check(&text, &ACTIONS);
+        let checked = super::check(&text, &vocabulary(&ACTIONS));
         let told = checked.faults.iter().map(|fault| format!("{}: {}", fault.rule, fault.message));
         told.filter(|told| told.contains(after)).collect::<Vec<_>>().join("; ")
     };
@@ -443,7 +448,7 @@ fn a_file_of_another_program_is_told_by_its_name() {
         (transitions, "a state machine of Python's `transitions` package: it cannot be imported"),
         (amazon, "an Amazon States Language file: it cannot be imported"),
     ] {
-        let faults = super::check(text, &ACTIONS).faults;
+        let faults = super::check(text, &vocabulary(&ACTIONS)).faults;
         let told: Vec<String> = faults.iter().map(|fault| fault.display("f").to_string()).collect();
         assert!(
             told.len() == 1 && told[0].starts_with(&format!("f:1:1: error[form]: this is {format}")),
@@ -452,5 +457,5 @@ fn a_file_of_another_program_is_told_by_its_name() {
     }
     // What a definition says of them is no matter.
     let text = "machine: m\ninitial: A\nstates: { A: { resting: true, about: what createMachine() made } }\n";
-    assert_eq!(super::check(text, &ACTIONS).faults, []);
+    assert_eq!(super::check(text, &vocabulary(&ACTIONS)).faults, []);
 }

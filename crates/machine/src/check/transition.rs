@@ -1,10 +1,11 @@
 //! What events do in a state (`on:`), and what leaves it at once (`always:`).
 
-use super::super::definition::{Source, Transition, TransitionEffect};
+use super::super::definition::{Transition, TransitionEffect};
 use super::super::fault::{Collector, Position};
-use super::super::guard::{Guard, Occasion, Ranges};
+use super::super::guard::{Guard, Occasion, Ranges, Scope};
 use super::super::names::EventName;
 use super::super::rule::Rule;
+use super::super::sender::Sender;
 use super::super::source::{Content, Node};
 use super::known::Known;
 use super::operation;
@@ -19,7 +20,7 @@ pub(super) fn check_on(
     let mut checked = Vec::new();
     for (key, node) in entries {
         let is_end =
-            known.events.get(key.text.as_str()).is_some_and(|event| event.from.contains(&Source::Action));
+            known.events.get(key.text.as_str()).is_some_and(|event| event.from.contains(&Sender::Action));
         let occasion = if is_end { Occasion::End } else { Occasion::Event };
         let transitions = check_all(node, occasion, known, faults);
         if let Some(event) = known.event(key, faults) {
@@ -154,7 +155,8 @@ fn guard(node: &Node, occasion: Occasion, known: &Known<'_>, faults: &mut Collec
             node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
         }
     };
-    match Guard::new(&text, &known.counters, occasion) {
+    let scope = Scope { counters: &known.counters, facts: known.vocabulary.facts(), occasion };
+    match Guard::new(&text, scope) {
         Ok(guard) => Some(guard),
         Err(found) => {
             for fault in found {

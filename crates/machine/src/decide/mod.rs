@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::definition::{Definition, Source, State, Transition, TransitionEffect};
+use super::definition::{Definition, State, Transition, TransitionEffect};
 use super::instance::{Instance, Visit};
 use super::names::{EventName, StateName};
 use super::prediction::Question;
+use super::sender::Source;
 use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
 use step::{Followed, Step};
 
@@ -55,11 +56,11 @@ pub fn advance(
         .unwrap_or_else(|ignored| (Outcome::Ignored(ignored), Vec::new()))
 }
 
-/// Whether a guard that may be asked when `cause` happens in `state` looks at the device.
+/// Whether a guard that may be asked when `cause` happens in `state` reads facts.
 ///
-/// Where none does, the device's facts need not go into the stimulus, nor into history.
+/// Where none does, facts need not go into the stimulus, nor into history.
 #[must_use]
-pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
+pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
     let on_event = match cause {
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
         Cause::Created
@@ -68,7 +69,7 @@ pub fn reads_device(definition: &Definition, state: &StateName, cause: &Cause) -
         | Cause::Deadline { .. }
         | Cause::Force { .. } => None,
     };
-    definition.reads_device_on_entry || on_event.into_iter().flatten().any(Transition::reads_device)
+    definition.reads_facts_on_entry || on_event.into_iter().flatten().any(Transition::reads_facts)
 }
 
 /// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,
@@ -93,7 +94,7 @@ pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Itera
 pub fn create(
     definition: &Definition,
     name: &str,
-    device: Map<String, Value>,
+    facts: Map<String, Value>,
     now: DateTime<Utc>,
 ) -> Decision {
     let unborn = Instance {
@@ -108,7 +109,7 @@ pub fn create(
         counters: BTreeMap::new(),
         data: Map::new(),
     };
-    decide(definition, &unborn, &Stimulus { device, ..Stimulus::new(Cause::Created) }, now)
+    decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created) }, now)
 }
 
 fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {
@@ -122,7 +123,7 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
             present => Err(Ignored::Stale { spoken: Visit(0), present }),
         },
         Cause::Event { name, source, visit, .. } => {
-            allow(definition, step.args(), name, *source, *visit)?;
+            allow(definition, step.args(), name, source, *visit)?;
             visit.map_or(Ok(()), |visit| fence(visit, instance.visit))?;
             event(state?, name, step)
         }
@@ -165,10 +166,10 @@ fn allow(
     definition: &Definition,
     args: &Map<String, Value>,
     name: &EventName,
-    source: Source,
+    source: &Source,
     visit: Option<Visit>,
 ) -> Result<(), Ignored> {
-    let event = definition.events.get(name).filter(|event| event.from.contains(&source));
+    let event = definition.events.get(name).filter(|event| event.from.iter().any(|sender| source.is(sender)));
     match (event, source, visit) {
         // An action belongs to a visit: what does not say which is none of ours.
         (None, _, _) | (Some(_), Source::Action, None) => Err(Ignored::NotAllowed { event: name.clone() }),

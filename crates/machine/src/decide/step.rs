@@ -56,9 +56,9 @@ impl<'a> Step<'a> {
     pub(super) fn holds(&self, transition: &Transition) -> bool {
         let Some(guard) = &transition.guard else { return true };
         let Instance { counters, data, .. } = &*self.instance;
-        let Stimulus { device, predicted, .. } = self.stimulus;
+        let Stimulus { facts, predicted, .. } = self.stimulus;
         let counters = &*self.definition.counts(counters);
-        let variables = Variables { counters, data, args: self.args, device, predicted };
+        let variables = Variables { counters, data, args: self.args, facts, predicted };
         guard.holds(&self.definition.counters, variables)
     }
 

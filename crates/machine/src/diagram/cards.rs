@@ -1,6 +1,6 @@
 //! What stands in a box, and how much room it takes.
 
-use super::graph::{Label, Sender};
+use super::graph::{Label, Trigger};
 use super::scene::{Anchor, Frame, Part, Rect, Text};
 use super::text::{Font, shortened, width};
 
@@ -217,11 +217,14 @@ pub(super) fn short_count(count: u64) -> String {
     }
 }
 
-/// The sign and the word of each sender, for the legend.
-pub(super) const SENDERS: [(Sender, &str); 5] = [
-    (Sender::Board, "the board reports"),
-    (Sender::Operator, "an operator asks"),
-    (Sender::Action, "an action ended"),
-    (Sender::Time, "time passed"),
-    (Sender::Entry, "at once, on entry"),
-];
+/// The sign and the words of each trigger, for the legend; `reporters` send reports.
+pub(super) fn triggers(reporters: &str) -> [(Trigger, String); 5] {
+    let reporter = if reporters.is_empty() { "a face" } else { reporters };
+    [
+        (Trigger::Report, format!("the {reporter} reports")),
+        (Trigger::Operator, "an operator asks".to_owned()),
+        (Trigger::Action, "an action ended".to_owned()),
+        (Trigger::Time, "time passed".to_owned()),
+        (Trigger::Entry, "at once, on entry".to_owned()),
+    ]
+}

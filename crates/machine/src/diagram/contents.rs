@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::definition::{Kind, State};
 use super::super::names::EventName;
 use super::cards::{Card, Item, add, note};
-use super::graph::{Graph, Label, Sender, Way};
+use super::graph::{Graph, Label, Trigger, Way};
 use super::lanes::{Lanes, Role};
 use super::routes::{Bank, Routes};
 use super::text::{Font, wrapped};
@@ -69,7 +69,7 @@ impl Contents {
         }
         for card in &mut contents.cards {
             // What time leads to stands first, since that is the failure that bears the state's name.
-            card.right.sort_by_key(|item| !item.label.senders.contains(&Sender::Time));
+            card.right.sort_by_key(|item| !item.label.senders.contains(&Trigger::Time));
         }
         for node in 0..graph.nodes.len() {
             let items = arrivals(graph, lanes, node);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::graph::{Graph, Label, Sender};
+use super::graph::{Graph, Label, Trigger};
 use super::lanes::{Lanes, Role};
 use super::text::{Font, wrapped};
 use crate::definition::{Definition, Kind};
@@ -89,11 +89,11 @@ fn write_state(out: &mut String, graph: &Graph<'_>, node: usize, indent: &str) -
 /// How an edge looks: its labels below one another, in the colour of the first one's sender.
 fn look_of<'l>(labels: impl IntoIterator<Item = &'l Label> + Clone) -> String {
     let colour = match labels.clone().into_iter().next().and_then(|label| label.senders.first()) {
-        Some(Sender::Board) => "#1559b8",
-        Some(Sender::Operator) => "#7a2ea8",
-        Some(Sender::Action) => "#08746b",
-        Some(Sender::Time) => "#985000",
-        Some(Sender::Entry) | None => "#626b7a",
+        Some(Trigger::Report) => "#1559b8",
+        Some(Trigger::Operator) => "#7a2ea8",
+        Some(Trigger::Action) => "#08746b",
+        Some(Trigger::Time) => "#985000",
+        Some(Trigger::Entry) | None => "#626b7a",
     };
     let texts: Vec<&str> = labels.into_iter().map(|label| label.text.as_str()).collect();
     format!("label=\"{}\", color=\"{colour}\", fontcolor=\"{colour}\"", texts.join("\\n"))

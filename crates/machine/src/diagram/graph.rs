@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::definition::{
-    Definition, Due, Event, Kind, Source, State, Timeout, Transition, TransitionEffect,
-};
+use super::super::definition::{Definition, Due, Event, Kind, State, Timeout, Transition, TransitionEffect};
 use super::super::names::{EventName, StateName};
+use super::super::sender::{Sender, SenderName};
 use super::counted;
 
 /// As many states as must take a request alike for it to be drawn once for all of them.
@@ -15,8 +14,9 @@ const NAMED: usize = 8;
 
 /// Who or what makes an instance go a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sender {
-    Board,
+pub(super) enum Trigger {
+    /// A sender that a face registers.
+    Report,
     Operator,
     Action,
     Time,
@@ -24,11 +24,11 @@ pub(super) enum Sender {
     Entry,
 }
 
-impl Sender {
+impl Trigger {
     /// The sender in one word, for classes and for people.
     pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Board => "board",
+            Self::Report => "report",
             Self::Operator => "operator",
             Self::Action => "action",
             Self::Time => "time",
@@ -40,7 +40,7 @@ impl Sender {
 /// One reason to go a way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label {
-    pub(super) senders: Vec<Sender>,
+    pub(super) senders: Vec<Trigger>,
     pub(super) text: String,
     /// More about it, for whoever asks: conditions, and what the event means.
     pub(super) tip: String,
@@ -128,6 +128,13 @@ impl<'d> Graph<'d> {
         Self { definition, nodes, ways, shared, initial }
     }
 
+    /// The senders of reports in words: `board`, `board or bench`.
+    pub(super) fn reporters(&self) -> String {
+        let events = self.definition.events.values();
+        let reporters: BTreeSet<&str> = events.filter_map(Event::reporter).map(SenderName::as_str).collect();
+        reporters.into_iter().collect::<Vec<_>>().join(" or ")
+    }
+
     pub(super) fn name(&self, node: usize) -> &'d str {
         self.nodes[node].name.as_str()
     }
@@ -153,7 +160,7 @@ impl<'d> Reader<'d> {
                     .definition
                     .events
                     .get(event)
-                    .is_some_and(|event| event.from.iter().eq([&Source::Operator]));
+                    .is_some_and(|event| event.from.iter().eq([&Sender::Operator]));
                 let targets = self.targets(transitions);
                 if is_request && !targets.is_empty() {
                     takers.entry((event, targets)).or_default().push(id);
@@ -190,7 +197,7 @@ impl<'d> Reader<'d> {
         let ways = requests.iter().map(|(event, targets)| {
             let declared = self.definition.events.get(*event);
             let tip = declared.map_or("", |event| &event.about).to_owned();
-            let label = Label { senders: vec![Sender::Operator], text: event.to_string(), tip };
+            let label = Label { senders: vec![Trigger::Operator], text: event.to_string(), tip };
             (label, targets.clone())
         });
         let ways = ways.collect();
@@ -223,14 +230,14 @@ impl<'d> Reader<'d> {
     /// Notes where `state` leads, and gives what happens in it without leaving it.
     fn read(&mut self, id: usize, state: &State, is_shared: impl Fn(&EventName) -> bool) -> Vec<Label> {
         let mut inner = Vec::new();
-        self.transitions(id, &state.always, &[Sender::Entry], ("at once", ""), &mut inner);
+        self.transitions(id, &state.always, &[Trigger::Entry], ("at once", ""), &mut inner);
         let events: &'d BTreeMap<EventName, Event> = &self.definition.events;
         for (name, transitions) in &state.on {
             if is_shared(name) {
                 continue;
             }
             let event = events.get(name);
-            let senders: Vec<Sender> = event.map_or_else(Vec::new, |event| senders(&event.from));
+            let senders: Vec<Trigger> = event.map_or_else(Vec::new, |event| senders(&event.from));
             let about = event.map_or("", |event| event.about.as_str());
             self.transitions(id, transitions, &senders, (name.as_str(), about), &mut inner);
         }
@@ -244,7 +251,7 @@ impl<'d> Reader<'d> {
         &mut self,
         from: usize,
         transitions: &[Transition],
-        senders: &[Sender],
+        senders: &[Trigger],
         (text, about): (&str, &str),
         inner: &mut Vec<Label>,
     ) {
@@ -275,7 +282,7 @@ impl<'d> Reader<'d> {
     }
 
     fn timeout(&mut self, from: usize, timeout: &Timeout, inner: &mut Vec<Label>) {
-        let senders = vec![Sender::Time];
+        let senders = vec![Trigger::Time];
         let due = match timeout.due {
             Due::After(span) => format!("after {}", humantime::format_duration(span)),
             Due::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
@@ -317,13 +324,15 @@ fn add(labels: &mut Vec<Label>, label: Label) {
     }
 }
 
-fn senders(from: &BTreeSet<Source>) -> Vec<Sender> {
-    let sender = |source: &Source| match source {
-        Source::Board => Sender::Board,
-        Source::Operator => Sender::Operator,
-        Source::Action => Sender::Action,
+fn senders(from: &BTreeSet<Sender>) -> Vec<Trigger> {
+    let sender = |sender: &Sender| match sender {
+        Sender::Face(_) => Trigger::Report,
+        Sender::Operator => Trigger::Operator,
+        Sender::Action => Trigger::Action,
     };
-    from.iter().map(sender).collect()
+    let mut triggers: Vec<Trigger> = from.iter().map(sender).collect();
+    triggers.dedup();
+    triggers
 }
 
 /// `1st`, `2nd`, `11th`.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::definition::Kind;
-use super::graph::{Course, Graph, Sender, Way};
+use super::graph::{Course, Graph, Trigger, Way};
 
 /// Where a state is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn first_roles(graph: &Graph<'_>) -> Vec<Role> {
 /// The states that begin a lane in any case: what an operator asks for, and the beginning of everything.
 fn heads(graph: &Graph<'_>, roles: &[Role]) -> BTreeSet<usize> {
     let requests = graph.shared.iter().flat_map(|shared| &shared.ways).flat_map(|(_, to)| to.iter().copied());
-    let is_request = |way: &&Way| way.labels.iter().any(|label| label.senders.contains(&Sender::Operator));
+    let is_request = |way: &&Way| way.labels.iter().any(|label| label.senders.contains(&Trigger::Operator));
     let others = graph.ways.iter().filter(is_request).filter(|way| roles[way.from] != Role::Lane);
     let others = others.map(|way| way.to);
     let entered = requests.chain(others).chain([graph.initial]);

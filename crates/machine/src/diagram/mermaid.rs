@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::graph::{Graph, Label};
+use super::graph::{Graph, Label, Trigger};
 use super::kind_word;
 use crate::definition::{Definition, Kind};
 
@@ -25,6 +25,8 @@ pub fn mermaid(definition: &Definition) -> String {
 fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
     writeln!(out, "---\ntitle: {}\n---\nstateDiagram-v2\n  direction TB", graph.definition.machine)?;
     out.write_str(STYLE)?;
+    let reporters = graph.reporters();
+    let plain = |label: &Label| plain(label, &reporters);
     for (index, shared) in graph.shared.iter().enumerate() {
         writeln!(
             out,
@@ -55,7 +57,7 @@ fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
         }
     }
     for way in &graph.ways {
-        let labels: Vec<String> = way.labels.iter().map(plain).collect();
+        let labels: Vec<String> = way.labels.iter().map(&plain).collect();
         writeln!(out, "  s{} --> s{}: {}", way.from, way.to, labels.join(", "))?;
     }
     for node in (0..graph.nodes.len()).filter(|node| graph.kind(*node) == Kind::Final) {
@@ -64,9 +66,13 @@ fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// A label with its senders, without what Mermaid would read as its own.
-fn plain(label: &Label) -> String {
-    let senders: Vec<&str> = label.senders.iter().map(|sender| sender.word()).collect();
+/// A label with its senders, among them `reporters`, without what Mermaid would read as its own.
+fn plain(label: &Label, reporters: &str) -> String {
+    let word = |trigger: &Trigger| match trigger {
+        Trigger::Report => reporters,
+        Trigger::Operator | Trigger::Action | Trigger::Time | Trigger::Entry => trigger.word(),
+    };
+    let senders: Vec<&str> = label.senders.iter().map(word).collect();
     // A colon ends a label, a semicolon a statement.
     let text = label.text.replace(": ", " ").replace(':', ".").replace(';', ",");
     format!("{text} ({})", senders.join(", "))

@@ -2,7 +2,7 @@
 
 use super::Marks;
 use super::cards::count_badge;
-use super::graph::Sender;
+use super::graph::Trigger;
 use super::text::Font;
 
 /// A rectangle.
@@ -59,7 +59,7 @@ impl Text {
 pub(super) enum Part {
     Text(Text),
     /// The sign of a sender, with its middle at a place.
-    Sign(Sender, i32, i32),
+    Sign(Trigger, i32, i32),
     /// A small box with a text of its own.
     Badge(Rect, &'static str, Text),
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::super::why::words::escaped;
-use super::graph::Sender;
+use super::graph::Trigger;
 use super::scene::{Anchor, Frame, Line, Part, Rect, Scene, Text};
 use super::text::Font;
 use super::{Marks, draw, summary};
@@ -144,24 +144,24 @@ fn write_text(out: &mut String, text: &Text) -> fmt::Result {
 }
 
 /// A sign for each sender, of a shape and a colour of its own.
-fn write_sign(out: &mut String, sender: Sender, x: i32, y: i32) -> fmt::Result {
+fn write_sign(out: &mut String, sender: Trigger, x: i32, y: i32) -> fmt::Result {
     let word = sender.word();
     let shape = match sender {
-        Sender::Board => format!("<circle class=\"sign {word}\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>"),
-        Sender::Operator => {
+        Trigger::Report => format!("<circle class=\"sign {word}\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>"),
+        Trigger::Operator => {
             format!("<path class=\"sign {word}\" d=\"M{x} {}l6 6l-6 6l-6 -6z\"/>", y - 6)
         }
-        Sender::Action => {
+        Trigger::Action => {
             format!("<rect class=\"sign {word}\" x=\"{}\" y=\"{}\" width=\"9\" height=\"9\"/>", x - 4, y - 4)
         }
-        Sender::Time => {
+        Trigger::Time => {
             let hands = format!("M{x} {}V{y}H{}", y - 3, x + 3);
             format!(
                 "<path class=\"sign {word}\" d=\"M{} {y}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0{hands}\"/>",
                 x - 5
             )
         }
-        Sender::Entry => {
+        Trigger::Entry => {
             format!(
                 "<path class=\"sign {word}\" d=\"M{} {}l4 5l-4 5M{} {}l4 5l-4 5\"/>",
                 x - 4,

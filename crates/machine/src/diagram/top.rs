@@ -1,7 +1,7 @@
 //! What stands above the lanes: the machine's name, the legend, the requests that states share, the states of rest.
 
 use super::super::definition::Kind;
-use super::cards::{Card, Item, PAD, SENDERS, SIGN, note};
+use super::cards::{Card, Item, PAD, SIGN, note, triggers};
 use super::contents::Contents;
 use super::graph::Graph;
 use super::lanes::{Lanes, Role};
@@ -80,8 +80,8 @@ fn draw_legend(graph: &Graph<'_>, flow: &mut Flow, scene: &mut Scene) {
         let (state, tip) = (None, String::new());
         scene.frames.push(Frame { rect, class, state, tip, parts: vec![Part::Text(text)], count_at: 0 });
     }
-    for (sender, text) in SENDERS {
-        let rect = flow.place(SIGN + width(text, Font::Line), KEY);
+    for (sender, text) in triggers(&graph.reporters()) {
+        let rect = flow.place(SIGN + width(&text, Font::Line), KEY);
         let y = rect.y + KEY / 2;
         scene.parts.push(Part::Sign(sender, rect.x + SIGN / 2 - 2, y));
         scene.parts.push(Part::Text(Text::new(rect.x + SIGN, y, Font::Line, sender.word(), text)));

@@ -8,13 +8,9 @@ use super::super::fault::unknown;
 use super::super::names::CounterName;
 use super::super::prediction::Question;
 use super::super::rule::Rule;
-use super::{GuardFault, MAX_OPERATORS, Occasion, predict, types};
+use super::super::vocabulary::{FactObject, VARIABLES};
+use super::{GuardFault, MAX_OPERATORS, Occasion, Scope, predict, types};
 
-/// The variables.
-pub(super) const VARIABLES: [&str; 4] = ["args", "counters", "data", "device"];
-/// What is known of a device.
-pub(in super::super) const DEVICE: [&str; 7] =
-    ["environment", "fqdn", "hardware", "images", "mac", "name", "power"];
 /// The functions of the standard environment that have a use in a condition.
 pub(super) const FUNCTIONS: [&str; 9] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string", "uint"];
@@ -30,26 +26,24 @@ pub(super) struct Found {
     pub(super) questions: BTreeSet<Question>,
 }
 
-/// Checks a condition that is looked at on `occasion`, and says what it has.
+/// Checks a condition, and says what it has.
 pub(super) fn check(
     program: &IdedExpr,
     source: &SourceInfo,
-    counters: &BTreeSet<CounterName>,
-    occasion: Occasion,
+    scope: Scope<'_>,
 ) -> Result<Found, Vec<GuardFault>> {
     let (bound, found, faults) = (Vec::new(), Found::default(), Vec::new());
-    let mut checker = Checker { source, counters, occasion, bound, found, faults };
+    let mut checker = Checker { source, scope, bound, found, faults };
     checker.walk(program, 0);
     if checker.faults.is_empty() {
-        checker.faults = types::check(program, source);
+        checker.faults = types::check(program, source, scope.facts);
     }
     if checker.faults.is_empty() { Ok(checker.found) } else { Err(checker.faults) }
 }
 
 struct Checker<'a> {
     source: &'a SourceInfo,
-    counters: &'a BTreeSet<CounterName>,
-    occasion: Occasion,
+    scope: Scope<'a>,
     /// The variables of the macro that the walk is in.
     bound: Vec<String>,
     found: Found,
@@ -90,18 +84,22 @@ impl Checker<'_> {
     }
 
     fn walk_variable(&mut self, node: &IdedExpr, name: &str) {
-        if !VARIABLES.contains(&name) && !self.bound.iter().any(|bound| bound == name) {
-            self.add(node, Rule::UnknownVariable, unknown("variable", name, VARIABLES));
+        let facts = self.scope.facts.iter().map(|facts| facts.name.as_str());
+        let known = VARIABLES.into_iter().chain(facts);
+        if !known.clone().any(|known| known == name) && !self.bound.iter().any(|bound| bound == name) {
+            self.add(node, Rule::UnknownVariable, unknown("variable", name, known));
         }
     }
 
     fn walk_field(&mut self, node: &IdedExpr, operand: &IdedExpr, field: &str) {
-        if self.is_variable(operand, "counters") && !self.counters.contains(field) {
-            let known = self.counters.iter().map(CounterName::as_str);
+        if self.is_variable(operand, "counters") && !self.scope.counters.contains(field) {
+            let known = self.scope.counters.iter().map(CounterName::as_str);
             self.add(node, Rule::UnknownCounter, unknown("counter", field, known));
         }
-        if self.is_variable(operand, "device") && !DEVICE.contains(&field) {
-            self.add(node, Rule::UnknownVariable, unknown("field of `device`", field, DEVICE));
+        let facts = self.scope.facts.iter().find(|facts| self.is_variable(operand, &facts.name));
+        if let Some(FactObject { name, fields }) = facts.filter(|facts| !facts.fields.contains_key(field)) {
+            let known = fields.keys().map(String::as_str);
+            self.add(node, Rule::UnknownVariable, unknown(&format!("field of `{name}`"), field, known));
         }
     }
 
@@ -133,7 +131,7 @@ impl Checker<'_> {
     }
 
     fn walk_question(&mut self, node: &IdedExpr, call: &CallExpr) {
-        let asked = match self.occasion {
+        let asked = match self.scope.occasion {
             Occasion::Event => predict::question(node, call, |operand| self.is_variable(operand, "args")),
             Occasion::End => Err((node, "no model is asked when an action ends; ask it when an event comes")),
             Occasion::Entry => {

@@ -1,6 +1,6 @@
 //! Conditions on transitions, in CEL.
 //!
-//! A condition comes with a definition and sees what boards send, so both its form and its work are bounded: its
+//! A condition comes with a definition and sees what others send, so both its form and its work are bounded: its
 //! length, its nesting, the functions it may call, and what its macros may run over. Nothing here can fail at run time:
 //! a condition that cannot be evaluated does not hold.
 
@@ -17,11 +17,10 @@ use cel::parser::{Expression, Parser};
 use cel::{Context, Env, Value};
 use serde_json::Map;
 
-pub(super) use check::DEVICE;
-
 use super::names::CounterName;
 use super::prediction::{Predicted, Question};
 use super::rule::Rule;
+use super::vocabulary::FactObject;
 use check::Found;
 use ranges::Comes;
 pub(super) use ranges::Ranges;
@@ -47,7 +46,8 @@ pub struct Guard {
     text: String,
     program: Expression,
     has_macro: bool,
-    reads_device: bool,
+    /// The object by which it reads facts.
+    facts: Option<String>,
     questions: BTreeSet<Question>,
 }
 
@@ -60,6 +60,17 @@ pub(super) struct GuardFault {
     pub(super) rule: Rule,
     /// What is wrong, and what would be right.
     pub(super) message: String,
+}
+
+/// What a condition may name, and when it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// The counters of the definition.
+    pub(super) counters: &'a BTreeSet<CounterName>,
+    /// The objects by which facts are read.
+    pub(super) facts: &'a [FactObject],
+    /// When it is looked at.
+    pub(super) occasion: Occasion,
 }
 
 /// When a condition is looked at.
@@ -82,19 +93,15 @@ pub struct Variables<'a> {
     pub data: &'a Map<String, serde_json::Value>,
     /// The event's arguments, or nothing.
     pub args: &'a Map<String, serde_json::Value>,
-    /// What is known of the device.
-    pub device: &'a Map<String, serde_json::Value>,
+    /// What is known from outside of what the instance stands for.
+    pub facts: &'a Map<String, serde_json::Value>,
     /// What models have answered.
     pub predicted: &'a Predicted,
 }
 
 impl Guard {
-    /// Parses and checks `text`, which may name the counters `counters`.
-    pub(super) fn new(
-        text: &str,
-        counters: &BTreeSet<CounterName>,
-        occasion: Occasion,
-    ) -> Result<Self, Vec<GuardFault>> {
+    /// Parses and checks `text`, which may name what is in `scope`.
+    pub(super) fn new(text: &str, scope: Scope<'_>) -> Result<Self, Vec<GuardFault>> {
         let one = |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
         if text.chars().count() > MAX_LENGTH {
             return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
@@ -105,10 +112,12 @@ impl Guard {
         let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_NESTING).unwrap_or(u16::MAX));
         match parser.parse_with_source_info(text) {
             Ok((mut program, source)) => {
-                let Found { has_macro, questions } = check::check(&program, &source, counters, occasion)?;
+                let Found { has_macro, questions } = check::check(&program, &source, scope)?;
                 predict::replace(&mut program);
-                let reads_device = program.references().has_variable("device");
-                Ok(Self { text: text.to_owned(), program, has_macro, reads_device, questions })
+                let references = program.references();
+                let facts = scope.facts.iter().find(|facts| references.has_variable(&facts.name));
+                let facts = facts.map(|facts| facts.name.clone());
+                Ok(Self { text: text.to_owned(), program, has_macro, facts, questions })
             }
             Err(errors) => Err(errors.errors.iter().map(|error| syntax_fault(text, error)).collect()),
         }
@@ -120,10 +129,10 @@ impl Guard {
         &self.text
     }
 
-    /// Whether it looks at the device.
+    /// Whether it reads facts.
     #[must_use]
-    pub fn reads_device(&self) -> bool {
-        self.reads_device
+    pub fn reads_facts(&self) -> bool {
+        self.facts.is_some()
     }
 
     /// What it asks models.
@@ -156,18 +165,20 @@ impl Guard {
     /// Says whether it holds; what cannot be evaluated, such as a datum that is not there, or an answer that no model
     /// gave, does not hold.
     ///
-    /// Nor does a condition with a macro where data, arguments and device have more than 1,000 values in all.
+    /// Nor does a condition with a macro where data, arguments and facts have more than 1,000 values in all.
     #[must_use]
     pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: Variables<'_>) -> bool {
-        let Variables { data, args, device, predicted, .. } = variables;
-        if self.has_macro && !value::at_most(MAX_VALUES, [data, args, device]) {
+        let Variables { data, args, facts, predicted, .. } = variables;
+        if self.has_macro && !value::at_most(MAX_VALUES, [data, args, facts]) {
             return false;
         }
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("counters", value::counters(counters, variables.counters));
         context.add_variable_from_value("data", value::object(data));
         context.add_variable_from_value("args", value::object(args));
-        context.add_variable_from_value("device", value::object(device));
+        if let Some(object) = &self.facts {
+            context.add_variable_from_value(object.as_str(), value::object(facts));
+        }
         for question in &self.questions {
             if let Some(answer) = predicted.find(question) {
                 context.add_variable_from_value(question.to_string(), value::prediction(answer));

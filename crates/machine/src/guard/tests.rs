@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::check::FUNCTIONS;
-use super::{Guard, GuardFault, Occasion, Variables};
+use super::{Guard, GuardFault, Occasion, Scope, Variables};
+use crate::vocabulary::tests::vocabulary;
 use crate::{CounterName, Predicted, Prediction, Question};
 
 fn counters() -> BTreeSet<CounterName> {
@@ -17,7 +18,11 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn read(text: &str) -> Result<Guard, Vec<GuardFault>> {
-    Guard::new(text, &counters(), Occasion::Event)
+    read_on(Occasion::Event, text)
+}
+
+fn read_on(occasion: Occasion, text: &str) -> Result<Guard, Vec<GuardFault>> {
+    Guard::new(text, Scope { counters: &counters(), facts: vocabulary(&[]).facts(), occasion })
 }
 
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
@@ -30,7 +35,7 @@ fn holds_where(text: &str, args: &Map<String, Value>, predicted: &Predicted) -> 
         counters: &[(CounterName::new("tries").unwrap(), 3)].into_iter().collect(),
         data: &object(json!({ "image": "debian", "n": 5, "list": [1, 2, 3], "deep": { "a": true } })),
         args,
-        device: &object(json!({ "name": "b1", "images": ["debian", "self-test"], "power": true })),
+        facts: &object(json!({ "name": "b1", "images": ["debian", "self-test"], "power": true })),
         predicted,
     };
     guard.holds(&counters(), variables)
@@ -43,7 +48,7 @@ fn holds(text: &str) -> bool {
 /// Counters, and nothing else.
 fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> Variables<'a> {
     static UNASKED: LazyLock<Predicted> = LazyLock::new(Predicted::default);
-    Variables { counters, data: none, args: none, device: none, predicted: &UNASKED }
+    Variables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
 }
 
 fn fault(text: &str) -> String {
@@ -51,7 +56,7 @@ fn fault(text: &str) -> String {
 }
 
 fn fault_on(occasion: Occasion, text: &str) -> String {
-    let faults = Guard::new(text, &counters(), occasion).err().unwrap_or_else(|| panic!("accepted: {text}"));
+    let faults = read_on(occasion, text).err().unwrap_or_else(|| panic!("accepted: {text}"));
     faults.iter().map(|fault| format!("{}: {}", fault.offset, fault.message)).collect::<Vec<_>>().join("\n")
 }
 

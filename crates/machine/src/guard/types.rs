@@ -3,7 +3,7 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 
 use super::super::rule::Rule;
-use super::check::VARIABLES;
+use super::super::vocabulary::{FactKind, FactObject, VARIABLES};
 use super::ranges::literal_text;
 use super::{GuardFault, predict};
 
@@ -19,7 +19,7 @@ enum Kind {
     /// comes.
     Prediction,
     Nothing,
-    /// It is told by what boards and people send.
+    /// It is told by what others send.
     Any,
 }
 
@@ -47,14 +47,15 @@ impl Kind {
 }
 
 /// Finds the parts of a condition that take a value for one of another kind.
-pub(super) fn check(program: &IdedExpr, source: &SourceInfo) -> Vec<GuardFault> {
-    let mut typer = Typer { source, bound: Vec::new(), faults: Vec::new() };
+pub(super) fn check(program: &IdedExpr, source: &SourceInfo, facts: &[FactObject]) -> Vec<GuardFault> {
+    let mut typer = Typer { source, facts, bound: Vec::new(), faults: Vec::new() };
     typer.demand_boolean(program);
     typer.faults
 }
 
 struct Typer<'a> {
     source: &'a SourceInfo,
+    facts: &'a [FactObject],
     /// The variables of the macro that the walk is in.
     bound: Vec<&'a str>,
     faults: Vec<GuardFault>,
@@ -68,6 +69,12 @@ impl<'a> Typer<'a> {
 
     fn is_variable(&self, node: &IdedExpr, name: &str) -> bool {
         matches!(&node.expr, Expr::Ident(ident) if ident == name) && !self.bound.contains(&name)
+    }
+
+    /// Whether it is one of the objects that the definition and faces give.
+    fn is_object(&self, node: &IdedExpr) -> bool {
+        VARIABLES.iter().any(|known| self.is_variable(node, known))
+            || self.facts.iter().any(|facts| self.is_variable(node, &facts.name))
     }
 
     fn demand_boolean(&mut self, node: &'a IdedExpr) {
@@ -95,7 +102,7 @@ impl<'a> Typer<'a> {
     fn kind(&mut self, node: &'a IdedExpr) -> Kind {
         match &node.expr {
             Expr::Literal(literal) => literal_kind(literal),
-            Expr::Ident(_) if VARIABLES.iter().any(|known| self.is_variable(node, known)) => Kind::Mapping,
+            Expr::Ident(_) if self.is_object(node) => Kind::Mapping,
             Expr::Select(select) => self.field_kind(node, select),
             Expr::List(list) => {
                 for element in &list.elements {
@@ -132,13 +139,14 @@ impl<'a> Typer<'a> {
         if self.is_variable(operand, "counters") {
             return Kind::Number;
         }
-        if !self.is_variable(operand, "device") {
-            return Kind::Any;
-        }
-        match field {
-            "power" => Kind::Boolean,
-            "images" => Kind::List,
-            _ => Kind::Text,
+        let facts = self.facts.iter().find(|facts| self.is_variable(operand, &facts.name));
+        match facts.and_then(|facts| facts.fields.get(field)) {
+            Some(FactKind::Boolean) => Kind::Boolean,
+            Some(FactKind::Number) => Kind::Number,
+            Some(FactKind::Text) => Kind::Text,
+            Some(FactKind::List) => Kind::List,
+            Some(FactKind::Mapping) => Kind::Mapping,
+            None => Kind::Any,
         }
     }
 

@@ -15,6 +15,7 @@ use super::definition::Definition;
 use super::fault::{Collector, Fault, Faults, Position};
 use super::names::MachineName;
 use super::source;
+use super::vocabulary::Vocabulary;
 
 /// A StateService file in our language.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub fn is_definition(text: &str) -> bool {
 }
 
 /// Translates a StateService file into a definition of `machine`. `local` gives the moment that a clock on the wall means,
-/// for times without an offset; `actions` are the actions that there are: their ends are no names for events.
+/// for times without an offset; `vocabulary` is what the definition may name: the ends of actions are no names for events.
 ///
 /// # Errors
 ///
@@ -66,7 +67,7 @@ pub fn import(
     text: &str,
     machine: &MachineName,
     local: &dyn Fn(NaiveDateTime) -> DateTime<Utc>,
-    actions: &[&str],
+    vocabulary: &Vocabulary,
 ) -> Result<Imported, Faults> {
     let (mut faults, mut notes) = (Collector::default(), Vec::new());
     let read =
@@ -74,8 +75,8 @@ pub fn import(
     match read {
         Some(states) if !faults.has_errors() => {
             notes.sort_by_key(|note: &Note| (note.line, note.column));
-            let written = write::definition(machine, &states, actions);
-            let Checked { definition, faults: found } = check(&written.text, actions);
+            let written = write::definition(machine, &states, vocabulary.actions());
+            let Checked { definition, faults: found } = check(&written.text, vocabulary);
             if let Some(definition) = definition {
                 return Ok(Imported { source: written.text, definition, current: states.current, notes });
             }

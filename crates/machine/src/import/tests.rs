@@ -2,6 +2,7 @@ use insta::assert_snapshot;
 
 use super::super::{self as machine, Cause, Instance, Outcome, Source, StateName, Stimulus, check};
 use super::*;
+use crate::vocabulary::tests::vocabulary;
 
 fn name() -> MachineName {
     MachineName::new("states").unwrap()
@@ -13,12 +14,12 @@ fn local(shown: NaiveDateTime) -> DateTime<Utc> {
 }
 
 fn imported(text: &str) -> Imported {
-    import(text, &name(), &local, &["power-cycle"]).unwrap_or_else(|faults| panic!("{faults}"))
+    import(text, &name(), &local, &vocabulary(&["power-cycle"])).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 /// What is wrong, a line each.
 fn refused(text: &str) -> String {
-    import(text, &name(), &local, &[]).unwrap_err().display("states.yaml").to_string()
+    import(text, &name(), &local, &vocabulary(&[])).unwrap_err().display("states.yaml").to_string()
 }
 
 fn definition(text: &str) -> machine::Definition {
@@ -120,7 +121,7 @@ states:
         about: the end, which only force leads to
         resting: true
     "#);
-    let checked = check(&source, &[]);
+    let checked = check(&source, &vocabulary(&[]));
     assert!(checked.definition.is_some() && checked.faults.is_empty(), "{:?}", checked.faults);
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::super::fault::Position;
 use super::super::names::{MachineName, StateName, says_failed};
+use super::super::vocabulary::ActionCatalogue;
 use super::read::{Declared, States, Step};
 
 /// A definition's text, and which of its lines tell of what is where in the file.
@@ -23,7 +24,7 @@ impl Written {
 }
 
 /// Writes the definition.
-pub(super) fn definition(machine: &MachineName, states: &States, actions: &[&str]) -> Written {
+pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn ActionCatalogue) -> Written {
     let names = names(states, actions);
     let named = |label: &str| names.get(label).map_or("", String::as_str);
     let mut text = format!(
@@ -110,7 +111,7 @@ fn reached(states: &States) -> BTreeSet<&str> {
 }
 
 /// The names of the states in our language, each by its own.
-fn names<'a>(states: &'a States, actions: &[&str]) -> BTreeMap<&'a str, String> {
+fn names<'a>(states: &'a States, actions: &dyn ActionCatalogue) -> BTreeMap<&'a str, String> {
     let named = states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions)));
     let mut names: BTreeMap<&str, String> = named.collect();
     let mut taken: BTreeSet<String> =
@@ -128,10 +129,10 @@ fn names<'a>(states: &'a States, actions: &[&str]) -> BTreeMap<&'a str, String> 
 
 /// The name for a state in our language: its own where that is one, and otherwise one that is made of it, the same each
 /// time, so that an instance finds its state again whatever else changes in the file.
-fn name(label: &str, actions: &[&str]) -> String {
+fn name(label: &str, actions: &dyn ActionCatalogue) -> String {
     let is_end_of_action = ["-ok", "-failed"]
         .iter()
-        .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(&action)));
+        .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(action)));
     // A failed state of ours is one that a person has to look at, whatever StateService's is.
     let means_more = is_end_of_action || says_failed(label) || is_yaml_word(label);
     if StateName::new(label).is_ok() && !means_more {

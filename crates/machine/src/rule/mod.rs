@@ -73,16 +73,18 @@ rules! {
     UnknownCounter = "unknown-counter", Error, "a condition names a counter that nothing counts";
     UnknownVariable = "unknown-variable", Error, "a condition names a variable that there is not";
 
+    Settings = "settings", Error, "an action is given settings that it does not take";
+
     GuardForm = "guard-form", Error, "a condition is not one: it cannot be parsed, or does what conditions may not";
     GuardType = "guard-type", Error, "a condition takes a text for a number, or the like";
-    TwoSenders = "two-senders", Error, "both a board and an operator may send an event";
+    TwoSenders = "two-senders", Error, "both an operator and what reports may send an event";
     TwoGroups = "two-groups", Error, "two groups say what an event does in a state";
     Shadowed = "shadowed", Error, "a transition is never taken, because one before it always is";
     AlwaysLoop = "always-loop", Error, "`always` leads in a circle";
 
     Unreachable = "unreachable", Error, "nothing leads to a state";
     NoWayOut = "no-way-out", Error, "a working state cannot be left";
-    FailedForEver = "failed-for-ever", Error, "no operator can get a board out of a failed state";
+    FailedForEver = "failed-for-ever", Error, "no operator can get an instance out of a failed state";
     FinalGoesOn = "final-goes-on", Error, "a final state does something, or can be left";
     NoDeadline = "no-deadline", Error, "a working state may last for ever";
     EndlessLoop = "endless-loop", Error, "working states can follow one another for ever";

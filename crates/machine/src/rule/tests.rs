@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Rule, Severity};
 use crate::check;
+use crate::vocabulary::tests::vocabulary;
 
 const ACTIONS: [&str; 1] = ["power-cycle"];
 
@@ -21,7 +22,7 @@ fn each_page_shows_what_its_rule_finds_and_what_is_right() {
             assert!(page.contains(&format!("\n\n{heading}\n\n")), "{rule}: {heading}");
         }
         let found = |heading| {
-            let faults = check(&example(page, heading), &ACTIONS).faults;
+            let faults = check(&example(page, heading), &vocabulary(&ACTIONS)).faults;
             faults.iter().map(|fault| fault.rule).collect::<BTreeSet<_>>()
         };
         assert_eq!(found("Wrong"), BTreeSet::from([*rule]), "{rule}");

@@ -8,9 +8,10 @@ mod life;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::decide::{advance, create, reads_device};
-use super::super::definition::{Kind, Source};
+use super::super::decide::{advance, create, reads_facts};
+use super::super::definition::Kind;
 use super::super::names::EventName;
+use super::super::sender::Source;
 use super::super::stimulus::{Cause, Effect, Outcome, Stimulus};
 use super::board::{Board, Pace, Turns, Work};
 use super::queue::{Entry, Happening, Queue};
@@ -41,7 +42,7 @@ pub(super) struct Circuit<'a> {
 }
 
 /// What is decided on, for the record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Told {
     reason: Reason,
     by: Option<Source>,
@@ -122,7 +123,7 @@ impl<'a> Circuit<'a> {
     /// A board of which nothing has been decided yet.
     fn unborn(&self, number: usize) -> Board {
         let name = format!("board-{}", number + 1);
-        let device = self.facts(&name, self.simulation.reads_device);
+        let device = self.facts(&name, self.simulation.reads_facts);
         let instance = create(self.simulation.definition, &name, device, self.now).instance;
         Board {
             state: self.simulation.state(&instance.state),
@@ -196,10 +197,10 @@ impl<'a> Circuit<'a> {
             return Err(self.storm(board));
         }
         let Board { instance, .. } = &self.boards[board];
-        // Only a few events' guards look at the device.
-        let is_read = self.simulation.reads_device
-            || (matches!(cause, Cause::Event { .. }) && reads_device(definition, &instance.state, &cause));
-        let stimulus = Stimulus { device: self.facts(&instance.name, is_read), ..Stimulus::new(cause) };
+        // Only a few events' guards look at facts.
+        let is_read = self.simulation.reads_facts
+            || (matches!(cause, Cause::Event { .. }) && reads_facts(definition, &instance.state, &cause));
+        let stimulus = Stimulus { facts: self.facts(&instance.name, is_read), ..Stimulus::new(cause) };
         let instance = &mut self.boards[board].instance;
         let before = (instance.visit, instance.deadline_at);
         let (outcome, effects) = advance(definition, instance, &stimulus, self.now);
@@ -234,7 +235,8 @@ impl<'a> Circuit<'a> {
         source: Source,
         args: &Map<String, Value>,
     ) -> Result<(), SimulateError> {
-        let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
+        let cause =
+            Cause::Event { name: name.clone(), source: source.clone(), args: args.clone(), visit: None };
         let decided = self.decide(board, cause)?;
         let told = Told { reason: self.reason(name), by: Some(source) };
         self.settle(board, decided, told)
@@ -253,7 +255,8 @@ impl<'a> Circuit<'a> {
         match outcome {
             Outcome::Ignored(_) => {
                 // An action whose end a state does not list is no surprise: the deadline decides.
-                if let (Reason::Event(event), Some(Source::Board | Source::Operator)) = (told.reason, told.by)
+                if let (Reason::Event(event), Some(Source::Face(_) | Source::Operator)) =
+                    (told.reason, told.by)
                 {
                     *self.tally.ignored.entry(event).or_insert(0) += 1;
                 }

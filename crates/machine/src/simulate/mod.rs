@@ -121,8 +121,8 @@ pub struct Simulation<'a> {
     outages: Vec<Gap>,
     every_ms: u64,
     beginning: DateTime<Utc>,
-    /// Whether any state that is entered may look at the device.
-    reads_device: bool,
+    /// Whether any state that is entered may look at facts.
+    reads_facts: bool,
 }
 
 /// A state, and what is to be known of it at every step.
@@ -205,7 +205,7 @@ impl<'a> Simulation<'a> {
             events: definition.events.keys().enumerate().map(|(index, name)| (name, index)).collect(),
             outages: gaps(profile, seed, u64::from(days) * DAY_MS),
             every_ms: every_s.saturating_mul(1000),
-            reads_device: super::decide::reads_device(definition, &definition.initial, &born),
+            reads_facts: super::decide::reads_facts(definition, &definition.initial, &born),
             definition,
             profile,
             size,

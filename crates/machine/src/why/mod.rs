@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::decide::decide;
-use super::definition::{Definition, Due, Kind, Source, State, Timeout};
+use super::definition::{Definition, Due, Kind, State, Timeout};
 use super::explain::{Awaited, Then, explain, targets};
 use super::instance::Instance;
 use super::names::{EventName, StateName};
+use super::sender::{Sender, Source};
 use super::stimulus::{Cause, Ignored, Outcome, Stimulus};
 use words::{list, since, span, time};
 
@@ -75,24 +76,24 @@ pub struct Request {
     pub refused: Option<String>,
 }
 
-/// What an operator may ask for now; `device` is what guards may know of it.
+/// What an operator may ask for now; `facts` is what guards may know of it besides.
 #[must_use]
 pub fn requests(
     definition: &Definition,
     instance: &Instance,
-    device: &Map<String, Value>,
+    facts: &Map<String, Value>,
     now: DateTime<Utc>,
 ) -> Vec<Request> {
     let Some(state) = definition.states.get(&instance.state) else { return Vec::new() };
     let request = |event: &EventName| {
-        let declared = definition.events.get(event).filter(|event| event.from.contains(&Source::Operator))?;
+        let declared = definition.events.get(event).filter(|event| event.from.contains(&Sender::Operator))?;
         let mut to = state.on.get(event).map(|on| targets(on, &instance.state)).unwrap_or_default();
         let mut refused = None;
         // What the arguments would say is not known, and guards may look at them.
         if declared.args.is_empty() {
             let (source, args) = (Source::Operator, Map::new());
             let cause = Cause::Event { name: event.clone(), source, args, visit: None };
-            let stimulus = Stimulus { device: device.clone(), ..Stimulus::new(cause) };
+            let stimulus = Stimulus { facts: facts.clone(), ..Stimulus::new(cause) };
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
                 Outcome::Moved { to: there, .. } => to = vec![there],
@@ -117,7 +118,7 @@ pub fn requests(
 #[must_use]
 pub fn awaited(definition: &Definition, instance: &Instance, doing: &[Doing]) -> Vec<Awaited> {
     let mut awaited = explain(definition, instance).waits_for;
-    awaited.retain(|awaited| awaited.from != [Source::Action] || ends_one_of(&awaited.event, doing));
+    awaited.retain(|awaited| awaited.from != [Sender::Action] || ends_one_of(&awaited.event, doing));
     // What is hoped for comes first.
     awaited.sort_by_key(|awaited| awaited.to.iter().any(|to| is_failure(definition, to)));
     awaited
@@ -269,16 +270,19 @@ impl Story<'_> {
 
     /// The awaited events, by who sends them.
     fn events(&self) -> String {
-        let from = |source: Source, whom: &str| {
+        let from = |is_sender: fn(&Sender) -> bool, whom: &str| {
             let of = |awaited: &&Awaited| {
-                awaited.from.iter().find(|from| **from != Source::Operator) == Some(&source)
+                awaited.from.iter().find(|from| **from != Sender::Operator).is_some_and(is_sender)
             };
             let events: Vec<&str> = self.awaited.iter().filter(of).map(|one| one.event.as_str()).collect();
             (!events.is_empty()).then(|| format!("{} from {whom}", list(&events, "or")))
         };
         let action = if self.own.len() == 1 { "its action" } else { "its actions" };
         let itself = format!("the {}", self.instance.machine);
-        let both = [from(Source::Board, &itself), from(Source::Action, action)];
+        let both = [
+            from(|sender| matches!(sender, Sender::Face(_)), &itself),
+            from(|sender| *sender == Sender::Action, action),
+        ];
         list(&both.into_iter().flatten().collect::<Vec<_>>(), "or")
     }
 

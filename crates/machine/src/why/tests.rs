@@ -7,13 +7,14 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
+use crate::vocabulary::tests::vocabulary;
 use crate::{ActionName, CounterName, Visit, load, load_unproved};
 
 const BOARD: &str = include_str!("../../../../states/board.yaml");
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 
 fn board() -> Definition {
-    load(BOARD, ACTIONS).unwrap()
+    load(BOARD, &vocabulary(ACTIONS)).unwrap()
 }
 
 fn noon() -> DateTime<Utc> {
@@ -214,8 +215,8 @@ states:
   End:
     final: true
 ";
-    let definition =
-        load_unproved(text, ACTIONS).unwrap_or_else(|faults| panic!("{}", faults.display("text")));
+    let definition = load_unproved(text, &vocabulary(ACTIONS))
+        .unwrap_or_else(|faults| panic!("{}", faults.display("text")));
     let of = |state: &str| instance(&definition, state);
     let in_3000 = Instance { deadline_at: Some("3000-01-01T12:00:00Z".parse().unwrap()), ..of("Later") };
     let stranded = Instance { state: StateName::new("Gone").unwrap(), ..of("End") };
@@ -282,7 +283,7 @@ fn answers(definition: &Definition, instance: &Instance, doing: &[Doing], told: 
     let state = &definition.states[&instance.state];
     let awaited = awaited(definition, instance, doing);
     let names_all = || awaited.iter().all(|awaited| first.contains(awaited.event.as_str()));
-    let asks: Vec<&EventName> = definition.accepted(instance.state.as_str(), Source::Operator);
+    let asks: Vec<&EventName> = definition.accepted(instance.state.as_str(), &Sender::Operator);
     let may = || asks.iter().all(|event| told.contains(event.as_str())) && first.contains("by force");
     let own = doing.iter().find(|doing| !doing.is_leftover);
     let says_time = state.timeout.as_ref().is_none_or(|timeout| {
@@ -311,7 +312,7 @@ fn no_state_of_any_shipped_machine_answers_unknown() {
         }
         files += 1;
         let text = fs_err::read_to_string(&path).unwrap();
-        let definition = load(&text, ACTIONS).unwrap();
+        let definition = load(&text, &vocabulary(ACTIONS)).unwrap();
         for state in definition.states.keys() {
             for (instance, doing) in situations(&definition, state) {
                 let told = told(&definition, &instance, &doing);

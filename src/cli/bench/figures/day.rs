@@ -71,7 +71,7 @@ async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) ->
         tasks.spawn(async move {
             timed(&engine, board, "rq-reboot", Source::Operator, &latencies).await?;
             pause(REBOOT).await;
-            timed(&engine, board, "image-running", Source::Board, &latencies).await
+            timed(&engine, board, "image-running", crate::boards::BOARD, &latencies).await
         });
         while let Some(ended) = tasks.try_join_next() {
             ended??;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{Definition, Kind, Source, State};
+use super::super::super::definition::{Definition, Kind, State};
 use super::super::super::fault::{Collector, Position};
 use super::super::super::names::{ActionName, EventName};
 use super::super::super::rule::Rule;
+use super::super::super::sender::Sender;
 use super::super::places::Places;
 use super::super::state::{ending, invokes};
 
@@ -54,7 +55,7 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
 
 /// Whether `event` may come in `state`: the ends of actions come only where these are invoked.
 pub(super) fn may_come(definition: &Definition, state: &State, event: &EventName) -> bool {
-    let is_end = definition.events.get(event).is_some_and(|event| event.from.contains(&Source::Action));
+    let is_end = definition.events.get(event).is_some_and(|event| event.from.contains(&Sender::Action));
     !is_end || invokes(&state.invoke, event)
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::definition::{
-    Definition, Due, Kind, Operation, Source, State, Transition, TransitionEffect,
+    Definition, Due, Kind, Operation, State, Transition, TransitionEffect,
 };
 use super::super::super::guard::{Guard, Ranges};
 use super::super::super::names::{CounterName, EventName, StateName};
+use super::super::super::sender::Sender;
 use super::ends;
 
 /// The states by number, and the edges between them.
@@ -132,7 +133,7 @@ impl<'d> Graph<'d> {
                 .definition
                 .events
                 .get(event)
-                .is_some_and(|event| event.from.iter().all(|source| *source == Source::Operator)),
+                .is_some_and(|event| event.from.iter().all(|sender| *sender == Sender::Operator)),
             EdgeCause::Passed(..) | EdgeCause::Exceeded(..) | EdgeCause::Always => false,
         };
         for Transition { guard, effect } in transitions {

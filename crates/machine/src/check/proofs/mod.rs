@@ -1,7 +1,7 @@
 //! What is proved of a definition that can be read: that whatever happens, every instance goes on, and comes to rest.
 //!
 //! The proofs run over the graph of its states ([`graph`]), every one of them; what guards say of data, arguments and
-//! devices is taken as unknown, and counters for what limits, guards and operations make of them.
+//! facts is taken as unknown, and counters for what limits, guards and operations make of them.
 
 mod components;
 mod endless;
@@ -11,9 +11,10 @@ mod odd;
 mod trace;
 mod ways;
 
-use super::super::definition::{Definition, Source};
+use super::super::definition::Definition;
 use super::super::fault::Collector;
 use super::super::rule::Rule;
+use super::super::sender::Sender;
 use super::places::Places;
 use graph::Graph;
 
@@ -27,12 +28,13 @@ pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut C
     odd::check(definition, places, faults);
 }
 
-/// Refuses events that both boards and operators may send.
+/// Refuses events that both an operator and what a face speaks for may send.
 fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
     for (name, event) in &definition.events {
-        if event.from.contains(&Source::Board) && event.from.contains(&Source::Operator) {
+        if let Some(reporter) = event.reporter().filter(|_| event.from.contains(&Sender::Operator)) {
+            let reporter = reporter.as_str();
             let message = format!(
-                "both a board and an operator may send `{name}`, so history cannot tell a report from a request; \
+                "both `{reporter}` and an operator may send `{name}`, so history cannot tell a report from a request; \
                  declare two events, such as `{name}` and `rq-{name}`"
             );
             faults.add(places.senders(name).unwrap_or_default(), Rule::TwoSenders, message);

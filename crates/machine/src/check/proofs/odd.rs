@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::definition::{Definition, Operation, Source, Transition, TransitionEffect};
+use super::super::super::definition::{Definition, Operation, Transition, TransitionEffect};
 use super::super::super::fault::Collector;
 use super::super::super::guard::Guard;
 use super::super::super::names::{CounterName, EventName};
 use super::super::super::rule::Rule;
+use super::super::super::sender::Sender;
 use super::super::places::Places;
 
 /// How many idle counters are told of.
@@ -16,7 +17,7 @@ const MAX_IDLE: usize = 20;
 pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
     let taken: BTreeSet<&EventName> = definition.states.values().flat_map(|state| state.on.keys()).collect();
     for (name, event) in &definition.events {
-        if !event.from.contains(&Source::Action) && !taken.contains(name) {
+        if !event.from.contains(&Sender::Action) && !taken.contains(name) {
             let message = format!("no state takes `{name}`: whoever sends it is told that nothing follows");
             faults.add(places.event(name).unwrap_or_default(), Rule::UnusedEvent, message);
         }

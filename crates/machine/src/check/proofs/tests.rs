@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use crate::vocabulary::tests::vocabulary;
 use crate::{Fault, Rule, check, load};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
@@ -17,7 +18,7 @@ fn with(states: &str) -> String {
 
 /// The errors, as lines of `LINE rule: message`.
 fn errors(text: &str) -> String {
-    let faults = check(text, &ACTIONS).faults;
+    let faults = check(text, &vocabulary(&ACTIONS)).faults;
     let told = faults.iter().filter(|fault| fault.is_error());
     told.map(|Fault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
         .collect::<Vec<_>>()
@@ -218,7 +219,7 @@ fn the_shortest_loop_is_shown_with_what_does_not_end_it() {
         errors(&with(states)),
         "11 endless-loop: these states can follow one another for ever: `A`, `B`; \
          A --(1m pass, limit 12)--> B --(ev)--> A. Nothing ends it: `A` is counted and limited, but entering `B` clears \
-         it; clear it only where a board has come to rest or an operator asks for something"
+         it; clear it only where an instance has come to rest or an operator asks for something"
     );
 }
 
@@ -374,7 +375,7 @@ fn what_is_never_taken_is_found() {
         let states = format!(
             "  A: {{ entry: {{ count: c }}, timeout: {{ after: 1s, target: Rest }}, on: {{ ev: [{transitions}] }} }}"
         );
-        let faults = check(&with(&states), &ACTIONS).faults;
+        let faults = check(&with(&states), &vocabulary(&ACTIONS)).faults;
         let faults =
             faults.into_iter().filter(|fault| [Rule::Shadowed, Rule::NeverHolds].contains(&fault.rule));
         faults.map(|fault| fault.rule.id()).collect::<Vec<_>>().join(", ")
@@ -406,7 +407,7 @@ fn what_is_odd_is_said_and_loads() {
     let text = "machine: m\ninitial: A\nevents:\n  ev: { from: board }\n  never: { from: board }\nstates:\n  \
                 A: { resting: true, entry: [{ clear: gone }, { count: idle }], on: { ev: A } }\n";
     let told: Vec<String> =
-        check(text, &[]).faults.iter().map(|fault| fault.display("f").to_string()).collect();
+        check(text, &vocabulary(&[])).faults.iter().map(|fault| fault.display("f").to_string()).collect();
     assert_eq!(
         told,
         [
@@ -416,7 +417,7 @@ fn what_is_odd_is_said_and_loads() {
             "f:7:50: warning[idle-counter]: `idle` is counted, but no condition and no limit looks at it",
         ]
     );
-    assert!(load(text, &[]).is_ok());
+    assert!(load(text, &vocabulary(&[])).is_ok());
 }
 
 #[test]
@@ -425,7 +426,7 @@ fn an_event_has_one_kind_of_sender() {
         .replace("ev: { from: board }", "ev: { from: [board, operator] }");
     assert_eq!(
         errors(&text),
-        "6 two-senders: both a board and an operator may send `ev`, so history cannot tell a report from a request; \
+        "6 two-senders: both `board` and an operator may send `ev`, so history cannot tell a report from a request; \
          declare two events, such as `ev` and `rq-ev`"
     );
 }
@@ -475,7 +476,7 @@ fn ends_of_actions_come_only_where_these_are_invoked() {
     );
     let text = with(&states)
         .replace("groups: { ", "groups: { h: { states: [A], on: { power-cycle-failed: Failed } }, ");
-    let definition = load(&text, &ACTIONS).unwrap();
+    let definition = load(&text, &vocabulary(&ACTIONS)).unwrap();
     assert!(!definition.states["A"].on.contains_key("power-cycle-failed"));
 }
 

@@ -146,7 +146,7 @@ fn why(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String {
         }
     }
     if !reasons.is_empty() {
-        let remedy = "clear it only where a board has come to rest or an operator asks for something";
+        let remedy = "clear it only where an instance has come to rest or an operator asks for something";
         return format!("Nothing ends it: {}; {remedy}", reasons.join("; "));
     }
     for counter in bounding.difference(&counted) {

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{create, decide};
+use crate::vocabulary::tests::{REPORTER, vocabulary};
 use crate::{
     Cause, Decision, Definition, Due, Effect, EventName, Ignored, Instance, Outcome, Source, StateName,
     Stimulus, TransitionEffect, Visit, load,
@@ -35,7 +36,7 @@ impl Board {
     }
 
     fn under(definition: &str) -> Self {
-        let definition = load(definition, &ACTIONS).unwrap();
+        let definition = load(definition, &vocabulary(&ACTIONS)).unwrap();
         let device =
             object(json!({ "name": "b1", "power": true, "images": ["debian", "self-test", "maintenance"] }));
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
@@ -44,7 +45,7 @@ impl Board {
     }
 
     fn take(&mut self, cause: Cause) -> Decision {
-        let stimulus = Stimulus { device: self.device.clone(), ..Stimulus::new(cause) };
+        let stimulus = Stimulus { facts: self.device.clone(), ..Stimulus::new(cause) };
         let decision = decide(&self.definition, &self.instance, &stimulus, self.now);
         self.instance = decision.instance.clone();
         decision
@@ -63,7 +64,7 @@ impl Board {
             } else if event.ends_with("-ok") && *event != "self-test-ok" {
                 Source::Action
             } else {
-                Source::Board
+                REPORTER
             };
             let decision = self.send(event, source, json!({}));
             assert!(!matches!(decision.outcome, Outcome::Ignored(_)), "{event}: {:?}", decision.outcome);
@@ -340,9 +341,9 @@ fn what_is_ignored_says_why() {
             event("image-running", Source::Operator, None),
             "image-running is not an event that this sender may send",
         ),
-        (event("no-such", Source::Board, None), "no-such is not an event that this sender may send"),
+        (event("no-such", REPORTER, None), "no-such is not an event that this sender may send"),
         (
-            event("power-cycle-ok", Source::Board, Some(visit)),
+            event("power-cycle-ok", REPORTER, Some(visit)),
             "power-cycle-ok is not an event that this sender may send",
         ),
         (
@@ -357,12 +358,9 @@ fn what_is_ignored_says_why() {
             event("power-cycle-ok", Source::Action, Some(Visit(3))),
             "it speaks of visit 3, but this is only visit 2",
         ),
-        (event("image-running", Source::Board, Some(stale)), "stale: it speaks of visit 1, this is visit 2"),
-        (
-            event("image-running", Source::Board, None),
-            "state RebootRebooting does not wait for image-running",
-        ),
-        (event("image-failed", Source::Board, None), "image-failed needs the argument `reason`"),
+        (event("image-running", REPORTER, Some(stale)), "stale: it speaks of visit 1, this is visit 2"),
+        (event("image-running", REPORTER, None), "state RebootRebooting does not wait for image-running"),
+        (event("image-failed", REPORTER, None), "image-failed needs the argument `reason`"),
         (Cause::Began { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit }, "not due"),

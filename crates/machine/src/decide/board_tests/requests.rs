@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Board, object};
+use crate::vocabulary::tests::REPORTER;
 use crate::{Effect, Ignored, Outcome, Source};
 
 #[test]
@@ -54,7 +55,7 @@ fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
             let mut board = Board::new();
             board.reimage().go(&path[..length]);
             assert_eq!(board.state(), state);
-            board.send("image-failed", Source::Board, json!({ "fault": fault, "reason": "because" }));
+            board.send("image-failed", REPORTER, json!({ "fault": fault, "reason": "because" }));
             assert_eq!((board.state(), board.datum("failure")), (expected, json!("because")));
         }
         let mut board = Board::new();
@@ -63,7 +64,7 @@ fn a_failed_image_is_told_from_a_failed_board_and_from_bad_luck() {
             board.go(&path[..length]);
             // Reports and deadlines share the limit.
             if round % 2 == 0 {
-                board.send("image-failed", Source::Board, json!({ "fault": "network", "reason": "because" }));
+                board.send("image-failed", REPORTER, json!({ "fault": "network", "reason": "because" }));
             } else {
                 board.pass(if state == "ReimageBooted" { 60 } else { 600 });
             }
@@ -109,7 +110,7 @@ fn a_self_test_ends_where_the_board_earns_it() {
     assert_eq!((board.state(), board.datum("image")), ("Ready", json!("debian")));
 
     board.go(&["rq-self-test", "power-cycle-ok", "self-test-running"]);
-    board.send("self-test-failed", Source::Board, json!({ "reason": "bad card" }));
+    board.send("self-test-failed", REPORTER, json!({ "reason": "bad card" }));
     assert_eq!((board.state(), board.datum("failure")), ("FailedSelfTest", json!("bad card")));
 
     board.go(&["rq-self-test", "power-cycle-ok", "self-test-running"]).pass(3600);
@@ -127,7 +128,7 @@ fn maintenance_leaves_the_board_to_a_person() {
     );
     board.send("rq-lock-out", Source::Operator, json!({ "reason": "a new card" }));
     for event in ["rq-reboot", "rq-cancel", "image-running"] {
-        let source = if event == "image-running" { Source::Board } else { Source::Operator };
+        let source = if event == "image-running" { REPORTER } else { Source::Operator };
         assert!(matches!(
             board.send(event, source, json!({})).outcome,
             Outcome::Ignored(Ignored::NotHandled { .. })
@@ -197,7 +198,7 @@ fn the_last_failure_is_seen_until_it_is_over() {
     // While a board is reimaged, its power says nothing of why the try before failed, nor for longer than it fails.
     let mut board = Board::new();
     board.reimage().go(&["power-cycle-ok"]);
-    board.send("image-failed", Source::Board, json!({ "reason": "checksum" }));
+    board.send("image-failed", REPORTER, json!({ "reason": "checksum" }));
     board.go(&["power-cycle-ok"]);
     assert_eq!((board.state(), board.datum("failure")), ("ReimageBooting", json!("checksum")));
     board.pass(180);

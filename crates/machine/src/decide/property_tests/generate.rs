@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::vocabulary::tests::REPORTER;
 use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
 
 /// The last one only when somebody sends an event.
@@ -169,7 +170,7 @@ pub(crate) fn cause(happening: &Happening, instance: &Instance) -> Cause {
             let source = match (EVENTS[detail], visit) {
                 (_, 1) | ("e2", _) => Source::Operator,
                 ("a-ok" | "b-failed", _) => Source::Action,
-                _ => Source::Board,
+                _ => REPORTER,
             };
             let args = if has_args { json!({ "x": to, "list": [to, 1, 2] }) } else { json!({ "x": null }) };
             let Value::Object(mut args) = args else { unreachable!() };

@@ -12,6 +12,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use serde_json::{Map, json};
 
 use super::{create, decide};
+use crate::vocabulary::tests::vocabulary;
 use crate::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
     StateName, Stimulus, Visit, load_unproved,
@@ -71,10 +72,10 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
     let run = |(states, grouped, happenings): (Vec<StateShape>, Shape, Vec<Happening>)| {
         let text = write(&states, &grouped, census);
-        let definition = load_unproved(&text, &["a", "b"])
+        let definition = load_unproved(&text, &vocabulary(&["a", "b"]))
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
         let mut now = DateTime::from_timestamp(1_800_000_000, 387_000_000).unwrap();
-        let device = Map::from_iter([("power".to_owned(), json!(true))]);
+        let facts = Map::from_iter([("power".to_owned(), json!(true))]);
         let mut instance = Instance {
             machine: MachineName::new("m").unwrap(),
             name: "one".to_owned(),
@@ -91,7 +92,7 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
         for happening in &happenings {
             let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
             let stimulus =
-                Stimulus { device: device.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
+                Stimulus { facts: facts.clone(), predicted: predicted(happening), ..Stimulus::new(cause) };
             let decision = decide(&definition, &instance, &stimulus, now);
             let made = Made {
                 text: &text,
@@ -123,7 +124,7 @@ fn equal_arguments_give_equal_decisions() {
             serde_json::from_value(serde_json::to_value(made.stimulus).unwrap()).unwrap();
         prop_assert_eq!(&decide(made.definition, &before, &stimulus, made.now), made.decision);
         if made.stimulus.cause == Cause::Created && made.before.visit == Visit(0) {
-            let created = create(made.definition, &before.name, stimulus.device, made.now);
+            let created = create(made.definition, &before.name, stimulus.facts, made.now);
             prop_assert_eq!(&created, made.decision);
         }
         Ok(())
@@ -310,8 +311,12 @@ fn what_keeps_its_actions_is_otherwise_entered_like_any_state() {
     in_every_decision(false, |made| {
         if made.is_kept() {
             let text = made.text.replace(KEEP, "");
-            let anew =
-                decide(&load_unproved(&text, &["a", "b"]).unwrap(), made.before, made.stimulus, made.now);
+            let anew = decide(
+                &load_unproved(&text, &vocabulary(&["a", "b"])).unwrap(),
+                made.before,
+                made.stimulus,
+                made.now,
+            );
             prop_assert!(!anew.keeps_actions());
             let mut expected = anew.instance;
             expected.deadline_at = made.after().deadline_at;

@@ -11,6 +11,7 @@ use super::draw::draw;
 use super::scene::Part;
 use super::{Marks, dot, mermaid, svg};
 use crate::check::load_unproved;
+use crate::vocabulary::tests::vocabulary;
 use crate::{Definition, StateName};
 use generate::for_generated;
 use meeting::faults;
@@ -21,7 +22,7 @@ const MOZPOOL: &str = include_str!("../../../../../states/mozpool.yaml");
 const AS_IT_WAS: &str = include_str!("../../../../../fixtures/mozpool-as-it-was.yaml");
 
 fn read(text: &str) -> Definition {
-    load_unproved(text, ACTIONS).unwrap_or_else(|faults| panic!("{faults:?}"))
+    load_unproved(text, &vocabulary(ACTIONS)).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn state(name: &str) -> StateName {

@@ -8,7 +8,7 @@ use super::super::queue::Happening;
 use super::super::tally::LongestQueue;
 use super::super::{SimulateError, Step};
 use super::{Circuit, Decided, Told};
-use crate::definition::Source;
+use crate::sender::Source;
 use crate::stimulus::Cause;
 
 impl<'a> Circuit<'a> {

@@ -3,7 +3,8 @@
 use super::super::SimulateError;
 use super::super::queue::Happening;
 use super::Circuit;
-use crate::definition::Source;
+use crate::definition::Event;
+use crate::sender::Source;
 use random::Random;
 
 impl Circuit<'_> {
@@ -31,7 +32,10 @@ impl Circuit<'_> {
     pub(super) fn report(&mut self, board: usize, report: usize) -> Result<(), SimulateError> {
         let it = &self.boards[board];
         let said = &self.simulation.profile.classes[it.class].reports[it.state][report];
-        self.send(board, &said.event, Source::Board, &said.args)
+        // What may not be sent is no report of a profile.
+        let reporter = self.simulation.definition.events.get(&said.event).and_then(Event::reporter);
+        let Some(reporter) = reporter else { return Ok(()) };
+        self.send(board, &said.event, Source::Face(reporter.clone()), &said.args)
     }
 
     /// Draws what operators will ask for first in the board's state, and when.

@@ -4,6 +4,7 @@ use super::super::profile::Where;
 use super::super::{Profile, Simulation, Size};
 use super::*;
 use crate::load;
+use crate::vocabulary::tests::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
@@ -33,7 +34,7 @@ fn holders(circuit: &Circuit<'_>) -> Vec<Option<usize>> {
 
 #[test]
 fn a_relay_board_has_one_operation_at_a_time_and_rests_and_a_circuit_keeps_its_gap() {
-    let definition = load(BOARD, crate::simulate::tests::ACTIONS).unwrap();
+    let definition = load(BOARD, &vocabulary(crate::simulate::tests::ACTIONS)).unwrap();
     // Busy relay boards, time limits that pass amid power cycles, and outages.
     let text = FARM
         .replace("boards_per_relay_board: 14", "boards_per_relay_board: 8")

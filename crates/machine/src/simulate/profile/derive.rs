@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use super::super::distribution::Distribution;
 use super::{Class, Habit, Layout, Manner, Names, Report, Where};
 use crate::decide::{create, decide};
-use crate::definition::{Definition, Due, Event, Kind, Source, State, TransitionEffect};
+use crate::definition::{Definition, Due, Event, Kind, State, TransitionEffect};
 use crate::instance::Instance;
 use crate::names::{EventName, StateName};
+use crate::sender::{Sender, Source};
 use crate::stimulus::{Cause, Outcome, Stimulus};
 
 /// How often a board does what it should.
@@ -90,7 +91,7 @@ pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>>
     let report = |name: &StateName| {
         let state = names.definition.states.get(name)?;
         let from_board = |event: &EventName| {
-            let is_board = event_of(names.definition, event).is_some_and(|e| e.from.contains(&Source::Board));
+            let is_board = event_of(names.definition, event).is_some_and(|e| e.reporter().is_some());
             is_board && !event.as_str().contains("fail")
         };
         let event = leading(state, name, &ways, from_board)?;
@@ -146,7 +147,7 @@ fn request(
         let to = tried(definition, name, event, &args)?;
         ways.get(&to).map(|way| (*way, event.clone(), args))
     };
-    let all = definition.accepted(name.as_str(), Source::Operator);
+    let all = definition.accepted(name.as_str(), &Sender::Operator);
     let best = all.into_iter().filter_map(asked).min_by_key(|(way, ..)| *way);
     best.map(|(_, event, args)| (event, args))
 }
@@ -163,7 +164,7 @@ fn tried(
     let instance = Instance { state: state.clone(), ..born };
     let cause =
         Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
-    let stimulus = Stimulus { device: device(), ..Stimulus::new(cause) };
+    let stimulus = Stimulus { facts: device(), ..Stimulus::new(cause) };
     let decision = decide(definition, &instance, &stimulus, now);
     match decision.outcome {
         Outcome::Moved { to, .. } if to != *state => Some(to),
@@ -225,7 +226,7 @@ fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
         let always = state.always.iter().map(|transition| (transition, By::Other));
         let on = state.on.iter().flat_map(|(event, transitions)| {
             let is_operators = event_of(definition, event)
-                .is_some_and(|event| event.from == BTreeSet::from([Source::Operator]));
+                .is_some_and(|event| event.from == BTreeSet::from([Sender::Operator]));
             let by = if is_operators { By::Operator } else { By::Other };
             transitions.iter().map(move |transition| (transition, by))
         });

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use super::super::distribution::Distribution;
 use super::value::{count, distribution, milliseconds, share};
 use super::{Class, Habit, Layout, Manner, Names, Outage, Profile, Report, When, Where, derive};
-use crate::definition::{Definition, Event, Source};
+use crate::definition::{Definition, Event};
 use crate::fault::{Collector, Faults, Position};
-use crate::guard::DEVICE;
 use crate::names::EventName;
 use crate::rule::Rule;
+use crate::sender::Sender;
 use crate::source::{self, Fields, Key, Node};
 
 /// No relay board and no circuit has more than this of its parts.
@@ -105,8 +105,9 @@ impl Reader<'_> {
     }
 
     fn device(&mut self, node: &Node) -> Map<String, Value> {
+        let facts = self.names.definition.facts.iter().flat_map(|facts| facts.fields.keys());
         // The name is the board's own.
-        let known: Vec<&str> = DEVICE.into_iter().filter(|name| *name != "name").collect();
+        let known: Vec<&str> = facts.map(String::as_str).filter(|name| *name != "name").collect();
         let mut device = derive::device();
         for (key, node) in node.fields("what is known of a board", &known, self.faults).entries() {
             device.insert(key.text.clone(), node.to_json());
@@ -207,19 +208,19 @@ impl Reader<'_> {
 
     fn report(&mut self, node: &Node, states: &[usize]) -> Option<Report> {
         let fields = node.fields("a report", &["event", "args", "after", "chance"], self.faults);
-        let (event, args) = self.event(node, fields, states, Source::Board)?;
+        let (event, args) = self.event(node, fields, states, By::Report)?;
         let after = self.required_span(node, fields, "after")?;
         let chance = fields.get("chance").map_or(Some(1.0), |node| share(node, self.faults))?;
         Some(Report { event, args, after, chance })
     }
 
-    /// The event that `source` sends in `states`, with its arguments.
+    /// The event that is sent in this way in `states`, with its arguments.
     fn event(
         &mut self,
         parent: &Node,
         fields: Fields<'_>,
         states: &[usize],
-        source: Source,
+        by: By,
     ) -> Option<(EventName, Map<String, Value>)> {
         let Some(node) = fields.get("event") else {
             self.faults.add(parent.at, Rule::Form, "`event` is missing");
@@ -228,18 +229,21 @@ impl Reader<'_> {
         let text = node.text("the name of an event", self.faults)?;
         let definition = self.names.definition;
         let Some((name, event)) = definition.events.get_key_value(text) else {
-            let known = definition.events_from(source);
+            let known = definition.events.iter().filter(|(_, event)| by.may_send(event));
             self.faults.add_unknown(
                 node.at,
                 Rule::UnknownEvent,
                 "event",
                 text,
-                known.into_iter().map(EventName::as_str),
+                known.map(|(name, _)| name.as_str()),
             );
             return None;
         };
-        if !event.from.contains(&source) {
-            let sender = if source == Source::Board { "a board" } else { "an operator" };
+        if !by.may_send(event) {
+            let sender = match by {
+                By::Report => "a board",
+                By::Operator => "an operator",
+            };
             self.faults.add(node.at, Rule::Form, format!("`{text}` is no event that {sender} may send"));
             return None;
         }
@@ -291,7 +295,7 @@ impl Reader<'_> {
         };
         let states = self.states(patterns.one_or_many());
         let listed: Vec<usize> = states.iter().copied().collect();
-        let (event, args) = self.event(node, fields, &listed, Source::Operator)?;
+        let (event, args) = self.event(node, fields, &listed, By::Operator)?;
         let after = self.required_span(node, fields, "after")?;
         let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
         Some(Habit { states, event, args, after, mends })
@@ -342,4 +346,21 @@ impl Reader<'_> {
 /// A name comes before any beginning of it, and a longer beginning before a shorter one.
 fn rank(pattern: &str) -> usize {
     if pattern.ends_with('*') { pattern.len() } else { usize::MAX }
+}
+
+/// Who sends an event.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// What a face speaks for.
+    Report,
+    Operator,
+}
+
+impl By {
+    fn may_send(self, event: &Event) -> bool {
+        match self {
+            Self::Report => event.reporter().is_some(),
+            Self::Operator => event.from.contains(&Sender::Operator),
+        }
+    }
 }

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::load;
+use crate::vocabulary::tests::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
 
 fn board() -> Definition {
-    load(BOARD, crate::simulate::tests::ACTIONS).unwrap()
+    load(BOARD, &vocabulary(crate::simulate::tests::ACTIONS)).unwrap()
 }
 
 fn index(definition: &Definition, state: &str) -> usize {

@@ -5,6 +5,7 @@ mod generated;
 use serde_json::Value;
 
 use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
+use crate::vocabulary::tests::vocabulary;
 use crate::{Definition, load_unproved};
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
@@ -30,7 +31,7 @@ fn size(boards: u32, days: u32) -> Size {
 }
 
 fn definition(text: &str) -> Definition {
-    load_unproved(text, ACTIONS).unwrap()
+    load_unproved(text, &vocabulary(ACTIONS)).unwrap()
 }
 
 fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateError> {

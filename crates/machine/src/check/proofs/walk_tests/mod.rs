@@ -10,9 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
 use super::super::{Checked, check, load_unproved};
+use crate::vocabulary::tests::vocabulary;
 use crate::{
     Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Predicted, Prediction, Question, Rule,
-    Source, StateName, Stimulus, create, decide,
+    Sender, Source, StateName, Stimulus, create, decide,
 };
 use generate::{Dice, MOST, definition};
 
@@ -58,7 +59,7 @@ impl<'d> Walker<'d> {
                 }
             }
             Kind::Failed
-                if definition.accepted(self.instance.state.as_str(), Source::Operator).is_empty() =>
+                if definition.accepted(self.instance.state.as_str(), &Sender::Operator).is_empty() =>
             {
                 return Err(format!("no operator leads out of {}", self.instance.state));
             }
@@ -88,14 +89,15 @@ impl<'d> Walker<'d> {
         }
         let name = events[self.dice.roll(events.len())].clone();
         let from = &definition.events[&name].from;
-        let source = *from.first().unwrap();
+        let source = from.first().and_then(Sender::source).unwrap();
         if source == Source::Operator && is_patient {
             return self.wait();
         }
         let args = if self.dice.is(90) { json!({ "x": self.dice.roll(4) }) } else { json!({}) };
         let args = args.as_object().cloned().unwrap_or_default();
         let visit = (source == Source::Action).then_some(self.instance.visit);
-        self.take(Cause::Event { name, source, args, visit }, source == Source::Operator).1
+        let is_operator = source == Source::Operator;
+        self.take(Cause::Event { name, source, args, visit }, is_operator).1
     }
 
     /// Lets the time pass, if there is a time limit.
@@ -189,7 +191,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, seed: u64) {
         let text = definition(&mut Dice::new(seed));
-        let Checked { definition, faults } = check(&text, &ACTIONS);
+        let Checked { definition, faults } = check(&text, &vocabulary(&ACTIONS));
         let rules: BTreeSet<Rule> =
             faults.iter().filter(|fault| fault.is_error()).map(|fault| fault.rule).collect();
         assert_eq!(definition.is_none(), !rules.is_empty(), "{text}");
@@ -201,7 +203,7 @@ impl Tally {
         } else if rules == BTreeSet::from([Rule::EndlessLoop]) {
             self.endless += 1;
             if self.endless.is_multiple_of(TRIED_OF_ENDLESS) {
-                let unproved = load_unproved(&text, &ACTIONS).unwrap();
+                let unproved = load_unproved(&text, &vocabulary(&ACTIONS)).unwrap();
                 let goes_round = |walk| Walker::new(&unproved, seed + walk).walk(STEPS / 50).is_err();
                 self.tried += 1;
                 self.looping += usize::from((0..20).any(goes_round));

@@ -1,0 +1,30 @@
+//! Who may send an event: `from:`.
+
+use super::super::fault::Collector;
+use super::super::rule::Rule;
+use super::super::sender::{OPERATOR, Sender, SenderName};
+use super::super::source::Node;
+use super::super::vocabulary::Vocabulary;
+
+/// The sender that `node` names.
+pub(super) fn check(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Sender> {
+    let text = node.text(&choice(vocabulary, "`", "`"), faults)?;
+    if text == OPERATOR {
+        return Some(Sender::Operator);
+    }
+    let registered = vocabulary.senders().iter().find(|sender| sender.as_str() == text);
+    if registered.is_none() {
+        faults.add_unknown(node.at, Rule::Form, "sender", text, names(vocabulary));
+    }
+    registered.cloned().map(Sender::Face)
+}
+
+/// The senders that there are in words, each between `before` and `after`.
+pub(super) fn choice(vocabulary: &Vocabulary, before: &str, after: &str) -> String {
+    let all: Vec<String> = names(vocabulary).map(|name| format!("{before}{name}{after}")).collect();
+    all.join(" or ")
+}
+
+fn names(vocabulary: &Vocabulary) -> impl Iterator<Item = &str> {
+    vocabulary.senders().iter().map(SenderName::as_str).chain([OPERATOR])
+}

@@ -1,0 +1,151 @@
+//! Who sends events: what a definition allows (`from:`), and who it was in fact.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::names::BadName;
+
+/// Names a sender outside the kernel that a face registers, such as `board`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SenderName(Cow<'static, str>);
+
+impl SenderName {
+    /// The name that a face registers. A [`Vocabulary`](super::Vocabulary) with a text that is no name is refused.
+    #[must_use]
+    pub const fn of(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The senders that every definition may name; no face registers these.
+pub(super) const OPERATOR: &str = "operator";
+pub(super) const ACTION: &str = "action";
+
+/// Who a definition lets send an event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sender {
+    /// What a face speaks for, such as the thing itself that the instance stands for.
+    Face(SenderName),
+    /// A person, or a program in a person's place.
+    Operator,
+    /// An action that ended.
+    Action,
+}
+
+impl Sender {
+    /// The source that it is.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Self::Face(name) => Some(Source::Face(name.clone())),
+            Self::Operator => Some(Source::Operator),
+            Self::Action => Some(Source::Action),
+        }
+    }
+
+    /// Its name, as a definition says it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Face(name) => name.as_str(),
+            Self::Operator => OPERATOR,
+            Self::Action => ACTION,
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Sender {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Who an event comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// What a face speaks for.
+    Face(SenderName),
+    /// A person, or a program in a person's place.
+    Operator,
+    /// An action that ended.
+    Action,
+}
+
+impl Source {
+    /// Whether it is one that `sender` allows.
+    #[must_use]
+    pub fn is(&self, sender: &Sender) -> bool {
+        match (self, sender) {
+            (Self::Face(one), Sender::Face(other)) => one == other,
+            (Self::Operator, Sender::Operator) | (Self::Action, Sender::Action) => true,
+            (Self::Face(_) | Self::Operator | Self::Action, _) => false,
+        }
+    }
+
+    /// It as text, as history keeps it.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Face(name) => name.as_str(),
+            Self::Operator => OPERATOR,
+            Self::Action => ACTION,
+        })
+    }
+
+    /// Reads [`text`](Self::text).
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`] when it is none of the kernel's own senders and no name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        match text {
+            OPERATOR => Ok(Self::Operator),
+            ACTION => Ok(Self::Action),
+            name if super::names::is_name(name) => Ok(Self::Face(SenderName(Cow::Owned(name.to_owned())))),
+            other => Err(BadName(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text())
+    }
+}
+
+impl From<Source> for Sender {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Face(name) => Self::Face(name),
+            Source::Operator => Self::Operator,
+            Source::Action => Self::Action,
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,71 @@
+//! The names that boards' definitions use besides the kernel's own: `board` as a sender, `device` for facts.
+
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Map, Value};
+
+use crate::actions::ACTIONS;
+use crate::machine::{
+    ActionCatalogue, ActionName, BadVocabulary, FactKind, FactObject, NamedActions, SenderName, SettingFault,
+    Source, Vocabulary,
+};
+
+/// What a board says itself, while it boots and runs.
+pub const BOARD: Source = Source::Face(SENDER);
+const SENDER: SenderName = SenderName::of("board");
+
+/// What is known of a board from outside, and may be read in conditions as `device.FIELD`.
+const DEVICE: [(&str, FactKind); 7] = [
+    ("environment", FactKind::Text),
+    ("fqdn", FactKind::Text),
+    ("hardware", FactKind::Text),
+    ("images", FactKind::List),
+    ("mac", FactKind::Text),
+    ("name", FactKind::Text),
+    ("power", FactKind::Boolean),
+];
+
+/// The vocabulary of boards' definitions.
+#[must_use]
+pub fn vocabulary() -> &'static Vocabulary {
+    #[expect(clippy::expect_used, reason = "its names are constants, and a test reads them")]
+    static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| build().expect("the names are names"));
+    &VOCABULARY
+}
+
+fn build() -> Result<Vocabulary, BadVocabulary> {
+    Vocabulary::new(Arc::new(Actions(NamedActions::new(ACTIONS))))
+        .with_sender(SENDER)?
+        .with_facts(FactObject::new("device", &DEVICE))
+}
+
+/// The actions of boards: `poll` reads its settings when it runs, the others take none.
+#[derive(Debug)]
+struct Actions(NamedActions);
+
+impl ActionCatalogue for Actions {
+    fn names(&self) -> Vec<&str> {
+        self.0.names()
+    }
+
+    fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
+        if action.as_str() == "poll" {
+            return Vec::new();
+        }
+        let fault = |key: &String| SettingFault {
+            key: Some(key.clone()),
+            message: format!("`{action}` takes no settings"),
+        };
+        settings.keys().map(fault).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_registered_are_names() {
+        assert_eq!(build().map(|vocabulary| vocabulary.facts().len()), Ok(1));
+    }
+}
