@@ -441,7 +441,7 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
     3 noted ReimageRebooting asked
     5 moved Ready Deadline { visit: Visit(3) }
     5 stayed Ready Deadline { visit: Visit(5) }
-    5 ignored Ready Event { name: "image-running", source: Board, args: {}, visit: Some(Visit(5)) }
+    5 ignored Ready Event { name: "image-running", source: Face(SenderName("board")), args: {}, visit: Some(Visit(5)) }
     7 moved ReimageDone Force { expected: "Ready", to: "ReimageDone", reason: "it smells" }
     "#);
 

@@ -214,15 +214,16 @@ fn rules_are_explained() {
     unknown-action    error     an action is named that there is not
     unknown-counter   error     a condition names a counter that nothing counts
     unknown-variable  error     a condition names a variable that there is not
+    settings          error     an action is given settings that it does not take
     guard-form        error     a condition is not one: it cannot be parsed, or does what conditions may not
     guard-type        error     a condition takes a text for a number, or the like
-    two-senders       error     both a board and an operator may send an event
+    two-senders       error     both an operator and what reports may send an event
     two-groups        error     two groups say what an event does in a state
     shadowed          error     a transition is never taken, because one before it always is
     always-loop       error     `always` leads in a circle
     unreachable       error     nothing leads to a state
     no-way-out        error     a working state cannot be left
-    failed-for-ever   error     no operator can get a board out of a failed state
+    failed-for-ever   error     no operator can get an instance out of a failed state
     final-goes-on     error     a final state does something, or can be left
     no-deadline       error     a working state may last for ever
     endless-loop      error     working states can follow one another for ever
