@@ -5,13 +5,12 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use lifeguard::cli::bench::stats::{Summary, float};
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::machine::{self, Cause, Definition, EventName, Instance, Source, StateName, Stimulus};
 use serde_json::{Map, Value, json};
 
 /// How many decisions are timed together, and how often; the cases take turns.
-const DECISIONS: usize = 100_000;
+const DECISIONS: u32 = 100_000;
 const REPEATS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -41,10 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut out = std::io::stdout().lock();
-    for ((what, state, _), found) in cases.iter().zip(found) {
-        if let Some(Summary { median, min, max }) = Summary::of(&found) {
-            writeln!(out, "decide: {what} in {state}: {median:.0} ns ({min:.0}–{max:.0})")?;
-        }
+    for ((what, state, _), mut found) in cases.iter().zip(found) {
+        found.sort_by(f64::total_cmp);
+        let [min, .., max] = found[..] else { continue };
+        let median = found[found.len() / 2];
+        writeln!(out, "decide: {what} in {state}: {median:.0} ns ({min:.0}–{max:.0})")?;
     }
     Ok(())
 }
@@ -65,5 +65,5 @@ fn nanoseconds(definition: &Definition, state: StateName, cause: Cause) -> f64 {
     for _ in 0..DECISIONS {
         black_box(machine::decide(black_box(definition), black_box(&instance), black_box(&stimulus), now));
     }
-    began.elapsed().as_secs_f64() * 1e9 / float(DECISIONS)
+    began.elapsed().as_secs_f64() * 1e9 / f64::from(DECISIONS)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -30,6 +30,26 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// What every command can be told of the log.
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// How log lines are written on standard error: for people, or a JSON object each
+    #[arg(
+        long,
+        global = true,
+        env = "LIFEGUARD_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        help_heading = "Log"
+    )]
+    log_format: LogFormat,
+
+    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=error`
+    #[arg(long, global = true, env = "LIFEGUARD_LOG", value_name = "FILTER", help_heading = "Log")]
+    log: Option<String>,
+}
+
 /// What the writing thread is sent.
 enum Message {
     Line {
@@ -43,7 +63,7 @@ enum Message {
 
 /// The log of this process.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
+pub struct Log {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     /// [`FLUSH_LIMIT`], except in tests.
@@ -51,13 +71,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Begins to log what `filter` lets pass on standard error; panics are logged too.
+    /// Begins to log on standard error what was asked for, or what `usual` lets pass; panics are logged too.
     ///
     /// # Errors
     ///
-    /// When `filter` is none, or the system gives no thread.
-    pub(super) fn start(filter: &str, format: LogFormat) -> Result<Self, StartError> {
-        let filter = EnvFilter::try_new(with_our_crates(filter))?;
+    /// When the filter is none, or the system gives no thread.
+    pub fn start(args: &LogArgs, usual: &str) -> Result<Self, StartError> {
+        let filter = EnvFilter::try_new(with_our_crates(args.log.as_deref().unwrap_or(usual)))?;
         let log = Self::writing_to(io::stderr(), |_, lines| {
             tracing::warn!(lines, "log lines were dropped: standard error could not be written");
         })?;
@@ -65,7 +85,7 @@ impl Log {
             .with_env_filter(filter)
             .log_internal_errors(false)
             .with_writer(log.clone());
-        match format {
+        match args.log_format {
             LogFormat::Text => subscriber.with_target(false).with_ansi(is_coloured()).init(),
             LogFormat::Json => subscriber.json().init(),
         }
@@ -119,7 +139,7 @@ impl Log {
     }
 
     /// Waits until the lines so far were written, for a second at most.
-    pub(super) fn flush(&self) {
+    pub fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         // A queue that is full belongs to a reader who does not read: there is nothing to wait for.
         if self.queue.try_send(Message::Flush(done)).is_ok() {
@@ -130,7 +150,7 @@ impl Log {
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
+pub enum StartError {
     /// The filter is none.
     #[error("--log: {0}")]
     Filter(#[from] ParseError),
@@ -160,7 +180,7 @@ thread_local! {
 
 /// One line, which is handed over as a whole.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub struct Line<'a> {
     log: &'a Log,
     text: Vec<u8>,
 }

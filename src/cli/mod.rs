@@ -1,27 +1,28 @@
 //! The command line: one file a command.
 
-pub mod bench;
 mod client;
 mod demo;
 mod device;
 mod image;
 mod instance;
-mod log;
+pub mod log;
 mod machine;
 mod model;
-mod output;
+pub mod output;
 pub mod serve;
 mod told;
 mod why;
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::iter;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use log::{Log, LogFormat};
+use log::{Log, LogArgs};
 
 use crate::machine::plain;
 
@@ -29,21 +30,8 @@ use crate::machine::plain;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
-    /// How log lines are written on standard error: for people, or a JSON object each
-    #[arg(
-        long,
-        global = true,
-        env = "LIFEGUARD_LOG_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t = LogFormat::Text,
-        help_heading = "Log"
-    )]
-    log_format: LogFormat,
-
-    /// Which log lines are written: a level, or a filter such as `lifeguard=debug,sqlx=error`
-    #[arg(long, global = true, env = "LIFEGUARD_LOG", value_name = "FILTER", help_heading = "Log")]
-    log: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
 
     #[command(subcommand)]
     command: Command,
@@ -58,7 +46,8 @@ fn hide_secret(error: &mut clap::Error) {
 }
 
 /// Lets no option be read from a variable that is empty: that is as if it were not set.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
+#[must_use]
+pub fn without_empty_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
         if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
@@ -70,11 +59,6 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 enum Command {
     /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
     Serve(serve::ServeOptions),
-    /// Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
-    Bench(bench::BenchOptions),
-    /// The second process of `bench`
-    #[command(hide = true)]
-    BenchLoad(bench::LoadOptions),
     /// Show it all with simulated boards and relay boards on loopback
     Demo(demo::DemoOptions),
     /// Register, list, show, reboot and reimage boards, by a server's HTTP interface
@@ -96,8 +80,17 @@ enum Command {
 ///
 /// The exit code.
 pub fn parse() -> Result<Cli, ExitCode> {
+    parse_from(std::env::args_os().skip(1))
+}
+
+/// Reads a command line from the words after the program's name, as [`parse`] does.
+///
+/// # Errors
+///
+/// The exit code.
+pub fn parse_from(words: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let mut command = without_empty_variables(Cli::command());
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = command.try_get_matches_from_mut(iter::once(OsString::from("lifeguard")).chain(words));
     let cli = matches.and_then(|mut matches| {
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     });
@@ -117,26 +110,22 @@ pub fn parse() -> Result<Cli, ExitCode> {
 
 /// Runs one command; what went wrong is on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
-    let Cli { log_format, log, command } = cli;
+    let Cli { log, command } = cli;
     let usual = match &command {
         // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
-        Command::Demo(_) | Command::BenchLoad(_) | Command::Model(_) => "error",
-        // It tells how far it is.
-        Command::Bench(_) => "error,lifeguard::cli::bench=info",
+        Command::Demo(_) | Command::Model(_) => "error",
         Command::Serve(_)
         | Command::Device(_)
         | Command::Image(_)
         | Command::Instance(_)
         | Command::Machine(_) => "info,sqlx=error",
     };
-    let log = match Log::start(log.as_deref().unwrap_or(usual), log_format) {
+    let log = match Log::start(&log, usual) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
     let result = match command {
         Command::Serve(options) => done(serve::run(options).await),
-        Command::Bench(options) => done(bench::run(options).await),
-        Command::BenchLoad(options) => done(bench::run_load(options).await),
         Command::Demo(options) => done(demo::run(options).await),
         Command::Device(options) => done(device::run(options).await),
         Command::Image(options) => done(image::run(options).await),
@@ -158,22 +147,8 @@ fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> 
 fn ended(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) => output::fail(&told(&*error)),
+        Err(error) => output::fail(&output::told(&*error)),
     }
-}
-
-/// An error with all its causes, each said once.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

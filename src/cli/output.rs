@@ -1,5 +1,6 @@
 //! What commands print: results on standard output, complaints on standard error.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -8,7 +9,11 @@ use serde_json::Value;
 use crate::machine::plain;
 
 /// Prints a text; a reader that has gone away is no fault.
-pub(super) fn print(text: &str) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -17,15 +22,31 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Says what went wrong and gives the exit code for it.
-pub(super) fn fail(text: &str) -> ExitCode {
+#[must_use]
+pub fn fail(text: &str) -> ExitCode {
     complain(text);
     ExitCode::FAILURE
 }
 
 /// Says what went wrong.
-pub(super) fn complain(text: &str) {
+pub fn complain(text: &str) {
     // Where even this cannot be written there is nobody left to tell.
     let _ = writeln!(io::stderr(), "lifeguard: {}", without_passwords(&shown(text)));
+}
+
+/// An error with all its causes, each said once.
+#[must_use]
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Says what went wrong in a text that has its own beginning and end.
@@ -78,7 +99,8 @@ pub(super) fn clipped(text: &str) -> String {
 }
 
 /// Lays rows out in columns as wide as their widest cell; the first row is the heading.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| shown(cell).replace('\n', " ")).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -5,7 +5,6 @@
 //! the database's clock, the only one that all processes share.
 
 pub mod actions;
-pub mod bench;
 pub mod changes;
 mod connect;
 pub mod definitions;

@@ -900,7 +900,6 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
 
     let commands = [
         "serve",
-        "bench",
         "demo",
         "device add",
         "device list",
@@ -965,7 +964,6 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
 
     Commands:
       serve     Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
-      bench     Measure how fast and exact it is here, on a private PostgreSQL that is thrown away
       demo      Show it all with simulated boards and relay boards on loopback
       device    Register, list, show, reboot and reimage boards, by a server's HTTP interface
       image     Say which boot config boots which image on which hardware

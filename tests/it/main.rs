@@ -5,7 +5,6 @@ mod accepted;
 mod action;
 mod actions;
 mod api;
-mod bench;
 mod boot_watch;
 mod bounds;
 mod changes;

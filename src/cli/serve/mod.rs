@@ -42,7 +42,7 @@ pub use models::ModelArgs;
 pub use tftp_options::TftpArgs;
 
 /// The machine whose instances are boards.
-pub(super) const BOARD: &str = "board";
+pub const BOARD: &str = "board";
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
@@ -409,7 +409,7 @@ fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
 /// # Errors
 ///
 /// When signals cannot be listened to.
-pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+pub fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,0 +1,139 @@
+//! What figures work with: a private Postgres, and real servers on it.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs};
+use lifeguard::engine::{Engine, Retention};
+use lifeguard::store::Connections;
+use tokio::process::Command;
+
+use crate::database::Scratch;
+use crate::options::BenchOptions;
+use crate::postgres::BenchPostgres;
+use crate::scratch::ScratchDir;
+use crate::server::ServerProcess;
+use crate::sizes::Sizes;
+
+/// What the boards of most figures live by.
+const DEFINITION: &str = include_str!("bench.yaml");
+
+/// By which definition boards live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lives {
+    /// By that of the bench.
+    Bench,
+    /// By the built-in one, `states/board.yaml`.
+    Board,
+}
+
+/// What figures work with.
+pub(crate) struct Bench {
+    /// How large the figures are.
+    pub(crate) sizes: Sizes,
+    /// ONNX Runtime's library, if it is not where servers find it.
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// The program that is measured as a server; this one where none is named.
+    server: Option<PathBuf>,
+    /// Where an original StateService serves.
+    pub(crate) state_service: Option<SocketAddr>,
+    /// What everything is measured on.
+    pub(crate) postgres: BenchPostgres,
+    /// Where everything lies.
+    pub(crate) scratch: ScratchDir,
+}
+
+impl Bench {
+    /// Makes the directory and starts Postgres in it.
+    pub(crate) async fn start(options: &BenchOptions) -> Result<Self, Box<dyn Error>> {
+        if let Some(program) = options.server.as_ref().filter(|program| !program.is_file()) {
+            return Err(format!("--server: {} is not a file", program.display()).into());
+        }
+        let scratch = ScratchDir::make(options.dir.as_deref())?;
+        fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
+        fs_err::create_dir(scratch.path.join("boot"))?;
+        let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
+        let (onnxruntime, state_service) = (options.onnxruntime.clone(), options.state_service);
+        let server = options.server.clone();
+        Ok(Self { sizes: options.sizes(), onnxruntime, server, state_service, postgres, scratch })
+    }
+
+    /// What a server on a database is told.
+    pub(crate) fn serve_options(
+        &self,
+        database: Scratch,
+        lives: Lives,
+    ) -> Result<ServeOptions, Box<dyn Error>> {
+        Ok(ServeOptions {
+            machine: None,
+            listen: ([127, 0, 0, 1], 0).into(),
+            insecure: false,
+            tftp_listen: None,
+            tftp: TftpArgs::default(),
+            boot_root: Some(self.scratch.path.join("boot")),
+            database_url: Some(self.postgres.url(database)?.into()),
+            database_url_file: None,
+            database_connections: Connections::DEFAULT,
+            event_timeout: Engine::EVENT_TIMEOUT,
+            data_dir: None,
+            pg_bin: None,
+            states: match lives {
+                Lives::Bench => Some(self.scratch.path.join("bench.yaml")),
+                Lives::Board => None,
+            },
+            history_retention: Retention::Forever,
+            http: HttpArgs::default(),
+            models: ModelArgs::default(),
+        })
+    }
+
+    /// Starts a server on a database, as a process of its own.
+    pub(crate) async fn serve(
+        &self,
+        database: Scratch,
+        lives: Lives,
+    ) -> Result<ServerProcess, Box<dyn Error>> {
+        self.serve_with(&self.serve_options(database, lives)?).await
+    }
+
+    /// Starts a server with these options, as far as figures differ in them, as a process of its own.
+    pub(crate) async fn serve_with(&self, options: &ServeOptions) -> Result<ServerProcess, Box<dyn Error>> {
+        let mut command = Command::new(self.server.clone().map_or_else(std::env::current_exe, Ok)?);
+        if self.server.is_none() {
+            command.arg(crate::PRODUCT);
+        }
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LIFEGUARD_") {
+                command.env_remove(name);
+            }
+        }
+        command.arg("serve");
+        if let Some(url) = &options.database_url {
+            command.args(["--database-url", url.secret()]);
+        }
+        for (name, path) in [
+            ("--boot-root", &options.boot_root),
+            ("--states", &options.states),
+            ("--config", &options.models.config),
+            ("--models", &options.models.models),
+            ("--onnxruntime", &options.models.onnxruntime),
+        ] {
+            if let Some(path) = path {
+                command.arg(name).arg(path);
+            }
+        }
+        ServerProcess::start(command).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DEFINITION;
+
+    #[test]
+    fn the_boards_live_by_a_definition_that_is_one() {
+        let loaded = machine::load(DEFINITION, lifeguard::boards::vocabulary());
+        assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
+    }
+}

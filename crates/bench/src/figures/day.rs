@@ -1,0 +1,166 @@
+//! A day's load in ten minutes: whether it ends as it began.
+//!
+//! The server runs in this process, under a clock of 144 times real time; each board enters Ready again every 300 s of
+//! that clock, and is rebooted four times a day.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clock::{Clock, ScaledClock, SystemClock, pause};
+use lifeguard::cli::serve::Server;
+use lifeguard::engine::Engine;
+use machine::Source;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use super::failure::Failure;
+use crate::bench::{Bench, Lives};
+use crate::database::{BenchDatabase, Boards, Scratch, Sizes};
+use crate::load::submit;
+use crate::process;
+use crate::report::Report;
+use crate::report::Row;
+use crate::stats;
+
+/// Farm seconds in a real one: a day in ten minutes.
+const SPEED: f64 = 144.0;
+/// How often a board in Ready enters it again, by its definition, in farm seconds.
+const READY_S: f64 = 300.0;
+/// How long a reboot takes, in real time: a minute of the farm's.
+const REBOOT: Duration = Duration::from_millis(417);
+/// How many reboots begin each real second among ten thousand boards, to be four for each a day.
+const REBOOTS_PER_SECOND: u32 = 67;
+
+/// What is seen at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    wal: i64,
+    sizes: Sizes,
+    resident: u64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Measures. Once: it is a run, and what counts is its end against its beginning.
+pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
+    let mut database = bench.postgres.make(Scratch::One).await?;
+    let clock = Arc::new(ScaledClock::new(SPEED));
+    let (count, at) = (bench.sizes.boards, clock.now());
+    let due = Some((at, stats::counted(count) / READY_S));
+    database.fill(&Boards { count, state: "Ready", due, at, ..Boards::default() }).await?;
+    database.settle().await?;
+    let server = Server::start(bench.serve_options(Scratch::One, Lives::Bench)?, clock).await?;
+    let (latencies, mut answered) = unbounded_channel();
+    let reboots = reboot(server.engine.clone(), count.try_into()?, latencies);
+    let watching = watch(bench, &mut database, &mut answered);
+    let samples = tokio::select! {
+        samples = watching => samples,
+        ended = reboots => Err(ended.err().unwrap_or_else(|| "the reboots ended".into())),
+    };
+    server.stop().await?;
+    tell(&samples?, report);
+    Ok(())
+}
+
+/// Reboots one board after the other; how long each event took goes to `latencies`, in milliseconds.
+async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) -> Result<(), Failure> {
+    let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
+    let began = Instant::now();
+    for turn in 0_u32.. {
+        let due = Duration::from_secs(1) * turn / REBOOTS_PER_SECOND;
+        pause(due.saturating_sub(began.elapsed())).await;
+        let (engine, latencies, board) = (engine.clone(), latencies.clone(), u64::from(turn) % boards);
+        tasks.spawn(async move {
+            timed(&engine, board, "rq-reboot", Source::Operator, &latencies).await?;
+            pause(REBOOT).await;
+            timed(&engine, board, "image-running", lifeguard::boards::BOARD, &latencies).await
+        });
+        while let Some(ended) = tasks.try_join_next() {
+            ended??;
+        }
+    }
+    Ok(())
+}
+
+/// Submits an event and notes how long it took.
+async fn timed(
+    engine: &Engine,
+    board: u64,
+    event: &str,
+    source: Source,
+    latencies: &UnboundedSender<f64>,
+) -> io::Result<()> {
+    let sent_at = Instant::now();
+    submit(engine, board, event, source).await?;
+    // Nobody listens any more once the day is over.
+    let _ = latencies.send(stats::millis(sent_at.elapsed()));
+    Ok(())
+}
+
+/// Looks at it again and again.
+async fn watch(
+    bench: &Bench,
+    database: &mut BenchDatabase,
+    answered: &mut UnboundedReceiver<f64>,
+) -> Result<Vec<Sample>, Failure> {
+    let step = Duration::from_secs(bench.sizes.day_sample_s);
+    let mut samples = Vec::new();
+    let began = Instant::now();
+    for number in 1..=u32::try_from(bench.sizes.day_s / bench.sizes.day_sample_s)? {
+        pause((step * number).saturating_sub(began.elapsed())).await;
+        let latencies: Vec<f64> = std::iter::from_fn(|| answered.try_recv().ok()).collect();
+        samples.push(Sample {
+            at: Instant::now(),
+            wal: database.wal_position().await?,
+            sizes: database.sizes().await?,
+            resident: process::resident(std::process::id())?,
+            p50_ms: stats::percentile(&latencies, 0.5).unwrap_or(f64::INFINITY),
+            p99_ms: stats::percentile(&latencies, 0.99).unwrap_or(f64::INFINITY),
+        });
+        tracing::info!(
+            "day: {} of {} s, at {}",
+            began.elapsed().as_secs(),
+            bench.sizes.day_s,
+            SystemClock.now()
+        );
+    }
+    Ok(samples)
+}
+
+/// The last fifth beside the first.
+fn tell(samples: &[Sample], report: &mut Report) {
+    let rate = |value: fn(&Sample) -> i64| {
+        let pairs = samples.windows(2);
+        let rates = pairs.map(|pair| stats::counted(value(&pair[1]) - value(&pair[0])) / span(pair));
+        rates.collect::<Vec<f64>>()
+    };
+    let level = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();
+    let all = [
+        ("transitions a second", "1/s", rate(|one| one.sizes.history_rows)),
+        ("WAL a second", "bytes/s", rate(|one| one.wal)),
+        ("history on the disk a second", "bytes/s", rate(|one| one.sizes.history_bytes)),
+        ("instances on the disk", "bytes", level(|one| stats::counted(one.sizes.instances_bytes))),
+        ("dead rows", "", level(|one| stats::counted(one.sizes.dead_rows))),
+        (
+            "resident memory",
+            "bytes",
+            level(|one| stats::counted(one.resident.try_into().unwrap_or(i64::MAX))),
+        ),
+        ("an event, p50", "ms", level(|one| one.p50_ms)),
+        ("an event, p99", "ms", level(|one| one.p99_ms)),
+    ];
+    for (what, unit, values) in all {
+        let fifth = values.len().div_ceil(5);
+        let (first, last) = (values[..fifth].to_vec(), values[values.len() - fifth..].to_vec());
+        report.add(
+            Row::new("day", format!("{what}, in the last fifth"), unit, last).beside("in the first", first),
+        );
+    }
+}
+
+/// The seconds between two samples.
+fn span(pair: &[Sample]) -> f64 {
+    pair[1].at.saturating_duration_since(pair[0].at).as_secs_f64()
+}

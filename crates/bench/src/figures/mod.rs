@@ -1,0 +1,51 @@
+//! The figures, one file for those that are measured together.
+
+mod day;
+mod deadlines;
+mod events;
+mod failure;
+mod figure;
+mod handout;
+mod idle;
+mod memory;
+mod models;
+mod reading;
+mod scale;
+mod start;
+mod takeover;
+
+use crate::bench::Bench;
+use crate::report::Report;
+pub(crate) use figure::Figure;
+
+/// Measures `figures`. One that fails does not keep the others from being measured; the names of those are returned.
+pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    for figure in figures {
+        let name = figure.name();
+        if *figure == Figure::Http && figures.contains(&Figure::Events) {
+            // Measured with the other: the contestants are the same.
+            continue;
+        }
+        tracing::info!("{name}");
+        let measured = match figure {
+            Figure::Events | Figure::Http => events::run(bench, figures, report).await,
+            Figure::Handout => handout::run(bench, report).await,
+            Figure::Lateness => deadlines::lateness(bench, report).await,
+            Figure::Storm => deadlines::storm(bench, report).await,
+            Figure::Takeover => takeover::run(bench, report).await,
+            Figure::Start => start::run(bench, report).await,
+            Figure::Idle => idle::run(bench, report).await,
+            Figure::Reading => reading::run(bench, report).await,
+            Figure::Scale => scale::run(bench, report).await,
+            Figure::Memory => memory::run(bench, report).await,
+            Figure::Models => models::run(bench, report).await,
+            Figure::Day => day::run(bench, report).await,
+        };
+        if let Err(error) = measured {
+            report.miss(name, lifeguard::cli::output::told(&*error));
+            failed.push(name);
+        }
+    }
+    failed
+}

@@ -1,0 +1,103 @@
+//! `lifeguard-bench`: how fast and how exact Lifeguard is on this machine, each figure beside what it is compared with.
+//!
+//! A private Postgres at full durability, real servers as processes of their own, real sockets; what is compared is measured
+//! in the same run, the contestants taking turns, so that a noisy hour hits all of them. Figures are one file each.
+//!
+//! The servers are this very program, which has the product in it: what is measured is what was built, and nothing else
+//! need be.
+
+mod bench;
+mod client;
+mod database;
+mod figures;
+mod listener;
+mod load;
+mod options;
+mod patience;
+mod postgres;
+mod process;
+mod report;
+mod run;
+mod scratch;
+mod server;
+mod sizes;
+mod stats;
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use lifeguard::cli::log::{Log, LogArgs};
+use lifeguard::cli::{self, output};
+use tokio::runtime::Builder;
+
+// That of the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is logged unless something else is asked for: how far it is.
+const USUAL_LOG: &str = "error,lifeguard_bench=info";
+
+/// The first argument after which the others are the product's: `lifeguard-bench lifeguard serve …`.
+const PRODUCT: &str = "lifeguard";
+
+/// What the bench is told.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lifeguard-bench",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(flatten)]
+    options: options::BenchOptions,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The second process of a load
+    #[command(hide = true)]
+    Load(load::LoadOptions),
+}
+
+fn main() -> io::Result<ExitCode> {
+    let mut words = std::env::args_os().skip(1).peekable();
+    let is_product = words.next_if(|word| word == PRODUCT).is_some();
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    if !is_product {
+        let command = cli::without_empty_variables(Arguments::command());
+        let arguments =
+            Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+        return Ok(runtime.block_on(measure(arguments)));
+    }
+    match cli::parse_from(words) {
+        Ok(cli) => Ok(runtime.block_on(cli::run(cli))),
+        Err(code) => Ok(code),
+    }
+}
+
+async fn measure(arguments: Arguments) -> ExitCode {
+    let Arguments { log, options, command } = arguments;
+    let log = match Log::start(&log, USUAL_LOG) {
+        Ok(log) => log,
+        Err(error) => return output::fail(&error.to_string()),
+    };
+    let result: Result<(), Box<dyn Error>> = match command {
+        Some(Command::Load(options)) => load::run(options).await,
+        None => run::run(options).await,
+    };
+    log.flush();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::fail(&output::told(&*error)),
+    }
+}

@@ -1,0 +1,268 @@
+//! What the bench found: a table for people, a JSON document for programs.
+
+use lifeguard::cli::output;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::stats::Summary;
+
+/// One line of the report: what was measured, beside what it is compared with.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    figure: &'static str,
+    what: String,
+    unit: &'static str,
+    values: Vec<f64>,
+    comparison: Option<Comparison>,
+    target: Option<Target>,
+    note: Option<String>,
+}
+
+/// What else was measured in the same run, round by round.
+#[derive(Debug, Clone, Serialize)]
+struct Comparison {
+    what: String,
+    values: Vec<f64>,
+}
+
+/// What a figure is to reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// The median is at most this.
+    AtMost(f64),
+    /// The ratio of the medians is at least this.
+    RatioAtLeast(f64),
+    /// The ratio of the medians is at most this.
+    RatioAtMost(f64),
+}
+
+impl Row {
+    /// A line of `figure`, of one value a round.
+    pub(crate) fn new(
+        figure: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        values: Vec<f64>,
+    ) -> Self {
+        Self { figure, what: what.into(), unit, values, comparison: None, target: None, note: None }
+    }
+
+    /// Puts what it is compared with beside it.
+    pub(crate) fn beside(mut self, what: impl Into<String>, values: Vec<f64>) -> Self {
+        self.comparison = Some(Comparison { what: what.into(), values });
+        self
+    }
+
+    /// Says what it is to reach.
+    pub(crate) fn target(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Says what a reader should know.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    fn summary(&self) -> Option<Summary> {
+        Summary::of(&self.values)
+    }
+
+    /// The median over that of the comparison.
+    fn ratio(&self) -> Option<f64> {
+        let other = Summary::of(&self.comparison.as_ref()?.values)?.median;
+        Some(self.summary()?.median / other).filter(|ratio| ratio.is_finite())
+    }
+
+    /// Whether the target is met, where there is one and a figure to judge.
+    fn is_met(&self) -> Option<bool> {
+        Some(match self.target? {
+            Target::AtMost(most) => self.summary()?.median <= most,
+            Target::RatioAtLeast(least) => self.ratio()? >= least,
+            Target::RatioAtMost(most) => self.ratio()? <= most,
+        })
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let summary = self.summary();
+        let with_unit = |value| format!("{} {}", number(value), self.unit).trim_end().to_owned();
+        let compared = self.comparison.as_ref().and_then(|other| {
+            Some(format!("{}: {}", other.what, with_unit(Summary::of(&other.values)?.median)))
+        });
+        let target = self.target.map(|target| match target {
+            Target::AtMost(most) => format!("≤ {}", with_unit(most)),
+            Target::RatioAtLeast(least) => format!("≥ {} ×", number(least)),
+            Target::RatioAtMost(most) => format!("≤ {} ×", number(most)),
+        });
+        let met = self.target.map(|_| match self.is_met() {
+            None => "unknown",
+            Some(true) => "yes",
+            Some(false) => "NO",
+        });
+        vec![
+            self.figure.to_owned(),
+            self.what.clone(),
+            summary.map_or_else(|| "—".to_owned(), |summary| with_unit(summary.median)),
+            summary.map_or_else(String::new, |summary| {
+                format!("{}–{}", number(summary.min), number(summary.max))
+            }),
+            compared.unwrap_or_default(),
+            self.ratio().map(|ratio| format!("{} ×", number(ratio))).unwrap_or_default(),
+            target.unwrap_or_default(),
+            met.unwrap_or_default().to_owned(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let target = self.target.map(|target| match target {
+            Target::AtMost(value) => json!({ "of": "median", "at_most": value }),
+            Target::RatioAtLeast(value) => json!({ "of": "ratio", "at_least": value }),
+            Target::RatioAtMost(value) => json!({ "of": "ratio", "at_most": value }),
+        });
+        json!({
+            "figure": self.figure, "what": self.what, "unit": self.unit, "values": self.values,
+            "summary": self.summary(), "comparison": self.comparison,
+            "comparison_summary": self.comparison.as_ref().and_then(|other| Summary::of(&other.values)),
+            "ratio": self.ratio(), "target": target, "is_met": self.is_met(), "note": self.note,
+        })
+    }
+}
+
+/// All that a run found.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+    /// What is to be said about whole figures.
+    notes: Vec<(&'static str, String)>,
+    /// Figures that there are not, and why.
+    missing: Vec<(&'static str, String)>,
+}
+
+impl Report {
+    /// Adds a line.
+    pub(crate) fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Says what a reader of `figure` should know.
+    pub(crate) fn note(&mut self, figure: &'static str, note: impl Into<String>) {
+        self.notes.push((figure, note.into()));
+    }
+
+    /// Says why `figure`, or a part of it, is not there.
+    pub(crate) fn miss(&mut self, figure: &'static str, why: impl Into<String>) {
+        self.missing.push((figure, why.into()));
+    }
+
+    /// The table, with what is to be said about its lines below it.
+    pub(crate) fn table(&self) -> String {
+        let heading =
+            ["FIGURE", "WHAT", "MEDIAN", "MIN–MAX", "COMPARISON IN THE SAME RUN", "RATIO", "TARGET", "MET"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(self.rows.iter().map(Row::cells));
+        let mut text = output::table(&rows);
+        let notes = self.rows.iter().filter_map(|row| {
+            let note = row.note.as_ref()?;
+            Some(format!("{}, {}: {note}", row.figure, row.what))
+        });
+        let of_figures = self.notes.iter().map(|(figure, note)| format!("{figure}: {note}"));
+        let missing = self.missing.iter().map(|(figure, why)| format!("{figure}: no figure: {why}"));
+        for (index, line) in of_figures.chain(notes).chain(missing).enumerate() {
+            text.push_str(if index == 0 { "\n\n" } else { "\n" });
+            text.push_str(&line);
+        }
+        text
+    }
+
+    /// The document; `about` says what ran where.
+    pub(crate) fn json(&self, about: &Value) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
+        let told = |list: &[(&'static str, String)], key: &str| {
+            let one = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
+            list.iter().map(one).collect::<Vec<Value>>()
+        };
+        json!({
+            "about": about, "rows": rows, "notes": told(&self.notes, "note"), "missing": told(&self.missing, "why"),
+        })
+    }
+}
+
+/// A number as people read it: three digits that count, and never fewer than there are before the point.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    let decimals = if size == 0.0 || size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        3
+    };
+    let text = format!("{value:.decimals$}");
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}{grouped}{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::default();
+        report.add(
+            Row::new("events", "256 in flight", "1/s", vec![41_000.0, 39_000.0, 42_000.0])
+                .beside("pgbench, best", vec![10_000.0, 9_000.0])
+                .target(Target::RatioAtLeast(4.5)),
+        );
+        report.add(
+            Row::new("handout", "p99", "ms", vec![2.345, 0.25]).target(Target::AtMost(10.0)).note("idle"),
+        );
+        report.add(Row::new("start", "first due", "s", Vec::new()).target(Target::AtMost(5.0)));
+        report.note("events", "pgbench, 1 client: 2000");
+        report.miss("reading", "lists have no cursor");
+        report
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_row_and_says_what_is_missing() {
+        assert_snapshot!(report().table(), @"
+        FIGURE   WHAT           MEDIAN      MIN–MAX        COMPARISON IN THE SAME RUN  RATIO   TARGET     MET
+        events   256 in flight  41,000 1/s  39,000–42,000  pgbench, best: 9,500 1/s    4.32 ×  ≥ 4.50 ×   NO
+        handout  p99            1.30 ms     0.250–2.35                                         ≤ 10.0 ms  yes
+        start    first due      —                                                              ≤ 5.00 s   unknown
+
+        events: pgbench, 1 client: 2000
+        handout, p99: idle
+        reading: no figure: lists have no cursor
+        ");
+    }
+
+    #[test]
+    fn the_document_has_every_value_and_the_verdict() {
+        let json = report().json(&json!({ "quick": true }));
+        assert_eq!(json["rows"][0]["values"], json!([41_000.0, 39_000.0, 42_000.0]));
+        assert_eq!(json["rows"][0]["is_met"], json!(false));
+        assert_eq!(json["rows"][1]["is_met"], json!(true));
+        assert_eq!(json["rows"][2]["is_met"], Value::Null);
+        assert_eq!(json["missing"], json!([{ "figure": "reading", "why": "lists have no cursor" }]));
+        assert_eq!(json["about"]["quick"], json!(true));
+    }
+
+    #[test]
+    fn numbers_are_short_and_grouped() {
+        let numbers = [0.0, 0.1234, 1.239, 12.34, 123.4, 1234.5, 1_234_567.0, -4321.0];
+        assert_snapshot!(numbers.map(number).join(" "), @"0 0.123 1.24 12.3 123 1,234 1,234,567 -4,321");
+    }
+}
