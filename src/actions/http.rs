@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use device_io::{LocalTrouble, Unreached, address, resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use url::Url;
 
-use super::address;
-use super::connect::{Unreached, resolve};
 use super::trouble::Trouble;
 use crate::clock::{Clock, after};
 
@@ -38,10 +37,10 @@ pub(super) enum NoAnswer {
 impl From<Unreached> for NoAnswer {
     fn from(unreached: Unreached) -> Self {
         match unreached {
-            Unreached::Ours { trouble, reason } => Self::Ours { trouble, reason },
+            Unreached::Ours { trouble, reason } => Self::Ours { trouble: trouble.into(), reason },
             Unreached::NoSuchName(host) => {
-                let trouble = Trouble::Name(host);
-                Self::Ours { reason: trouble.to_string(), trouble }
+                let trouble = LocalTrouble::Name(host);
+                Self::Ours { reason: trouble.to_string(), trouble: trouble.into() }
             }
             Unreached::Refused(error) => Self::Refused(cause(&error)),
             Unreached::Silent(limit) => Self::Silent(limit),
@@ -115,10 +114,12 @@ impl HttpTarget {
         let left = (ends_at - clock.now()).to_std().unwrap_or_default();
         match clock.timeout(left, build(&self.client, self.url.clone()).send()).await {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(error)) => Err(match first.and_then(|address| Trouble::within(&error, address)) {
-                Some(trouble) => NoAnswer::Ours { trouble, reason: cause(&error) },
-                None => NoAnswer::Refused(cause(&error)),
-            }),
+            Some(Err(error)) => {
+                Err(match first.and_then(|address| LocalTrouble::of_socket(&error, address)) {
+                    Some(trouble) => NoAnswer::Ours { trouble: trouble.into(), reason: cause(&error) },
+                    None => NoAnswer::Refused(cause(&error)),
+                })
+            }
             None => Err(NoAnswer::Silent(limit)),
         }
     }

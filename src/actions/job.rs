@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use device_io::Lease;
 use serde_json::{Map, Value};
 
 use super::finding::Findings;
-use super::lease::Lease;
 use crate::clock::{Clock, SystemClock};
 use crate::machine::{ActionName, MachineName, StateName, Visit};
 

@@ -6,35 +6,31 @@
 //!
 //! How a kind is added is told in `docs/adding-an-action.md`.
 
-mod address;
 mod boot_config_name;
 mod boot_link;
-mod connect;
 mod ending;
 mod finding;
 mod http;
 mod job;
 mod kind;
-mod lease;
 mod mac;
 mod poll;
 mod power;
 mod registry;
-mod resolver;
 mod settings;
 mod trouble;
 
-pub use address::BadUrl;
+pub use ::power::{Operation, PowerUrl, schemes as power_schemes};
 pub use boot_config_name::{BadConfigName, check_config_name};
 pub use boot_link::{ClearBootLink, SetBootLink};
+pub use device_io::{BadUrl, Lease, LocalTrouble};
 pub use ending::{Ending, Evidence, Unfinished};
 pub use finding::{Finding, Findings};
 pub use job::{Facts, Job, Subject};
 pub use kind::{BadSettings, Claim, Description, Kind, Runs, TypedKind};
-pub use lease::Lease;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
 pub use poll::{Poll, PollSettings, PollUrl};
-pub use power::{MAX_OFF, MAX_REST, Operation, Power, PowerUrl, Readback, power_outlet, power_resource};
+pub use power::{Power, power_outlet, power_resource};
 pub use registry::{ACTIONS, ActionOptions, Registry};
 pub use settings::{Field, NoSettings, SettingFault, SettingInfo, Settings, span};
 pub use trouble::Trouble;

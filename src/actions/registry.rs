@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::power::Operation;
 use serde_json::{Map, Value};
 
 use super::boot_link::{ClearBootLink, SetBootLink};
 use super::job::Facts;
 use super::kind::{Claim, Description, Kind};
 use super::poll::Poll;
-use super::power::{Operation, Power};
+use super::power::Power;
 use super::settings::SettingFault;
 use crate::machine::ActionName;
 

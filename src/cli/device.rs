@@ -10,6 +10,7 @@ use super::client::{Client, ClientError, ServerOptions};
 use super::output::{json_object, row, text};
 use super::told::{came_of_it, full, history, time};
 use super::{output, why};
+use crate::actions::power_schemes;
 
 /// How many boards are asked for at a time.
 const PAGE: u32 = 5000;
@@ -152,7 +153,7 @@ struct AddOptions {
     fqdn: Option<String>,
     /// Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that cycles
     /// its power
-    #[arg(long)]
+    #[arg(long, long_help = power_help())]
     power_url: Option<String>,
     /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: it is not polled]
     #[arg(long)]
@@ -163,6 +164,15 @@ struct AddOptions {
     /// What people should know of it
     #[arg(long)]
     comments: Option<String>,
+}
+
+/// What a power URL may be, by all schemes that there are.
+fn power_help() -> String {
+    let schemes = power_schemes().iter().map(|scheme| format!("\n\n{}", scheme.help()));
+    format!(
+        "Where its power is switched; without it a board takes no request that cycles its power{}",
+        schemes.collect::<String>()
+    )
 }
 
 pub(super) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {

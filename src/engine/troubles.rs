@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::action::Trouble;
+use crate::action::{LocalTrouble, Trouble};
 use crate::clock::pause;
 use crate::store::actions::RunningAction;
 
@@ -90,7 +90,7 @@ impl Troubles {
             let is_kind_open =
                 known.values().any(|one| one.is_open() && one.trouble.kind() == trouble.kind());
             let is_back = known.contains_key(&key);
-            let is_name = matches!(trouble, Trouble::Name(_));
+            let is_name = matches!(trouble, Trouble::Local(LocalTrouble::Name(_)));
             let one = known.entry(key).or_insert_with(|| Known {
                 trouble: trouble.clone(),
                 phase: Phase::Over { at: now },
@@ -277,9 +277,9 @@ mod tests {
     #[test]
     fn what_is_over_is_handed_out_and_what_goes_on_is_looked_at_ever_more_seldom() {
         let (troubles, now) = (Troubles::default(), Instant::now());
-        let name = Trouble::Name("board-1.invalid".to_owned());
+        let name = Trouble::Local(LocalTrouble::Name("board-1.invalid".to_owned()));
         for _ in 0..3 {
-            troubles.meet_at(now, &Trouble::Descriptors, &action(None), "no descriptor");
+            troubles.meet_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
         }
         troubles.meet_at(now, &name, &action(None), "no name");
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
@@ -294,7 +294,8 @@ mod tests {
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
         // A relay board's name may keep a board dark.
-        let (troubles, relay) = (Troubles::default(), Trouble::Name("relay-1.invalid".to_owned()));
+        let (troubles, relay) =
+            (Troubles::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
         troubles.meet_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");
         for _ in 0..9 {
             troubles.looked_at(now, &relay.key(), false);
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn what_comes_back_soon_is_left_alone_for_longer_and_forgotten_in_the_end() {
         let (troubles, now) = (Troubles::default(), Instant::now());
-        let meet = |now| troubles.meet_at(now, &Trouble::Memory, &action(None), "no memory");
+        let meet = |now| troubles.meet_at(now, &LocalTrouble::Memory.into(), &action(None), "no memory");
         let mut waits = Vec::new();
         for _ in 0..10 {
             meet(now);

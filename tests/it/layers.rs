@@ -9,9 +9,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bench", &["clock", "directories", "lifeguard", "machine", "private-postgres"]),
     ("boot-tree", &[]),
     ("clock", &[]),
+    ("device-io", &["clock"]),
     ("directories", &[]),
     ("farm", &["clock", "random", "tftp"]),
     ("machine", &["random", "schedule"]),
+    ("power", &["clock", "device-io", "machine"]),
     ("private-postgres", &["directories"]),
     ("random", &[]),
     ("schedule", &[]),
@@ -22,7 +24,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("csp", &[]),
     ("model", &["clock"]),
-    ("actions", &["boot_tree", "clock", "machine"]),
+    ("actions", &["boot_tree", "clock", "device_io", "machine", "power"]),
     // TODO(correctness): the vocabulary comes to the engine from the wiring, so that it knows no face.
     ("boards", &["actions", "machine"]),
     ("worker", &["actions", "clock", "machine"]),

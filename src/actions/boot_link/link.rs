@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use device_io::Lease;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::Mode;
@@ -18,7 +19,6 @@ use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
 use tokio_util::sync::CancellationToken;
 
 use super::super::boot_config_name::check_config_name;
-use super::super::lease::Lease;
 use super::error::LinkError;
 use crate::boot_tree::{BootTree, CONFIGS, Folder, LINKS, OpenError};
 

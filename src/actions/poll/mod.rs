@@ -8,13 +8,13 @@ mod url;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use device_io::BadUrl;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use self::url::PollUrl;
 
 use self::probe::{Probe, Target};
-use super::address::BadUrl;
 use super::ending::{Evidence, Unfinished};
 use super::finding::Finding;
 use super::job::{Facts, Job};

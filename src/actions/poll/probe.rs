@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use device_io::connect;
 use tokio::sync::Semaphore;
 
-use super::super::connect::connect;
 use super::super::http::{HttpTarget, NoAnswer};
 use super::super::trouble::Trouble;
 use super::url::PollUrl;

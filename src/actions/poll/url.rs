@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use device_io::address::{self, BadUrl};
 use url::Url;
-
-use crate::action::address::{self, BadUrl};
 
 const FORM: &str = "`tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`";
 

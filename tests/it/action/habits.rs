@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use lifeguard::actions::{Ending, Evidence, Job, Kind as _, Trouble, Unfinished};
+use lifeguard::actions::{Ending, Evidence, Job, Kind as _, LocalTrouble, Trouble, Unfinished};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -338,8 +338,10 @@ async fn whatever_a_relay_board_says_while_power_is_given_back_is_no_error_of_co
 async fn a_run_that_wrote_nothing_is_no_attempt_although_an_earlier_one_may_have_written() {
     let again = Job { attempts: 3, ..job("modbus://255.255.255.255/5?off=20ms") };
     let waits = run_job(power(Operation::Cycle), &again).await.unwrap_err();
-    let is_uncounted =
-        matches!(waits.ending, Ending::Suspended { trouble: Trouble::Network(_), has_acted: false });
+    let is_uncounted = matches!(
+        waits.ending,
+        Ending::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), has_acted: false }
+    );
     assert!(is_uncounted, "{waits:?}");
 }
 

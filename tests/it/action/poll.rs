@@ -1,6 +1,6 @@
 //! Polling on a clock that moves only when the test says so.
 
-use lifeguard::actions::{Ending, Finding, Findings, Kind as _, Poll, Trouble};
+use lifeguard::actions::{Ending, Finding, Findings, Kind as _, LocalTrouble, Poll, Trouble};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -192,7 +192,10 @@ async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot
         let job = poll_job(&shared, url.to_owned(), &json!({ "failures": 1 }));
         let run = Poll;
         let ended = soon("no way", run.run(&job, &CancellationToken::new())).await.unwrap_err();
-        let is_network = matches!(ended.ending, Ending::Suspended { trouble: Trouble::Network(_), .. });
+        let is_network = matches!(
+            ended.ending,
+            Ending::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. }
+        );
         assert!(is_network, "{url}: {ended:?}");
     }
 }

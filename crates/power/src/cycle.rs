@@ -1,4 +1,4 @@
-//! How a board's power is brought to be on or off: told, read back, and told again only if it must be.
+//! How an outlet is brought to be on or off: set, read back, and set again only if it must be.
 //!
 //! ```text
 //! cycle:  look ─ refused, unread ─▶ failed, nothing was written
@@ -7,23 +7,24 @@
 //!         off ─▶ wait `off=` ─▶ on ─▶ ok      from the first write on, whatever fails: the power is given back
 //! ```
 //!
-//! The power is taken away only where it was seen that the coil can be read. Each fresh connection begins with the write,
-//! until one has been answered: a relay board may close after one answer, and a reading that fails keeps no board dark.
+//! The power is taken away only where it was seen that the outlet can be read. Each fresh connection begins with the write,
+//! until one has been answered: a device may close after one answer, and a reading that fails keeps no board dark.
+//!
+//! Where the device times a cycle by itself, `off` has it do so, and `on` is read first and set only where it is not so.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::Clock;
 use tokio_util::sync::CancellationToken;
 
-use super::Supply;
-use super::fault::{Fault, Kind};
-use super::modbus::Line;
-use crate::clock::Clock;
+use crate::fault::{Fault, FaultKind};
+use crate::outlet::{Capabilities, CycleTiming, Outlet, Readback, Supply};
 
 /// The longest that looking, or bringing the power to on or to off, may take, all connections included.
-pub(super) const PHASE: Duration = Duration::from_secs(15);
-/// How often one phase is tried: a relay board that serves another client refuses the first connection.
+pub(crate) const PHASE: Duration = Duration::from_secs(15);
+/// How often one phase is tried: a device that serves another client refuses the first connection.
 const TRIES: u32 = 3;
 /// How often taking the power away is tried in a cycle: the board may be dark already.
 const OFF_TRIES: u32 = 2;
@@ -34,33 +35,52 @@ const GIVE_TRIES: u32 = 12;
 /// The longest from one try to the next.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// How often a cycle that was interrupted is resumed; then it only gives the power back.
-pub(super) const MAX_RESUMED: u32 = 2;
+const MAX_RESUMED: u32 = 2;
 
-/// One run at one coil, and what it has seen so far.
-pub(super) struct Switching {
+/// How the power is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Until it is given back.
+    Plain,
+    /// By a device that gives it back by itself after this time.
+    Timed(Duration),
+}
+
+/// One run at one outlet, and what it has seen so far.
+pub(crate) struct Switching {
     clock: Arc<dyn Clock>,
-    pub(super) line: Line,
+    pub(crate) outlet: Box<dyn Outlet>,
+    pub(crate) capabilities: Capabilities,
+    cut: Cut,
     /// What was read last, unless something was written since.
-    pub(super) observed: Option<Supply>,
+    pub(crate) observed: Option<Supply>,
+    /// The device's words for that.
+    pub(crate) observed_answer: Option<String>,
+    /// The device's last words of any kind.
+    pub(crate) last_answer: Option<String>,
     /// When the power was first seen to be off.
-    pub(super) off_at: Option<DateTime<Utc>>,
+    pub(crate) off_at: Option<DateTime<Utc>>,
     /// When the power was last seen to be on.
-    pub(super) on_at: Option<DateTime<Utc>>,
+    pub(crate) on_at: Option<DateTime<Utc>>,
     /// Whether something was written in this run that may have been carried out.
-    pub(super) has_written: bool,
+    pub(crate) has_written: bool,
     /// Whether runs before this one may have written something.
     is_resumed: bool,
     /// Whether the power may be off and could not be given back.
-    pub(super) is_dark: bool,
+    pub(crate) is_dark: bool,
 }
 
 impl Switching {
-    /// Begins a run on `line`.
-    pub(super) fn new(clock: Arc<dyn Clock>, line: Line) -> Self {
+    /// Begins a run at `outlet`.
+    pub(crate) fn new(clock: Arc<dyn Clock>, outlet: Box<dyn Outlet>, capabilities: Capabilities) -> Self {
         Self {
             clock,
-            line,
+            outlet,
+            capabilities,
+            cut: Cut::Plain,
             observed: None,
+            observed_answer: None,
+            last_answer: None,
             off_at: None,
             on_at: None,
             has_written: false,
@@ -69,17 +89,22 @@ impl Switching {
         }
     }
 
+    /// Whether the outlet can be read.
+    pub(crate) fn can_read(&self) -> bool {
+        self.capabilities.readback != Readback::None
+    }
+
     /// Whether the power may have been taken away.
     fn may_be_off(&self) -> bool {
         self.has_written || self.is_resumed
     }
 
     /// Takes the power away for `off_for` and gives it back; ends with the power given back whatever happened, unless
-    /// nothing was written at all or the relay board can no longer be reached.
+    /// nothing was written at all or the device can no longer be reached.
     ///
     /// `interrupted` is how many runs before this one were not seen to end. Where the power is off after one, it is not
     /// taken away again.
-    pub(super) async fn cycle(
+    pub(crate) async fn cycle(
         &mut self,
         off_for: Duration,
         interrupted: u32,
@@ -90,12 +115,12 @@ impl Switching {
             self.restore().await?;
             let reason =
                 format!("interrupted {interrupted} times: the power was given back and not taken away again");
-            return Err(Fault::new(Kind::Interrupted, reason));
+            return Err(Fault::new(FaultKind::Interrupted, reason));
         }
         let cut = match self.look(cancel).await {
             Err(fault) => {
-                if interrupted == 0 && fault.kind == Kind::Lost && !cancel.is_cancelled() {
-                    // A relay board that takes writes and answers no reading may have left the board dark before.
+                if interrupted == 0 && fault.kind == FaultKind::Lost && !cancel.is_cancelled() {
+                    // A device that takes writes and answers no reading may have left the board dark before.
                     // How this ends changes nothing: the reading has failed.
                     let _ = self.bring(Supply::On, 1, &CancellationToken::new()).await;
                     return Err(fault);
@@ -103,9 +128,12 @@ impl Switching {
                 Err(fault)
             }
             Ok(()) if interrupted > 0 && self.observed == Some(Supply::Off) => Ok(()),
-            Ok(()) => self.bring(Supply::Off, OFF_TRIES, cancel).await,
+            Ok(()) => {
+                self.cut = self.cut_for(off_for);
+                self.bring(Supply::Off, OFF_TRIES, cancel).await
+            }
         };
-        let is_expired = cut.as_ref().is_err_and(|fault| fault.kind == Kind::Expired);
+        let is_expired = cut.as_ref().is_err_and(|fault| fault.kind == FaultKind::Expired);
         if !self.may_be_off() || is_expired {
             self.is_dark = self.may_be_off();
             return cut;
@@ -116,8 +144,28 @@ impl Switching {
             () = cancel.cancelled() => {}
             () = self.clock.sleep(off_for) => {}
         }
-        self.restore().await?;
+        if !self.is_given_back(&cut, cancel).await {
+            self.restore().await?;
+        }
         if cut.is_ok() && cancel.is_cancelled() { Err(Fault::abandoned()) } else { cut }
+    }
+
+    /// Who is to time a cycle with this off time.
+    fn cut_for(&self, off_for: Duration) -> Cut {
+        match self.capabilities.cycle {
+            CycleTiming::Device { shortest, longest } if (shortest..=longest).contains(&off_for) => {
+                Cut::Timed(off_for)
+            }
+            CycleTiming::Device { .. } | CycleTiming::Caller => Cut::Plain,
+        }
+    }
+
+    /// Whether a device that timed the cycle is seen to have given the power back.
+    async fn is_given_back(&mut self, cut: &Result<(), Fault>, cancel: &CancellationToken) -> bool {
+        if self.cut == Cut::Plain || cut.is_err() || cancel.is_cancelled() || !self.can_read() {
+            return false;
+        }
+        self.look(&CancellationToken::new()).await.is_ok() && self.observed == Some(Supply::On)
     }
 
     /// Gives the power back. Cancelling does not change that: a board is never left dark.
@@ -129,20 +177,20 @@ impl Switching {
         })
     }
 
-    /// Takes the power away where the coil can be read.
-    pub(super) async fn cut(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
+    /// Takes the power away where the outlet can be read.
+    pub(crate) async fn cut(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
         self.look(cancel).await?;
         self.bring(Supply::Off, TRIES, cancel).await
     }
 
-    /// Gives the board power.
-    pub(super) async fn give(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
+    /// Gives power.
+    pub(crate) async fn give(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
         self.bring(Supply::On, TRIES, cancel).await
     }
 
-    /// Reads what the coil is, where it can be read.
+    /// Reads the outlet, where it can be read.
     async fn look(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
-        if self.line.can_read() { self.within_phase(None, TRIES, cancel).await } else { Ok(()) }
+        if self.can_read() { self.within_phase(None, TRIES, cancel).await } else { Ok(()) }
     }
 
     /// Brings the power to `want` and sees it there.
@@ -161,8 +209,9 @@ impl Switching {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
         let ended = clock.timeout(PHASE, self.repeat(want, tries, cancel, &mut last)).await;
         ended.unwrap_or_else(|| {
-            let late =
-                || Fault::new(Kind::Lost, format!("not done within {}", humantime::format_duration(PHASE)));
+            let late = || {
+                Fault::new(FaultKind::Lost, format!("not done within {}", humantime::format_duration(PHASE)))
+            };
             Err(last.unwrap_or_else(late))
         })
     }
@@ -174,11 +223,11 @@ impl Switching {
         cancel: &CancellationToken,
         last: &mut Option<Fault>,
     ) -> Result<(), Fault> {
-        let mut is_told = false;
+        let mut is_accepted = false;
         for attempt in 0..tries {
             let tried = async {
                 self.clock.sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
-                self.line.connect().await
+                self.outlet.connect().await
             };
             let connected = tokio::select! {
                 biased;
@@ -188,14 +237,16 @@ impl Switching {
                 connected = tried => connected,
             };
             let ended = match connected {
-                Ok(()) => self.attempt(want, &mut is_told).await,
+                Ok(()) => self.attempt(want, &mut is_accepted).await,
                 Err(fault) => Err(fault),
             };
             match ended {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.kind == Kind::Expired => return Err(fault),
-                // What must be given back is tried for, whatever the relay board says.
-                Err(fault) if fault.kind == Kind::Misconfigured && !self.may_be_off() => return Err(fault),
+                Err(fault) if fault.kind == FaultKind::Expired => return Err(fault),
+                // What must be given back is tried for, whatever the device says.
+                Err(fault) if fault.kind == FaultKind::Misconfigured && !self.may_be_off() => {
+                    return Err(fault);
+                }
                 Err(fault) => *last = Some(fault),
             }
         }
@@ -203,34 +254,34 @@ impl Switching {
     }
 
     /// Tries once: writes, unless a write was answered and is to be read back, and reads.
-    async fn attempt(&mut self, want: Option<Supply>, is_told: &mut bool) -> Result<(), Fault> {
-        let was_told = *is_told;
+    async fn attempt(&mut self, want: Option<Supply>, is_accepted: &mut bool) -> Result<(), Fault> {
+        let was_accepted = *is_accepted;
         let mut unanswered = None;
-        if let Some(want) = want.filter(|_| !was_told) {
+        if let Some(want) = want.filter(|_| !was_accepted) {
             match self.write(want).await {
-                Ok(()) => *is_told = true,
+                Ok(()) => *is_accepted = true,
                 // On the same connection, lest a fresh one begins without the write.
-                Err(fault) if fault.kind == Kind::Silent => unanswered = Some(fault),
+                Err(fault) if fault.kind == FaultKind::Silent => unanswered = Some(fault),
                 Err(fault) => {
-                    *is_told = fault.kind == Kind::Unconfirmed && self.line.can_read();
+                    *is_accepted = fault.kind == FaultKind::Unconfirmed && self.can_read();
                     return Err(fault);
                 }
             }
         }
-        if !self.line.can_read() {
+        if !self.can_read() {
             return unanswered.map_or(Ok(()), Err);
         }
         match (self.read().await, want) {
             (Ok(seen), Some(want)) if seen != want => {
-                *is_told = false;
+                *is_accepted = false;
                 let reason =
                     format!("the power was switched {} and still reads {}", want.name(), seen.name());
-                Err(unanswered.unwrap_or_else(|| Fault::new(Kind::Differs, reason)))
+                Err(unanswered.unwrap_or_else(|| Fault::new(FaultKind::Differs, reason)))
             }
             (Ok(_), _) => Ok(()),
             (Err(fault), _) => {
                 // It was read on a connection of its own: the next begins with the write again.
-                *is_told &= !was_told;
+                *is_accepted &= !was_accepted;
                 Err(unanswered.unwrap_or(fault))
             }
         }
@@ -240,20 +291,39 @@ impl Switching {
         let before = (self.observed.take(), self.has_written);
         // Said before it is so: whoever drops this call cannot know how far it came.
         self.has_written = true;
-        let written = self.line.write(want).await;
+        let written = match (want, self.cut) {
+            (Supply::Off, Cut::Timed(off_for)) => self.outlet.cycle(off_for).await,
+            (Supply::On | Supply::Off, Cut::Plain) | (Supply::On, Cut::Timed(_)) => {
+                self.outlet.set(want).await
+            }
+        };
         if written.as_ref().is_err_and(|fault| !fault.may_have_switched()) {
             (self.observed, self.has_written) = before;
         }
-        written
+        written.map_err(|fault| self.noted(fault))
     }
 
     async fn read(&mut self) -> Result<Supply, Fault> {
-        let seen = self.line.read().await?;
-        self.observed = Some(seen);
-        match seen {
-            Supply::Off => self.off_at = self.off_at.or(Some(self.clock.now())),
-            Supply::On => self.on_at = Some(self.clock.now()),
+        let reading = self.outlet.read().await.map_err(|fault| self.noted(fault))?;
+        self.observed = reading.supply;
+        self.last_answer = reading.answer.clone().or(self.last_answer.take());
+        self.observed_answer = reading.answer;
+        match reading.supply {
+            Some(Supply::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
+            Some(Supply::On) => self.on_at = Some(self.clock.now()),
+            None => {}
         }
-        Ok(seen)
+        reading
+            .supply
+            .ok_or_else(|| Fault::new(FaultKind::Unconfirmed, "what was read is neither on nor off"))
+    }
+
+    /// Keeps what the device said.
+    fn noted(&mut self, fault: Fault) -> Fault {
+        self.last_answer = fault.answer.clone().or(self.last_answer.take());
+        fault
     }
 }
+
+#[cfg(test)]
+mod tests;

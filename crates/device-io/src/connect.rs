@@ -4,20 +4,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clock::{Clock, after};
 use tokio::net::TcpStream;
 
-use super::resolver::{self, Unresolved};
-use super::trouble::Trouble;
-use crate::clock::{Clock, after};
+use crate::resolver::{self, Unresolved};
+use crate::trouble::LocalTrouble;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreached {
+pub enum Unreached {
     /// It could not be tried, which says nothing about the device.
     #[error("{reason}")]
     Ours {
         /// What stands in the way.
-        trouble: Trouble,
+        trouble: LocalTrouble,
         /// The same with the system's words.
         reason: String,
     },
@@ -33,7 +33,11 @@ pub(super) enum Unreached {
 }
 
 /// Connects to `host`, an address or a name, within `limit`.
-pub(super) async fn connect(
+///
+/// # Errors
+///
+/// [`Unreached`]: nothing was sent.
+pub async fn connect(
     clock: &dyn Clock,
     host: &str,
     port: u16,
@@ -47,7 +51,7 @@ pub(super) async fn connect(
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => match (Trouble::of_socket(&error, address.ip()), &last) {
+                Err(error) => match (LocalTrouble::of_socket(&error, address.ip()), &last) {
                     // What the device said at another of its addresses counts more than that this one has no route.
                     (Some(_), Some(Unreached::Refused(_))) => {}
                     (Some(trouble), _) => last = Some(ours(trouble, Some(&error))),
@@ -61,7 +65,11 @@ pub(super) async fn connect(
 }
 
 /// The addresses of `host`, within `limit`. Where there is none nobody has asked the device for anything yet.
-pub(super) async fn resolve(
+///
+/// # Errors
+///
+/// [`Unreached::Ours`] or [`Unreached::NoSuchName`].
+pub async fn resolve(
     clock: &dyn Clock,
     host: &str,
     port: u16,
@@ -71,21 +79,21 @@ pub(super) async fn resolve(
         Some(Ok(addresses)) => Ok(addresses),
         Some(Err(Unresolved::NoSuchName(host))) => Err(Unreached::NoSuchName(host)),
         Some(Err(Unresolved::Ours(trouble))) => Err(ours(trouble, None)),
-        None => Err(ours(Trouble::Resolver(host.to_owned()), None)),
+        None => Err(ours(LocalTrouble::Resolver(host.to_owned()), None)),
     }
 }
 
-fn ours(trouble: Trouble, error: Option<&io::Error>) -> Unreached {
+fn ours(trouble: LocalTrouble, error: Option<&io::Error>) -> Unreached {
     let reason = error.map_or_else(|| trouble.to_string(), |error| format!("{trouble}: {error}"));
     Unreached::Ours { trouble, reason }
 }
 
 #[cfg(test)]
 mod tests {
+    use clock::SystemClock;
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::clock::SystemClock;
 
     const LIMIT: Duration = Duration::from_secs(5);
 
@@ -100,11 +108,14 @@ mod tests {
         let nobody = connect(&SystemClock, "board-1.invalid", port, LIMIT).await.unwrap_err();
         let is_name = matches!(
             nobody,
-            Unreached::NoSuchName(_) | Unreached::Ours { trouble: Trouble::Resolver(_), .. }
+            Unreached::NoSuchName(_) | Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }
         );
         assert!(is_name, "{nobody:?}");
         // No machine may connect to a broadcast address.
         let broadcast = connect(&SystemClock, "255.255.255.255", port, LIMIT).await.unwrap_err();
-        assert!(matches!(broadcast, Unreached::Ours { trouble: Trouble::Network(_), .. }), "{broadcast:?}");
+        assert!(
+            matches!(broadcast, Unreached::Ours { trouble: LocalTrouble::Network(_), .. }),
+            "{broadcast:?}"
+        );
     }
 }

@@ -6,9 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use clock::pause;
 use tokio::time::Instant;
-
-use crate::clock::pause;
 
 /// Until when this process may act; for ever, where nobody has said.
 ///
@@ -35,12 +34,13 @@ impl Lease {
     }
 
     /// For how long this process may still act, if that is limited.
-    pub(super) fn left(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
         (*self.holds_until()).map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Waits until the lease has expired, extensions included.
-    pub(super) async fn expired(&self) {
+    pub async fn expired(&self) {
         while let Some(left) = self.left() {
             if left.is_zero() {
                 return;

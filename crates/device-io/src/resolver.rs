@@ -12,7 +12,7 @@ use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use fs_err as fs;
 use tokio::sync::Semaphore;
 
-use super::trouble::Trouble;
+use crate::trouble::LocalTrouble;
 
 /// How many lookups may be under way at a time.
 const MAX_LOOKUPS: usize = 64;
@@ -41,21 +41,25 @@ impl Lookups {
 
 /// Why a name gave no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unresolved {
+pub enum Unresolved {
     /// There is no such name, or it has no address.
     #[error("the name {0} does not resolve")]
     NoSuchName(String),
     /// It could not be asked for, which says nothing about the name.
     #[error("{0}")]
-    Ours(Trouble),
+    Ours(LocalTrouble),
 }
 
 /// Resolves `host`; an address is one already.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
+///
+/// # Errors
+///
+/// [`Unresolved`], which says nothing about what bears the name.
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let no_answer = || Unresolved::Ours(Trouble::Resolver(host.to_owned()));
+    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
     let name = host.to_owned();
     let mut found = LOOKUPS.run(move || look_up(&name)).await.ok_or_else(no_answer)??;
     for address in &mut found {
@@ -67,7 +71,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Un
 fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let none = || Unresolved::NoSuchName(host.to_owned());
-    let no_answer = || Unresolved::Ours(Trouble::Resolver(host.to_owned()));
+    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
     match dns_lookup::getaddrinfo(Some(host), None, Some(hints)) {
         Ok(found) => {
             let found: Vec<SocketAddr> = found.flatten().map(|info| info.sockaddr).collect();
@@ -78,7 +82,7 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
             LookupErrorKind::NoName | LookupErrorKind::NoData => {
                 shortage(fs::File::open("/dev/null")).map_or_else(none, Unresolved::Ours)
             }
-            LookupErrorKind::Memory => Unresolved::Ours(Trouble::Memory),
+            LookupErrorKind::Memory => Unresolved::Ours(LocalTrouble::Memory),
             LookupErrorKind::System => {
                 shortage(Err::<(), _>(error.into())).map_or_else(no_answer, Unresolved::Ours)
             }
@@ -97,9 +101,8 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
 }
 
 /// The shortage of our own that `result` shows, if any.
-fn shortage<T>(result: io::Result<T>) -> Option<Trouble> {
-    let error = result.err()?;
-    Trouble::of_file(&error, "/dev".as_ref()).filter(|trouble| !matches!(trouble, Trouble::Storage(_)))
+fn shortage<T>(result: io::Result<T>) -> Option<LocalTrouble> {
+    LocalTrouble::of_shortage(&result.err()?)
 }
 
 #[cfg(test)]
@@ -108,11 +111,11 @@ mod tests {
     use std::time::Duration;
 
     use chrono::DateTime;
+    use clock::ManualClock;
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::action::connect::{self, Unreached};
-    use crate::clock::ManualClock;
+    use crate::connect::{self, Unreached};
 
     #[tokio::test]
     async fn lookups_that_hang_take_so_many_threads_and_no_more_though_nobody_waits_for_them() {
@@ -138,7 +141,10 @@ mod tests {
         assert!(resolved.as_mut().now_or_never().is_none());
         clock.advance(limit);
         let unreached = resolved.await.unwrap_err();
-        assert!(matches!(unreached, Unreached::Ours { trouble: Trouble::Resolver(_), .. }), "{unreached:?}");
+        assert!(
+            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            "{unreached:?}"
+        );
         assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
         drop(all);
     }
@@ -162,6 +168,9 @@ mod tests {
     async fn a_resolver_that_fails_is_trouble_of_our_own() {
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
         let unreached = connect::resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
-        assert!(matches!(unreached, Unreached::Ours { trouble: Trouble::Resolver(_), .. }), "{unreached:?}");
+        assert!(
+            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            "{unreached:?}"
+        );
     }
 }

@@ -1,0 +1,106 @@
+//! What the URLs of devices have in common: how they are taken apart, and how they are refused.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+/// How much of a bad URL is shown.
+const MAX_SHOWN: usize = 200;
+/// Parameters that hold a secret wherever they occur.
+const SECRETS: &[&str] = &["password", "passwd", "pass", "secret", "token", "key"];
+
+/// Says what is wrong with a URL and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind} URL: {problem}")]
+pub struct BadUrl {
+    text: String,
+    kind: &'static str,
+    problem: String,
+}
+
+impl BadUrl {
+    /// Says that `text` is no URL of that kind, and why. Passwords in it are left out.
+    #[must_use]
+    pub fn new(text: &str, kind: &'static str, problem: impl Into<String>) -> Self {
+        let text = without_secrets(&text.chars().take(MAX_SHOWN).collect::<String>());
+        Self { text, kind, problem: problem.into() }
+    }
+}
+
+/// `text` without the user and password before its host and without the values of parameters that hold secrets.
+fn without_secrets(text: &str) -> String {
+    let (rest, query) = text.split_once('?').map_or((text, None), |(rest, query)| (rest, Some(query)));
+    let rest = match rest.split_once("//") {
+        Some((scheme, rest)) => {
+            // Up to the last `@`: a password may have one, too.
+            let host = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("…@{host}"));
+            format!("{scheme}//{host}")
+        }
+        None => rest.to_owned(),
+    };
+    let Some(query) = query else { return rest };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if SECRETS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=…"),
+        _ => pair.to_owned(),
+    });
+    format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Takes `text` apart; refuses what no URL of a device may have. `form` is what to write.
+///
+/// # Errors
+///
+/// What is wrong, and `form`.
+pub fn parse(text: &str, form: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("{error}; write {form}"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(format!("it must have no user, password or `#…`; write {form}"));
+    }
+    Ok(url)
+}
+
+/// The host of `url` in one spelling: lower case, addresses in their short form, without brackets and final dot.
+///
+/// # Errors
+///
+/// What is wrong, and what would be right.
+pub fn host(url: &Url) -> Result<String, String> {
+    let text = url.host_str().unwrap_or_default();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if name.is_empty() || name.len() > 253 || !is_name {
+        return Err(format!("`{text}` is no host; a host is a name such as `relay-3.lab`, or an address"));
+    }
+    Ok(name)
+}
+
+/// `host:port`, with brackets where the host is an IPv6 address.
+#[must_use]
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_refused_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("tasmota://me:se@cret@plug.lab/1", "tasmota://…@plug.lab/1"),
+            (
+                "tasmota://plug.lab/1?user=me&Password=secret&off=2s",
+                "tasmota://plug.lab/1?user=me&Password=…&off=2s",
+            ),
+            ("tasmota://plug.lab/1?password-file=/x", "tasmota://plug.lab/1?password-file=/x"),
+            ("relay/5", "relay/5"),
+        ] {
+            let error = BadUrl::new(text, "power", "it is not").to_string();
+            assert_eq!(error, format!("`{shown}` is not a power URL: it is not"));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Operations at an outlet that is none of the drivers': what they ask of any of them.
+
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use clock::SystemClock;
+use tokio::time::Instant;
+
+use super::*;
+use crate::outlet::{Clients, Evidence, Reading};
+
+const OFF: Duration = Duration::from_millis(60);
+
+/// A device that keeps what it was asked for, in order.
+struct Device {
+    asked: Vec<String>,
+    supply: Option<Supply>,
+    /// When it gives the power back by itself.
+    gives_back_at: Option<Instant>,
+    /// Whether it gives the power back by itself as it should.
+    is_reliable: bool,
+}
+
+#[derive(Clone)]
+struct Fake(Arc<Mutex<Device>>);
+
+impl Fake {
+    fn new(supply: Option<Supply>) -> Self {
+        let device = Device { asked: Vec::new(), supply, gives_back_at: None, is_reliable: true };
+        Self(Arc::new(Mutex::new(device)))
+    }
+
+    fn device(&self) -> MutexGuard<'_, Device> {
+        self.0.lock().unwrap()
+    }
+
+    fn asked(&self) -> String {
+        self.device().asked.join(" ")
+    }
+
+    fn switching(&self, cycle: CycleTiming) -> Switching {
+        let capabilities =
+            Capabilities { readback: Readback::Alone, cycle, clients: Clients::One, settle: Duration::ZERO };
+        Switching::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
+    }
+}
+
+#[async_trait]
+impl Outlet for Fake {
+    fn evidence(&self) -> Evidence {
+        Evidence::new()
+    }
+
+    fn attempts(&self) -> u32 {
+        1
+    }
+
+    async fn connect(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Reading, Fault> {
+        let mut device = self.device();
+        device.asked.push("read".to_owned());
+        if device.is_reliable && device.gives_back_at.is_some_and(|at| at <= Instant::now()) {
+            device.supply = Some(Supply::On);
+        }
+        Ok(Reading { supply: device.supply, answer: Some(format!("{:?}", device.supply)) })
+    }
+
+    async fn set(&mut self, supply: Supply) -> Result<(), Fault> {
+        let mut device = self.device();
+        device.asked.push(supply.name().to_owned());
+        device.supply = device.supply.map(|_| supply);
+        device.gives_back_at = None;
+        Ok(())
+    }
+
+    async fn cycle(&mut self, off_for: Duration) -> Result<(), Fault> {
+        let mut device = self.device();
+        device.asked.push("cycle".to_owned());
+        device.supply = Some(Supply::Off);
+        device.gives_back_at = Some(Instant::now() + off_for);
+        Ok(())
+    }
+}
+
+fn by_device(shortest: Duration) -> CycleTiming {
+    CycleTiming::Device { shortest, longest: Duration::from_secs(10) }
+}
+
+#[tokio::test]
+async fn a_device_that_times_a_cycle_is_asked_for_it_once_and_read_before_in_the_middle_and_after() {
+    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    let mut switching = fake.switching(by_device(OFF));
+    switching.cycle(OFF, 0, &cancel).await.unwrap();
+    assert_eq!(fake.asked(), "read cycle read read");
+    assert_eq!(switching.observed_answer.as_deref(), Some("Some(On)"));
+    let was_off_for = switching.on_at.unwrap() - switching.off_at.unwrap();
+    assert!(was_off_for.to_std().unwrap() >= OFF, "{was_off_for}");
+}
+
+#[tokio::test]
+async fn a_device_that_times_a_cycle_and_gives_no_power_back_is_told_to() {
+    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    fake.device().is_reliable = false;
+    fake.switching(by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
+    assert_eq!(fake.asked(), "read cycle read read on read");
+}
+
+#[tokio::test]
+async fn a_cycle_that_the_device_times_ends_at_once_when_it_is_cancelled() {
+    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    let mut switching = fake.switching(by_device(OFF));
+    let off_for = Duration::from_secs(10);
+    let (ended, ()) = tokio::join!(switching.cycle(off_for, 0, &cancel), async {
+        while !fake.asked().contains("cycle read") {
+            tokio::task::yield_now().await;
+        }
+        cancel.cancel();
+    });
+    assert_eq!(ended.unwrap_err().kind, FaultKind::Abandoned);
+    assert_eq!(fake.asked(), "read cycle read on read");
+}
+
+#[tokio::test]
+async fn a_cycle_is_timed_here_where_the_device_cannot_or_not_for_so_long() {
+    for timing in [CycleTiming::Caller, by_device(OFF * 2)] {
+        let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+        fake.switching(timing).cycle(OFF, 0, &cancel).await.unwrap();
+        assert_eq!(fake.asked(), "read off read on read", "{timing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reading_that_means_neither_on_nor_off_is_taken_for_neither() {
+    let (fake, cancel) = (Fake::new(None), CancellationToken::new());
+    let mut switching = fake.switching(CycleTiming::Caller);
+    let fault = switching.cycle(OFF, 0, &cancel).await.unwrap_err();
+    assert_eq!(fault.reason, "what was read is neither on nor off");
+    assert_eq!((switching.observed, switching.last_answer.as_deref()), (None, Some("None")));
+    assert_eq!(fake.asked(), "read read read", "no power is taken away");
+    assert!(!switching.is_dark && !switching.has_written);
+
+    let fault = fake.switching(CycleTiming::Caller).give(&cancel).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unconfirmed);
+    assert_eq!(fake.asked(), "read read read on read read on read");
+}

@@ -1,0 +1,156 @@
+//! Where a coil is, and how it is wired and read.
+
+use std::time::Duration;
+
+use device_io::address;
+use url::Url;
+
+use crate::options::{Options, number};
+use crate::outlet::{Readback, Supply};
+use crate::url::MAX_SETTLE;
+
+/// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
+const PORT: u16 = 502;
+
+/// A coil of a relay board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    /// The relay board's name or address; an IPv6 address is without brackets.
+    pub(super) host: String,
+    /// Its TCP port.
+    pub(super) port: u16,
+    /// The coil's address as it is on the wire, from 0.
+    pub(super) coil: u16,
+    /// The Modbus unit that has the coil: 1 to 247, or 255 for the relay board itself.
+    pub(super) unit: u8,
+    /// Whether the board has power while the coil is off (it is wired to the normally closed contact).
+    pub(super) is_inverted: bool,
+    /// How long the relay board needs after a connection before it takes the next one.
+    pub(super) rest_for: Duration,
+    /// How the coil is read back: by itself, with its bank of eight, or not at all.
+    pub(super) readback: Readback,
+}
+
+impl Address {
+    /// Reads the parts of a URL; `form` is what to write.
+    pub(super) fn parse(url: &Url, options: &Options, form: &str) -> Result<Self, String> {
+        let port = url.port().unwrap_or(PORT);
+        if port == 0 {
+            return Err("there is no port 0; a port is 1 to 65535".to_owned());
+        }
+        let coil = url.path().strip_prefix('/').unwrap_or_default();
+        let coil =
+            number(coil).ok_or_else(|| format!("`{coil}` is no coil; a coil is 0 to 65535: {form}"))?;
+        Ok(Self {
+            host: address::host(url)?,
+            port,
+            coil,
+            unit: options.get("unit").map_or(Ok(1), unit)?,
+            is_inverted: options.flag("invert")?,
+            rest_for: options.span("rest", MAX_SETTLE)?.unwrap_or_default(),
+            readback: options.get("readback").map_or(Ok(Readback::Alone), readback)?,
+        })
+    }
+
+    /// What is read to see the coil: the first coil, and how many.
+    pub(super) fn bank(&self) -> (u16, u8) {
+        match self.readback {
+            Readback::Bank => (self.coil & !7, 8),
+            Readback::Alone | Readback::None => (self.coil, 1),
+        }
+    }
+
+    /// Whether the board has power while the coil has this value.
+    pub(super) fn supply_of(&self, value: bool) -> Supply {
+        if value == self.is_inverted { Supply::Off } else { Supply::On }
+    }
+
+    /// The coil's value with which the board has power or has none.
+    pub(super) fn value_of(&self, supply: Supply) -> bool {
+        (supply == Supply::On) != self.is_inverted
+    }
+}
+
+/// Source: Modbus over Serial Line 1.02, 2.2: 0 is broadcast, 1 to 247 are units, 248 to 255 are reserved; Modbus
+/// Messaging on TCP/IP Implementation Guide 1.0b, 4.4.2: 255 addresses the device itself. 0 may do that as well, but
+/// behind a gateway it switches the coil of *every* unit, so it is refused.
+fn unit(value: &str) -> Result<u8, String> {
+    match number(value) {
+        Some(0) => {
+            Err("`unit=0` is a broadcast to all units behind a gateway; write 1 to 247, or 255 for the \
+                        relay board itself"
+                .to_owned())
+        }
+        Some(unit @ (1..=247 | 255)) => Ok(unit),
+        _ => Err(format!("`unit={value}`: a unit is 1 to 247, or 255 for the relay board itself")),
+    }
+}
+
+fn readback(value: &str) -> Result<Readback, String> {
+    match value {
+        "coil" => Ok(Readback::Alone),
+        "all8" => Ok(Readback::Bank),
+        "none" => Ok(Readback::None),
+        _ => Err(format!(
+            "`readback={value}`: it is `coil`, `all8` for a relay board that reads only whole banks of eight, or `none` \
+             for one that cannot be read"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SCHEME;
+    use super::*;
+    use crate::url::PowerUrl;
+
+    fn read(text: &str) -> Address {
+        let url = Url::parse(text).unwrap();
+        Address::parse(&url, &Options::read(&url, SCHEME.options).unwrap(), "").unwrap()
+    }
+
+    #[test]
+    fn every_part_of_a_url_is_read() {
+        let address =
+            read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
+        let expected = Address {
+            host: "relay-3.lab".to_owned(),
+            port: 1502,
+            coil: 65535,
+            unit: 247,
+            is_inverted: true,
+            rest_for: Duration::from_secs(1),
+            readback: Readback::Bank,
+        };
+        assert_eq!((address.bank(), &address), ((65528, 8), &expected));
+        let plain = read("modbus://relay-3.lab/0");
+        assert_eq!((plain.port, plain.coil, plain.unit, plain.is_inverted), (502, 0, 1, false));
+        assert_eq!(plain.rest_for, Duration::ZERO);
+        assert_eq!(read("modbus://relay-3.lab/0?unit=255").unit, 255);
+        assert_eq!((plain.readback, plain.bank()), (Readback::Alone, (0, 1)));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
+        assert_eq!(read("modbus://[::1]/1").host, "::1");
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_with_what_would_be_right() {
+        for (text, right) in [
+            ("modbus://relay-3.lab", "0 to 65535"),
+            ("modbus://relay-3.lab/65536", "0 to 65535"),
+            ("modbus://relay-3.lab/+5", "0 to 65535"),
+            ("modbus://relay-3.lab/5/6", "0 to 65535"),
+            ("modbus:///5", "a host is a name"),
+            ("modbus://re%20lay/5", "a host is a name"),
+            ("modbus://relay-3.lab:0/5", "1 to 65535"),
+            ("modbus://relay-3.lab/5?unit=0", "1 to 247, or 255"),
+            ("modbus://relay-3.lab/5?unit=248", "1 to 247, or 255"),
+            ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
+            ("modbus://relay-3.lab/5?rest=6s", "5s"),
+            ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
+        ] {
+            let error = text.parse::<PowerUrl>().unwrap_err().to_string();
+            assert!(error.contains(right) && error.contains("is not a power URL"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What an exception of a relay board means. Source: Modbus Application Protocol 1.1b3, 7.
+
+use super::address::Address;
+use super::frame::Request;
+use crate::fault::{Fault, FaultKind};
+use crate::outlet::Readback;
+
+/// What exception `number` to `request` means at `authority`.
+pub(super) fn fault(address: &Address, authority: &str, request: Request, number: u8) -> Fault {
+    let kind = match number {
+        1..=3 => FaultKind::Misconfigured,
+        6 | 10 => FaultKind::Refused,
+        // It failed, will take long, or is a gateway that gave up waiting: the coil may have been switched.
+        _ => FaultKind::Unconfirmed,
+    };
+    let unit = address.unit;
+    let reason = match number {
+        1..=3 if matches!(request, Request::Read { .. }) => unreadable(address, authority, number),
+        1 => "illegal function: the device does not know coils".to_owned(),
+        2 => format!("illegal data address: the relay board has no coil {}", address.coil),
+        3 => format!(
+            "illegal data value: the relay board does not take what was written to coil {}",
+            address.coil
+        ),
+        6 => format!("{authority} answered for unit {unit} with exception 6: busy"),
+        10 => format!(
+            "{authority} answered for unit {unit} with exception 10: the gateway has no way to the unit at present"
+        ),
+        _ => {
+            let name = match number {
+                4 => " (server device failure)",
+                5 => " (acknowledge)",
+                11 => " (the unit behind the gateway gives no answer)",
+                _ => "",
+            };
+            format!("{authority} answered with exception {number}{name}")
+        }
+    };
+    Fault::new(kind, reason)
+}
+
+/// Why the coil cannot be read as its URL says, and what to write there.
+fn unreadable(address: &Address, authority: &str, number: u8) -> String {
+    let (coil, (first, count)) = (address.coil, address.bank());
+    let last = first.saturating_add(u16::from(count) - 1);
+    let is_bank = address.readback == Readback::Bank;
+    match number {
+        1 => format!(
+            "illegal function: the device at {authority} reads no coils; if it switches them all the same, write \
+             `readback=none` in the power URL"
+        ),
+        2 if is_bank => format!(
+            "illegal data address: the relay board does not have all coils from {first} to {last}; to read coil {coil} \
+             alone, leave `readback=all8` out of the power URL"
+        ),
+        2 => format!("illegal data address: the relay board has no coil {coil}"),
+        _ if is_bank => format!(
+            "illegal data value: the relay board refused to read coils {first} to {last}; if it cannot be read, write \
+             `readback=none` in the power URL"
+        ),
+        _ => format!(
+            "illegal data value: the relay board refused to read coil {coil} alone; if it reads whole banks, write \
+             `readback=all8` in the power URL, and if it cannot be read, `readback=none`"
+        ),
+    }
+}

@@ -1,0 +1,28 @@
+//! Power outlets: what they are told and read, whatever the device is that switches them.
+//!
+//! ```text
+//! PowerUrl ── drivers (scheme → parse, open) ──▶ dyn Outlet: read, set
+//!     └────── operate: on, off, cycle ── above all drivers ──┘
+//! ```
+//!
+//! An operation succeeds by what was read back, where the outlet can be read. Whatever becomes of a power cycle once it
+//! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
+//! ([`Ending::Dark`]), so that it is tried again whatever becomes of whoever asked for it.
+//!
+//! It knows sockets, and neither boards nor actions nor databases. How a driver is added: `docs/adding-a-driver.md`.
+
+mod cycle;
+mod drivers;
+mod fault;
+mod operate;
+mod options;
+mod outlet;
+mod scheme;
+mod session;
+mod url;
+
+pub use self::fault::{Fault, FaultKind};
+pub use self::operate::{CALL_LIMIT, Context, Ending, Operation, Unfinished, limit, operate};
+pub use self::outlet::{Capabilities, Clients, CycleTiming, Evidence, Outlet, Readback, Reading, Supply};
+pub use self::scheme::{Access, Scheme};
+pub use self::url::{MAX_OFF, MAX_SETTLE, PowerUrl, schemes};
