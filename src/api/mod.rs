@@ -1,4 +1,4 @@
-//! HTTP: one file an endpoint, each with its `routes()`; [`router`] merges them.
+//! HTTP: one file an endpoint, each with its `routes()`; `router.rs` merges them.
 //!
 //! Handlers translate: they read a request, ask the engine, and say what came of it. Errors are RFC 9457 problems.
 //!

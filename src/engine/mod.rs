@@ -60,7 +60,7 @@ use crate::model::Models;
 use crate::store::actions::Startable;
 use crate::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Cause, Life, Store, StoreError, Waiting, instances as stored};
+use crate::store::{Cause, Life, StartupWait, Store, StoreError, instances as stored};
 use crate::worker::Worker;
 
 pub use devices::DeviceChange;
@@ -227,7 +227,7 @@ impl Engine {
         event_timeout: Duration,
     ) -> Result<Self, EngineError> {
         let origin = changes::new_origin();
-        let mut waiting = Waiting::default();
+        let mut waiting = StartupWait::default();
         let (rules, seen) = loop {
             match look_around(&store, origin, &loaded, &*clock).await {
                 Ok(found) => break found,

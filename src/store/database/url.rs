@@ -12,6 +12,8 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use url::form_urlencoded;
 
+use super::connect_options::{CONNECT_TIMEOUT, CONNECTION_LIFETIME, ConnectOptions};
+
 /// The parameters that are passed on as they are.
 const PASSED_ON: [&str; 15] = [
     "sslmode",
@@ -108,57 +110,6 @@ pub enum BadUrl {
     },
 }
 
-/// How to reach a database: one server or several, of which one can be written to.
-#[derive(Clone)]
-pub struct ConnectOptions {
-    pub(super) hosts: Vec<PgConnectOptions>,
-    /// How long one host may take to let us in.
-    pub(super) connect_timeout: Duration,
-    /// How long a connection of a pool is used at most: its server process gives its memory back.
-    pub(super) lifetime: Duration,
-}
-
-/// How long one host may take to let us in, if nothing else is said.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection of a pool is used at most, if nothing else is said.
-const CONNECTION_LIFETIME: Duration = Duration::from_mins(30);
-
-impl ConnectOptions {
-    /// The same with connections of pools that are used for no longer than `lifetime`; it is 30 min where nothing else is
-    /// said.
-    #[must_use]
-    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
-        self
-    }
-}
-
-impl From<PgConnectOptions> for ConnectOptions {
-    fn from(options: PgConnectOptions) -> Self {
-        Self { hosts: vec![options], connect_timeout: CONNECT_TIMEOUT, lifetime: CONNECTION_LIFETIME }
-    }
-}
-
-impl fmt::Debug for ConnectOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.hosts.iter().map(|one| shown(one).to_string())).finish()
-    }
-}
-
-/// A host as logs and errors show it.
-pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
-    struct Shown<'a>(&'a PgConnectOptions);
-    impl fmt::Display for Shown<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match self.0.get_socket() {
-                Some(folder) => write!(f, "{}:{}", folder.display(), self.0.get_port()),
-                None => write!(f, "{}:{}", self.0.get_host(), self.0.get_port()),
-            }
-        }
-    }
-    Shown(options)
-}
-
 fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
     let rest = text
         .strip_prefix("postgres://")
@@ -173,9 +124,9 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         let reason = "there is an `@` behind a `?`: a `?` in the password must be percent-encoded";
         return Err(BadUrl::Form(reason.to_owned()));
     }
-    let (login, places) =
-        authority.rsplit_once('@').map_or(("", authority), |(login, places)| (login, places));
-    let (mut hosts, mut ports) = places_of(places)?;
+    let (login, endpoints) =
+        authority.rsplit_once('@').map_or(("", authority), |(login, endpoints)| (login, endpoints));
+    let (mut hosts, mut ports) = endpoints_of(endpoints)?;
     let (mut connect_timeout, mut is_host_given) = (CONNECT_TIMEOUT, false);
     let mut passed_on = form_urlencoded::Serializer::new(String::new());
     let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
@@ -261,22 +212,22 @@ fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
     })
 }
 
-type Places = (Vec<Option<String>>, Vec<Option<String>>);
+type Endpoints = (Vec<Option<String>>, Vec<Option<String>>);
 
 /// Takes `HOST:PORT,HOST:PORT` apart.
-fn places_of(places: &str) -> Result<Places, BadUrl> {
+fn endpoints_of(text: &str) -> Result<Endpoints, BadUrl> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-    if places.is_empty() {
+    if text.is_empty() {
         return Ok((hosts, ports));
     }
-    for place in places.split(',') {
+    for endpoint in text.split(',') {
         // An IPv6 address stands in brackets, for its colons.
-        let end = place.rfind(']').map_or(0, |end| end + 1);
-        let (host, port) = match place.get(end..).and_then(|rest| rest.split_once(':')) {
+        let end = endpoint.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match endpoint.get(end..).and_then(|rest| rest.split_once(':')) {
             Some((more, port)) => {
-                (format!("{}{more}", place.get(..end).unwrap_or_default()), Some(port.to_owned()))
+                (format!("{}{more}", endpoint.get(..end).unwrap_or_default()), Some(port.to_owned()))
             }
-            None => (place.to_owned(), None),
+            None => (endpoint.to_owned(), None),
         };
         let host = percent_decoded(&host)?;
         hosts.push((!host.is_empty()).then_some(host));
@@ -320,6 +271,7 @@ fn hint(name: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connect_options::shown;
     use super::*;
 
     fn hosts(text: &str) -> Vec<String> {

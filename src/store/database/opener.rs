@@ -7,109 +7,25 @@
 //! Settings are not sent with the start of a connection, which poolers refuse or ignore, but set afterwards and read back
 //! in a transaction of their own: a connection that does not keep them is none.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::Instant;
 
-use super::error::{Cause, StoreError};
-use super::life::{self, Life, Lives};
-use super::url::{ConnectOptions, shown};
-use super::{MIGRATOR, Store};
+use super::connect_options::{ConnectOptions, shown};
+use super::life::{self, Lives};
+use super::migrations::migrate;
+use super::pooler_check;
+use super::purpose::Purpose;
+use super::reach::connect;
+use super::session::Session;
+use super::timeouts::within;
+use crate::store::error::{Cause, StoreError};
 
-/// What a connection is for, which decides how its session is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Transactions and short readings.
-    Ordinary,
-    /// Reading all there is, in one moment.
-    Snapshot,
-    /// The statements that write groups.
-    Group,
-    /// Renewing a lease, which must not wait for a slow disk: what is committed by it says that a process lives, and after
-    /// a crash of the database none does.
-    Lease,
-}
-
-/// What a transaction may take, so that a process that hangs in the middle of one holds up nobody for long; and that
-/// no statement is compiled to machine code, which takes longer than any of them runs.
-const LIMITS: [(&str, &str); 7] = [
-    // Whatever the server or the role says: what is answered is durable. `remote_apply` is more and stays.
-    ("synchronous_commit", "on"),
-    ("lock_timeout", "2s"),
-    ("statement_timeout", "20s"),
-    ("idle_in_transaction_session_timeout", "10s"),
-    // Connections wait for work for as long as it takes.
-    ("idle_session_timeout", "0"),
-    ("default_transaction_isolation", "read committed"),
-    ("jit", "off"),
-];
-
-/// How a connection that writes groups plans: always the same way, which is to take the rows in the order in which the
-/// group has them. That is the order of locks that all processes keep to; and a plan made anew for each group would cost
-/// more than the group.
-const GROUP: [(&str, &str); 5] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("enable_seqscan", "off"),
-    // A row that somebody keeps locked is left out before long.
-    ("lock_timeout", "200ms"),
-];
-
-/// A snapshot's statements are planned for what is asked: a plan that is to fit each filter fits none.
-const SNAPSHOT: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
-
-const LEASE: [(&str, &str); 1] = [("synchronous_commit", "off")];
-
-impl Purpose {
-    /// The session's settings, each once.
-    fn settings(self) -> Vec<(&'static str, &'static str)> {
-        let own: &[(&str, &str)] = match self {
-            Self::Ordinary => &[],
-            Self::Snapshot => &SNAPSHOT,
-            Self::Group => &GROUP,
-            Self::Lease => &LEASE,
-        };
-        let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
-        let general = LIMITS.into_iter().filter(|(name, _)| !is_own(name));
-        general.chain(own.iter().copied()).collect()
-    }
-}
-
-/// A connection that was verified, and the life of the database that it speaks to.
-#[derive(Debug)]
-pub struct Session {
-    pub(super) db: PgConnection,
-    pub(super) life: Life,
-    pub(super) opened_at: Instant,
-}
-
-impl Session {
-    /// Which life of the database it speaks to.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        self.life
-    }
-}
-
-impl Deref for Session {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.db
-    }
-}
-
-impl DerefMut for Session {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.db
-    }
-}
+/// The oldest major version of PostgreSQL that the statements are written for.
+const OLDEST_VERSION: i32 = 14;
 
 /// Opens connections.
 #[derive(Debug)]
@@ -242,8 +158,8 @@ impl Opener {
         };
         let mut db = connect(&host).await?;
         let found = db.server_version_num().and_then(|version| i32::try_from(version / 10_000).ok());
-        if let Some(found) = found.filter(|found| *found < Store::OLDEST) {
-            return Err(StoreError::TooOld { found, needed: Store::OLDEST });
+        if let Some(found) = found.filter(|found| *found < OLDEST_VERSION) {
+            return Err(StoreError::TooOld { found, needed: OLDEST_VERSION });
         }
         let settings = purpose.settings();
         let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
@@ -298,106 +214,6 @@ impl Opener {
         // Of the host that will be used, once it is found: each that does not answer takes its time. A pooler that shares
         // sessions may fail already where settings are made.
         let host = self.writable_host().await?;
-        within(2 * self.options.connect_timeout, try_sessions(&host)).await
+        within(2 * self.options.connect_timeout, pooler_check::verify_sessions(&host)).await
     }
-}
-
-async fn try_sessions(host: &PgConnectOptions) -> Result<(), StoreError> {
-    let mut one = connect(host).await?;
-    let mut other = connect(host).await?;
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        // Without a prepared statement: a pooler that shares connections may not know those of others.
-        seen.push(backend(&mut one).await?);
-        sqlx::raw_sql("BEGIN").execute(&mut other).await?;
-        let taken = backend(&mut other).await?;
-        seen.push(backend(&mut one).await?);
-        sqlx::raw_sql("ROLLBACK").execute(&mut other).await?;
-        if seen.contains(&taken) || seen.iter().any(|pid| Some(pid) != seen.first()) {
-            return Err(Cause::SharedSession.into());
-        }
-    }
-    // Nobody needs to hear of it.
-    let _ = tokio::join!(one.close(), other.close());
-    Ok(())
-}
-
-/// Connects to `host`. It is boxed: whoever may need a connection would carry the room that making one takes.
-async fn connect(host: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    match Box::pin(PgConnection::connect_with(host)).await {
-        Ok(db) => Ok(db),
-        Err(error) => Err(or_unknown(host, error).await),
-    }
-}
-
-/// Tells a host that cannot be found from one that cannot be reached, of which the system says an error's number.
-async fn or_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
-    let is_of_system = !matches!(&error, sqlx::Error::Io(error) if error.raw_os_error().is_none());
-    if is_of_system || host.get_socket().is_some() {
-        return error.into();
-    }
-    match tokio::net::lookup_host((host.get_host(), host.get_port())).await {
-        Err(unknown) if unknown.raw_os_error().is_none() => Cause::HostUnknown(unknown).into(),
-        Ok(_) | Err(_) => error.into(),
-    }
-}
-
-/// Whether what is behind `db` can be written to.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub(super) async fn is_writable(db: &mut PgConnection) -> Result<bool, StoreError> {
-    let is_writable = sqlx::query_scalar!(
-        r#"SELECT current_setting('transaction_read_only') = 'off' AND NOT pg_is_in_recovery() AS "is_writable!""#,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(is_writable)
-}
-
-/// Which of the server's processes serves the next statement of `db`.
-async fn backend(db: &mut PgConnection) -> Result<i32, StoreError> {
-    use sqlx::Row as _;
-    let row = sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(db).await?;
-    Ok(row.try_get(0)?)
-}
-
-/// Brings the schema up to date on a connection of its own; a migration takes as long as it takes. The usual call takes
-/// anything that has a connection, and the compiler cannot tell of that whether it may change threads; this is what it
-/// comes to.
-pub(super) async fn migrate(db: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *db).await?;
-    Ok(MIGRATOR.run_direct(None, db, false).await?)
-}
-
-/// Gives up on work that takes longer than `limit`, as with a machine that is gone.
-///
-/// Where it was this process that stood still, the time is no sign of anything: then the work has a second try.
-pub(super) async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    in_time(limit, work).await.unwrap_or_else(|| Err(Cause::Silent(limit).into()))
-}
-
-/// The same for whatever takes its time: `None` where it took too much.
-pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    for _ in 0..2 {
-        let begun = Instant::now();
-        #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
-        match tokio::time::timeout(limit, &mut work).await {
-            Ok(done) => return Some(done),
-            Err(_) if begun.elapsed() > limit + limit / 2 => {}
-            Err(_) => break,
-        }
-    }
-    None
-}
-
-/// Waits a little before the database is asked again.
-pub(super) async fn pause(span: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "the database runs on the machine's time")]
-    tokio::time::sleep(span).await;
 }

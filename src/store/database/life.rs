@@ -15,8 +15,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 
-use super::connect::within;
-use super::error::{Cause, StoreError};
+use super::timeouts::within;
+use crate::store::error::{Cause, StoreError};
 
 /// How long it may take to begin a life, or to bring a restored schema up to date.
 pub(super) const MENDING: Duration = Duration::from_mins(1);

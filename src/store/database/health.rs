@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::error::{Cause, StoreError};
+use crate::store::error::{Cause, StoreError};
 
 /// How often the database is asked, and how often while it does not serve.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);

@@ -1,0 +1,95 @@
+//! Hints between processes that there is something to do.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+
+use super::pool::ACQUIRE_TIMEOUT;
+use super::store::Store;
+use super::timeouts::{pause, within};
+use crate::store::changes::Origin;
+use crate::store::error::{Cause, StoreError};
+
+/// The channel on which processes tell each other that there is something to do.
+const CHANNEL: &str = "lifeguard";
+
+/// How long a listener waits for a hint before it asks whether its connection lives.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Hints to all other processes than `origin` that there is something to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the statement fails.
+    pub async fn hint(&self, origin: Origin) -> Result<(), StoreError> {
+        let mut db = self.reader().await?;
+        sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
+        Ok(())
+    }
+
+    /// Listens to the hints of all processes on this database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when no connection can be had.
+    pub async fn listen(&self) -> Result<Hints, StoreError> {
+        let host = self.opener.writable_host().await?;
+        // The listener makes its connection by itself, of a pool of one.
+        let pool =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
+        within(ACQUIRE_TIMEOUT, async {
+            let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(Hints { listener })
+        })
+        .await
+    }
+}
+
+/// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it
+/// only spares the waiting, the work itself is in rows.
+#[derive(Debug)]
+pub struct Hints {
+    listener: PgListener,
+}
+
+impl Hints {
+    /// Waits for the next hint of another process than `origin`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the connection was lost.
+    pub async fn next(&mut self, origin: Origin) -> Result<(), StoreError> {
+        let own = origin.0.to_string();
+        loop {
+            let hint = tokio::select! {
+                hint = self.listener.try_recv() => Some(hint?),
+                () = pause(PING_INTERVAL) => None,
+            };
+            match hint {
+                Some(Some(hint)) if hint.payload() == own => {}
+                Some(Some(_)) => return Ok(()),
+                Some(None) => return Err(Cause::Database(sqlx::Error::WorkerCrashed).into()),
+                None => {
+                    let ping = async {
+                        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&mut self.listener).await?;
+                        Ok(())
+                    };
+                    within(ACQUIRE_TIMEOUT, ping).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Hints to all processes, when `tx` commits, that there is something to do.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn hint(tx: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(tx).await?;
+    Ok(())
+}

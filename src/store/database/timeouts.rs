@@ -1,0 +1,38 @@
+//! Time limits of work with the database, in the machine's time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::store::error::{Cause, StoreError};
+
+/// Gives up on work that takes longer than `limit`, as with a machine that is gone.
+///
+/// Where it was this process that stood still, the time is no sign of anything: then the work has a second try.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    in_time(limit, work).await.unwrap_or_else(|| Err(Cause::Silent(limit).into()))
+}
+
+/// The same for whatever takes its time: `None` where it took too much.
+pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    for _ in 0..2 {
+        let begun = Instant::now();
+        #[expect(clippy::disallowed_methods, reason = "this is about a connection, not about the farm")]
+        match tokio::time::timeout(limit, &mut work).await {
+            Ok(done) => return Some(done),
+            Err(_) if begun.elapsed() > limit + limit / 2 => {}
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+/// Waits a little before the database is asked again.
+pub(super) async fn pause(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the database runs on the machine's time")]
+    tokio::time::sleep(span).await;
+}

@@ -1,0 +1,42 @@
+//! Adding an entry.
+
+use super::columns::Rows;
+use super::entry::NewEntry;
+use crate::store::{StoreError, Tx};
+
+/// Adds an entry.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
+    let mut rows = Rows::default();
+    rows.push(entry);
+    sqlx::query!(
+        "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
+                              sender, reason, args, device, evidence, predicted)
+         SELECT $1, unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]),
+                unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
+                unnest($11::text[]), unnest($12::text[]), unnest($13::jsonb[]), unnest($14::jsonb[]),
+                unnest($15::jsonb[]), unnest($16::jsonb[])",
+        entry.at,
+        &rows.instances,
+        &rows.visits,
+        rows.spoken_visits.as_slice() as _,
+        &rows.kinds as _,
+        &rows.from_states as _,
+        rows.to_states.as_slice() as _,
+        rows.outcomes.as_slice() as _,
+        rows.events.as_slice() as _,
+        rows.sources.as_slice() as _,
+        rows.senders.as_slice() as _,
+        rows.reasons.as_slice() as _,
+        rows.args.as_slice() as _,
+        rows.devices.as_slice() as _,
+        rows.evidence.as_slice() as _,
+        rows.predicted.as_slice() as _,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! What happened to instances, in order: enough to explain each present state and to replay each past one.
+
+mod append;
+mod boots;
+mod columns;
+mod entry;
+mod notes;
+mod read;
+mod row;
+mod visits;
+
+pub use self::append::append;
+pub use self::boots::{Boot, read_boot, read_boots};
+pub(super) use self::columns::Rows;
+pub use self::entry::{Entry, NewEntry, Told};
+pub use self::notes::{NoteId, find_last_note, rewrite_note};
+pub use self::read::{list, list_all, stream};

@@ -1,0 +1,112 @@
+//! Reading an entry from its row.
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+
+use super::entry::{Entry, Told};
+use super::visits::visit_found;
+use crate::machine::{Cause, EventName, Source, StateName, Stimulus, Visit};
+
+/// A row of the table.
+pub(super) struct HistoryRow {
+    pub(super) history_id: i64,
+    pub(super) at: DateTime<Utc>,
+    pub(super) kind: String,
+    pub(super) event: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) sender: Option<String>,
+    pub(super) spoken_visit: Option<i64>,
+    pub(super) args: Option<Json<Box<RawValue>>>,
+    pub(super) device: Option<Json<Box<RawValue>>>,
+    pub(super) outcome: Option<String>,
+    pub(super) from_state: String,
+    pub(super) to_state: Option<String>,
+    pub(super) visit: i64,
+    pub(super) reason: Option<String>,
+    pub(super) evidence: Option<Json<Box<RawValue>>>,
+    pub(super) predicted: Option<Json<Box<RawValue>>>,
+}
+
+/// What keeps a row from being read.
+fn unreadable(column: &'static str) -> String {
+    format!("its `{column}` cannot be read")
+}
+
+/// Reads a column that holds JSON; nothing is the default.
+fn parse<T: DeserializeOwned + Default>(
+    column: &'static str,
+    json: Option<&Json<Box<RawValue>>>,
+) -> Result<T, String> {
+    let Some(Json(json)) = json else { return Ok(T::default()) };
+    serde_json::from_str(json.get()).map_err(|error| format!("{}: {error}", unreadable(column)))
+}
+
+impl HistoryRow {
+    fn told(&self) -> Result<Told, String> {
+        let spoken = self.spoken_visit.map(Visit);
+        // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
+        let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
+        let args: Map<String, Value> = parse("args", self.args.as_ref())?;
+        let state = |key: &str| {
+            let state = args.get(key).and_then(Value::as_str).and_then(|state| StateName::new(state).ok());
+            state.ok_or_else(|| unreadable("args"))
+        };
+        let cause = match self.kind.as_str() {
+            "note" => return Ok(Told::Note(self.event.clone().unwrap_or_default())),
+            "created" => Cause::Created,
+            "event" => Cause::Event {
+                name: EventName::new(self.event.as_deref().unwrap_or_default())
+                    .map_err(|_| unreadable("event"))?,
+                source: Source::parse(self.source.as_deref().unwrap_or_default())
+                    .map_err(|_| unreadable("source"))?,
+                args,
+                visit: spoken,
+            },
+            "began" => Cause::Began { visit: found },
+            "suspend" => Cause::Suspend { visit: found },
+            "deadline" => Cause::Deadline { visit: found },
+            "force" => Cause::Force {
+                expected: state("expected")?,
+                to: state("to")?,
+                reason: args
+                    .get("reason")
+                    .and_then(Value::as_str)
+                    .ok_or_else(|| unreadable("args"))?
+                    .to_owned(),
+            },
+            _ => return Err(unreadable("kind")),
+        };
+        let facts = parse("device", self.device.as_ref())?;
+        let predicted = parse("predicted", self.predicted.as_ref())?;
+        Ok(Told::Stimulus(Stimulus { cause, facts, predicted }))
+    }
+}
+
+impl From<HistoryRow> for Entry {
+    /// What cannot be read of a row is told instead of it: the rows around it are none the worse.
+    fn from(row: HistoryRow) -> Self {
+        let state = |text: &str| StateName::new(text).map_err(|_| unreadable("state"));
+        let (from, to) = (&row.from_state, row.to_state.as_ref().unwrap_or(&row.from_state));
+        let evidence = parse("evidence", row.evidence.as_ref());
+        let fault = state(from).and(state(to)).err().or_else(|| evidence.as_ref().err().cloned());
+        let told = match fault {
+            Some(fault) => Told::Unreadable(fault),
+            None => row.told().unwrap_or_else(Told::Unreadable),
+        };
+        Self {
+            id: row.history_id,
+            at: row.at,
+            told,
+            sender: row.sender,
+            to: StateName::lossy(to),
+            from: StateName::lossy(from),
+            outcome: row.outcome.unwrap_or_else(|| "moved".to_owned()),
+            visit: Visit(row.visit),
+            reason: row.reason,
+            evidence: evidence.ok().filter(|evidence: &Map<String, Value>| !evidence.is_empty()),
+        }
+    }
+}
