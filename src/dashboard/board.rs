@@ -1,4 +1,4 @@
-//! A board's page: why it stands where it stands, and what happened to it lately.
+//! A board's page: why it is where it is, and what happened to it lately.
 
 use std::fmt::Write;
 
@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
-use super::{Pages, at_fault, fresh, whole};
+use super::context::Pages;
+use super::faults::at_fault;
+use super::layout::{fresh, whole};
 use crate::engine::{EngineError, Why, values, what_happened};
 use crate::machine::words::{escaped, span, time};
 use crate::machine::{Kind, Request, StateName};

@@ -1,0 +1,100 @@
+//! `GET /`: the boards by state, those that need hands first.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::value::RawValue;
+
+use super::context::Pages;
+use super::farm::Farm;
+use super::faults::without_boards;
+use super::layout::{fresh, whole};
+use crate::machine::Definition;
+use crate::machine::words::escaped;
+use crate::store::lists::Shown;
+use crate::store::{Snapshot, StoreError};
+
+/// How often the farm's page refreshes itself, in seconds.
+const REFRESH_S: u32 = 2;
+
+/// `GET /`: the boards by state, those that need hands first.
+pub(super) async fn show(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
+    let farm =
+        farm.get(engine.store(), async |snapshot: &mut Snapshot| Farm::read(snapshot, &machine).await).await;
+    let now = engine.clock().now();
+    let definition = engine.definition(&machine).ok();
+    match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
+        Ok(page) => fresh(page),
+        Err(error) => without_boards(&error, now),
+    }
+}
+
+fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
+    let mut by_state: BTreeMap<&str, Vec<Shown<'_>>> = BTreeMap::new();
+    for listed in &farm.shown {
+        let board = listed.read()?;
+        by_state.entry(board.state).or_default().push(board);
+    }
+    let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
+    for ((rank, state), count) in &farm.counts {
+        let _ =
+            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escaped(state));
+        match by_state.get(state.as_str()) {
+            Some(boards) => {
+                main.push_str("<ul>");
+                for board in boards {
+                    let tries = failed_tries(definition, board);
+                    let _ = write!(main, "<li>{}</li>", item(board, tries, now));
+                }
+                main.push_str("</ul></section>");
+            }
+            None => main.push_str("<p>Too many to show here.</p></section>"),
+        }
+    }
+    if farm.counts.is_empty() {
+        main.push_str("<p>No boards yet: register one with <code>lifeguard device add</code>.</p>");
+    }
+    let title = match farm.counts.values().sum() {
+        1_i64 => "1 board".to_owned(),
+        many => format!("{many} boards"),
+    };
+    Ok(whole(&title, REFRESH_S, &main, now))
+}
+
+fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
+    let name = escaped(board.name);
+    let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
+    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
+    if let Some(next) = board.next_image.and_then(text) {
+        let _ = write!(item, " <span>→ {next}</span>");
+    } else if let Some(image) = board.image.and_then(text) {
+        let _ = write!(item, " <span>{image}</span>");
+    }
+    if let Some(tries) = tries {
+        let _ = write!(item, " <span>try {}</span>", tries + 1);
+    }
+    if let Some(failure) = board.failure {
+        let _ = write!(item, " <em>{}</em>", escaped(failure));
+    }
+    if let Some(reason) = board.lock_reason {
+        let _ = write!(item, " <em>locked out: {}</em>", escaped(reason));
+    }
+    item
+}
+
+/// How often the time limit of the board's state has passed without success.
+fn failed_tries(definition: Option<&Definition>, board: &Shown<'_>) -> Option<i64> {
+    definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
+}
+
+/// A span as people say it.
+fn ago(span: TimeDelta) -> String {
+    match span.num_seconds().max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}

@@ -1,0 +1,52 @@
+//! The boards by state, as they are read from the database.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+
+use crate::machine::{MachineName, says_failed};
+use crate::store::lists::{self, Filter, Listed};
+use crate::store::{Snapshot, StoreError, instances};
+
+/// How many boards the page shows at most; of a farm that has more, those that need hands come first.
+const MAX_SHOWN: i64 = 1000;
+
+/// What the page shows.
+pub(super) struct Farm {
+    pub(super) counts: BTreeMap<(u8, String), i64>,
+    pub(super) shown: Vec<Listed>,
+}
+
+impl Farm {
+    /// Reads how many boards there are in each state, and those that are shown.
+    pub(super) async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Self, StoreError> {
+        let counts = instances::count_by_state(snapshot, machine).await?;
+        let counts: BTreeMap<_, _> =
+            counts.into_iter().map(|(state, count)| ((rank(&state), state), count)).collect();
+        let mut left = MAX_SHOWN;
+        let mut states = Vec::new();
+        for ((_, state), count) in &counts {
+            // Whole states, or else one could not tell whether a board is missing.
+            if *count <= left {
+                left -= count;
+                states.push(state.clone());
+            }
+        }
+        if states.is_empty() {
+            return Ok(Self { counts, shown: Vec::new() });
+        }
+        let filter = Filter { states, ..Filter::default() };
+        let shown = lists::read(snapshot, machine, &filter, "", MAX_SHOWN).try_collect().await?;
+        Ok(Self { counts, shown })
+    }
+}
+
+/// Where a state stands on the page: what needs hands, what is under way, what rests.
+fn rank(state: &str) -> u8 {
+    match state {
+        failed if says_failed(failed) => 0,
+        "Ready" => 3,
+        "New" | "Maintenance" | "LockedOut" => 2,
+        _ => 1,
+    }
+}
