@@ -12,7 +12,7 @@ pub(super) fn time(answer: &Value, key: &str) -> String {
 }
 
 /// What came of an event or a request.
-pub(super) fn came_of_it(answer: &Value) -> String {
+pub(super) fn outcome(answer: &Value) -> String {
     match answer["outcome"].as_str() {
         Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
         Some("stayed") => format!("noted, still {}", text(answer, "state")),

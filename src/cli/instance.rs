@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientError, ServerOptions};
+use super::describe::{full, history, outcome, time};
 use super::output::{self, json_object, row, text};
-use super::told::{came_of_it, full, history, time};
 use super::why;
 
 /// The command's options.
@@ -93,7 +93,7 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
         InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, full),
         InstanceCommand::Send { which, event, args } => {
             let args = args.unwrap_or_else(|| json!({}));
-            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, came_of_it)
+            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, outcome)
         }
         InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::told),
         InstanceCommand::History { which, limit } => {
@@ -102,7 +102,7 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
         }
         InstanceCommand::Force { which, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, came_of_it)
+            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, outcome)
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;

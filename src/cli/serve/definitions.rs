@@ -11,6 +11,9 @@ use crate::machine::{self, MachineName};
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
 
+/// The machine whose instances are boards.
+pub const BOARD: &str = "board";
+
 /// The name of the instance that is shared at `/state`.
 const SHARED: &str = "shared";
 
@@ -42,7 +45,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Given,
         Some(file) => {
             let (one, current) = load_shared(file)?;
             let machine = one.definition.machine.clone();
-            if machine.as_str() == super::BOARD {
+            if machine.as_str() == BOARD {
                 let file = file.display();
                 return Err(format!(
                     "{file}: this machine would be called as boards' is: give the file another name"
@@ -115,9 +118,9 @@ fn load_all(path: &Path) -> Result<Vec<Loaded>, Box<dyn Error>> {
         refuse_second(&loaded, &path, &one)?;
         loaded.push(one);
     }
-    if !loaded.iter().any(|one| one.definition.machine.as_str() == super::BOARD) {
+    if !loaded.iter().any(|one| one.definition.machine.as_str() == BOARD) {
         return Err(
-            format!("{}: no definition of the machine `{}` is there", path.display(), super::BOARD).into()
+            format!("{}: no definition of the machine `{}` is there", path.display(), BOARD).into()
         );
     }
     Ok(loaded)

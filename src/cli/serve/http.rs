@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use nix::unistd::gethostname;
 
-use super::span;
+use super::parsers::span;
 use crate::api::{HttpOptions, Limits, ServerNames};
 
 /// A client's quarter of it is room for one answer that is made while it is sent.

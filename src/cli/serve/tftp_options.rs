@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::span;
+use super::parsers::span;
 use crate::tftp::{Limits, Ports};
 
 /// What `serve` can be told of TFTP.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use super::log::{Client, Log, Numbered};
 use crate::action::{Mac, mac_in_name, mac_of_link};
 use crate::engine::{BootLog, LoggedAt, LoggedRequest};
 
@@ -24,80 +25,12 @@ const MAX_CLIENTS: usize = 10_000;
 const MAX_STRANGERS: usize = 1_000;
 /// How long a board's name for an address holds after its last request.
 const ADDRESS_FOR: TimeDelta = TimeDelta::hours(1);
-/// After how much silence the next request is another boot's.
-const QUIET: TimeDelta = TimeDelta::minutes(1);
 /// How long requests wait for their address to name its board.
 const STRANGER_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How often a log is written at most; one that goes on for long, more rarely.
 const EACH: Duration = Duration::from_secs(1);
 /// How long a file's name may be in a log, in characters.
 const MAX_NAME: usize = 200;
-
-/// Whose requests they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Client {
-    Board(Mac),
-    Address(IpAddr),
-}
-
-/// A request as it is written, and its number.
-#[derive(Debug, Clone)]
-struct Numbered {
-    number: u64,
-    request: LoggedRequest,
-}
-
-#[derive(Debug)]
-struct Log {
-    peer: IpAddr,
-    requests: Vec<Numbered>,
-    omitted: usize,
-    last_at: DateTime<Utc>,
-    written: Option<LoggedAt>,
-    /// Counts changes; what is written is known by it.
-    version: u64,
-    written_version: u64,
-    begun: Instant,
-    due: Instant,
-    /// Whether it was looked for whose address it is.
-    is_looked_up: bool,
-}
-
-impl Log {
-    fn new(peer: IpAddr, at: DateTime<Utc>, now: Instant) -> Self {
-        Self {
-            peer,
-            requests: Vec::new(),
-            omitted: 0,
-            last_at: at,
-            written: None,
-            version: 0,
-            written_version: 0,
-            begun: now,
-            due: now,
-            is_looked_up: false,
-        }
-    }
-
-    fn is_changed(&self) -> bool {
-        self.version != self.written_version
-    }
-
-    fn is_over(&self, at: DateTime<Utc>) -> bool {
-        at - self.last_at > QUIET && self.requests.iter().all(|one| one.request.end.is_some())
-    }
-
-    fn push(&mut self, one: Numbered, most: usize) {
-        self.last_at = self.last_at.max(one.request.at);
-        let place = self.requests.partition_point(|other| other.number < one.number);
-        self.requests.insert(place, one);
-        if self.requests.len() > most {
-            self.requests.remove(most / 2);
-            self.omitted += 1;
-        }
-        self.version += 1;
-    }
-}
 
 /// What became of writing a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

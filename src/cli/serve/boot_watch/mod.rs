@@ -4,6 +4,7 @@
 //! what has changed. What is refused, and who is unknown, is in the log as well, at a bounded pace.
 
 mod budget;
+mod log;
 mod logs;
 mod words;
 

@@ -1,0 +1,60 @@
+//! Boards as a table.
+
+use serde_json::Value;
+
+use crate::cli::client::{Client, ClientError};
+use crate::cli::describe::time;
+use crate::cli::output::{self, row, text};
+
+/// How many boards are asked for at a time.
+const PAGE_SIZE: u32 = 5000;
+
+/// Lists boards, page by page, so that no answer takes longer than a client waits.
+pub(super) async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<Value, ClientError> {
+    let ask = async |after: Option<String>| {
+        let more = [("limit", Some(PAGE_SIZE.to_string())), ("after", after)];
+        let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        client.get(&["devices"], &query.iter().cloned().chain(more).collect::<Vec<_>>()).await
+    };
+    let mut answer = ask(None).await?;
+    while let Some(next) = answer["next"].as_str().map(str::to_owned) {
+        let mut page = ask(Some(next)).await?;
+        if let (Some(devices), Some(more)) =
+            (answer["devices"].as_array_mut(), page["devices"].as_array_mut())
+        {
+            devices.append(more);
+        }
+        answer["next"] = page["next"].take();
+    }
+    Ok(answer)
+}
+
+/// The table.
+pub(super) fn list(answer: &Value) -> String {
+    let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "WHY", "COMMENTS"];
+    let mut rows = vec![row(heading.map(str::to_owned))];
+    for device in answer["devices"].as_array().into_iter().flatten() {
+        rows.push(row([
+            text(device, "name"),
+            text(device, "state"),
+            time(device, "since"),
+            time(device, "deadline"),
+            text(device, "image"),
+            text(device, "hardware"),
+            text(device, "environment"),
+            output::clipped(&reason(device)),
+            output::clipped(&text(device, "comments")),
+        ]));
+    }
+    output::table(&rows)
+}
+
+/// What keeps a board from where it should be: how many tries have failed, and the last reason that was given.
+fn reason(device: &Value) -> String {
+    let tries = device["failed_tries"].as_i64().map(|tries| format!("{tries} × "));
+    let locked = device["lock_reason"].as_str().map(|reason| format!("locked out: {reason}"));
+    let failure = device["failure"].as_str().map(str::to_owned);
+    let reason =
+        locked.or(failure).unwrap_or_else(|| if tries.is_some() { "no success" } else { "" }.to_owned());
+    tries.unwrap_or_default() + &reason
+}

@@ -1,0 +1,9 @@
+//! `lifeguard device`: boards, by a server's HTTP interface.
+
+mod each;
+mod list;
+mod options;
+mod run;
+
+pub(super) use self::options::DeviceOptions;
+pub(super) use self::run::run;

@@ -1,0 +1,117 @@
+//! Running `lifeguard device`.
+
+use std::error::Error;
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::each::{all_done, each, refusal};
+use super::list::{all, list};
+use super::options::{AddOptions, DeviceCommand, DeviceOptions};
+use crate::cli::client::Client;
+use crate::cli::describe::{full, history, outcome};
+use crate::cli::output::{self, text};
+use crate::cli::why;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What kept it from being done, for people.
+pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
+    let DeviceOptions { server, command } = options;
+    let client = Client::new(&server)?;
+    let show = |answer: &Value, text: fn(&Value) -> String| {
+        if server.json {
+            output::print(&serde_json::to_string_pretty(answer)?)?;
+        } else {
+            output::print(&text(answer))?;
+        }
+        Ok::<(), Box<dyn Error>>(())
+    };
+    let ask = async |request: &str, names: &[String], body: Value| {
+        let post = async |name: String| client.post(&["devices", &name, "requests", request], &body).await;
+        each(names, server.json, post, outcome).await
+    };
+    match command {
+        DeviceCommand::Add(add) => {
+            let answer = client.post(&["devices"], &add_body(add)).await?;
+            output::warn_of(&answer);
+            show(&answer, |answer| {
+                format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
+            })
+        }
+        DeviceCommand::List { state, hardware, environment, image } => {
+            let wanted =
+                [("state", state), ("hardware", hardware), ("environment", environment), ("image", image)];
+            let query = wanted.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            show(&all(&client, query).await?, list)
+        }
+        DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
+        DeviceCommand::Why { names } => {
+            let (mut answered, mut refused) = (0, 0);
+            for name in &names {
+                match client.get(&["devices", name, "why"], &[]).await {
+                    Ok(answer) => {
+                        if answered > 0 && !server.json {
+                            output::print("")?;
+                        }
+                        answered += 1;
+                        show(&answer, why::told)?;
+                    }
+                    Err(error) => refused += refusal(name, error, names.len())?,
+                }
+            }
+            all_done(refused, names.len())
+        }
+        DeviceCommand::History { name, limit } => {
+            let query = [("limit", limit.to_string())];
+            show(&client.get(&["devices", &name, "history"], &query).await?, history)
+        }
+        DeviceCommand::Reboot { names } => ask("rq-reboot", &names, json!({})).await,
+        DeviceCommand::Reimage { names, image, boot_config } => {
+            let body = json!({ "image": image, "boot_config": boot_config });
+            ask("rq-reimage", &names, body).await
+        }
+        DeviceCommand::SelfTest { names } => ask("rq-self-test", &names, json!({})).await,
+        DeviceCommand::Maintenance { names } => ask("rq-maintenance", &names, json!({})).await,
+        DeviceCommand::Cancel { names } => ask("rq-cancel", &names, json!({})).await,
+        DeviceCommand::LockOut { names, reason, by } => {
+            let mut body = json!({ "reason": reason });
+            if let Some(by) = by {
+                body["by"] = by.into();
+            }
+            ask("rq-lock-out", &names, body).await
+        }
+        DeviceCommand::Unlock { names } => ask("rq-unlock", &names, json!({})).await,
+        DeviceCommand::Force { name, from, to, reason } => {
+            let body = json!({ "from": from, "to": to, "reason": reason });
+            show(&client.post(&["devices", &name, "force"], &body).await?, outcome)
+        }
+        DeviceCommand::Remove { names } => {
+            let forget = async |name: String| {
+                client.call(Method::DELETE, &["devices", &name], &[], None).await?;
+                Ok(json!({ "outcome": "forgotten" }))
+            };
+            each(&names, server.json, forget, |_| "forgotten".to_owned()).await
+        }
+    }
+}
+
+fn add_body(add: AddOptions) -> Value {
+    let AddOptions { name, mac, hardware, fqdn, power_url, poll_url, environment, comments } = add;
+    let optional = [
+        ("fqdn", fqdn),
+        ("power_url", power_url),
+        ("poll_url", poll_url),
+        ("environment", environment),
+        ("comments", comments),
+    ];
+    let mut body = Map::from_iter([
+        ("name".to_owned(), Value::from(name)),
+        ("mac".to_owned(), Value::from(mac)),
+        ("hardware".to_owned(), Value::from(hardware)),
+    ]);
+    body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))));
+    Value::Object(body)
+}

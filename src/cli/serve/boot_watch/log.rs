@@ -1,0 +1,79 @@
+//! The boot log of one board in memory.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use crate::action::Mac;
+use crate::engine::{LoggedAt, LoggedRequest};
+
+/// After how much silence the next request is another boot's.
+const QUIET: TimeDelta = TimeDelta::minutes(1);
+
+/// Whose requests they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Client {
+    Board(Mac),
+    Address(IpAddr),
+}
+
+/// A request as it is written, and its number.
+#[derive(Debug, Clone)]
+pub(super) struct Numbered {
+    pub(super) number: u64,
+    pub(super) request: LoggedRequest,
+}
+
+/// The requests of one board, or of one address.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) peer: IpAddr,
+    pub(super) requests: Vec<Numbered>,
+    pub(super) omitted: usize,
+    pub(super) last_at: DateTime<Utc>,
+    pub(super) written: Option<LoggedAt>,
+    /// Counts changes; what is written is known by it.
+    pub(super) version: u64,
+    pub(super) written_version: u64,
+    pub(super) begun: Instant,
+    pub(super) due: Instant,
+    /// Whether it was looked for whose address it is.
+    pub(super) is_looked_up: bool,
+}
+
+impl Log {
+    pub(super) fn new(peer: IpAddr, at: DateTime<Utc>, now: Instant) -> Self {
+        Self {
+            peer,
+            requests: Vec::new(),
+            omitted: 0,
+            last_at: at,
+            written: None,
+            version: 0,
+            written_version: 0,
+            begun: now,
+            due: now,
+            is_looked_up: false,
+        }
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.version != self.written_version
+    }
+
+    pub(super) fn is_over(&self, at: DateTime<Utc>) -> bool {
+        at - self.last_at > QUIET && self.requests.iter().all(|one| one.request.end.is_some())
+    }
+
+    pub(super) fn push(&mut self, one: Numbered, most: usize) {
+        self.last_at = self.last_at.max(one.request.at);
+        let place = self.requests.partition_point(|other| other.number < one.number);
+        self.requests.insert(place, one);
+        if self.requests.len() > most {
+            self.requests.remove(most / 2);
+            self.omitted += 1;
+        }
+        self.version += 1;
+    }
+}

@@ -1,0 +1,48 @@
+//! Running the command until the process is asked to stop.
+
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::options::ServeOptions;
+use super::server::Server;
+use crate::clock::SystemClock;
+
+/// Ends when the process is asked to stop: by Ctrl-C, or by SIGTERM.
+///
+/// # Errors
+///
+/// When signals cannot be listened to.
+pub fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Runs the command.
+pub(in crate::cli) async fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+    let signal = asked_to_stop()?;
+    let options = options.with_secrets()?;
+    let mut signal = pin!(signal);
+    // A start waits for the database for as long as it takes, but not for whoever asks to stop.
+    let server = tokio::select! {
+        server = Server::start(options, Arc::new(SystemClock)) => server?,
+        () = &mut signal => {
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+    };
+    if let Some(tftp) = server.tftp {
+        tracing::info!(%tftp, "serving the boot tree by TFTP");
+    }
+    tracing::info!(http = %server.http, boot_root = %server.boot_root.display(), "serving");
+    server.run(signal).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

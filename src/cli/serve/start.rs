@@ -1,0 +1,211 @@
+//! Starting a server: its parts are opened in turn.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::boot_root;
+use super::boot_watch::BootWatch;
+use super::definitions::{self, BOARD, Given};
+use super::descriptors::Budget;
+use super::options::ServeOptions;
+use super::server::Server;
+use super::tftp_options::TftpArgs;
+use crate::actions::{ActionOptions, Registry};
+use crate::api::{self, Api, HttpOptions, LongPolls};
+use crate::boot_tree::BootTree;
+use crate::clock::Clock;
+use crate::dashboard;
+use crate::engine::{Engine, Retention};
+use crate::machine::MachineName;
+use crate::model::Models;
+use crate::store::private::{Options, PrivatePostgres};
+use crate::store::{ConnectOptions, Connections, Store};
+use crate::tftp;
+use crate::worker::Worker;
+
+impl Server {
+    /// Opens the database, loads the definitions, binds the addresses, and begins to drive.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a part from starting, with what would mend it; nothing is left running then.
+    pub async fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, Box<dyn Error>> {
+        if !options.listen.ip().to_canonical().is_loopback() && !options.insecure {
+            return Err(format!(
+                "{} can be reached by others, and nobody is asked who they are: \
+                 listen on 127.0.0.1, or say --insecure if the network is trusted",
+                options.listen
+            )
+            .into());
+        }
+        let budget = Budget::new(
+            options.http.http_connections,
+            options.tftp.tftp_transfers,
+            options.database_connections,
+        )?;
+        let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
+        let http = bind(options.listen).await?;
+        let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
+        let (connect, postgres) = if let Some(url) = &options.database_url {
+            (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
+        } else {
+            let postgres =
+                PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
+                    .await?;
+            (postgres.connect_options().into(), Some(postgres))
+        };
+        let boot_root = boot_root::find(options.boot_root, &data_dir)?;
+        let Budget { limit, reserved, http_connections, tftp_transfers } = budget;
+        tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
+        let parts = Parts {
+            http,
+            http_options: options.http.options(http_connections),
+            tftp_transfers,
+            tftp_listen: options.tftp_listen,
+            tftp: options.tftp,
+            boot_root,
+            history_retention: options.history_retention,
+            database_connections: options.database_connections,
+            event_timeout: options.event_timeout,
+            models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
+            clock,
+        };
+        // A private Postgres is stopped in order also when a later part fails to start.
+        match parts.start(connect, loaded).await {
+            Ok(server) => Ok(Self { postgres, ..server }),
+            Err(error) => {
+                if let Some(postgres) = postgres
+                    && let Err(error) = postgres.stop().await
+                {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "the private PostgreSQL did not stop in order"
+                    );
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The parts that need no database to be made.
+struct Parts {
+    http: TcpListener,
+    http_options: HttpOptions,
+    tftp_listen: Option<SocketAddr>,
+    tftp: TftpArgs,
+    tftp_transfers: usize,
+    boot_root: PathBuf,
+    history_retention: Retention,
+    database_connections: u32,
+    event_timeout: Duration,
+    models: Models,
+    clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    async fn start(
+        self,
+        connect: ConnectOptions,
+        Given { loaded, shared }: Given,
+    ) -> Result<Server, Box<dyn Error>> {
+        let Self {
+            http,
+            http_options,
+            tftp_listen,
+            tftp,
+            tftp_transfers,
+            boot_root,
+            history_retention,
+            database_connections,
+            event_timeout,
+            models,
+            clock,
+        } = self;
+        let store = Store::open_with(connect, Connections::of(database_connections)).await?;
+        let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone() });
+        let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
+        let engine =
+            Engine::new(store, loaded, clock, worker, models, history_retention, event_timeout).await;
+        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
+        let shared = match shared {
+            Some(shared) => Some(shared.begin(&engine).await?),
+            None => None,
+        };
+        let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), engine.clone());
+        lookout.look().await;
+        let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
+        let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
+        faces.spawn(lookout.run(stop_faces.clone()));
+        let tftp = match tftp_listen {
+            None => None,
+            Some(listen) => {
+                let watch = Arc::new(BootWatch::new(engine.clone()));
+                let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
+                let server = tftp::Server::bind(listen, boot_root.clone(), observer).await?;
+                let server = server
+                    .limited(tftp::Limits { transfers: tftp_transfers, ..tftp.limits() })
+                    .answering_from(tftp.ports());
+                let address = server.local_addr();
+                faces.spawn(server.run(stop_faces.clone()));
+                let until = stop_faces.clone();
+                faces.spawn(async move { watch.run(until).await });
+                Some(address)
+            }
+        };
+        let address = http.local_addr()?;
+        let machine = MachineName::new(BOARD)?;
+        let api = Api {
+            engine: engine.clone(),
+            machine: machine.clone(),
+            shared,
+            stopping: stop_faces.clone(),
+            long_polls: LongPolls::new(http_options.limits.waits),
+            list_timeouts: api::ListTimeouts::default(),
+            reports: api::ReportPace::default(),
+            snapshots: api::SnapshotPermits::of(engine.store().connections()),
+        };
+        let pages = dashboard::router(engine.clone(), machine);
+        let routes = api::router(api).merge(pages);
+        let store = Some(engine.store().clone());
+        faces.spawn(api::serve(http, routes, store, http_options, stop_faces.clone()));
+        let driven = engine.clone();
+        let until = stop_driver.clone();
+        driver.spawn(async move { driven.run(until).await });
+        let postgres = None;
+        Ok(Server {
+            http: address,
+            tftp,
+            engine,
+            boot_root,
+            faces,
+            driver,
+            stop_faces,
+            stop_driver,
+            postgres,
+        })
+    }
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}").into())
+}
+
+/// The directory for what programs keep of their state: root's is the system's, others have their own.
+fn default_data_dir() -> Result<PathBuf, Box<dyn Error>> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/lifeguard"));
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")));
+    state
+        .map(|state| state.join("lifeguard"))
+        .ok_or_else(|| "there is no home directory: say where data goes with --data-dir".into())
+}
