@@ -214,7 +214,7 @@ fn from_the_root<'a>(below: &Path, line: &'a str) -> impl Iterator<Item = &'a st
 }
 
 /// Whether a path may begin behind `before`, rather than go on.
-fn is_path_begin(before: &str) -> bool {
+pub(crate) fn is_path_begin(before: &str) -> bool {
     !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
 }
 
@@ -234,12 +234,12 @@ fn dependencies(manifest: &str) -> Vec<&str> {
         .collect()
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The files with code in `folder`, without those that hold nothing but tests.
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -271,7 +271,7 @@ fn is_tests(below: &Path) -> bool {
 }
 
 /// The lines of a file with their numbers, without comments and without the tests at its end.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut lines = text.lines().enumerate().peekable();
     std::iter::from_fn(move || {
         loop {

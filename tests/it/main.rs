@@ -15,6 +15,7 @@ mod database;
 mod demo;
 mod engine;
 mod farm;
+mod files;
 mod firmware;
 mod foreign;
 mod fuzz;

@@ -119,9 +119,7 @@ fn load_all(path: &Path) -> Result<Vec<Loaded>, Box<dyn Error>> {
         loaded.push(one);
     }
     if !loaded.iter().any(|one| one.definition.machine.as_str() == BOARD) {
-        return Err(
-            format!("{}: no definition of the machine `{}` is there", path.display(), BOARD).into()
-        );
+        return Err(format!("{}: no definition of the machine `{}` is there", path.display(), BOARD).into());
     }
     Ok(loaded)
 }

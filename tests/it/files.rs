@@ -1,0 +1,406 @@
+//! The files of the house: none in a circle, none that imports from the module above it, and few that are long.
+//!
+//! A module that declares files says what there is: `mod` lines and `pub use`. What its files share has a file of its own.
+//! So whoever opens a file finds all that it needs below it or beside it, and may move it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::layers::{code, is_path_begin, root, sources};
+
+/// Folders whose files are still in a circle, or import from the module above them. It only gets shorter.
+const NOT_YET: &[&str] = &[
+    "crates/boot-tree/src",
+    "crates/clock/src",
+    "crates/farm/src",
+    "crates/machine/src",
+    "crates/power/src",
+    "crates/private-postgres/src",
+    "crates/schedule/src",
+    "src/actions",
+    "src/engine",
+    "src/model",
+    "src/store/groups",
+];
+
+/// What half of all files, and nine of ten, have at most, in lines without tests.
+const MEDIAN_LINES: usize = 160;
+const P90_LINES: usize = 320;
+
+/// Fewer files or imports than these were not read at all: the house has about twice as many.
+const LEAST_FILES: usize = 200;
+const LEAST_IMPORTS: usize = 1000;
+
+#[test]
+fn files_are_in_no_circle_and_import_nothing_from_the_module_above_them() {
+    let house = House::read();
+    let imports: usize = house.imports().values().map(BTreeMap::len).sum();
+    assert!(house.files.len() >= LEAST_FILES, "only {} files were read", house.files.len());
+    assert!(imports >= LEAST_IMPORTS, "only {imports} imports were read");
+    let mut faults = house.circles();
+    faults.extend(house.imports_from_above());
+    let is_of = |folder: &str, fault: &Fault| fault.files.iter().all(|file| is_below(file, folder));
+    let wrong = faults.iter().filter(|fault| !NOT_YET.iter().any(|folder| is_of(folder, fault)));
+    let wrong: Vec<&str> = wrong.map(|fault| fault.text.as_str()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let done = NOT_YET.iter().filter(|folder| !faults.iter().any(|fault| is_of(folder, fault)));
+    let done: Vec<&&str> = done.collect();
+    assert!(done.is_empty(), "these are straight, so take them out of NOT_YET: {done:?}");
+}
+
+#[test]
+fn half_of_the_files_are_short_and_few_are_long() {
+    let mut lines: Vec<usize> = House::read().files.iter().map(|file| file.lines).collect();
+    lines.sort_unstable();
+    let (median, p90) = (lines[lines.len() / 2], lines[lines.len() * 9 / 10]);
+    assert!(median <= MEDIAN_LINES && p90 <= P90_LINES, "the median is {median} lines, p90 is {p90}");
+}
+
+#[test]
+fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
+    let circles = |files: &[(&str, &str)]| House::of(files).circles().len();
+    let above = |files: &[(&str, &str)]| House::of(files).imports_from_above().len();
+    let (a, b) = ("src/a.rs", "src/b.rs");
+    for (of_a, of_b) in [
+        ("use super::b::B;", "use crate::a::A;"),
+        ("use crate::{c, b::{self, B}};", "fn f() {\n    super::a::g();\n}"),
+        ("pub(in crate::a) use crate::\n    b::B;", "use super::a as other;"),
+    ] {
+        assert_eq!(circles(&[(a, of_a), (b, of_b)]), 1, "{of_a} {of_b}");
+        assert_eq!(circles(&[(a, of_a), (b, "use super::c::C;")]), 0, "{of_a}");
+    }
+    // Three, and one that only looks like it: what is said in comments, in tests and of visibility imports nothing.
+    assert_eq!(
+        circles(&[(a, "use crate::b::B;"), (b, "use crate::c::C;"), ("src/c/mod.rs", "use super::a;")]),
+        1
+    );
+    for of_b in [
+        "// use super::a::A;",
+        "#[cfg(test)]\nmod tests {\nuse super::a::A;\n}",
+        "pub(in crate::a) fn f() {}",
+    ] {
+        assert_eq!(circles(&[(a, "use super::b::B;"), (b, of_b)]), 0, "{of_b}");
+    }
+
+    let above_with =
+        |of_mod: &str, of_child: &str| above(&[("src/m/mod.rs", of_mod), ("src/m/c.rs", of_child)]);
+    for child in
+        ["use super::Own;", "use crate::m::{Own, d};", "use super::*;", "fn f() {\n    super::own();\n}"]
+    {
+        assert_eq!(above_with("mod c;\nmod d;\npub struct Own;", child), 1, "{child}");
+    }
+    // What it passes on of another file is of that file.
+    let passing_on = "mod c;\nmod d;\npub use self::d::{D as Other, own};";
+    for child in ["use super::Other;", "fn f() {\n    super::own();\n}", "use super::d::D;"] {
+        let files = [("src/m/mod.rs", passing_on), ("src/m/c.rs", child), ("src/m/d.rs", "use super::c::C;")];
+        assert_eq!((above(&files), circles(&files)), (0, 1), "{child}");
+    }
+    // A crate's own root is above its files, and other crates are beside it.
+    assert_eq!(
+        above(&[("crates/k-l/src/lib.rs", "pub struct Own;"), ("crates/k-l/src/c.rs", "use crate::Own;")]),
+        1
+    );
+    let of_crate = [
+        ("crates/k-l/src/lib.rs", "pub struct Own;"),
+        ("src/lib.rs", "pub use k_l;"),
+        (a, "use crate::k_l::Own;"),
+    ];
+    assert_eq!(above(&of_crate), 0);
+    assert_eq!(House::of(&of_crate).imports()[&2].keys().copied().collect::<Vec<_>>(), [0]);
+}
+
+/// A file of a crate.
+struct File {
+    /// From the root of the repository.
+    path: String,
+    /// The name of its crate, which paths begin with elsewhere.
+    of_crate: String,
+    /// The module that it is.
+    module: Vec<String>,
+    /// What it imports, and the names that it gives to that.
+    uses: Vec<(Vec<String>, String)>,
+    /// The paths that it names besides.
+    paths: Vec<Vec<String>>,
+    /// Its length without tests.
+    lines: usize,
+}
+
+/// All files, and which module each of them is.
+struct House {
+    files: Vec<File>,
+    modules: BTreeMap<(String, Vec<String>), usize>,
+}
+
+/// What is wrong, and with which files.
+struct Fault {
+    files: Vec<String>,
+    text: String,
+}
+
+/// The names that one file takes from others, by file; nothing for a module as a whole.
+type Imports = BTreeMap<usize, BTreeSet<String>>;
+
+impl House {
+    /// The house as it is.
+    fn read() -> Self {
+        let crates = fs_err::read_dir(root().join("crates")).unwrap();
+        let mut folders = vec![root().join("src")];
+        folders.extend(crates.map(|folder| folder.unwrap().path().join("src")));
+        let files: Vec<(String, String)> = folders
+            .iter()
+            .flat_map(|folder| sources(folder))
+            .map(|path| {
+                let text = fs_err::read_to_string(&path).unwrap();
+                (path.strip_prefix(root()).unwrap().display().to_string(), text)
+            })
+            .collect();
+        Self::of(&files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>())
+    }
+
+    /// A house of these paths and texts.
+    fn of(files: &[(&str, &str)]) -> Self {
+        let mut files: Vec<File> = files.iter().map(|(path, text)| File::of(path, text)).collect();
+        let modules = files.iter().enumerate();
+        let modules: BTreeMap<_, _> =
+            modules.map(|(at, file)| ((file.of_crate.clone(), file.module.clone()), at)).collect();
+        for file in &mut files {
+            let is_child = |name: &String| {
+                let child = [file.module.clone(), vec![name.clone()]].concat();
+                modules.contains_key(&(file.of_crate.clone(), child))
+            };
+            let is_ours = |path: &Vec<String>| {
+                matches!(path[0].as_str(), "crate" | "super" | "self") || is_child(&path[0])
+            };
+            let ours: Vec<Vec<String>> = file.paths.iter().filter(|path| is_ours(path)).cloned().collect();
+            file.paths = ours;
+        }
+        Self { files, modules }
+    }
+
+    /// What each file imports.
+    fn imports(&self) -> BTreeMap<usize, Imports> {
+        let mut all: BTreeMap<usize, Imports> = BTreeMap::new();
+        for (at, file) in self.files.iter().enumerate() {
+            let paths = file.uses.iter().map(|(path, _)| path).chain(&file.paths);
+            for (from, name) in
+                paths.filter_map(|path| self.find(at, path, 0)).filter(|(from, _)| *from != at)
+            {
+                all.entry(at).or_default().entry(from).or_default().extend(name);
+            }
+        }
+        all
+    }
+
+    /// The file in which that is defined which the file `at` calls `path`, and its name there.
+    fn find(&self, at: usize, path: &[String], depth: usize) -> Option<(usize, Option<String>)> {
+        let File { of_crate, module, .. } = &self.files[at];
+        let (mut of_crate, mut module, mut rest) = (of_crate.clone(), module.clone(), path);
+        match path.first()?.as_str() {
+            "crate" => (module, rest) = (Vec::new(), &path[1..]),
+            "self" => rest = &path[1..],
+            "super" => {
+                while rest.first().is_some_and(|first| first == "super") {
+                    module.pop();
+                    rest = &rest[1..];
+                }
+            }
+            first => {
+                let child = [module.clone(), vec![first.to_owned()]].concat();
+                if !self.modules.contains_key(&(of_crate.clone(), child)) {
+                    (of_crate, module, rest) = (first.to_owned(), Vec::new(), &path[1..]);
+                }
+            }
+        }
+        while let Some(first) = rest.first() {
+            let child = [module.clone(), vec![first.clone()]].concat();
+            if !self.modules.contains_key(&(of_crate.clone(), child.clone())) {
+                break;
+            }
+            (module, rest) = (child, &rest[1..]);
+        }
+        let found = *self.modules.get(&(of_crate, module))?;
+        let Some(name) = rest.first() else { return Some((found, None)) };
+        let passed_on = self.files[found].uses.iter().find(|(_, known_as)| known_as == name);
+        match passed_on {
+            Some((source, _)) if depth < 9 => {
+                self.find(found, &[source.as_slice(), &rest[1..]].concat(), depth + 1)
+            }
+            _ => Some((found, Some(name.clone()))),
+        }
+    }
+
+    /// The circles of files that import each other.
+    fn circles(&self) -> Vec<Fault> {
+        let imports = self.imports();
+        let reached: Vec<BTreeSet<usize>> = (0..self.files.len()).map(|at| reach(&imports, at)).collect();
+        let in_circle = (0..self.files.len()).filter(|at| reached[*at].contains(at));
+        let circles: BTreeSet<Vec<usize>> = in_circle
+            .map(|at| reached[at].iter().copied().filter(|other| reached[*other].contains(&at)).collect())
+            .collect();
+        circles.iter().map(|circle| self.circle(circle, &imports)).collect()
+    }
+
+    fn circle(&self, circle: &[usize], imports: &BTreeMap<usize, Imports>) -> Fault {
+        let path = |at: &usize| self.files[*at].path.clone();
+        let mut text = format!("a circle of {} files:", circle.len());
+        for from in circle {
+            for (to, names) in imports[from].iter().filter(|(to, _)| circle.contains(to)) {
+                text += &format!("\n    {} takes {names:?} from {}", path(from), path(to));
+            }
+        }
+        Fault { files: circle.iter().map(path).collect(), text }
+    }
+
+    /// The files that import what a module above them defines itself.
+    fn imports_from_above(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (at, imports) in self.imports() {
+            let file = &self.files[at];
+            for (from, names) in imports.iter().filter(|(_, names)| !names.is_empty()) {
+                let above = &self.files[*from];
+                let is_above = above.of_crate == file.of_crate
+                    && above.module.len() < file.module.len()
+                    && file.module.starts_with(&above.module);
+                if is_above {
+                    let text =
+                        format!("{} takes {names:?} from {}, which is above it", file.path, above.path);
+                    faults.push(Fault { files: vec![file.path.clone()], text });
+                }
+            }
+        }
+        faults
+    }
+}
+
+impl File {
+    fn of(path: &str, text: &str) -> Self {
+        let (before, below) = path.split_once("src/").unwrap();
+        let of_crate = before.strip_prefix("crates/").map_or("lifeguard", |name| name.trim_end_matches('/'));
+        let mut module: Vec<String> = below.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        if ["mod", "lib"].contains(&module.last().unwrap().as_str()) {
+            module.pop();
+        }
+        let (mut statements, mut others) = (Vec::new(), String::new());
+        let mut lines = code(text).map(|(_, line)| line.split(" //").next().unwrap());
+        while let Some(line) = lines.next() {
+            let Some(begin) = behind_use(line) else {
+                others.push_str(line);
+                others.push('\n');
+                continue;
+            };
+            let mut statement = begin.to_owned();
+            while !statement.contains(';') {
+                let Some(line) = lines.next() else { break };
+                statement.push_str(line.trim());
+                statement.push(' ');
+            }
+            statements.push(statement);
+        }
+        Self {
+            path: path.to_owned(),
+            of_crate: of_crate.replace('-', "_"),
+            module,
+            uses: statements.iter().flat_map(|text| imported(text.trim_end_matches([';', ' ']))).collect(),
+            paths: paths(&others),
+            lines: code_lines(text),
+        }
+    }
+}
+
+/// How many lines a file has before the tests at its end.
+fn code_lines(text: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].trim_end().ends_with('{'));
+    tests.unwrap_or(lines.len())
+}
+
+/// What follows on `use` where a line begins an import.
+fn behind_use(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("pub(") {
+        Some(rest) => rest.split_once(')')?.1.trim_start(),
+        None => line.strip_prefix("pub ").unwrap_or(line),
+    };
+    line.strip_prefix("use ")
+}
+
+/// What a tree of imports stands for: each path, and as what it is known here.
+fn imported(tree: &str) -> Vec<(Vec<String>, String)> {
+    let tree = tree.trim();
+    if let Some((before, inside)) = tree.split_once('{') {
+        let inside = inside.trim_end().strip_suffix('}').unwrap_or(inside);
+        let below = split_outside_braces(inside).into_iter().flat_map(imported);
+        let prefix = segments(before);
+        return below.map(|(path, name)| ([prefix.clone(), path].concat(), name)).map(whole).collect();
+    }
+    let (path, name) = tree.split_once(" as ").unwrap_or((tree, ""));
+    let path = segments(path);
+    let name =
+        if name.is_empty() { path.last().cloned().unwrap_or_default() } else { name.trim().to_owned() };
+    if path.is_empty() { Vec::new() } else { vec![(path, name)] }
+}
+
+/// A path that ends in `self` is that of the module before it.
+fn whole((mut path, mut name): (Vec<String>, String)) -> (Vec<String>, String) {
+    if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+        path.pop();
+        if name == "self" {
+            name = path.last().cloned().unwrap_or_default();
+        }
+    }
+    (path, name)
+}
+
+fn segments(path: &str) -> Vec<String> {
+    path.split("::").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn split_outside_braces(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut begin) = (Vec::new(), 0_usize, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[begin..]);
+    parts
+}
+
+/// The paths of two names or more that stand in code.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("::") {
+        let begin = code[..at].rfind(|c| !is_of_path(c)).map_or(0, |before| before + 1);
+        let end = code[at..].find(|c| !is_of_path(c)).map_or(code.len(), |end| at + end);
+        let (before, path) = (&code[..begin], &code[begin..end]);
+        // Once for each path, and not for what says who may see something.
+        if path.find("::") == Some(at - begin) && is_path_begin(before) && !before.ends_with("(in ") {
+            found.push(segments(path));
+        }
+    }
+    found.retain(|path| path.len() > 1);
+    found
+}
+
+/// The files that are reached from the file `at` over imports.
+fn reach(imports: &BTreeMap<usize, Imports>, at: usize) -> BTreeSet<usize> {
+    let (mut reached, mut left) = (BTreeSet::new(), vec![at]);
+    while let Some(next) = left.pop() {
+        for to in imports.get(&next).into_iter().flat_map(BTreeMap::keys) {
+            if reached.insert(*to) {
+                left.push(*to);
+            }
+        }
+    }
+    reached
+}
+
+fn is_below(file: &str, folder: &str) -> bool {
+    file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
