@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::definition::{
-    Definition, Event, Invoke, Operation, Setting, State, Timeout, Transition, TransitionEffect,
-};
+use super::definition::{Definition, Event, Invoke, State, Timeout, Transition, TransitionEffect};
 use super::names::StateName;
+use super::operation::Operation;
 
 /// What differs between two definitions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -104,7 +103,7 @@ fn some(text: String) -> Option<String> {
 }
 
 fn event(event: &Event) -> String {
-    let from: Vec<String> = event.from.iter().map(|source| source.to_string()).collect();
+    let from: Vec<String> = event.from.iter().map(ToString::to_string).collect();
     let args: Vec<&str> = event.args.iter().map(String::as_str).collect();
     let args = if args.is_empty() { String::new() } else { format!(", args: [{}]", args.join(", ")) };
     format!("from: {}{args}", from.join(", "))
@@ -146,24 +145,7 @@ fn transition(transition: &Transition, names: Names<'_>) -> String {
 }
 
 fn operations(all: &[Operation]) -> String {
-    all.iter().map(operation).collect::<Vec<_>>().join(" and ")
-}
-
-fn operation(operation: &Operation) -> String {
-    match operation {
-        Operation::ClearCounters => "clear counters".to_owned(),
-        Operation::Clear(counter) => format!("clear {counter}"),
-        Operation::Count(counter) => format!("count {counter}"),
-        Operation::Set(settings) => {
-            let one = |(key, setting): (&String, &Setting)| match setting {
-                Setting::Value(value) => format!("{key} = {value}"),
-                Setting::Argument(name) => format!("{key} = $args.{name}"),
-                Setting::Datum(name) => format!("{key} = $data.{name}"),
-            };
-            format!("set {}", settings.iter().map(one).collect::<Vec<_>>().join(", "))
-        }
-        Operation::Unset(keys) => format!("unset {}", keys.join(", ")),
-    }
+    all.iter().map(Operation::describe).collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::guard::Guard;
 use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
+use super::operation::Operation;
 use super::prediction::Question;
 use super::sender::{Sender, SenderName};
 use super::vocabulary::FactObject;
@@ -198,32 +199,6 @@ pub enum TransitionEffect {
         /// Why.
         reason: String,
     },
-}
-
-/// A change to the instance, made in the transaction of its transition.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operation {
-    /// Sets all counters to zero.
-    ClearCounters,
-    /// Sets one counter to zero.
-    Clear(CounterName),
-    /// Adds one to a counter.
-    Count(CounterName),
-    /// Sets entries of the instance's data.
-    Set(BTreeMap<String, Setting>),
-    /// Removes entries of the instance's data.
-    Unset(Vec<String>),
-}
-
-/// Where a value to set comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Setting {
-    /// The definition itself.
-    Value(Value),
-    /// The event's argument of this name (`$args.reason`); an argument that is not there unsets the entry.
-    Argument(String),
-    /// The instance's datum of this name (`$data.failure`); a datum that is not there unsets the entry.
-    Datum(String),
 }
 
 impl Definition {

@@ -15,8 +15,10 @@ mod guard;
 pub mod import;
 mod instance;
 mod names;
+mod operation;
 mod plain;
 mod prediction;
+mod reading;
 mod rule;
 mod sender;
 pub mod simulate;
@@ -35,8 +37,7 @@ pub use check::{Checked, check, load};
 pub use compare::{Change, Difference};
 pub use decide::{advance, create, decide, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, Operation, Setting, State, Timeout, Transition,
-    TransitionEffect,
+    Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
 };
 pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
@@ -44,6 +45,7 @@ pub use fault::{Fault, Faults, nearest, suggestion};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
 pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName, says_failed};
+pub use operation::{OnCounters, Operation, Setting};
 pub use plain::plain;
 pub use prediction::{Predicted, Prediction, Question, is_one};
 pub use rule::{Rule, Severity};

@@ -137,6 +137,16 @@ impl Node {
         None
     }
 
+    /// Its entries, if it is a mapping.
+    pub(super) fn members(&self) -> &[(Key, Node)] {
+        if let Content::Map(entries) = &self.content { entries } else { &[] }
+    }
+
+    /// The text, if it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Content::Text(text) = &self.content { Some(text) } else { None }
+    }
+
     /// Where the character at `offset` of `text`, its own text, stands; its beginning where that cannot be told.
     pub(super) fn position_within(&self, text: &str, offset: usize) -> Position {
         let length = text.chars().count() as u64;

@@ -231,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writing_out_changes_no_number(mantissa in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?", exponent in -320i32..290) {
+        fn writing_out_changes_no_number(mantissa in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?", exponent in -320i32..288) {
             let text = format!("{mantissa}e{exponent}");
             let given: Number = text.parse().unwrap();
             let kept = number(&given).unwrap();

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::definition::Event;
 use super::super::fault::{Collector, Position};
 use super::super::names::{ActionName, CounterName, EventName, StateName};
+use super::super::operation::Operation;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{Content, Key, Node};
 use super::super::vocabulary::Vocabulary;
-use super::outcome_of;
+use super::events::outcome_of;
+use super::written;
+use crate::reading::valid_name;
 
 /// The names that a definition may refer to.
 pub(super) struct Known<'a> {
@@ -34,18 +37,18 @@ impl<'a> Known<'a> {
         let mut known =
             Self { states: names, events: BTreeMap::new(), counters: BTreeSet::new(), vocabulary };
         for (key, node) in states {
-            let Content::Map(entries) = &node.content else { continue };
-            for (field, node) in entries {
-                match field.text.as_str() {
-                    "invoke" => known.collect_outcomes(node),
-                    "timeout" => known.collect_limit(key, node),
-                    _ => known.collect_counters(node),
-                }
+            if let Some((_, node)) = node.child("invoke") {
+                known.collect_outcomes(node);
+            }
+            if let Some((_, node)) = node.child("timeout") {
+                known.collect_limit(key, node);
             }
         }
-        if let Some(node) = groups {
-            known.collect_counters(node);
-        }
+        let parts = states.iter().map(|(_, state)| state).chain(groups);
+        let named = parts
+            .flat_map(written::operations)
+            .filter_map(|(key, node)| Operation::counter_named(&key.text, node));
+        known.counters.extend(named.flat_map(CounterName::new));
         known
     }
 
@@ -73,24 +76,6 @@ impl<'a> Known<'a> {
         if entries.iter().any(|(key, _)| key.text == "limit") {
             let name = text_at(node, "count").unwrap_or(&state.text);
             self.counters.extend(CounterName::new(name));
-        }
-    }
-
-    fn collect_counters(&mut self, node: &Node) {
-        match &node.content {
-            Content::List(elements) => elements.iter().for_each(|element| self.collect_counters(element)),
-            Content::Map(entries) => {
-                for (key, node) in entries {
-                    match (key.text.as_str(), &node.content) {
-                        ("clear" | "count", Content::Text(name)) if name != "counters" => {
-                            self.counters.extend(CounterName::new(name));
-                        }
-                        ("set", _) => {}
-                        _ => self.collect_counters(node),
-                    }
-                }
-            }
-            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => {}
         }
     }
 
@@ -143,7 +128,7 @@ impl<'a> Known<'a> {
     pub(super) fn action(&self, at: Position, text: &str, faults: &mut Collector) -> Option<ActionName> {
         let actions = self.vocabulary.actions();
         if actions.contains(text) {
-            return super::faults_of(at, ActionName::new(text), faults);
+            return valid_name(at, ActionName::new(text), faults);
         }
         faults.add_unknown(at, Rule::UnknownAction, "action", text, actions.names());
         None
@@ -151,8 +136,5 @@ impl<'a> Known<'a> {
 }
 
 fn text_at<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
-    match &node.child(key)?.1.content {
-        Content::Text(text) => Some(text.as_str()),
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => None,
-    }
+    node.child(key)?.1.as_text()
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::fault::Position;
 use super::super::names::{CounterName, EventName, StateName};
-use super::super::source::{Content, Key, Node};
+use super::super::source::{Key, Node};
+use super::written;
+use crate::operation::Operation;
 
 /// The places of a definition's text.
 pub(super) struct Places<'a> {
@@ -15,10 +17,7 @@ pub(super) struct Places<'a> {
 
 impl<'a> Places<'a> {
     pub(super) fn new(root: &'a Node) -> Self {
-        let entries = |key| match root.child(key).map(|(_, node)| &node.content) {
-            Some(Content::Map(entries)) => entries.as_slice(),
-            _ => &[],
-        };
+        let entries = |key| root.child(key).map_or(&[][..], |(_, node)| node.members());
         let by_name = |entries: &'a [(Key, Node)]| {
             entries.iter().map(|entry| (entry.0.text.as_str(), entry)).collect::<BTreeMap<_, _>>()
         };
@@ -64,26 +63,11 @@ impl<'a> Places<'a> {
     /// Where an `operation` on this counter stands first.
     pub(super) fn operation(&self, operation: &str, counter: &CounterName) -> Option<Position> {
         let parts = ["groups", "states"].into_iter().filter_map(|key| self.root.child(key));
-        parts.filter_map(|(_, node)| find(node, operation, counter)).min()
-    }
-}
-
-fn find(node: &Node, operation: &str, counter: &CounterName) -> Option<Position> {
-    match &node.content {
-        Content::List(elements) => elements.iter().find_map(|element| find(element, operation, counter)),
-        Content::Map(entries) => entries.iter().find_map(|(key, node)| match &node.content {
-            Content::Text(text) if key.text == operation && text == counter.as_str() => Some(key.at),
-            // What is set is data, whatever it looks like; a timeout's `count` has a limit.
-            Content::Map(_) | Content::List(_) if !matches!(key.text.as_str(), "set" | "timeout") => {
-                find(node, operation, counter)
-            }
-            Content::Null
-            | Content::Bool(_)
-            | Content::Number(_)
-            | Content::Text(_)
-            | Content::List(_)
-            | Content::Map(_) => None,
-        }),
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => None,
+        let members = parts.flat_map(|(_, node)| node.members());
+        let written = members.flat_map(|(_, state)| written::operations(state));
+        let on_counter = written.filter(|(key, node)| {
+            key.text == operation && Operation::counter_named(&key.text, node) == Some(counter.as_str())
+        });
+        on_counter.map(|(key, _)| key.at).min()
     }
 }

@@ -13,7 +13,9 @@ use super::super::source::{Content, Fields, Key, Node};
 use super::super::span::{is_in_calendar_units, parse_span};
 use super::super::vocabulary::SettingFault;
 use super::known::Known;
-use super::{about, operation, required, transition};
+use super::transition;
+use crate::operation::Operation;
+use crate::reading::{about, name, required, yes};
 
 /// The longest duration: ten years.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
@@ -38,7 +40,7 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     let (label, about) = (label.map(str::to_owned), about(fields, faults));
     let mut state = State { kind, label, rests, about, ..State::default() };
     if let Some(node) = fields.get("entry") {
-        state.entry = operation::check_all(node, faults);
+        state.entry = Operation::parse_all(node, faults);
     }
     for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
         state.invoke.extend(invoke(node, known, faults));
@@ -120,15 +122,6 @@ fn kind(key: &Key, fields: Fields<'_>, faults: &mut Collector) -> (Kind, bool) {
 /// Whether a state's name says that a person has to look.
 fn has_failed(name: &str) -> bool {
     name.starts_with("Failed") || name.starts_with("failed")
-}
-
-/// Whether `node` says yes: `true` is all that can be said.
-pub(super) fn yes(node: &Node, faults: &mut Collector) -> bool {
-    if matches!(node.content, Content::Bool(true)) {
-        return true;
-    }
-    faults.add(node.at, Rule::Form, format!("expected `true`, found {}; leave it out for no", node.kind()));
-    false
 }
 
 fn invoke(node: &Node, known: &Known<'_>, faults: &mut Collector) -> Option<Invoke> {
@@ -243,7 +236,7 @@ fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collec
         faults.add(at, Rule::Form, "`limit` without `exceeded`: say which state follows");
     }
     let counter = match fields.get("count") {
-        Some(node) => super::name(node, "a counter", faults),
+        Some(node) => name(node, "a counter", faults),
         None => CounterName::new(&state.text).ok(),
     };
     let most = match &most.content {

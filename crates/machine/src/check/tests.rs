@@ -459,3 +459,14 @@ fn a_file_of_another_program_is_told_by_its_name() {
     let text = "machine: m\ninitial: A\nstates: { A: { resting: true, about: what createMachine() made } }\n";
     assert_eq!(super::check(text, &vocabulary(&ACTIONS)).faults, []);
 }
+
+#[test]
+fn an_event_may_be_called_like_an_operation() {
+    for event in ["set", "count", "clear"] {
+        let text = format!(
+            "machine: m\ninitial: Here\nevents: {{ {event}: {{ from: board }} }}\nstates:\n  Here:\n    on:\n      \
+             {event}: [{{ if: counters.tries < 3, do: {{ count: tries }} }}, There]\n  There: {{}}\n"
+        );
+        assert_eq!(faults(&text), "no fault", "{event}");
+    }
+}

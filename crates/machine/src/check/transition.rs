@@ -8,7 +8,7 @@ use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{Content, Node};
 use super::known::Known;
-use super::operation;
+use crate::operation::Operation;
 
 /// Checks the transitions of events; each with the place of its event.
 pub(super) fn check_on(
@@ -123,7 +123,7 @@ fn check(
     };
     let condition = fields.get("if");
     let guard = condition.and_then(|node| guard(node, occasion, known, faults));
-    let operations = fields.get("do").map_or_else(Vec::new, |node| operation::check_all(node, faults));
+    let operations = fields.get("do").map_or_else(Vec::new, |node| Operation::parse_all(node, faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
     let effect = match (fields.get("refuse").filter(|_| !is_always), target) {
         (Some(node), target) => {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{
-    Definition, Due, Operation, Setting, State, Timeout, Transition, TransitionEffect,
-};
+use super::super::definition::{Definition, Due, State, Timeout, Transition, TransitionEffect};
 use super::super::guard::Variables;
 use super::super::instance::{Instance, Visit};
 use super::super::names::{CounterName, StateName};
+use super::super::operation::{Change, Operation};
 use super::super::stimulus::{Effect, Ignored, Outcome, Stimulus};
 
 /// What an instance does, and what is to be done because of it.
@@ -64,45 +63,20 @@ impl<'a> Step<'a> {
 
     /// Adds one to a counter, and says what it is then.
     pub(super) fn count(&mut self, counter: &CounterName) -> i64 {
-        let beginning = self.definition.beginning(counter);
-        let count = self.instance.counters.entry(counter.clone()).or_insert(beginning);
-        *count = count.saturating_add(1);
-        *count
+        self.change().count(counter)
     }
 
     /// Makes changes, in order.
     pub(super) fn apply(&mut self, operations: &[Operation]) {
+        let mut change = self.change();
         for operation in operations {
-            match operation {
-                Operation::ClearCounters => self.instance.counters.clear(),
-                Operation::Clear(counter) => _ = self.instance.counters.remove(counter),
-                Operation::Count(counter) => _ = self.count(counter),
-                Operation::Unset(keys) => {
-                    for key in keys {
-                        self.instance.data.remove(key);
-                    }
-                }
-                Operation::Set(settings) => {
-                    // All are read before any is written, so that two entries can change places.
-                    let values: Vec<_> =
-                        settings.iter().map(|(key, setting)| (key, self.value(setting))).collect();
-                    for (key, value) in values {
-                        match value {
-                            Some(value) => _ = self.instance.data.insert(key.clone(), value),
-                            None => _ = self.instance.data.remove(key),
-                        }
-                    }
-                }
-            }
+            operation.apply(&mut change);
         }
     }
 
-    fn value(&self, setting: &Setting) -> Option<Value> {
-        match setting {
-            Setting::Value(value) => Some(value.clone()),
-            Setting::Argument(name) => self.args.get(name).cloned(),
-            Setting::Datum(name) => self.instance.data.get(name).cloned(),
-        }
+    fn change(&mut self) -> Change<'_> {
+        let Self { definition, instance, args, .. } = self;
+        Change { instance, beginnings: &definition.beginnings, args }
     }
 
     /// Stays in `state`, unless the changes make it one to leave at once.

@@ -42,10 +42,30 @@ pub(super) struct Circuit<'a> {
 }
 
 /// What is decided on, for the record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Told {
     reason: Reason,
-    by: Option<Source>,
+    by: By,
+}
+
+/// Who or what makes something happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Somebody who reports.
+    Report,
+    Operator,
+    /// An action that ended, or time that passed.
+    Clockwork,
+}
+
+impl By {
+    fn of(source: &Source) -> Self {
+        match source {
+            Source::Face(_) => Self::Report,
+            Source::Operator => Self::Operator,
+            Source::Action => Self::Clockwork,
+        }
+    }
 }
 
 /// What the kernel decided.
@@ -58,7 +78,7 @@ struct Decided {
 }
 
 impl Told {
-    const DEADLINE: Self = Self { reason: Reason::Deadline, by: None };
+    const DEADLINE: Self = Self { reason: Reason::Deadline, by: By::Clockwork };
 }
 
 impl<'a> Circuit<'a> {
@@ -235,10 +255,9 @@ impl<'a> Circuit<'a> {
         source: Source,
         args: &Map<String, Value>,
     ) -> Result<(), SimulateError> {
-        let cause =
-            Cause::Event { name: name.clone(), source: source.clone(), args: args.clone(), visit: None };
+        let told = Told { reason: self.reason(name), by: By::of(&source) };
+        let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decided = self.decide(board, cause)?;
-        let told = Told { reason: self.reason(name), by: Some(source) };
         self.settle(board, decided, told)
     }
 
@@ -255,9 +274,7 @@ impl<'a> Circuit<'a> {
         match outcome {
             Outcome::Ignored(_) => {
                 // An action whose end a state does not list is no surprise: the deadline decides.
-                if let (Reason::Event(event), Some(Source::Face(_) | Source::Operator)) =
-                    (told.reason, told.by)
-                {
+                if let (Reason::Event(event), By::Report | By::Operator) = (told.reason, told.by) {
                     *self.tally.ignored.entry(event).or_insert(0) += 1;
                 }
                 Ok(())
@@ -311,7 +328,7 @@ impl<'a> Circuit<'a> {
         let (from, to_stage) =
             (&self.simulation.states[self.boards[board].state], &self.simulation.states[to]);
         let it = &mut self.boards[board];
-        if told.by == Some(Source::Operator) || (from.is_available && !to_stage.is_available) {
+        if told.by == By::Operator || (from.is_available && !to_stage.is_available) {
             it.way = Some((told.reason, self.now_ms));
         }
         if to_stage.is_available {

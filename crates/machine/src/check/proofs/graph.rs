@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{
-    Definition, Due, Kind, Operation, State, Transition, TransitionEffect,
-};
+use super::super::super::definition::{Definition, Due, Kind, State, Transition, TransitionEffect};
 use super::super::super::guard::{Guard, Ranges};
 use super::super::super::names::{CounterName, EventName, StateName};
+use super::super::super::operation::{OnCounters, Operation};
 use super::super::super::sender::Sender;
 use super::ends;
 
@@ -229,9 +228,8 @@ impl<'d> Graph<'d> {
 impl<'d> Edge<'d> {
     fn does(&mut self, operations: &'d [Operation]) {
         for operation in operations {
-            match operation {
-                Operation::Count(counter) => _ = self.counts.insert(counter),
-                Operation::ClearCounters | Operation::Clear(_) | Operation::Set(_) | Operation::Unset(_) => {}
+            if let OnCounters::Counts(counter) = operation.on_counters() {
+                self.counts.insert(counter);
             }
         }
         let Clears { all, some } = operations_clear(operations);
@@ -243,10 +241,9 @@ impl<'d> Edge<'d> {
 /// Whether something that happens in the state changes counters without leaving it.
 fn changes_counters(state: &State) -> bool {
     state.on.values().flatten().any(|transition| match &transition.effect {
-        TransitionEffect::Stay { operations } => operations.iter().any(|operation| match operation {
-            Operation::ClearCounters | Operation::Clear(_) | Operation::Count(_) => true,
-            Operation::Set(_) | Operation::Unset(_) => false,
-        }),
+        TransitionEffect::Stay { operations } => {
+            operations.iter().any(|operation| operation.on_counters() != OnCounters::Nothing)
+        }
         TransitionEffect::Move { .. } | TransitionEffect::Refuse { .. } => false,
     })
 }
@@ -254,10 +251,10 @@ fn changes_counters(state: &State) -> bool {
 fn operations_clear(operations: &[Operation]) -> Clears<'_> {
     let mut clears = Clears::default();
     for operation in operations {
-        match operation {
-            Operation::ClearCounters => clears.all = true,
-            Operation::Clear(counter) => _ = clears.some.insert(counter),
-            Operation::Count(_) | Operation::Set(_) | Operation::Unset(_) => {}
+        match operation.on_counters() {
+            OnCounters::ClearsAll => clears.all = true,
+            OnCounters::Clears(counter) => _ = clears.some.insert(counter),
+            OnCounters::Counts(_) | OnCounters::Nothing => {}
         }
     }
     clears

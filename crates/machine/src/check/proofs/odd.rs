@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::definition::{Definition, Operation, Transition, TransitionEffect};
+use super::super::super::definition::{Definition, Transition, TransitionEffect};
 use super::super::super::fault::Collector;
 use super::super::super::guard::Guard;
 use super::super::super::names::{CounterName, EventName};
+use super::super::super::operation::{OnCounters, Operation};
 use super::super::super::rule::Rule;
 use super::super::super::sender::Sender;
 use super::super::places::Places;
@@ -38,9 +39,9 @@ fn idle_counters(definition: &Definition, places: &Places<'_>, faults: &mut Coll
     let limits = definition.states.values().filter_map(|state| state.timeout.as_ref()?.limit.as_ref());
     let limited: BTreeSet<&CounterName> = limits.map(|limit| &limit.counter).collect();
     let counted: BTreeSet<&CounterName> = operations(definition)
-        .filter_map(|operation| match operation {
-            Operation::Count(counter) => Some(counter),
-            Operation::ClearCounters | Operation::Clear(_) | Operation::Set(_) | Operation::Unset(_) => None,
+        .filter_map(|operation| match operation.on_counters() {
+            OnCounters::Counts(counter) => Some(counter),
+            OnCounters::Nothing | OnCounters::Clears(_) | OnCounters::ClearsAll => None,
         })
         .collect();
     // A word may stand for something else than a counter; then an idle one goes unnoticed, which does no harm.

@@ -7,7 +7,7 @@ use super::super::profile::{Manner, Where};
 use super::super::queue::Happening;
 use super::super::tally::LongestQueue;
 use super::super::{SimulateError, Step};
-use super::{Circuit, Decided, Told};
+use super::{By, Circuit, Decided, Told};
 use crate::sender::Source;
 use crate::stimulus::Cause;
 
@@ -145,7 +145,7 @@ impl<'a> Circuit<'a> {
         }
         let visit = Some(self.boards[board].instance.visit);
         let cause = Cause::Event { name: name.clone(), source: Source::Action, args, visit };
-        let told = Told { reason: self.reason(name), by: Some(Source::Action) };
+        let told = Told { reason: self.reason(name), by: By::Clockwork };
         Ok(Some((self.decide(board, cause)?, told)))
     }
 

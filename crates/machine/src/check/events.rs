@@ -1,0 +1,46 @@
+//! The events that a definition declares: who may send them, and with which arguments.
+
+use std::collections::BTreeSet;
+
+use super::known::Known;
+use super::senders;
+use crate::definition::Event;
+use crate::fault::Collector;
+use crate::names::EventName;
+use crate::reading::{about, valid_name};
+use crate::rule::Rule;
+use crate::source::Node;
+use crate::vocabulary::ActionCatalogue;
+
+/// Adds the events that `node` declares to what is known.
+pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector) {
+    let vocabulary = known.vocabulary;
+    for (key, node) in node.entries("a mapping of events", faults) {
+        let fields = node.fields("an event", &["from", "args", "about"], faults);
+        if let Some(action) = outcome_of(&key.text, vocabulary.actions()) {
+            let message =
+                format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
+            faults.add(key.at, Rule::Form, message);
+            continue;
+        }
+        let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about(fields, faults) };
+        let senders = fields.get("from").map_or(&[][..], Node::one_or_many);
+        if senders.is_empty() {
+            let known = senders::choice(vocabulary, "`from: ", "`");
+            faults.add(key.at, Rule::Form, format!("say who may send this event: {known}"));
+        }
+        event.from.extend(senders.iter().filter_map(|node| senders::check(node, vocabulary, faults)));
+        for argument in fields.get("args").map_or(&[][..], Node::one_or_many) {
+            event.args.extend(argument.text("the name of an argument", faults).map(str::to_owned));
+        }
+        if let Some(name) = valid_name(key.at, EventName::new(&key.text), faults) {
+            known.events.insert(name, event);
+        }
+    }
+}
+
+/// The action of `actions` that ends in the event `event`.
+pub(super) fn outcome_of<'a>(event: &'a str, actions: &dyn ActionCatalogue) -> Option<&'a str> {
+    let action = event.strip_suffix("-ok").or_else(|| event.strip_suffix("-failed"))?;
+    actions.contains(action).then_some(action)
+}

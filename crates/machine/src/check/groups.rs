@@ -1,0 +1,90 @@
+//! What groups of states share, which is written into each of their members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::known::Known;
+use super::transition;
+use crate::definition::{Kind, State};
+use crate::fault::Collector;
+use crate::names::{EventName, StateName};
+use crate::reading::{required, yes};
+use crate::rule::Rule;
+use crate::source::Node;
+
+/// The most transitions that groups may write into their members in all, for the same reason.
+const MAX_WRITTEN: usize = 50_000;
+/// Writes what groups share into their members.
+pub(super) fn write(
+    node: &Node,
+    states: &mut BTreeMap<StateName, State>,
+    known: &Known<'_>,
+    faults: &mut Collector,
+) {
+    let own: BTreeMap<StateName, BTreeSet<EventName>> = states
+        .iter()
+        .map(|(name, state)| {
+            // What is left to the deadline is the state's own word too.
+            (name.clone(), state.on.keys().chain(&state.left_to_deadline).cloned().collect())
+        })
+        .collect();
+    let mut givers: BTreeMap<(StateName, EventName), &str> = BTreeMap::new();
+    let mut written = 0_usize;
+    for (key, node) in node.entries("a mapping of groups", faults) {
+        let fields = node.fields("a group of states", &["states", "resting", "on"], faults);
+        let is_resting = fields.get("resting").is_some_and(|node| yes(node, faults));
+        let patterns = required(node, fields, "states", faults).map_or(&[][..], Node::one_or_many);
+        let mut members = BTreeSet::new();
+        for pattern in patterns {
+            let found = pattern.text("the name of a state", faults).map(|text| matching(text, &own));
+            match found {
+                Some(found) if !found.is_empty() => members.extend(found),
+                Some(_) => known.refuse_state(pattern, "state", faults),
+                None => {}
+            }
+        }
+        for member in members.iter().filter(|_| is_resting) {
+            if let Some(state) = states.get_mut(member)
+                && state.kind == Kind::Working
+            {
+                state.kind = Kind::Resting;
+            }
+        }
+        let on = match fields.get("on") {
+            None if is_resting => continue,
+            _ => required(node, fields, "on", faults),
+        };
+        let Some(on) = on else { continue };
+        for (at, event, transitions) in transition::check_on(on, known, faults) {
+            written += members.len() * transitions.len();
+            if written > MAX_WRITTEN {
+                let message = format!(
+                    "the groups write more than {MAX_WRITTEN} transitions into their members: that is too many"
+                );
+                faults.add(at, Rule::Form, message);
+                return;
+            }
+            for member in &members {
+                if own.get(member).is_some_and(|events| events.contains(&event)) {
+                    continue;
+                }
+                if let Some(other) = givers.insert((member.clone(), event.clone()), &key.text) {
+                    let message = format!(
+                        "state `{member}` has `{event}` from group `{other}` too; say in the state which it is"
+                    );
+                    faults.add(at, Rule::TwoGroups, message);
+                }
+                if let Some(state) = states.get_mut(member) {
+                    state.on.insert(event.clone(), transitions.clone());
+                }
+            }
+        }
+    }
+}
+
+/// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+fn matching<T>(pattern: &str, states: &BTreeMap<StateName, T>) -> Vec<StateName> {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => states.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect(),
+        None => states.get_key_value(pattern).map(|(name, _)| name.clone()).into_iter().collect(),
+    }
+}

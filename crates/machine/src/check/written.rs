@@ -1,0 +1,32 @@
+//! Operations as they stand in a definition's text, before anything is made of them.
+
+use crate::source::{Key, Node};
+
+/// The operations of a state, each by its key and what stands after it.
+pub(super) fn operations(state: &Node) -> Vec<(&Key, &Node)> {
+    let mut found = Vec::new();
+    if let Some((_, entry)) = state.child("entry") {
+        add_all(entry, &mut found);
+    }
+    if let Some((_, always)) = state.child("always") {
+        add_transitions(always, &mut found);
+    }
+    for (_, transitions) in state.child("on").map_or(&[][..], |(_, on)| on.members()) {
+        add_transitions(transitions, &mut found);
+    }
+    found
+}
+
+fn add_transitions<'n>(transitions: &'n Node, found: &mut Vec<(&'n Key, &'n Node)>) {
+    for transition in transitions.one_or_many() {
+        if let Some((_, operations)) = transition.child("do") {
+            add_all(operations, found);
+        }
+    }
+}
+
+fn add_all<'n>(operations: &'n Node, found: &mut Vec<(&'n Key, &'n Node)>) {
+    for operation in operations.one_or_many() {
+        found.extend(operation.members().iter().map(|(key, node)| (key, node)));
+    }
+}

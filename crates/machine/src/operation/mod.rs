@@ -1,0 +1,44 @@
+//! The operations of the language: what `entry:` and `do:` change in the instance, in the transaction of its transition.
+//!
+//! Each is a file of its own, which says how it is written, what it does and what proofs have to know of it. A new one is
+//! such a file and a line in the table below.
+
+mod change;
+mod operate;
+mod setting;
+mod table;
+
+pub(crate) use change::Change;
+pub use operate::OnCounters;
+pub use setting::Setting;
+
+use crate::fault::Collector;
+use crate::rule::Rule;
+use crate::source::{Content, Node};
+use operate::Operate;
+use table::operations;
+
+operations! {
+    clear: Clear,
+    count: Count,
+    set: Set,
+    unset: Unset,
+}
+
+impl Operation {
+    /// Reads the operations of `entry:` or `do:`: one, or a list.
+    pub(crate) fn parse_all(node: &Node, faults: &mut Collector) -> Vec<Self> {
+        node.one_or_many().iter().filter_map(|element| Self::parse(element, faults)).collect()
+    }
+
+    fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+        let fields = node.fields("an operation such as `{ clear: counters }`", KEYS, faults);
+        let [(key, value)] = fields.entries() else {
+            if matches!(node.content, Content::Map(_)) {
+                faults.add(node.at, Rule::Form, format!("an operation is one of: {}", KEYS.join(", ")));
+            }
+            return None;
+        };
+        Self::parse_one(&key.text, value, faults)
+    }
+}

@@ -1,0 +1,45 @@
+//! What each operation of the language is.
+
+use super::change::Change;
+use crate::fault::Collector;
+use crate::names::CounterName;
+use crate::source::Node;
+
+/// An operation: what is written after its key in `entry:` and `do:`, and what it does.
+pub(crate) trait Operate: Sized {
+    /// The key that it is written with.
+    const KEY: &'static str;
+
+    /// Reads what stands after the key, and notes what is wrong with it.
+    fn parse(node: &Node, faults: &mut Collector) -> Option<Self>;
+
+    /// The counter that it names, looked for before anything of the definition is checked: conditions may name it.
+    fn counter(node: &Node) -> Option<&str> {
+        let _ = node;
+        None
+    }
+
+    /// Makes the change.
+    fn apply(&self, change: &mut Change<'_>);
+
+    /// It in words, as it is compared with that of another definition.
+    fn describe(&self) -> String;
+
+    /// What it does to counters: the proofs that loops end go by it.
+    fn on_counters(&self) -> OnCounters<'_> {
+        OnCounters::Nothing
+    }
+}
+
+/// What an operation does to counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCounters<'a> {
+    /// It leaves them alone.
+    Nothing,
+    /// This one grows.
+    Counts(&'a CounterName),
+    /// This one begins anew.
+    Clears(&'a CounterName),
+    /// All of them begin anew.
+    ClearsAll,
+}

@@ -1,0 +1,54 @@
+//! Values that operations set: given in the definition, or taken from elsewhere when the operation is carried out.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::fault::Collector;
+use crate::rule::Rule;
+use crate::source::{Content, Node};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setting {
+    /// The definition itself.
+    Value(Value),
+    /// The event's argument of this name (`$args.reason`); an argument that is not there unsets the entry.
+    Argument(String),
+    /// The instance's datum of this name (`$data.failure`); a datum that is not there unsets the entry.
+    Datum(String),
+}
+
+impl Setting {
+    /// Reads a value, or where to take it from.
+    pub(crate) fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+        let Content::Text(text) = &node.content else { return Some(Self::Value(node.to_json())) };
+        let Some(reference) = text.strip_prefix('$') else {
+            return Some(Self::Value(Value::String(text.clone())));
+        };
+        if reference.starts_with('$') {
+            return Some(Self::Value(Value::String(reference.to_owned())));
+        }
+        match reference.split_once('.') {
+            Some(("args", name)) if !name.is_empty() => Some(Self::Argument(name.to_owned())),
+            Some(("data", name)) if !name.is_empty() => Some(Self::Datum(name.to_owned())),
+            _ => {
+                let message = format!(
+                    "`{text}` is neither `$args.NAME` nor `$data.NAME`; `$${reference}` is the text itself"
+                );
+                faults.add(node.at, Rule::Form, message);
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => value.fmt(f),
+            Self::Argument(name) => write!(f, "$args.{name}"),
+            Self::Datum(name) => write!(f, "$data.{name}"),
+        }
+    }
+}

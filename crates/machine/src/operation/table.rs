@@ -1,0 +1,56 @@
+//! The table of operations, and what follows from it.
+
+/// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
+/// [`Operate`](super::operate::Operate).
+macro_rules! operations {
+    ($($file:ident: $kind:ident),+ $(,)?) => {
+        $(mod $file;)+
+
+        pub(crate) use {$($file::$kind),+};
+
+        /// A change to the instance, made in the transaction of its transition.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Operation {
+            $(#[doc = concat!("`", stringify!($file), ":`")] $kind($kind),)+
+        }
+
+        /// The keys that operations are written with.
+        const KEYS: &[&str] = &[$($kind::KEY),+];
+
+        impl Operation {
+            fn parse_one(key: &str, node: &Node, faults: &mut Collector) -> Option<Self> {
+                $(if key == $kind::KEY {
+                    return $kind::parse(node, faults).map(Self::$kind);
+                })+
+                None
+            }
+
+            /// The counter that is named after the key of an operation.
+            pub(crate) fn counter_named<'n>(key: &str, node: &'n Node) -> Option<&'n str> {
+                $(if key == $kind::KEY {
+                    return $kind::counter(node);
+                })+
+                None
+            }
+
+            /// Makes the change.
+            pub(crate) fn apply(&self, change: &mut Change<'_>) {
+                match self { $(Self::$kind(operation) => operation.apply(change),)+ }
+            }
+
+            /// It in words.
+            #[must_use]
+            pub fn describe(&self) -> String {
+                match self { $(Self::$kind(operation) => operation.describe(),)+ }
+            }
+
+            /// What it does to counters.
+            #[must_use]
+            pub fn on_counters(&self) -> OnCounters<'_> {
+                match self { $(Self::$kind(operation) => operation.on_counters(),)+ }
+            }
+        }
+    };
+}
+
+pub(super) use operations;
