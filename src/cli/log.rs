@@ -21,7 +21,7 @@ const QUEUE_LINES: usize = 4096;
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Our crates that log. To whoever sets `lifeguard=debug` they are Lifeguard.
-const OUR_CRATES: [&str; 3] = ["farm", "private_postgres", "tftp"];
+const OUR_CRATES: [&str; 4] = ["device_io", "farm", "private_postgres", "tftp"];
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -289,6 +289,21 @@ mod tests {
             assert!(directives.split(',').any(|found| found == directive), "{directives}");
         }
         assert!(!directives.contains("tftp=debug"), "{directives}");
+    }
+
+    #[test]
+    fn every_crate_of_ours_that_can_log_is_known() {
+        let mut logging = Vec::new();
+        for folder in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/crates")).unwrap() {
+            let folder = folder.unwrap();
+            let manifest = fs_err::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+            let is_of_product = !manifest.contains("\nlifeguard.workspace");
+            if is_of_product && manifest.contains("\ntracing.workspace") {
+                logging.push(folder.file_name().to_str().unwrap().replace('-', "_"));
+            }
+        }
+        logging.sort();
+        assert_eq!(logging, OUR_CRATES);
     }
 
     #[test]

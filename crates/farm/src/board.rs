@@ -1,13 +1,4 @@
-//! A simulated board: it lives by the power that its coil gives it.
-//!
-//! ```text
-//!        power                     boot.rs: firmware, TFTP, reports, polls
-//! Off ──────────► Firmware ─► Booting ─► Running | Live | Silent
-//!  ▲                                        │
-//!  └──────── power lost, at any moment ─────┘
-//! ```
-//!
-//! Losing power drops whatever the board does, where it does it: half a transfer, an unanswered request, an open port.
+//! A simulated board, and what can be seen of it.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,7 +7,6 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::boot;
 use super::faults::Faults;
 use super::network::Network;
 use super::times::Times;
@@ -146,35 +136,5 @@ impl SimulatedBoard {
     pub(super) async fn be_silent(&self) -> Infallible {
         self.turn_to(Activity::Silent);
         pending().await
-    }
-
-    /// Lives until the wire is gone.
-    pub(super) async fn live(&self, mut wire: watch::Receiver<bool>) {
-        while wire.wait_for(|is_on| *is_on != self.is_inverted).await.is_ok() {
-            self.update(|status| status.power_ons += 1);
-            tokio::select! {
-                biased;
-                // Any change, not "it is off": off and on again may be seen as one.
-                _ = wire.changed() => {}
-                never = self.use_power() => match never {},
-            }
-            self.update(|status| {
-                status.power_offs += 1;
-                status.activity = Activity::Off;
-            });
-        }
-    }
-
-    async fn use_power(&self) -> Infallible {
-        let mut dead = self.is_dead.subscribe();
-        loop {
-            let is_dead = *dead.borrow_and_update();
-            let existence = async { if is_dead { self.be_silent().await } else { boot::run(self).await } };
-            tokio::select! {
-                biased;
-                _ = dead.changed() => {}
-                never = existence => match never {},
-            }
-        }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use clock::Clock;
 use tokio::sync::watch;
 
+use super::behaviour::Behaviour;
 use super::frame::{Answer, Exception, Request};
-use super::{Behaviour, Operation};
-use clock::Clock;
+use super::operation::Operation;
 
 /// How many coils one request may read or write.
 ///

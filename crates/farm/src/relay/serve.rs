@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use super::Behaviour;
+use super::behaviour::Behaviour;
 use super::coils::State;
 use super::frame::Frame;
 

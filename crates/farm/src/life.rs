@@ -1,0 +1,47 @@
+//! A board's life by the power that its coil gives it.
+//!
+//! ```text
+//!        power                     boot.rs: firmware, TFTP, reports, polls
+//! Off ──────────► Firmware ─► Booting ─► Running | Live | Silent
+//!  ▲                                        │
+//!  └──────── power lost, at any moment ─────┘
+//! ```
+//!
+//! Losing power drops whatever the board does, where it does it: half a transfer, an unanswered request, an open port.
+
+use std::convert::Infallible;
+
+use tokio::sync::watch;
+
+use super::board::{Activity, SimulatedBoard};
+use super::boot;
+
+/// Lets the board live until the wire is gone.
+pub(super) async fn live(board: &SimulatedBoard, mut wire: watch::Receiver<bool>) {
+    while wire.wait_for(|is_on| *is_on != board.is_inverted).await.is_ok() {
+        board.update(|status| status.power_ons += 1);
+        tokio::select! {
+            biased;
+            // Any change, not "it is off": off and on again may be seen as one.
+            _ = wire.changed() => {}
+            never = use_power(board) => match never {},
+        }
+        board.update(|status| {
+            status.power_offs += 1;
+            status.activity = Activity::Off;
+        });
+    }
+}
+
+async fn use_power(board: &SimulatedBoard) -> Infallible {
+    let mut dead = board.is_dead.subscribe();
+    loop {
+        let is_dead = *dead.borrow_and_update();
+        let existence = async { if is_dead { board.be_silent().await } else { boot::run(board).await } };
+        tokio::select! {
+            biased;
+            _ = dead.changed() => {}
+            never = existence => match never {},
+        }
+    }
+}

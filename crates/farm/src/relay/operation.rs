@@ -1,0 +1,14 @@
+//! What a relay board was told, and what its coils did.
+
+use chrono::{DateTime, Utc};
+
+/// One change of a coil, or one write to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// When it changed.
+    pub at: DateTime<Utc>,
+    /// Which coil.
+    pub coil: u16,
+    /// What it is since then.
+    pub on: bool,
+}
