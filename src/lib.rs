@@ -4,7 +4,7 @@
 //! remembers, an engine drives, actions change the world.
 //!
 //! ```text
-//! cli → api, dashboard → engine → { store, model, worker → action }
+//! cli → api, dashboard → boards → engine → { store, model, worker → action }
 //! ```
 //!
 //! What stands by itself is a crate in `crates/`, and the compiler sees to it that it knows nothing of the rest:
@@ -20,9 +20,9 @@
 //!
 //! The product:
 //!
-//! * [`store`]: the only SQL there is.
+//! * [`store`]: the SQL of the core.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
-//! * [`boards`]: what definitions may name of boards.
+//! * [`boards`]: a face of the engine: what is known of boards, with its SQL.
 //! * [`actions`]: what changes the world: power, boot configuration, probes.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.

@@ -9,6 +9,7 @@ use super::list::timeouts::ListTimeouts;
 use super::long_polls::LongPolls;
 use super::report_pace::ReportPace;
 use super::snapshots::SnapshotPermits;
+use crate::boards::Boards;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
@@ -19,6 +20,8 @@ pub(super) type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
 pub struct Api {
     /// The engine.
     pub engine: Engine,
+    /// The boards.
+    pub boards: Boards,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
     /// The instance that StateService's `/state` is about, if there is one.

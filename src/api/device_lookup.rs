@@ -2,7 +2,7 @@
 
 use super::context::Api;
 use super::problem::Problem;
-use crate::store::devices;
+use crate::boards::Board;
 use crate::store::instances::Target;
 
 /// Names the board of a path.
@@ -14,8 +14,6 @@ pub(super) fn target(api: &Api, name: &str) -> Result<Target, Problem> {
 }
 
 /// Reads the board of a path.
-pub(super) async fn find(api: &Api, name: &str) -> Result<devices::Board, Problem> {
-    target(api, name)?;
-    let mut db = api.engine.store().reader().await?;
-    devices::find(&mut db, &api.machine, name).await?.ok_or_else(|| Problem::no_device(name))
+pub(super) async fn find(api: &Api, name: &str) -> Result<Board, Problem> {
+    api.boards.find(name).await?.ok_or_else(|| Problem::no_device(name))
 }

@@ -20,11 +20,9 @@ use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
 use crate::action::{Mac, PollUrl, PowerUrl};
-use crate::engine::{self, DeviceChange};
+use crate::boards::{self, Board, Device, DeviceChange};
 use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
 use crate::store::actions::{self, OpenAction};
-use crate::store::devices::{Board, Device};
-use crate::store::history;
 
 /// The routes of this file.
 pub(super) fn routes() -> Routes {
@@ -134,7 +132,7 @@ impl WrittenView {
     async fn of(api: &Api, name: &str, hardware: Option<&str>) -> Result<Self, Problem> {
         let device = view(api, name).await?;
         let warning = match hardware {
-            Some(hardware) => api.engine.warn_of_hardware(hardware).await?,
+            Some(hardware) => api.boards.warn_of_hardware(hardware).await?,
             None => None,
         };
         Ok(Self { device, warnings: warning.into_iter().collect() })
@@ -214,7 +212,8 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     let mut db = api.engine.store().reader().await?;
     let actions = actions::list_open(&mut db, board.id).await?;
-    let boot = history::read_boot(&mut db, board.id, api.engine.clock().now()).await?;
+    drop(db);
+    let boot = api.boards.boot(board.id).await?;
     Ok(FullDeviceView {
         power_url: board.device.power_url.clone(),
         poll_url: board.device.poll_url.clone(),
@@ -222,7 +221,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
         data: board.instance.data.clone(),
         explanation: explain(&definition, &board.instance),
         actions: actions.into_iter().map(ActionView::from).collect(),
-        boot: engine::describe_boot(&boot, api.engine.boot_coverage()),
+        boot: boards::describe_boot(&boot, api.boards.boot_coverage()),
         device: board.into(),
     })
 }
@@ -249,7 +248,7 @@ async fn register(
         },
         comments,
     };
-    api.engine.create(&api.machine, &name, Some(&device), sender).await?;
+    api.boards.register(&name, &device, sender).await?;
     let location = format!("/api/v1/devices/{name}");
     let view = WrittenView::of(&api, &name, Some(&device.hardware)).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
@@ -276,7 +275,7 @@ async fn change(
             .transpose()?,
         comments,
     };
-    api.engine.change(&api.machine, &name, change, sender).await?;
+    api.boards.change(&name, change, sender).await?;
     // No header of the request can make a 304 of what has been changed.
     Ok(tagged(&HeaderMap::new(), &WrittenView::of(&api, &name, new_hardware.as_deref()).await?))
 }
@@ -288,7 +287,7 @@ async fn remove(
     Sender(sender): Sender,
 ) -> Result<StatusCode, Problem> {
     target(&api, &name)?;
-    api.engine.remove(&api.machine, &name, None, sender).await?;
+    api.boards.remove(&name, sender).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

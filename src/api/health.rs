@@ -25,7 +25,7 @@ async fn alive() -> Json<Value> {
 /// from running actions is listed in `troubles`: another process may run them, and requests are served all the same.
 async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ready().await?;
-    if let Some(fault) = api.engine.boot_fault() {
+    if let Some(fault) = api.boards.boot_fault() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "boot_tree_unreadable", fault));
     }
     let troubles = api.engine.troubles();

@@ -17,8 +17,8 @@ use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
 use crate::action::check_config_name;
-use crate::engine::ImagePut;
-use crate::store::images::{self, Image};
+use crate::boards::store::images;
+use crate::boards::{Image, ImagePut};
 
 /// The routes of this file.
 pub(super) fn routes() -> Routes {
@@ -64,7 +64,7 @@ async fn register(
             .map_err(|error| Problem::invalid(format!("boot_configs.{hardware}: {error}")))?;
     }
     let image = Image { name, about, boot_configs };
-    let ImagePut { is_new, warnings } = api.engine.put_image(&api.machine, &image).await?;
+    let ImagePut { is_new, warnings } = api.boards.put_image(&image).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(PutView { image, warnings })))
 }
 
@@ -74,9 +74,5 @@ async fn remove(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result
     if name.contains('\0') {
         return Err(no_image());
     }
-    if api.engine.remove_image(&api.machine, &name).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(no_image())
-    }
+    if api.boards.remove_image(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_image()) }
 }

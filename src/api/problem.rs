@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Refusal};
 use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::instances::Target;
@@ -116,12 +116,11 @@ impl From<EngineError> for Problem {
                 "changed",
                 "it has changed since: read it again, and send the new `ETag` as `If-Match`",
             ),
-            EngineError::Taken(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
-            EngineError::ImageInUse { boards, .. } => {
-                Self::new(StatusCode::CONFLICT, "image_in_use", error.to_string()).with("boards", boards)
+            EngineError::Exists(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
+            EngineError::Refused(Refusal { code, detail, more }) => {
+                Self { more: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
             }
-            EngineError::Linked { .. } => Self::new(StatusCode::CONFLICT, "boot_link", error.to_string()),
-            EngineError::PowerOwed(_) => Self::new(StatusCode::CONFLICT, "power_owed", error.to_string()),
+            EngineError::RescueOwed(_) => Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string()),
             EngineError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",

@@ -17,9 +17,9 @@ use super::json_body::{Body, Object};
 use super::not_accepted::not_accepted;
 use super::problem::Problem;
 use crate::boards::BOARD;
+use crate::boards::store::images;
 use crate::engine::{Committed, Submission};
 use crate::machine::{Cause, EventName, Ignored, Outcome, Source, suggestion};
-use crate::store::images;
 
 /// The routes of this file.
 pub(super) fn routes() -> Routes {

@@ -1,5 +1,31 @@
-//! Boards: a face of the engine. What definitions may name of them is registered here.
+//! Boards: what is known of them, what they boot, and what they ask for while they do. A face of the engine.
+//!
+//! The engine drives instances and knows nothing of boards; what guards, actions and people are told of them comes from
+//! here, and so does all SQL about them.
 
+mod boot;
+mod boot_log;
+mod device;
+mod devices;
+mod face;
+mod facts;
+mod handle;
+mod image;
+mod images;
+mod outlets;
+mod refusals;
+pub mod store;
 mod vocabulary;
 
+/// By which the facts of boards are told from those of other faces.
+const FACE: &str = "boards";
+
+pub use boot::{Boot, Coverage, describe_boot};
+pub use boot_log::{BootLog, LoggedAt, LoggedRequest, NO_FILE};
+pub use device::{Board, Device};
+pub use devices::DeviceChange;
+pub use face::BoardFace;
+pub use handle::Boards;
+pub use image::{BootConfigs, Image};
+pub use images::ImagePut;
 pub use vocabulary::{BOARD, vocabulary};

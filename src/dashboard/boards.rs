@@ -12,9 +12,9 @@ use super::context::Pages;
 use super::farm::Farm;
 use super::faults::without_boards;
 use super::layout::{fresh, whole};
+use crate::boards::store::lists::Shown;
 use crate::machine::Definition;
 use crate::machine::words::escaped;
-use crate::store::lists::Shown;
 use crate::store::{Snapshot, StoreError};
 
 /// How often the farm's page refreshes itself, in seconds.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 
+use crate::boards::store::lists::{self, Filter, Listed};
 use crate::machine::{MachineName, says_failed};
-use crate::store::lists::{self, Filter, Listed};
 use crate::store::{Snapshot, StoreError, instances};
 
 /// How many boards the page shows at most; of a farm that has more, those that need hands come first.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::draft::{Draft, Images};
+use super::draft::Draft;
+use super::face::SharedByFace;
 use super::lease::Identity;
 use super::work::{Ended, Started, Submission};
 use super::{Engine, EngineError, rest};
-use crate::actions::{Ending, Evidence, Facts, Job, Subject, Trouble, Unfinished};
+use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
@@ -19,17 +20,27 @@ use crate::store::instances::Target;
 /// day.
 const MAX_RESCUES: u32 = 1000;
 
+/// What is decided on beside an instance when one of its actions begins or ends.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) definition: &'a Definition,
+    /// What the instance has to do.
+    pub(super) live: &'a [LiveAction],
+    /// What instances have in common, where one of the actions needs it.
+    pub(super) shared: &'a SharedByFace,
+    pub(super) now: DateTime<Utc>,
+}
+
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
 /// first of its visit.
 pub(super) fn begin(
-    engine: &Engine,
-    definition: &Definition,
+    context: Context<'_>,
     draft: &mut Draft,
-    live: &[LiveAction],
     action: ActionId,
     life: Life,
-    now: DateTime<Utc>,
 ) -> Option<Box<Started>> {
+    let Context { definition, live, now, .. } = context;
     let next = live.iter().find(|live| live.action.id == action)?;
     if next.status != ActionStatus::Waiting {
         return None;
@@ -47,13 +58,14 @@ pub(super) fn begin(
     if !next.action.is_rescue {
         let cause = Cause::Began { visit: draft.instance().visit };
         let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
-        draft.decide(definition, &began, &Images::new(), now);
+        draft.decide(definition, &began, &SharedByFace::default(), now);
     }
-    Some(take(engine, draft, next, life))
+    Some(take(context, draft, next, life))
 }
 
 /// Takes an action for this process, in this life of the database, and gathers what its driver must know.
-fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction, life: Life) -> Box<Started> {
+fn take(context: Context<'_>, draft: &mut Draft, next: &LiveAction, life: Life) -> Box<Started> {
+    let Context { engine, shared, .. } = context;
     draft.start(next.action.id);
     let hold = engine.inner.running.enter(&next.action);
     let RunningAction { id, action, settings, visit, .. } = &next.action;
@@ -63,44 +75,25 @@ fn take(engine: &Engine, draft: &mut Draft, next: &LiveAction, life: Life) -> Bo
         state: draft.instance().state.clone(),
         visit: *visit,
     };
+    let mut facts = draft.action_facts(shared);
+    engine.inner.findings.add_facts(next.action.instance, &mut facts);
     let job = Job {
         settings: settings.clone(),
         attempts: next.attempts,
         findings: engine.findings_of(&next.action, life),
-        ..Job::new(id.0, action.clone(), subject, facts(engine, draft, next))
+        ..Job::new(id.0, action.clone(), subject, facts)
     };
     Box::new(Started { action: next.action.clone(), job, hold })
 }
 
-/// What an action may know of its instance, what was found out and is not written yet among it.
-fn facts(engine: &Engine, draft: &Draft, next: &LiveAction) -> Facts {
-    let mut facts = draft.action_facts();
-    if let Some(file) = &next.boot_config {
-        facts.insert("boot_config".to_owned(), file.as_str().into());
-    }
-    if next.has_answered
-        && let Some(url) = facts.get("poll_url").cloned()
-    {
-        facts.insert("answered_url".to_owned(), url);
-    }
-    engine.inner.findings.add_facts(next.action.instance, &mut facts);
-    facts
-}
-
 /// Decides on the event that the end of an action is, and takes the next of its visit.
-pub(super) fn end(
-    engine: &Engine,
-    definition: &Definition,
-    draft: &mut Draft,
-    live: &[LiveAction],
-    ended: &Ended,
-    now: DateTime<Utc>,
-) -> Option<Box<Started>> {
+pub(super) fn end(context: Context<'_>, draft: &mut Draft, ended: &Ended) -> Option<Box<Started>> {
+    let Context { engine, definition, live, now, .. } = context;
     let Ended { action, by, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
     let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     if token.is_cancelled() && result.is_err() && !row.is_cancelled {
-        // Stopped because this process stops, not because the board left: whoever comes next does it again.
+        // Stopped because this process stops, not because the state was left: whoever comes next does it again.
         return None;
     }
     if row.is_cancelled && action.place.is_none() {
@@ -137,7 +130,7 @@ pub(super) fn end(
     let present = draft.instance().visit;
     let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
     if let Some(report) = report(draft, action, visit, result) {
-        draft.decide(definition, &report, &Images::new(), now);
+        draft.decide(definition, &report, &SharedByFace::default(), now);
     }
     if row.is_cancelled || draft.instance().visit != present {
         return None;
@@ -150,7 +143,7 @@ pub(super) fn end(
     // One at another place waits for its turn there.
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let is_here = next.action.place.is_none() || next.action.place == action.place;
-    is_here.then(|| take(engine, draft, next, by.life))
+    is_here.then(|| take(context, draft, next, by.life))
 }
 
 /// What keeps an action from making up for what it did, and why, where that is to be tried again.
@@ -199,7 +192,7 @@ fn suspend(
             remark: Some(reason.clone()),
             ..Submission::new(target, cause)
         };
-        draft.decide(definition, &suspended, &Images::new(), now);
+        draft.decide(definition, &suspended, &SharedByFace::default(), now);
     }
     let (action, reason) = (action.id, reason.clone());
     let is_rescue = row.is_cancelled || row.action.is_rescue;

@@ -1,12 +1,12 @@
 //! One instance while a group is decided on: how it was read, how it stands after what was decided so far, and what is
 //! to be written. Nothing here reads or writes anything.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::face::SharedByFace;
 use super::repeats;
 use super::rules::Known;
 use super::work::{Note, Submission};
@@ -15,15 +15,12 @@ use crate::machine::{
     self, Cause, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction, Suspension};
-use crate::store::devices::Device;
 use crate::store::groups::{Decided, Seen};
 use crate::store::history::{NewEntry, Told};
 use crate::store::instances::InstanceId;
 
-/// The images that have a boot config for each type of hardware.
-pub(super) type Images = BTreeMap<String, Vec<String>>;
-
 /// An instance in the making.
+#[expect(clippy::struct_excessive_bools, reason = "they say different things of one instance")]
 pub(super) struct Draft {
     seen: Seen,
     kinds: Arc<Registry>,
@@ -78,11 +75,6 @@ impl Draft {
         &self.instance
     }
 
-    /// Its device.
-    pub(super) fn device(&self) -> Option<&Device> {
-        self.seen.device.as_deref()
-    }
-
     /// Whether an action has begun, ended or been suspended: what happens next is for the next group to decide, which sees that.
     pub(super) fn is_closed(&self) -> bool {
         !self.ended.is_empty() || self.started.is_some() || self.suspended.is_some()
@@ -115,11 +107,11 @@ impl Draft {
         &mut self,
         definition: &Definition,
         submission: &Submission,
-        images: &Images,
+        shared: &SharedByFace,
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
-        let facts = if self.reads_facts(definition, cause) { self.facts(images) } else { Map::new() };
+        let facts = if self.reads_facts(definition, cause) { self.facts(shared) } else { Map::new() };
         let mut stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
         let is_ours =
@@ -174,7 +166,8 @@ impl Draft {
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    self.invoked = with_places(&self.kinds, &self.action_facts(), actions);
+                    let facts = self.action_facts(&SharedByFace::default());
+                    self.invoked = with_places(&self.kinds, &facts, actions);
                     self.goes_on = matches!(effect, Effect::Keep { .. });
                 }
             }
@@ -266,35 +259,21 @@ impl Draft {
                 == (&after.state, after.since, &after.counters, &after.data, after.remaining)
     }
 
-    /// What actions may know of the instance.
-    pub(super) fn action_facts(&self) -> Facts {
-        self.device().map(|device| action_facts(&self.instance.name, device)).unwrap_or_default()
+    /// What actions may know of what the instance stands for.
+    pub(super) fn action_facts(&self, shared: &SharedByFace) -> Facts {
+        let facts = self.seen.facts.as_ref();
+        facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
-    /// What guards may know of the device.
-    fn facts(&self, images: &Images) -> Map<String, Value> {
-        self.device().map(|device| facts(&self.instance.name, device, images)).unwrap_or_default()
+    /// What guards may know of what the instance stands for.
+    fn facts(&self, shared: &SharedByFace) -> Map<String, Value> {
+        let facts = self.seen.facts.as_ref();
+        facts.map(|facts| facts.for_guards(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
-}
-
-/// What guards may know of a device: the names are the ones that definitions may use.
-pub(super) fn facts(name: &str, device: &Device, images: &Images) -> Map<String, Value> {
-    let Device { fqdn, mac, power_url, poll_url: _, hardware, environment, comments: _ } = device;
-    let images = images.get(hardware).cloned().unwrap_or_default();
-    let facts = [
-        ("name", json!(name)),
-        ("fqdn", json!(fqdn)),
-        ("mac", json!(mac)),
-        ("hardware", json!(hardware)),
-        ("environment", json!(environment)),
-        ("power", json!(power_url.is_some())),
-        ("images", json!(images)),
-    ];
-    facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
 }
 
 /// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole
-/// list waits for its turn before it begins, so that a board loses no time of its deadline in a queue.
+/// list waits for its turn before it begins, so that an instance loses no time of its deadline in a queue.
 pub(super) fn with_places(kinds: &Registry, facts: &Facts, invoked: &[Invoke]) -> Vec<NewAction> {
     let mut place = None;
     let mut new: Vec<NewAction> = invoked
@@ -312,19 +291,4 @@ pub(super) fn with_places(kinds: &Registry, facts: &Facts, invoked: &[Invoke]) -
         .collect();
     new.reverse();
     new
-}
-
-/// What actions may know of a device: the names are those that their kinds ask for.
-pub(super) fn action_facts(name: &str, device: &Device) -> Facts {
-    let Device { fqdn, mac, power_url, poll_url, hardware, environment, comments: _ } = device;
-    let facts = [
-        ("name", json!(name)),
-        ("fqdn", json!(fqdn)),
-        ("mac", json!(mac)),
-        ("hardware", json!(hardware)),
-        ("environment", json!(environment)),
-        ("power_url", json!(power_url)),
-        ("poll_url", json!(poll_url)),
-    ];
-    facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
 }

@@ -1,6 +1,6 @@
-//! What actions tell while they run: that a board answers its poll, or that something is wrong with how it is configured.
+//! What actions tell while they run: a fact about the instance, or that something is wrong with how it is configured.
 //!
-//! Neither is a decision about the board. It is kept until it is written; what dies with the process is found again by the next
+//! Neither is a decision about the instance. It is kept until it is written; what dies with the process is found again by the next
 //! run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,20 +14,20 @@ use serde_json::Map;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::face::LearnedFact;
 use super::work::Note;
 use super::{Engine, EngineError, rest};
 use crate::actions::{Facts, Finding, Findings};
 use crate::clock::pause;
 use crate::store::actions::{self, ActionId, RunningAction};
-use crate::store::devices;
 use crate::store::instances::InstanceId;
 use crate::store::{Life, Store, StoreError};
 
-/// How often findings are written, in real time: when a rack is powered on, all of its boards answer for the first time, and
-/// two commits for each few of them would slow down the events.
+/// How often findings are written, in real time: when many things are begun at once, all of them are heard of for the first
+/// time, and two commits for each few of them would slow down the events.
 const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The note that something is wrong with how a board is configured.
+/// The note that something is wrong with how an instance is configured.
 const MISCONFIGURED: &str = "misconfigured";
 /// The note that it is not any more.
 const CONFIGURED: &str = "configured";
@@ -111,7 +111,7 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTreeSet<ActionId>, StoreError> {
     let store = engine.store();
     let mut left = BTreeSet::new();
-    let (mut answers, mut reasons) = (Vec::new(), BTreeMap::new());
+    let (mut facts, mut reasons) = (Vec::new(), BTreeMap::new());
     let look = async {
         let mut db = store.reader().await?;
         let life = db.life();
@@ -120,16 +120,18 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
                 _ if *of > life => _ = left.insert(*action),
                 // In this life its numbers are others'.
                 _ if *of < life => {}
-                Finding::Fact { name: "answered_url", value } => {
-                    answers.extend(value.as_str().map(|url| (*instance, url)));
+                Finding::Fact { name, value } => {
+                    facts.push(LearnedFact { instance: *instance, name, value });
+                    // Whoever found something out is told all right.
                     reasons.insert(*action, None);
                 }
-                // Nobody keeps any other.
-                Finding::Fact { .. } => {}
                 Finding::Misconfigured(reason) => _ = reasons.insert(*action, Some(reason.as_str())),
             }
         }
-        devices::remember_answers(&mut db, &answers).await?;
+        for face in engine.inner.faces.iter().filter(|_| !facts.is_empty()) {
+            let changed = face.learn(&mut db, &facts).await?;
+            engine.inner.recent.forget(changed.into_iter());
+        }
         let ids: Vec<ActionId> = reasons.keys().copied().collect();
         Ok::<_, StoreError>((life, actions::list_reasons(&mut db, &ids).await?))
     };
@@ -151,7 +153,7 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
     while let Some((action, noted)) = notes.next().await {
         match noted {
             Ok(()) => changed.push((action, reasons.get(&action).copied().flatten())),
-            // The board is gone.
+            // The instance is gone.
             Err(EngineError::NoInstance(_)) => {}
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "what an action told is not noted yet");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, outlets};
+use super::Engine;
 use crate::clock::{Clock, after, pause};
 use crate::machine::parse_span;
 use crate::store::{Store, StoreError, partitions};
@@ -94,7 +94,9 @@ impl Confirmation {
 
 /// Keeps house until `stop`.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
-    outlets::learn(&engine).await;
+    for face in engine.inner.faces.iter() {
+        face.start(engine.store()).await;
+    }
     let mut confirmation = Confirmation::default();
     let mut is_well = true;
     // A dump that was restored may lack the days since.

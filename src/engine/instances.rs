@@ -1,46 +1,43 @@
 //! Instances come and go.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::draft::{action_facts, with_places};
-use super::{Committed, Engine, EngineError, Taken, outlets};
+use super::draft::with_places;
+use super::face::{NewFacts, Removal};
+use super::{Committed, Engine, EngineError};
 use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
-use crate::store::devices::{self, Device};
 use crate::store::groups::{self, Seen};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{Tx, actions};
+use crate::store::{SharedFacts, Tx, actions};
 
 impl Engine {
-    /// Brings an instance of `machine` to be, in its initial state, with its board where it is one.
+    /// Brings an instance of `machine` to be, in its initial state, with what is known of what it stands for.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Taken`] when the name, the MAC address or the power outlet is another one's;
-    /// [`EngineError::NoMachine`] when no definition of the machine is in force. Nothing was written then.
+    /// [`EngineError::Exists`] when there is one of this name; [`EngineError::NoMachine`] when no definition of the machine is
+    /// in force; whatever `known` refuses. Nothing was written then.
     pub async fn create(
         &self,
         machine: &MachineName,
         name: &str,
-        device: Option<&Device>,
+        known: Option<&dyn NewFacts>,
         sender: Option<String>,
     ) -> Result<Committed, EngineError> {
         let mut tx = self.store().begin().await?;
         let rules = self.hold_rules(&mut tx).await?;
         let now = self.clock().now();
-        // No guard on the way into the initial state can ask for facts of a board that is only just coming to be.
+        // No guard on the way into the initial state can ask for facts of a thing that is only just coming to be.
         let facts = Map::new();
         let decision = machine::create(rules.definition(machine)?, name, facts.clone(), now);
         let id = instances::insert(&mut tx, &decision.instance).await?;
-        let id = id.ok_or_else(|| EngineError::Taken(Taken::Name(name.to_owned())))?;
-        if let Some(device) = device {
-            let outlet = outlets::outlet_of(device);
-            if !devices::insert(&mut tx, id, device, outlet.as_deref(), now).await? {
-                let rival = devices::find_rival(&mut tx, None, &device.mac, outlet.as_deref()).await?;
-                return Err(outlets::taken(device, rival));
-            }
-        }
+        let id = id.ok_or_else(|| EngineError::Exists(name.to_owned()))?;
+        let known = match known {
+            Some(known) => Some(known.insert(&mut tx, id, now).await?),
+            None => None,
+        };
         let entry = NewEntry {
             instance: id,
             at: now,
@@ -55,11 +52,12 @@ impl Engine {
         };
         history::append(&mut tx, &entry).await?;
         self.append_change(&mut tx, id, &decision.instance).await?;
+        let of_actions =
+            known.map(|known| known.for_actions(&decision.instance, &SharedFacts::new())).unwrap_or_default();
         for effect in &decision.effects {
             // There is no visit yet whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
-                let facts = device.map(|device| action_facts(name, device)).unwrap_or_default();
-                let new = with_places(self.kinds(), &facts, invoked);
+                let new = with_places(self.kinds(), &of_actions, invoked);
                 actions::insert(&mut tx, id, *visit, &new, now).await?;
             }
         }
@@ -87,8 +85,9 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise; [`EngineError::Linked`] when it is a board that may have
-    /// a boot link; [`EngineError::PowerOwed`] when its power may be off and is still to be given back.
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise;
+    /// [`EngineError::Refused`] when its face does not let it go; [`EngineError::RescueOwed`] when what an action left undone
+    /// is still to be made up for. Nothing was written then.
     pub async fn remove(
         &self,
         machine: &MachineName,
@@ -106,11 +105,15 @@ impl Engine {
                 return Err(EngineError::Changed);
             }
         }
-        if devices::find_device(&mut tx, locked.id).await?.is_some() {
-            has_no_link(&locked.instance)?;
+        let is_rescue_owed = actions::is_rescue_owed(&mut tx, locked.id).await?;
+        let removal = Removal { id: locked.id, instance: &locked.instance, is_rescue_owed };
+        if let Some(face) = self.inner.faces.of(machine)
+            && let Some(refusal) = face.refuse_removal(&mut tx, removal).await?
+        {
+            return Err(refusal.into());
         }
-        if actions::is_rescue_owed(&mut tx, locked.id).await? {
-            return Err(EngineError::PowerOwed(name.to_owned()));
+        if is_rescue_owed {
+            return Err(EngineError::RescueOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;
         let remark = Some(format!("{name} was removed"));
@@ -131,7 +134,7 @@ impl Engine {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
     }
 
-    /// Writes into the log of changes what became of an instance or its device.
+    /// Writes into the log of changes what became of an instance or of what is known of it.
     pub(super) async fn append_change(
         &self,
         tx: &mut Tx,
@@ -156,13 +159,5 @@ impl Engine {
             reason: None,
             evidence: None,
         }
-    }
-}
-
-/// Refuses where the board may have a boot link: nobody would remove it, and the board would install at every boot.
-pub(super) fn has_no_link(instance: &Instance) -> Result<(), EngineError> {
-    match instance.data.get("next_image").and_then(Value::as_str) {
-        Some(image) => Err(EngineError::Linked { name: instance.name.clone(), image: image.to_owned() }),
-        None => Ok(()),
     }
 }

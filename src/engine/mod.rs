@@ -15,23 +15,22 @@
 
 mod carry;
 mod deadlines;
-mod devices;
 mod dispatch;
 mod draft;
+mod face;
+mod facts;
 mod feed;
-mod fetches;
 mod findings;
 mod housekeeping;
-mod images;
 mod instances;
 mod kept;
 mod lease;
-mod outlets;
 mod pictures;
 mod pipeline;
 mod predictions;
 mod queue;
 mod recent;
+mod refusal;
 mod repeats;
 pub mod replay;
 mod retries;
@@ -55,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actions::Registry;
 use crate::clock::{self, Clock};
-use crate::machine::{Instance, MachineName, Visit};
+use crate::machine::{Instance, MachineName, Visit, Vocabulary};
 use crate::model::Models;
 use crate::store::actions::Startable;
 use crate::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
@@ -63,20 +62,18 @@ use crate::store::instances::{InstanceId, Target};
 use crate::store::{Cause, Life, StartupWait, Store, StoreError, instances as stored};
 use crate::worker::Worker;
 
-pub use devices::DeviceChange;
+pub use face::{Account, ChangedFacts, Face, Faces, FactChange, LearnedFact, NewFacts, Removal};
 pub use feed::{Follower, News};
-pub use fetches::{BootLog, Coverage, LoggedAt, LoggedRequest, NO_FILE, describe_boot};
 pub use housekeeping::Retention;
-pub use images::ImagePut;
 pub use kept::{Counts, Kept, Reading};
-pub use outlets::Taken;
 pub use predictions::Predictions;
+pub use refusal::Refusal;
 pub use retries::Retries;
 pub use rules::{CarriedOver, InForce, Loaded, Replacement};
 pub use tell::{values, what_happened};
 pub use troubles::OpenTrouble;
 pub use why::{LastEvidence, UsualStay, Why};
-pub use work::{Committed, Submission};
+pub use work::{Committed, Note, Submission};
 
 pub use crate::store::definitions::{Adopted, Provenance};
 pub use crate::store::instances::Stranded;
@@ -85,7 +82,7 @@ use housekeeping::Confirmation;
 use lease::Identity;
 use queue::{Queue, Refused};
 use recent::Recent;
-use work::{Answer, Ended, Heard, Note, Started, Work};
+use work::{Answer, Ended, Heard, Started, Work};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -99,35 +96,15 @@ pub enum EngineError {
     /// The instance is not any more as whoever asked has seen it; nothing was written.
     #[error("it has changed since")]
     Changed,
-    /// Another instance has what only one can have; nothing was written.
-    #[error("{0}")]
-    Taken(Taken),
-    /// The board may have a boot link, which is known by its network address; nothing was written.
-    #[error(
-        "{name} may have a boot link for {image}; a cancellation or a reboot removes it, by force if need be (to Cancelling)"
-    )]
-    Linked {
-        /// The board.
-        name: String,
-        /// What it would boot.
-        image: String,
-    },
-    /// The board's power may be off and is still to be given back, which needs its power URL; nothing was written.
-    #[error(
-        "{0} may be without power, which is still to be given back; it can go when it has it, or when it has no power URL any more"
-    )]
-    PowerOwed(String),
-    /// Boards are being given an image that would have no boot config for them any more; nothing was written.
-    #[error(
-        "{image} is being given to {}; it can go when they have it, or when that is cancelled",
-        first_of(.boards)
-    )]
-    ImageInUse {
-        /// The image.
-        image: String,
-        /// The boards.
-        boards: Vec<String>,
-    },
+    /// There is an instance of this name already; nothing was written.
+    #[error("`{0}` exists already")]
+    Exists(String),
+    /// The face of the instance does not let it be done; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What an action of the instance left undone is still to be made up for; nothing was written.
+    #[error("what an action of {0} left undone is still to be made up for")]
+    RescueOwed(String),
     /// A definition would strand instances that are in states which it does not have; nothing was written.
     #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
     Strands {
@@ -154,17 +131,6 @@ fn named(target: &Target) -> String {
     }
 }
 
-/// The first names of a list that may be long.
-fn first_of(names: &[String]) -> String {
-    const MOST: usize = 10;
-    let first = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => first,
-        1 => format!("{first} and 1 other"),
-        more => format!("{first} and {more} others"),
-    }
-}
-
 fn strandeds(stranded: &[Stranded]) -> String {
     stranded.iter().map(|one| format!("{} in {}", one.name, one.state)).collect::<Vec<_>>().join(", ")
 }
@@ -175,12 +141,38 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
+/// What an engine is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The farm's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Who carries actions out.
+    pub worker: Worker,
+    /// The models that this process hosts.
+    pub models: Models,
+    /// What definitions may name.
+    pub vocabulary: Arc<Vocabulary>,
+    /// What is known of what instances stand for.
+    pub faces: Faces,
+}
+
+/// How an engine is to work.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long history is kept.
+    pub retention: Retention,
+    /// How long an event may wait for its answer.
+    pub event_timeout: Duration,
+}
+
 struct Inner {
     store: Store,
     rules: rules::Rules,
     clock: Arc<dyn Clock>,
     worker: Worker,
     models: Models,
+    faces: Faces,
     /// By what this process knows its own changes in the log.
     origin: Origin,
     retention: Retention,
@@ -200,8 +192,6 @@ struct Inner {
     feed: feed::Feed,
     counts: kept::ByMachine,
     usual: usual::ByMachine,
-    /// What is known of this process's own part in boots.
-    booting: fetches::Booting,
     farm_time: timekeeping::FarmTime,
     pictures: pictures::Pictures,
 }
@@ -217,19 +207,13 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Strands`] when an instance is in a state that its definition does not have.
-    pub async fn new(
-        store: Store,
-        loaded: Vec<Loaded>,
-        clock: Arc<dyn Clock>,
-        worker: Worker,
-        models: Models,
-        retention: Retention,
-        event_timeout: Duration,
-    ) -> Result<Self, EngineError> {
+    pub async fn new(parts: Parts, loaded: Vec<Loaded>, options: Options) -> Result<Self, EngineError> {
+        let Parts { store, clock, worker, models, vocabulary, faces } = parts;
+        let Options { retention, event_timeout } = options;
         let origin = changes::new_origin();
         let mut waiting = StartupWait::default();
         let (rules, seen) = loop {
-            match look_around(&store, origin, &loaded, &*clock).await {
+            match look_around(&store, origin, (&vocabulary, &loaded), &*clock).await {
                 Ok(found) => break found,
                 // It went away since it was connected to.
                 Err(EngineError::Store(error)) => waiting.wait(error).await?,
@@ -243,6 +227,7 @@ impl Engine {
             clock,
             worker,
             models,
+            faces,
             origin,
             retention,
             began: Instant::now(),
@@ -258,7 +243,6 @@ impl Engine {
             feed: feed::Feed::new(seen),
             counts: kept::ByMachine::default(),
             usual: usual::ByMachine::default(),
-            booting: fetches::Booting::default(),
             farm_time: timekeeping::FarmTime::default(),
             pictures: pictures::Pictures::default(),
         };
@@ -337,8 +321,8 @@ impl Engine {
         loop {
             match self.through(|since, answer| Work::Happened { submission, since, answer }).await? {
                 Heard::Committed(committed) => return Ok(committed),
-                // The board came up because its power cycle ended: its report must not overtake that, as it does where
-                // the end waits for a database that was away.
+                // It reports because its action ended: its report must not overtake that, as it does where the end waits for
+                // a database that was away.
                 Heard::TooEarly(id, again) => {
                     submission = again;
                     // In a box, as what is seldom and large: each request would have to carry room for it.
@@ -364,7 +348,12 @@ impl Engine {
     }
 
     /// Writes down something that was noticed about an instance, without deciding anything.
-    async fn note(&self, id: InstanceId, note: Note) -> Result<(), EngineError> {
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Busy`] and [`EngineError::Stopping`], with
+    /// nothing written; [`EngineError::Store`] when the database fails.
+    pub async fn note(&self, id: InstanceId, note: Note) -> Result<(), EngineError> {
         let note = Box::new(note);
         self.through(|since, answer| Work::Noted { id, note, since, answer }).await
     }
@@ -433,11 +422,12 @@ const ARMED_AT_ONCE: usize = 512;
 async fn look_around(
     store: &Store,
     origin: Origin,
-    loaded: &[Loaded],
+    (vocabulary, loaded): (&Arc<Vocabulary>, &[Loaded]),
     clock: &dyn Clock,
 ) -> Result<(rules::Rules, Cursor), EngineError> {
     timekeeping::join(&mut *store.reader().await?, clock).await?;
-    let rules = rules::begin(store, origin, loaded, clock.now()).await?;
+    let adopting = rules::Adopting { vocabulary, origin, sender: None, now: clock.now() };
+    let rules = rules::begin(store, loaded, adopting).await?;
     let seen = changes::state(&mut *store.reader().await?).await?;
     Ok((rules, seen))
 }

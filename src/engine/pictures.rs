@@ -90,12 +90,11 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boards;
-    use crate::machine;
+    use crate::machine::{self, NamedActions, Vocabulary};
 
     fn definition(name: &str) -> Arc<Definition> {
         let text = format!("machine: {name}\ninitial: A\nevents: {{}}\nstates:\n  A: {{ resting: true }}\n");
-        Arc::new(machine::load(&text, boards::vocabulary()).unwrap())
+        Arc::new(machine::load(&text, &Vocabulary::new(Arc::new(NamedActions::default()))).unwrap())
     }
 
     #[tokio::test]

@@ -22,17 +22,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::carry;
-use super::draft::{Draft, Images};
+use super::draft::Draft;
+use super::face::SharedByFace;
 use super::rules::Known;
 use super::work::{Committed, Done, Note, Submission, Work};
-use super::{Engine, EngineError, fetches, rest};
+use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
 use crate::store::groups::{self, Applied, Decided, Seen};
-use crate::store::history::{self, Boot};
 use crate::store::instances::{InstanceId, Target};
-use crate::store::{Connection, Life, Pooled, Store, StoreError, images};
+use crate::store::{Connection, Life, Pooled, Store, StoreError};
 
 /// How long something is tried again while others rewrite its row or keep it locked.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -281,10 +281,10 @@ struct Material {
     drafts: BTreeMap<InstanceId, Box<Draft>>,
     /// What the instances have to do, where an action begins or ends.
     actions: HashMap<InstanceId, Vec<LiveAction>>,
-    /// How far boots got, where a board's time has run out.
-    boots: BTreeMap<InstanceId, Boot>,
-    /// What guards may know of images, where one asks.
-    images: Option<Images>,
+    /// What is known of instances that were silent until their time ran out.
+    silence: BTreeMap<InstanceId, String>,
+    /// What instances have in common, where a guard or an action asks.
+    shared: Option<SharedByFace>,
 }
 
 impl Material {
@@ -314,7 +314,9 @@ impl Material {
         if !unknown.is_empty() {
             let (ids, named) = by_kind(unknown.into_iter());
             let mut read = HashMap::new();
-            for seen in groups::read(db, &ids, &named).await? {
+            let mut cold = groups::read(db, &ids, &named).await?;
+            engine.inner.faces.add_facts(db, &mut cold).await?;
+            for seen in cold {
                 read.extend(targets_of(&seen).map(|target| (target, seen.id)));
                 material.drafts.insert(seen.id, Box::new(Draft::new(seen, engine.kinds())));
             }
@@ -322,29 +324,32 @@ impl Material {
                 *id = id.or_else(|| read.get(target.as_ref()).copied());
             }
         }
-        let (mut with_actions, mut silent, mut reads_images) = (Vec::new(), Vec::new(), false);
+        let (mut with_actions, mut silent, mut needs_shared) = (Vec::new(), Vec::new(), false);
         for (work, id) in part.iter().zip(&material.ids) {
             let Some(draft) = id.and_then(|id| material.drafts.get(&id)) else { continue };
             let Ok(definition) = rules.definition(&draft.instance().machine) else { continue };
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
-                Work::Due(_) if waits_for_board(definition, draft) => silent.push(draft.id()),
+                Work::Due(_) if waits_for_reports(definition, draft) => {
+                    silent.push((draft.id(), draft.instance().machine.clone()));
+                }
                 Work::Happened { submission, .. } => {
-                    reads_images = reads_images || draft.reads_facts(definition, &submission.cause);
+                    needs_shared = needs_shared || draft.reads_facts(definition, &submission.cause);
                 }
                 Work::Due(_) | Work::Noted { .. } => {}
             }
         }
         if !with_actions.is_empty() {
             for action in actions::list_live(db, &with_actions).await? {
+                needs_shared = needs_shared || engine.inner.faces.needs_shared(&action.action.action);
                 material.actions.entry(action.action.instance).or_default().push(action);
             }
         }
         if !silent.is_empty() {
-            material.boots = history::read_boots(db, &silent, engine.clock().now()).await?;
+            material.silence = engine.inner.faces.read_silence(db, &silent, engine.clock().now()).await?;
         }
-        if reads_images {
-            material.images = Some(images::list_by_hardware(db).await?);
+        if needs_shared {
+            material.shared = Some(engine.inner.faces.read_shared(db).await?);
         }
         Ok(material)
     }
@@ -355,7 +360,7 @@ impl Material {
         let now = engine.clock().now();
         let mut done = Vec::with_capacity(part.len());
         let (mut worker, mut orphans) = (None, Vec::new());
-        let (mut deferred, none) = (HashSet::new(), Images::new());
+        let (mut deferred, none) = (HashSet::new(), SharedByFace::default());
         for (work, id) in part.into_iter().zip(self.ids) {
             let Some((id, draft)) = id.and_then(|id| Some((id, self.drafts.get_mut(&id)?))) else {
                 match &work {
@@ -382,16 +387,17 @@ impl Material {
             // An action's part is decided on by itself, on the row as it was read.
             let is_action = matches!(work, Work::Begin { .. } | Work::End { .. });
             // Where another stimulus of this group made it so, nothing was read yet of what a guard asks for.
-            let lacks_images = self.images.is_none()
+            let lacks_shared = self.shared.is_none()
                 && matches!(&work, Work::Happened { submission, .. } if draft.reads_facts(definition, &submission.cause));
-            let is_late = draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_images;
+            let is_late = draft.is_closed() || (is_action && !draft.is_untouched()) || lacks_shared;
             if is_late || deferred.contains(&id) {
                 deferred.insert(id);
                 again.push(work);
                 continue;
             }
-            let images = self.images.as_ref().unwrap_or(&none);
+            let shared = self.shared.as_ref().unwrap_or(&none);
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let context = carry::Context { engine, definition, live, shared, now };
             let came_to = match &work {
                 Work::Happened { submission, .. }
                     if submission.is_report() && engine.inner.running.is_ending(id) =>
@@ -405,26 +411,25 @@ impl Material {
                         done.push((id, work, Done::Unasked(unasked)));
                         continue;
                     }
-                    let outcome = draft.decide(definition, submission, images, now);
+                    let outcome = draft.decide(definition, submission, shared, now);
                     Done::Committed(Committed { id, outcome, instance: Arc::clone(draft.instance()) })
                 }
                 Work::Due(due) => {
                     let cause = Cause::Deadline { visit: due.visit };
-                    let boot = self.boots.get(&id);
-                    let remark = boot.and_then(|boot| fetches::describe_boot(boot, engine.boot_coverage()));
+                    let remark = self.silence.get(&id).cloned();
                     let evidence = tell_due(definition, draft, due.at, now);
                     let submission =
                         Submission { evidence, remark, ..Submission::new(Target::Id(id), cause) };
-                    draft.decide(definition, &submission, images, now);
+                    draft.decide(definition, &submission, shared, now);
                     Done::Fired(Arc::clone(draft.instance()))
                 }
                 Work::Begin { action, by, .. } => {
                     worker = Some(by.id);
-                    Done::Started(carry::begin(engine, definition, draft, live, action.id, by.life, now))
+                    Done::Started(carry::begin(context, draft, action.id, by.life))
                 }
                 Work::End { ended, .. } => {
                     worker = Some(ended.by.id);
-                    Done::Started(carry::end(engine, definition, draft, live, ended, now))
+                    Done::Started(carry::end(context, draft, ended))
                 }
                 Work::Noted { note, .. } => {
                     draft.note(Note::clone(note), now);
@@ -466,11 +471,11 @@ fn tell_due(
     is_told.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
 }
 
-/// Whether the instance's state waits for something that the board itself has to say.
-fn waits_for_board(definition: &Definition, draft: &Draft) -> bool {
+/// Whether the instance's state waits for something that is to be reported from outside.
+fn waits_for_reports(definition: &Definition, draft: &Draft) -> bool {
     let Some(state) = definition.states.get(&draft.instance().state) else { return false };
-    let is_boards = |event| definition.events.get(event).is_some_and(|event| event.reporter().is_some());
-    state.on.keys().any(is_boards)
+    let is_report = |event| definition.events.get(event).is_some_and(|event| event.reporter().is_some());
+    state.on.keys().any(is_report)
 }
 
 /// Writes what was decided.

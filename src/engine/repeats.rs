@@ -68,16 +68,16 @@ pub(super) fn shorten(stimulus: &mut Stimulus, outcome: &Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{EventName, StateName, Visit};
+    use crate::machine::{EventName, SenderName, Source, StateName, Visit};
 
     fn report(args: Value) -> Stimulus {
         let Value::Object(args) = args else { panic!("{args}") };
-        let name = EventName::new("image-running").unwrap();
-        Stimulus::new(Cause::Event { name, source: crate::boards::BOARD, args, visit: None })
+        let name = EventName::new("running").unwrap();
+        Stimulus::new(Cause::Event { name, source: Source::Face(SenderName::of("thing")), args, visit: None })
     }
 
     fn not_handled() -> Outcome {
-        let (state, event) = (StateName::new("Ready").unwrap(), EventName::new("image-running").unwrap());
+        let (state, event) = (StateName::new("Ready").unwrap(), EventName::new("running").unwrap());
         Outcome::Ignored(Ignored::NotHandled { state, event })
     }
 

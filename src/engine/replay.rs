@@ -10,10 +10,9 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::boards;
 use crate::machine::{
     self, Adoption, Cause, Course, Decision, Definition, Instance, MachineName, Outcome, Recorded, Stimulus,
-    WhatIf,
+    Vocabulary, WhatIf,
 };
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
@@ -112,7 +111,11 @@ struct Timeline {
 }
 
 impl Timeline {
-    async fn read(db: &mut Snapshot, machine: &MachineName) -> Result<Self, ReplayError> {
+    async fn read(
+        db: &mut Snapshot,
+        vocabulary: &Vocabulary,
+        machine: &MachineName,
+    ) -> Result<Self, ReplayError> {
         let mut timeline = Self { adopted: Vec::new() };
         let mut known: BTreeMap<i32, Arc<Definition>> = BTreeMap::new();
         for adopted in definitions::list(db, machine).await? {
@@ -123,7 +126,7 @@ impl Timeline {
                 let source = definitions::read_source(db, machine, number).await?.unwrap_or_default();
                 let unreadable =
                     |faults| ReplayError::Unreadable { machine: machine.clone(), number, faults };
-                Arc::new(machine::load(&source, boards::vocabulary()).map_err(unreadable)?)
+                Arc::new(machine::load(&source, vocabulary).map_err(unreadable)?)
             };
             known.insert(number, Arc::clone(&definition));
             timeline.adopted.push((adopted, definition));
@@ -164,17 +167,21 @@ struct Life<'a> {
     course: Option<Course<'a>>,
 }
 
-/// Replays history, of one moment of the database: others may go on writing.
+/// Replays history, of one moment of the database: others may go on writing. Definitions may name what `vocabulary` has.
 ///
 /// # Errors
 ///
 /// [`ReplayError`].
-pub async fn replay(store: &Store, wanted: &Wanted) -> Result<Replayed, ReplayError> {
+pub async fn replay(
+    store: &Store,
+    vocabulary: &Vocabulary,
+    wanted: &Wanted,
+) -> Result<Replayed, ReplayError> {
     let Wanted { machine, name, .. } = wanted;
     let mut snapshot = store.snapshot().await?;
     // All of it is read in one go, however much there is.
     snapshot.take_time(LONGEST).await?;
-    let timeline = Timeline::read(&mut snapshot, machine).await?;
+    let timeline = Timeline::read(&mut snapshot, vocabulary, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });

@@ -11,9 +11,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Engine, EngineError};
-use crate::boards;
 use crate::clock;
-use crate::machine::{self, Adoption, Definition, Difference, MachineName};
+use crate::machine::{self, Adoption, Definition, Difference, MachineName, Vocabulary};
 use crate::store::changes::Origin;
 use crate::store::definitions::{self, Adopted, AdoptionId, Provenance};
 use crate::store::groups::Seen;
@@ -103,11 +102,24 @@ impl Known {
 }
 
 /// What is in force, as this process knows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rules {
+    /// What definitions may name.
+    vocabulary: Arc<Vocabulary>,
     known: RwLock<Arc<Known>>,
     /// The last adoption that was heard of, and in which life of the database.
     heard: Mutex<(Life, AdoptionId)>,
+}
+
+/// How a definition comes into force.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Adopting<'a> {
+    pub(super) vocabulary: &'a Arc<Vocabulary>,
+    /// By what this process knows its own changes in the log.
+    pub(super) origin: Origin,
+    /// Who wants it, as far as is known.
+    pub(super) sender: Option<&'a str>,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Rules {
@@ -143,7 +155,7 @@ impl Rules {
             let machine = adopted.machine.clone();
             let in_force = match before.machines.get(&machine) {
                 Some(same) if same.adopted == adopted => Some(Arc::clone(same)),
-                _ => read(db, adopted).await?.map(Arc::new),
+                _ => read(db, &self.vocabulary, adopted).await?.map(Arc::new),
             };
             known.machines.extend(in_force.map(|in_force| (machine, in_force)));
         }
@@ -162,10 +174,14 @@ impl Rules {
 }
 
 /// Reads a definition that is in force; nothing where this program does not understand it.
-async fn read(db: &mut Connection, adopted: Adopted) -> Result<Option<InForce>, StoreError> {
+async fn read(
+    db: &mut Connection,
+    vocabulary: &Vocabulary,
+    adopted: Adopted,
+) -> Result<Option<InForce>, StoreError> {
     let Adopted { machine, number, .. } = &adopted;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
-    match machine::load(&source, boards::vocabulary()) {
+    match machine::load(&source, vocabulary) {
         Ok(definition) => Ok(Some(InForce { definition: Arc::new(definition), adopted })),
         Err(faults) => {
             tracing::error!(
@@ -209,8 +225,9 @@ impl Engine {
     /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Busy`] when something
     /// that is being written does not end; [`EngineError::Store`] when the database fails. Nothing was changed then.
     pub async fn adopt(&self, loaded: &Loaded, sender: Option<&str>) -> Result<Replacement, EngineError> {
-        let now = self.clock().now();
-        let replacement = put_in_force(self.store(), self.inner.origin, loaded, sender, now).await?;
+        let (vocabulary, now) = (&self.inner.rules.vocabulary, self.clock().now());
+        let adopting = Adopting { vocabulary, origin: self.inner.origin, sender, now };
+        let replacement = put_in_force(self.store(), loaded, adopting).await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
         self.inner.feed.wake_for_own();
@@ -227,7 +244,8 @@ impl Engine {
     ///
     /// [`EngineError::Store`] when the database fails.
     pub async fn try_out(&self, loaded: &Loaded) -> Result<Replacement, EngineError> {
-        Ok(compare(&mut *self.store().reader().await?, loaded).await?.0)
+        let vocabulary = &self.inner.rules.vocabulary;
+        Ok(compare(&mut *self.store().reader().await?, vocabulary, loaded).await?.0)
     }
 
     /// What is in force, and stays so until `tx` ends.
@@ -250,9 +268,8 @@ impl Engine {
 /// Puts the definitions that a server was given in force, where others are.
 pub(super) async fn begin(
     store: &Store,
-    origin: Origin,
     loaded: &[Loaded],
-    now: DateTime<Utc>,
+    adopting: Adopting<'_>,
 ) -> Result<Rules, EngineError> {
     let present = definitions::read_in_force(&mut *store.reader().await?).await?;
     for loaded in loaded {
@@ -261,10 +278,11 @@ pub(super) async fn begin(
         // What comes with the program gives way to what people chose.
         let gives_way = in_force.is_some_and(|one| one.origin != Provenance::BuiltIn.as_str());
         if loaded.from != Provenance::BuiltIn || !gives_way {
-            put_in_force(store, origin, loaded, None, now).await?;
+            put_in_force(store, loaded, adopting).await?;
         }
     }
-    let rules = Rules::default();
+    let vocabulary = Arc::clone(adopting.vocabulary);
+    let rules = Rules { vocabulary, known: RwLock::default(), heard: Mutex::default() };
     let mut db = store.reader().await?;
     rules.look(db.life(), &mut db).await?;
     Ok(rules)
@@ -272,13 +290,11 @@ pub(super) async fn begin(
 
 async fn put_in_force(
     store: &Store,
-    origin: Origin,
     loaded: &Loaded,
-    sender: Option<&str>,
-    now: DateTime<Utc>,
+    adopting: Adopting<'_>,
 ) -> Result<Replacement, EngineError> {
     for _ in 0..TRIES {
-        match replace(store, origin, loaded, sender, now).await {
+        match replace(store, loaded, adopting).await {
             // Whoever writes just then ends soon; and meanwhile the others come to their turn.
             Err(EngineError::Store(StoreError::Locked(_))) => clock::pause(Duration::from_millis(100)).await,
             result => return result,
@@ -287,16 +303,11 @@ async fn put_in_force(
     Err(EngineError::Busy)
 }
 
-async fn replace(
-    store: &Store,
-    origin: Origin,
-    loaded: &Loaded,
-    sender: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Replacement, EngineError> {
+async fn replace(store: &Store, loaded: &Loaded, adopting: Adopting<'_>) -> Result<Replacement, EngineError> {
+    let Adopting { vocabulary, origin, sender, now } = adopting;
     let mut tx = store.begin().await?;
     definitions::stop_the_world(&mut tx).await?;
-    let (mut replacement, adoption) = compare(&mut tx, loaded).await?;
+    let (mut replacement, adoption) = compare(&mut tx, vocabulary, loaded).await?;
     let Replacement { machine, was, digest, stranded, .. } = &replacement;
     if let Some(was) = was.as_ref().filter(|was| was.digest == *digest) {
         replacement.number = Some(was.number);
@@ -313,7 +324,11 @@ async fn replace(
 }
 
 /// Says what putting `loaded` in force does as things stand.
-async fn compare(db: &mut Connection, loaded: &Loaded) -> Result<(Replacement, Adoption), EngineError> {
+async fn compare(
+    db: &mut Connection,
+    vocabulary: &Vocabulary,
+    loaded: &Loaded,
+) -> Result<(Replacement, Adoption), EngineError> {
     let Loaded { source, definition, from: _ } = loaded;
     let machine = definition.machine.clone();
     let was =
@@ -323,7 +338,7 @@ async fn compare(db: &mut Connection, loaded: &Loaded) -> Result<(Replacement, A
         None => None,
     };
     // One that this program does not understand any more can still be replaced.
-    let before = before.and_then(|source| machine::load(&source, boards::vocabulary()).ok());
+    let before = before.and_then(|source| machine::load(&source, vocabulary).ok());
     let adoption = Adoption::new(before.as_ref(), definition);
     let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;

@@ -76,6 +76,16 @@ pub fn values(observed: &Map<String, Value>) -> String {
     values.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
+/// When what an entry tells was last heard: a note may be told more of than was known when it was begun.
+pub(super) fn heard_at(entry: &Entry) -> DateTime<Utc> {
+    let said = match &entry.told {
+        Told::Note(_) => entry.evidence.as_ref().and_then(|evidence| evidence.get("at")),
+        Told::Stimulus(_) | Told::Unreadable(_) => None,
+    };
+    let said = said.and_then(Value::as_str).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    said.map_or(entry.at, |at| at.to_utc())
+}
+
 /// Who it was, where that is known.
 fn by(entry: &Entry) -> String {
     entry.sender.as_ref().map(|sender| format!(" ({sender})")).unwrap_or_default()

@@ -4,12 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::draft::{action_facts, facts};
-use super::fetches::{Coverage, describe_boot, heard_at};
-use super::tell::{arrived, seen};
+use super::face::{Account, Faces};
+use super::tell::{arrived, heard_at, seen};
 use super::usual::Times;
 use super::{Engine, EngineError};
-use crate::actions::{Facts, Registry};
+use crate::actions::Registry;
 use crate::machine::words::{span, time};
 use crate::machine::{
     self, Awaited, Circumstances, Definition, Doing, Instance, Kind, MachineName, Request, StateName, Then,
@@ -17,12 +16,11 @@ use crate::machine::{
 };
 use crate::store::actions::{self, OpenAction};
 use crate::store::definitions::{self, Adopted};
-use crate::store::devices;
-use crate::store::history::{self, Boot, Entry};
+use crate::store::history::{self, Entry};
 use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{Connection, StoreError, images, stays};
+use crate::store::{Connection, StoreError, stays};
 
-/// How often a board is read anew that moved on while it was read.
+/// How often an instance is read anew that moved on while it was read.
 const TRIES: usize = 3;
 
 /// Why an instance stands where it stands.
@@ -47,18 +45,19 @@ pub struct Why {
     pub visit: Visit,
     /// When that began.
     pub entered_at: DateTime<Utc>,
-    /// The events that can still come, from the board and from its actions.
+    /// The events that can still come, from outside and from its actions.
     pub waits_for: Vec<Awaited>,
     /// Until when, once the state's time runs.
     pub until: Option<DateTime<Utc>>,
     /// What happens then, and how many tries are left.
     pub then: Option<Then>,
-    /// How long boards usually stay in this state; nothing where none has left it lately.
+    /// How long instances usually stay in this state; nothing where none has left it lately.
     pub usual: Option<UsualStay>,
     /// What was last heard from the world: a read-back, a file that was fetched, a report.
     pub evidence: Option<LastEvidence>,
-    /// How far its present boot got, in words.
-    pub boot: Option<String>,
+    /// What its face tells beside all else.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
     /// What it still has to do, and what it queues for.
     pub doing: Vec<Doing>,
     /// What an operator may ask for now. A forced move is always possible.
@@ -71,7 +70,7 @@ pub struct Why {
     pub entered_under: Option<i32>,
 }
 
-/// How long boards usually stay in a state.
+/// How long instances usually stay in a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UsualStay {
     /// Half of the stays took no longer, in seconds.
@@ -82,11 +81,11 @@ pub struct UsualStay {
     pub stays: i64,
     /// Since when: they began and ended after that.
     pub since: DateTime<Utc>,
-    /// One board in so many was looked at.
+    /// One instance in so many was looked at.
     pub one_in: i64,
 }
 
-/// What was last heard from the world about a board.
+/// What was last heard from the world about an instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LastEvidence {
     /// When.
@@ -99,17 +98,22 @@ pub struct LastEvidence {
     pub observed: Option<Map<String, Value>>,
 }
 
+/// By what a record is read.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    faces: &'a Faces,
+    in_force: &'a Adopted,
+    now: DateTime<Utc>,
+}
+
 /// What is recorded of an instance.
 struct Record {
     id: InstanceId,
     instance: Instance,
     actions: Vec<OpenAction>,
-    boot: Boot,
     arrival: Option<Entry>,
     evidence: Option<Entry>,
-    facts: Map<String, Value>,
-    /// What actions may know of it.
-    action_facts: Facts,
+    account: Account,
     /// The definitions that came into force, where one did since it entered its state.
     adopted: Vec<Adopted>,
 }
@@ -118,15 +122,13 @@ impl Record {
     /// Reads it; what is not of one moment is read again.
     async fn read(
         db: &mut Connection,
-        machine: &MachineName,
-        name: &str,
-        in_force: &Adopted,
-        now: DateTime<Utc>,
+        (machine, name): (&MachineName, &str),
+        context: Context<'_>,
     ) -> Result<Option<Self>, StoreError> {
         let mut found = find(db, machine, name).await?;
         for _ in 0..TRIES {
             let Some(before) = found else { break };
-            let record = Self::of(db, before.clone(), in_force, now).await?;
+            let record = Self::of(db, before.clone(), context).await?;
             found = find(db, machine, name).await?;
             if found.as_ref().is_none_or(|later| *later == before) {
                 return Ok(found.is_some().then_some(record));
@@ -134,7 +136,7 @@ impl Record {
         }
         // It moves on faster than it can be read, so that nothing said of it is true for longer than that.
         match found {
-            Some(present) => Ok(Some(Self::of(db, present, in_force, now).await?)),
+            Some(present) => Ok(Some(Self::of(db, present, context).await?)),
             None => Ok(None),
         }
     }
@@ -142,24 +144,19 @@ impl Record {
     async fn of(
         db: &mut Connection,
         (id, instance): (InstanceId, Instance),
-        in_force: &Adopted,
-        now: DateTime<Utc>,
+        Context { faces, in_force, now }: Context<'_>,
     ) -> Result<Self, StoreError> {
         let landmarks = stays::find_landmarks(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
-        let device = devices::find_device(db, id).await?;
-        let action_facts = device.as_ref().map(|device| action_facts(&instance.name, device));
-        let facts = match device {
-            Some(device) => facts(&instance.name, &device, &images::list_by_hardware(db).await?),
-            None => Map::new(),
+        let account = match faces.of(&instance.machine) {
+            Some(face) => face.account(db, id, &instance, now).await?,
+            None => Account::default(),
         };
         Ok(Self {
             actions: actions::list_open(db, id).await?,
-            boot: history::read_boot(db, id, now).await?,
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
-            facts,
-            action_facts: action_facts.unwrap_or_default(),
+            account,
             adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
             id,
             instance,
@@ -169,7 +166,7 @@ impl Record {
     /// Says of actions that do nothing why that is so.
     fn explain_idle(&mut self, kinds: &Registry) {
         for action in self.actions.iter_mut().filter(|action| action.reason.is_none()) {
-            action.reason = kinds.idle(&action.action, &self.action_facts);
+            action.reason = kinds.idle(&action.action, &self.account.action_facts);
         }
     }
 
@@ -231,18 +228,12 @@ impl Engine {
         let now = self.clock().now();
         let mut record = {
             let mut db = self.store().reader().await?;
-            Record::read(&mut db, machine, name, &in_force.adopted, now).await?.ok_or_else(no_such)?
+            let context = Context { faces: &self.inner.faces, in_force: &in_force.adopted, now };
+            Record::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?
         };
         record.explain_idle(self.kinds());
         let times = self.usual_times(machine).await;
-        Ok(put_together(
-            &record,
-            &in_force.definition,
-            &in_force.adopted,
-            times.as_deref(),
-            self.boot_coverage(),
-            now,
-        ))
+        Ok(put_together(&record, &in_force.definition, &in_force.adopted, times.as_deref(), now))
     }
 }
 
@@ -251,17 +242,15 @@ fn put_together(
     definition: &Definition,
     in_force: &Adopted,
     times: Option<&Times>,
-    coverage: Coverage,
     now: DateTime<Utc>,
 ) -> Why {
     let instance = &record.instance;
     let (doing, since) = (record.doing(), instance.since);
-    let may = machine::requests(definition, instance, &record.facts, now);
+    let may = machine::requests(definition, instance, &record.account.facts, now);
     let circumstances = Circumstances { since, doing: &doing, requests: &may };
     let mut sentences = machine::why(definition, instance, circumstances, now);
     let explanation = machine::explain(definition, instance);
     let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
-    let boot = describe_boot(&record.boot, coverage);
     let entered_under = record.entered_under(in_force.number);
     sentences.push(match &record.arrival {
         Some(arrival) => arrived(arrival, now),
@@ -276,9 +265,9 @@ fn put_together(
             seen(evidence)
         )
     }));
-    // While it queues for its power or is being cycled, what is known is of the boot before.
-    let boots = explanation.kind == Kind::Working && doing.iter().all(|doing| doing.place.is_none());
-    sentences.extend(boot.as_ref().filter(|_| boots).map(|boot| format!("Of its present boot: {boot}.")));
+    // While it queues for a place or holds one, what is known is of the time before.
+    let is_on_its_way = explanation.kind == Kind::Working && doing.iter().all(|doing| doing.place.is_none());
+    sentences.extend(record.account.progress.clone().filter(|_| is_on_its_way));
     sentences.extend(entered_under.map(|number| {
         let (present, at) = (in_force.number, time(in_force.at, now));
         format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
@@ -303,7 +292,7 @@ fn put_together(
             sender: evidence.sender.clone(),
             observed: evidence.evidence.clone(),
         }),
-        boot,
+        details: record.account.details.clone(),
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         doing,
         may,
@@ -324,7 +313,7 @@ fn usual_stay(times: &Times, state: &str) -> Option<UsualStay> {
     })
 }
 
-/// How long boards usually stay, and whether this one stays longer.
+/// How long instances usually stay, and whether this one stays longer.
 fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chrono::TimeDelta) -> String {
     let since = times.window.since.format("%Y-%m-%d");
     let Some(usual) = usual else {

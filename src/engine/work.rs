@@ -64,11 +64,15 @@ pub struct Committed {
 
 /// Something noticed, which is told and not decided on.
 #[derive(Debug, Clone)]
-pub(super) struct Note {
-    pub(super) name: &'static str,
-    pub(super) sender: Option<String>,
-    pub(super) evidence: Map<String, Value>,
-    pub(super) remark: Option<String>,
+pub struct Note {
+    /// By which history knows it.
+    pub name: &'static str,
+    /// Who says so, as far as is known.
+    pub sender: Option<String>,
+    /// What was observed.
+    pub evidence: Map<String, Value>,
+    /// What people should read.
+    pub remark: Option<String>,
 }
 
 /// What a report or a request has to wait for.

@@ -264,12 +264,8 @@ pub struct LiveAction {
     pub is_cancelled: bool,
     /// Who is doing it.
     pub worker: Option<WorkerId>,
-    /// What boots the instance's next image on its hardware.
-    pub boot_config: Option<String>,
     /// How often it was begun without being seen to end.
     pub attempts: u32,
-    /// Whether the instance's board has ever answered a poll at its present poll URL.
-    pub has_answered: bool,
 }
 
 impl LiveAction {
@@ -312,9 +308,7 @@ struct LiveRow {
     cancelled: bool,
     rescue: bool,
     worker_id: Option<i64>,
-    boot_config: Option<String>,
     attempts: i32,
-    has_answered: Option<bool>,
 }
 
 impl TryFrom<LiveRow> for LiveAction {
@@ -342,9 +336,7 @@ impl TryFrom<LiveRow> for LiveAction {
             is_suspended: row.is_suspended.unwrap_or(false),
             is_cancelled: row.cancelled,
             worker: row.worker_id.map(WorkerId),
-            boot_config: row.boot_config,
             attempts: u32::try_from(row.attempts).unwrap_or_default(),
-            has_answered: row.has_answered.unwrap_or(false),
         })
     }
 }
@@ -364,12 +356,7 @@ pub async fn list_live(
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
                   a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.compensation,
                   a.status,
-                  a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts,
-                  (SELECT b.file FROM instance i JOIN device d USING (instance_id)
-                     JOIN boot_config b ON b.image = i.data->>'next_image' AND b.hardware = d.hardware
-                    WHERE i.instance_id = a.instance_id) AS boot_config,
-                  (SELECT d.answered_url = d.poll_url FROM device d
-                    WHERE d.instance_id = a.instance_id) AS has_answered
+                  a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts
              FROM action a WHERE a.instance_id = ANY($1)"#,
         &ids,
     )

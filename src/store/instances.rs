@@ -99,7 +99,7 @@ impl TryFrom<Stored> for Locked {
 }
 
 /// What is left of the time limit of visit `visit`, where what a row holds is of that one.
-pub(super) fn remaining(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
+pub(crate) fn remaining(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
     let left_us = left_us.filter(|_| of_visit == Some(visit))?;
     Some(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
 }

@@ -1,4 +1,4 @@
-//! What Postgres remembers: the only SQL there is, one file a table.
+//! What Postgres remembers of instances: the SQL of the core, one file a table. A face has its own.
 //!
 //! The store never decides. Writers take a [`Tx`], so that what belongs together is committed together; readers take
 //! any connection. Times and names are bound, never made by the database, with one exception: a worker's lease runs on
@@ -8,13 +8,11 @@ pub mod actions;
 pub mod changes;
 mod database;
 pub mod definitions;
-pub mod devices;
 mod error;
+mod facts;
 pub mod groups;
 pub mod history;
-pub mod images;
 pub mod instances;
-pub mod lists;
 pub mod partitions;
 pub mod rearmed;
 mod sparse;
@@ -29,3 +27,4 @@ pub use self::database::{
     Snapshot, StartupWait, Store, Tx, hint,
 };
 pub use self::error::{Cause, StoreError};
+pub use self::facts::{InstanceFacts, SharedFacts};

@@ -36,7 +36,7 @@ states:
 
 async fn replayed(world: &World) -> Replayed {
     let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with: None };
-    replay(world.server.engine.store(), &wanted).await.unwrap()
+    replay(world.server.engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap()
 }
 
 async fn warm(world: &World, name: &str, body: &str) -> (StatusCode, Value) {

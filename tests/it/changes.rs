@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lifeguard::boards::store::devices;
 use lifeguard::engine::{Follower, News};
 use lifeguard::machine::{MachineName, Visit};
 use lifeguard::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Connections, Store, Tx, devices};
+use lifeguard::store::{Connections, Store, Tx};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};

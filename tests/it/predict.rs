@@ -244,7 +244,8 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
     let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
     let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
-    let what_if = replay(engine.store(), &wanted).await.unwrap().what_if.unwrap();
+    let what_if =
+        replay(engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     let elsewhere: Vec<_> =
         what_if.elsewhere.iter().map(|one| [one.is.as_str(), one.would_be.as_str()]).collect();
     assert_eq!(elsewhere, [["Healthy", "Quarantined"]]);

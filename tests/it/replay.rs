@@ -1,12 +1,13 @@
 //! History replayed through the kernel: it must give the instances as they are stored.
 
 use futures_util::TryStreamExt;
+use lifeguard::boards::Board;
+use lifeguard::boards::store::devices;
+use lifeguard::boards::store::lists::{self, Filter};
 use lifeguard::engine::replay::{Wanted, replay};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
-use lifeguard::store::devices::{self, Board};
 use lifeguard::store::history;
-use lifeguard::store::lists::{self, Filter};
 
 /// All boards in full.
 pub(crate) async fn boards(store: &Store) -> Vec<Board> {
@@ -27,7 +28,7 @@ pub(crate) async fn boards(store: &Store) -> Vec<Board> {
 pub(crate) async fn assert_history_gives_instances(store: &Store) {
     let machine = MachineName::new("board").unwrap();
     let wanted = Wanted { machine, name: None, since: None, with: None };
-    let replayed = replay(store, &wanted).await.unwrap();
+    let replayed = replay(store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
     assert!(replayed.instances > 0 && replayed.forgotten == 0, "{replayed:?}");
     assert_eq!(replayed.difference, None);
     // Every entry of a state was written once: `always` enters two at once, and nothing else skips a number.

@@ -50,11 +50,11 @@ async fn create(
             let shown = view(&api, &find(&api, &machine, &name).await?)?;
             Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown).into_response())
         }
-        Err(EngineError::Taken(_)) if known_tags(&headers).any(|tag| tag == "*") => {
+        Err(EngineError::Exists(_)) if known_tags(&headers).any(|tag| tag == "*") => {
             let detail = format!("{machine} {name} is there already");
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail))
         }
-        Err(EngineError::Taken(_)) => view(&api, &find(&api, &machine, &name).await?),
+        Err(EngineError::Exists(_)) => view(&api, &find(&api, &machine, &name).await?),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::boards::store::lists::Shown;
 use crate::machine::Definition;
-use crate::store::lists::Shown;
 
 /// Adds a board to an array that is being written. Member by member, because lists are long: serde's structures take four
 /// times as long, mostly to see again and again that the names of members need no escape.

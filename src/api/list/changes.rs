@@ -11,9 +11,9 @@ use super::board;
 use crate::api::client::Client;
 use crate::api::context::Api;
 use crate::api::problem::{Problem, fault};
+use crate::boards::store::lists::{self, Filter};
 use crate::machine::Definition;
 use crate::store::changes::{self, Cursor, Now};
-use crate::store::lists::{self, Filter};
 
 /// How many rows of the log are read for a client that comes back.
 const MAX_LOG_ROWS: u16 = 4096;

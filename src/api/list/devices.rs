@@ -17,8 +17,8 @@ use crate::api::context::{Api, Routes};
 use crate::api::etag::not_modified;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
+use crate::boards::store::lists::Filter;
 use crate::store::changes;
-use crate::store::lists::Filter;
 
 /// The routes of this file.
 pub(in crate::api) fn routes() -> Routes {

@@ -18,9 +18,9 @@ use super::{board, unknown};
 use crate::api::etag::json;
 use crate::api::fair_semaphore::FairPermit;
 use crate::api::problem::{Problem, fault};
+use crate::boards::store::lists::{self, Filter};
 use crate::clock::pause;
 use crate::machine::{Definition, MachineName};
-use crate::store::lists::{self, Filter};
 use crate::store::{Snapshot, StoreError};
 
 /// How many boards are read at once. The database need not put a whole farm in order, nor tell all of it where the client

@@ -3,9 +3,10 @@
 use axum::http::StatusCode;
 
 use crate::api::problem::Problem;
+use crate::boards::store::lists::Filter;
+use crate::boards::store::{devices, images};
 use crate::machine::{Definition, MachineName, StateName, suggestion};
-use crate::store::lists::Filter;
-use crate::store::{Connection, StoreError, devices, images};
+use crate::store::{Connection, StoreError};
 
 /// Refuses states that the definition does not have, and patterns that stand for none of them.
 pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Result<(), Problem> {

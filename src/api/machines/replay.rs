@@ -16,6 +16,7 @@ use crate::api::fair_semaphore::FairSemaphore;
 use crate::api::large_requests::TURN_TIMEOUT;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
+use crate::boards;
 use crate::engine::replay::{self as engine, ReplayError, Replayed, Wanted};
 use crate::machine::MachineName;
 
@@ -58,7 +59,7 @@ async fn replay(
     let _turn = ONE_REPLAY.acquire(client, TURN_TIMEOUT, "replays").await?;
     let _snapshot = api.snapshots.acquire(client).await?;
     let wanted = Wanted { machine: name, name: device, since, with };
-    match engine::replay(api.engine.store(), &wanted).await {
+    match engine::replay(api.engine.store(), boards::vocabulary(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed)),
         Err(error @ ReplayError::NoInstance { .. }) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))

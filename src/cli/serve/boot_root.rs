@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::boards::Boards;
 use crate::boot_tree::{self, BootTree, OpenError};
 use crate::directories;
-use crate::engine::Engine;
 
 /// How often it is looked whether the tree is there.
 const EACH: Duration = Duration::from_secs(5);
@@ -31,10 +31,10 @@ pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBu
     Ok(root)
 }
 
-/// Looks after the tree: makes what it lacks, and tells the engine and the log while it cannot be read.
+/// Looks after the tree: makes what it lacks, and tells whoever asks and the log while it cannot be read.
 pub(super) struct Lookout {
     tree: BootTree,
-    engine: Engine,
+    boards: Boards,
     /// Whether the tree was there once and has been given what it lacked. What is missing later was taken away, or is not
     /// mounted, and what is made then would hide that.
     is_prepared: bool,
@@ -47,8 +47,8 @@ pub(super) struct Lookout {
 type Looked = (bool, Result<(), (&'static str, OpenError)>);
 
 impl Lookout {
-    pub(super) fn new(tree: BootTree, engine: Engine) -> Self {
-        Self { tree, engine, is_prepared: false, fault: None, stuck: None }
+    pub(super) fn new(tree: BootTree, boards: Boards) -> Self {
+        Self { tree, boards, is_prepared: false, fault: None, stuck: None }
     }
 
     /// Looks once; a tree that is there for the first time is prepared.
@@ -104,7 +104,7 @@ impl Lookout {
             (Some(_), None) => tracing::info!("boot tree can be read again"),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        self.engine.tell_boot_fault(fault.clone());
+        self.boards.set_boot_fault(fault.clone());
         self.fault = fault;
     }
 

@@ -78,7 +78,7 @@ impl Shared {
         let Self { machine, file, current } = self;
         match engine.create(&machine, SHARED, None, None).await {
             Ok(_) => {}
-            Err(EngineError::Taken(_)) => {
+            Err(EngineError::Exists(_)) => {
                 let present = engine.find(&machine, SHARED).await?;
                 let definition = engine.definition(&machine)?;
                 let state = present.map(|seen| definition.label(&seen.instance.state).to_owned());

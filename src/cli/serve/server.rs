@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::boards::Boards;
 use crate::engine::Engine;
 use crate::store::private::PrivatePostgres;
 
@@ -18,6 +19,8 @@ pub struct Server {
     pub tftp: Option<SocketAddr>,
     /// The engine.
     pub engine: Engine,
+    /// The boards.
+    pub boards: Boards,
     /// The boot tree.
     pub boot_root: PathBuf,
     /// What others speak to: HTTP and TFTP.

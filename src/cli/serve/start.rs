@@ -19,10 +19,11 @@ use super::server::Server;
 use super::tftp_options::TftpArgs;
 use crate::actions::{ActionOptions, Registry};
 use crate::api::{self, Api, HttpOptions, LongPolls};
+use crate::boards::{self, BoardFace, Boards};
 use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
-use crate::engine::{Engine, Retention};
+use crate::engine::{self, Engine, Faces, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
 use crate::store::private::{Options, PrivatePostgres};
@@ -132,14 +133,20 @@ impl Parts {
         let store = Store::open_with(connect, Connections::of(database_connections)).await?;
         let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone() });
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
-        let engine =
-            Engine::new(store, loaded, clock, worker, models, history_retention, event_timeout).await;
+        let machine = MachineName::new(BOARD)?;
+        let face = Arc::new(BoardFace::new(machine.clone()));
+        let faces = Faces::new(vec![Arc::<BoardFace>::clone(&face)]);
+        let vocabulary = Arc::new(boards::vocabulary().clone());
+        let parts = engine::Parts { store, clock, worker, models, vocabulary, faces };
+        let options = engine::Options { retention: history_retention, event_timeout };
+        let engine = Engine::new(parts, loaded, options).await;
         let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
+        let boards = Boards::new(engine.clone(), face);
         let shared = match shared {
             Some(shared) => Some(shared.begin(&engine).await?),
             None => None,
         };
-        let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), engine.clone());
+        let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), boards.clone());
         lookout.look().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
@@ -147,7 +154,7 @@ impl Parts {
         let tftp = match tftp_listen {
             None => None,
             Some(listen) => {
-                let watch = Arc::new(BootWatch::new(engine.clone()));
+                let watch = Arc::new(BootWatch::new(boards.clone()));
                 let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
                 let server = tftp::Server::bind(listen, boot_root.clone(), observer).await?;
                 let server = server
@@ -161,9 +168,9 @@ impl Parts {
             }
         };
         let address = http.local_addr()?;
-        let machine = MachineName::new(BOARD)?;
         let api = Api {
             engine: engine.clone(),
+            boards: boards.clone(),
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
@@ -184,6 +191,7 @@ impl Parts {
             http: address,
             tftp,
             engine,
+            boards,
             boot_root,
             faces,
             driver,

@@ -4,7 +4,7 @@
 //! their numbers, and applies what was decided only where the row is still the one that was read: compare and set. So no
 //! lock is ever held while we think or while the network is slow, and a process that is stopped in the middle holds up
 //! nobody. Whatever is written for an instance, other than history, rewrites its row; so its row's version (`xmin`)
-//! speaks for its actions and its device too.
+//! speaks for its actions and for what faces know of it too.
 
 mod columns;
 
@@ -19,10 +19,9 @@ use sqlx::types::Json;
 use super::actions::{ActionId, NewAction, Suspension, WorkerId};
 use super::changes::Origin;
 use super::definitions::AdoptionId;
-use super::devices::Device;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name, remaining};
-use super::{Life, StoreError};
+use super::{InstanceFacts, Life, StoreError};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 use columns::Columns;
 
@@ -50,8 +49,8 @@ pub struct Seen {
     pub version: RowVersion,
     /// The instance.
     pub instance: Arc<Instance>,
-    /// Its device, where it has one.
-    pub device: Option<Arc<Device>>,
+    /// What its face knows of it, where that was read with it.
+    pub facts: Option<Arc<dyn InstanceFacts>>,
     /// Whether there may be actions that its states asked for.
     pub has_actions: bool,
 }
@@ -79,12 +78,6 @@ struct SeenRow {
     remaining_visit: Option<i64>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
-    fqdn: Option<String>,
-    mac: Option<String>,
-    power_url: Option<String>,
-    poll_url: Option<String>,
-    hardware: Option<String>,
-    environment: Option<String>,
     has_actions: bool,
 }
 
@@ -92,19 +85,6 @@ impl TryFrom<SeenRow> for Seen {
     type Error = StoreError;
 
     fn try_from(row: SeenRow) -> Result<Self, StoreError> {
-        let device = match (row.fqdn, row.mac, row.hardware, row.environment) {
-            (Some(fqdn), Some(mac), Some(hardware), Some(environment)) => Some(Arc::new(Device {
-                fqdn,
-                mac,
-                power_url: row.power_url,
-                poll_url: row.poll_url,
-                hardware,
-                environment,
-                // Neither guards nor drivers read what people wrote.
-                comments: String::new(),
-            })),
-            _ => None,
-        };
         Ok(Self {
             id: InstanceId(row.instance_id),
             version: RowVersion::of(row.version)?,
@@ -120,7 +100,7 @@ impl TryFrom<SeenRow> for Seen {
                 counters: row.counters.0,
                 data: row.data.0,
             }),
-            device,
+            facts: None,
             has_actions: row.has_actions,
         })
     }
@@ -147,8 +127,6 @@ pub async fn read(
                   i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
                   i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data!: Json<Map<String, Value>>",
-                  d.fqdn AS "fqdn?", d.mac AS "mac?", d.power_url, d.poll_url, d.hardware AS "hardware?",
-                  d.environment AS "environment?",
                   -- Not `EXISTS`, for which all actions may be read and hashed.
                   coalesce((SELECT true FROM action a WHERE a.instance_id = i.instance_id LIMIT 1), false)
                       AS "has_actions!"
@@ -158,8 +136,7 @@ pub async fn read(
                    UNION ALL
                    SELECT by_name.xmin::text::bigint AS version, by_name.*
                      FROM unnest($2::text[], $3::text[]) AS wanted (machine, name)
-                     JOIN instance by_name ON by_name.machine = wanted.machine AND by_name.name = wanted.name) i
-             LEFT JOIN device d ON d.instance_id = i.instance_id"#,
+                     JOIN instance by_name ON by_name.machine = wanted.machine AND by_name.name = wanted.name) i"#,
         &ids,
         &machines as _,
         &names as _,

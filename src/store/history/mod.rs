@@ -1,7 +1,6 @@
 //! What happened to instances, in order: enough to explain each present state and to replay each past one.
 
 mod append;
-mod boots;
 mod columns;
 mod entry;
 mod notes;
@@ -10,7 +9,6 @@ mod row;
 mod visits;
 
 pub use self::append::append;
-pub use self::boots::{Boot, read_boot, read_boots};
 pub(super) use self::columns::Rows;
 pub use self::entry::{Entry, NewEntry, Told};
 pub use self::notes::{NoteId, find_last_note, rewrite_note};

@@ -4,10 +4,10 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
 use lifeguard::api::{self, Api, HttpOptions, ListTimeouts, LongPolls, ReportPace, SnapshotPermits};
+use lifeguard::boards::store::lists::{self, Filter};
 use lifeguard::engine::News;
 use lifeguard::machine::MachineName;
 use lifeguard::store::changes::{self, Cursor, Now};
-use lifeguard::store::lists::{self, Filter};
 use lifeguard::store::{Connections, Snapshot};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -549,6 +549,7 @@ impl Impatient {
     async fn serve(world: &World, timeouts: ListTimeouts) -> Self {
         let routes = api::router(Api {
             engine: world.server.engine.clone(),
+            boards: world.server.boards.clone(),
             machine: MachineName::new("board").unwrap(),
             shared: None,
             stopping: CancellationToken::new(),

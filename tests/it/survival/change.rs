@@ -145,7 +145,7 @@ async fn a_definition_is_replaced_amid_two_hundred_reimages() {
     let halved = halved.replace("counters.ReimageInstalling < 10", "counters.ReimageInstalling < 5");
     let with = Some(Arc::new(machine::load(&halved, lifeguard::boards::vocabulary()).unwrap()));
     let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
-    let what_if = replay(&store, &wanted).await.unwrap().what_if.unwrap();
+    let what_if = replay(&store, lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     assert_eq!(what_if.instances, u64::from(BOARDS));
     let unlucky: Vec<&str> = what_if.elsewhere.iter().map(|one| one.would_be.as_str()).collect();
     assert_eq!(unlucky.len(), UNLUCKY, "{what_if:?}");

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::action::Mac;
-use crate::engine::{LoggedAt, LoggedRequest};
+use crate::boards::{LoggedAt, LoggedRequest};
 
 /// After how much silence the next request is another boot's.
 const QUIET: TimeDelta = TimeDelta::minutes(1);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::log::{Client, Log, Numbered};
 use crate::action::{Mac, mac_in_name, mac_of_link};
-use crate::engine::{BootLog, LoggedAt, LoggedRequest};
+use crate::boards::{BootLog, LoggedAt, LoggedRequest};
 
 /// How many requests one log keeps; of more, those in the middle are only counted.
 const MAX_REQUESTS: usize = 100;

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::Mac;
-use crate::engine::{Coverage, Engine};
+use crate::boards::{Boards, Coverage};
 use crate::store::Store;
 use crate::tftp::{End, Fetch, Observer};
 use budget::Budget;
@@ -36,7 +36,7 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Knows boards by what they ask for, and from then on by their address.
 pub(super) struct BootWatch {
-    engine: Engine,
+    boards: Boards,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -49,13 +49,13 @@ struct State {
 }
 
 impl BootWatch {
-    /// Begins to watch for `engine`.
-    pub(super) fn new(engine: Engine) -> Self {
-        let coverage = Coverage { served_since: Some(engine.clock().now()), stranger_at: None };
-        engine.cover_boots(coverage);
+    /// Begins to watch for `boards`.
+    pub(super) fn new(boards: Boards) -> Self {
+        let coverage = Coverage { served_since: Some(boards.engine().clock().now()), stranger_at: None };
+        boards.cover_boots(coverage);
         let state =
             State { logs: Logs::default(), coverage, lines: Budget::new(Instant::now()), is_failing: false };
-        Self { engine, state: Mutex::new(state), changed: Notify::new() }
+        Self { boards, state: Mutex::new(state), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,13 +63,13 @@ impl BootWatch {
     }
 
     fn note_request(&self, fetch: &Fetch, end: Option<String>) {
-        let (at, now, peer) = (self.engine.clock().now(), Instant::now(), fetch.peer.ip());
+        let (at, now, peer) = (self.boards.engine().clock().now(), Instant::now(), fetch.peer.ip());
         let mut state = self.state();
         match state.logs.asked(fetch.number, peer, &fetch.file, end, at, now) {
             Sender::Board(_) => {}
             Sender::Stranger { is_new } => {
                 state.coverage.stranger_at = state.coverage.stranger_at.max(Some(at));
-                self.engine.cover_boots(state.coverage);
+                self.boards.cover_boots(state.coverage);
                 if is_new && state.lines.take(now) {
                     tracing::info!(%peer, file = fetch.file, "TFTP request from an address that is no known board's");
                 }
@@ -106,16 +106,17 @@ impl BootWatch {
         self.look_up_strangers().await;
         let due = self.state().logs.due(now);
         futures_util::stream::iter(due).for_each_concurrent(WRITERS, |due| self.write_one(due)).await;
-        let at = self.engine.clock().now();
+        let at = self.boards.engine().clock().now();
         let mut state = self.state();
         let has_more = state.logs.forget(at);
         state.coverage.stranger_at = state.logs.stranger_at();
-        self.engine.cover_boots(state.coverage);
+        self.boards.cover_boots(state.coverage);
         has_more
     }
 
     async fn write_one(&self, Due { mac, version, log, written }: Due) {
-        let result = self.engine.store().within(Store::LONGEST, self.engine.log_boot(&log, written)).await;
+        let result =
+            self.boards.engine().store().within(Store::LONGEST, self.boards.log_boot(&log, written)).await;
         let mut state = self.state();
         let is_failing = result.is_err();
         let became = match result {
@@ -153,14 +154,17 @@ impl BootWatch {
         for peer in strangers {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
-                None => match self.engine.store().within(Store::LONGEST, self.engine.mac_at(peer)).await {
-                    Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
-                    // It is told where logs are written.
-                    Err(_) => None,
-                },
+                None => {
+                    match self.boards.engine().store().within(Store::LONGEST, self.boards.mac_at(peer)).await
+                    {
+                        Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
+                        // It is told where logs are written.
+                        Err(_) => None,
+                    }
+                }
             };
             if let Some(mac) = mac {
-                let (at, now) = (self.engine.clock().now(), Instant::now());
+                let (at, now) = (self.boards.engine().clock().now(), Instant::now());
                 self.state().logs.identify(peer, mac, at, now);
             }
         }
@@ -187,7 +191,7 @@ impl Observer for BootWatch {
     }
 
     fn ended(&self, fetch: &Fetch, end: End) {
-        let (at, now) = (self.engine.clock().now(), Instant::now());
+        let (at, now) = (self.boards.engine().clock().now(), Instant::now());
         let mut state = self.state();
         let mac = state.logs.ended(fetch.number, words(&end), at);
         let board = mac.map(tracing::field::display);

@@ -1,6 +1,6 @@
 //! How fetches ended, in words for the boot log.
 
-use crate::engine::NO_FILE;
+use crate::boards::NO_FILE;
 use crate::tftp::packet::ErrorCode;
 use crate::tftp::{Abort, End};
 

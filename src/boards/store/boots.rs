@@ -1,23 +1,13 @@
-//! How far a board's present boot got, by its history.
+//! How far boots got, as history tells it.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 
+use super::super::boot::Boot;
 use crate::store::StoreError;
 use crate::store::instances::InstanceId;
-
-/// What is known of the board's present boot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Boot {
-    /// When its power was last seen to come on.
-    pub powered_at: Option<DateTime<Utc>>,
-    /// When it first asked for its boot config since then.
-    pub asked_at: Option<DateTime<Utc>>,
-    /// When it last asked for a file or reported something since then.
-    pub heard_at: Option<DateTime<Utc>>,
-}
 
 /// How far back the beginning of a boot is looked for. Each day is another partition to look into, and what a board
 /// did days ago explains nothing that happens today.

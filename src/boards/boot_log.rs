@@ -1,15 +1,13 @@
 //! What boards ask for while they boot, and what that tells of a board that falls silent.
 
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use super::work::Note;
-use super::{Engine, EngineError};
-use crate::store::devices;
-use crate::store::history::{self, Boot, Entry, NoteId, Told};
+use super::boot::{Boot, seconds};
+use super::handle::Boards;
+use super::store::{boots, devices};
+use crate::engine::{EngineError, Note};
+use crate::store::history::{self, NoteId};
 use crate::store::instances::InstanceId;
 
 /// How many requests are told one by one in the words of an entry.
@@ -65,55 +63,7 @@ impl LoggedAt {
     }
 }
 
-/// What this process can have missed of boards' requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Since when it has served the boot tree by TFTP; nothing where it does not.
-    pub served_since: Option<DateTime<Utc>>,
-    /// When there last was a request of which it is not known whose it was.
-    pub stranger_at: Option<DateTime<Utc>>,
-}
-
-/// What is known of this process's own part in boots, for whoever tells of them.
-#[derive(Debug, Default)]
-pub(super) struct Booting {
-    coverage: Mutex<Coverage>,
-    fault: Mutex<Option<String>>,
-}
-
-impl Engine {
-    /// Learns what can have been missed of boards' requests.
-    pub fn cover_boots(&self, coverage: Coverage) {
-        *self.inner.booting.coverage.lock().unwrap_or_else(PoisonError::into_inner) = coverage;
-    }
-
-    /// What can have been missed of boards' requests.
-    #[must_use]
-    pub fn boot_coverage(&self) -> Coverage {
-        *self.inner.booting.coverage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Learns why the boot tree cannot be read, or that it can.
-    pub fn tell_boot_fault(&self, fault: Option<String>) {
-        *self.inner.booting.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    /// Why the boot tree cannot be read, in words for the operator; nothing where it can.
-    #[must_use]
-    pub fn boot_fault(&self) -> Option<String> {
-        self.inner.booting.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The network address of the one board that is registered as being at the address `peer`.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Store`] when the database fails.
-    pub async fn mac_at(&self, peer: IpAddr) -> Result<Option<String>, EngineError> {
-        let mut db = self.store().reader().await?;
-        Ok(devices::find_mac_at(&mut db, &peer.to_string()).await?)
-    }
-
+impl Boards {
     /// Writes a boot log into the board's history: a new entry, or the one that is `written` already, which then tells more.
     /// A board that nobody registered has none.
     ///
@@ -126,9 +76,9 @@ impl Engine {
         written: Option<LoggedAt>,
     ) -> Result<Option<LoggedAt>, EngineError> {
         let (instance, boot) = {
-            let mut db = self.store().reader().await?;
+            let mut db = self.engine().store().reader().await?;
             let Some(id) = devices::find_by_mac(&mut db, &log.mac).await? else { return Ok(None) };
-            (id, history::read_boot(&mut db, id, self.clock().now()).await?)
+            (id, boots::read_boot(&mut db, id, self.engine().clock().now()).await?)
         };
         let mut place = match written {
             Some(place) if place.instance == instance => self.log_on(log, &boot, place).await?,
@@ -163,7 +113,7 @@ impl Engine {
             return Ok(None);
         }
         let (evidence, remark) = told(log, place.since);
-        let mut tx = self.store().begin().await?;
+        let mut tx = self.engine().store().begin().await?;
         let is_there = history::rewrite_note(&mut tx, place.instance, place.note, &evidence, &remark).await?;
         tx.commit().await?;
         Ok(is_there.then_some(place))
@@ -181,9 +131,10 @@ impl Engine {
         if !self.write_note(instance, "fetched", log, evidence, remark).await? {
             return Ok(None);
         }
-        let mut db = self.store().reader().await?;
+        let mut db = self.engine().store().reader().await?;
         let note =
-            history::find_last_note(&mut db, instance, "fetched", &log.peer, self.clock().now()).await?;
+            history::find_last_note(&mut db, instance, "fetched", &log.peer, self.engine().clock().now())
+                .await?;
         let place = |note| LoggedAt { instance, note, powered_at: boot.powered_at, since, has_asked: false };
         Ok(note.map(place))
     }
@@ -198,7 +149,7 @@ impl Engine {
         remark: String,
     ) -> Result<bool, EngineError> {
         let note = Note { name, sender: Some(log.peer.clone()), evidence, remark: Some(remark) };
-        match self.note(instance, note).await {
+        match self.engine().note(instance, note).await {
             Err(EngineError::NoInstance(_)) => Ok(false),
             written => written.map(|()| true),
         }
@@ -244,64 +195,4 @@ fn text(at: DateTime<Utc>) -> String {
 fn after_power(boot: &Boot, at: DateTime<Utc>) -> String {
     let powered_at = boot.powered_at.filter(|powered_at| at >= *powered_at);
     powered_at.map(|powered_at| format!(" {} after power-on", seconds(at - powered_at))).unwrap_or_default()
-}
-
-/// When what an entry tells was last heard: a boot log's entry tells more than what was known when it was begun.
-pub(super) fn heard_at(entry: &Entry) -> DateTime<Utc> {
-    let said = match &entry.told {
-        Told::Note(_) => entry.evidence.as_ref().and_then(|evidence| evidence.get("at")),
-        Told::Stimulus(_) | Told::Unreadable(_) => None,
-    };
-    let said = said.and_then(Value::as_str).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
-    said.map_or(entry.at, |at| at.to_utc())
-}
-
-/// Says in words how far the board's present boot got, and no more than is known; nothing where its power was never seen to
-/// come on.
-#[must_use]
-pub fn describe_boot(boot: &Boot, coverage: Coverage) -> Option<String> {
-    let powered_at = boot.powered_at?;
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
-    Some(match (boot.asked_at, boot.heard_at) {
-        (None, None) => {
-            format!(
-                "no request from it has been seen by this server since its power came on{}",
-                missed(powered_at, coverage)
-            )
-        }
-        (None, Some(heard_at)) => {
-            let missed = missed(powered_at, coverage);
-            format!(
-                "no request for its boot config has been seen by this server{missed}; last heard {}",
-                after(heard_at)
-            )
-        }
-        (Some(asked_at), heard_at) => {
-            let asked = format!("it asked for its boot config {}", after(asked_at));
-            match heard_at.filter(|heard_at| *heard_at > asked_at) {
-                Some(heard_at) => format!("{asked}; last heard {}", after(heard_at)),
-                None => format!("{asked} and has not been heard since"),
-            }
-        }
-    })
-}
-
-/// Why requests since `powered_at` could have gone unseen.
-fn missed(powered_at: DateTime<Utc>, coverage: Coverage) -> String {
-    let after = |at: DateTime<Utc>| format!("{} after power-on", seconds(at - powered_at));
-    match coverage {
-        Coverage { served_since: None, .. } => " (this server serves no boot tree by TFTP)".to_owned(),
-        Coverage { stranger_at: Some(at), .. } if at >= powered_at => {
-            format!(" (but requests from unknown senders, the last {})", after(at))
-        }
-        Coverage { served_since: Some(at), .. } if at > powered_at => {
-            format!(" (this server serves the boot tree since {})", after(at))
-        }
-        Coverage { .. } => String::new(),
-    }
-}
-
-/// A span in whole seconds.
-fn seconds(span: chrono::TimeDelta) -> String {
-    format!("{} s", span.num_seconds().max(0))
 }

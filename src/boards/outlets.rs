@@ -3,81 +3,33 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use super::{Engine, EngineError};
+use super::device::Device;
+use super::store::devices::{self, Wiring};
 use crate::actions;
-use crate::store::devices::{self, Device, Rival, Wiring};
 use crate::store::{Store, StoreError};
-
-/// What another instance has already.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Taken {
-    /// The name.
-    #[error("`{0}` exists already")]
-    Name(String),
-    /// The MAC address.
-    #[error("the MAC address {mac} belongs to {} already", owner(.by.as_deref()))]
-    Mac {
-        /// The address.
-        mac: String,
-        /// The board, where it could be found.
-        by: Option<String>,
-    },
-    /// The power outlet.
-    #[error("the power outlet {outlet} belongs to {} already", owner(.by.as_deref()))]
-    Outlet {
-        /// The outlet, in the spelling in which outlets are compared.
-        outlet: String,
-        /// The board, where it could be found.
-        by: Option<String>,
-    },
-}
-
-fn owner(board: Option<&str>) -> String {
-    board.map_or_else(|| "another board".to_owned(), |name| format!("board `{name}`"))
-}
 
 /// The outlet that switches a board's power.
 pub(super) fn outlet_of(device: &Device) -> Option<String> {
     device.power_url.as_deref().and_then(actions::power_outlet)
 }
 
-/// Says what another board has already: `rival`, if it is still there.
-pub(super) fn taken(device: &Device, rival: Option<Rival>) -> EngineError {
-    let mac = device.mac.clone();
-    EngineError::Taken(match (rival, outlet_of(device)) {
-        (Some(Rival { name, has_mac: false }), Some(outlet)) => Taken::Outlet { outlet, by: Some(name) },
-        (rival, _) => Taken::Mac { mac, by: rival.map(|rival| rival.name) },
-    })
-}
-
-/// The same, where it was seen only as the row was written: another board got it in the same moment.
-pub(super) fn or_taken(error: StoreError, device: &Device) -> EngineError {
-    match outlet_of(device) {
-        Some(outlet) if error.is_constraint("device_power_outlet_key") => {
-            EngineError::Taken(Taken::Outlet { outlet, by: None })
-        }
-        _ if error.is_constraint("device_mac_key") => taken(device, None),
-        _ => error.into(),
-    }
-}
-
 /// Fills in the outlets of boards that were written by a program which does not know them, and names the boards that
 /// share one: they stay, each power operation on one of them strikes the other, and only a person knows which is right.
-pub(super) async fn learn(engine: &Engine) {
-    if let Err(error) = engine.store().within(Store::LONGEST, fill_in(engine)).await {
+pub(super) async fn learn(store: &Store) {
+    if let Err(error) = store.within(Store::LONGEST, fill_in(store)).await {
         tracing::warn!(error = &error as &dyn Error, "power outlets not compared; boards may share one");
     }
 }
 
-async fn fill_in(engine: &Engine) -> Result<(), StoreError> {
-    let wirings = devices::list_wirings(&mut *engine.store().reader().await?).await?;
+async fn fill_in(store: &Store) -> Result<(), StoreError> {
+    let wirings = devices::list_wirings(&mut *store.reader().await?).await?;
     let changed = compare(wirings, |first, second, outlet| {
         tracing::warn!(outlet, first, second, "two boards share a power outlet; change the power URL of one");
     });
     if changed.is_empty() {
         return Ok(());
     }
-    let mut tx = engine.store().begin().await?;
+    let mut tx = store.begin().await?;
     devices::save_outlets(&mut tx, &changed).await?;
     tx.commit().await
 }

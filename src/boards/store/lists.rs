@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Decode, Postgres, Row};
 
-use super::instances::InstanceId;
-use super::{Snapshot, StoreError};
 use crate::machine::MachineName;
+use crate::store::instances::InstanceId;
+use crate::store::{Snapshot, StoreError};
 
 /// Which boards a list is about. What is not said does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -7,39 +7,11 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::instances::{InstanceId, name, remaining};
-use super::{StoreError, Tx};
+use super::super::device::{Board, Device};
+use super::super::facts::BoardFacts;
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
-
-/// What is known of a board besides its lifecycle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// The host name or address that it answers on.
-    pub fqdn: String,
-    /// Its network address, `aa:bb:cc:dd:ee:ff`.
-    pub mac: String,
-    /// Where its power is switched.
-    pub power_url: Option<String>,
-    /// What answers when it is up.
-    pub poll_url: Option<String>,
-    /// Its type of hardware, which says what boots on it.
-    pub hardware: String,
-    /// Which part of the farm it belongs to.
-    pub environment: String,
-    /// What people wrote about it.
-    pub comments: String,
-}
-
-/// A board with its lifecycle.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Board {
-    /// Its number.
-    pub id: InstanceId,
-    /// Its lifecycle; the board's name is the instance's.
-    pub instance: Instance,
-    /// The rest.
-    pub device: Device,
-}
+use crate::store::instances::{InstanceId, name, remaining};
+use crate::store::{StoreError, Tx};
 
 /// Writes what is known of a new instance's board, whose power is switched at `outlet`; false when another board has its
 /// MAC address or its outlet.
@@ -263,7 +235,40 @@ pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<
     Ok(<[String; 1]>::try_from(macs).ok().map(|[mac]| mac))
 }
 
-/// Remembers that these boards have answered a poll at these URLs, where they are still theirs.
+/// Reads what is known of those of `ids` that are boards, but for what people wrote about them.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub(in crate::boards) async fn read_facts(
+    db: &mut PgConnection,
+    ids: &[InstanceId],
+) -> Result<Vec<(InstanceId, BoardFacts)>, StoreError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT instance_id, fqdn, mac, power_url, poll_url, hardware, environment, answered_url
+           FROM device WHERE instance_id = ANY ($1)",
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let device = Device {
+            fqdn: row.fqdn,
+            mac: row.mac,
+            power_url: row.power_url,
+            poll_url: row.poll_url,
+            hardware: row.hardware,
+            environment: row.environment,
+            comments: String::new(),
+        };
+        (InstanceId(row.instance_id), BoardFacts { device, answered_url: row.answered_url })
+    });
+    Ok(read.collect())
+}
+
+/// Remembers that these boards have answered a poll at these URLs, where they are still theirs, and rewrites the rows of
+/// the instances of those for which that is news, which it gives.
 ///
 /// # Errors
 ///
@@ -271,21 +276,33 @@ pub async fn find_mac_at(db: &mut PgConnection, address: &str) -> Result<Option<
 pub async fn remember_answers(
     db: &mut PgConnection,
     answers: &[(InstanceId, &str)],
-) -> Result<(), StoreError> {
+) -> Result<Vec<InstanceId>, StoreError> {
     if answers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (ids, urls): (Vec<i64>, Vec<&str>) = answers.iter().map(|(id, url)| (id.0, *url)).unzip();
-    sqlx::query!(
-        "UPDATE device d SET answered_url = n.url
-           FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS url) n
-          WHERE d.instance_id = n.id AND d.poll_url = n.url AND d.answered_url IS DISTINCT FROM n.url",
+    // Instances are locked before their boards, and in the order of their numbers, as everybody does.
+    let news = sqlx::query_scalar!(
+        "WITH answered AS MATERIALIZED (
+             SELECT i.instance_id, n.url
+               FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS url) n
+               JOIN device d ON d.instance_id = n.id AND d.poll_url = n.url AND d.answered_url IS DISTINCT FROM n.url
+               JOIN instance i ON i.instance_id = n.id
+              ORDER BY i.instance_id FOR UPDATE OF i
+         ),
+         told AS (
+             UPDATE device d SET answered_url = a.url FROM answered a
+              WHERE d.instance_id = a.instance_id AND d.poll_url = a.url
+          RETURNING d.instance_id
+         )
+         UPDATE instance i SET visit = i.visit FROM told t WHERE i.instance_id = t.instance_id
+      RETURNING i.instance_id",
         &ids,
         &urls as _,
     )
-    .execute(db)
+    .fetch_all(db)
     .await?;
-    Ok(())
+    Ok(news.into_iter().map(InstanceId).collect())
 }
 
 struct BoardRow {

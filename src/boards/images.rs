@@ -1,9 +1,12 @@
 //! Images come, change and go.
 
-use super::{Engine, EngineError};
+use super::handle::Boards;
+use super::image::Image;
+use super::refusals::image_in_use;
+use super::store::{devices, images};
+use crate::engine::EngineError;
 use crate::machine::{MachineName, suggestion};
-use crate::store::images::{self, Image};
-use crate::store::{Tx, devices};
+use crate::store::Tx;
 
 /// An image that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,19 +17,19 @@ pub struct ImagePut {
     pub warnings: Vec<String>,
 }
 
-impl Engine {
+impl Boards {
     /// Registers an image, or writes it anew.
     ///
     /// # Errors
     ///
-    /// [`EngineError::ImageInUse`] when boards of `machine` are being given it and it would have no boot config for them any
+    /// [`EngineError::Refused`] when boards are being given it and it would have no boot config for them any
     /// more; nothing was written. [`EngineError::Store`] when the database fails.
-    pub async fn put_image(&self, machine: &MachineName, image: &Image) -> Result<ImagePut, EngineError> {
-        let mut tx = self.store().begin().await?;
+    pub async fn put_image(&self, image: &Image) -> Result<ImagePut, EngineError> {
+        let mut tx = self.engine().store().begin().await?;
         let kept: Vec<String> = image.boot_configs.keys().cloned().collect();
-        refuse_in_use(&mut tx, machine, &image.name, &kept).await?;
+        refuse_in_use(&mut tx, self.machine(), &image.name, &kept).await?;
         let known = devices::list_hardware(&mut tx).await?;
-        let is_new = images::put(&mut tx, image, self.clock().now()).await?;
+        let is_new = images::put(&mut tx, image, self.engine().clock().now()).await?;
         tx.commit().await?;
         // Where there are no boards yet, nobody can tell.
         let strange = kept.iter().filter(|hardware| !known.is_empty() && !known.contains(hardware));
@@ -43,11 +46,11 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::ImageInUse`] when boards of `machine` are being given it; nothing was written.
+    /// [`EngineError::Refused`] when boards are being given it; nothing was written.
     /// [`EngineError::Store`] when the database fails.
-    pub async fn remove_image(&self, machine: &MachineName, name: &str) -> Result<bool, EngineError> {
-        let mut tx = self.store().begin().await?;
-        refuse_in_use(&mut tx, machine, name, &[]).await?;
+    pub async fn remove_image(&self, name: &str) -> Result<bool, EngineError> {
+        let mut tx = self.engine().store().begin().await?;
+        refuse_in_use(&mut tx, self.machine(), name, &[]).await?;
         let was_there = images::delete(&mut tx, name).await?;
         tx.commit().await?;
         Ok(was_there)
@@ -59,10 +62,11 @@ impl Engine {
     ///
     /// [`EngineError::Store`] when the database fails.
     pub async fn warn_of_hardware(&self, hardware: &str) -> Result<Option<String>, EngineError> {
-        let known = images::list_by_hardware(&mut *self.store().reader().await?).await?;
-        let is_strange = !known.is_empty() && !known.contains_key(hardware);
+        let known = images::list_by_hardware(&mut *self.engine().store().reader().await?).await?;
+        let known: Vec<&str> = known.iter().map(|one| one.hardware.as_str()).collect();
+        let is_strange = !known.is_empty() && !known.contains(&hardware);
         Ok(is_strange.then(|| {
-            let suggestion = suggestion(hardware, known.keys().map(String::as_str));
+            let suggestion = suggestion(hardware, known.iter().copied());
             format!("no image has a boot config for hardware `{hardware}`{suggestion}")
         }))
     }
@@ -77,5 +81,5 @@ async fn refuse_in_use(
     kept: &[String],
 ) -> Result<(), EngineError> {
     let boards = images::list_recipients(tx, machine, image, kept).await?;
-    if boards.is_empty() { Ok(()) } else { Err(EngineError::ImageInUse { image: image.to_owned(), boards }) }
+    if boards.is_empty() { Ok(()) } else { Err(image_in_use(image, &boards).into()) }
 }

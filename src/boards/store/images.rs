@@ -3,23 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::{StoreError, Tx};
+use super::super::image::{BootConfigs, Image};
 use crate::machine::MachineName;
-
-/// An image that boards can be made to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    /// Its name.
-    pub name: String,
-    /// One line for people, or empty.
-    pub about: String,
-    /// For each type of hardware, the file in the boot tree's `configs` folder that boots it.
-    pub boot_configs: BTreeMap<String, String>,
-}
+use crate::store::{StoreError, Tx};
 
 /// Writes an image and its boot configs in place of what there was; true when it is new.
 ///
@@ -104,16 +93,21 @@ pub async fn list(db: &mut PgConnection) -> Result<Vec<Image>, StoreError> {
     Ok(rows.into_iter().map(|row| image(row.name, row.about, row.boot_configs)).collect())
 }
 
-/// Lists, for each type of hardware, the images that have a boot config for it, by name.
+/// Lists what boots on each type of hardware.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_by_hardware(db: &mut PgConnection) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+pub async fn list_by_hardware(db: &mut PgConnection) -> Result<Vec<BootConfigs>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT hardware, array_agg(image ORDER BY image) AS "images!" FROM boot_config GROUP BY hardware"#,
+        r#"SELECT hardware, array_agg(image ORDER BY image) AS "images!", array_agg(file ORDER BY image) AS "files!"
+             FROM boot_config GROUP BY hardware"#,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.hardware, row.images)).collect())
+    let of_one = |hardware, images: Vec<String>, files: Vec<String>| BootConfigs {
+        hardware,
+        files: images.into_iter().zip(files).collect(),
+    };
+    Ok(rows.into_iter().map(|row| of_one(row.hardware, row.images, row.files)).collect())
 }

@@ -1,0 +1,168 @@
+//! Boards come and go, and what is known of them changes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::device::Device;
+use super::facts::BoardFacts;
+use super::handle::Boards;
+use super::outlets::outlet_of;
+use super::refusals;
+use super::store::devices::{self, Wiring};
+use crate::actions;
+use crate::engine::{ChangedFacts, Committed, EngineError, FactChange, NewFacts};
+use crate::store::instances::{InstanceId, Locked, Target};
+use crate::store::{InstanceFacts, Tx};
+
+/// A change to what is known of a board; what is not said stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceChange {
+    /// The host name or address that it answers on.
+    pub fqdn: Option<String>,
+    /// Its network address.
+    pub mac: Option<String>,
+    /// Where its power is switched, or nothing any more.
+    pub power_url: Option<Option<String>>,
+    /// What answers when it is up, or nothing any more.
+    pub poll_url: Option<Option<String>>,
+    /// Its type of hardware.
+    pub hardware: Option<String>,
+    /// Which part of the farm it belongs to.
+    pub environment: Option<String>,
+    /// What people wrote about it.
+    pub comments: Option<String>,
+}
+
+impl DeviceChange {
+    /// Makes the change, and says what it was: field → new value.
+    fn make(&self, device: &mut Device) -> Map<String, Value> {
+        let mut changed = Map::new();
+        let mut set = |field: &str, old: &mut String, new: &Option<String>| {
+            if let Some(new) = new.as_ref().filter(|new| *new != old) {
+                changed.insert(field.to_owned(), Value::from(new.as_str()));
+                old.clone_from(new);
+            }
+        };
+        set("fqdn", &mut device.fqdn, &self.fqdn);
+        set("mac", &mut device.mac, &self.mac);
+        set("hardware", &mut device.hardware, &self.hardware);
+        set("environment", &mut device.environment, &self.environment);
+        set("comments", &mut device.comments, &self.comments);
+        let mut set = |field: &str, old: &mut Option<String>, new: &Option<Option<String>>| {
+            if let Some(new) = new.as_ref().filter(|new| *new != old) {
+                changed.insert(field.to_owned(), Value::from(new.clone()));
+                old.clone_from(new);
+            }
+        };
+        set("power_url", &mut device.power_url, &self.power_url);
+        set("poll_url", &mut device.poll_url, &self.poll_url);
+        changed
+    }
+}
+
+impl Boards {
+    /// Registers a board, in its machine's initial state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Exists`] when there is a board of this name; [`EngineError::Refused`] when the MAC address or the power
+    /// outlet is another board's; [`EngineError::NoMachine`] when no definition of the machine is in force. Nothing was
+    /// written then.
+    pub async fn register(
+        &self,
+        name: &str,
+        device: &Device,
+        sender: Option<String>,
+    ) -> Result<Committed, EngineError> {
+        self.engine().create(self.machine(), name, Some(&NewDevice(device)), sender).await
+    }
+
+    /// Changes what is known of a board.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when the MAC address or the power
+    /// outlet is another board's, or when the present MAC address may have a boot link. Nothing was written then.
+    pub async fn change(
+        &self,
+        name: &str,
+        change: DeviceChange,
+        sender: Option<String>,
+    ) -> Result<(), EngineError> {
+        let target = Target::Name(self.machine().clone(), name.to_owned());
+        self.engine().change_facts(&target, &change, sender).await
+    }
+
+    /// Removes a board; what it still had to do is cancelled, its history stays.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when it may have a boot link, or when
+    /// its power may be off and is still to be given back.
+    pub async fn remove(&self, name: &str, sender: Option<String>) -> Result<(), EngineError> {
+        self.engine().remove(self.machine(), name, None, sender).await
+    }
+}
+
+/// What is known of a board that is being registered.
+struct NewDevice<'a>(&'a Device);
+
+#[async_trait]
+impl NewFacts for NewDevice<'_> {
+    async fn insert(
+        &self,
+        tx: &mut Tx,
+        id: InstanceId,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<dyn InstanceFacts>, EngineError> {
+        let Self(device) = *self;
+        let outlet = outlet_of(device);
+        if !devices::insert(tx, id, device, outlet.as_deref(), now).await? {
+            let rival = devices::find_rival(tx, None, &device.mac, outlet.as_deref()).await?;
+            return Err(refusals::has_rival(device, rival));
+        }
+        Ok(Arc::new(BoardFacts { device: device.clone(), answered_url: None }))
+    }
+}
+
+#[async_trait]
+impl FactChange for DeviceChange {
+    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError> {
+        let (id, name) = (locked.id, &locked.instance.name);
+        let machine = locked.instance.machine.clone();
+        let no_board = || EngineError::NoInstance(Target::Name(machine, name.clone()));
+        let mut device = devices::find_device(tx, id).await?.ok_or_else(no_board)?;
+        let changed = self.make(&mut device);
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        if changed.contains_key("mac")
+            && let Some(refusal) = refusals::has_link(&locked.instance)
+        {
+            return Err(refusal.into());
+        }
+        // Boards that share an outlet since before that was refused may be changed otherwise.
+        let is_rewired = changed.contains_key("power_url");
+        let outlet = outlet_of(&device).filter(|_| is_rewired);
+        let rival = devices::find_rival(tx, Some(id), &device.mac, outlet.as_deref()).await?;
+        if rival.is_some() {
+            return Err(refusals::has_rival(&device, rival));
+        }
+        let wiring = is_rewired.then(|| Wiring {
+            id,
+            name: name.clone(),
+            power_url: device.power_url.clone(),
+            outlet,
+        });
+        let saved = async {
+            devices::save(tx, id, &device).await?;
+            devices::save_outlets(tx, wiring.as_slice()).await
+        };
+        saved.await.map_err(|error| refusals::or_has_rival(error, &device))?;
+        let place = is_rewired.then(|| actions::power_resource(device.power_url.as_deref()?));
+        Ok(Some(ChangedFacts { changed, place }))
+    }
+}

@@ -1,0 +1,147 @@
+//! What the engine is told of boards.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::FACE;
+use super::boot::{Coverage, describe_boot};
+use super::facts::{ANSWERED_URL, shared};
+use super::store::{boots, devices, images};
+use super::{outlets, refusals};
+use crate::engine::{Account, Face, LearnedFact, Refusal, Removal};
+use crate::machine::{ActionName, Instance, MachineName};
+use crate::store::instances::InstanceId;
+use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError};
+
+/// Boards, as the engine knows them.
+#[derive(Debug)]
+pub struct BoardFace {
+    machine: MachineName,
+    coverage: Mutex<Coverage>,
+    boot_fault: Mutex<Option<String>>,
+}
+
+impl BoardFace {
+    /// The face of the boards whose lifecycles are instances of `machine`.
+    #[must_use]
+    pub fn new(machine: MachineName) -> Self {
+        Self { machine, coverage: Mutex::default(), boot_fault: Mutex::default() }
+    }
+
+    /// The machine whose instances the boards are.
+    #[must_use]
+    pub fn machine(&self) -> &MachineName {
+        &self.machine
+    }
+
+    /// What can have been missed of boards' requests.
+    pub(super) fn coverage(&self) -> Coverage {
+        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_coverage(&self, coverage: Coverage) {
+        *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = coverage;
+    }
+
+    /// Why the boot tree cannot be read, in words for the operator; nothing where it can.
+    pub(super) fn boot_fault(&self) -> Option<String> {
+        self.boot_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_boot_fault(&self, fault: Option<String>) {
+        *self.boot_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+#[async_trait]
+impl Face for BoardFace {
+    fn name(&self) -> &'static str {
+        FACE
+    }
+
+    fn is_about(&self, machine: &MachineName) -> bool {
+        self.machine == *machine
+    }
+
+    async fn read_facts(
+        &self,
+        db: &mut Connection,
+        ids: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
+        let read = devices::read_facts(db, ids).await?;
+        Ok(read.into_iter().map(|(id, facts)| (id, Arc::new(facts) as Arc<dyn InstanceFacts>)).collect())
+    }
+
+    async fn read_shared(&self, db: &mut Connection) -> Result<SharedFacts, StoreError> {
+        Ok(shared(images::list_by_hardware(db).await?))
+    }
+
+    fn needs_shared(&self, action: &ActionName) -> bool {
+        action.as_str() == "set-pxe"
+    }
+
+    async fn read_silence(
+        &self,
+        db: &mut Connection,
+        silent: &[InstanceId],
+        now: DateTime<Utc>,
+    ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
+        let coverage = self.coverage();
+        let boots = boots::read_boots(db, silent, now).await?;
+        Ok(boots.into_iter().filter_map(|(id, boot)| Some((id, describe_boot(&boot, coverage)?))).collect())
+    }
+
+    async fn account(
+        &self,
+        db: &mut Connection,
+        id: InstanceId,
+        instance: &Instance,
+        now: DateTime<Utc>,
+    ) -> Result<Account, StoreError> {
+        let facts = devices::read_facts(db, &[id]).await?.pop().map(|(_, facts)| facts);
+        let boot = describe_boot(&boots::read_boot(db, id, now).await?, self.coverage());
+        let mut account = Account::default();
+        account.details.insert("boot".to_owned(), json!(boot));
+        account.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
+        if let Some(facts) = facts {
+            let shared = self.read_shared(db).await?;
+            account.facts = facts.for_guards(instance, &shared);
+            account.action_facts = facts.for_actions(instance, &shared);
+        }
+        Ok(account)
+    }
+
+    async fn learn(
+        &self,
+        db: &mut Connection,
+        learned: &[LearnedFact<'_>],
+    ) -> Result<Vec<InstanceId>, StoreError> {
+        let answers: Vec<(InstanceId, &str)> = learned
+            .iter()
+            .filter(|fact| fact.name == ANSWERED_URL)
+            .filter_map(|fact| Some((fact.instance, fact.value.as_str()?)))
+            .collect();
+        devices::remember_answers(db, &answers).await
+    }
+
+    async fn refuse_removal(
+        &self,
+        db: &mut Connection,
+        Removal { id, instance, is_rescue_owed }: Removal<'_>,
+    ) -> Result<Option<Refusal>, StoreError> {
+        if devices::find_device(db, id).await?.is_some()
+            && let Some(refusal) = refusals::has_link(instance)
+        {
+            return Ok(Some(refusal));
+        }
+        Ok(is_rescue_owed.then(|| refusals::owes_power(&instance.name)))
+    }
+
+    async fn start(&self, store: &Store) {
+        outlets::learn(store).await;
+    }
+}

@@ -1,0 +1,83 @@
+//! Why something cannot be done with a board or an image, in words.
+
+use serde_json::{Map, json};
+
+use super::store::devices::Rival;
+use crate::engine::{EngineError, Refusal};
+use crate::machine::Instance;
+use crate::store::StoreError;
+
+use super::device::Device;
+use super::outlets::outlet_of;
+
+fn owner(board: Option<&str>) -> String {
+    board.map_or_else(|| "another board".to_owned(), |name| format!("board `{name}`"))
+}
+
+fn taken(what: &str, by: Option<&str>) -> EngineError {
+    Refusal::new("taken", format!("{what} belongs to {} already", owner(by))).into()
+}
+
+/// Another board has its MAC address or its outlet already: `rival`, if it is still there.
+pub(super) fn has_rival(device: &Device, rival: Option<Rival>) -> EngineError {
+    match (rival, outlet_of(device)) {
+        (Some(Rival { name, has_mac: false }), Some(outlet)) => {
+            taken(&format!("the power outlet {outlet}"), Some(&name))
+        }
+        (rival, _) => {
+            taken(&format!("the MAC address {}", device.mac), rival.as_ref().map(|rival| rival.name.as_str()))
+        }
+    }
+}
+
+/// The same, where it was seen only as the row was written: another board got it in the same moment.
+pub(super) fn or_has_rival(error: StoreError, device: &Device) -> EngineError {
+    match outlet_of(device) {
+        Some(outlet) if error.is_constraint("device_power_outlet_key") => {
+            taken(&format!("the power outlet {outlet}"), None)
+        }
+        _ if error.is_constraint("device_mac_key") => has_rival(device, None),
+        _ => error.into(),
+    }
+}
+
+/// The board may have a boot link, which is known by its network address: nobody would remove it, and the board would
+/// install at every boot.
+pub(super) fn has_link(instance: &Instance) -> Option<Refusal> {
+    let image = instance.data.get("next_image")?.as_str()?;
+    let detail = format!(
+        "{} may have a boot link for {image}; a cancellation or a reboot removes it, by force if need be (to Cancelling)",
+        instance.name
+    );
+    Some(Refusal::new("boot_link", detail))
+}
+
+/// The board's power may be off and is still to be given back, which needs its power URL.
+pub(super) fn owes_power(board: &str) -> Refusal {
+    let detail = format!(
+        "{board} may be without power, which is still to be given back; it can go when it has it, or when it has no power \
+         URL any more"
+    );
+    Refusal::new("power_owed", detail)
+}
+
+/// Boards are being given an image that would have no boot config for them any more: each further try would fail.
+pub(super) fn image_in_use(image: &str, boards: &[String]) -> Refusal {
+    let detail = format!(
+        "{image} is being given to {}; it can go when they have it, or when that is cancelled",
+        first_of(boards)
+    );
+    let more = Map::from_iter([("boards".to_owned(), json!(boards))]);
+    Refusal { more, ..Refusal::new("image_in_use", detail) }
+}
+
+/// The first names of a list that may be long.
+fn first_of(names: &[String]) -> String {
+    const MAX_NAMES: usize = 10;
+    let first = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => first,
+        1 => format!("{first} and 1 other"),
+        more => format!("{first} and {more} others"),
+    }
+}

@@ -1,0 +1,43 @@
+//! What is known of instances changes.
+
+use super::face::{ChangedFacts, FactChange};
+use super::{Engine, EngineError};
+use crate::store::actions;
+use crate::store::history::{self, NewEntry};
+use crate::store::instances::{self, Target};
+
+impl Engine {
+    /// Changes what is known of an instance; history tells what.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoInstance`] when there is no such instance; whatever `change` refuses; [`EngineError::Store`] when the
+    /// database fails. Nothing was written then.
+    pub async fn change_facts(
+        &self,
+        target: &Target,
+        change: &dyn FactChange,
+        sender: Option<String>,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.store().begin().await?;
+        // What is told of its deadline is not to come after what an adoption made of it.
+        self.hold_rules(&mut tx).await?;
+        let locked = self.lock(&mut tx, target).await?;
+        let Some(facts) = change.apply(&mut tx, &locked).await? else { return Ok(()) };
+        self.append_change(&mut tx, locked.id, &locked.instance).await?;
+        let ChangedFacts { changed, place } = facts;
+        if let Some(place) = place {
+            actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
+        }
+        for action in changed.keys().flat_map(|fact| self.kinds().begun_anew_by(fact)) {
+            actions::renew(&mut tx, locked.id, action, self.clock().now()).await?;
+        }
+        instances::touch(&mut tx, &[locked.id]).await?;
+        let entry = self.note_of(&locked, "changed", sender);
+        history::append(&mut tx, &NewEntry { evidence: Some(changed), ..entry }).await?;
+        let life = tx.life();
+        tx.commit().await?;
+        self.learn(life, locked.id, &locked.instance);
+        Ok(())
+    }
+}
