@@ -6,46 +6,41 @@ use axum::Router;
 use axum::http::Method;
 
 use super::context::{Api, Routes};
-use super::faces::state_service;
 use super::reserved::{self, ReservedNames};
-use super::{
-    device_why, devices, events, health, history, images, instances, list, machines, metrics, models,
-    requests,
-};
 
 /// The routes of all files. The fixed words of a path are not free for what others have a parameter in that place for:
 /// [`ReservedNames`] knows which those are.
 fn routes() -> Routes {
     let mut routes = [
-        list::devices::routes(),
-        list::states::routes(),
-        devices::routes(),
-        device_why::routes(),
-        events::routes(),
-        requests::routes(),
-        history::of_device::routes(),
-        images::routes(),
-        machines::check::routes(),
-        machines::definitions::routes(),
-        machines::diagram::routes(),
-        machines::load::routes(),
-        machines::replay::routes(),
-        instances::list::routes(),
-        instances::show::routes(),
-        instances::event::routes(),
-        instances::force::routes(),
-        instances::history::routes(),
-        instances::why::routes(),
-        models::routes(),
-        state_service::state::routes(),
-        state_service::predict::routes(),
-        health::routes(),
-        metrics::routes(),
+        super::list::devices::routes(),
+        super::list::states::routes(),
+        super::devices::routes(),
+        super::device_why::routes(),
+        super::events::routes(),
+        super::requests::routes(),
+        super::history::of_device::routes(),
+        super::images::routes(),
+        super::machines::check::routes(),
+        super::machines::definitions::routes(),
+        super::machines::diagram::routes(),
+        super::machines::load::routes(),
+        super::machines::replay::routes(),
+        super::instances::list::routes(),
+        super::instances::show::routes(),
+        super::instances::event::routes(),
+        super::instances::force::routes(),
+        super::instances::history::routes(),
+        super::instances::why::routes(),
+        super::models::routes(),
+        super::faces::state_service::state::routes(),
+        super::faces::state_service::predict::routes(),
+        super::health::routes(),
+        super::metrics::routes(),
     ]
     .concat();
     let reserved = ReservedNames::of(routes.iter().map(|(path, _)| *path));
-    routes.extend(instances::create::routes(reserved));
-    routes.extend(instances::remove::routes());
+    routes.extend(super::instances::create::routes(reserved));
+    routes.extend(super::instances::remove::routes());
     routes
 }
 
