@@ -12,7 +12,7 @@
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
 //! | whoever asks models | `/api/v1/models`, `/state` |
 //! | editors | `/api/v1/machines/check` |
-//! | supervisors | `/healthz`, `/readyz`, `/metrics` |
+//! | supervisors | `/healthz`, `/readyz`, `/metrics`, `/api/v1/version` |
 
 mod answer;
 mod body;
@@ -50,6 +50,7 @@ mod requests;
 mod reserved;
 mod router;
 mod snapshots;
+mod version;
 mod wait;
 
 pub use self::connections::{HttpOptions, Limits, serve};

@@ -35,6 +35,7 @@ fn routes() -> Routes {
         super::faces::state_service::state::routes(),
         super::faces::state_service::predict::routes(),
         super::health::routes(),
+        super::version::routes(),
         super::metrics::routes(),
     ]
     .concat();

@@ -11,6 +11,7 @@ mod page;
 mod problems;
 mod requests;
 mod show;
+mod version;
 mod why;
 
 use std::net::SocketAddr;

@@ -1,0 +1,43 @@
+//! Which version of what answers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use serde::Serialize;
+
+use super::context::{Api, Routes};
+use crate::store::MIGRATOR;
+
+/// The version of this interface: what its paths begin with.
+const API: &str = "v1";
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![("/api/v1/version", get(show))]
+}
+
+/// The versions.
+#[derive(Debug, Serialize)]
+struct VersionView {
+    /// Of this program.
+    version: &'static str,
+    api: &'static str,
+    /// The newest migration that this program knows; its database has it.
+    schema: Option<i64>,
+    /// Of the PostgreSQL server; nothing while the database is away.
+    postgresql: Option<String>,
+}
+
+/// `GET /api/v1/version`: the versions of this program, its interface, its schema and its database server.
+async fn show(State(api): State<Arc<Api>>) -> Json<VersionView> {
+    // The connection knows it from its start: nothing is asked of the database.
+    let number = api.engine.store().reader().await.ok().and_then(|db| db.server_version_num());
+    Json(VersionView {
+        version: env!("CARGO_PKG_VERSION"),
+        api: API,
+        schema: MIGRATOR.iter().map(|migration| migration.version).max(),
+        postgresql: number.map(|number| format!("{}.{}", number / 10_000, number % 10_000)),
+    })
+}
