@@ -160,11 +160,12 @@ pub enum StartError {
 }
 
 /// `filter`, in which what is said of `lifeguard` is said of our crates too. It comes first: what is said of a crate by its
-/// name comes after it, and counts.
+/// name comes after it, and counts. Spaces are left out, for the filter takes them for a part of a level.
 fn with_our_crates(filter: &str) -> String {
-    let ours = filter.split(',').filter_map(|directive| directive.trim().strip_prefix("lifeguard="));
+    let directives: Vec<&str> = filter.split(',').map(str::trim).collect();
+    let ours = directives.iter().filter_map(|directive| directive.strip_prefix("lifeguard="));
     let copies = ours.flat_map(|level| OUR_CRATES.map(|name| format!("{name}={level},")));
-    copies.collect::<String>() + filter
+    copies.collect::<String>() + &directives.join(",")
 }
 
 /// Whether log lines are coloured: on a terminal, unless its user wants none (<https://no-color.org>).
