@@ -124,52 +124,17 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         let reason = "there is an `@` behind a `?`: a `?` in the password must be percent-encoded";
         return Err(BadUrl::Form(reason.to_owned()));
     }
-    let (login, endpoints) =
-        authority.rsplit_once('@').map_or(("", authority), |(login, endpoints)| (login, endpoints));
-    let (mut hosts, mut ports) = endpoints_of(endpoints)?;
-    let (mut connect_timeout, mut is_host_given) = (CONNECT_TIMEOUT, false);
-    let mut passed_on = form_urlencoded::Serializer::new(String::new());
-    let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "host" | "hostaddr" => {
-                if std::mem::replace(&mut is_host_given, true) {
-                    let reason = "`host` and `hostaddr` are given both or twice, and one would be ignored";
-                    return Err(BadUrl::Form(reason.to_owned()));
-                }
-                hosts = list(&value);
-            }
-            "port" => ports = list(&value),
-            "connect_timeout" => {
-                let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
-                let reason = "a number of seconds is needed";
-                let seconds = seconds.ok_or(BadUrl::Value { name: "connect_timeout", reason })?;
-                connect_timeout = Duration::from_secs(seconds);
-            }
-            // A server that can be written to is looked for in any case.
-            "target_session_attrs" => {
-                if !matches!(&*value, "any" | "read-write" | "primary") {
-                    let reason = "Lifeguard writes: only `read-write`, `primary` and `any` make sense";
-                    return Err(BadUrl::Value { name: "target_session_attrs", reason });
-                }
-            }
-            known if PASSED_ON.contains(&known) || is_option(known) => {
-                passed_on.append_pair(&name, &value);
-            }
-            // It may be a part of a password.
-            unknown if !is_name(unknown) || query.contains('@') => {
-                return Err(BadUrl::Form("there is a parameter whose name is none".to_owned()));
-            }
-            unknown => return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown))),
-        }
-    }
+    let (login, endpoints) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (hosts, ports) = endpoints_of(endpoints)?;
+    let parameters = Parameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
+    let Parameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
     if hosts.is_empty() {
         hosts = vec![None];
     }
     if ports.len() > 1 && ports.len() != hosts.len() {
         return Err(BadUrl::Ports { hosts: hosts.len(), ports: ports.len() });
     }
-    let (at, passed_on) = (if login.is_empty() { "" } else { "@" }, passed_on.finish());
+    let at = if login.is_empty() { "" } else { "@" };
     let hosts = hosts.iter().enumerate().map(|(number, host)| {
         let mut parameters = form_urlencoded::Serializer::new(passed_on.clone());
         if let Some(host) = host.as_deref().filter(|host| !host.is_empty()) {
@@ -186,6 +151,62 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
     });
     let hosts = hosts.collect::<Result<_, BadUrl>>()?;
     Ok(ConnectOptions { hosts, connect_timeout, lifetime: CONNECTION_LIFETIME })
+}
+
+/// What parameters say.
+struct Parameters {
+    hosts: Vec<Option<String>>,
+    ports: Vec<Option<String>>,
+    connect_timeout: Duration,
+    /// Those that are passed on, as a query.
+    passed_on: String,
+}
+
+impl Parameters {
+    /// Reads the parameters of a query; what they say counts for more than what was said before.
+    fn read(mut self, query: &str) -> Result<Self, BadUrl> {
+        let mut is_host_given = false;
+        let mut passed_on = form_urlencoded::Serializer::new(String::new());
+        let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "host" | "hostaddr" => {
+                    if std::mem::replace(&mut is_host_given, true) {
+                        let reason =
+                            "`host` and `hostaddr` are given both or twice, and one would be ignored";
+                        return Err(BadUrl::Form(reason.to_owned()));
+                    }
+                    self.hosts = list(&value);
+                }
+                "port" => self.ports = list(&value),
+                "connect_timeout" => {
+                    let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
+                    let reason = "a number of seconds is needed";
+                    let seconds = seconds.ok_or(BadUrl::Value { name: "connect_timeout", reason })?;
+                    self.connect_timeout = Duration::from_secs(seconds);
+                }
+                // A server that can be written to is looked for in any case.
+                "target_session_attrs" => {
+                    if !matches!(&*value, "any" | "read-write" | "primary") {
+                        let reason = "Lifeguard writes: only `read-write`, `primary` and `any` make sense";
+                        return Err(BadUrl::Value { name: "target_session_attrs", reason });
+                    }
+                }
+                known if PASSED_ON.contains(&known) || is_option(known) => {
+                    passed_on.append_pair(&name, &value);
+                }
+                // It may be a part of a password.
+                unknown if !is_name(unknown) || query.contains('@') => {
+                    return Err(BadUrl::Form("there is a parameter whose name is none".to_owned()));
+                }
+                unknown => {
+                    return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown)));
+                }
+            }
+        }
+        self.passed_on = passed_on.finish();
+        Ok(self)
+    }
 }
 
 /// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.
