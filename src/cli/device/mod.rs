@@ -3,6 +3,7 @@
 mod each;
 mod list;
 mod options;
+mod request;
 mod run;
 
 pub(super) use self::options::DeviceOptions;

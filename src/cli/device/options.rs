@@ -1,11 +1,10 @@
 //! The options of `lifeguard device`.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
+use super::request::RequestCommand;
 use crate::actions::power_schemes;
 use crate::cli::client::ServerOptions;
-use crate::cli::output::json_object;
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -47,60 +46,9 @@ pub(super) enum DeviceCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Reboot boards: cycle their power and wait for their images
-    Reboot {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
-    /// Install an image on boards
-    Reimage {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// The image
-        #[arg(long)]
-        image: String,
-        /// A JSON object that the board can fetch while it installs
-        #[arg(long, value_name = "JSON", value_parser = json_object)]
-        boot_config: Option<Value>,
-    },
-    /// Boot boards into the self-test image and wait for their verdicts
-    SelfTest {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
-    /// Boot boards into the maintenance image, and leave them there
-    Maintenance {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
-    /// Give up what is under way on boards, and remove their boot links
-    Cancel {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
-    /// Keep Lifeguard's hands off boards, whatever they do, until they are unlocked
-    LockOut {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// Why, for everybody who finds them locked out
-        #[arg(long)]
-        reason: String,
-        /// Who asks for it
-        #[arg(long)]
-        by: Option<String>,
-    },
-    /// End a lock-out
-    Unlock {
-        /// The boards
-        #[arg(required = true)]
-        names: Vec<String>,
-    },
+    /// Ask boards for something
+    #[command(flatten)]
+    Request(RequestCommand),
     /// Move a board by force, if it is where you believe it to be
     Force {
         /// The board

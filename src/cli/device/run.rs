@@ -21,18 +21,7 @@ use crate::cli::why;
 pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Error>> {
     let DeviceOptions { server, command } = options;
     let client = Client::new(&server)?;
-    let show = |answer: &Value, text: fn(&Value) -> String| {
-        if server.json {
-            output::print(&serde_json::to_string_pretty(answer)?)?;
-        } else {
-            output::print(&text(answer))?;
-        }
-        Ok::<(), Box<dyn Error>>(())
-    };
-    let ask = async |request: &str, names: &[String], body: Value| {
-        let post = async |name: String| client.post(&["devices", &name, "requests", request], &body).await;
-        each(names, server.json, post, outcome).await
-    };
+    let show = |answer: &Value, text: fn(&Value) -> String| show(answer, server.json, text);
     match command {
         DeviceCommand::Add(add) => {
             let answer = client.post(&["devices"], &add_body(add)).await?;
@@ -48,42 +37,17 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             show(&all(&client, query).await?, list)
         }
         DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
-        DeviceCommand::Why { names } => {
-            let (mut answered, mut refused) = (0, 0);
-            for name in &names {
-                match client.get(&["devices", name, "why"], &[]).await {
-                    Ok(answer) => {
-                        if answered > 0 && !server.json {
-                            output::print("")?;
-                        }
-                        answered += 1;
-                        show(&answer, why::told)?;
-                    }
-                    Err(error) => refused += refusal(name, error, names.len())?,
-                }
-            }
-            all_done(refused, names.len())
-        }
+        DeviceCommand::Why { names } => why_each(&client, &names, server.json).await,
         DeviceCommand::History { name, limit } => {
             let query = [("limit", limit.to_string())];
             show(&client.get(&["devices", &name, "history"], &query).await?, history)
         }
-        DeviceCommand::Reboot { names } => ask("rq-reboot", &names, json!({})).await,
-        DeviceCommand::Reimage { names, image, boot_config } => {
-            let body = json!({ "image": image, "boot_config": boot_config });
-            ask("rq-reimage", &names, body).await
+        DeviceCommand::Request(request) => {
+            let (request, names, body) = request.into_parts();
+            let post =
+                async |name: String| client.post(&["devices", &name, "requests", request], &body).await;
+            each(&names, server.json, post, outcome).await
         }
-        DeviceCommand::SelfTest { names } => ask("rq-self-test", &names, json!({})).await,
-        DeviceCommand::Maintenance { names } => ask("rq-maintenance", &names, json!({})).await,
-        DeviceCommand::Cancel { names } => ask("rq-cancel", &names, json!({})).await,
-        DeviceCommand::LockOut { names, reason, by } => {
-            let mut body = json!({ "reason": reason });
-            if let Some(by) = by {
-                body["by"] = by.into();
-            }
-            ask("rq-lock-out", &names, body).await
-        }
-        DeviceCommand::Unlock { names } => ask("rq-unlock", &names, json!({})).await,
         DeviceCommand::Force { name, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
             show(&client.post(&["devices", &name, "force"], &body).await?, outcome)
@@ -96,6 +60,30 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
             each(&names, server.json, forget, |_| "forgotten".to_owned()).await
         }
     }
+}
+
+/// Prints an answer, as it is or in words.
+fn show(answer: &Value, as_json: bool, text: fn(&Value) -> String) -> Result<(), Box<dyn Error>> {
+    let printed = if as_json { serde_json::to_string_pretty(answer)? } else { text(answer) };
+    Ok(output::print(&printed)?)
+}
+
+/// Says of each board why it is where it is.
+async fn why_each(client: &Client, names: &[String], as_json: bool) -> Result<(), Box<dyn Error>> {
+    let (mut answered, mut refused) = (0, 0);
+    for name in names {
+        match client.get(&["devices", name, "why"], &[]).await {
+            Ok(answer) => {
+                if answered > 0 && !as_json {
+                    output::print("")?;
+                }
+                answered += 1;
+                show(&answer, as_json, why::told)?;
+            }
+            Err(error) => refused += refusal(name, error, names.len())?,
+        }
+    }
+    all_done(refused, names.len())
 }
 
 fn add_body(add: AddOptions) -> Value {
