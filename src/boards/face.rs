@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::FACE;
 use super::boot::{Coverage, describe_boot};
 use super::facts::{ANSWERED_URL, shared};
+use super::name::FACE;
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
 use crate::engine::{Account, Face, LearnedFact, Refusal, Removal};

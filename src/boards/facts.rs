@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::FACE;
 use super::device::Device;
 use super::image::BootConfigs;
+use super::name::FACE;
 use crate::machine::Instance;
 use crate::store::{InstanceFacts, SharedFacts};
 

@@ -12,13 +12,11 @@ mod facts;
 mod handle;
 mod image;
 mod images;
+mod name;
 mod outlets;
 mod refusals;
 pub mod store;
 mod vocabulary;
-
-/// By which the facts of boards are told from those of other faces.
-const FACE: &str = "boards";
 
 pub use boot::{Boot, Coverage, describe_boot};
 pub use boot_log::{BootLog, LoggedAt, LoggedRequest, NO_FILE};
