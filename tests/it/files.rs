@@ -11,7 +11,6 @@ use crate::layers::{code, is_path_begin, root, sources};
 const NOT_YET: &[&str] = &[
     "crates/boot-tree/src",
     "crates/clock/src",
-    "crates/farm/src",
     "crates/machine/src",
     "crates/power/src",
     "crates/private-postgres/src",
