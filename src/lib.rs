@@ -51,9 +51,5 @@ pub mod model;
 pub mod store;
 pub mod worker;
 
-/// The old name of [`actions`].
-#[doc(hidden)]
-pub use actions as action;
-
 // What stands by itself is a crate, and goes by the name that it has here.
 pub use {boot_tree, clock, directories, farm, machine, random, tftp};

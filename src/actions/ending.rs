@@ -26,8 +26,8 @@ pub enum Ending {
     Failed,
     /// The action failed by how it is configured, and will until that is changed: no power URL, no such coil.
     Misconfigured,
-    /// The action failed while power was to be given back, and the board may be without it until that succeeds.
-    Dark(Trouble),
+    /// The action failed while it was to give back what it had taken away, such as power: it is tried until that succeeds.
+    Unrestored(Trouble),
     /// Trouble of our own stood in the way, which says nothing about the instance: the action waits until it is over.
     Suspended {
         /// What stands in the way.

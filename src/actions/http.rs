@@ -1,5 +1,6 @@
 //! One HTTP request to an address of ours, with what stood in its way told apart: us, the name, or whoever is there.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use device_io::{LocalTrouble, Unreached, address, resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use url::Url;
@@ -15,9 +17,41 @@ use url::Url;
 use super::trouble::Trouble;
 use crate::clock::{Clock, after};
 
+/// How such a URL is written.
+const FORM: &str = "`http://HOST[:PORT]/PATH`";
+
+/// Reads the URL of something to ask.
+///
+/// # Errors
+///
+/// What is wrong with it, and what would be right.
+pub fn url(text: &str) -> Result<Url, String> {
+    let url = address::parse(text, FORM)?;
+    if url.scheme() != "http" {
+        return Err(format!("there is no scheme `{}`; write {FORM}", url.scheme()));
+    }
+    address::host(&url)?;
+    Ok(url)
+}
+
+/// Reads the headers of a request.
+///
+/// # Errors
+///
+/// The one that cannot be sent.
+pub fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let key = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
+        let value = HeaderValue::try_from(value);
+        headers.insert(key, value.map_err(|_| format!("`{name}` has a value that no header may have"))?);
+    }
+    Ok(headers)
+}
+
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub enum NoAnswer {
     /// It could not be asked, which says nothing about whoever should answer.
     #[error("{reason}")]
     Ours {
@@ -49,7 +83,7 @@ impl From<Unreached> for NoAnswer {
 }
 
 /// A URL, with what is needed to ask it: each request on a connection of its own, without proxies and redirects.
-pub(super) struct HttpTarget {
+pub struct HttpTarget {
     client: Client,
     url: Url,
     host: String,
@@ -84,7 +118,7 @@ impl HttpTarget {
     /// # Errors
     ///
     /// What is wrong with its host, or with this process.
-    pub(super) fn new(url: Url) -> Result<Self, String> {
+    pub fn new(url: Url) -> Result<Self, String> {
         let (host, resolved) = (address::host(&url)?, Resolved::default());
         // A fresh connection each time: an open one says little about whoever boots or restarts meanwhile.
         let client = Client::builder()
@@ -101,7 +135,7 @@ impl HttpTarget {
     /// # Errors
     ///
     /// [`NoAnswer`] when there was none.
-    pub(super) async fn send(
+    pub async fn send(
         &self,
         clock: &dyn Clock,
         limit: Duration,
@@ -135,4 +169,14 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         Some(_) | None => innermost.to_string(),
     }
+}
+
+/// The first bytes of an answer's body, as text.
+pub async fn beginning(mut answer: Response, most: usize) -> String {
+    let mut kept = Vec::new();
+    while kept.len() < most {
+        let Ok(Some(chunk)) = answer.chunk().await else { break };
+        kept.extend(chunk.iter().take(most - kept.len()));
+    }
+    String::from_utf8_lossy(&kept).into_owned()
 }

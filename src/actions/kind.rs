@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::ending::{Evidence, Unfinished};
 use super::finding::Finding;
 use super::job::{Facts, Job};
-use super::settings::{self, SettingFault, SettingInfo, Settings};
+use super::settings::{self, SettingInfo, Settings};
 use super::trouble::Trouble;
+use crate::machine::SettingFault;
+use crate::machine::simulate::SimulatedAction;
 
 /// What is true of a kind of action whatever its settings are.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Description {
     pub begins_anew_with: &'static [&'static str],
     /// Where it may run.
     pub runs: Runs,
+    /// How it goes in a simulated farm whose profile does not say.
+    pub simulation: SimulatedAction,
     /// What a run does with settings that it does not take: an earlier release may have accepted them.
     pub bad_settings: BadSettings,
 }
@@ -51,6 +55,7 @@ impl Description {
             supersedes: &[],
             begins_anew_with: &[],
             runs: Runs::Anywhere,
+            simulation: SimulatedAction::of_server(),
             bad_settings: BadSettings::Fail,
         }
     }

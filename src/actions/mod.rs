@@ -4,20 +4,23 @@
 //! may be run again for the same job, after a crash or beside a late twin, and must end in the same place however often it
 //! runs. *Accepted is not happened*: an action succeeds by what was observed.
 //!
-//! How a kind is added is told in `docs/adding-an-action.md`.
+
 
 mod boot_config_name;
 mod boot_link;
 mod ending;
 mod finding;
-mod http;
+pub mod http;
 mod job;
 mod kind;
 mod mac;
+mod page;
 mod poll;
 mod power;
+pub mod program;
 mod registry;
 mod settings;
+pub mod signature;
 mod trouble;
 
 pub use ::power::{Operation, PowerUrl, schemes as power_schemes};
@@ -29,8 +32,9 @@ pub use finding::{Finding, Findings};
 pub use job::{Facts, Job, Subject};
 pub use kind::{BadSettings, Claim, Description, Kind, Runs, TypedKind};
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
+pub use page::page;
 pub use poll::{Poll, PollSettings, PollUrl};
 pub use power::{Power, power_outlet, power_resource};
-pub use registry::{ACTIONS, ActionOptions, Registry};
-pub use settings::{Field, NoSettings, SettingFault, SettingInfo, Settings, span};
+pub use registry::{ActionOptions, Commands, Registry};
+pub use settings::{Field, NoSettings, SettingInfo, Settings, span};
 pub use trouble::Trouble;

@@ -1,7 +1,7 @@
 //! Power: on, off, and off and on again, at the outlet that a board's power URL names.
 //!
 //! What is done there, and what counts as done, is the crate `power`'s. Where a cycle could not give the power back the
-//! action says so ([`Ending::Dark`]), so that it is tried again whatever becomes of the board's state.
+//! action says so ([`Ending::Unrestored`]), so that it is tried again whatever becomes of the board's state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::job::{Facts, Job};
 use super::kind::{BadSettings, Claim, Description, TypedKind};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
+use crate::machine::simulate::SimulatedAction;
 
 /// What only one power action may hold at a time: the device of this power URL, where it takes one client.
 #[must_use]
@@ -72,6 +73,7 @@ impl TypedKind for Power {
         Description {
             compensation: (self.operation == Operation::Cycle).then_some("power-on"),
             supersedes: &["power-on"],
+            simulation: SimulatedAction::of_power(),
             // Releases before took any settings and looked at none.
             bad_settings: BadSettings::Ignore,
             ..Description::new(name, about, limit(self.operation))
@@ -118,7 +120,7 @@ fn of_action(unfinished: ::power::Unfinished, url: &PowerUrl) -> Unfinished {
     let ending = match ending {
         ::power::Ending::Failed => Ending::Failed,
         ::power::Ending::Misconfigured => Ending::Misconfigured,
-        ::power::Ending::Dark => Ending::Dark(Trouble::Power(url.outlet())),
+        ::power::Ending::Dark => Ending::Unrestored(Trouble::Unrestored { what: "power", at: url.outlet() }),
         ::power::Ending::Suspended { trouble, has_acted } => {
             Ending::Suspended { trouble: trouble.into(), has_acted }
         }

@@ -13,17 +13,26 @@ use super::job::Facts;
 use super::kind::{Claim, Description, Kind};
 use super::poll::Poll;
 use super::power::Power;
-use super::settings::SettingFault;
-use crate::machine::ActionName;
-
-/// The names of the actions that come with the program.
-pub const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
+use crate::machine::simulate::SimulatedAction;
+use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
 /// What a server decides for its actions.
 #[derive(Debug, Clone, Default)]
 pub struct ActionOptions {
     /// The folder that boards boot from.
     pub boot_root: PathBuf,
+    /// Whether definitions may have programs run.
+    pub commands: Commands,
+}
+
+/// Whether a server runs the programs that definitions name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Commands {
+    /// Such an action fails.
+    #[default]
+    Refused,
+    /// They run as the server's own user.
+    Allowed,
 }
 
 /// The kinds of action that a server has.
@@ -59,12 +68,6 @@ impl Registry {
         self
     }
 
-    /// The names of all actions, in alphabetical order.
-    #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        self.by_name.keys().copied().collect()
-    }
-
     /// The kind of `action`.
     #[must_use]
     pub fn find(&self, action: &str) -> Option<&Arc<dyn Kind>> {
@@ -73,14 +76,8 @@ impl Registry {
 
     /// What is true of `action` whatever its settings are.
     #[must_use]
-    pub fn describe(&self, action: &str) -> Option<&Arc<Description>> {
+    pub fn described(&self, action: &str) -> Option<&Arc<Description>> {
         self.by_name.get(action).map(|entry| &entry.description)
-    }
-
-    /// Says what is wrong with the settings of `action`.
-    #[must_use]
-    pub fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
-        self.find(action.as_str()).map(|kind| kind.check_settings(settings)).unwrap_or_default()
     }
 
     /// The resources that `action` holds while it runs.
@@ -92,13 +89,13 @@ impl Registry {
     /// What makes up for `action` where it began and was not seen to end.
     #[must_use]
     pub fn compensation(&self, action: &ActionName) -> Option<ActionName> {
-        ActionName::new(self.describe(action.as_str())?.compensation?).ok()
+        ActionName::new(self.described(action.as_str())?.compensation?).ok()
     }
 
     /// Whether the success of `action` makes the rescue `rescue` needless, where both hold the same resource.
     #[must_use]
     pub fn settles(&self, action: &ActionName, rescue: &ActionName) -> bool {
-        self.describe(action.as_str()).is_some_and(|one| one.supersedes.contains(&rescue.as_str()))
+        self.described(action.as_str()).is_some_and(|one| one.supersedes.contains(&rescue.as_str()))
     }
 
     /// The actions that begin anew when the fact `fact` of their instance changes.
@@ -114,6 +111,25 @@ impl Registry {
     }
 }
 
+impl ActionCatalogue for Registry {
+    fn names(&self) -> Vec<&str> {
+        self.by_name.keys().copied().collect()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
+        self.find(action.as_str()).map(|kind| kind.check_settings(settings)).unwrap_or_default()
+    }
+
+    fn simulate(&self, action: &ActionName) -> SimulatedAction {
+        let described = self.described(action.as_str());
+        described.map_or_else(SimulatedAction::of_server, |one| one.simulation)
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_name.keys()).finish()
@@ -126,6 +142,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::settings::fault;
     use super::*;
 
     fn registry() -> Registry {
@@ -139,17 +156,16 @@ mod tests {
     #[test]
     fn every_kind_says_what_there_is_to_say_of_it() {
         let registry = registry();
-        assert_eq!(registry.names(), ACTIONS);
         for action in registry.names() {
-            let description = registry.describe(action).unwrap();
+            let description = registry.described(action).unwrap();
             assert!(ActionName::new(action).is_ok() && !description.about.is_empty(), "{action}");
             let known = |other: &&str| registry.find(other).is_some();
             assert!(description.compensation.iter().all(known), "{action}");
             assert!(description.supersedes.iter().all(known), "{action}");
             let none = registry.check_settings(&name(action), &Map::new());
-            assert_eq!(none, [], "{action}");
+            assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
         }
-        let limit = |name: &str| registry.describe(name).map(|one| one.limit);
+        let limit = |name: &str| registry.described(name).map(|one| one.limit);
         assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
         assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
@@ -203,7 +219,7 @@ mod tests {
     fn settings_of_an_action_that_has_none_are_refused_and_were_ignored_before() {
         let given = json!({ "off": "4s" }).as_object().unwrap().clone();
         let faults = registry().check_settings(&name("power-cycle"), &given);
-        assert_eq!(faults, [SettingFault::of("off", "unknown setting `off`. This action has no settings")]);
+        assert_eq!(faults, [fault("off", "unknown setting `off`. This action has no settings")]);
         let facts = Map::from_iter([("power_url".to_owned(), json!("modbus://relay-3.lab/5"))]);
         assert_eq!(registry().claims(&name("power-cycle"), &given, &facts).len(), 1);
     }

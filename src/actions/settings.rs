@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::machine::{nearest, parse_span, plain};
+use crate::machine::{SettingFault, nearest, parse_span, plain};
 
 /// The settings of one kind of action. Each may be left out: then its default holds.
 ///
@@ -45,27 +45,14 @@ pub struct SettingInfo {
     pub default: Option<String>,
 }
 
-/// What is wrong with settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingFault {
-    /// The setting, where one of those that are given is wrong.
-    pub key: Option<String>,
-    /// What is wrong, and what would be right.
-    pub message: String,
+/// The setting `key` is wrong.
+pub(super) fn fault(key: &str, message: impl Into<String>) -> SettingFault {
+    SettingFault { key: Some(key.to_owned()), message: message.into() }
 }
 
-impl SettingFault {
-    /// The setting `key` is wrong.
-    #[must_use]
-    pub fn of(key: &str, message: impl Into<String>) -> Self {
-        Self { key: Some(key.to_owned()), message: message.into() }
-    }
-
-    /// They are wrong together.
-    #[must_use]
-    pub fn of_all(message: impl Into<String>) -> Self {
-        Self { key: None, message: message.into() }
-    }
+/// The settings are wrong together.
+pub(super) fn fault_of_all(message: impl Into<String>) -> SettingFault {
+    SettingFault { key: None, message: message.into() }
 }
 
 /// The settings of an action that has none.
@@ -113,7 +100,7 @@ pub(super) fn read_what_is_good<S: Settings>(given: &Map<String, Value>) -> Resu
 
 fn together<S: Settings>(given: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
     let read = serde_json::from_value::<S>(Value::Object(given));
-    let settings = read.map_err(|error| vec![SettingFault::of_all(plain(&error.to_string()))])?;
+    let settings = read.map_err(|error| vec![fault_of_all(plain(&error.to_string()))])?;
     settings.check().map_err(|fault| vec![fault])?;
     Ok(settings)
 }
@@ -126,12 +113,12 @@ fn fault_of<S: Settings>(key: &str, value: &Value) -> Option<SettingFault> {
             Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", listed::<S>()),
             None => format!("unknown setting `{shown}`. {}", listed::<S>()),
         };
-        return Some(SettingFault::of(key, message));
+        return Some(fault(key, message));
     };
     let alone = Map::from_iter([(key.to_owned(), value.clone())]);
     let error = serde_json::from_value::<S>(Value::Object(alone)).err()?;
     let message = format!("`{key}`: {}; it is {}", plain(&error.to_string()), field.form);
-    Some(SettingFault::of(key, message))
+    Some(fault(key, message))
 }
 
 /// All settings in a sentence.

@@ -18,8 +18,13 @@ use crate::boot_tree::{CONFIGS, LINKS};
 pub enum Trouble {
     /// What this machine lacks for reaching a device.
     Local(LocalTrouble),
-    /// The power that was taken away at that outlet could not be given back; whether it can be shows only when it is tried.
-    Power(String),
+    /// What was taken away could not be given back; whether it can be shows only when it is tried.
+    Unrestored {
+        /// What, in a word: `power`.
+        what: &'static str,
+        /// Where.
+        at: String,
+    },
     /// That boot root takes no links: its disk is full, read-only, failing, silent or not mounted.
     Storage(PathBuf),
     /// This program has no driver for that action, or the driver broke down.
@@ -41,7 +46,7 @@ impl Trouble {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Local(trouble) => trouble.kind(),
-            Self::Power(_) => "power",
+            Self::Unrestored { what, .. } => what,
             Self::Storage(_) => "storage",
             Self::Program(_) => "program",
             Self::Renewal => "renewal",
@@ -55,7 +60,7 @@ impl Trouble {
         match self {
             Self::Local(trouble) => trouble.key(),
             Self::Renewal => kind.to_owned(),
-            Self::Power(outlet) => format!("{kind} {outlet}"),
+            Self::Unrestored { at, .. } => format!("{kind} {at}"),
             Self::Storage(folder) => format!("{kind} {}", folder.display()),
             Self::Program(action) => format!("{kind} {action}"),
         }
@@ -66,7 +71,7 @@ impl Trouble {
     pub async fn is_over(&self) -> bool {
         match self {
             Self::Local(trouble) => is_over(trouble).await,
-            Self::Power(_) | Self::Program(_) | Self::Renewal => true,
+            Self::Unrestored { .. } | Self::Program(_) | Self::Renewal => true,
             Self::Storage(folder) => {
                 let folder = folder.clone();
                 tokio::task::spawn_blocking(move || takes_files(&folder)).await.unwrap_or(false)
@@ -79,7 +84,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(trouble) => trouble.fmt(f),
-            Self::Power(outlet) => write!(f, "the power at {outlet} could not be given back"),
+            Self::Unrestored { what, at } => write!(f, "the {what} at {at} could not be given back"),
             Self::Storage(folder) => write!(f, "{} takes no files", folder.display()),
             Self::Program(action) => write!(f, "this program cannot carry out {action}"),
             Self::Renewal => f.write_str("nothing was found out in its time, so it is begun anew"),

@@ -19,7 +19,7 @@ use super::device_lookup::{find, target};
 use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
-use crate::action::{Mac, PollUrl, PowerUrl};
+use crate::actions::{Mac, PollUrl, PowerUrl};
 use crate::boards::{self, Board, Device, DeviceChange};
 use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
 use crate::store::actions::{self, OpenAction};

@@ -16,7 +16,7 @@ use super::context::{Api, Routes};
 use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
-use crate::action::check_config_name;
+use crate::actions::check_config_name;
 use crate::boards::store::images;
 use crate::boards::{Image, ImagePut};
 

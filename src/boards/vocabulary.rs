@@ -2,13 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use serde_json::{Map, Value};
-
-use crate::actions::ACTIONS;
-use crate::machine::{
-    ActionCatalogue, ActionName, BadVocabulary, FactKind, FactObject, NamedActions, SenderName, SettingFault,
-    Source, Vocabulary,
-};
+use crate::actions::{ActionOptions, Registry};
+use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, Source, Vocabulary};
 
 /// What a board says itself, while it boots and runs.
 pub const BOARD: Source = Source::Face(SENDER);
@@ -34,30 +29,9 @@ pub fn vocabulary() -> &'static Vocabulary {
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(Actions(NamedActions::new(ACTIONS))))
+    Vocabulary::new(Arc::new(Registry::standard(&ActionOptions::default())))
         .with_sender(SENDER)?
         .with_facts(FactObject::new("device", &DEVICE))
-}
-
-/// The actions of boards: `poll` reads its settings when it runs, the others take none.
-#[derive(Debug)]
-struct Actions(NamedActions);
-
-impl ActionCatalogue for Actions {
-    fn names(&self) -> Vec<&str> {
-        self.0.names()
-    }
-
-    fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
-        if action.as_str() == "poll" {
-            return Vec::new();
-        }
-        let fault = |key: &String| SettingFault {
-            key: Some(key.clone()),
-            message: format!("`{action}` takes no settings"),
-        };
-        settings.keys().map(fault).collect()
-    }
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn dark<'a>(
 ) -> Option<(&'a Trouble, &'a str)> {
     let makes_up = action.is_rescue || action.compensation.is_some();
     match result {
-        Err(Unfinished { ending: Ending::Dark(trouble), reason, .. })
+        Err(Unfinished { ending: Ending::Unrestored(trouble), reason, .. })
             if makes_up && attempts <= MAX_RESCUES =>
         {
             Some((trouble, reason))
@@ -285,7 +285,7 @@ mod tests {
         let result = Err(Unfinished {
             reason: "the relay board does not answer".to_owned(),
             evidence: Evidence::new(),
-            ending: Ending::Dark(Trouble::Power("modbus://relay-1.lab:502/1?unit=1".to_owned())),
+            ending: Ending::Unrestored(Trouble::Unrestored { what: "power", at: "outlet 1".to_owned() }),
         });
         assert!(dark(&rescue, 1000, &result).is_some());
         assert!(dark(&rescue, 1001, &result).is_none());

@@ -126,7 +126,7 @@ impl Timeline {
                 let source = definitions::read_source(db, machine, number).await?.unwrap_or_default();
                 let unreadable =
                     |faults| ReplayError::Unreadable { machine: machine.clone(), number, faults };
-                Arc::new(machine::load(&source, vocabulary).map_err(unreadable)?)
+                Arc::new(machine::load_stored(&source, vocabulary).map_err(unreadable)?.0)
             };
             known.insert(number, Arc::clone(&definition));
             timeline.adopted.push((adopted, definition));

@@ -181,8 +181,18 @@ async fn read(
 ) -> Result<Option<InForce>, StoreError> {
     let Adopted { machine, number, .. } = &adopted;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
-    match machine::load(&source, vocabulary) {
-        Ok(definition) => Ok(Some(InForce { definition: Arc::new(definition), adopted })),
+    match machine::load_stored(&source, vocabulary) {
+        Ok((definition, faults)) => {
+            if let Some(faults) = faults {
+                tracing::warn!(
+                    %machine,
+                    number,
+                    %faults,
+                    "the definition in force gives actions settings that they do not take; load it anew without them"
+                );
+            }
+            Ok(Some(InForce { definition: Arc::new(definition), adopted }))
+        }
         Err(faults) => {
             tracing::error!(
                 %machine,
@@ -338,7 +348,8 @@ async fn compare(
         None => None,
     };
     // One that this program does not understand any more can still be replaced.
-    let before = before.and_then(|source| machine::load(&source, vocabulary).ok());
+    let before = before.and_then(|source| machine::load_stored(&source, vocabulary).ok());
+    let before = before.map(|(before, _)| before);
     let adoption = Adoption::new(before.as_ref(), definition);
     let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;

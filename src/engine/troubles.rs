@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::action::{LocalTrouble, Trouble};
+use crate::actions::{LocalTrouble, Trouble};
 use crate::clock::pause;
 use crate::store::actions::RunningAction;
 
@@ -115,9 +115,9 @@ impl Troubles {
         if *trouble == Trouble::Renewal {
             return;
         }
-        if matches!(trouble, Trouble::Power(_)) {
+        if matches!(trouble, Trouble::Unrestored { .. }) {
             if !is_back {
-                tracing::warn!(action, reason, "a board may be without power: giving it back is tried again");
+                tracing::warn!(action, reason, "{trouble}: it is tried again");
             }
         } else if is_first {
             tracing::warn!(
@@ -192,7 +192,7 @@ impl Troubles {
             (!known.values().any(is_open)).then_some(told)
         });
         // Of these two it shows only when it is tried.
-        let is_told = |trouble: &Trouble| !matches!(trouble, Trouble::Renewal | Trouble::Power(_));
+        let is_told = |trouble: &Trouble| !matches!(trouble, Trouble::Renewal | Trouble::Unrestored { .. });
         if let Some((lasted, suspended, trouble)) = over.filter(|(.., trouble)| is_told(trouble)) {
             tracing::info!(
                 trouble = trouble.kind(),

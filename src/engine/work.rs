@@ -13,7 +13,7 @@ use super::deadlines::Due;
 use super::lease::Identity;
 use super::predictions::Predictions;
 use super::running::Hold;
-use crate::action::{Evidence, Job, Unfinished};
+use crate::actions::{Evidence, Job, Unfinished};
 use crate::machine::{Cause, Instance, Outcome, Question, Source};
 use crate::store::Life;
 use crate::store::actions::{RunningAction, Startable};

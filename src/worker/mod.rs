@@ -56,7 +56,7 @@ impl Worker {
         cancel: &CancellationToken,
     ) -> Result<Evidence, Unfinished> {
         let action = job.action.clone();
-        let known = self.kinds.find(action.as_str()).zip(self.kinds.describe(action.as_str()));
+        let known = self.kinds.find(action.as_str()).zip(self.kinds.described(action.as_str()));
         let Some((kind, description)) = known else {
             let trouble = Trouble::Program(action.to_string());
             let reason = format!("this worker does not know the action {action}");
@@ -105,7 +105,7 @@ impl Worker {
                 Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
             }
             (None, Ending::Failed | Ending::Misconfigured)
-            | (_, Ending::Dark(_) | Ending::Suspended { .. }) => unfinished,
+            | (_, Ending::Unrestored(_) | Ending::Suspended { .. }) => unfinished,
         })
     }
 }

@@ -1028,6 +1028,10 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
           --machine <FILE>                 A machine that is shared at /state, as StateService does: its
                                            file of states, or a definition of ours [env:
                                            LIFEGUARD_MACHINE_FILE=]
+          --allow-commands                 Run the programs that machine definitions name in actions
+                                           (`notify` with `command:`), as this server's user: whoever
+                                           may load a definition can then run any program [env:
+                                           LIFEGUARD_ALLOW_COMMANDS=]
           --history-retention <TIME>       How long history is kept: `90d`, or `forever`; it goes by
                                            whole days [env: LIFEGUARD_HISTORY_RETENTION=] [default: 90d]
       -h, --help                           Print help

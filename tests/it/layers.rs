@@ -184,8 +184,6 @@ fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
     };
     for after in from_the_root(below, line) {
         let used: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        // Its name of before, by which most still call it.
-        let used = if used == "action" { "actions".to_owned() } else { used };
         if used.is_empty() {
             faults.push(format!("name each room by itself, not as `{}`", line.trim()));
         } else if used != room && !allowed.contains(&used.as_str()) {

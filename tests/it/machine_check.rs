@@ -167,6 +167,75 @@ fn json_has_all_that_was_found() {
 }
 
 #[test]
+fn a_misspelt_setting_is_refused_with_what_settings_there_are() {
+    let text = include_bytes!("../../fixtures/faults/setting-misspelt.yaml");
+    assert_snapshot!(told(&["-"], text), @"
+    standard input:15:38: error[settings]: unknown setting `intervall`; did you mean `interval`? There are `interval` (a time such as `30s`; 30s if left out), `failures` (a whole number, from 1; 3 if left out), `limit` (a time such as `5s`; 5s if left out)
+    exit 1
+    ");
+}
+
+#[test]
+fn actions_are_explained_with_their_settings() {
+    assert_snapshot!(told(&["--explain", "poll"], b""), @"
+    poll (action)
+
+    Asks a board at its poll URL again and again whether it is up. It fails when the board, which has
+    answered there before, gives no answer several times in a row; otherwise it goes on until the state
+    is left.
+
+    Settings (`with:`)
+
+        interval: a time such as `30s`; 30s if left out
+            from the beginning of one probe to the beginning of the next
+        failures: a whole number, from 1; 3 if left out
+            how many probes in a row must fail before the board counts as silent
+        limit: a time such as `5s`; 5s if left out
+            the longest that one probe may take
+
+    It ends in
+
+        poll-ok, poll-failed
+
+    Limit
+
+        1day, unless `limit:` says otherwise
+
+    It runs
+
+        in the server, or on a worker elsewhere
+    exit 0
+    ");
+    assert_snapshot!(told(&["--explain", "power-cycle"], b""), @"
+    power-cycle (action)
+
+    Takes a board's power away for a while and gives it back, at its power URL. Whatever becomes of it
+    once it began, the board has power in the end.
+
+    Settings (`with:`)
+
+        none
+
+    It ends in
+
+        power-cycle-ok, power-cycle-failed
+
+    Limit
+
+        1m 35s, unless `limit:` says otherwise
+
+    If it is interrupted
+
+        power-on is run
+
+    It runs
+
+        in the server, or on a worker elsewhere
+    exit 0
+    ");
+}
+
+#[test]
 fn rules_are_explained() {
     assert_snapshot!(told(&["--explain", "no-deadline"], b""), @"
     no-deadline (error)
@@ -234,11 +303,19 @@ fn rules_are_explained() {
     idle-counter      warning   a counter is counted or cleared to no purpose
     no-about          warning   a state does not say what it is about
     long-duration     warning   a duration is in months or years
+
+    ACTION       SETTINGS
+    clear-pxe
+    poll         interval, failures, limit
+    power-cycle
+    power-off
+    power-on
+    set-pxe
     exit 0
     ");
     let unknown = told(&["--explain", "endless"], b"");
     assert!(
-        unknown.ends_with("lifeguard: there is no rule \"endless\"; these there are\nexit 2"),
+        unknown.ends_with("lifeguard: there is no rule and no action \"endless\"; these there are\nexit 2"),
         "{unknown}"
     );
 }

@@ -29,6 +29,7 @@ mod machine_diagram;
 mod migrations;
 mod models;
 mod outage;
+mod outdated;
 mod pipeline;
 mod power;
 mod predict;

@@ -285,6 +285,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         pg_bin: None,
         states: None,
         machine: None,
+        allow_commands: false,
         history_retention: Retention::For(Duration::from_hours(90 * 24)),
         http: HttpArgs::default(),
         models: ModelArgs::default(),

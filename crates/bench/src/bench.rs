@@ -82,6 +82,7 @@ impl Bench {
                 Lives::Bench => Some(self.scratch.path.join("bench.yaml")),
                 Lives::Board => None,
             },
+            allow_commands: false,
             history_retention: Retention::Forever,
             http: HttpArgs::default(),
             models: ModelArgs::default(),

@@ -33,7 +33,7 @@ mod why;
 pub use adopt::{Adoption, Carried, Rearm};
 #[cfg(test)]
 use check::load_unproved;
-pub use check::{Checked, check, load};
+pub use check::{Checked, check, load, load_stored};
 pub use compare::{Change, Difference};
 pub use decide::{advance, create, decide, questions, reads_facts};
 pub use definition::{

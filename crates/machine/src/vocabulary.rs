@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::names::{ActionName, is_name};
 use super::sender::{ACTION, OPERATOR, SenderName};
+use super::simulate::SimulatedAction;
 
 /// The names that definitions may use besides their own: senders, objects of facts, actions.
 #[derive(Debug, Clone)]
@@ -67,6 +68,12 @@ impl Vocabulary {
         }
         self.facts.push(facts);
         Ok(self)
+    }
+
+    /// The same with actions whose settings are not looked at: for definitions that were accepted before.
+    #[must_use]
+    pub fn with_any_settings(&self) -> Self {
+        Self { actions: Arc::new(AnySettings(Arc::clone(&self.actions))), ..self.clone() }
     }
 
     /// The registered senders.
@@ -137,6 +144,12 @@ pub trait ActionCatalogue: fmt::Debug + Send + Sync {
     /// Says what is wrong with the settings (`with:`) of an action.
     fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault>;
 
+    /// How an action goes in a simulated farm whose profile does not say.
+    fn simulate(&self, action: &ActionName) -> SimulatedAction {
+        let _ = action;
+        SimulatedAction::of_server()
+    }
+
     /// Says in a line for people what an action does with these settings, where there is something to say.
     fn describe(&self, action: &ActionName, settings: &Map<String, Value>) -> Option<String> {
         let _ = (action, settings);
@@ -145,12 +158,38 @@ pub trait ActionCatalogue: fmt::Debug + Send + Sync {
 }
 
 /// What is wrong with the settings of an action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettingFault {
     /// The setting, where one of those that are given is wrong.
     pub key: Option<String>,
     /// What is wrong, and what would be right.
     pub message: String,
+}
+
+/// The same actions, with any settings.
+#[derive(Debug)]
+struct AnySettings(Arc<dyn ActionCatalogue>);
+
+impl ActionCatalogue for AnySettings {
+    fn names(&self) -> Vec<&str> {
+        self.0.names()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    fn check_settings(&self, _: &ActionName, _: &Map<String, Value>) -> Vec<SettingFault> {
+        Vec::new()
+    }
+
+    fn simulate(&self, action: &ActionName) -> SimulatedAction {
+        self.0.simulate(action)
+    }
+
+    fn describe(&self, action: &ActionName, settings: &Map<String, Value>) -> Option<String> {
+        self.0.describe(action, settings)
+    }
 }
 
 /// Actions of which nothing but the names is known: any settings will do.

@@ -19,9 +19,11 @@ use super::ending::{Evidence, Unfinished};
 use super::finding::Finding;
 use super::job::{Facts, Job};
 use super::kind::{BadSettings, Description, TypedKind};
-use super::settings::{Field, SettingFault, Settings, span};
+use super::settings::{Field, Settings, fault, span};
 use super::trouble::Trouble;
 use crate::clock::after;
+use crate::machine::SettingFault;
+use crate::machine::simulate::SimulatedAction;
 
 /// The fact where a board is to be polled; it is not polled where there is none.
 const POLL_URL: &str = "poll_url";
@@ -71,7 +73,7 @@ impl Settings for PollSettings {
 
     fn check(&self) -> Result<(), SettingFault> {
         if self.failures == 0 {
-            return Err(SettingFault::of("failures", "`failures` is at least 1"));
+            return Err(fault("failures", "`failures` is at least 1"));
         }
         Ok(())
     }
@@ -191,6 +193,7 @@ impl TypedKind for Poll {
             // A run that has not found the board silent has found out nothing.
             late: Some(Trouble::Renewal),
             begins_anew_with: &[POLL_URL],
+            simulation: SimulatedAction::of_watch(LIMIT.as_secs_f64()),
             // They say nothing about the board, whose state may be left when a poll fails.
             bad_settings: BadSettings::Wait,
             ..Description::new(

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::super::output;
 use super::file;
+use crate::actions::{ActionOptions, Registry, page};
 use crate::boards;
-use crate::machine::{self, Checked, Rule};
+use crate::machine::{self, ActionCatalogue as _, Checked, Rule};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -23,8 +24,8 @@ pub(super) struct CheckOptions {
     #[arg(long)]
     json: bool,
 
-    /// Explain a rule instead, or list all rules: `list`
-    #[arg(long, value_name = "RULE")]
+    /// Explain a rule or an action with its settings instead, or list all: `list`
+    #[arg(long, value_name = "RULE|ACTION")]
     explain: Option<String>,
 }
 
@@ -36,8 +37,8 @@ struct Found {
 
 /// Checks the files: exit code 0 where nothing is wrong, 1 where something is, 2 where one cannot be read.
 pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(rule) = &options.explain {
-        return explain(rule);
+    if let Some(what) = &options.explain {
+        return explain(what);
     }
     let mut worst = 0;
     let mut all = Vec::new();
@@ -89,21 +90,33 @@ impl Found {
     }
 }
 
-/// Prints a rule's page, or all rules.
-fn explain(rule: &str) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(rule) = Rule::find(rule) {
+/// Prints the page of a rule or of an action, or lists all of them.
+fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(rule) = Rule::find(what) {
         output::print(rule.page().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = Rule::ALL
+    let kinds = Registry::standard(&ActionOptions::default());
+    if let Some(kind) = kinds.find(what) {
+        output::print(page(&**kind).trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rules = Rule::ALL
         .iter()
         .map(|rule| [rule.id(), &rule.severity().to_string(), rule.summary()].map(str::to_owned).to_vec());
     let heading = ["RULE", "SEVERITY", "WHAT IT FINDS"].map(str::to_owned).to_vec();
-    let rows: Vec<Vec<String>> = [heading].into_iter().chain(rows).collect();
-    output::print(&output::table(&rows))?;
-    if rule == "list" {
+    let rules: Vec<Vec<String>> = [heading].into_iter().chain(rules).collect();
+    let settings = |action: &str| {
+        let settings = kinds.find(action).map(|kind| kind.settings()).unwrap_or_default();
+        settings.iter().map(|info| info.field.name).collect::<Vec<_>>().join(", ")
+    };
+    let actions = kinds.names().into_iter().map(|action| vec![action.to_owned(), settings(action)]);
+    let heading = ["ACTION", "SETTINGS"].map(str::to_owned).to_vec();
+    let actions: Vec<Vec<String>> = [heading].into_iter().chain(actions).collect();
+    output::print(&format!("{}\n\n{}", output::table(&rules), output::table(&actions)))?;
+    if what == "list" {
         return Ok(ExitCode::SUCCESS);
     }
-    output::complain(&format!("there is no rule {rule:?}; these there are"));
+    output::complain(&format!("there is no rule and no action {what:?}; these there are"));
     Ok(ExitCode::from(2))
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::machine::{file, import};
+use crate::boards;
 use crate::engine::{Engine, EngineError, Loaded, Provenance};
 use crate::machine::{self, MachineName};
+use crate::store::{Store, definitions};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../../states/board.yaml");
@@ -18,11 +20,42 @@ pub const BOARD: &str = "board";
 const SHARED: &str = "shared";
 
 /// What a server is given.
+#[derive(Default)]
 pub(super) struct Given {
     /// The definitions.
     pub(super) loaded: Vec<Loaded>,
+    /// Those that an earlier release accepted.
+    pub(super) outdated: Vec<Outdated>,
     /// The machine of which one instance is shared at `/state`.
     pub(super) shared: Option<Shared>,
+}
+
+/// A definition whose actions do not take their settings: it may be in force since a release before, whose actions took any,
+/// and a server that is upgraded is to go on; as a new one it is refused.
+pub(super) struct Outdated {
+    machine: MachineName,
+    source: String,
+    /// What is wrong, a line each, with the file.
+    faults: String,
+}
+
+impl Outdated {
+    /// Checks that the same text is in force already.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, when it would be a new one; what keeps the database from being read.
+    pub(super) async fn confirm(&self, store: &Store) -> Result<(), Box<dyn Error>> {
+        let Self { machine, source, faults } = self;
+        let mut db = store.reader().await?;
+        let digest = definitions::digest(&mut db, source).await?;
+        let in_force = definitions::read_in_force(&mut db).await?.definitions;
+        if in_force.iter().any(|one| one.machine == *machine && one.digest == digest) {
+            tracing::warn!(%machine, %faults, "definition kept in force although its actions do not take their settings");
+            return Ok(());
+        }
+        Err(faults.clone().into())
+    }
 }
 
 /// A machine of which one instance is shared.
@@ -33,43 +66,58 @@ pub(super) struct Shared {
     current: Option<String>,
 }
 
+/// A definition as it was read, and whether only releases before would take it.
+type Read = (Loaded, Option<Outdated>);
+
 /// Loads the definitions at `path`, or the one that is built in, and the machine to be shared. The board's machine must be
 /// among them.
 pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Given, Box<dyn Error>> {
-    let mut loaded = match path {
-        None => vec![check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?],
-        Some(path) => load_all(path)?,
-    };
-    let shared = match machine {
-        None => None,
-        Some(file) => {
-            let (one, current) = load_shared(file)?;
-            let machine = one.definition.machine.clone();
-            if machine.as_str() == BOARD {
-                let file = file.display();
-                return Err(format!(
-                    "{file}: this machine would be called as boards' is: give the file another name"
-                )
-                .into());
-            }
-            refuse_second(&loaded, file, &one)?;
-            loaded.push(one);
-            Some(Shared { machine, file: file.to_owned(), current })
+    let mut given = Given::default();
+    match path {
+        None => given.add(check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?),
+        Some(path) => load_all(path, &mut given)?,
+    }
+    if let Some(file) = machine {
+        let (read, current) = load_shared(file)?;
+        let machine = read.0.definition.machine.clone();
+        if machine.as_str() == BOARD {
+            let file = file.display();
+            return Err(format!(
+                "{file}: this machine would be called as boards' is: give the file another name"
+            )
+            .into());
         }
-    };
-    Ok(Given { loaded, shared })
+        given.refuse_second(file, &machine)?;
+        given.add(read);
+        given.shared = Some(Shared { machine, file: file.to_owned(), current });
+    }
+    Ok(given)
 }
 
 /// Loads the machine at `path`: a file of StateService's, or a definition of ours. Gives also what the former calls its
 /// current state.
-fn load_shared(path: &Path) -> Result<(Loaded, Option<String>), Box<dyn Error>> {
+fn load_shared(path: &Path) -> Result<(Read, Option<String>), Box<dyn Error>> {
     let (file, text) = (file::name(path), file::read(path)?);
     if machine::import::is_definition(&text) {
         return Ok((check(&file, text, Provenance::File)?, None));
     }
     let imported = import::translate(&file, &text, &import::machine_name(path)?)?;
     let (source, definition) = (imported.source, Arc::new(imported.definition));
-    Ok((Loaded { source, definition, from: Provenance::File }, Some(imported.current)))
+    Ok(((Loaded { source, definition, from: Provenance::File }, None), Some(imported.current)))
+}
+
+impl Given {
+    fn add(&mut self, (loaded, outdated): Read) {
+        self.loaded.push(loaded);
+        self.outdated.extend(outdated);
+    }
+
+    fn refuse_second(&self, path: &Path, machine: &MachineName) -> Result<(), Box<dyn Error>> {
+        if self.loaded.iter().any(|other| other.definition.machine == *machine) {
+            return Err(format!("{}: machine {machine} is defined twice", path.display()).into());
+        }
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -110,24 +158,15 @@ pub(super) fn explained(error: EngineError, shared: Option<&Shared>) -> Box<dyn 
     }
 }
 
-fn load_all(path: &Path) -> Result<Vec<Loaded>, Box<dyn Error>> {
-    let mut loaded: Vec<Loaded> = Vec::new();
+fn load_all(path: &Path, given: &mut Given) -> Result<(), Box<dyn Error>> {
     for path in files(path)? {
         let text = file::read(&path)?;
-        let one = check(&path.display().to_string(), text, Provenance::File)?;
-        refuse_second(&loaded, &path, &one)?;
-        loaded.push(one);
+        let read = check(&path.display().to_string(), text, Provenance::File)?;
+        given.refuse_second(&path, &read.0.definition.machine)?;
+        given.add(read);
     }
-    if !loaded.iter().any(|one| one.definition.machine.as_str() == BOARD) {
+    if !given.loaded.iter().any(|one| one.definition.machine.as_str() == BOARD) {
         return Err(format!("{}: no definition of the machine `{}` is there", path.display(), BOARD).into());
-    }
-    Ok(loaded)
-}
-
-fn refuse_second(loaded: &[Loaded], path: &Path, one: &Loaded) -> Result<(), Box<dyn Error>> {
-    let machine = &one.definition.machine;
-    if loaded.iter().any(|other| other.definition.machine == *machine) {
-        return Err(format!("{}: machine {machine} is defined twice", path.display()).into());
     }
     Ok(())
 }
@@ -147,6 +186,11 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn check(file: &str, source: String, from: Provenance) -> Result<Loaded, Box<dyn Error>> {
-    Ok(Loaded { definition: Arc::new(file::check(file, &source)?), source, from })
+fn check(file: &str, source: String, from: Provenance) -> Result<Read, Box<dyn Error>> {
+    let read = machine::load_stored(&source, boards::vocabulary());
+    let (definition, faults) = read.map_err(|faults| faults.display(file).to_string())?;
+    let machine = definition.machine.clone();
+    let faults = faults.map(|faults| faults.display(file).to_string());
+    let outdated = faults.map(|faults| Outdated { machine, source: source.clone(), faults });
+    Ok((Loaded { definition: Arc::new(definition), source, from }, outdated))
 }

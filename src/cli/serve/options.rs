@@ -95,6 +95,11 @@ pub struct ServeOptions {
     #[arg(long, env = "LIFEGUARD_MACHINE_FILE", value_name = "FILE")]
     pub machine: Option<PathBuf>,
 
+    /// Run the programs that machine definitions name in actions (`notify` with `command:`), as this server's user: whoever
+    /// may load a definition can then run any program
+    #[arg(long, env = "LIFEGUARD_ALLOW_COMMANDS", value_parser = BoolishValueParser::new())]
+    pub allow_commands: bool,
+
     /// How long history is kept: `90d`, or `forever`; it goes by whole days
     #[arg(long, env = "LIFEGUARD_HISTORY_RETENTION", value_name = "TIME", default_value = "90d")]
     pub history_retention: Retention,

@@ -17,7 +17,7 @@ use super::descriptors::Budget;
 use super::options::ServeOptions;
 use super::server::Server;
 use super::tftp_options::TftpArgs;
-use crate::actions::{ActionOptions, Registry};
+use crate::actions::{ActionOptions, Commands, Registry};
 use crate::api::{self, Api, HttpOptions, LongPolls};
 use crate::boards::{self, BoardFace, Boards};
 use crate::boot_tree::BootTree;
@@ -73,6 +73,7 @@ impl Server {
             tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
+            commands: if options.allow_commands { Commands::Allowed } else { Commands::Refused },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
@@ -105,6 +106,7 @@ struct Parts {
     tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
+    commands: Commands,
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
@@ -115,7 +117,7 @@ impl Parts {
     async fn start(
         self,
         connect: ConnectOptions,
-        Given { loaded, shared }: Given,
+        Given { loaded, outdated, shared }: Given,
     ) -> Result<Server, Box<dyn Error>> {
         let Self {
             http,
@@ -125,13 +127,17 @@ impl Parts {
             tftp_transfers,
             boot_root,
             history_retention,
+            commands,
             database_connections,
             event_timeout,
             models,
             clock,
         } = self;
         let store = Store::open_with(connect, Connections::of(database_connections)).await?;
-        let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone() });
+        for one in &outdated {
+            one.confirm(&store).await?;
+        }
+        let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone(), commands });
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let machine = MachineName::new(BOARD)?;
         let face = Arc::new(BoardFace::new(machine.clone()));

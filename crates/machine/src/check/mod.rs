@@ -68,6 +68,22 @@ pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
     definition.ok_or_else(|| Faults(faults.into_iter().filter(Fault::is_error).collect()))
 }
 
+/// Reads a definition that was accepted before, and is followed also where its actions do not take their settings any more:
+/// those faults come with it.
+///
+/// # Errors
+///
+/// [`Faults`], where anything else is wrong with it.
+pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, Option<Faults>), Faults> {
+    match load(text, vocabulary) {
+        Ok(definition) => Ok((definition, None)),
+        Err(faults) if faults.iter().all(|fault| fault.rule == Rule::Settings) => {
+            Ok((load(text, &vocabulary.with_any_settings())?, Some(faults)))
+        }
+        Err(faults) => Err(faults),
+    }
+}
+
 /// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
 #[cfg(test)]
 pub(super) fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {

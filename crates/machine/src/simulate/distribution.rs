@@ -9,20 +9,34 @@ const P95: f64 = 1.644_853_626_951_472;
 
 /// How long something takes. Spans are in seconds, and drawn to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Distribution {
+pub enum Distribution {
     /// Always the same.
     Constant(f64),
     /// Anything between these two, each as likely.
-    Uniform { from: f64, to: f64 },
+    Uniform {
+        /// The shortest.
+        from: f64,
+        /// The longest.
+        to: f64,
+    },
     /// What happens at any time as likely as at any other.
-    Exponential { mean: f64 },
+    Exponential {
+        /// The mean.
+        mean: f64,
+    },
     /// What people and machines take: never less than nothing, and now and then much more than usual.
-    LogNormal { median: f64, sigma: f64 },
+    LogNormal {
+        /// The median.
+        median: f64,
+        /// The standard deviation of its logarithm.
+        sigma: f64,
+    },
 }
 
 impl Distribution {
     /// The lognormal distribution with this median, which one in twenty exceeds `p95`.
-    pub(super) fn log_normal(median: f64, p95: f64) -> Self {
+    #[must_use]
+    pub fn log_normal(median: f64, p95: f64) -> Self {
         Self::LogNormal { median, sigma: (p95 / median).ln() / P95 }
     }
 

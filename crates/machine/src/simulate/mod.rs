@@ -18,6 +18,7 @@
 //!
 //! Models are not asked, so that a condition with a `predict` never holds.
 
+mod action;
 mod board;
 mod circuit;
 mod distribution;
@@ -35,10 +36,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::definition::{Definition, Kind};
 use super::names::{EventName, StateName};
 use circuit::Circuit;
-use profile::{Names, When, Where};
+use profile::{Names, When};
 use random::Random;
 use tally::Tally;
 
+pub use action::{SimulatedAction, Site};
+pub use distribution::Distribution;
 pub use profile::Profile;
 pub use report::{Availability, Failures, Ignored, Power, Queues, Report, Series, StateShare, Troubles, Way};
 
@@ -277,8 +280,8 @@ fn stage<'a>(names: &Names<'a>, profile: &Profile, index: usize) -> Stage<'a> {
     let mut is_needed = false;
     let step = |invoke: &super::definition::Invoke| {
         let action = profile.actions.binary_search(&invoke.action).unwrap_or(0);
-        let manner = sound.and_then(|class| class.actions.get(action));
-        is_needed |= manner.is_some_and(|manner| manner.at == Where::RelayBoard);
+        let simulated = sound.and_then(|class| class.actions.get(action));
+        is_needed |= simulated.is_some_and(|action| action.at == Site::RelayBoard);
         let limit_ms = invoke.limit.and_then(|limit| u64::try_from(limit.as_millis()).ok());
         Step { action, limit_ms, holds_place: is_needed }
     };

@@ -14,6 +14,7 @@ use clap::Args;
 
 use super::super::output;
 use super::file;
+use crate::boards;
 use crate::machine::simulate::{Counted, Profile, Simulation, Size};
 use crate::machine::{Definition, Faults, parse_span};
 
@@ -151,7 +152,7 @@ impl Written {
 
     fn profile(&self, definition: &Definition) -> Result<Profile, Box<dyn Error>> {
         let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
-        Ok(Profile::read(&self.profile.1, definition).map_err(faults)?)
+        Ok(Profile::read(&self.profile.1, definition, boards::vocabulary().actions()).map_err(faults)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::action::Mac;
+use crate::actions::Mac;
 use crate::boards::{LoggedAt, LoggedRequest};
 
 /// After how much silence the next request is another boot's.

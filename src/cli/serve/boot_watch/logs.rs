@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::log::{Client, Log, Numbered};
-use crate::action::{Mac, mac_in_name, mac_of_link};
+use crate::actions::{Mac, mac_in_name, mac_of_link};
 use crate::boards::{BootLog, LoggedAt, LoggedRequest};
 
 /// How many requests one log keeps; of more, those in the middle are only counted.

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::Mac;
+use crate::actions::Mac;
 use crate::boards::{Boards, Coverage};
 use crate::store::Store;
 use crate::tftp::{End, Fetch, Observer};

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::super::action::{SimulatedAction, Site};
 use super::super::board::Work;
-use super::super::profile::{Manner, Where};
 use super::super::queue::Happening;
 use super::super::tally::LongestQueue;
 use super::super::{SimulateError, Step};
@@ -50,9 +50,9 @@ impl<'a> Circuit<'a> {
         let Step { action, limit_ms, .. } = self.step(board, step);
         let is_dark = self.outages > 0;
         let it = &mut self.boards[board];
-        let Manner { at, takes, fails, fails_after, dark_after } =
+        let SimulatedAction { at, takes, fails, fails_after, dark_after } =
             &self.simulation.profile.classes[it.class].actions[action];
-        let (takes_ms, succeeds) = if is_dark && *at != Where::Server {
+        let (takes_ms, succeeds) = if is_dark && *at != Site::Server {
             (dark_after.draw(&mut it.random), false)
         } else if it.random.fraction() < *fails {
             (fails_after.draw(&mut it.random), false)
@@ -67,7 +67,7 @@ impl<'a> Circuit<'a> {
         it.run = it.run.wrapping_add(1);
         it.work = Work::Runs { step, succeeds };
         let run = it.run;
-        if *at == Where::RelayBoard {
+        if *at == Site::RelayBoard {
             self.tally.operations += 1;
             let relay = self.relay(board);
             self.used[relay].0 += 1;
@@ -78,7 +78,7 @@ impl<'a> Circuit<'a> {
     /// Starts a running action over, if it is done at the board, which is no longer what it was.
     pub(super) fn start_over_at_board(&mut self, board: usize) {
         if let Work::Runs { step, .. } = self.boards[board].work
-            && self.manner(board, step).at == Where::Board
+            && self.simulated(board, step).at == Site::Board
         {
             self.start(board, step);
         }
@@ -87,8 +87,8 @@ impl<'a> Circuit<'a> {
     /// Fails a running action that needs the power which has gone.
     pub(super) fn darken(&mut self, board: usize) {
         let Work::Runs { step, .. } = self.boards[board].work else { return };
-        let Manner { at, dark_after, .. } = self.manner(board, step);
-        if *at == Where::Server {
+        let SimulatedAction { at, dark_after, .. } = self.simulated(board, step);
+        if *at == Site::Server {
             return;
         }
         let it = &mut self.boards[board];
@@ -107,7 +107,7 @@ impl<'a> Circuit<'a> {
         if self.boards[board].run != run {
             return Ok(());
         }
-        if !succeeds && self.manner(board, step).at == Where::RelayBoard {
+        if !succeeds && self.simulated(board, step).at == Site::RelayBoard {
             self.tally.operations_failed += 1;
         }
         self.boards[board].work = Work::Done;
@@ -169,9 +169,9 @@ impl<'a> Circuit<'a> {
                 Ok(())
             }
             Work::Runs { step, .. } => {
-                let manner = self.manner(board, step);
+                let action = self.simulated(board, step);
                 let it = &mut self.boards[board];
-                if manner.at == Where::RelayBoard {
+                if action.at == Site::RelayBoard {
                     // A board is never left without power: the operation goes on, and holds the place meanwhile.
                     it.abandoned = Some(it.run);
                     return Ok(());
@@ -230,7 +230,7 @@ impl<'a> Circuit<'a> {
         self.simulation.states[self.boards[board].state].steps[step]
     }
 
-    fn manner(&self, board: usize, step: usize) -> &'a Manner {
+    fn simulated(&self, board: usize, step: usize) -> &'a SimulatedAction {
         let action = self.step(board, step).action;
         &self.simulation.profile.classes[self.boards[board].class].actions[action]
     }

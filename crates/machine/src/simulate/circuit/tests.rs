@@ -1,9 +1,10 @@
 //! What must hold after every single thing that happens.
 
-use super::super::profile::Where;
+use super::super::action::Site;
 use super::super::{Profile, Simulation, Size};
 use super::*;
 use crate::load;
+use crate::simulate::tests::Actions;
 use crate::vocabulary::tests::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
@@ -17,7 +18,7 @@ fn holders(circuit: &Circuit<'_>) -> Vec<Option<usize>> {
         let operates = match board.work {
             Work::Runs { step, .. } => {
                 let action = simulation.states[board.state].steps[step].action;
-                simulation.profile.classes[board.class].actions[action].at == Where::RelayBoard
+                simulation.profile.classes[board.class].actions[action].at == Site::RelayBoard
             }
             Work::Done | Work::Blocked | Work::Waits { .. } => false,
         };
@@ -42,7 +43,7 @@ fn a_relay_board_has_one_operation_at_a_time_and_rests_and_a_circuit_keeps_its_g
         .replace("power_on_gap: 0s", "power_on_gap: 2s")
         .replace("per_day: 0.5", "per_day: 40")
         .replace("mean: 20d", "mean: 3h");
-    let profile = Profile::read(&text, &definition).unwrap();
+    let profile = Profile::read(&text, &definition, &Actions).unwrap();
     let size = Size { boards: 32, days: 2, seed: 5, every_s: None };
     let simulation = Simulation::new(&definition, &profile, size).unwrap();
     let mut circuit = Circuit::new(&simulation, 0);

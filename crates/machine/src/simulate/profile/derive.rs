@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
+use super::super::action::Site;
 use super::super::distribution::Distribution;
-use super::{Class, Habit, Layout, Manner, Names, Report, Where};
+use super::{Class, Habit, Layout, Names, Report};
 use crate::decide::{create, decide};
 use crate::definition::{Definition, Due, Event, Kind, State, TransitionEffect};
 use crate::instance::Instance;
@@ -17,8 +18,6 @@ use crate::stimulus::{Cause, Outcome, Stimulus};
 
 /// How often a board does what it should.
 const SOUND: f64 = 0.98;
-/// How often an action fails.
-const FAILS: f64 = 0.005;
 /// How often a repair mends a board.
 const MENDS: f64 = 0.9;
 /// Within this part of its time limit a state is usually over.
@@ -58,30 +57,6 @@ pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
         |is_one: &dyn Fn(&StateName) -> bool| states.iter().map(|name| is_one(name)).collect::<Vec<bool>>();
     let choices = [all(&|name| of_work(name) && is_watched(name)), all(&of_work), all(&is_resting)];
     choices.into_iter().find(|choice| choice.contains(&true)).unwrap_or_else(|| all(&|_| false))
-}
-
-/// How an action goes, by its name: power is switched at the relay board, and who polls asks the board until it is silent.
-pub(super) fn manner(action: &str) -> Manner {
-    if action.starts_with("power") {
-        return Manner {
-            at: Where::RelayBoard,
-            takes: Distribution::log_normal(3.0, 5.0),
-            fails: FAILS,
-            fails_after: Distribution::Constant(30.0),
-            dark_after: Distribution::Constant(30.0),
-        };
-    }
-    if ["poll", "ping"].iter().any(|prefix| action.starts_with(prefix)) {
-        return Manner {
-            at: Where::Board,
-            takes: Distribution::Constant(DAY),
-            fails: 0.01,
-            fails_after: Distribution::Uniform { from: 0.0, to: DAY },
-            dark_after: Distribution::Constant(90.0),
-        };
-    }
-    let takes = Distribution::log_normal(1.0, 2.0);
-    Manner { at: Where::Server, takes, fails: FAILS, fails_after: takes, dark_after: takes }
 }
 
 /// What sound boards report: in each state of work the event from boards that leads on the shortest way to an
@@ -175,9 +150,9 @@ fn tried(
 /// The ways of being broken: a few boards are dead, and some die.
 pub(super) fn broken(sound: &Class) -> Vec<Class> {
     let mut actions = sound.actions.clone();
-    actions.iter_mut().filter(|manner| manner.at == Where::Board).for_each(|manner| {
-        manner.fails = 1.0;
-        manner.fails_after = manner.dark_after;
+    actions.iter_mut().filter(|action| action.at == Site::Board).for_each(|action| {
+        action.fails = 1.0;
+        action.fails_after = action.dark_after;
     });
     vec![Class {
         name: "dead".to_owned(),

@@ -15,6 +15,8 @@ use serde_json::{Map, Value};
 use super::super::definition::Definition;
 use super::super::fault::Faults;
 use super::super::names::{ActionName, EventName, StateName};
+use super::super::vocabulary::ActionCatalogue;
+use super::action::SimulatedAction;
 use super::distribution::Distribution;
 
 /// How a farm behaves, for one definition.
@@ -56,7 +58,7 @@ pub(super) struct Class {
     /// What they may report in each state; one of these, or nothing with the chance that is left.
     pub(super) reports: Vec<Vec<Report>>,
     /// How each action goes.
-    pub(super) actions: Vec<Manner>,
+    pub(super) actions: Vec<SimulatedAction>,
 }
 
 /// What a board may report after a state was entered.
@@ -66,30 +68,6 @@ pub(super) struct Report {
     pub(super) args: Map<String, Value>,
     pub(super) after: Distribution,
     pub(super) chance: f64,
-}
-
-/// How an action goes.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Manner {
-    pub(super) at: Where,
-    pub(super) takes: Distribution,
-    /// How often it fails, from 0 to 1.
-    pub(super) fails: f64,
-    /// How long it takes then.
-    pub(super) fails_after: Distribution,
-    /// How long it takes to fail where what it is done at has no power.
-    pub(super) dark_after: Distribution,
-}
-
-/// Where an action is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Where {
-    /// At the relay board, one at a time: it needs the place, and is a power operation.
-    RelayBoard,
-    /// At the board, which must have power.
-    Board,
-    /// At the server: nothing else is needed.
-    Server,
 }
 
 /// What an operator asks for in some states.
@@ -124,13 +102,13 @@ pub(super) enum When {
 }
 
 impl Profile {
-    /// Reads a profile for `definition`. An empty text is one too: then everything is derived.
+    /// Reads a profile for `definition`, whose actions are of `actions`. An empty text is one too: then everything is derived.
     ///
     /// # Errors
     ///
     /// [`Faults`], with everything that is wrong with the text, each with its line and column.
-    pub fn read(text: &str, definition: &Definition) -> Result<Self, Faults> {
-        read::profile(text, definition)
+    pub fn read(text: &str, definition: &Definition, actions: &dyn ActionCatalogue) -> Result<Self, Faults> {
+        read::profile(text, definition, actions)
     }
 }
 

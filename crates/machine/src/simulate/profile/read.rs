@@ -4,20 +4,26 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::super::action::{SimulatedAction, Site};
 use super::super::distribution::Distribution;
 use super::value::{count, distribution, milliseconds, share};
-use super::{Class, Habit, Layout, Manner, Names, Outage, Profile, Report, When, Where, derive};
+use super::{Class, Habit, Layout, Names, Outage, Profile, Report, When, derive};
 use crate::definition::{Definition, Event};
 use crate::fault::{Collector, Faults, Position};
 use crate::names::EventName;
 use crate::rule::Rule;
 use crate::sender::Sender;
 use crate::source::{self, Fields, Key, Node};
+use crate::vocabulary::ActionCatalogue;
 
 /// No relay board and no circuit has more than this of its parts.
 const MAX_PARTS: usize = 10_000;
 
-pub(super) fn profile(text: &str, definition: &Definition) -> Result<Profile, Faults> {
+pub(super) fn profile(
+    text: &str,
+    definition: &Definition,
+    actions: &dyn ActionCatalogue,
+) -> Result<Profile, Faults> {
     let mut faults = Collector::default();
     let profile = if text.trim().is_empty() {
         // What is no value at all has no place either; an empty mapping has.
@@ -25,12 +31,13 @@ pub(super) fn profile(text: &str, definition: &Definition) -> Result<Profile, Fa
     } else {
         source::read(text, &mut faults)
     }
-    .map(|root| Reader { names: Names::new(definition), faults: &mut faults }.profile(&root));
+    .map(|root| Reader { names: Names::new(definition), kinds: actions, faults: &mut faults }.profile(&root));
     profile.filter(|_| !faults.has_errors()).ok_or_else(|| Faults(faults.finish()))
 }
 
 struct Reader<'a> {
     names: Names<'a>,
+    kinds: &'a dyn ActionCatalogue,
     faults: &'a mut Collector,
 }
 
@@ -116,7 +123,7 @@ impl Reader<'_> {
     }
 
     fn sound(&mut self, fields: Fields<'_>, available: &[bool]) -> Class {
-        let derived = self.names.actions.iter().map(|name| derive::manner(name.as_str())).collect();
+        let derived = self.names.actions.iter().map(|name| self.kinds.simulate(name)).collect();
         let actions =
             fields.get("actions").map_or(&[][..], |node| self.entries(node, "a mapping of actions"));
         let mut sound = Class {
@@ -145,37 +152,37 @@ impl Reader<'_> {
                 self.faults.add_unknown(key.at, Rule::UnknownAction, "action", &key.text, known);
                 continue;
             };
-            if let Some(manner) = class.actions.get_mut(index) {
-                self.manner(node, manner);
+            if let Some(action) = class.actions.get_mut(index) {
+                self.action(node, action);
             }
         }
     }
 
-    fn manner(&mut self, node: &Node, manner: &mut Manner) {
+    fn action(&mut self, node: &Node, action: &mut SimulatedAction) {
         let keys = ["at", "takes", "fails", "fails_after", "dark_after"];
         let fields = node.fields("how an action goes", &keys, self.faults);
         let places = ["relay-board", "board", "server"];
         if let Some(node) = fields.get("at") {
             match node.text("`relay-board`, `board` or `server`", self.faults) {
-                Some("relay-board") => manner.at = Where::RelayBoard,
-                Some("board") => manner.at = Where::Board,
-                Some("server") => manner.at = Where::Server,
+                Some("relay-board") => action.at = Site::RelayBoard,
+                Some("board") => action.at = Site::Board,
+                Some("server") => action.at = Site::Server,
                 Some(other) => self.faults.add_unknown(node.at, Rule::Form, "place", other, places),
                 None => {}
             }
         }
         let mut span = |key| fields.get(key).and_then(|node| distribution(node, self.faults));
         if let Some(takes) = span("takes") {
-            manner.takes = takes;
+            action.takes = takes;
         }
         if let Some(fails_after) = span("fails_after") {
-            manner.fails_after = fails_after;
+            action.fails_after = fails_after;
         }
         if let Some(dark_after) = span("dark_after") {
-            manner.dark_after = dark_after;
+            action.dark_after = dark_after;
         }
         if let Some(fails) = fields.get("fails").and_then(|node| share(node, self.faults)) {
-            manner.fails = fails;
+            action.fails = fails;
         }
     }
 

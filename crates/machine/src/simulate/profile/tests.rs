@@ -1,7 +1,9 @@
 //! Profiles as their authors write them, rightly and wrongly.
 
+use super::super::action::Site;
 use super::*;
 use crate::load;
+use crate::simulate::tests::Actions;
 use crate::vocabulary::tests::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
@@ -16,15 +18,15 @@ fn index(definition: &Definition, state: &str) -> usize {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let faults = Profile::read(text, &board()).unwrap_err();
+    let faults = Profile::read(text, &board(), &Actions).unwrap_err();
     faults.iter().map(|fault| format!("p.yaml:{}:{}: {}", fault.line, fault.column, fault.message)).collect()
 }
 
 #[test]
 fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
     let definition = board();
-    let profile = Profile::read("", &definition).unwrap();
-    assert_eq!(profile, Profile::read("# nothing\n{}", &definition).unwrap());
+    let profile = Profile::read("", &definition, &Actions).unwrap();
+    assert_eq!(profile, Profile::read("# nothing\n{}", &definition, &Actions).unwrap());
     let available: Vec<&str> = definition
         .states
         .keys()
@@ -47,13 +49,13 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
         .actions
         .iter()
         .map(ActionName::as_str)
-        .zip(sound.actions.iter().map(|manner| manner.at))
+        .zip(sound.actions.iter().map(|action| action.at))
         .collect();
     let expected = [
-        ("clear-pxe", Where::Server),
-        ("poll", Where::Board),
-        ("power-cycle", Where::RelayBoard),
-        ("set-pxe", Where::Server),
+        ("clear-pxe", Site::Server),
+        ("poll", Site::Board),
+        ("power-cycle", Site::RelayBoard),
+        ("set-pxe", Site::Server),
     ];
     assert_eq!(places, expected);
     let asked = |state: &str| {
@@ -70,7 +72,7 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
 #[test]
 fn the_profile_of_the_board_machine_is_read_as_it_says() {
     let definition = board();
-    let profile = Profile::read(FARM, &definition).unwrap();
+    let profile = Profile::read(FARM, &definition, &Actions).unwrap();
     assert_eq!(profile.layout.boards_per_relay_board, 14);
     assert_eq!((profile.layout.rests_ms, profile.layout.gap_ms), (500, 0));
     let names: Vec<&str> = profile.classes.iter().map(|class| class.name.as_str()).collect();
@@ -95,7 +97,7 @@ fn what_names_a_state_by_more_letters_has_the_last_word() {
   ReimageBoot*: { event: image-failed, args: { reason: x }, after: 1s }
   ReimageBooting: []
   Re*: { event: image-running, after: 1s }";
-    let profile = Profile::read(text, &definition).unwrap();
+    let profile = Profile::read(text, &definition, &Actions).unwrap();
     let says = |state: &str| {
         profile.classes[0].reports[index(&definition, state)].first().map(|said| said.event.as_str())
     };

@@ -6,6 +6,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use super::super::{Profile, SimulateError, Simulation, Size};
 use crate::decide::property_tests::generate::{shape, state_shape, write};
 use crate::load_unproved;
+use crate::simulate::tests::Actions;
 use crate::vocabulary::tests::vocabulary;
 
 #[test]
@@ -17,7 +18,7 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
     let run = |(states, grouped): (Vec<_>, _)| {
         let text = write(&states, &grouped, false);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"])).unwrap();
-        let profile = Profile::read("", &definition).unwrap();
+        let profile = Profile::read("", &definition, &Actions).unwrap();
         let size = Size { boards: 2, days: 1, seed: 1, every_s: None };
         let simulation = Simulation::new(&definition, &profile, size).unwrap();
         match simulation.run(0) {

@@ -2,15 +2,37 @@
 
 mod generated;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
+use super::{Counted, Profile, Report, SimulateError, SimulatedAction, Simulation, Size};
 use crate::vocabulary::tests::vocabulary;
-use crate::{Definition, load_unproved};
+use crate::{ActionCatalogue, ActionName, Definition, SettingFault, load_unproved};
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
 pub(super) const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "set-pxe"];
+
+/// The same actions with how they go.
+#[derive(Debug)]
+pub(super) struct Actions;
+
+impl ActionCatalogue for Actions {
+    fn names(&self) -> Vec<&str> {
+        ACTIONS.to_vec()
+    }
+
+    fn check_settings(&self, _: &ActionName, _: &Map<String, Value>) -> Vec<SettingFault> {
+        Vec::new()
+    }
+
+    fn simulate(&self, action: &ActionName) -> SimulatedAction {
+        match action.as_str() {
+            "power-cycle" => SimulatedAction::of_power(),
+            "poll" => SimulatedAction::of_watch(86400.0),
+            _ => SimulatedAction::of_server(),
+        }
+    }
+}
 
 /// A farm in which nothing is left to chance: one request for each new board, 10 s a power cycle, 40 s a boot.
 const EXACT: &str = "
@@ -36,7 +58,7 @@ fn definition(text: &str) -> Definition {
 
 fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateError> {
     let definition = definition(text);
-    let profile = Profile::read(profile, &definition).unwrap();
+    let profile = Profile::read(profile, &definition, &Actions).unwrap();
     let simulation = Simulation::new(&definition, &profile, size)?;
     let mut all = simulation.run(0)?;
     for circuit in 1..simulation.circuits() {
@@ -166,7 +188,7 @@ fn an_outage_takes_its_boards_down_and_they_come_back() {
 #[test]
 fn the_same_seed_gives_the_same_whoever_simulates_which_circuit() {
     let definition = definition(BOARD);
-    let profile = Profile::read(FARM, &definition).unwrap();
+    let profile = Profile::read(FARM, &definition, &Actions).unwrap();
     let told = |seed: u64, order: &dyn Fn(usize) -> Vec<usize>| {
         let size = Size { boards: 300, days: 4, seed, every_s: None };
         let simulation = Simulation::new(&definition, &profile, size).unwrap();

@@ -1,0 +1,65 @@
+//! How an action goes in a simulated farm.
+
+use super::distribution::Distribution;
+
+/// How often an action fails where nothing else is known.
+const FAILS: f64 = 0.005;
+
+/// How an action goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SimulatedAction {
+    /// Where it is done.
+    pub at: Site,
+    /// How long it takes.
+    pub takes: Distribution,
+    /// How often it fails, from 0 to 1.
+    pub fails: f64,
+    /// How long it takes then.
+    pub fails_after: Distribution,
+    /// How long it takes to fail where what it is done at has no power.
+    pub dark_after: Distribution,
+}
+
+/// Where an action is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// At the relay board, one at a time: it needs the resource, and switches power.
+    RelayBoard,
+    /// At the board, which must have power.
+    Board,
+    /// At the server: nothing else is needed.
+    Server,
+}
+
+impl SimulatedAction {
+    /// One that switches power at a relay board, within seconds.
+    #[must_use]
+    pub fn of_power() -> Self {
+        Self {
+            at: Site::RelayBoard,
+            takes: Distribution::log_normal(3.0, 5.0),
+            fails: FAILS,
+            fails_after: Distribution::Constant(30.0),
+            dark_after: Distribution::Constant(30.0),
+        }
+    }
+
+    /// One that watches a board for up to `longest` seconds, and finds one in a hundred silent.
+    #[must_use]
+    pub fn of_watch(longest: f64) -> Self {
+        Self {
+            at: Site::Board,
+            takes: Distribution::Constant(longest),
+            fails: 0.01,
+            fails_after: Distribution::Uniform { from: 0.0, to: longest },
+            dark_after: Distribution::Constant(90.0),
+        }
+    }
+
+    /// One that the server does by itself, within a second or two.
+    #[must_use]
+    pub fn of_server() -> Self {
+        let takes = Distribution::log_normal(1.0, 2.0);
+        Self { at: Site::Server, takes, fails: FAILS, fails_after: takes, dark_after: takes }
+    }
+}

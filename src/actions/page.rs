@@ -1,0 +1,73 @@
+//! What a kind of action is, on a page for whoever writes definitions.
+
+use std::fmt::Write as _;
+
+use humantime::format_duration;
+
+use super::kind::{Description, Kind, Runs};
+use super::settings::SettingInfo;
+
+/// How wide a line of running text may be.
+const WIDTH: usize = 100;
+
+/// Describes a kind: what it does, its settings with their defaults, its ends and its limit.
+#[must_use]
+pub fn page(kind: &dyn Kind) -> String {
+    let description = kind.description();
+    let mut page = format!("{} (action)\n\n{}\n", description.name, filled(description.about));
+    page += "\nSettings (`with:`)\n\n";
+    match kind.settings() {
+        settings if settings.is_empty() => page += "    none\n",
+        settings => settings.iter().for_each(|info| add_setting(&mut page, info)),
+    }
+    // Writing to a text does not fail.
+    let _ = write!(page, "\nIt ends in\n\n    {}\n", description.outcomes().join(", "));
+    let _ = write!(
+        page,
+        "\nLimit\n\n    {}, unless `limit:` says otherwise\n",
+        format_duration(description.limit)
+    );
+    if let Some(compensation) = description.compensation {
+        let _ = write!(page, "\nIf it is interrupted\n\n    {compensation} is run\n");
+    }
+    let _ = write!(page, "\nIt runs\n\n    {}\n", place(&description));
+    page
+}
+
+fn add_setting(page: &mut String, info: &SettingInfo) {
+    let default = match &info.default {
+        Some(default) => format!("{default} if left out"),
+        None => "may be left out".to_owned(),
+    };
+    let _ = write!(
+        page,
+        "    {}: {}; {default}\n        {}\n",
+        info.field.name, info.field.form, info.field.about
+    );
+}
+
+fn place(description: &Description) -> &'static str {
+    match description.runs {
+        Runs::InServer => "in the server",
+        Runs::Anywhere => "in the server, or on a worker elsewhere",
+    }
+}
+
+/// Breaks running text into lines.
+fn filled(text: &str) -> String {
+    let mut filled = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            filled.push('\n');
+            column = 0;
+        } else if column > 0 {
+            filled.push(' ');
+            column += 1;
+        }
+        filled += word;
+        column += width;
+    }
+    filled
+}

@@ -1,0 +1,76 @@
+//! Definitions that a release before accepted, and whose actions do not take their settings any more: what is in force is
+//! followed, and nothing new is accepted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lifeguard::cli::serve::{ServeOptions, Server};
+use lifeguard::engine::{Loaded, Provenance};
+use lifeguard::{boards, machine};
+use serde_json::json;
+
+use crate::versions::{changed, load};
+use crate::world::{World, options, unreachable_power};
+
+/// The built-in definition with settings that their actions do not take.
+fn outdated() -> String {
+    changed(&[
+        ("invoke: [poll]", "invoke: [{ action: poll, with: { intervall: 30s } }]"),
+        ("invoke: [set-pxe, power-cycle]", "invoke: [{ action: set-pxe, with: { tries: 3 } }, power-cycle]"),
+    ])
+}
+
+/// Brings it into force as a release did that looked at no settings.
+async fn bring_into_force(world: &World) {
+    let (definition, faults) = machine::load_stored(&outdated(), boards::vocabulary()).unwrap();
+    assert!(faults.unwrap().to_string().contains("did you mean `interval`?"));
+    let loaded = Loaded { source: outdated(), definition: Arc::new(definition), from: Provenance::File };
+    world.server.engine.adopt(&loaded, None).await.unwrap();
+}
+
+async fn start_with(world: &World, states: &Path) -> Result<Server, String> {
+    let options = ServeOptions { states: Some(states.to_owned()), ..options(&world.database, &world.folder) };
+    Server::start(options, Arc::new(world.clock.clone())).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_in_force_whose_actions_do_not_take_their_settings_is_followed() {
+    let world = World::new().await;
+    bring_into_force(&world).await;
+    let world = world.again_after(std::time::Duration::ZERO).await.unwrap();
+    let shown = world.get("/api/v1/machines/board").await;
+    assert_eq!(shown["in_force"]["number"], 2, "{shown}");
+    world.image("panda").await;
+    world.register("b1", unreachable_power(0)).await;
+    let (status, answer) = world.request("b1", "rq-reimage", json!({ "image": "panda" })).await;
+    assert_eq!(status, 200, "{answer}");
+    // What releases before did not look at is not looked at.
+    let link = world.link("b1").await;
+    crate::world::ask("the boot link", async || link.is_symlink()).await;
+    // A poll does not ask by settings that make no sense, and says so.
+    world.force("b1", "Ready").await;
+    world.until("b1", "why", |board| board.to_string().contains("Ready")).await;
+    crate::world::ask("what is wrong", async || {
+        world.get("/api/v1/devices/b1/why").await.to_string().contains("did you mean `interval`?")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_given_it_starts_only_where_it_is_in_force() {
+    let world = World::new().await;
+    let file = world.folder.path().join("outdated.yaml");
+    fs_err::write(&file, outdated()).unwrap();
+    let refused = start_with(&world, &file).await.err().unwrap();
+    assert!(refused.contains("outdated.yaml:") && refused.contains("did you mean `interval`?"), "{refused}");
+    let (status, answer) = load(&world, &outdated(), "").await;
+    assert_eq!(status, 422, "{answer}");
+    assert_eq!(answer["faults"][0]["rule"], "settings", "{answer}");
+
+    bring_into_force(&world).await;
+    let server = start_with(&world, &file).await.unwrap();
+    server.stop().await.unwrap();
+    // Another one with the same faults is new.
+    fs_err::write(&file, outdated() + "\n# changed\n").unwrap();
+    assert!(start_with(&world, &file).await.is_err());
+}
