@@ -4,7 +4,7 @@
 //! may be run again for the same job, after a crash or beside a late twin, and must end in the same place however often it
 //! runs. *Accepted is not happened*: an action succeeds by what was observed.
 //!
-
+//! How a kind is added is told in `docs/adding-an-action.md`.
 
 mod boot_config_name;
 mod boot_link;
@@ -14,6 +14,7 @@ pub mod http;
 mod job;
 mod kind;
 mod mac;
+mod notify;
 mod page;
 mod poll;
 mod power;
@@ -32,6 +33,7 @@ pub use finding::{Finding, Findings};
 pub use job::{Facts, Job, Subject};
 pub use kind::{BadSettings, Claim, Description, Kind, Runs, TypedKind};
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
+pub use notify::{Notify, NotifySettings};
 pub use page::page;
 pub use poll::{Poll, PollSettings, PollUrl};
 pub use power::{Power, power_outlet, power_resource};

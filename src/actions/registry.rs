@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::boot_link::{ClearBootLink, SetBootLink};
 use super::job::Facts;
 use super::kind::{Claim, Description, Kind};
+use super::notify::Notify;
 use super::poll::Poll;
 use super::power::Power;
 use crate::machine::simulate::SimulatedAction;
@@ -54,6 +55,7 @@ impl Registry {
         Self::default()
             .with(ClearBootLink::new(options.boot_root.clone()))
             .with(SetBootLink::new(options.boot_root.clone()))
+            .with(Notify::new(options.commands))
             .with(Poll)
             .with(Power::new(Operation::Cycle))
             .with(Power::new(Operation::Off))

@@ -28,6 +28,7 @@ mod machine_check;
 mod machine_diagram;
 mod migrations;
 mod models;
+mod notified;
 mod outage;
 mod outdated;
 mod pipeline;

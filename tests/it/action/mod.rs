@@ -4,6 +4,7 @@ mod boot;
 mod foreign;
 mod habits;
 mod limits;
+mod notify;
 mod poll;
 mod power;
 mod relay;

@@ -1,0 +1,319 @@
+//! Notifications: tells somebody that an instance is in a state, by an HTTP request (a webhook) or by a program.
+//!
+//! The message is JSON and says which instance it is about, its state and its visit. It may come twice, after a crash:
+//! then it has the same `key`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use device_io::{LocalTrouble, NoSecret, SecretFile};
+use reqwest::Client;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::ending::{Evidence, Unfinished};
+use super::http::{self, HttpTarget, NoAnswer};
+use super::job::Job;
+use super::kind::{Description, Runs, TypedKind};
+use super::program::{self, ProgramError};
+use super::registry::Commands;
+use super::settings::{Field, Settings, fault, fault_of_all, span};
+use super::signature::{digest, hmac};
+use super::trouble::Trouble;
+use crate::clock::after;
+use crate::machine::SettingFault;
+
+/// How long to wait before the second try; before each further one twice as long.
+const BACK_OFF: Duration = Duration::from_secs(1);
+/// The longest from one try to the next.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+/// How much of an answer is kept as evidence.
+const MAX_ANSWER: usize = 200;
+
+/// Whom to tell, and what; [`Settings::FIELDS`] says of each what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifySettings {
+    url: Option<String>,
+    headers: BTreeMap<String, String>,
+    secret_file: Option<String>,
+    command: Vec<String>,
+    message: Option<String>,
+    retries: u32,
+    #[serde(with = "span")]
+    timeout: Duration,
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            headers: BTreeMap::new(),
+            secret_file: None,
+            command: Vec::new(),
+            message: None,
+            retries: 3,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings for NotifySettings {
+    const FIELDS: &'static [Field] = &[
+        Field {
+            name: "url",
+            form: "a URL such as `http://chat.lab/hook`",
+            about: "where the message is sent, by POST",
+        },
+        Field {
+            name: "headers",
+            form: "a mapping from names to texts",
+            about: "more headers of that request; everybody can read them who can read the definition",
+        },
+        Field {
+            name: "secret_file",
+            form: "the whole path of a file on the server, `….password`, that nobody else may read",
+            about: "its content signs the request: `X-Lifeguard-Signature: sha256=HMAC` in hexadecimal digits",
+        },
+        Field {
+            name: "command",
+            form: "a list such as `[mail-admins, --quiet]`",
+            about: "a program with its arguments, run without a shell instead of a request; the message is its input",
+        },
+        Field { name: "message", form: "a text", about: "what the message says for people" },
+        Field {
+            name: "retries",
+            form: "a whole number, 0 or more",
+            about: "how often it is tried again, after 1s, 2s, 4s and so on, within the action's limit",
+        },
+        Field { name: "timeout", form: "a time such as `10s`", about: "the longest that one try may take" },
+    ];
+
+    fn check(&self) -> Result<(), SettingFault> {
+        match (&self.url, self.command.first()) {
+            (Some(_), Some(_)) => Err(fault("command", "give either `url` or `command`")),
+            (None, None) => Err(fault_of_all("say whom to notify: by `url` or by `command`")),
+            (Some(url), None) => {
+                http::url(url).map_err(|problem| fault("url", format!("`url`: {problem}")))?;
+                http::headers(&self.headers)
+                    .map_err(|problem| fault("headers", format!("`headers`: {problem}")))?;
+                if let Some(file) = &self.secret_file {
+                    SecretFile::new(file)
+                        .map_err(|problem| fault("secret_file", format!("`secret_file`: {problem}")))?;
+                }
+                Ok(())
+            }
+            (None, Some(_)) if !self.headers.is_empty() => {
+                Err(fault("headers", "`headers` are for a request to a `url`"))
+            }
+            (None, Some(_)) if self.secret_file.is_some() => {
+                Err(fault("secret_file", "`secret_file` is for a request to a `url`"))
+            }
+            (None, Some(_)) => Ok(()),
+        }
+    }
+}
+
+/// `notify`.
+#[derive(Debug, Clone, Copy)]
+pub struct Notify {
+    commands: Commands,
+}
+
+impl Notify {
+    /// Notifications by a server that runs `commands`, or does not.
+    #[must_use]
+    pub fn new(commands: Commands) -> Self {
+        Self { commands }
+    }
+}
+
+#[async_trait]
+impl TypedKind for Notify {
+    type Settings = NotifySettings;
+
+    fn description(&self) -> Description {
+        Description {
+            // It reads files of the server's machine, and runs programs there.
+            runs: Runs::InServer,
+            ..Description::new(
+                "notify",
+                "Tells somebody that the instance is in this state: by a POST to a URL, which succeeds when the answer's \
+                 status is 2xx, or by a program, which succeeds when it exits with 0. After a crash it may be told twice, \
+                 with the same key.",
+                Duration::from_mins(2),
+            )
+        }
+    }
+
+    async fn run(
+        &self,
+        job: &Job,
+        settings: &NotifySettings,
+        cancel: &CancellationToken,
+    ) -> Result<Evidence, Unfinished> {
+        let way = Way::new(job, settings, self.commands).await?;
+        let mut evidence = Evidence::new();
+        evidence.insert("to".to_owned(), way.shown().into());
+        let told = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Failure::Final("abandoned".to_owned())),
+            told = repeat(job, settings, &way, &mut evidence) => told,
+        };
+        match told {
+            Ok(()) => Ok(evidence),
+            Err(Failure::Ours(trouble, reason)) => Err(Unfinished::suspended(trouble, reason, evidence)),
+            Err(Failure::Passing(reason) | Failure::Final(reason)) => {
+                Err(Unfinished::failed(reason, evidence))
+            }
+        }
+    }
+}
+
+/// Why a try told nobody.
+enum Failure {
+    /// Another try may succeed.
+    Passing(String),
+    /// Another try would fail as well.
+    Final(String),
+    /// Trouble of our own stood in the way.
+    Ours(Trouble, String),
+}
+
+/// Tries until somebody was told, or there is nothing more to try.
+async fn repeat(
+    job: &Job,
+    settings: &NotifySettings,
+    way: &Way,
+    evidence: &mut Evidence,
+) -> Result<(), Failure> {
+    let mut wait = BACK_OFF;
+    for tries in 1.. {
+        if !job.lease.may_act() {
+            return Err(Failure::Final("the lease of this process expired".to_owned()));
+        }
+        evidence.insert("tries".to_owned(), tries.into());
+        match way.try_once(job, settings.timeout, evidence).await {
+            Err(Failure::Passing(_) | Failure::Ours(..)) if tries <= settings.retries => {}
+            told => return told,
+        }
+        job.clock.sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_BACK_OFF);
+    }
+    Ok(())
+}
+
+/// How somebody is told.
+enum Way {
+    Post { target: Box<HttpTarget>, origin: String, headers: HeaderMap, message: Vec<u8> },
+    Run { command: Vec<String>, message: Vec<u8> },
+}
+
+impl Way {
+    async fn new(job: &Job, settings: &NotifySettings, commands: Commands) -> Result<Self, Unfinished> {
+        let key = key(job);
+        let message = json!({
+            "machine": job.subject.machine,
+            "instance": job.subject.name,
+            "state": job.subject.state,
+            "visit": job.subject.visit,
+            "action": job.action,
+            "action_id": job.id,
+            "key": key,
+            "message": settings.message,
+        });
+        let message = message.to_string().into_bytes();
+        let Some(text) = &settings.url else {
+            return match commands {
+                Commands::Allowed => Ok(Self::Run { command: settings.command.clone(), message }),
+                Commands::Refused => Err(Unfinished::misconfigured(
+                    "this server runs no programs for definitions: start it with --allow-commands, or notify a `url`",
+                )),
+            };
+        };
+        let read = || -> Result<_, String> {
+            let url = http::url(text)?;
+            let origin = url.origin().ascii_serialization();
+            Ok((Box::new(HttpTarget::new(url)?), origin, http::headers(&settings.headers)?))
+        };
+        let (target, origin, mut headers) = read().map_err(Unfinished::misconfigured)?;
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let mut set = |name: &'static str, value: String| {
+            headers.extend(
+                HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)),
+            );
+        };
+        set("idempotency-key", key);
+        if let Some(file) = &settings.secret_file {
+            let secret = SecretFile::new(file).map_err(Unfinished::misconfigured)?.read().await;
+            let secret = secret.map_err(|error| match error {
+                NoSecret::Local(trouble) => {
+                    let reason = trouble.to_string();
+                    Unfinished::suspended(trouble.into(), reason, Evidence::new())
+                }
+                NoSecret::Misconfigured(reason) => Unfinished::misconfigured(reason),
+            })?;
+            set("x-lifeguard-signature", format!("sha256={}", hmac(secret.as_bytes(), &message)));
+        }
+        Ok(Self::Post { target, origin, headers, message })
+    }
+
+    /// What history says of it: the path and the arguments may be secret.
+    fn shown(&self) -> String {
+        match self {
+            Self::Post { origin, .. } => origin.clone(),
+            Self::Run { command, .. } => command.first().cloned().unwrap_or_default(),
+        }
+    }
+
+    async fn try_once(&self, job: &Job, limit: Duration, evidence: &mut Evidence) -> Result<(), Failure> {
+        match self {
+            Self::Post { target, headers, message, .. } => {
+                let build =
+                    |client: &Client, url| client.post(url).headers(headers.clone()).body(message.clone());
+                let ends_at = after(job.clock.now(), limit);
+                let answer = target.send(&*job.clock, limit, build).await.map_err(|error| match error {
+                    // Whoever should be told is named by the definition: that is no trouble of this machine.
+                    NoAnswer::Ours { trouble: Trouble::Local(LocalTrouble::Name(_)), reason } => {
+                        Failure::Passing(reason)
+                    }
+                    NoAnswer::Ours { trouble, reason } => Failure::Ours(trouble, reason),
+                    NoAnswer::Refused(_) | NoAnswer::Silent(_) => Failure::Passing(error.to_string()),
+                })?;
+                let status = answer.status();
+                evidence.insert("status".to_owned(), status.as_u16().into());
+                let left = (ends_at - job.clock.now()).to_std().unwrap_or_default();
+                let said = job.clock.timeout(left, http::beginning(answer, MAX_ANSWER)).await;
+                evidence.extend(said.map(|said| ("answer".to_owned(), said.into())));
+                if status.is_success() {
+                    Ok(())
+                } else if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
+                    Err(Failure::Passing(format!("HTTP status {status}")))
+                } else {
+                    Err(Failure::Final(format!("HTTP status {status}")))
+                }
+            }
+            Self::Run { command, message } => {
+                let ended = program::run(&*job.clock, command, message, limit).await;
+                let ended = ended.map_err(|error| match error {
+                    ProgramError::Late { .. } => Failure::Passing(error.to_string()),
+                    ProgramError::Io(..) | ProgramError::None => Failure::Final(error.to_string()),
+                })?;
+                let said = if ended.output.is_empty() { &ended.errors } else { &ended.output };
+                evidence
+                    .insert("answer".to_owned(), said.chars().take(MAX_ANSWER).collect::<String>().into());
+                if ended.status.success() { Ok(()) } else { Err(Failure::Passing(ended.status.to_string())) }
+            }
+        }
+    }
+}
+
+/// What tells this notification from all others, in every try of it.
+fn key(job: &Job) -> String {
+    let subject = &job.subject;
+    let text = format!("{}\0{}\0{}\0{}", subject.machine, subject.name, subject.visit.0, job.id);
+    digest(text.as_bytes())
+}
