@@ -1,8 +1,9 @@
 //! The drivers: one file each, or one folder. A new one is a `mod` line and a line of the table here, and its file.
 
 mod modbus;
+mod tasmota;
 
 use crate::scheme::Scheme;
 
 /// Every scheme of power URLs.
-pub(crate) const SCHEMES: &[Scheme] = &[modbus::SCHEME];
+pub(crate) const SCHEMES: &[Scheme] = &[modbus::SCHEME, tasmota::SCHEME];
