@@ -114,7 +114,9 @@ async fn a_cycle_that_the_device_times_ends_at_once_when_it_is_cancelled() {
     let mut switching = fake.switching(by_device(OFF));
     let off_for = Duration::from_secs(10);
     let (ended, ()) = tokio::join!(switching.cycle(off_for, 0, &cancel), async {
+        let ends_at = Instant::now() + Duration::from_secs(5);
         while !fake.asked().contains("cycle read") {
+            assert!(Instant::now() < ends_at, "only {}", fake.asked());
             tokio::task::yield_now().await;
         }
         cancel.cancel();
