@@ -165,6 +165,8 @@ impl Draft {
                 }
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
+                // TODO(correctness): what states hold is claimed, and what is raised is decided on.
+                Effect::Hold { .. } | Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
                     let facts = self.action_facts(&SharedByFace::default());
                     self.invoked = with_places(&self.kinds, &facts, actions);

@@ -5,7 +5,7 @@ use serde_json::Map;
 use super::draft::with_places;
 use super::face::{NewFacts, Removal};
 use super::{Committed, Engine, EngineError};
-use crate::machine::{self, Cause, Effect, Instance, MachineName, Stimulus};
+use crate::machine::{self, Cause, Effect, Instance, Links, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
 use crate::store::groups::{self, Seen};
 use crate::store::history::{self, NewEntry, Told};
@@ -41,7 +41,7 @@ impl Engine {
         let entry = NewEntry {
             instance: id,
             at: now,
-            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(Cause::Created) }),
+            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(Cause::Created { links: Links::new() }) }),
             sender,
             outcome: Some(decision.outcome.clone()),
             from: decision.instance.state.clone(),

@@ -170,7 +170,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::engine::Submission;
     use crate::engine::work::Note;
-    use crate::machine::{Cause, Visit};
+    use crate::machine::{Cause, Links, Visit};
     use crate::store::Life;
     use crate::store::instances::{InstanceId, Target};
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn event(id: i64) -> Work {
-        let submission = Submission::new(Target::Id(InstanceId(id)), Cause::Created);
+        let submission = Submission::new(Target::Id(InstanceId(id)), Cause::Created { links: Links::new() });
         Work::Happened {
             submission: Box::new(submission),
             since: Instant::now(),

@@ -285,10 +285,11 @@ impl<'a> Life<'a> {
     ) -> Option<Decision> {
         match &self.instance {
             Some(instance) => Some(machine::decide(definition, instance, stimulus, at)),
-            None if stimulus.cause == Cause::Created => {
-                Some(machine::create(definition, &self.name, stimulus.facts.clone(), at))
-            }
             None => {
+                if let Cause::Created { links } = &stimulus.cause {
+                    let (links, facts) = (links.clone(), stimulus.facts.clone());
+                    return Some(machine::create_linked(definition, &self.name, links, facts, at));
+                }
                 self.is_forgotten = true;
                 None
             }

@@ -10,7 +10,7 @@ use crate::store::history::{Entry, Told};
 /// How an instance came into the state that `entry` entered.
 pub(super) fn arrived(entry: &Entry, now: DateTime<Utc>) -> String {
     let at = time(entry.at, now);
-    if matches!(&entry.told, Told::Stimulus(stimulus) if stimulus.cause == Cause::Created) {
+    if matches!(&entry.told, Told::Stimulus(stimulus) if matches!(stimulus.cause, Cause::Created { .. })) {
         return format!("It was registered at {at}{}.", by(entry));
     }
     format!("It came from {} at {at}, when {}.", entry.from, what_happened(entry))
@@ -25,7 +25,7 @@ pub fn what_happened(entry: &Entry) -> String {
         Told::Stimulus(stimulus) => stimulus,
     };
     match &stimulus.cause {
-        Cause::Created => format!("it was registered{}", by(entry)),
+        Cause::Created { .. } => format!("it was registered{}", by(entry)),
         Cause::Event { name, source: Source::Face(_), .. } => {
             format!("it reported {name}{}{}", judged(stimulus), remark(entry))
         }
@@ -33,6 +33,9 @@ pub fn what_happened(entry: &Entry) -> String {
             format!("an operator{} asked for {name}{}{}", by(entry), judged(stimulus), remark(entry))
         }
         Cause::Event { name, source: Source::Action, .. } => format!("{name} came{}", remark(entry)),
+        Cause::Event { name, source: Source::Instance(address), .. } => {
+            format!("{address} raised {name}{}", remark(entry))
+        }
         Cause::Began { .. } => "its actions began".to_owned(),
         Cause::Suspend { .. } => format!("its action was suspended{}", remark(entry)),
         Cause::Deadline { .. } => "its time had passed".to_owned(),
@@ -113,7 +116,7 @@ fn remark(entry: &Entry) -> String {
     let event = match &entry.told {
         Told::Stimulus(stimulus) => match &stimulus.cause {
             Cause::Event { source, args, .. } => Some((source, args)),
-            Cause::Created
+            Cause::Created { .. }
             | Cause::Began { .. }
             | Cause::Suspend { .. }
             | Cause::Deadline { .. }

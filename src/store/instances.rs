@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::{StoreError, Tx};
-use crate::machine::{Instance, MachineName, StateName, Visit};
+use crate::machine::{Instance, Links, MachineName, StateName, Visit};
 
 /// An instance's number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,7 @@ impl InstanceRow {
             remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
             data: parse("data", &self.data)?,
+            links: Links::new(),
         })
     }
 }

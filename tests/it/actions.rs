@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lifeguard::machine::{ActionName, Instance, Invoke, MachineName, StateName, Visit};
+use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::{self, Origin};
 use lifeguard::store::definitions::AdoptionId;
@@ -104,6 +104,7 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
         remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
+        links: Links::new(),
     };
     let id = instances::insert(tx, &instance).await.unwrap().unwrap();
     if let Some(action) = action {

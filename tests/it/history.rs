@@ -10,7 +10,8 @@ use insta::assert_snapshot;
 use lifeguard::cli::serve::Server;
 use lifeguard::clock::{Clock, ManualClock, SystemClock, after};
 use lifeguard::machine::{
-    Cause, EventName, Outcome, Predicted, Prediction, Question, Source, StateName, Stimulus, Visit,
+    Address, Cause, EventName, Link, LinkName, Links, MachineName, Outcome, Predicted, Prediction, Question,
+    Source, StateName, Stimulus, Visit,
 };
 use lifeguard::store::history::{self, Entry, NewEntry, Told};
 use lifeguard::store::instances::InstanceId;
@@ -358,13 +359,17 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
         let states = states.iter().map(|state| (*state).to_owned()).collect();
         predicted.insert(question, Prediction::of(&json!([1]), states));
     }
+    let lease = Address { machine: MachineName::new("lease").unwrap(), name: "r/1".to_owned() };
+    let link = Link { to: lease, visit: Some(Visit(3)) };
     let mut written = Vec::new();
     for spoken in [4, 5, 6, 7] {
         for outcome in [&moved, &Outcome::Stayed] {
             for cause in [
-                Cause::Created,
+                Cause::Created { links: Links::from([(LinkName::new("lease").unwrap(), link.clone())]) },
+                Cause::Created { links: Links::new() },
                 event(lifeguard::boards::BOARD, None),
                 event(Source::Operator, Some(Visit(spoken))),
+                event(Source::Instance(link.to.clone()), Some(Visit(spoken))),
                 event(Source::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },
                 Cause::Suspend { visit: Visit(spoken) },
@@ -433,7 +438,7 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
         format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
     });
     assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
-    1 moved New Created
+    1 moved New Created { links: {} }
     2 moved ReimageRebooting Event { name: "rq-reimage", source: Operator, args: {"image": String("linux")}, visit: None }
     2 stayed ReimageRebooting Began { visit: Visit(2) }
     3 moved ReimageRebooting Deadline { visit: Visit(2) }

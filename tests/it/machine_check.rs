@@ -283,6 +283,7 @@ fn rules_are_explained() {
     unknown-action    error     an action is named that there is not
     unknown-counter   error     a condition names a counter that nothing counts
     unknown-variable  error     a condition names a variable that there is not
+    unknown-link      error     a link is named that there is not
     settings          error     an action is given settings that it does not take
     guard-form        error     a condition is not one: it cannot be parsed, or does what conditions may not
     guard-type        error     a condition takes a text for a number, or the like
@@ -296,6 +297,7 @@ fn rules_are_explained() {
     final-goes-on     error     a final state does something, or can be left
     no-deadline       error     a working state may last for ever
     endless-loop      error     working states can follow one another for ever
+    unclaimed-hold    error     a state holds a resource that nothing claims on the way into it
     unhandled-ok      error     nobody waits for an action's success
     unhandled-failed  error     a state says nothing of its action's failure
     never-holds       warning   a condition never holds

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::definition::{Definition, Event, Invoke, State, Timeout, Transition, TransitionEffect};
-use super::names::StateName;
+use super::names::{ResourceName, StateName};
 use super::operation::Operation;
 
 /// What differs between two definitions.
@@ -53,6 +53,11 @@ impl Difference {
             let [was, is] = [old, new].map(|definition| definition.events.get(name).map(event));
             difference.note(None, &format!("event {name}"), was, is);
         }
+        let links: BTreeSet<_> = old.links.keys().chain(new.links.keys()).collect();
+        for name in links {
+            let machine = |definition: &Definition| Some(definition.links.get(name)?.machine.to_string());
+            difference.note(None, &format!("link {name}"), machine(old), machine(new));
+        }
         for (from, was) in &old.states {
             let to = new_name(from);
             if let Some(is) = new.states.get(&to) {
@@ -77,6 +82,10 @@ impl Difference {
         };
         note("kind", &|(state, _)| Some(format!("{:?}", state.kind).to_lowercase()));
         note("entry", &|(state, _)| some(operations(&state.entry)));
+        note("hold", &|(state, _)| {
+            let one = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
+            some(state.hold.iter().map(one).collect::<Vec<_>>().join(", "))
+        });
         note("invoke", &|(state, _)| some(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
         note("timeout", &|(state, names)| state.timeout.as_ref().map(|limit| timeout(limit, names)));
         note("always", &|(state, names)| some(transitions(&state.always, names)));

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::guard::Guard;
-use super::names::{ActionName, CounterName, EventName, MachineName, StateName};
+use super::names::{ActionName, CounterName, EventName, LinkName, MachineName, ResourceName, StateName};
 use super::operation::Operation;
 use super::prediction::Question;
 use super::sender::{Sender, SenderName};
@@ -35,8 +35,12 @@ pub struct Definition {
     pub questions: BTreeMap<EventName, BTreeSet<Question>>,
     /// Whether a condition that is asked when a state is entered, whichever it is, reads facts.
     pub reads_facts_on_entry: bool,
+    /// The links that instances may have, and to what.
+    pub links: BTreeMap<LinkName, LinkDeclaration>,
     /// The objects by which conditions may read facts.
     pub facts: Vec<FactObject>,
+    /// Whether any of its states holds resources.
+    pub holds_resources: bool,
     /// Where counters begin that do not begin at zero.
     pub beginnings: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.
@@ -45,8 +49,17 @@ pub struct Definition {
     pub renamed: BTreeMap<StateName, StateName>,
 }
 
-/// A declared event.
+/// A declared link.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkDeclaration {
+    /// The machine of the instances that it leads to.
+    pub machine: MachineName,
+    /// One line for people, or empty.
+    pub about: String,
+}
+
+/// A declared event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
     /// Who may send it.
     pub from: BTreeSet<Sender>,
@@ -62,7 +75,7 @@ impl Event {
     pub fn reporter(&self) -> Option<&SenderName> {
         self.from.iter().find_map(|sender| match sender {
             Sender::Face(name) => Some(name),
-            Sender::Operator | Sender::Action => None,
+            Sender::Operator | Sender::Action | Sender::Machine(_) => None,
         })
     }
 }
@@ -96,6 +109,8 @@ pub struct State {
     pub about: String,
     /// What entering it does to the instance.
     pub entry: Vec<Operation>,
+    /// How many units of each resource are held for as long as an instance is in it.
+    pub hold: BTreeMap<ResourceName, u32>,
     /// What is started after entering it and cancelled by leaving it, in order.
     pub invoke: Vec<Invoke>,
     /// When it ends by itself.

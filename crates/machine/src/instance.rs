@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::link::Links;
 use super::names::{CounterName, MachineName, StateName};
 
 /// Numbers the entries of states: it grows by one at every entry, re-entries included.
@@ -55,4 +56,7 @@ pub struct Instance {
     pub counters: BTreeMap<CounterName, i64>,
     /// What else it remembers; only transitions change it.
     pub data: Map<String, Value>,
+    /// The other instances that it is linked to; only transitions change them.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub links: Links,
 }

@@ -5,6 +5,7 @@
 mod adopt;
 mod check;
 mod compare;
+mod components;
 mod decide;
 mod definition;
 mod diagram;
@@ -14,8 +15,10 @@ mod foreign;
 mod guard;
 pub mod import;
 mod instance;
+mod link;
+mod linked;
 mod names;
-mod operation;
+pub mod operation;
 mod plain;
 mod prediction;
 mod reading;
@@ -35,24 +38,32 @@ pub use adopt::{Adoption, Carried, Rearm};
 use check::load_unproved;
 pub use check::{Checked, check, load, load_stored};
 pub use compare::{Change, Difference};
-pub use decide::{advance, create, decide, questions, reads_facts};
+pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
+    Definition, Due, Event, Invoke, Kind, Limit, LinkDeclaration, State, Timeout, Transition,
+    TransitionEffect,
 };
 pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults, nearest, suggestion};
 pub use guard::{Guard, Variables};
 pub use instance::{Instance, Visit};
-pub use names::{ActionName, BadName, CounterName, EventName, MAX_NAME, MachineName, StateName, says_failed};
-pub use operation::{OnCounters, Operation, Setting};
+pub use link::{Address, Link, Links};
+pub use linked::{
+    Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked, decide_linked,
+};
+pub use names::{
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, StateName,
+    says_failed,
+};
+pub use operation::{Fence, OnCounters, Operation, Raise, Setting};
 pub use plain::plain;
 pub use prediction::{Predicted, Prediction, Question, is_one};
 pub use rule::{Rule, Severity};
 pub use sender::{Sender, SenderName, Source};
 pub use source::MAX_SIZE_BYTES;
 pub use span::{BadSpan, parse_span};
-pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Raised, Stimulus};
 pub use vocabulary::{
     ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,
 };

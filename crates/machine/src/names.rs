@@ -111,6 +111,10 @@ names! {
     EventName,
     /// Names an action: `notify`.
     ActionName,
+    /// Names a link to another instance: `reservation`.
+    LinkName,
+    /// Names a resource that states hold: `installations`.
+    ResourceName,
     /// Names a counter; by default the counter of a state's timeouts bears the state's name.
     CounterName,
 }

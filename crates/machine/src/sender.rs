@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::names::BadName;
+use super::link::Address;
+use super::names::{BadName, MachineName};
 
 /// Names a sender outside the kernel that a face registers, such as `board`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,33 +39,40 @@ pub enum Sender {
     Operator,
     /// An action that ended.
     Action,
+    /// An instance of this machine, which raises it.
+    Machine(MachineName),
 }
 
 impl Sender {
-    /// The source that it is.
+    /// The source that it is; nothing where that is one of many instances.
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         match self {
             Self::Face(name) => Some(Source::Face(name.clone())),
             Self::Operator => Some(Source::Operator),
             Self::Action => Some(Source::Action),
+            Self::Machine(_) => None,
         }
     }
 
-    /// Its name, as a definition says it.
+    /// Whether it is what reports, rather than one who asks or an action.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn is_reporter(&self) -> bool {
         match self {
-            Self::Face(name) => name.as_str(),
-            Self::Operator => OPERATOR,
-            Self::Action => ACTION,
+            Self::Face(_) | Self::Machine(_) => true,
+            Self::Operator | Self::Action => false,
         }
     }
 }
 
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        match self {
+            Self::Face(name) => f.pad(name.as_str()),
+            Self::Operator => f.pad(OPERATOR),
+            Self::Action => f.pad(ACTION),
+            Self::Machine(name) => write!(f, "machine {name}"),
+        }
     }
 }
 
@@ -83,6 +91,8 @@ pub enum Source {
     Operator,
     /// An action that ended.
     Action,
+    /// Another instance, which raised it.
+    Instance(Address),
 }
 
 impl Source {
@@ -92,26 +102,33 @@ impl Source {
         match (self, sender) {
             (Self::Face(one), Sender::Face(other)) => one == other,
             (Self::Operator, Sender::Operator) | (Self::Action, Sender::Action) => true,
-            (Self::Face(_) | Self::Operator | Self::Action, _) => false,
+            (Self::Instance(address), Sender::Machine(machine)) => address.machine == *machine,
+            (Self::Face(_) | Self::Operator | Self::Action | Self::Instance(_), _) => false,
         }
     }
 
     /// It as text, as history keeps it.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
-        Cow::Borrowed(match self {
-            Self::Face(name) => name.as_str(),
-            Self::Operator => OPERATOR,
-            Self::Action => ACTION,
-        })
+        match self {
+            Self::Face(name) => Cow::Borrowed(name.as_str()),
+            Self::Operator => Cow::Borrowed(OPERATOR),
+            Self::Action => Cow::Borrowed(ACTION),
+            Self::Instance(address) => Cow::Owned(address.to_string()),
+        }
     }
 
     /// Reads [`text`](Self::text).
     ///
     /// # Errors
     ///
-    /// [`BadName`] when it is none of the kernel's own senders and no name.
+    /// [`BadName`] when it is none of the kernel's own senders, no name and no instance.
     pub fn parse(text: &str) -> Result<Self, BadName> {
+        // A machine's name has no slash; an instance's may.
+        if let Some((machine, name)) = text.split_once('/') {
+            let machine = MachineName::new(machine)?;
+            return Ok(Self::Instance(Address { machine, name: name.to_owned() }));
+        }
         match text {
             OPERATOR => Ok(Self::Operator),
             ACTION => Ok(Self::Action),
@@ -133,6 +150,7 @@ impl From<Source> for Sender {
             Source::Face(name) => Self::Face(name),
             Source::Operator => Self::Operator,
             Source::Action => Self::Action,
+            Source::Instance(address) => Self::Machine(address.machine),
         }
     }
 }

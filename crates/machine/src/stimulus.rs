@@ -1,11 +1,14 @@
 //! What may happen to an instance, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::definition::Invoke;
 use super::instance::{Instance, Visit};
-use super::names::{EventName, StateName};
+use super::link::{Address, Links};
+use super::names::{EventName, ResourceName, StateName};
 use super::prediction::Predicted;
 use super::sender::Source;
 
@@ -35,7 +38,11 @@ impl Stimulus {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Cause {
     /// The instance comes to be: its initial state is entered.
-    Created,
+    Created {
+        /// The links that it has from the beginning.
+        #[serde(default, skip_serializing_if = "Links::is_empty")]
+        links: Links,
+    },
     /// Somebody reports or asks for something.
     Event {
         /// Its name.
@@ -191,7 +198,20 @@ pub enum Ignored {
     },
 }
 
-/// What is to be done once a decision is durable.
+/// An event for a linked instance, to be decided in the same transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// Whose event it is.
+    pub to: Address,
+    /// The event.
+    pub event: EventName,
+    /// Its arguments.
+    pub args: Map<String, Value>,
+    /// The visit that it speaks of, where it is fenced.
+    pub visit: Option<Visit>,
+}
+
+/// What is to be done once a decision is durable, or with it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Cancel what the visit still has to do.
@@ -214,4 +234,11 @@ pub enum Effect {
         /// The actions, in order.
         actions: Vec<Invoke>,
     },
+    /// Hold other units of resources from here on than before: the state that was entered holds these.
+    Hold {
+        /// How many of each; what is not here is given back.
+        units: BTreeMap<ResourceName, u32>,
+    },
+    /// Let a linked instance decide on an event, in the same transaction.
+    Raise(Raised),
 }

@@ -10,9 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::adopt::{Adoption, Rearm};
-use super::decide::{create, decide};
+use super::decide::{create_linked, decide};
 use super::definition::{Definition, Kind};
 use super::instance::Instance;
+use super::link::Links;
 use super::names::{EventName, StateName, says_failed};
 use super::sender::Source;
 use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
@@ -111,7 +112,15 @@ impl<'a> Course<'a> {
     /// Begins with an instance that comes to be.
     #[must_use]
     pub fn begin(definition: &'a Definition, name: &str, created: Recorded<'_>) -> Self {
-        let decision = create(definition, name, created.stimulus.facts.clone(), created.at);
+        let links = match &created.stimulus.cause {
+            Cause::Created { links } => links.clone(),
+            Cause::Event { .. }
+            | Cause::Began { .. }
+            | Cause::Suspend { .. }
+            | Cause::Deadline { .. }
+            | Cause::Force { .. } => Links::new(),
+        };
+        let decision = create_linked(definition, name, links, created.stimulus.facts.clone(), created.at);
         let mut course = Self::of(definition, decision.instance.clone());
         course.tally(&decision);
         course.record(created.decision);
@@ -158,7 +167,7 @@ impl<'a> Course<'a> {
         let visit = self.instance.visit;
         let state = self.definition.states.get(&self.instance.state)?;
         match &recorded.stimulus.cause {
-            Cause::Created => None,
+            Cause::Created { .. } => None,
             Cause::Event { name, source: Source::Action, args, .. } => {
                 let is_of = |action: &str| {
                     name.as_str().strip_prefix(action).is_some_and(|end| matches!(end, "-ok" | "-failed"))
@@ -246,7 +255,7 @@ impl<'a> Course<'a> {
 fn power_operations(decision: &Decision) -> u64 {
     let asked = decision.effects.iter().flat_map(|effect| match effect {
         Effect::Invoke { actions, .. } => actions.as_slice(),
-        Effect::Cancel { .. } | Effect::Keep { .. } => &[],
+        Effect::Cancel { .. } | Effect::Keep { .. } | Effect::Hold { .. } | Effect::Raise(_) => &[],
     });
     asked.filter(|invoke| invoke.action.as_str().starts_with("power-")).count() as u64
 }

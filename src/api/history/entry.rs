@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::machine::{Cause, Predicted, StateName, Stimulus, Visit};
 use crate::store::definitions::Adopted;
@@ -48,7 +48,11 @@ impl EntryView {
             }
             Told::Stimulus(Stimulus { cause, facts: _, predicted }) => {
                 let (kind, event, args) = match cause {
-                    Cause::Created => ("created", "created".to_owned(), None),
+                    Cause::Created { links } => {
+                        let args =
+                            (!links.is_empty()).then(|| Map::from_iter([("links".to_owned(), json!(links))]));
+                        ("created", "created".to_owned(), args)
+                    }
                     Cause::Event { name, args, .. } => {
                         ("event", name.to_string(), (!args.is_empty()).then_some(args))
                     }

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::super::device::{Board, Device};
 use super::super::facts::BoardFacts;
-use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
+use crate::machine::{CounterName, Instance, Links, MachineName, StateName, Visit};
 use crate::store::instances::{InstanceId, name, remaining};
 use crate::store::{StoreError, Tx};
 
@@ -362,6 +362,7 @@ pub async fn find(
         remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,
         data: row.data.0,
+        links: Links::new(),
     };
     let device = Device {
         fqdn: row.fqdn,

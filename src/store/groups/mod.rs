@@ -22,7 +22,7 @@ use super::definitions::AdoptionId;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name, remaining};
 use super::{InstanceFacts, Life, StoreError};
-use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
+use crate::machine::{CounterName, Instance, Links, MachineName, StateName, Visit};
 use columns::Columns;
 
 /// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
@@ -99,6 +99,7 @@ impl TryFrom<SeenRow> for Seen {
                 remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
                 counters: row.counters.0,
                 data: row.data.0,
+                links: Links::new(),
             }),
             facts: None,
             has_actions: row.has_actions,

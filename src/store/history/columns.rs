@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use super::entry::{NewEntry, Told};
@@ -28,7 +28,11 @@ fn columns(told: &Told) -> Columns<'_> {
         Told::Stimulus(stimulus) => &stimulus.cause,
     };
     match cause {
-        Cause::Created => Columns { kind: "created", ..Columns::default() },
+        Cause::Created { links } => {
+            let args = Map::from_iter([("links".to_owned(), json!(links))]);
+            let args = (!links.is_empty()).then_some(Cow::Owned(args));
+            Columns { kind: "created", args, ..Columns::default() }
+        }
         Cause::Event { name, source, args, visit } => Columns {
             kind: "event",
             event: Some(name.as_str()),

@@ -1,6 +1,7 @@
 //! Reading an entry from its row.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -8,7 +9,7 @@ use sqlx::types::Json;
 
 use super::entry::{Entry, Told};
 use super::visits::visit_found;
-use crate::machine::{Cause, EventName, Source, StateName, Stimulus, Visit};
+use crate::machine::{Cause, EventName, Links, Source, StateName, Stimulus, Visit};
 
 /// A row of the table.
 pub(super) struct HistoryRow {
@@ -56,7 +57,13 @@ impl HistoryRow {
         };
         let cause = match self.kind.as_str() {
             "note" => return Ok(Told::Note(self.event.clone().unwrap_or_default())),
-            "created" => Cause::Created,
+            "created" => Cause::Created {
+                links: args
+                    .get("links")
+                    .map(|links| Links::deserialize(links).map_err(|_| unreadable("args")))
+                    .transpose()?
+                    .unwrap_or_default(),
+            },
             "event" => Cause::Event {
                 name: EventName::new(self.event.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("event"))?,

@@ -9,17 +9,29 @@ use crate::fault::Collector;
 use crate::names::EventName;
 use crate::reading::{about, valid_name};
 use crate::rule::Rule;
+use crate::sender::Sender;
 use crate::source::Node;
 use crate::vocabulary::ActionCatalogue;
 
 /// Adds the events that `node` declares to what is known.
 pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector) {
     let vocabulary = known.vocabulary;
+    // Nothing else is known to come from other machines yet.
+    let is_refusal = |(_, event): &(&EventName, &Event)| {
+        event.from.iter().any(|sender| matches!(sender, Sender::Machine(_)))
+    };
+    let refusals: BTreeSet<EventName> =
+        known.events.iter().filter(is_refusal).map(|(name, _)| name.clone()).collect();
     for (key, node) in node.entries("a mapping of events", faults) {
         let fields = node.fields("an event", &["from", "args", "about"], faults);
         if let Some(action) = outcome_of(&key.text, vocabulary.actions()) {
             let message =
                 format!("`{}` is what action `{action}` ends in: it needs no declaration", key.text);
+            faults.add(key.at, Rule::Form, message);
+            continue;
+        }
+        if refusals.contains(key.text.as_str()) {
+            let message = format!("`{}` is the refusal of what is raised: it needs no declaration", key.text);
             faults.add(key.at, Rule::Form, message);
             continue;
         }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::definition::Event;
+use super::super::definition::{Event, LinkDeclaration};
 use super::super::fault::{Collector, Position};
-use super::super::names::{ActionName, CounterName, EventName, StateName};
-use super::super::operation::Operation;
+use super::super::names::{ActionName, CounterName, EventName, LinkName, StateName};
+use super::super::operation::{Names, Operation, refusal};
 use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{Content, Key, Node};
@@ -22,6 +22,8 @@ pub(super) struct Known<'a> {
     pub(super) events: BTreeMap<EventName, Event>,
     /// The counters: of limits, and those that operations count or clear.
     pub(super) counters: BTreeSet<CounterName>,
+    /// The links.
+    pub(super) links: BTreeMap<LinkName, LinkDeclaration>,
     /// What faces register.
     pub(super) vocabulary: &'a Vocabulary,
 }
@@ -30,12 +32,13 @@ impl<'a> Known<'a> {
     /// Collects the names of `states` and of what `groups` count; declared events are added later.
     pub(super) fn collect(
         states: &'a [(Key, Node)],
-        groups: Option<&Node>,
+        groups: Option<&'a Node>,
+        links: BTreeMap<LinkName, LinkDeclaration>,
         vocabulary: &'a Vocabulary,
     ) -> Self {
         let names = states.iter().map(|(key, _)| key.text.as_str()).collect();
-        let mut known =
-            Self { states: names, events: BTreeMap::new(), counters: BTreeSet::new(), vocabulary };
+        let (events, counters) = (BTreeMap::new(), BTreeSet::new());
+        let mut known = Self { states: names, events, counters, links, vocabulary };
         for (key, node) in states {
             if let Some((_, node)) = node.child("invoke") {
                 known.collect_outcomes(node);
@@ -44,11 +47,14 @@ impl<'a> Known<'a> {
                 known.collect_limit(key, node);
             }
         }
-        let parts = states.iter().map(|(_, state)| state).chain(groups);
-        let named = parts
-            .flat_map(written::operations)
-            .filter_map(|(key, node)| Operation::counter_named(&key.text, node));
-        known.counters.extend(named.flat_map(CounterName::new));
+        let groups = groups.map_or(&[][..], Node::members).iter();
+        for (key, node) in states.iter().chain(groups).flat_map(|(_, part)| written::operations(part)) {
+            let named = Operation::counter_named(&key.text, node).map(CounterName::new);
+            known.counters.extend(named.into_iter().flatten());
+            if key.text == "raise" {
+                known.collect_refusal(node);
+            }
+        }
         known
     }
 
@@ -69,6 +75,21 @@ impl<'a> Known<'a> {
                 self.events.insert(name, Event { from, args: BTreeSet::new(), about });
             }
         }
+    }
+
+    /// What is raised may be refused.
+    fn collect_refusal(&mut self, node: &Node) {
+        let event = text_at(node, "event").and_then(|event| EventName::new(event).ok());
+        let to = text_at(node, "to").and_then(|to| self.links.get(to));
+        if let Some((event, LinkDeclaration { machine, .. })) = event.as_ref().and_then(refusal).zip(to) {
+            let refused = self.events.entry(event).or_default();
+            refused.from.insert(Sender::Machine(machine.clone()));
+        }
+    }
+
+    /// What operations may name.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names { links: &self.links }
     }
 
     fn collect_limit(&mut self, state: &Key, node: &Node) {

@@ -7,8 +7,10 @@ mod circles;
 mod counters;
 mod events;
 mod groups;
+mod hold;
 mod known;
 mod labels;
+mod links;
 mod places;
 mod proofs;
 mod senders;
@@ -98,7 +100,7 @@ pub(super) fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Defin
 const MAX_STATES: usize = 5000;
 /// Makes sense of a text that is YAML.
 fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
-    let keys = ["machine", "initial", "renamed", "counters", "events", "groups", "states"];
+    let keys = ["machine", "initial", "renamed", "counters", "links", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
         return None;
@@ -123,7 +125,8 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
         return None;
     }
 
-    let mut known = Known::collect(states, fields.get("groups"), vocabulary);
+    let links = fields.get("links").map(|node| links::declared(node, faults)).unwrap_or_default();
+    let mut known = Known::collect(states, fields.get("groups"), links, vocabulary);
     if let Some(node) = fields.get("events") {
         events::declare(node, &mut known, faults);
     }
@@ -144,13 +147,15 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
     let beginnings =
         fields.get("counters").map(|node| counters::beginnings(node, &known, faults)).unwrap_or_default();
-    let Known { events, counters, .. } = known;
+    let Known { events, counters, links, .. } = known;
     Some(Definition {
         machine: machine?,
         initial: initial?,
         events,
         counters,
         beginnings,
+        links,
+        holds_resources: checked.values().any(|state| !state.hold.is_empty()),
         facts: vocabulary.facts().to_vec(),
         questions: questions(&checked),
         reads_facts_on_entry: checked.values().flat_map(|state| &state.always).any(Transition::reads_facts),

@@ -3,12 +3,18 @@
 use super::super::fault::Collector;
 use super::super::rule::Rule;
 use super::super::sender::{OPERATOR, Sender, SenderName};
-use super::super::source::Node;
+use super::super::source::{Content, Node};
 use super::super::vocabulary::Vocabulary;
+use crate::reading::{name, required};
 
 /// The sender that `node` names.
 pub(super) fn check(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Sender> {
-    let text = node.text(&choice(vocabulary, "`", "`"), faults)?;
+    if matches!(node.content, Content::Map(_)) {
+        let fields = node.fields("a sender", &["machine"], faults);
+        let machine = required(node, fields, "machine", faults)?;
+        return name(machine, "a machine", faults).map(Sender::Machine);
+    }
+    let text = node.text(&format!("{} or `{{ machine: … }}`", choice(vocabulary, "`", "`")), faults)?;
     if text == OPERATOR {
         return Some(Sender::Operator);
     }

@@ -13,7 +13,7 @@ use super::super::source::{Content, Fields, Key, Node};
 use super::super::span::{is_in_calendar_units, parse_span};
 use super::super::vocabulary::SettingFault;
 use super::known::Known;
-use super::transition;
+use super::{hold, transition};
 use crate::operation::Operation;
 use crate::reading::{about, name, required, yes};
 
@@ -28,6 +28,7 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
         "resting",
         "final",
         "entry",
+        "hold",
         "invoke",
         "timeout",
         "left_to_deadline",
@@ -40,8 +41,9 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     let (label, about) = (label.map(str::to_owned), about(fields, faults));
     let mut state = State { kind, label, rests, about, ..State::default() };
     if let Some(node) = fields.get("entry") {
-        state.entry = Operation::parse_all(node, faults);
+        state.entry = Operation::parse_all(node, known.names(), faults);
     }
+    state.hold = fields.get("hold").map(|node| hold::check(node, faults)).unwrap_or_default();
     for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
         state.invoke.extend(invoke(node, known, faults));
     }

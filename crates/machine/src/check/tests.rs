@@ -167,7 +167,7 @@ fn faults_of_states_are_told_with_their_places() {
         ("entry: [{ cleer: counters }]", "f:6:15: error[form]: unknown key `cleer`; did you mean `clear`?"),
         (
             "entry: [{ clear: a, count: b }]",
-            "f:6:13: error[form]: an operation is one of: clear, count, set, unset",
+            "f:6:13: error[form]: an operation is one of: clear, count, link, raise, set, unlink, unset",
         ),
         (
             "entry: [clear]",
@@ -183,7 +183,7 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "entry: { set: { a: $arg.x } }",
-            "f:6:24: error[form]: `$arg.x` is neither `$args.NAME` nor `$data.NAME`; `$$arg.x` is the text itself",
+            "f:6:24: error[form]: `$arg.x` is none of `$args.NAME`, `$data.NAME`, `$instance.name` and `$instance.visit`; `$$arg.x` is the text itself",
         ),
         ("entry: { unset: [3] }", "f:6:22: error[form]: expected what to unset, found a number"),
         ("always: { if: data.x }", "f:6:13: error[form]: `always` leaves the state: `target` is missing"),
@@ -469,4 +469,64 @@ fn an_event_may_be_called_like_an_operation() {
         );
         assert_eq!(faults(&text), "no fault", "{event}");
     }
+}
+
+#[test]
+fn faults_of_links_and_of_what_is_raised_are_told_with_their_places() {
+    let linked = |body: &str| {
+        format!(
+            "machine: m\ninitial: Here\nlinks: {{ lease: lease }}\nevents: {{ go: {{ from: {{ machine: lease }} }} }}\n\
+             states:\n  Here:\n    {body}\n  There: {{}}\n"
+        )
+    };
+    let table = [
+        (
+            "entry: { raise: { event: done, to: lease, args: { a: $args.b, c: 1 }, visit: linked } }",
+            "no fault",
+        ),
+        ("entry: { link: { lease: { name: $args.by, visit: $args.visit } } }", "no fault"),
+        (
+            "on: { go: { do: [{ link: { lease: $args.by } }, { unlink: [lease] }] }, done-refused: There }",
+            "f:7:77: error[unknown-event]: unknown event `done-refused`; known: go",
+        ),
+        ("entry: { raise: { event: done, to: lease } }\n    on: { done-refused: There }", "no fault"),
+        (
+            "entry: { raise: { event: done, to: leese } }",
+            "f:7:40: error[unknown-link]: unknown link `leese`; did you mean `lease`?",
+        ),
+        (
+            "entry: { raise: { event: do ne, to: lease, visit: all } }",
+            "f:7:30: error[name]: `do ne` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter\nf:7:55: error[form]: unknown visit `all`; known: any, linked",
+        ),
+        ("entry: { raise: { to: lease } }", "f:7:21: error[form]: `event` is missing"),
+        (
+            "entry: { link: { leese: $args.by } }",
+            "f:7:22: error[unknown-link]: unknown link `leese`; did you mean `lease`?",
+        ),
+        (
+            "entry: { unlink: leese }",
+            "f:7:22: error[unknown-link]: unknown link `leese`; did you mean `lease`?",
+        ),
+        (
+            "on: { go: { if: 'predict(\"m\", args.x) == \"a\"', target: There } }",
+            "f:7:29: error[guard-form]: no model is asked when another machine raises an event; ask it when one is sent",
+        ),
+        ("hold: { installations: 2 }", "no fault"),
+        (
+            "hold: { installations: 0, a b: 1 }",
+            "f:7:28: error[form]: a state holds 1 to 4294967295 units of a resource\nf:7:31: error[name]: `a b` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
+        ),
+    ];
+    let table = table.map(|(body, told)| (linked(body), told));
+    check_table(&table);
+}
+
+#[test]
+fn a_refusal_needs_no_declaration() {
+    let text = "machine: m\ninitial: Here\nlinks: { lease: lease }\nevents:\n  go: { from: board }\n  \
+                done-refused: { from: board }\nstates:\n  Here:\n    on: { go: { do: { raise: { event: done, to: lease } } } }\n";
+    assert_eq!(
+        faults(text),
+        "f:6:3: error[form]: `done-refused` is the refusal of what is raised: it needs no declaration"
+    );
 }

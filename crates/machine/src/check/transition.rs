@@ -19,9 +19,12 @@ pub(super) fn check_on(
     let entries = node.entries("a mapping from events to what they do", faults);
     let mut checked = Vec::new();
     for (key, node) in entries {
-        let is_end =
-            known.events.get(key.text.as_str()).is_some_and(|event| event.from.contains(&Sender::Action));
-        let occasion = if is_end { Occasion::End } else { Occasion::Event };
+        let senders = known.events.get(key.text.as_str()).into_iter().flat_map(|event| &event.from);
+        let occasion = senders.fold(Occasion::Event, |occasion, sender| match sender {
+            Sender::Action => Occasion::End,
+            Sender::Machine(_) => Occasion::Raised,
+            Sender::Face(_) | Sender::Operator => occasion,
+        });
         let transitions = check_all(node, occasion, known, faults);
         if let Some(event) = known.event(key, faults) {
             checked.push((key.at, event, transitions));
@@ -118,12 +121,15 @@ fn check(
     let expected = "a state, or `{ target, if, do }`";
     let is_always = occasion == Occasion::Entry;
     let fields = match occasion {
-        Occasion::Event | Occasion::End => node.fields(expected, &["target", "if", "do", "refuse"], faults),
+        Occasion::Event | Occasion::End | Occasion::Raised => {
+            node.fields(expected, &["target", "if", "do", "refuse"], faults)
+        }
         Occasion::Entry => node.fields(expected, &["target", "if", "do"], faults),
     };
     let condition = fields.get("if");
     let guard = condition.and_then(|node| guard(node, occasion, known, faults));
-    let operations = fields.get("do").map_or_else(Vec::new, |node| Operation::parse_all(node, faults));
+    let operations =
+        fields.get("do").map_or_else(Vec::new, |node| Operation::parse_all(node, known.names(), faults));
     let target = fields.get("target").map(|node| known.state(node, "target", faults));
     let effect = match (fields.get("refuse").filter(|_| !is_always), target) {
         (Some(node), target) => {

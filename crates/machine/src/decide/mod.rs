@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::definition::{Definition, State, Transition, TransitionEffect};
 use super::instance::{Instance, Visit};
+use super::link::Links;
 use super::names::{EventName, StateName};
 use super::prediction::Question;
 use super::sender::Source;
@@ -44,7 +45,7 @@ pub fn advance(
     let none = Map::new();
     let args = match &stimulus.cause {
         Cause::Event { args, .. } => args,
-        Cause::Created
+        Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
         | Cause::Deadline { .. }
@@ -52,8 +53,10 @@ pub fn advance(
     };
     let mut step = Step::new(definition, instance, stimulus, args, now);
     // What is ignored is so before anything was changed.
-    follow(definition, &stimulus.cause, &mut step)
-        .unwrap_or_else(|ignored| (Outcome::Ignored(ignored), Vec::new()))
+    match follow(definition, &stimulus.cause, &mut step) {
+        Ok((outcome, effects)) => (outcome, step.finish(effects)),
+        Err(ignored) => (Outcome::Ignored(ignored), Vec::new()),
+    }
 }
 
 /// Whether a guard that may be asked when `cause` happens in `state` reads facts.
@@ -63,7 +66,7 @@ pub fn advance(
 pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) -> bool {
     let on_event = match cause {
         Cause::Event { name, .. } => definition.states.get(state).and_then(|state| state.on.get(name)),
-        Cause::Created
+        Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
         | Cause::Deadline { .. }
@@ -78,7 +81,7 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
 pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d Question> {
     let asked = match cause {
         Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
-        Cause::Created
+        Cause::Created { .. }
         | Cause::Began { .. }
         | Cause::Suspend { .. }
         | Cause::Deadline { .. }
@@ -89,11 +92,23 @@ pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Itera
         .flat_map(|(asked, args)| asked.iter().filter(|question| args.contains_key(&question.argument)))
 }
 
-/// Brings an instance to be: the initial state is entered, as visit 1.
+/// Brings an instance to be, without links: the initial state is entered, as visit 1.
 #[must_use]
 pub fn create(
     definition: &Definition,
     name: &str,
+    facts: Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Decision {
+    create_linked(definition, name, Links::new(), facts, now)
+}
+
+/// Brings an instance to be that has `links` from the beginning: the initial state is entered, as visit 1.
+#[must_use]
+pub fn create_linked(
+    definition: &Definition,
+    name: &str,
+    links: Links,
     facts: Map<String, Value>,
     now: DateTime<Utc>,
 ) -> Decision {
@@ -108,8 +123,9 @@ pub fn create(
         remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
+        links: Links::new(),
     };
-    decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created) }, now)
+    decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created { links }) }, now)
 }
 
 fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {
@@ -118,8 +134,11 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
     let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
     match cause {
         // Visit 0 is that of an instance that is yet to be.
-        Cause::Created => match instance.visit {
-            Visit(0) => Ok(step.enter(&definition.initial)),
+        Cause::Created { links } => match instance.visit {
+            Visit(0) => {
+                step.link(links);
+                Ok(step.enter(&definition.initial))
+            }
             present => Err(Ignored::Stale { spoken: Visit(0), present }),
         },
         Cause::Event { name, source, visit, .. } => {

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use super::super::definition::{Definition, Due, State, Timeout, Transition, TransitionEffect};
 use super::super::guard::Variables;
 use super::super::instance::{Instance, Visit};
+use super::super::link::Links;
 use super::super::names::{CounterName, StateName};
 use super::super::operation::{Change, Operation};
-use super::super::stimulus::{Effect, Ignored, Outcome, Stimulus};
+use super::super::stimulus::{Effect, Ignored, Outcome, Raised, Stimulus};
 
 /// What an instance does, and what is to be done because of it.
 pub(super) type Followed = (Outcome, Vec<Effect>);
@@ -22,6 +23,9 @@ pub(super) struct Step<'a> {
     stimulus: &'a Stimulus,
     args: &'a Map<String, Value>,
     now: DateTime<Utc>,
+    raised: Vec<Raised>,
+    /// The state that the instance was in, where that matters for what it holds.
+    left: Option<&'a State>,
 }
 
 impl<'a> Step<'a> {
@@ -33,7 +37,27 @@ impl<'a> Step<'a> {
         args: &'a Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Self {
-        Self { definition, instance, stimulus, args, now }
+        let held = definition.holds_resources && instance.visit.0 > 0;
+        let left = if held { definition.states.get(&instance.state) } else { None };
+        Self { definition, instance, stimulus, args, now, raised: Vec::new(), left }
+    }
+
+    /// Gives the instance the links that it has from the beginning.
+    pub(super) fn link(&mut self, links: &Links) {
+        self.instance.links.clone_from(links);
+    }
+
+    /// All that is to be done: `effects`, what is held from here on if that is another, and what was raised, in order.
+    pub(super) fn finish(self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        if self.definition.holds_resources {
+            let holds = |state: Option<&State>| state.map(|state| state.hold.clone()).unwrap_or_default();
+            let units = holds(self.definition.states.get(&self.instance.state));
+            if units != holds(self.left) {
+                effects.push(Effect::Hold { units });
+            }
+        }
+        effects.extend(self.raised.into_iter().map(Effect::Raise));
+        effects
     }
 
     /// The instance as it stands.
@@ -75,8 +99,8 @@ impl<'a> Step<'a> {
     }
 
     fn change(&mut self) -> Change<'_> {
-        let Self { definition, instance, args, .. } = self;
-        Change { instance, beginnings: &definition.beginnings, args }
+        let Self { definition, instance, args, raised, .. } = self;
+        Change { instance, beginnings: &definition.beginnings, args, raised }
     }
 
     /// Stays in `state`, unless the changes make it one to leave at once.
@@ -137,8 +161,11 @@ impl<'a> Step<'a> {
     /// Enters the present state anew, whose actions go on unless it leads elsewhere at once.
     pub(super) fn keep(&mut self, present: &StateName) -> Followed {
         let before = (self.instance.state.clone(), self.instance.visit);
+        let raised = self.raised.len();
         match self.pass_to(present) {
             Some(state) if self.instance.state == before.0 => {
+                // What the state began goes on, so nobody is told that it begins.
+                self.raised.truncate(raised);
                 // The actions have begun, so the clock need not wait for that.
                 self.instance.deadline_at = self.deadline(state, Clock::Runs);
                 let effect = Effect::Keep { visit: self.instance.visit, actions: state.invoke.clone() };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::definition::{Definition, Due, Event, Kind, State, Timeout, Transition, TransitionEffect};
 use super::super::names::{EventName, StateName};
-use super::super::sender::{Sender, SenderName};
+use super::super::sender::Sender;
 use super::counted;
 
 /// As many states as must take a request alike for it to be drawn once for all of them.
@@ -15,7 +15,7 @@ const NAMED: usize = 8;
 /// Who or what makes an instance go a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trigger {
-    /// A sender that a face registers.
+    /// A sender that a face registers, or a linked instance.
     Report,
     Operator,
     Action,
@@ -130,8 +130,8 @@ impl<'d> Graph<'d> {
 
     /// The senders of reports in words: `board`, `board or bench`.
     pub(super) fn reporters(&self) -> String {
-        let events = self.definition.events.values();
-        let reporters: BTreeSet<&str> = events.filter_map(Event::reporter).map(SenderName::as_str).collect();
+        let senders = self.definition.events.values().flat_map(|event| &event.from);
+        let reporters: BTreeSet<&str> = senders.filter_map(reporter).collect();
         reporters.into_iter().collect::<Vec<_>>().join(" or ")
     }
 
@@ -324,9 +324,18 @@ fn add(labels: &mut Vec<Label>, label: Label) {
     }
 }
 
+/// The name of a sender that reports.
+fn reporter(sender: &Sender) -> Option<&str> {
+    match sender {
+        Sender::Face(name) => Some(name.as_str()),
+        Sender::Machine(name) => Some(name.as_str()),
+        Sender::Operator | Sender::Action => None,
+    }
+}
+
 fn senders(from: &BTreeSet<Sender>) -> Vec<Trigger> {
     let sender = |sender: &Sender| match sender {
-        Sender::Face(_) => Trigger::Report,
+        Sender::Face(_) | Sender::Machine(_) => Trigger::Report,
         Sender::Operator => Trigger::Operator,
         Sender::Action => Trigger::Action,
     };

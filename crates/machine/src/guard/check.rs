@@ -134,6 +134,9 @@ impl Checker<'_> {
         let asked = match self.scope.occasion {
             Occasion::Event => predict::question(node, call, |operand| self.is_variable(operand, "args")),
             Occasion::End => Err((node, "no model is asked when an action ends; ask it when an event comes")),
+            Occasion::Raised => {
+                Err((node, "no model is asked when another machine raises an event; ask it when one is sent"))
+            }
             Occasion::Entry => {
                 Err((node, "no model is asked in `always`; ask it in `on`, when an event comes"))
             }

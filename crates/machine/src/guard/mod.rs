@@ -80,6 +80,8 @@ pub(super) enum Occasion {
     Event,
     /// An action ends.
     End,
+    /// Another instance raises an event, in the midst of a decision.
+    Raised,
     /// A state is entered (`always`).
     Entry,
 }

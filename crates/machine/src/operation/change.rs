@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::setting::Setting;
 use crate::instance::Instance;
 use crate::names::CounterName;
+use crate::stimulus::Raised;
 
 /// An instance that is being changed, and what the changes may look at.
 pub(crate) struct Change<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct Change<'a> {
     pub(crate) beginnings: &'a BTreeMap<CounterName, i64>,
     /// The arguments of the event, or nothing.
     pub(crate) args: &'a Map<String, Value>,
+    /// What is raised.
+    pub(crate) raised: &'a mut Vec<Raised>,
 }
 
 impl Change<'_> {
@@ -33,6 +36,8 @@ impl Change<'_> {
             Setting::Value(value) => Some(value.clone()),
             Setting::Argument(name) => self.args.get(name).cloned(),
             Setting::Datum(name) => self.instance.data.get(name).cloned(),
+            Setting::Name => Some(Value::from(self.instance.name.as_str())),
+            Setting::Visit => Some(Value::from(self.instance.visit.0)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `clear: NAME` and `clear: counters`: a counter, or all of them, begin anew.
 
 use super::change::Change;
+use super::names::Names;
 use super::operate::{OnCounters, Operate};
 use crate::fault::Collector;
 use crate::names::CounterName;
@@ -22,7 +23,7 @@ pub enum Clear {
 impl Operate for Clear {
     const KEY: &'static str = "clear";
 
-    fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
         if node.as_text() == Some(ALL) {
             return Some(Self::All);
         }

@@ -2,6 +2,7 @@
 
 use super::change::Change;
 use super::clear::ALL;
+use super::names::Names;
 use super::operate::{OnCounters, Operate};
 use crate::fault::Collector;
 use crate::names::CounterName;
@@ -16,7 +17,7 @@ pub struct Count(pub CounterName);
 impl Operate for Count {
     const KEY: &'static str = "count";
 
-    fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
         if node.as_text() == Some(ALL) {
             faults.add(node.at, Rule::Form, "`counters` means all of them: name the one to count");
             return None;

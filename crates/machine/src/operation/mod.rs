@@ -4,12 +4,16 @@
 //! such a file and a line in the table below.
 
 mod change;
+mod names;
 mod operate;
 mod setting;
 mod table;
 
 pub(crate) use change::Change;
+pub(crate) use names::Names;
 pub use operate::OnCounters;
+pub use raise::Fence;
+pub(crate) use raise::refusal;
 pub use setting::Setting;
 
 use crate::fault::Collector;
@@ -21,17 +25,20 @@ use table::operations;
 operations! {
     clear: Clear,
     count: Count,
+    link: Link,
+    raise: Raise,
     set: Set,
+    unlink: Unlink,
     unset: Unset,
 }
 
 impl Operation {
     /// Reads the operations of `entry:` or `do:`: one, or a list.
-    pub(crate) fn parse_all(node: &Node, faults: &mut Collector) -> Vec<Self> {
-        node.one_or_many().iter().filter_map(|element| Self::parse(element, faults)).collect()
+    pub(crate) fn parse_all(node: &Node, names: Names<'_>, faults: &mut Collector) -> Vec<Self> {
+        node.one_or_many().iter().filter_map(|element| Self::parse(element, names, faults)).collect()
     }
 
-    fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
         let fields = node.fields("an operation such as `{ clear: counters }`", KEYS, faults);
         let [(key, value)] = fields.entries() else {
             if matches!(node.content, Content::Map(_)) {
@@ -39,6 +46,6 @@ impl Operation {
             }
             return None;
         };
-        Self::parse_one(&key.text, value, faults)
+        Self::parse_one(&key.text, value, names, faults)
     }
 }

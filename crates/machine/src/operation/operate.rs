@@ -1,6 +1,8 @@
 //! What each operation of the language is.
 
 use super::change::Change;
+use super::names::Names;
+use super::raise::Raise;
 use crate::fault::Collector;
 use crate::names::CounterName;
 use crate::source::Node;
@@ -11,7 +13,7 @@ pub(crate) trait Operate: Sized {
     const KEY: &'static str;
 
     /// Reads what stands after the key, and notes what is wrong with it.
-    fn parse(node: &Node, faults: &mut Collector) -> Option<Self>;
+    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self>;
 
     /// The counter that it names, looked for before anything of the definition is checked: conditions may name it.
     fn counter(node: &Node) -> Option<&str> {
@@ -28,6 +30,11 @@ pub(crate) trait Operate: Sized {
     /// What it does to counters: the proofs that loops end go by it.
     fn on_counters(&self) -> OnCounters<'_> {
         OnCounters::Nothing
+    }
+
+    /// What it raises: whether that comes to an end is proved across machines.
+    fn raises(&self) -> Option<&Raise> {
+        None
     }
 }
 

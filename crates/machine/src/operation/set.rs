@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::change::Change;
+use super::names::Names;
 use super::operate::Operate;
 use super::setting::Setting;
 use crate::fault::Collector;
@@ -15,7 +16,7 @@ pub struct Set(pub BTreeMap<String, Setting>);
 impl Operate for Set {
     const KEY: &'static str = "set";
 
-    fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
         let entries = node.entries("a mapping of what to set", faults);
         let setting = |(key, node): &(Key, Node)| Some((key.text.clone(), Setting::parse(node, faults)?));
         Some(Self(entries.iter().filter_map(setting).collect()))

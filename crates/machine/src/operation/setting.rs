@@ -17,6 +17,10 @@ pub enum Setting {
     Argument(String),
     /// The instance's datum of this name (`$data.failure`); a datum that is not there unsets the entry.
     Datum(String),
+    /// The instance's own name (`$instance.name`).
+    Name,
+    /// The instance's own visit (`$instance.visit`): in `entry:` that which begins, in `do:` that which ends.
+    Visit,
 }
 
 impl Setting {
@@ -32,9 +36,12 @@ impl Setting {
         match reference.split_once('.') {
             Some(("args", name)) if !name.is_empty() => Some(Self::Argument(name.to_owned())),
             Some(("data", name)) if !name.is_empty() => Some(Self::Datum(name.to_owned())),
+            Some(("instance", "name")) => Some(Self::Name),
+            Some(("instance", "visit")) => Some(Self::Visit),
             _ => {
                 let message = format!(
-                    "`{text}` is neither `$args.NAME` nor `$data.NAME`; `$${reference}` is the text itself"
+                    "`{text}` is none of `$args.NAME`, `$data.NAME`, `$instance.name` and `$instance.visit`; \
+                     `$${reference}` is the text itself"
                 );
                 faults.add(node.at, Rule::Form, message);
                 None
@@ -49,6 +56,8 @@ impl fmt::Display for Setting {
             Self::Value(value) => value.fmt(f),
             Self::Argument(name) => write!(f, "$args.{name}"),
             Self::Datum(name) => write!(f, "$data.{name}"),
+            Self::Name => f.write_str("$instance.name"),
+            Self::Visit => f.write_str("$instance.visit"),
         }
     }
 }

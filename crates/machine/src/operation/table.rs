@@ -6,7 +6,7 @@ macro_rules! operations {
     ($($file:ident: $kind:ident),+ $(,)?) => {
         $(mod $file;)+
 
-        pub(crate) use {$($file::$kind),+};
+        pub use {$($file::$kind),+};
 
         /// A change to the instance, made in the transaction of its transition.
         #[derive(Debug, Clone, PartialEq)]
@@ -18,9 +18,9 @@ macro_rules! operations {
         const KEYS: &[&str] = &[$($kind::KEY),+];
 
         impl Operation {
-            fn parse_one(key: &str, node: &Node, faults: &mut Collector) -> Option<Self> {
+            fn parse_one(key: &str, node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
                 $(if key == $kind::KEY {
-                    return $kind::parse(node, faults).map(Self::$kind);
+                    return $kind::parse(node, names, faults).map(Self::$kind);
                 })+
                 None
             }
@@ -42,6 +42,12 @@ macro_rules! operations {
             #[must_use]
             pub fn describe(&self) -> String {
                 match self { $(Self::$kind(operation) => operation.describe(),)+ }
+            }
+
+            /// What it raises.
+            #[must_use]
+            pub fn raises(&self) -> Option<&Raise> {
+                match self { $(Self::$kind(operation) => operation.raises(),)+ }
             }
 
             /// What it does to counters.

@@ -73,6 +73,7 @@ rules! {
     UnknownCounter = "unknown-counter", Error, "a condition names a counter that nothing counts";
     UnknownVariable = "unknown-variable", Error, "a condition names a variable that there is not";
 
+    UnknownLink = "unknown-link", Error, "a link is named that there is not";
     Settings = "settings", Error, "an action is given settings that it does not take";
 
     GuardForm = "guard-form", Error, "a condition is not one: it cannot be parsed, or does what conditions may not";
@@ -88,6 +89,7 @@ rules! {
     FinalGoesOn = "final-goes-on", Error, "a final state does something, or can be left";
     NoDeadline = "no-deadline", Error, "a working state may last for ever";
     EndlessLoop = "endless-loop", Error, "working states can follow one another for ever";
+    UnclaimedHold = "unclaimed-hold", Error, "a state holds a resource that nothing claims on the way into it";
     UnhandledOk = "unhandled-ok", Error, "nobody waits for an action's success";
     UnhandledFailed = "unhandled-failed", Error, "a state says nothing of its action's failure";
 

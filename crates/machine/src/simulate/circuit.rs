@@ -63,7 +63,7 @@ impl By {
         match source {
             Source::Face(_) => Self::Report,
             Source::Operator => Self::Operator,
-            Source::Action => Self::Clockwork,
+            Source::Action | Source::Instance(_) => Self::Clockwork,
         }
     }
 }

@@ -201,7 +201,7 @@ impl<'a> Simulation<'a> {
             failed: outcome(action.as_str(), "failed"),
         };
         let beginning = DateTime::from_timestamp(BEGINNING, 0).unwrap_or(DateTime::UNIX_EPOCH);
-        let born = super::stimulus::Cause::Created;
+        let born = super::stimulus::Cause::Created { links: crate::link::Links::new() };
         Ok(Self {
             states: (0..names.states.len()).map(|index| stage(&names, profile, index)).collect(),
             actions: profile.actions.iter().map(outcomes).collect(),

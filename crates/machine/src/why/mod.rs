@@ -281,6 +281,7 @@ impl Story<'_> {
         let itself = format!("the {}", self.instance.machine);
         let both = [
             from(|sender| matches!(sender, Sender::Face(_)), &itself),
+            from(|sender| matches!(sender, Sender::Machine(_)), "what it is linked to"),
             from(|sender| *sender == Sender::Action, action),
         ];
         list(&both.into_iter().flatten().collect::<Vec<_>>(), "or")

@@ -33,6 +33,7 @@ fn instance(definition: &Definition, state: &str) -> Instance {
         remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
+        links: crate::Links::new(),
     }
 }
 

@@ -13,9 +13,9 @@ use super::super::super::fault::Collector;
 use super::super::super::names::CounterName;
 use super::super::super::rule::Rule;
 use super::super::places::Places;
-use super::components::{Way, circles};
 use super::graph::{Clears, Graph};
 use super::trace::{self, Loop};
+use crate::components::{Way, circles};
 
 /// How many states and ways are looked at in all: so many that no definition that people write needs them.
 const MAX_STEPS: usize = 20_000_000;

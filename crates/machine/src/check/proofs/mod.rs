@@ -3,10 +3,10 @@
 //! The proofs run over the graph of its states ([`graph`]), every one of them; what guards say of data, arguments and
 //! facts is taken as unknown, and counters for what limits, guards and operations make of them.
 
-mod components;
 mod endless;
 mod ends;
 mod graph;
+mod holds;
 mod odd;
 mod trace;
 mod ways;
@@ -25,6 +25,7 @@ pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut C
     let endless = endless::check(&graph, places, faults);
     ways::check(&graph, &endless, places, faults);
     ends::check(definition, places, faults);
+    holds::check(&graph, places, faults);
     odd::check(definition, places, faults);
 }
 

@@ -19,8 +19,10 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
     let taken: BTreeSet<&EventName> = definition.states.values().flat_map(|state| state.on.keys()).collect();
     for (name, event) in &definition.events {
         if !event.from.contains(&Sender::Action) && !taken.contains(name) {
+            // The refusal of what is raised is not declared, and may be left alone.
+            let Some(at) = places.event(name) else { continue };
             let message = format!("no state takes `{name}`: whoever sends it is told that nothing follows");
-            faults.add(places.event(name).unwrap_or_default(), Rule::UnusedEvent, message);
+            faults.add(at, Rule::UnusedEvent, message);
         }
     }
     for (name, state) in &definition.states {

@@ -6,8 +6,8 @@ use super::super::super::definition::{Kind, State};
 use super::super::super::fault::Collector;
 use super::super::super::rule::Rule;
 use super::super::places::Places;
-use super::components::Way;
 use super::graph::Graph;
+use crate::components::Way;
 
 /// Checks each state's ways in and out; those in `endless` have been told of.
 pub(super) fn check(

@@ -364,7 +364,7 @@ fn what_is_ignored_says_why() {
         (Cause::Began { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit: stale }, "stale: it speaks of visit 1, this is visit 2"),
         (Cause::Deadline { visit }, "not due"),
-        (Cause::Created, "stale: it speaks of visit 0, this is visit 2"),
+        (Cause::Created { links: crate::Links::new() }, "stale: it speaks of visit 0, this is visit 2"),
         (force("Ready", "New"), "the state is RebootRebooting, not Ready"),
         (force("RebootRebooting", "Nowhere"), "no state Nowhere in this machine"),
     ] {

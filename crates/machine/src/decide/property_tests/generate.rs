@@ -160,7 +160,7 @@ pub(crate) fn cause(happening: &Happening, instance: &Instance) -> Cause {
         1 if detail % 2 == 0 => Cause::Began { visit: spoken },
         1 => Cause::Suspend { visit: spoken },
         2 | 3 => Cause::Deadline { visit: spoken },
-        4 if detail == 0 => Cause::Created,
+        4 if detail == 0 => Cause::Created { links: crate::Links::new() },
         4 => Cause::Force {
             expected: if visit < 0 { state(to) } else { instance.state.clone() },
             to: state(to),

@@ -87,8 +87,9 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
             remaining: None,
             counters: BTreeMap::new(),
             data: Map::new(),
+            links: crate::Links::new(),
         };
-        let mut next = Some(Cause::Created);
+        let mut next = Some(Cause::Created { links: crate::Links::new() });
         for happening in &happenings {
             let cause = next.take().unwrap_or_else(|| cause(happening, &instance));
             let stimulus =
@@ -123,7 +124,7 @@ fn equal_arguments_give_equal_decisions() {
         let stimulus: Stimulus =
             serde_json::from_value(serde_json::to_value(made.stimulus).unwrap()).unwrap();
         prop_assert_eq!(&decide(made.definition, &before, &stimulus, made.now), made.decision);
-        if made.stimulus.cause == Cause::Created && made.before.visit == Visit(0) {
+        if matches!(made.stimulus.cause, Cause::Created { .. }) && made.before.visit == Visit(0) {
             let created = create(made.definition, &before.name, stimulus.facts, made.now);
             prop_assert_eq!(&created, made.decision);
         }
@@ -148,7 +149,7 @@ fn what_speaks_of_another_visit_changes_nothing() {
         let spoken = match &made.stimulus.cause {
             Cause::Began { visit } | Cause::Suspend { visit } | Cause::Deadline { visit } => Some(*visit),
             Cause::Event { visit, .. } => *visit,
-            Cause::Created | Cause::Force { .. } => None,
+            Cause::Created { .. } | Cause::Force { .. } => None,
         };
         if spoken.is_some_and(|spoken| spoken != made.before.visit) {
             prop_assert_eq!(made.after(), made.before);

@@ -1,12 +1,12 @@
 //! Strongly connected components: the sets of states that lead to one another.
 
 /// A way from one number to another.
-pub(super) type Way = (usize, usize);
+pub(crate) type Way = (usize, usize);
 
 /// The ways among `ways` that lie on a circle, by the component that they are in; each is given by its index.
 ///
 /// Kosaraju's algorithm, without recursion: a definition may have many states.
-pub(super) fn circles(nodes: usize, ways: &[Way]) -> Vec<Vec<usize>> {
+pub(crate) fn circles(nodes: usize, ways: &[Way]) -> Vec<Vec<usize>> {
     let order = finished(nodes, ways);
     let back = adjacent(nodes, ways.iter().map(|(from, to)| (*to, *from)));
     let mut component = vec![usize::MAX; nodes];

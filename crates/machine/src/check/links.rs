@@ -1,0 +1,28 @@
+//! The links that instances may have: `links:`.
+
+use std::collections::BTreeMap;
+
+use crate::definition::LinkDeclaration;
+use crate::fault::Collector;
+use crate::names::LinkName;
+use crate::reading::{about, name, required, valid_name};
+use crate::source::{Content, Node};
+
+/// The links that `node` declares.
+pub(super) fn declared(node: &Node, faults: &mut Collector) -> BTreeMap<LinkName, LinkDeclaration> {
+    let mut links = BTreeMap::new();
+    for (key, node) in node.entries("a mapping from links to machines", faults) {
+        let link = valid_name(key.at, LinkName::new(&key.text), faults);
+        let (machine, about) = if matches!(node.content, Content::Map(_)) {
+            let fields = node.fields("a link", &["machine", "about"], faults);
+            (required(node, fields, "machine", faults), about(fields, faults))
+        } else {
+            (Some(node), String::new())
+        };
+        let machine = machine.and_then(|node| name(node, "a machine", faults));
+        if let Some((link, machine)) = link.zip(machine) {
+            links.insert(link, LinkDeclaration { machine, about });
+        }
+    }
+    links
+}

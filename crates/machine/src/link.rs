@@ -1,0 +1,38 @@
+//! Links from an instance to others.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::instance::Visit;
+use super::names::{LinkName, MachineName};
+
+/// Which instance of which machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The machine.
+    pub machine: MachineName,
+    /// The instance's own name.
+    pub name: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.machine, self.name)
+    }
+}
+
+/// A link: the instance that it leads to, and the visit that this was in when it was linked, where that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The instance that it leads to.
+    #[serde(flatten)]
+    pub to: Address,
+    /// Its visit at the time of linking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visit: Option<Visit>,
+}
+
+/// The links of an instance, each by the name that its definition gives it.
+pub type Links = BTreeMap<LinkName, Link>;

@@ -1,0 +1,99 @@
+//! The order in which linked instances decide on what is raised.
+
+use std::collections::VecDeque;
+
+use serde_json::{Map, Value};
+
+use crate::link::Address;
+use crate::operation::refusal;
+use crate::sender::Source;
+use crate::stimulus::{Cause, Effect, Outcome, Raised};
+
+/// How long a chain may be: what somebody sends is 0, what that raises is 1, what this raises is 2.
+///
+/// [`check_linked`](super::check_linked) refuses definitions that could go on for ever; this is for what it did not see.
+pub const MAX_DEPTH: u32 = 8;
+/// How much may be raised in one chain in all.
+pub const MAX_RAISED: usize = 100;
+
+/// Something that happens, and all that is raised by it: first in, first out.
+#[derive(Debug)]
+pub struct Chain {
+    pending: VecDeque<Pending>,
+    /// How much was raised so far.
+    raised: usize,
+}
+
+/// Something that an instance has to decide on.
+#[derive(Debug)]
+struct Pending {
+    to: Address,
+    cause: Cause,
+    depth: u32,
+    /// Who raised it, and is told of its refusal.
+    sender: Option<Address>,
+}
+
+impl Chain {
+    /// Begins with something that happens to the instance `to`.
+    #[must_use]
+    pub fn new(to: Address, cause: Cause) -> Self {
+        let first = Pending { to, cause, depth: 0, sender: None };
+        Self { pending: VecDeque::from([first]), raised: 0 }
+    }
+
+    /// Which instance has to decide next, and on what; nothing once all is decided.
+    #[must_use]
+    pub fn next(&self) -> Option<(&Address, &Cause)> {
+        self.pending.front().map(|next| (&next.to, &next.cause))
+    }
+
+    /// Takes what [`next`](Self::next)'s decision came to.
+    pub fn decided(&mut self, outcome: &Outcome, effects: &[Effect]) {
+        let Some(done) = self.pending.pop_front() else { return };
+        if let Outcome::Ignored(why) = outcome {
+            self.refuse(&done, &why.to_string());
+        }
+        for effect in effects {
+            if let Effect::Raise(raised) = effect {
+                self.raise(&done, raised);
+            }
+        }
+    }
+
+    /// Takes that [`next`](Self::next) cannot be decided, such as where there is no such instance.
+    pub fn undecided(&mut self, why: &str) {
+        if let Some(done) = self.pending.pop_front() {
+            self.refuse(&done, why);
+        }
+    }
+
+    fn raise(&mut self, by: &Pending, raised: &Raised) {
+        let Raised { to, event, args, visit } = raised.clone();
+        let source = Source::Instance(by.to.clone());
+        let cause = Cause::Event { name: event, source, args, visit };
+        let raised = Pending { to, cause, depth: by.depth + 1, sender: Some(by.to.clone()) };
+        if raised.depth > MAX_DEPTH || self.raised >= MAX_RAISED {
+            self.refuse(&raised, "too much is raised at once");
+        } else {
+            self.raised += 1;
+            self.pending.push_back(raised);
+        }
+    }
+
+    /// Tells the sender of what was raised that it was refused. A refusal is not refused in turn; nor is anybody told of
+    /// what is raised because of one that the limits made.
+    fn refuse(&mut self, refused: &Pending, why: &str) {
+        let (Some(sender), Cause::Event { name, .. }) = (&refused.sender, &refused.cause) else { return };
+        let Some(name) = refusal(name) else { return };
+        let depth = refused.depth;
+        if depth > MAX_DEPTH + 1 || self.raised >= MAX_RAISED {
+            return;
+        }
+        let args = Map::from_iter([("reason".to_owned(), Value::from(why))]);
+        let source = Source::Instance(refused.to.clone());
+        let cause = Cause::Event { name, source, args, visit: None };
+        self.raised += 1;
+        self.pending.push_back(Pending { to: sender.clone(), cause, depth, sender: None });
+    }
+}

@@ -1,0 +1,33 @@
+//! What operations may name.
+
+use std::collections::BTreeMap;
+
+use crate::definition::LinkDeclaration;
+use crate::fault::Collector;
+use crate::names::LinkName;
+use crate::rule::Rule;
+use crate::source::Node;
+
+/// The names of a definition that operations may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'a> {
+    /// The declared links.
+    pub(crate) links: &'a BTreeMap<LinkName, LinkDeclaration>,
+}
+
+impl<'a> Names<'a> {
+    /// The declared link that `text` at `node` names.
+    pub(super) fn link(
+        self,
+        node: &Node,
+        text: &str,
+        faults: &mut Collector,
+    ) -> Option<(&'a LinkName, &'a LinkDeclaration)> {
+        let found = self.links.get_key_value(text);
+        if found.is_none() {
+            let known = self.links.keys().map(LinkName::as_str);
+            faults.add_unknown(node.at, Rule::UnknownLink, "link", text, known);
+        }
+        found
+    }
+}

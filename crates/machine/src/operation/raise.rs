@@ -1,0 +1,111 @@
+//! `raise: { event: NAME, to: LINK, args: { … }, visit: linked }`: an event for the instance that a link leads to, which
+//! decides on it in the same transaction.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::change::Change;
+use super::names::Names;
+use super::operate::Operate;
+use super::setting::Setting;
+use crate::fault::Collector;
+use crate::instance::Visit;
+use crate::names::{EventName, LinkName, MachineName};
+use crate::reading::{name, required, valid_name};
+use crate::rule::Rule;
+use crate::source::{Key, Node};
+use crate::stimulus::Raised;
+
+/// What is raised. Where the link leads nowhere, nothing is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raise {
+    /// The event.
+    pub event: EventName,
+    /// The link to the instance whose event it is.
+    pub to: LinkName,
+    /// That instance's machine.
+    pub machine: MachineName,
+    /// The arguments; one that refers to what is not there is left out.
+    pub args: BTreeMap<String, Setting>,
+    /// Which visit of that instance it is for.
+    pub fence: Fence,
+}
+
+/// Which visit of the linked instance an event is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// That which it was in when it was linked. No visit is known of some links; then it is for none, and refused.
+    Linked,
+    /// Whichever it is in.
+    Any,
+}
+
+/// What the refusal of `event` is called where it was raised.
+pub(crate) fn refusal(event: &EventName) -> Option<EventName> {
+    EventName::new(&format!("{event}-refused")).ok()
+}
+
+impl Operate for Raise {
+    const KEY: &'static str = "raise";
+
+    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+        let fields =
+            node.fields("an event such as `{ event: …, to: LINK }`", &["event", "to", "args", "visit"], faults);
+        let event = required(node, fields, "event", faults);
+        let event: Option<EventName> = event.and_then(|node| {
+            let event = name(node, "an event", faults)?;
+            valid_name(node.at, EventName::new(&format!("{event}-refused")), faults)?;
+            Some(event)
+        });
+        let to = required(node, fields, "to", faults).and_then(|node| {
+            let text = node.text("the name of a link", faults)?;
+            names.link(node, text, faults)
+        });
+        let args = fields.get("args").map_or(&[][..], |node| node.entries("a mapping of arguments", faults));
+        let arg = |(key, node): &(Key, Node)| Some((key.text.clone(), Setting::parse(node, faults)?));
+        let args = args.iter().filter_map(arg).collect();
+        let fence = fields.get("visit").map_or(Some(Fence::Any), |node| fence(node, faults));
+        let (to, declared) = to?;
+        Some(Self { event: event?, to: to.clone(), machine: declared.machine.clone(), args, fence: fence? })
+    }
+
+    fn apply(&self, change: &mut Change<'_>) {
+        let Some(link) = change.instance.links.get(&self.to) else { return };
+        let visit = match self.fence {
+            Fence::Any => None,
+            // No instance is ever in visit 0.
+            Fence::Linked => Some(link.visit.unwrap_or(Visit(0))),
+        };
+        let to = link.to.clone();
+        let args = self.args.iter().filter_map(|(key, setting)| Some((key.clone(), change.value(setting)?)));
+        let args = args.collect();
+        change.raised.push(Raised { to, event: self.event.clone(), args, visit });
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("raise {} to {}", self.event, self.to);
+        for (index, (key, setting)) in self.args.iter().enumerate() {
+            let joint = if index == 0 { " with" } else { "," };
+            _ = write!(text, "{joint} {key} = {setting}");
+        }
+        if self.fence == Fence::Linked {
+            text += " in its linked visit";
+        }
+        text
+    }
+
+    fn raises(&self) -> Option<&Raise> {
+        Some(self)
+    }
+}
+
+fn fence(node: &Node, faults: &mut Collector) -> Option<Fence> {
+    match node.text("`linked` or `any`", faults)? {
+        "linked" => Some(Fence::Linked),
+        "any" => Some(Fence::Any),
+        other => {
+            faults.add_unknown(node.at, Rule::Form, "visit", other, ["any", "linked"]);
+            None
+        }
+    }
+}
