@@ -11,6 +11,8 @@
 //!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`clock`]: the farm's time, as an argument.
+//! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
+//! * [`power`]: power outlets, one file a driver.
 //! * [`random`]: chance that repeats, for simulated hardware and simulated farms.
 //! * [`directories`]: directories whose modes are what we say.
 //! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.

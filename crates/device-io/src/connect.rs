@@ -90,10 +90,13 @@ fn ours(trouble: LocalTrouble, error: Option<&io::Error>) -> Unreached {
 
 #[cfg(test)]
 mod tests {
-    use clock::SystemClock;
+    use chrono::DateTime;
+    use clock::{ManualClock, SystemClock};
+    use futures_util::FutureExt;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::resolver::LOOKUPS;
 
     const LIMIT: Duration = Duration::from_secs(5);
 
@@ -116,6 +119,32 @@ mod tests {
         assert!(
             matches!(broadcast, Unreached::Ours { trouble: LocalTrouble::Network(_), .. }),
             "{broadcast:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_time_passes_before_its_name_is_looked_up_says_nothing_of_the_device() {
+        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
+        let all = LOOKUPS.0.acquire_many(64).await.unwrap();
+        let mut resolved = Box::pin(resolve(&clock, "localhost", 22, limit));
+        assert!(resolved.as_mut().now_or_never().is_none());
+        clock.advance(limit);
+        let unreached = resolved.await.unwrap_err();
+        assert!(
+            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            "{unreached:?}"
+        );
+        assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
+        drop(all);
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_fails_is_trouble_of_our_own() {
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let unreached = resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
+        assert!(
+            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            "{unreached:?}"
         );
     }
 }

@@ -17,10 +17,10 @@ use crate::trouble::LocalTrouble;
 /// How many lookups may be under way at a time.
 const MAX_LOOKUPS: usize = 64;
 
-static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(MAX_LOOKUPS));
+pub(crate) static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(MAX_LOOKUPS));
 
 /// The lookups that are under way.
-struct Lookups(Arc<Semaphore>);
+pub(crate) struct Lookups(pub(crate) Arc<Semaphore>);
 
 impl Lookups {
     fn new(most: usize) -> Self {
@@ -107,15 +107,10 @@ fn shortage<T>(result: io::Result<T>) -> Option<LocalTrouble> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use chrono::DateTime;
-    use clock::ManualClock;
     use futures_util::FutureExt;
+    use std::sync::mpsc;
 
     use super::*;
-    use crate::connect::{self, Unreached};
 
     #[tokio::test]
     async fn lookups_that_hang_take_so_many_threads_and_no_more_though_nobody_waits_for_them() {
@@ -134,22 +129,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_whose_time_passes_before_its_name_is_looked_up_says_nothing_of_the_device() {
-        let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
-        let all = LOOKUPS.0.acquire_many(64).await.unwrap();
-        let mut resolved = Box::pin(connect::resolve(&clock, "localhost", 22, limit));
-        assert!(resolved.as_mut().now_or_never().is_none());
-        clock.advance(limit);
-        let unreached = resolved.await.unwrap_err();
-        assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
-            "{unreached:?}"
-        );
-        assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
-        drop(all);
-    }
-
-    #[tokio::test]
     async fn an_address_is_taken_as_it_is_and_a_name_is_looked_up() {
         let found = resolve("192.0.2.7", 502).await;
         assert_eq!(found, Ok(vec!["192.0.2.7:502".parse().unwrap()]));
@@ -162,15 +141,5 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_cannot_exist_gives_no_address() {
         assert!(resolve("board-1.invalid", 22).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_resolver_that_fails_is_trouble_of_our_own() {
-        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let unreached = connect::resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
-        assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
-            "{unreached:?}"
-        );
     }
 }

@@ -25,4 +25,4 @@ pub use self::fault::{Fault, FaultKind};
 pub use self::operate::{CALL_LIMIT, Context, Ending, Operation, Unfinished, limit, operate};
 pub use self::outlet::{Capabilities, Clients, CycleTiming, Evidence, Outlet, Readback, Reading, Supply};
 pub use self::scheme::{Access, Scheme};
-pub use self::url::{MAX_OFF, MAX_SETTLE, PowerUrl, schemes};
+pub use self::url::{MAX_OFF, PowerUrl, schemes};

@@ -6,7 +6,23 @@ use std::time::Duration;
 use machine::parse_span;
 use url::Url;
 
-use crate::scheme::SchemeOption;
+/// One parameter of a power URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SchemeOption {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// A value that it may have.
+    pub(crate) example: &'static str,
+    /// What it is for, for help texts.
+    pub(crate) about: &'static str,
+}
+
+/// How long a power cycle keeps what is at the outlet off. All schemes have it.
+pub(crate) const OFF: SchemeOption = SchemeOption {
+    name: "off",
+    example: "2s",
+    about: "how long a power cycle keeps the board off; 2 seconds where it is not said",
+};
 
 /// Parameters that a scheme knows, each given at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 
+/// The longest rest that a device may ask for after a connection.
+pub(crate) const MAX_SETTLE: Duration = Duration::from_secs(5);
+
 /// What was observed, by name.
 pub type Evidence = Map<String, Value>;
 

@@ -8,26 +8,8 @@ use clock::Clock;
 use device_io::Lease;
 use url::Url;
 
-use crate::options::Options;
+use crate::options::{Options, SchemeOption};
 use crate::outlet::{Capabilities, Outlet};
-
-/// One parameter of a power URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SchemeOption {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// A value that it may have.
-    pub(crate) example: &'static str,
-    /// What it is for, for help texts.
-    pub(crate) about: &'static str,
-}
-
-/// How long a power cycle keeps what is at the outlet off. All schemes have it.
-pub(crate) const OFF: SchemeOption = SchemeOption {
-    name: "off",
-    example: "2s",
-    about: "how long a power cycle keeps the board off; 2 seconds where it is not said",
-};
 
 /// How the power URLs of one kind of device are read.
 pub struct Scheme {

@@ -13,8 +13,6 @@ use crate::scheme::{Access, Port, Scheme};
 
 /// The longest time that a power cycle may keep an outlet off.
 pub const MAX_OFF: Duration = Duration::from_secs(50);
-/// The longest rest that a device may ask for after a connection.
-pub const MAX_SETTLE: Duration = Duration::from_secs(5);
 
 /// How long a power cycle keeps an outlet off where nothing is said.
 const DEFAULT_OFF: Duration = Duration::from_secs(2);
@@ -29,6 +27,7 @@ const KIND: &str = "power";
 /// One outlet, as its URL says.
 #[derive(Debug, Clone)]
 pub struct PowerUrl {
+    scheme: &'static Scheme,
     port: Port,
     off_for: Duration,
 }
@@ -51,9 +50,13 @@ impl PowerUrl {
         if together > MAX_CYCLE {
             let (together, longest) =
                 (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE));
+            let asked_for = if has_rest(url.scheme) {
+                format!("`off` and {RESTS} times `rest` are {together} together")
+            } else {
+                format!("`off` is {together}")
+            };
             let problem = format!(
-                "`off` and {RESTS} times `rest` are {together} together, and a power cycle must be over within the minute \
-                 that its state has: {longest} is the longest"
+                "{asked_for}, and a power cycle must be over within the minute that its state has: {longest} is the longest"
             );
             return Err(BadUrl::new(text, KIND, problem));
         }
@@ -104,8 +107,13 @@ impl PowerUrl {
             return Err("`off` must be longer than nothing, as `off=2s`".to_owned());
         }
         let port = (scheme.parse)(&url, &options)?;
-        Ok(Self { port, off_for })
+        Ok(Self { scheme, port, off_for })
     }
+}
+
+/// Whether devices of this scheme may need a rest between connections.
+fn has_rest(scheme: &Scheme) -> bool {
+    scheme.options.iter().any(|option| option.name == "rest")
 }
 
 /// What to write, by all schemes.
@@ -175,7 +183,7 @@ mod tests {
         assert_eq!(read("modbus://relay-3.lab/5").off_for(), Duration::from_secs(2));
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
-            assert!(scheme.options.contains(&crate::scheme::OFF), "{}", scheme.name);
+            assert!(scheme.options.contains(&crate::options::OFF), "{}", scheme.name);
             let help = scheme.help();
             assert!(help.lines().count() == 1 + scheme.options.len(), "{help}");
         }
@@ -188,7 +196,7 @@ mod tests {
             let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
             let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
             let section = section.split("\n## ").next().unwrap();
-            for option in scheme.options.iter().filter(|option| **option != crate::scheme::OFF) {
+            for option in scheme.options.iter().filter(|option| **option != crate::options::OFF) {
                 assert!(
                     section.contains(&format!("| `{}=", option.name)),
                     "{}: {}",

@@ -2,11 +2,12 @@
 
 mod boot;
 mod foreign;
-mod habits;
+
 mod limits;
 mod notify;
 mod poll;
 mod power;
+mod quirks;
 mod relay;
 
 use std::net::SocketAddr;

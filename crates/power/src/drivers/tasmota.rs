@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use crate::fault::{Fault, FaultKind};
-use crate::options::{Options, number};
+use crate::options::{OFF, Options, SchemeOption, number};
 use crate::outlet::{Capabilities, Clients, CycleTiming, Evidence, Outlet, Readback, Reading, Supply};
-use crate::scheme::{Access, OFF, Port, Scheme, SchemeOption};
+use crate::scheme::{Access, Port, Scheme};
 use crate::session::Session;
 
 /// `tasmota://`.

@@ -314,6 +314,8 @@ fn a_bad_url_is_refused_with_what_would_be_right() {
         let error = text.parse::<power::PowerUrl>().unwrap_err().to_string();
         assert!(error.contains(right) && !error.contains("secret"), "{text}: {error}");
     }
+    let error = power::PowerUrl::read_new("tasmota://plug.lab/1?off=46s").unwrap_err().to_string();
+    assert!(error.contains("`off` is 46s") && error.ends_with("45s is the longest"), "{error}");
     let url: power::PowerUrl = "tasmota://Plug.lab.:80/01?off=5s".parse().unwrap();
     assert_eq!(
         (url.resource(), url.outlet().as_str()),

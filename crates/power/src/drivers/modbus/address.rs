@@ -6,8 +6,7 @@ use device_io::address;
 use url::Url;
 
 use crate::options::{Options, number};
-use crate::outlet::{Readback, Supply};
-use crate::url::MAX_SETTLE;
+use crate::outlet::{MAX_SETTLE, Readback, Supply};
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
 const PORT: u16 = 502;
@@ -95,62 +94,5 @@ fn readback(value: &str) -> Result<Readback, String> {
             "`readback={value}`: it is `coil`, `all8` for a relay board that reads only whole banks of eight, or `none` \
              for one that cannot be read"
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::SCHEME;
-    use super::*;
-    use crate::url::PowerUrl;
-
-    fn read(text: &str) -> Address {
-        let url = Url::parse(text).unwrap();
-        Address::parse(&url, &Options::read(&url, SCHEME.options).unwrap(), "").unwrap()
-    }
-
-    #[test]
-    fn every_part_of_a_url_is_read() {
-        let address =
-            read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
-        let expected = Address {
-            host: "relay-3.lab".to_owned(),
-            port: 1502,
-            coil: 65535,
-            unit: 247,
-            is_inverted: true,
-            rest_for: Duration::from_secs(1),
-            readback: Readback::Bank,
-        };
-        assert_eq!((address.bank(), &address), ((65528, 8), &expected));
-        let plain = read("modbus://relay-3.lab/0");
-        assert_eq!((plain.port, plain.coil, plain.unit, plain.is_inverted), (502, 0, 1, false));
-        assert_eq!(plain.rest_for, Duration::ZERO);
-        assert_eq!(read("modbus://relay-3.lab/0?unit=255").unit, 255);
-        assert_eq!((plain.readback, plain.bank()), (Readback::Alone, (0, 1)));
-        assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
-        assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
-        assert_eq!(read("modbus://[::1]/1").host, "::1");
-    }
-
-    #[test]
-    fn a_bad_url_is_refused_with_what_would_be_right() {
-        for (text, right) in [
-            ("modbus://relay-3.lab", "0 to 65535"),
-            ("modbus://relay-3.lab/65536", "0 to 65535"),
-            ("modbus://relay-3.lab/+5", "0 to 65535"),
-            ("modbus://relay-3.lab/5/6", "0 to 65535"),
-            ("modbus:///5", "a host is a name"),
-            ("modbus://re%20lay/5", "a host is a name"),
-            ("modbus://relay-3.lab:0/5", "1 to 65535"),
-            ("modbus://relay-3.lab/5?unit=0", "1 to 247, or 255"),
-            ("modbus://relay-3.lab/5?unit=248", "1 to 247, or 255"),
-            ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
-            ("modbus://relay-3.lab/5?rest=6s", "5s"),
-            ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
-        ] {
-            let error = text.parse::<PowerUrl>().unwrap_err().to_string();
-            assert!(error.contains(right) && error.contains("is not a power URL"), "{text}: {error}");
-        }
     }
 }

@@ -11,9 +11,9 @@ use url::Url;
 
 use self::address::Address;
 use self::coil::Coil;
-use crate::options::Options;
+use crate::options::{OFF, Options, SchemeOption};
 use crate::outlet::{Capabilities, Clients, CycleTiming};
-use crate::scheme::{OFF, Port, Scheme, SchemeOption};
+use crate::scheme::{Port, Scheme};
 
 /// `modbus://`.
 pub(super) const SCHEME: Scheme = Scheme {
@@ -55,4 +55,69 @@ fn parse(url: &Url, options: &Options) -> Result<Port, String> {
         },
         open: Arc::new(move |access| Box::new(Coil::new(access, address.clone()))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::outlet::Readback;
+
+    fn parts(text: &str) -> (Url, Options) {
+        let url = Url::parse(text).unwrap();
+        let options = Options::read(&url, SCHEME.options).unwrap();
+        (url, options)
+    }
+
+    fn read(text: &str) -> Address {
+        let (url, options) = parts(text);
+        Address::parse(&url, &options, "").unwrap()
+    }
+
+    #[test]
+    fn every_part_of_a_url_is_read() {
+        let address =
+            read("modbus://Relay-3.Lab:1502/65535?unit=247&invert=true&off=500ms&rest=1s&readback=all8");
+        let expected = Address {
+            host: "relay-3.lab".to_owned(),
+            port: 1502,
+            coil: 65535,
+            unit: 247,
+            is_inverted: true,
+            rest_for: Duration::from_secs(1),
+            readback: Readback::Bank,
+        };
+        assert_eq!((address.bank(), &address), ((65528, 8), &expected));
+        let plain = read("modbus://relay-3.lab/0");
+        assert_eq!((plain.port, plain.coil, plain.unit, plain.is_inverted), (502, 0, 1, false));
+        assert_eq!(plain.rest_for, Duration::ZERO);
+        assert_eq!(read("modbus://relay-3.lab/0?unit=255").unit, 255);
+        assert_eq!((plain.readback, plain.bank()), (Readback::Alone, (0, 1)));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=coil"), read("modbus://relay-3.lab/9"));
+        assert_eq!(read("modbus://relay-3.lab/9?readback=none").readback, Readback::None);
+        assert_eq!(read("modbus://[::1]/1").host, "::1");
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_with_what_would_be_right() {
+        for (text, right) in [
+            ("modbus://relay-3.lab", "0 to 65535"),
+            ("modbus://relay-3.lab/65536", "0 to 65535"),
+            ("modbus://relay-3.lab/+5", "0 to 65535"),
+            ("modbus://relay-3.lab/5/6", "0 to 65535"),
+            ("modbus:///5", "a host is a name"),
+            ("modbus://re%20lay/5", "a host is a name"),
+            ("modbus://relay-3.lab:0/5", "1 to 65535"),
+            ("modbus://relay-3.lab/5?unit=0", "1 to 247, or 255"),
+            ("modbus://relay-3.lab/5?unit=248", "1 to 247, or 255"),
+            ("modbus://relay-3.lab/5?invert=yes", "`true` or `false`"),
+            ("modbus://relay-3.lab/5?rest=6s", "5s"),
+            ("modbus://relay-3.lab/5?readback=8", "`coil`, `all8`"),
+        ] {
+            let (url, options) = parts(text);
+            let error = parse(&url, &options).unwrap_err();
+            assert!(error.contains(right), "{text}: {error}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Power operations at relay boards with the habits of real ones: nothing blinks for ever, and no board is left dark.
+//! Power operations at relay boards with the quirks of real ones: nothing blinks for ever, and no board is left dark.
 
 use std::sync::Mutex;
 
