@@ -9,15 +9,11 @@ use crate::layers::{code, is_path_begin, root, sources};
 
 /// Folders whose files are still in a circle, or import from the module above them. It only gets shorter.
 const NOT_YET: &[&str] = &[
-    "crates/boot-tree/src",
-    "crates/clock/src",
     "crates/machine/src",
     "crates/power/src",
-    "crates/private-postgres/src",
     "crates/schedule/src",
     "src/actions",
     "src/engine",
-    "src/model",
     "src/store/groups",
 ];
 
