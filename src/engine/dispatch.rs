@@ -39,14 +39,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Lets deadlines pass. While there was no server, no board could report anything, and its silence says nothing about it.
+/// Lets deadlines pass. While there was no server, nobody could report anything, and silence says nothing.
 fn allow_deadlines(engine: &Engine, registered: &Registered) {
     let hold = registered.hold;
     if hold >= lease::HOLDS {
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             hold_ms,
-            "no server was running: deadlines are held, so that boards can report what they could not report meanwhile"
+            "no server was running: deadlines are held, so that what could not be reported meanwhile can be reported"
         );
     }
     engine.inner.queue.deadlines().allow(hold, registered.holds_until());

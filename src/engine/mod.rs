@@ -381,7 +381,7 @@ impl Engine {
         &*self.inner.clock
     }
 
-    /// Lets no deadline pass any more, because from now on boards cannot report anything to this process: to be called before
+    /// Lets no deadline pass any more, because from now on nobody can report anything to this process: to be called before
     /// it stops to listen. Other processes let those pass that fall to it.
     pub fn hold_deadlines(&self) {
         self.inner.queue.deadlines().hold();

@@ -13,7 +13,7 @@ use crate::store::instances::Target;
 /// How many pictures are kept; the one that was asked for least recently goes first.
 const MAX_KEPT: usize = 16;
 /// How long whoever asks waits for others' pictures, in real time: one is drawn at a time, or else they would take the
-/// processors from the boards.
+/// processors from the events.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// A picture, once it is drawn.
@@ -47,7 +47,7 @@ impl Pictures {
         cell
     }
 
-    /// Draws `definition` with `marks`, aside: a large one takes a while, and what boards report is not to wait for it.
+    /// Draws `definition` with `marks`, aside: a large one takes a while, and what is reported is not to wait for it.
     /// Whoever asked may go away meanwhile: the turn is taken until it is drawn, and it is kept.
     async fn draw(&self, definition: Arc<Definition>, marks: Marks) -> Result<String, EngineError> {
         let cell = self.cell(&definition);

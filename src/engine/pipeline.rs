@@ -573,7 +573,7 @@ fn finish(engine: &Engine, life: Life, id: InstanceId, work: Work, came_to: Done
 fn tell(committed: &Committed) {
     if let Outcome::Moved { from, to } = &committed.outcome {
         let name = committed.instance.name.as_str();
-        tracing::debug!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
+        tracing::debug!(instance.name = name, %from, instance.state = %to, "{name}: {from} → {to}");
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Only this process's own view: actions that are suspended here may be begun by another process that has no such trouble.
-//! Each is looked at without touching a device ([`Trouble::is_over`]), so that none is switched, and nothing is written,
+//! Each is looked at without touching anything outside ([`Trouble::is_over`]), so that none is switched, and nothing is written,
 //! only to find that it goes on. One that comes back soon after it was over is looked at later and later.
 
 use std::collections::BTreeMap;
@@ -124,7 +124,7 @@ impl Troubles {
                 trouble = trouble.kind(),
                 action,
                 reason,
-                "actions suspended: trouble of this machine or its configuration, not of a board"
+                "actions suspended: trouble of this machine or its configuration, not of what they act on"
             );
         } else {
             tracing::debug!(trouble = trouble.kind(), action, reason, "action suspended");
@@ -277,23 +277,23 @@ mod tests {
     #[test]
     fn what_is_over_is_handed_out_and_what_goes_on_is_looked_at_ever_more_seldom() {
         let (troubles, now) = (Troubles::default(), Instant::now());
-        let name = Trouble::Local(LocalTrouble::Name("board-1.invalid".to_owned()));
+        let name = Trouble::Local(LocalTrouble::Name("host-1.invalid".to_owned()));
         for _ in 0..3 {
             troubles.meet_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
         }
         troubles.meet_at(now, &name, &action(None), "no name");
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
-        assert_eq!(troubles.keys(), ["descriptors", "name board-1.invalid"]);
+        assert_eq!(troubles.keys(), ["descriptors", "name host-1.invalid"]);
         assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST).len()), (0, 2));
         troubles.looked_at(now, "descriptors", true);
-        assert_eq!(troubles.keys(), ["name board-1.invalid"]);
+        assert_eq!(troubles.keys(), ["name host-1.invalid"]);
         let mut waits = vec![wait(&troubles, now).as_millis()];
         for _ in 0..9 {
             troubles.looked_at(now, &name.key(), false);
             waits.push(wait(&troubles, now).as_millis());
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
-        // A relay board's name may keep a board dark.
+        // What holds a place is looked at more often.
         let (troubles, relay) =
             (Troubles::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
         troubles.meet_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");

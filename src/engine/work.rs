@@ -79,7 +79,7 @@ pub struct Note {
 pub(super) enum Heard {
     /// Nothing: it is decided on.
     Committed(Committed),
-    /// An action of the board that has ended while that is not written down yet; here it is again.
+    /// An action of the instance that has ended while that is not written down yet; here it is again.
     TooEarly(InstanceId, Box<Submission>),
     /// What models are to be asked first; here it is again.
     Unasked(Vec<Question>, Box<Submission>),
