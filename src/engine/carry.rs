@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
+use super::error::EngineError;
 use super::face::SharedByFace;
+use super::handle::Engine;
 use super::lease::Identity;
+use super::rest::rest;
 use super::work::{Ended, Started, Submission};
-use super::{Engine, EngineError, rest};
 use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;

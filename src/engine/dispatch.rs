@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::carry_out;
+use super::error::EngineError;
+use super::handle::Engine;
 use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
+use super::rest::rest;
 use super::running::LetGo;
-use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::store::actions::{self, Startable};
 use crate::store::workers::{self, News};

@@ -23,10 +23,12 @@ use serde_json::{Map, Value, json};
 
 use super::carry;
 use super::draft::Draft;
+use super::error::EngineError;
 use super::face::SharedByFace;
+use super::handle::Engine;
+use super::rest::rest;
 use super::rules::Known;
 use super::work::{Committed, Done, Note, Submission, Work};
-use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};

@@ -16,11 +16,8 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::Engine;
 use crate::actions::{LocalTrouble, Trouble};
-use crate::clock::pause;
 use crate::store::actions::RunningAction;
 
 /// When a trouble is first looked at.
@@ -131,6 +128,11 @@ impl Troubles {
         }
     }
 
+    /// Waits until there is another one.
+    pub(super) async fn opened(&self) {
+        self.opened.notified().await;
+    }
+
     /// What the actions that are not to be begun by this process are suspended by.
     pub(super) fn keys(&self) -> Vec<String> {
         self.with(|known| known.iter().filter(|(_, one)| one.is_open()).map(|(key, _)| key.clone()).collect())
@@ -150,7 +152,8 @@ impl Troubles {
         self.with(|known| known.values().filter_map(open).collect())
     }
 
-    fn next_look(&self) -> Option<Instant> {
+    /// When one of them is to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
         let look_at = |one: &Known| match one.phase {
             Phase::Open { look_at, .. } => Some(look_at),
             Phase::Over { .. } => None,
@@ -167,7 +170,7 @@ impl Troubles {
     }
 
     /// Looks at what is due; says whether anything is over.
-    async fn look(&self) -> bool {
+    pub(super) async fn look(&self) -> bool {
         let looks = self.due(Instant::now()).into_iter().map(async |(key, trouble)| {
             #[expect(clippy::disallowed_methods, reason = "this is about this machine, not about the farm")]
             let is_over = tokio::time::timeout(LOOK, trouble.is_over()).await.unwrap_or(false);
@@ -207,39 +210,6 @@ impl Troubles {
 impl Known {
     fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open { .. })
-    }
-}
-
-/// Looks at the troubles of this process until `stop`.
-pub(super) async fn run(engine: Engine, stop: CancellationToken) {
-    let troubles = &engine.inner.troubles;
-    while !stop.is_cancelled() {
-        let next = async {
-            match troubles.next_look() {
-                Some(at) => pause(at.saturating_duration_since(Instant::now())).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = troubles.opened.notified() => continue,
-            () = next => {}
-        }
-        let looked = tokio::select! {
-            () = stop.cancelled() => return,
-            looked = troubles.look() => looked,
-        };
-        if looked {
-            engine.inner.actions_changed.notify_one();
-        }
-    }
-}
-
-impl Engine {
-    /// What stands in the way of this process's actions.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<OpenTrouble> {
-        self.inner.troubles.list()
     }
 }
 

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::dwell_times::Times;
+use super::error::EngineError;
 use super::face::{Account, Faces};
+use super::handle::Engine;
 use super::tell::{arrived, heard_at, seen};
-use super::usual::Times;
-use super::{Engine, EngineError};
 use crate::actions::Registry;
 use crate::machine::words::{span, time};
 use crate::machine::{

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::EngineError;
 use super::deadlines::Due;
+use super::error::EngineError;
 use super::lease::Identity;
 use super::predictions::Predictions;
 use super::running::Hold;
@@ -32,7 +32,7 @@ pub struct Submission {
     pub evidence: Option<Map<String, Value>>,
     /// What people should read beside it in history.
     pub remark: Option<String>,
-    /// Only if the instance is still as one of these tags says ([`Engine::tag`](super::Engine::tag)).
+    /// Only if the instance is still as one of these tags says (`Engine::tag`).
     pub only_as: Option<Vec<String>>,
     /// What models say of it: the engine asks them.
     pub predictions: Predictions,
