@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use crate::csp;
-use crate::machine;
+use crate::diagram::DIAGRAM_STYLE;
 use crate::machine::words::escaped;
 
 /// The style of all pages.
@@ -17,7 +17,7 @@ const STYLE: &str = concat!("\n", include_str!("page.css"));
 
 /// What browsers may do with a page: they show it, with its style and that of the picture in it.
 static POLICY: LazyLock<Option<HeaderValue>> =
-    LazyLock::new(|| HeaderValue::try_from(csp::with_styles(&[STYLE, machine::DIAGRAM_STYLE])).ok());
+    LazyLock::new(|| HeaderValue::try_from(csp::with_styles(&[STYLE, DIAGRAM_STYLE])).ok());
 
 /// Says with an answer what browsers may do with it.
 pub(super) async fn protect(request: Request, next: Next) -> Response {

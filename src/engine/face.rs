@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::error::EngineError;
-use super::refusal::Refusal;
+use super::{EngineError, Refusal};
 use crate::machine::{ActionName, Instance, MachineName};
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Locked};

@@ -1,8 +1,7 @@
 //! What is known of instances changes.
 
-use super::error::EngineError;
 use super::face::{ChangedFacts, FactChange};
-use super::handle::Engine;
+use super::{Engine, EngineError};
 use crate::store::actions;
 use crate::store::history::{self, NewEntry};
 use crate::store::instances::{self, Target};

@@ -3,10 +3,8 @@
 use serde_json::Map;
 
 use super::draft::with_places;
-use super::error::EngineError;
 use super::face::{NewFacts, Removal};
-use super::handle::Engine;
-use super::work::Committed;
+use super::{Committed, Engine, EngineError};
 use crate::machine::{self, Cause, Effect, Instance, Links, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
 use crate::store::groups::{self, Seen};

@@ -13,15 +13,189 @@
 //! All functions block, for as long as the disk or the share does: call them through `work`.
 
 mod defaults;
-mod error;
-mod tree;
 mod walk;
 mod work;
 
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+
 pub use defaults::DEFAULTS;
-pub use error::OpenError;
-pub use tree::{BootTree, CONFIGS, Folder, LINKS, OpenFile};
+use walk::{Found, Wanted, walk};
 pub use work::{MAX_THREADS, begin, work};
+
+/// The folder of boot links.
+pub const LINKS: &str = "pxelinux.cfg";
+
+/// The folder of boot configs.
+pub const CONFIGS: &str = "configs";
+
+/// Says why a name gave no file or no folder.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The root itself is missing or cannot be read: nothing is known of any name.
+    #[error("the boot root cannot be read")]
+    Root(#[source] io::Error),
+    /// There is none.
+    #[error("no such file")]
+    NotFound,
+    /// The name, or a link on its way, leads out of the boot tree.
+    #[error("outside the boot tree")]
+    Outside,
+    /// Links lead to links, too many of them.
+    #[error("too many symbolic links")]
+    Loop,
+    /// It is a directory, a pipe, a socket or a device.
+    #[error("not a regular file")]
+    NotAFile,
+    /// It is no folder, and one is wanted.
+    #[error("not a folder")]
+    NotAFolder,
+    /// The server's user may not read it.
+    #[error("access denied")]
+    Unreadable,
+    /// The machine failed.
+    #[error("cannot open the file")]
+    Io(#[source] io::Error),
+}
+
+impl OpenError {
+    /// Sorts an error of the system by what it says of the name.
+    fn of(errno: Errno) -> Self {
+        if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EINVAL) {
+            Self::NotFound
+        } else if matches!(errno, Errno::EACCES | Errno::EPERM) {
+            Self::Unreadable
+        } else if matches!(errno, Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) {
+            Self::NotAFile
+        } else if errno == Errno::ELOOP {
+            Self::Loop
+        } else {
+            Self::Io(errno.into())
+        }
+    }
+}
+
+/// A file of the tree, open for reading.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file.
+    pub file: File,
+    /// Its length when it was opened, in bytes.
+    pub length: u64,
+    /// Which file of the machine it is: device and inode.
+    pub identity: (u64, u64),
+}
+
+/// A folder of the tree, where it really is.
+#[derive(Debug)]
+pub struct Folder {
+    fd: OwnedFd,
+    depth: usize,
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Folder {
+    /// The way from here to the root, as a link in this folder has to say it: `../` for each folder between.
+    #[must_use]
+    pub fn to_root(&self) -> String {
+        "../".repeat(self.depth)
+    }
+}
+
+/// The tree below one directory.
+#[derive(Debug, Clone)]
+pub struct BootTree {
+    root: PathBuf,
+}
+
+impl BootTree {
+    /// The tree below `root`, which need not be there.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The root, as it was given.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Checks that the root and its two folders are there and can be read.
+    ///
+    /// # Errors
+    ///
+    /// The folder that cannot be read, and [`OpenError`].
+    pub fn check(&self) -> Result<(), (&'static str, OpenError)> {
+        std::fs::read_dir(&self.root).map_err(|error| ("", OpenError::Root(error)))?;
+        for name in [CONFIGS, LINKS] {
+            self.folder(name).map_err(|error| (name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the regular file that `name` stands for; leading slashes are the root.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing was changed.
+    pub fn open(&self, name: &[u8]) -> Result<OpenFile, OpenError> {
+        let Found::File(file) = walk(&self.root, name, Wanted::File)? else {
+            return Err(OpenError::NotAFile);
+        };
+        let metadata = file.metadata().map_err(OpenError::Io)?;
+        if !metadata.is_file() {
+            return Err(OpenError::NotAFile);
+        }
+        Ok(OpenFile { length: metadata.len(), identity: (metadata.dev(), metadata.ino()), file })
+    }
+
+    /// Finds the folder that `name` stands for, with all links followed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing was changed.
+    pub fn folder(&self, name: &str) -> Result<Folder, OpenError> {
+        match walk(&self.root, name.as_bytes(), Wanted::Folder)? {
+            Found::Folder { fd, depth } => Ok(Folder { fd, depth }),
+            Found::File(_) => Err(OpenError::NotAFolder),
+        }
+    }
+
+    /// The same; a folder that is missing is made.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn make_folder(&self, name: &str) -> Result<Folder, OpenError> {
+        match self.folder(name) {
+            Err(OpenError::NotFound) => {
+                let root = self.folder("")?;
+                // Whatever the umask: others may serve the tree, too.
+                let mode = Mode::from_bits_truncate(0o755);
+                let made = mkdirat(&root, name, mode)
+                    .and_then(|()| fchmodat(&root, name, mode, FchmodatFlags::FollowSymlink));
+                match made {
+                    // By somebody else, meanwhile; or it is a link that leads nowhere, as is seen next.
+                    Ok(()) | Err(Errno::EEXIST) => self.folder(name),
+                    Err(errno) => Err(OpenError::Io(errno.into())),
+                }
+            }
+            found => found,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -127,7 +127,7 @@ fn delta(span: Duration) -> TimeDelta {
 mod tests {
     use super::super::load;
     use super::*;
-    use crate::vocabulary::tests::vocabulary;
+    use crate::testing::vocabulary;
 
     fn definition(work: &str) -> Definition {
         let text = format!(

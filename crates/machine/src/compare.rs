@@ -161,7 +161,7 @@ fn operations(all: &[Operation]) -> String {
 mod tests {
     use super::super::load;
     use super::*;
-    use crate::vocabulary::tests::vocabulary;
+    use crate::testing::vocabulary;
 
     const ACTIONS: &[&str] = &["poll"];
 

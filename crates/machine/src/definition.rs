@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::guard::Guard;
+use super::link::LinkDeclaration;
 use super::names::{ActionName, CounterName, EventName, LinkName, MachineName, ResourceName, StateName};
 use super::operation::Operation;
 use super::prediction::Question;
@@ -47,15 +48,6 @@ pub struct Definition {
     pub states: BTreeMap<StateName, State>,
     /// What states of earlier versions are called now, old name → new name: instances in flight go on there.
     pub renamed: BTreeMap<StateName, StateName>,
-}
-
-/// A declared link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkDeclaration {
-    /// The machine of the instances that it leads to.
-    pub machine: MachineName,
-    /// One line for people, or empty.
-    pub about: String,
 }
 
 /// A declared event.

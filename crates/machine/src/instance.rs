@@ -1,7 +1,6 @@
 //! An instance of a machine: what Postgres remembers of it, and nothing else.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,27 +9,7 @@ use serde_json::{Map, Value};
 
 use super::link::Links;
 use super::names::{CounterName, MachineName, StateName};
-
-/// Numbers the entries of states: it grows by one at every entry, re-entries included.
-///
-/// It is the fence: what carries an earlier visit than the instance's own is stale and changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Visit(pub i64);
-
-impl Visit {
-    /// The visit after this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Visit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::visit::Visit;
 
 /// One thing with a lifecycle, as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,6 @@ mod compare;
 mod components;
 mod decide;
 mod definition;
-mod diagram;
 mod explain;
 mod fault;
 mod foreign;
@@ -21,6 +20,7 @@ mod names;
 pub mod operation;
 mod plain;
 mod prediction;
+mod raised;
 mod reading;
 mod rule;
 mod sender;
@@ -29,26 +29,25 @@ mod source;
 mod span;
 mod stimulus;
 pub mod storable;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod visit;
 mod vocabulary;
 mod what_if;
 mod why;
 
 pub use adopt::{Adoption, Carried, Rearm};
-#[cfg(test)]
-use check::load_unproved;
 pub use check::{Checked, check, load, load_stored};
 pub use compare::{Change, Difference};
 pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, LinkDeclaration, State, Timeout, Transition,
-    TransitionEffect,
+    Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
 };
-pub use diagram::{DIAGRAM_STYLE, Marks, Picture, dot, mermaid, svg};
 pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults, nearest, suggestion};
 pub use guard::{Guard, Variables};
-pub use instance::{Instance, Visit};
-pub use link::{Address, Link, Links};
+pub use instance::Instance;
+pub use link::{Address, Link, LinkDeclaration, Links};
 pub use linked::{
     Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked, decide_linked,
 };
@@ -56,14 +55,16 @@ pub use names::{
     ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, StateName,
     says_failed,
 };
-pub use operation::{Fence, OnCounters, Operation, Raise, Setting};
+pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
 pub use plain::plain;
 pub use prediction::{Predicted, Prediction, Question, is_one};
+pub use raised::Raised;
 pub use rule::{Rule, Severity};
 pub use sender::{Sender, SenderName, Source};
 pub use source::MAX_SIZE_BYTES;
 pub use span::{BadSpan, parse_span};
-pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Raised, Stimulus};
+pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use visit::Visit;
 pub use vocabulary::{
     ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,
 };

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::instance::Visit;
 use super::names::{LinkName, MachineName};
+use super::visit::Visit;
 
 /// Which instance of which machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +32,15 @@ pub struct Link {
     /// Its visit at the time of linking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visit: Option<Visit>,
+}
+
+/// A declared link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkDeclaration {
+    /// The machine of the instances that it leads to.
+    pub machine: MachineName,
+    /// One line for people, or empty.
+    pub about: String,
 }
 
 /// The links of an instance, each by the name that its definition gives it.

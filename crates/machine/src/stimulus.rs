@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::definition::Invoke;
-use super::instance::{Instance, Visit};
-use super::link::{Address, Links};
+use super::instance::Instance;
+use super::link::Links;
 use super::names::{EventName, ResourceName, StateName};
 use super::prediction::Predicted;
+use super::raised::Raised;
 use super::sender::Source;
+use super::visit::Visit;
 
 /// Something that happens to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,19 +198,6 @@ pub enum Ignored {
         /// The state.
         state: StateName,
     },
-}
-
-/// An event for a linked instance, to be decided in the same transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raised {
-    /// Whose event it is.
-    pub to: Address,
-    /// The event.
-    pub event: EventName,
-    /// Its arguments.
-    pub args: Map<String, Value>,
-    /// The visit that it speaks of, where it is fenced.
-    pub visit: Option<Visit>,
 }
 
 /// What is to be done once a decision is durable, or with it.

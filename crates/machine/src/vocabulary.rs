@@ -221,4 +221,4 @@ impl ActionCatalogue for NamedActions {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

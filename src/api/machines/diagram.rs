@@ -12,11 +12,12 @@ use crate::api::context::{Api, Routes};
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
 use crate::csp;
+use crate::diagram::DIAGRAM_STYLE;
 use crate::engine::EngineError;
-use crate::machine::{self, MachineName};
+use crate::machine::MachineName;
 
 /// What a browser lets the picture do: it has one style sheet of its own.
-static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[machine::DIAGRAM_STYLE]));
+static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[DIAGRAM_STYLE]));
 
 /// The routes of this file.
 pub(in crate::api) fn routes() -> Routes {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::output;
 use super::file;
-use crate::machine::{Marks, dot, mermaid, svg};
+use crate::diagram::{Marks, dot, mermaid, svg};
 
 /// Options of `lifeguard machine diagram`.
 #[derive(Debug, Args)]

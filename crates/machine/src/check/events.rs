@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::endings::outcome_of;
 use super::known::Known;
 use super::senders;
 use crate::definition::Event;
@@ -11,7 +12,6 @@ use crate::reading::{about, valid_name};
 use crate::rule::Rule;
 use crate::sender::Sender;
 use crate::source::Node;
-use crate::vocabulary::ActionCatalogue;
 
 /// Adds the events that `node` declares to what is known.
 pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector) {
@@ -49,10 +49,4 @@ pub(super) fn declare(node: &Node, known: &mut Known<'_>, faults: &mut Collector
             known.events.insert(name, event);
         }
     }
-}
-
-/// The action of `actions` that ends in the event `event`.
-pub(super) fn outcome_of<'a>(event: &'a str, actions: &dyn ActionCatalogue) -> Option<&'a str> {
-    let action = event.strip_suffix("-ok").or_else(|| event.strip_suffix("-failed"))?;
-    actions.contains(action).then_some(action)
 }

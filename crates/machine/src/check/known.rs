@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::definition::{Event, LinkDeclaration};
+use super::super::definition::Event;
 use super::super::fault::{Collector, Position};
+use super::super::link::LinkDeclaration;
 use super::super::names::{ActionName, CounterName, EventName, LinkName, StateName};
 use super::super::operation::{Names, Operation, refusal};
 use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{Content, Key, Node};
 use super::super::vocabulary::Vocabulary;
-use super::events::outcome_of;
+use super::endings::outcome_of;
 use super::written;
 use crate::reading::valid_name;
 

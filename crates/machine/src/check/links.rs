@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::definition::LinkDeclaration;
 use crate::fault::Collector;
+use crate::link::LinkDeclaration;
 use crate::names::LinkName;
 use crate::reading::{about, name, required, valid_name};
 use crate::source::{Content, Node};

@@ -5,6 +5,7 @@
 
 mod circles;
 mod counters;
+mod endings;
 mod events;
 mod groups;
 mod hold;
@@ -87,8 +88,12 @@ pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, O
 }
 
 /// Reads a definition and proves nothing of it: for tests of what decides, which has to work for any.
-#[cfg(test)]
-pub(super) fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
+///
+/// # Errors
+///
+/// [`Faults`], with what makes no sense in it.
+#[cfg(any(test, feature = "testing"))]
+pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
     let mut faults = Collector::default();
     let root = source::read(text, &mut faults);
     let definition = root.and_then(|root| read(&root, vocabulary, &mut faults));

@@ -64,16 +64,6 @@ fn knows_actions(fields: Fields<'_>, state: &State) -> bool {
     fields.get("invoke").map_or(0, |node| node.one_or_many().len()) == state.invoke.len()
 }
 
-/// The action that ends in `event`, if it is the end of one.
-pub(super) fn ending(event: &EventName) -> Option<&str> {
-    event.as_str().strip_suffix("-ok").or_else(|| event.as_str().strip_suffix("-failed"))
-}
-
-/// Whether one of these actions ends in `event`.
-pub(super) fn invokes(actions: &[Invoke], event: &EventName) -> bool {
-    ending(event).is_some_and(|action| actions.iter().any(|invoke| invoke.action.as_str() == action))
-}
-
 /// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
 fn left_to_deadline(key: &Key, fields: Fields<'_>, state: &mut State, faults: &mut Collector) {
     let Some(node) = fields.get("left_to_deadline") else { return };

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{load, load_unproved};
 use crate::Kind;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 static BOARD: &str = include_str!("../../../../states/board.yaml");

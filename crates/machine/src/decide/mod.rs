@@ -11,12 +11,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::definition::{Definition, State, Transition, TransitionEffect};
-use super::instance::{Instance, Visit};
+use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, StateName};
 use super::prediction::Question;
 use super::sender::Source;
 use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+use super::visit::Visit;
 use step::{Followed, Step};
 
 /// Decides what follows when `stimulus` happens to `instance` at `now`.

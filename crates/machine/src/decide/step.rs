@@ -7,11 +7,13 @@ use serde_json::{Map, Value};
 
 use super::super::definition::{Definition, Due, State, Timeout, Transition, TransitionEffect};
 use super::super::guard::Variables;
-use super::super::instance::{Instance, Visit};
+use super::super::instance::Instance;
 use super::super::link::Links;
 use super::super::names::{CounterName, StateName};
 use super::super::operation::{Change, Operation};
-use super::super::stimulus::{Effect, Ignored, Outcome, Raised, Stimulus};
+use super::super::raised::Raised;
+use super::super::stimulus::{Effect, Ignored, Outcome, Stimulus};
+use super::super::visit::Visit;
 
 /// What an instance does, and what is to be done because of it.
 pub(super) type Followed = (Outcome, Vec<Effect>);

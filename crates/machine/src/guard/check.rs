@@ -9,8 +9,11 @@ use super::super::names::CounterName;
 use super::super::prediction::Question;
 use super::super::rule::Rule;
 use super::super::vocabulary::{FactObject, VARIABLES};
-use super::{GuardFault, MAX_OPERATORS, Occasion, Scope, predict, types};
+use super::scope::{GuardFault, Occasion, Scope};
+use super::{predict, types};
 
+/// How many operators, selections and indexes there may be, `&&` and `||` not counted: those do not nest.
+pub(super) const MAX_OPERATORS: usize = 48;
 /// The functions of the standard environment that have a use in a condition.
 pub(super) const FUNCTIONS: [&str; 9] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string", "uint"];

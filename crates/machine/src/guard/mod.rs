@@ -7,6 +7,7 @@
 mod check;
 mod predict;
 mod ranges;
+mod scope;
 mod types;
 mod value;
 
@@ -20,10 +21,10 @@ use serde_json::Map;
 use super::names::CounterName;
 use super::prediction::{Predicted, Question};
 use super::rule::Rule;
-use super::vocabulary::FactObject;
-use check::Found;
+use check::{Found, MAX_OPERATORS};
 use ranges::Comes;
 pub(super) use ranges::Ranges;
+pub(super) use scope::{GuardFault, Occasion, Scope};
 
 /// The longest condition, in characters.
 const MAX_LENGTH: usize = 1000;
@@ -31,8 +32,6 @@ const MAX_LENGTH: usize = 1000;
 ///
 /// A level costs the parser 160 KiB of stack in a build without optimisation (measured), and threads have 2 MiB.
 const MAX_NESTING: usize = 6;
-/// How many operators, selections and indexes there may be, `&&` and `||` not counted: those do not nest.
-const MAX_OPERATORS: usize = 48;
 /// Over how many values in all a condition with a macro (`exists`, `all`) may run.
 ///
 /// With no macro inside another, such a condition takes at most the square of this many steps.
@@ -49,41 +48,6 @@ pub struct Guard {
     /// The object by which it reads facts.
     facts: Option<String>,
     questions: BTreeSet<Question>,
-}
-
-/// What is wrong with a condition, and at which of its characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GuardFault {
-    /// Which character, from 0.
-    pub(super) offset: usize,
-    /// The rule that is broken.
-    pub(super) rule: Rule,
-    /// What is wrong, and what would be right.
-    pub(super) message: String,
-}
-
-/// What a condition may name, and when it is looked at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'a> {
-    /// The counters of the definition.
-    pub(super) counters: &'a BTreeSet<CounterName>,
-    /// The objects by which facts are read.
-    pub(super) facts: &'a [FactObject],
-    /// When it is looked at.
-    pub(super) occasion: Occasion,
-}
-
-/// When a condition is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
-    /// Somebody sends an event: models can be asked before anything is decided.
-    Event,
-    /// An action ends.
-    End,
-    /// Another instance raises an event, in the midst of a decision.
-    Raised,
-    /// A state is entered (`always`).
-    Entry,
 }
 
 /// What a condition may look at.

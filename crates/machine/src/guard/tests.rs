@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::FUNCTIONS;
 use super::{Guard, GuardFault, Occasion, Scope, Variables};
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 use crate::{CounterName, Predicted, Prediction, Question};
 
 fn counters() -> BTreeSet<CounterName> {

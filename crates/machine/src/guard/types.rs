@@ -4,8 +4,9 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, Sourc
 
 use super::super::rule::Rule;
 use super::super::vocabulary::{FactKind, FactObject, VARIABLES};
+use super::predict;
 use super::ranges::literal_text;
-use super::{GuardFault, predict};
+use super::scope::GuardFault;
 
 /// A kind of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

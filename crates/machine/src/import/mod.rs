@@ -5,14 +5,17 @@
 //! runs is refused here, where it stands.
 
 mod count;
+mod note;
 mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+pub use note::Note;
+
 use super::check::{Checked, check};
 use super::definition::Definition;
-use super::fault::{Collector, Fault, Faults, Position};
+use super::fault::{Collector, Fault, Faults};
 use super::names::MachineName;
 use super::source;
 use super::vocabulary::Vocabulary;
@@ -28,26 +31,6 @@ pub struct Imported {
     pub current: String,
     /// What StateService takes no notice of, and nobody else does.
     pub notes: Vec<Note>,
-}
-
-/// Something that is odd about a StateService file, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// The line, from 1.
-    pub line: u64,
-    /// The column in characters, from 1.
-    pub column: u64,
-    /// What is odd.
-    pub message: String,
-}
-
-impl Note {
-    /// The note as `FILE:LINE:COLUMN: note: MESSAGE`.
-    #[must_use]
-    pub fn display(&self, file: &str) -> String {
-        let Self { line, column, message } = self;
-        format!("{file}:{line}:{column}: note: {message}")
-    }
 }
 
 /// Whether `text` is a definition of ours already: it says `machine`, and no `current_state`.
@@ -87,11 +70,6 @@ pub fn import(
         Some(_) | None => {}
     }
     Err(Faults(faults.finish()))
-}
-
-/// Notes something odd.
-fn note(notes: &mut Vec<Note>, at: Position, message: String) {
-    notes.push(Note { line: at.line, column: at.column, message });
 }
 
 #[cfg(test)]

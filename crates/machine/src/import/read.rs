@@ -8,7 +8,7 @@ use super::super::fault::{Collector, Position};
 use super::super::rule::Rule;
 use super::super::source::{Content, Node};
 use super::count::{MAX_ADDED, number, puts};
-use super::{Note, note};
+use super::note::{Note, note};
 
 /// The most states: as many as a definition of ours has.
 const MAX_STATES: usize = 5000;

@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 
 use super::super::{self as machine, Cause, Instance, Outcome, Source, StateName, Stimulus, check};
 use super::*;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 
 fn name() -> MachineName {
     MachineName::new("states").unwrap()

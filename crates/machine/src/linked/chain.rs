@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::link::Address;
 use crate::operation::refusal;
+use crate::raised::Raised;
 use crate::sender::Source;
-use crate::stimulus::{Cause, Effect, Outcome, Raised};
+use crate::stimulus::{Cause, Effect, Outcome};
 
 /// How long a chain may be: what somebody sends is 0, what that raises is 1, what this raises is 2.
 ///

@@ -6,7 +6,7 @@ use super::circles::endless;
 use super::raises::edges;
 use crate::definition::{Definition, TransitionEffect};
 use crate::names::{EventName, LinkName, MachineName};
-use crate::operation::{Operation, Raise};
+use crate::operation::{Operation, Raises};
 use crate::sender::Sender;
 
 /// What is wrong between linked machines.
@@ -73,8 +73,8 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
             }
         }
         for raise in operations(definition).filter_map(Operation::raises) {
-            if let Some(target) = by_machine.get(&raise.machine) {
-                faults.extend(refused(&definition.machine, raise, target));
+            if let Some(target) = by_machine.get(raise.machine) {
+                faults.extend(refused(&definition.machine, &raise, target));
             }
         }
     }
@@ -89,12 +89,12 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
 }
 
 /// Why `target` would refuse what `machine` raises, wherever it is.
-fn refused(machine: &MachineName, raise: &Raise, target: &Definition) -> Vec<LinkFault> {
+fn refused(machine: &MachineName, raise: &Raises<'_>, target: &Definition) -> Vec<LinkFault> {
     let sender = Sender::Machine(machine.clone());
-    let event = target.events.get(&raise.event).filter(|event| event.from.contains(&sender));
+    let event = target.events.get(raise.event).filter(|event| event.from.contains(&sender));
     let (machine, name, target) = (machine.clone(), raise.event.clone(), target.machine.clone());
     let Some(event) = event else { return vec![LinkFault::NotDeclared { machine, event: name, target }] };
-    let missing = event.args.iter().filter(|argument| !raise.args.contains_key(*argument));
+    let missing = event.args.iter().filter(|argument| !raise.args.contains(&argument.as_str()));
     let fault = |argument: &String| LinkFault::MissingArgument {
         machine: machine.clone(),
         event: name.clone(),

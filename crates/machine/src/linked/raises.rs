@@ -1,11 +1,11 @@
 //! What each event of each machine may raise, whatever the states of the instances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::definition::{Definition, State, Transition, TransitionEffect};
 use crate::guard::Guard;
 use crate::names::{CounterName, EventName, MachineName, StateName};
-use crate::operation::{OnCounters, Operation, Raise, refusal};
+use crate::operation::{OnCounters, Operation, Raises, refusal};
 
 /// An event of a machine.
 pub(super) type Node<'d> = (&'d MachineName, EventName);
@@ -33,7 +33,7 @@ pub(super) struct Clears<'d> {
 /// What may happen on a way.
 #[derive(Debug, Clone, Default)]
 struct Happens<'d> {
-    raises: Vec<&'d Raise>,
+    raises: Vec<Raises<'d>>,
     counts: BTreeSet<&'d CounterName>,
     clears: Clears<'d>,
 }
@@ -100,7 +100,7 @@ fn add_transition<'d>(
     let bounded_by: BTreeSet<CounterName> = ranges.bounded().cloned().collect();
     let here = (&definition.machine, event.clone());
     for raise in happens.raises {
-        let there = (&raise.machine, raise.event.clone());
+        let there = (raise.machine, raise.event.clone());
         edges.push(Edge {
             from: here.clone(),
             to: there.clone(),
@@ -108,7 +108,7 @@ fn add_transition<'d>(
             bounded_by: bounded_by.clone(),
             clears: happens.clears.clone(),
         });
-        if let Some(refused) = refusal(&raise.event) {
+        if let Some(refused) = refusal(raise.event) {
             let (counts, bounded_by, clears) = (BTreeSet::new(), BTreeSet::new(), Clears::default());
             let to = (&definition.machine, refused);
             edges.push(Edge { from: there, to, counts, bounded_by, clears });
@@ -119,14 +119,14 @@ fn add_transition<'d>(
 /// What may happen once `state` is entered, by what leads out of it at once.
 fn after<'d>(definition: &'d Definition, state: &'d State) -> Happens<'d> {
     let mut happens = Happens::default();
-    let mut seen: BTreeMap<&StateName, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<&StateName> = BTreeSet::new();
     let mut open = vec![state];
     while let Some(state) = open.pop() {
         for transition in &state.always {
             let TransitionEffect::Move { operations, target } = &transition.effect else { continue };
             happens.add(operations);
             if let Some((name, next)) = definition.states.get_key_value(target)
-                && seen.insert(name, ()).is_none()
+                && seen.insert(name)
             {
                 happens.add(&next.entry);
                 open.push(next);

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::vocabulary::tests::{REPORTER, vocabulary};
+use crate::testing::load_unproved;
+use crate::testing::{REPORTER, vocabulary};
 use crate::{
     Address, Cause, Definition, EventName, Instance, Link, LinkName, Links, MachineName, Outcome, Source,
-    Stimulus, Visit, create_linked, load_unproved,
+    Stimulus, Visit, create_linked,
 };
 
 /// A lease of a thing, and the thing.
@@ -124,7 +125,11 @@ impl World {
 fn line(decided: &DecidedLinked) -> String {
     let what = match &decided.stimulus.cause {
         Cause::Event { name, source, .. } => format!("{name} from {source}"),
-        cause => format!("{cause:?}"),
+        cause @ (Cause::Created { .. }
+        | Cause::Began { .. }
+        | Cause::Suspend { .. }
+        | Cause::Deadline { .. }
+        | Cause::Force { .. }) => format!("{cause:?}"),
     };
     let came = match &decided.decision.outcome {
         Outcome::Moved { to, .. } => to.to_string(),

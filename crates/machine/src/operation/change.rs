@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::setting::Setting;
 use crate::instance::Instance;
 use crate::names::CounterName;
-use crate::stimulus::Raised;
+use crate::raised::Raised;
 
 /// An instance that is being changed, and what the changes may look at.
 pub(crate) struct Change<'a> {

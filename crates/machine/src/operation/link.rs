@@ -5,7 +5,7 @@ use super::names::Names;
 use super::operate::Operate;
 use super::setting::Setting;
 use crate::fault::Collector;
-use crate::instance::Visit;
+use crate::visit::Visit;
 use crate::link::{self, Address};
 use crate::names::{LinkName, MachineName};
 use crate::reading::required;

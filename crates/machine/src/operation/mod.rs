@@ -11,7 +11,7 @@ mod table;
 
 pub(crate) use change::Change;
 pub(crate) use names::Names;
-pub use operate::OnCounters;
+pub use operate::{OnCounters, Raises};
 pub use raise::Fence;
 pub(crate) use raise::refusal;
 pub use setting::Setting;

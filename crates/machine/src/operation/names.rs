@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::definition::LinkDeclaration;
 use crate::fault::Collector;
+use crate::link::LinkDeclaration;
 use crate::names::LinkName;
 use crate::rule::Rule;
 use crate::source::Node;

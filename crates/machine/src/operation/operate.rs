@@ -2,9 +2,8 @@
 
 use super::change::Change;
 use super::names::Names;
-use super::raise::Raise;
 use crate::fault::Collector;
-use crate::names::CounterName;
+use crate::names::{CounterName, EventName, MachineName};
 use crate::source::Node;
 
 /// An operation: what is written after its key in `entry:` and `do:`, and what it does.
@@ -33,7 +32,7 @@ pub(crate) trait Operate: Sized {
     }
 
     /// What it raises: whether that comes to an end is proved across machines.
-    fn raises(&self) -> Option<&Raise> {
+    fn raises(&self) -> Option<Raises<'_>> {
         None
     }
 }
@@ -49,4 +48,15 @@ pub enum OnCounters<'a> {
     Clears(&'a CounterName),
     /// All of them begin anew.
     ClearsAll,
+}
+
+/// What an operation raises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raises<'a> {
+    /// The event.
+    pub event: &'a EventName,
+    /// The machine whose event it is.
+    pub machine: &'a MachineName,
+    /// The arguments that may come with it.
+    pub args: Vec<&'a str>,
 }

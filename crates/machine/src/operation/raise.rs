@@ -6,15 +6,15 @@ use std::fmt::Write as _;
 
 use super::change::Change;
 use super::names::Names;
-use super::operate::Operate;
+use super::operate::{Operate, Raises};
 use super::setting::Setting;
 use crate::fault::Collector;
-use crate::instance::Visit;
+use crate::visit::Visit;
 use crate::names::{EventName, LinkName, MachineName};
 use crate::reading::{name, required, valid_name};
 use crate::rule::Rule;
 use crate::source::{Key, Node};
-use crate::stimulus::Raised;
+use crate::raised::Raised;
 
 /// What is raised. Where the link leads nowhere, nothing is.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,8 +94,9 @@ impl Operate for Raise {
         text
     }
 
-    fn raises(&self) -> Option<&Raise> {
-        Some(self)
+    fn raises(&self) -> Option<Raises<'_>> {
+        let args = self.args.keys().map(String::as_str).collect();
+        Some(Raises { event: &self.event, machine: &self.machine, args })
     }
 }
 

@@ -46,7 +46,7 @@ macro_rules! operations {
 
             /// What it raises.
             #[must_use]
-            pub fn raises(&self) -> Option<&Raise> {
+            pub fn raises(&self) -> Option<Raises<'_>> {
                 match self { $(Self::$kind(operation) => operation.raises(),)+ }
             }
 

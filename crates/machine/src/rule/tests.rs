@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Rule, Severity};
 use crate::check;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 
 const ACTIONS: [&str; 1] = ["power-cycle"];
 

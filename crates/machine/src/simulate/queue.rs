@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::super::instance::Visit;
+use super::super::visit::Visit;
 
 /// Something that is to happen to a board or a relay board.
 ///

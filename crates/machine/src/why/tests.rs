@@ -7,8 +7,9 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
-use crate::vocabulary::tests::vocabulary;
-use crate::{ActionName, CounterName, Visit, load, load_unproved};
+use crate::testing::load_unproved;
+use crate::testing::vocabulary;
+use crate::{ActionName, CounterName, Visit, load};
 
 const BOARD: &str = include_str!("../../../../states/board.yaml");
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];

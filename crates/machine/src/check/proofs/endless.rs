@@ -8,12 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::Kind;
 use super::super::super::fault::Collector;
 use super::super::super::names::CounterName;
 use super::super::super::rule::Rule;
 use super::super::places::Places;
-use super::graph::{Clears, Graph};
+use super::graph::Graph;
 use super::trace::{self, Loop};
 use crate::components::{Way, circles};
 
@@ -76,7 +75,7 @@ enum Bound {
 
 impl Bound {
     fn find(graph: &Graph<'_>, set: &[usize]) -> Option<Self> {
-        let cleared = cleared_in(graph, set);
+        let cleared = graph.cleared_in(set);
         let mut bounded: BTreeMap<&CounterName, BTreeSet<usize>> = BTreeMap::new();
         let mut counting: BTreeMap<&CounterName, BTreeSet<usize>> = BTreeMap::new();
         for &index in set {
@@ -100,25 +99,4 @@ impl Bound {
             .into_iter()
             .find_map(|(counter, bounded)| Some(Self::Either(bounded, counting.remove(counter)?)))
     }
-}
-
-/// The counters that begin anew on these edges, or by what happens in the states between them.
-pub(super) fn cleared_in<'d>(graph: &Graph<'d>, set: &[usize]) -> Clears<'d> {
-    let mut cleared = Clears::default();
-    let mut add = |clears: &Clears<'d>| {
-        cleared.all |= clears.all;
-        cleared.some.extend(&clears.some);
-    };
-    let mut states = BTreeSet::new();
-    for &index in set {
-        add(&graph.edges[index].clears);
-        states.insert(graph.edges[index].from);
-    }
-    for stay in &graph.stays {
-        // What happens at rest is no part of the loop, which only passes there.
-        if states.contains(&stay.state) && graph.states[stay.state].1.kind != Kind::Resting {
-            add(&stay.clears);
-        }
-    }
-    cleared
 }

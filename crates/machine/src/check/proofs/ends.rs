@@ -7,8 +7,8 @@ use super::super::super::fault::{Collector, Position};
 use super::super::super::names::{ActionName, EventName};
 use super::super::super::rule::Rule;
 use super::super::super::sender::Sender;
+use super::super::endings::{ending, invokes};
 use super::super::places::Places;
-use super::super::state::{ending, invokes};
 
 /// Checks what states say of how their actions end.
 pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {

@@ -208,6 +208,27 @@ impl<'d> Graph<'d> {
         operations_clear(&self.states[state].1.entry).has(counter)
     }
 
+    /// The counters that begin anew on these edges, or by what happens in the states between them.
+    pub(super) fn cleared_in(&self, set: &[usize]) -> Clears<'d> {
+        let mut cleared = Clears::default();
+        let mut add = |clears: &Clears<'d>| {
+            cleared.all |= clears.all;
+            cleared.some.extend(&clears.some);
+        };
+        let mut states = BTreeSet::new();
+        for &index in set {
+            add(&self.edges[index].clears);
+            states.insert(self.edges[index].from);
+        }
+        for stay in &self.stays {
+            // What happens at rest is no part of the loop, which only passes there.
+            if states.contains(&stay.state) && self.states[stay.state].1.kind != Kind::Resting {
+                add(&stay.clears);
+            }
+        }
+        cleared
+    }
+
     /// Whether an instance goes this way without any person and without having come to rest.
     pub(super) fn goes_on_by_itself(&self, edge: &Edge<'_>) -> bool {
         match self.states[edge.from].1.kind {

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 use crate::{Fault, Rule, check, load};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];

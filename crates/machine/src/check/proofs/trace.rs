@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use super::super::super::definition::{Due, Kind};
 use super::super::super::fault::Position;
 use super::super::super::names::CounterName;
-use super::endless::cleared_in;
 use super::graph::{Edge, EdgeCause, Graph};
 
 /// How many edges are looked at to find the shortest loop; then the shortest so far is told.
@@ -86,7 +85,7 @@ fn round(graph: &Graph<'_>, set: &[usize], first: usize) -> Option<Vec<usize>> {
 
 /// Whether going round by `edges` and nothing else has no end.
 fn is_endless(graph: &Graph<'_>, edges: &[usize]) -> bool {
-    let cleared = cleared_in(graph, edges);
+    let cleared = graph.cleared_in(edges);
     let mut all = edges.iter().map(|&edge| &graph.edges[edge]);
     let is_counted = |counter| edges.iter().any(|&edge| graph.edges[edge].counts.contains(counter));
     all.all(|edge| edge.bounded_by.iter().all(|counter| cleared.has(counter) || !is_counted(counter)))

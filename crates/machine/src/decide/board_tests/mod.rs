@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{create, decide};
-use crate::vocabulary::tests::{REPORTER, vocabulary};
+use crate::testing::{REPORTER, vocabulary};
 use crate::{
     Cause, Decision, Definition, Due, Effect, EventName, Ignored, Instance, Outcome, Source, StateName,
     Stimulus, TransitionEffect, Visit, load,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Board, object};
-use crate::vocabulary::tests::REPORTER;
+use crate::testing::REPORTER;
 use crate::{Effect, Ignored, Outcome, Source};
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::vocabulary::tests::REPORTER;
+use crate::testing::REPORTER;
 use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
 
 /// The last one only when somebody sends an event.

@@ -12,10 +12,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use serde_json::{Map, json};
 
 use super::{create, decide};
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::load_unproved;
+use crate::testing::vocabulary;
 use crate::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
-    StateName, Stimulus, Visit, load_unproved,
+    StateName, Stimulus, Visit,
 };
 use generate::{Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write};
 

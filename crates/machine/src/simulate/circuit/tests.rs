@@ -5,7 +5,7 @@ use super::super::{Profile, Simulation, Size};
 use super::*;
 use crate::load;
 use crate::simulate::tests::Actions;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");

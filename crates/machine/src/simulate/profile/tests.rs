@@ -4,7 +4,7 @@ use super::super::action::Site;
 use super::*;
 use crate::load;
 use crate::simulate::tests::Actions;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::vocabulary;
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");

@@ -5,9 +5,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use super::super::{Profile, SimulateError, Simulation, Size};
 use crate::decide::property_tests::generate::{shape, state_shape, write};
-use crate::load_unproved;
 use crate::simulate::tests::Actions;
-use crate::vocabulary::tests::vocabulary;
+use crate::testing::load_unproved;
+use crate::testing::vocabulary;
 
 #[test]
 fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {

@@ -5,8 +5,9 @@ mod generated;
 use serde_json::{Map, Value};
 
 use super::{Counted, Profile, Report, SimulateError, SimulatedAction, Simulation, Size};
-use crate::vocabulary::tests::vocabulary;
-use crate::{ActionCatalogue, ActionName, Definition, SettingFault, load_unproved};
+use crate::testing::load_unproved;
+use crate::testing::vocabulary;
+use crate::{ActionCatalogue, ActionName, Definition, SettingFault};
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");
 const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");

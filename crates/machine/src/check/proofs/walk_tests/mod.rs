@@ -9,8 +9,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
-use super::super::{Checked, check, load_unproved};
-use crate::vocabulary::tests::vocabulary;
+use super::super::{Checked, check};
+use crate::testing::load_unproved;
+use crate::testing::vocabulary;
 use crate::{
     Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Predicted, Prediction, Question, Rule,
     Sender, Source, StateName, Stimulus, create, decide,

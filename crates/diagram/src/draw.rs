@@ -1,0 +1,142 @@
+//! From a definition to a picture: the layout with the fewest rows that is no wider than a page, drawn.
+
+use super::cards::{LINE, PAD};
+use super::contents::told;
+use super::graph::{Course, Graph};
+use super::lanes::{Lanes, Role};
+use super::layout::{BESIDE, Layout, MARGIN, STEM};
+use super::scene::{Frame, Line, Part, Rect, Scene, Text};
+use super::text::Font;
+use super::top;
+use machine::Definition;
+
+/// The widest that a picture gets as long as there is a choice.
+const PAGE: i32 = 1360;
+/// The narrowest: the legend in two lines.
+const LEAST: i32 = 640;
+/// The most columns that are tried.
+const COLUMNS: usize = 4;
+
+/// Draws `definition`, without any instances.
+pub(super) fn draw(definition: &Definition) -> Scene {
+    let graph = Graph::new(definition);
+    let lanes = Lanes::new(&graph);
+    let layouts = (1..=COLUMNS).map(|columns| Layout::new(&graph, &lanes, columns));
+    // One column is the narrowest that there is.
+    let layout = layouts.min_by_key(|layout| {
+        let (right, bottom) = layout.extent();
+        let is_wide = right + MARGIN > PAGE;
+        (is_wide, if is_wide { right } else { bottom })
+    });
+    let mut scene = Scene::default();
+    let Some(layout) = layout else { return scene };
+    draw_lanes(&layout, &mut scene);
+    let width = (layout.extent().0 + MARGIN).max(LEAST);
+    let mut picture = Scene { width, ..Scene::default() };
+    top::draw(&graph, &lanes, &layout.contents, &mut picture);
+    let down = picture.height;
+    picture.append(scene, down);
+    picture.width = picture.width.max(width);
+    picture.height += MARGIN;
+    picture
+}
+
+fn draw_lanes(layout: &Layout<'_, '_>, scene: &mut Scene) {
+    for lane in &layout.lanes.all {
+        draw_panel(layout, lane, scene);
+    }
+    for (index, way) in layout.graph.ways.iter().enumerate() {
+        let course = match (way.course, layout.lanes.roles[way.to]) {
+            (_, Role::Side(_)) => "fails",
+            (Course::Progress, _) => "goes",
+            (Course::Passed | Course::Exceeded, _) => "passes",
+        };
+        for points in layout.lines(index) {
+            let (from, class) = (layout.graph.name(way.from).to_owned(), format!("way {course}"));
+            scene.lines.push(Line { from, points, class, tip: told(layout.graph, way) });
+        }
+    }
+    for lane in &layout.lanes.all {
+        for pair in lane.windows(2) {
+            draw_stem(layout, pair[0], pair[1], scene);
+        }
+        if let Some(first) = lane.first() {
+            draw_beginning(layout, *first, scene);
+        }
+        if let Some(last) = lane.last() {
+            draw_exit(layout, *last, scene);
+        }
+    }
+    for node in 0..layout.graph.nodes.len() {
+        let Some(rect) = layout.rect(node) else { continue };
+        scene.place(rect);
+        scene.frames.push(layout.card(node).draw(rect));
+    }
+}
+
+/// The ground of a lane, which keeps it apart from those above and below.
+fn draw_panel(layout: &Layout<'_, '_>, lane: &[usize], scene: &mut Scene) {
+    let Some((column, _)) = lane.first().and_then(|node| layout.grid.cell(layout.lanes, *node)) else {
+        return;
+    };
+    let column = layout.columns[column];
+    let top = lane.first().and_then(|first| layout.entry_top(*first)).unwrap_or_default() - 8;
+    let bottom = lane.iter().filter_map(|node| layout.end(*node)).max().unwrap_or(top) + 8;
+    let rect = Rect { x: column.left, y: top, width: column.right - column.left, height: bottom - top };
+    scene.place(rect);
+    scene.panels.push(rect);
+}
+
+/// The line from a state down to the next of its lane.
+fn draw_stem(layout: &Layout<'_, '_>, above: usize, below: usize, scene: &mut Scene) {
+    let (Some(from), Some(to)) = (layout.rect(above), layout.rect(below)) else { return };
+    let x = to.x + STEM;
+    let way = layout.graph.ways.iter().find(|way| way.from == above && way.to == below);
+    let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
+    let (name, points) = (layout.graph.name(above).to_owned(), vec![(x, from.bottom()), (x, to.y)]);
+    scene.lines.push(Line { from: name, points, class: "way main".to_owned(), tip });
+    draw_entry(layout, below, scene);
+}
+
+/// The line down to the first state of a lane.
+fn draw_beginning(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+    let Some(rect) = layout.rect(node) else { return };
+    if layout.entry(node).is_empty() {
+        return;
+    }
+    let x = rect.x + STEM;
+    let top = layout.entry_top(node).unwrap_or(rect.y);
+    let (points, class) = (vec![(x, top), (x, rect.y)], "way main begins".to_owned());
+    scene.lines.push(Line { from: String::new(), points, class, tip: String::new() });
+    draw_entry(layout, node, scene);
+}
+
+fn draw_entry(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+    let Some((rect, top)) = layout.rect(node).zip(layout.entry_top(node)) else { return };
+    let mut y = top + LINE / 2;
+    for item in layout.entry(node) {
+        item.draw(rect.x + BESIDE, y, &mut scene.parts);
+        y += LINE;
+    }
+}
+
+/// The line from the last state of a lane to rest.
+fn draw_exit(layout: &Layout<'_, '_>, node: usize, scene: &mut Scene) {
+    let (Some(card), Some((rect, kind))) = (layout.rect(node), layout.exit_rect(node)) else { return };
+    let Some(exit) = layout.contents.exits.get(&node) else { return };
+    let name = layout.graph.name(exit.target);
+    let x = card.x + STEM;
+    let points = vec![(x, card.bottom()), (x, rect.y)];
+    let way = layout.graph.ways.iter().find(|way| way.from == node && way.to == exit.target);
+    let tip = way.map_or_else(String::new, |way| told(layout.graph, way));
+    let (from, class) = (String::new(), "way main".to_owned());
+    scene.lines.push(Line { from, points, class, tip: tip.clone() });
+    let mut y = card.bottom() + 2 + LINE / 2;
+    for item in &exit.items {
+        item.draw(rect.x + BESIDE, y, &mut scene.parts);
+        y += LINE;
+    }
+    let text = Text::new(rect.x + PAD + 4, rect.y + rect.height / 2, Font::Name, "name", name);
+    let class = format!("exit {kind}");
+    scene.frames.push(Frame { rect, class, state: None, tip, parts: vec![Part::Text(text)], count_at: 0 });
+}

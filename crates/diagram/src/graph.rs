@@ -1,0 +1,357 @@
+//! A definition as a graph: what leads from which state to which, and what many states share, said once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::words::{counted, kind_word};
+use machine::Sender;
+use machine::{Definition, Due, Event, Kind, State, Timeout, Transition, TransitionEffect};
+use machine::{EventName, StateName};
+
+/// As many states as must take a request alike for it to be drawn once for all of them.
+const SHARED_BY: usize = 3;
+/// As many names as a list of states gives before it counts the others.
+const NAMED: usize = 8;
+
+/// Who or what makes an instance go a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trigger {
+    /// A sender that a face registers, or a linked instance.
+    Report,
+    Operator,
+    Action,
+    Time,
+    /// `always`: nobody.
+    Entry,
+}
+
+impl Trigger {
+    /// The sender in one word, for classes and for people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Operator => "operator",
+            Self::Action => "action",
+            Self::Time => "time",
+            Self::Entry => "entry",
+        }
+    }
+}
+
+/// One reason to go a way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Label {
+    pub(super) senders: Vec<Trigger>,
+    pub(super) text: String,
+    /// More about it, for whoever asks: conditions, and what the event means.
+    pub(super) tip: String,
+}
+
+/// All reasons to go from one state to another.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) labels: Vec<Label>,
+    pub(super) course: Course,
+}
+
+/// How a way belongs to the course of things; the most regular of its reasons counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Course {
+    /// Something happened, or nothing was to be waited for.
+    Progress,
+    /// Time passed.
+    Passed,
+    /// Time passed once too often.
+    Exceeded,
+}
+
+/// A state.
+#[derive(Debug)]
+pub(super) struct Node<'d> {
+    pub(super) name: &'d StateName,
+    pub(super) state: &'d State,
+    /// What happens in it without leaving it for another.
+    pub(super) inner: Vec<Label>,
+    /// The requests that it shares with others, by their index.
+    pub(super) shared: Vec<usize>,
+}
+
+/// Requests that several states take alike.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// A letter to call them by.
+    pub(super) tag: String,
+    /// Which states, in words.
+    pub(super) who: String,
+    /// What each of them does.
+    pub(super) ways: Vec<(Label, Vec<usize>)>,
+}
+
+/// A definition as a graph; states are called by their number in alphabetical order.
+#[derive(Debug)]
+pub(super) struct Graph<'d> {
+    pub(super) definition: &'d Definition,
+    pub(super) nodes: Vec<Node<'d>>,
+    /// The ways that no request is shared on, ordered by states.
+    pub(super) ways: Vec<Way>,
+    pub(super) shared: Vec<Shared>,
+    pub(super) initial: usize,
+}
+
+/// A request as several states may take it: the event, and where it leads.
+type Request<'d> = (&'d EventName, Vec<usize>);
+
+impl<'d> Graph<'d> {
+    pub(super) fn new(definition: &'d Definition) -> Self {
+        let ids: BTreeMap<&StateName, usize> =
+            definition.states.keys().enumerate().map(|(id, name)| (name, id)).collect();
+        let mut reader = Reader { definition, ids, ways: BTreeMap::new() };
+        let by_members = reader.shared();
+        let mut nodes: Vec<Node<'d>> = Vec::new();
+        for (id, (name, state)) in definition.states.iter().enumerate() {
+            let is_shared = |event: &EventName| {
+                by_members.iter().any(|(members, requests)| {
+                    members.contains(&id) && requests.iter().any(|(shared, _)| *shared == event)
+                })
+            };
+            let inner = reader.read(id, state, is_shared);
+            let shared = by_members.iter().enumerate().filter(|(_, (members, _))| members.contains(&id));
+            nodes.push(Node { name, state, inner, shared: shared.map(|(index, _)| index).collect() });
+        }
+        let shared = by_members.iter().enumerate();
+        let shared = shared.map(|(index, (members, requests))| reader.said(index, members, requests));
+        let shared = shared.collect();
+        let initial = reader.ids.get(&definition.initial).copied().unwrap_or(0);
+        let ways = reader.ways.into_iter();
+        let ways = ways.map(|((from, to), (course, labels))| Way { from, to, labels, course }).collect();
+        Self { definition, nodes, ways, shared, initial }
+    }
+
+    /// The senders of reports in words: `board`, `board or bench`.
+    pub(super) fn reporters(&self) -> String {
+        let senders = self.definition.events.values().flat_map(|event| &event.from);
+        let reporters: BTreeSet<&str> = senders.filter_map(reporter).collect();
+        reporters.into_iter().collect::<Vec<_>>().join(" or ")
+    }
+
+    pub(super) fn name(&self, node: usize) -> &'d str {
+        self.nodes[node].name.as_str()
+    }
+
+    pub(super) fn kind(&self, node: usize) -> Kind {
+        self.nodes[node].state.kind
+    }
+}
+
+struct Reader<'d> {
+    definition: &'d Definition,
+    ids: BTreeMap<&'d StateName, usize>,
+    ways: BTreeMap<(usize, usize), (Course, Vec<Label>)>,
+}
+
+impl<'d> Reader<'d> {
+    /// The requests that several states take alike, by those states.
+    fn shared(&self) -> Vec<(Vec<usize>, Vec<Request<'d>>)> {
+        let mut takers: BTreeMap<Request<'d>, Vec<usize>> = BTreeMap::new();
+        for (id, state) in self.definition.states.values().enumerate() {
+            for (event, transitions) in &state.on {
+                let is_request = self
+                    .definition
+                    .events
+                    .get(event)
+                    .is_some_and(|event| event.from.iter().eq([&Sender::Operator]));
+                let targets = self.targets(transitions);
+                if is_request && !targets.is_empty() {
+                    takers.entry((event, targets)).or_default().push(id);
+                }
+            }
+        }
+        let mut by_members: BTreeMap<Vec<usize>, Vec<Request<'d>>> = BTreeMap::new();
+        for (request, members) in takers {
+            if members.len() >= SHARED_BY {
+                by_members.entry(members).or_default().push(request);
+            }
+        }
+        let mut shared: Vec<_> = by_members.into_iter().collect();
+        shared.sort_by(|(_, one), (_, other)| one.cmp(other));
+        shared
+    }
+
+    fn targets(&self, transitions: &[Transition]) -> Vec<usize> {
+        let mut targets = Vec::new();
+        for transition in transitions {
+            if let TransitionEffect::Move { target, .. } = &transition.effect
+                && let Some(id) = self.ids.get(target)
+                && !targets.contains(id)
+            {
+                targets.push(*id);
+            }
+        }
+        targets
+    }
+
+    fn said(&self, index: usize, members: &[usize], requests: &[Request<'d>]) -> Shared {
+        let tag = u8::try_from(index).ok().filter(|index| *index < 26);
+        let tag = tag.map_or_else(|| format!("{}", index + 1), |index| char::from(b'A' + index).to_string());
+        let ways = requests.iter().map(|(event, targets)| {
+            let declared = self.definition.events.get(*event);
+            let tip = declared.map_or("", |event| &event.about).to_owned();
+            let label = Label { senders: vec![Trigger::Operator], text: event.to_string(), tip };
+            (label, targets.clone())
+        });
+        let ways = ways.collect();
+        Shared { tag, who: self.described(members), ways }
+    }
+
+    /// Which states `members` are: `New, Ready and every failed state`.
+    fn described(&self, members: &[usize]) -> String {
+        let states: Vec<(&StateName, &State)> = self.definition.states.iter().collect();
+        let mut parts = Vec::new();
+        let mut left: BTreeSet<usize> = members.iter().copied().collect();
+        for kind in [Kind::Resting, Kind::Failed, Kind::Working] {
+            let all: Vec<usize> = (0..states.len()).filter(|id| states[*id].1.kind == kind).collect();
+            if all.len() > 2 && all.iter().all(|id| left.contains(id)) {
+                left.retain(|id| !all.contains(id));
+                parts.push(format!("every {} state", kind_word(kind)));
+            }
+        }
+        let mut names: Vec<String> = left.iter().take(NAMED).map(|id| states[*id].0.to_string()).collect();
+        if left.len() > NAMED {
+            names.push(counted(left.len() - NAMED, "other"));
+        }
+        names.append(&mut parts);
+        match names.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            _ => names.concat(),
+        }
+    }
+
+    /// Notes where `state` leads, and gives what happens in it without leaving it.
+    fn read(&mut self, id: usize, state: &State, is_shared: impl Fn(&EventName) -> bool) -> Vec<Label> {
+        let mut inner = Vec::new();
+        self.transitions(id, &state.always, &[Trigger::Entry], ("at once", ""), &mut inner);
+        let events: &'d BTreeMap<EventName, Event> = &self.definition.events;
+        for (name, transitions) in &state.on {
+            if is_shared(name) {
+                continue;
+            }
+            let event = events.get(name);
+            let senders: Vec<Trigger> = event.map_or_else(Vec::new, |event| senders(&event.from));
+            let about = event.map_or("", |event| event.about.as_str());
+            self.transitions(id, transitions, &senders, (name.as_str(), about), &mut inner);
+        }
+        if let Some(timeout) = &state.timeout {
+            self.timeout(id, timeout, &mut inner);
+        }
+        inner
+    }
+
+    fn transitions(
+        &mut self,
+        from: usize,
+        transitions: &[Transition],
+        senders: &[Trigger],
+        (text, about): (&str, &str),
+        inner: &mut Vec<Label>,
+    ) {
+        let is_conditional = transitions.iter().any(|transition| transition.guard.is_some());
+        let mark = if is_conditional { " ?" } else { "" };
+        for transition in transitions {
+            let condition = match &transition.guard {
+                Some(guard) => format!("if {}", guard.text()),
+                None if is_conditional => "otherwise".to_owned(),
+                None => String::new(),
+            };
+            let (to, text) = match &transition.effect {
+                TransitionEffect::Refuse { .. } => continue,
+                TransitionEffect::Stay { .. } => (None, format!("{text}{mark}: stays")),
+                TransitionEffect::Move { target, .. } => match self.ids.get(target) {
+                    Some(to) if *to == from => (None, format!("{text}{mark}: again")),
+                    to => (to.copied(), format!("{text}{mark}")),
+                },
+            };
+            let tip = [about, &condition].into_iter().filter(|part| !part.is_empty());
+            let tip = tip.collect::<Vec<_>>().join("; ");
+            let label = Label { senders: senders.to_vec(), text, tip };
+            match to {
+                Some(to) => self.add(from, to, label, Course::Progress),
+                None => add(inner, label),
+            }
+        }
+    }
+
+    fn timeout(&mut self, from: usize, timeout: &Timeout, inner: &mut Vec<Label>) {
+        let senders = vec![Trigger::Time];
+        let due = match timeout.due {
+            Due::After(span) => format!("after {}", humantime::format_duration(span)),
+            Due::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+        };
+        let most = timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.most));
+        let tip = timeout.limit.as_ref().map_or_else(String::new, |limit| {
+            format!("at most {} of the counter {}", limit.most, limit.counter)
+        });
+        if self.ids.get(&timeout.target) == Some(&from) {
+            let goes_on = if timeout.keeps_actions { ", actions go on" } else { "" };
+            let text = format!("again {due}{most}{goes_on}");
+            add(inner, Label { senders: senders.clone(), text, tip: tip.clone() });
+        } else if let Some(to) = self.ids.get(&timeout.target).copied() {
+            let label = Label { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
+            self.add(from, to, label, Course::Passed);
+        }
+        let Some(limit) = &timeout.limit else { return };
+        let label = Label { senders, text: format!("{} time", ordinal(u64::from(limit.most) + 1)), tip };
+        match self.ids.get(&limit.exceeded).copied() {
+            Some(to) if to == from => add(inner, label),
+            Some(to) => self.add(from, to, label, Course::Exceeded),
+            None => {}
+        }
+    }
+
+    fn add(&mut self, from: usize, to: usize, label: Label, course: Course) {
+        let (known, labels) = self.ways.entry((from, to)).or_insert((course, Vec::new()));
+        *known = course.min(*known);
+        add(labels, label);
+    }
+}
+
+/// Adds a label, or what it tells to the one that is there.
+fn add(labels: &mut Vec<Label>, label: Label) {
+    match labels.iter_mut().find(|known| known.text == label.text && known.senders == label.senders) {
+        Some(known) if known.tip != label.tip => known.tip = format!("{}; or {}", known.tip, label.tip),
+        Some(_) => {}
+        None => labels.push(label),
+    }
+}
+
+/// The name of a sender that reports.
+fn reporter(sender: &Sender) -> Option<&str> {
+    match sender {
+        Sender::Face(name) => Some(name.as_str()),
+        Sender::Machine(name) => Some(name.as_str()),
+        Sender::Operator | Sender::Action => None,
+    }
+}
+
+fn senders(from: &BTreeSet<Sender>) -> Vec<Trigger> {
+    let sender = |sender: &Sender| match sender {
+        Sender::Face(_) | Sender::Machine(_) => Trigger::Report,
+        Sender::Operator => Trigger::Operator,
+        Sender::Action => Trigger::Action,
+    };
+    let mut triggers: Vec<Trigger> = from.iter().map(sender).collect();
+    triggers.dedup();
+    triggers
+}
+
+/// `1st`, `2nd`, `11th`.
+fn ordinal(number: u64) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}

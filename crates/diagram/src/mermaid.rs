@@ -1,0 +1,79 @@
+//! A definition for Mermaid: text that many places show as a drawing.
+
+use std::fmt::{self, Write};
+
+use super::graph::{Graph, Label, Trigger};
+use super::words::kind_word;
+use machine::{Definition, Kind};
+
+const STYLE: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,color:#1d2330
+  classDef working fill:#ffffff,stroke:#5a6473,color:#1d2330
+  classDef failed fill:#fcedeb,stroke:#b3261e,color:#1d2330
+  classDef final fill:#ffffff,stroke:#1d2330,stroke-width:3px,color:#1d2330
+  classDef shared fill:#f7effb,stroke:#7a2ea8,stroke-dasharray:5 3,color:#1d2330
+";
+
+/// Draws `definition` as a Mermaid state diagram.
+#[must_use]
+pub fn mermaid(definition: &Definition) -> String {
+    let mut out = String::new();
+    // Writing to a text does not fail.
+    let _ = write_graph(&mut out, &Graph::new(definition));
+    out
+}
+
+fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
+    writeln!(out, "---\ntitle: {}\n---\nstateDiagram-v2\n  direction TB", graph.definition.machine)?;
+    out.write_str(STYLE)?;
+    let reporters = graph.reporters();
+    let plain = |label: &Label| plain(label, &reporters);
+    for (index, shared) in graph.shared.iter().enumerate() {
+        writeln!(
+            out,
+            "  state \"{}: {}\" as shared{index}\n  class shared{index} shared",
+            shared.tag, shared.who
+        )?;
+    }
+    for (node, state) in graph.nodes.iter().enumerate() {
+        let name = graph.name(node);
+        // A name may be a word of Mermaid's own, so that states are called by number.
+        writeln!(out, "  state \"{name}\" as s{node}\n  class s{node} {}", kind_word(state.state.kind))?;
+        for shared in &state.shared {
+            writeln!(out, "  s{node}: takes {}", graph.shared[*shared].tag)?;
+        }
+        for action in &state.state.invoke {
+            writeln!(out, "  s{node}: runs {}", action.action)?;
+        }
+        for label in &state.inner {
+            writeln!(out, "  s{node}: {}", plain(label))?;
+        }
+    }
+    writeln!(out, "  [*] --> s{}", graph.initial)?;
+    for (index, shared) in graph.shared.iter().enumerate() {
+        for (label, targets) in &shared.ways {
+            for target in targets {
+                writeln!(out, "  shared{index} --> s{target}: {}", plain(label))?;
+            }
+        }
+    }
+    for way in &graph.ways {
+        let labels: Vec<String> = way.labels.iter().map(&plain).collect();
+        writeln!(out, "  s{} --> s{}: {}", way.from, way.to, labels.join(", "))?;
+    }
+    for node in (0..graph.nodes.len()).filter(|node| graph.kind(*node) == Kind::Final) {
+        writeln!(out, "  s{node} --> [*]")?;
+    }
+    Ok(())
+}
+
+/// A label with its senders, among them `reporters`, without what Mermaid would read as its own.
+fn plain(label: &Label, reporters: &str) -> String {
+    let word = |trigger: &Trigger| match trigger {
+        Trigger::Report => reporters,
+        Trigger::Operator | Trigger::Action | Trigger::Time | Trigger::Entry => trigger.word(),
+    };
+    let senders: Vec<&str> = label.senders.iter().map(word).collect();
+    // A colon ends a label, a semicolon a statement.
+    let text = label.text.replace(": ", " ").replace(':', ".").replace(';', ",");
+    format!("{text} ({})", senders.join(", "))
+}

@@ -1,0 +1,139 @@
+//! A picture in the making: boxes, texts and lines with their places, in pixels.
+
+use super::graph::Trigger;
+use super::text::Font;
+
+/// A rectangle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rect {
+    pub(super) x: i32,
+    pub(super) y: i32,
+    pub(super) width: i32,
+    pub(super) height: i32,
+}
+
+impl Rect {
+    pub(super) fn right(self) -> i32 {
+        self.x + self.width
+    }
+
+    pub(super) fn bottom(self) -> i32 {
+        self.y + self.height
+    }
+}
+
+/// Which way from its place a text runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+}
+
+/// A line of text.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    /// Where it begins, or its middle.
+    pub(super) x: i32,
+    /// The middle of its height.
+    pub(super) y: i32,
+    pub(super) anchor: Anchor,
+    pub(super) font: Font,
+    pub(super) class: &'static str,
+    pub(super) content: String,
+    /// More about it, or empty.
+    pub(super) tip: String,
+}
+
+impl Text {
+    /// A text that begins at `x` and is half above and half below `y`.
+    pub(super) fn new(x: i32, y: i32, font: Font, class: &'static str, content: impl Into<String>) -> Self {
+        let content = content.into();
+        Self { x, y, anchor: Anchor::Start, font, class, content, tip: String::new() }
+    }
+}
+
+/// Something within a box or between boxes.
+#[derive(Debug, Clone)]
+pub(super) enum Part {
+    Text(Text),
+    /// The sign of a sender, with its middle at a place.
+    Sign(Trigger, i32, i32),
+    /// A small box with a text of its own.
+    Badge(Rect, &'static str, Text),
+}
+
+impl Part {
+    fn lower(&mut self, down: i32) {
+        match self {
+            Self::Text(text) => text.y += down,
+            Self::Sign(_, _, y) => *y += down,
+            Self::Badge(rect, _, text) => {
+                rect.y += down;
+                text.y += down;
+            }
+        }
+    }
+}
+
+/// A box.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub(super) rect: Rect,
+    /// `state working`, `shared`, `exit resting`.
+    pub(super) class: String,
+    /// The state that it is, or stands for.
+    pub(super) state: Option<String>,
+    /// More about it, or empty.
+    pub(super) tip: String,
+    pub(super) parts: Vec<Part>,
+    /// Before which of its parts the number of instances stands, where it is a state.
+    pub(super) count_at: usize,
+}
+
+/// A line from corner to corner.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// The state from which it leads on, or empty.
+    pub(super) from: String,
+    pub(super) points: Vec<(i32, i32)>,
+    pub(super) class: String,
+    /// From where to where, and why.
+    pub(super) tip: String,
+}
+
+/// A picture.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scene {
+    pub(super) width: i32,
+    pub(super) height: i32,
+    /// What lies behind everything.
+    pub(super) panels: Vec<Rect>,
+    pub(super) lines: Vec<Line>,
+    pub(super) frames: Vec<Frame>,
+    pub(super) parts: Vec<Part>,
+}
+
+impl Scene {
+    /// Makes room for a box.
+    pub(super) fn place(&mut self, rect: Rect) {
+        self.width = self.width.max(rect.right());
+        self.height = self.height.max(rect.bottom());
+    }
+
+    /// Adds `other`, this much further down.
+    pub(super) fn append(&mut self, mut other: Self, down: i32) {
+        other.panels.iter_mut().for_each(|rect| rect.y += down);
+        other.lines.iter_mut().flat_map(|line| &mut line.points).for_each(|(_, y)| *y += down);
+        for frame in &mut other.frames {
+            frame.rect.y += down;
+            frame.parts.iter_mut().for_each(|part| part.lower(down));
+        }
+        other.parts.iter_mut().for_each(|part| part.lower(down));
+        self.panels.append(&mut other.panels);
+        self.lines.append(&mut other.lines);
+        self.frames.append(&mut other.frames);
+        self.parts.append(&mut other.parts);
+        self.width = self.width.max(other.width);
+        self.height = self.height.max(other.height + down);
+    }
+}

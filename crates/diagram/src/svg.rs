@@ -1,0 +1,205 @@
+//! A picture as SVG, which needs nothing but a browser: colours follow its light or dark, words are texts.
+
+use std::fmt::{self, Write};
+
+use super::draw;
+use super::graph::Trigger;
+use super::marks::Marks;
+use super::scene::{Anchor, Frame, Line, Part, Rect, Scene, Text};
+use super::text::Font;
+use super::words::summary;
+use machine::Definition;
+use machine::words::escaped;
+
+/// What stands between `<style>` and `</style>` of each picture.
+pub const STYLE: &str = concat!("\n", include_str!("style.css"));
+
+/// How round the corners of lines are.
+const ROUND: i32 = 5;
+
+/// A definition with everything in its place: that takes long where there are many states, and marks change nothing of it.
+#[derive(Debug)]
+pub struct Picture {
+    scene: Scene,
+    title: String,
+}
+
+impl Picture {
+    /// Lays `definition` out.
+    #[must_use]
+    pub fn new(definition: &Definition) -> Self {
+        let title = format!("{} ({})", definition.machine, summary(definition));
+        Self { scene: draw::draw(definition), title }
+    }
+
+    /// Writes it as an SVG document, which may stand in a page as it is.
+    ///
+    /// Each state is a group of the classes `state` and its kind, with its name in `data-state`; the present one is of class
+    /// `present` too. The same definition has the same places, whatever the marks.
+    #[must_use]
+    pub fn svg(&self, marks: &Marks) -> String {
+        let mut out = String::new();
+        // Writing to a text does not fail.
+        let _ = write_scene(&mut out, &self.scene.marked(marks), &self.title);
+        out
+    }
+}
+
+/// Draws `definition` as an SVG document: see [`Picture`], which is kept by whoever draws it again.
+#[must_use]
+pub fn svg(definition: &Definition, marks: &Marks) -> String {
+    Picture::new(definition).svg(marks)
+}
+
+fn write_scene(out: &mut String, scene: &Scene, title: &str) -> fmt::Result {
+    let Scene { width, height, .. } = scene;
+    writeln!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"machine-diagram\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" role=\"img\">"
+    )?;
+    writeln!(out, "<title>{}</title>\n<style>{STYLE}</style>", escaped(title))?;
+    for Rect { x, y, width, height } in &scene.panels {
+        writeln!(
+            out,
+            "<rect class=\"panel\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>"
+        )?;
+    }
+    for line in &scene.lines {
+        write_line(out, line)?;
+    }
+    for frame in &scene.frames {
+        write_frame(out, frame)?;
+    }
+    for part in &scene.parts {
+        write_part(out, part)?;
+    }
+    writeln!(out, "</svg>")
+}
+
+fn write_frame(out: &mut String, frame: &Frame) -> fmt::Result {
+    let state = frame.state.as_ref().map(|name| format!(" data-state=\"{}\"", escaped(name)));
+    write!(out, "<g class=\"{}\"{}>", escaped(&frame.class), state.unwrap_or_default())?;
+    write_tip(out, &frame.tip)?;
+    let has = |word: &str| frame.class.split(' ').any(|class| class == word);
+    if has("failed") {
+        write_chamfered(out, frame.rect)?;
+    } else {
+        let round = if has("resting") { 13 } else { 3 };
+        write_rect(out, "frame", frame.rect, round)?;
+    }
+    if has("final") {
+        let Rect { x, y, width, height } = frame.rect;
+        let inner = Rect { x: x + 3, y: y + 3, width: width - 6, height: height - 6 };
+        write_rect(out, "frame", inner, 2)?;
+    }
+    for part in &frame.parts {
+        write_part(out, part)?;
+    }
+    writeln!(out, "</g>")
+}
+
+fn write_rect(out: &mut String, class: &str, rect: Rect, round: i32) -> fmt::Result {
+    let Rect { x, y, width, height } = rect;
+    write!(
+        out,
+        "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{round}\"/>"
+    )
+}
+
+/// A box without corners, for what has failed: its shape says so where colours do not.
+fn write_chamfered(out: &mut String, rect: Rect) -> fmt::Result {
+    const CUT: i32 = 8;
+    let Rect { x, y, width, height } = rect;
+    let (across, down) = (width - 2 * CUT, height - 2 * CUT);
+    write!(
+        out,
+        "<path class=\"frame\" d=\"M{} {y}h{across}l{CUT} {CUT}v{down}l-{CUT} {CUT}h-{across}l-{CUT} -{CUT}v-{down}z\"/>",
+        x + CUT
+    )
+}
+
+fn write_part(out: &mut String, part: &Part) -> fmt::Result {
+    match part {
+        Part::Text(text) => write_text(out, text),
+        Part::Sign(sender, x, y) => write_sign(out, *sender, *x, *y),
+        Part::Badge(rect, class, text) => {
+            write_rect(out, class, *rect, rect.height / 2)?;
+            write_text(out, text)
+        }
+    }
+}
+
+fn write_text(out: &mut String, text: &Text) -> fmt::Result {
+    let class = match text.font {
+        Font::Title => "title",
+        Font::Name | Font::Line => text.class,
+    };
+    let anchor = match text.anchor {
+        Anchor::Start => "",
+        Anchor::Middle => " text-anchor=\"middle\"",
+    };
+    let base_line = text.y + (text.font.size() * 36 + 50) / 100;
+    write!(out, "<text class=\"{class}\" x=\"{}\" y=\"{base_line}\"{anchor}>", text.x)?;
+    write_tip(out, &text.tip)?;
+    write!(out, "{}</text>", escaped(&text.content))
+}
+
+/// A sign for each sender, of a shape and a colour of its own.
+fn write_sign(out: &mut String, sender: Trigger, x: i32, y: i32) -> fmt::Result {
+    let word = sender.word();
+    let shape = match sender {
+        Trigger::Report => format!("<circle class=\"sign {word}\" cx=\"{x}\" cy=\"{y}\" r=\"5\"/>"),
+        Trigger::Operator => {
+            format!("<path class=\"sign {word}\" d=\"M{x} {}l6 6l-6 6l-6 -6z\"/>", y - 6)
+        }
+        Trigger::Action => {
+            format!("<rect class=\"sign {word}\" x=\"{}\" y=\"{}\" width=\"9\" height=\"9\"/>", x - 4, y - 4)
+        }
+        Trigger::Time => {
+            let hands = format!("M{x} {}V{y}H{}", y - 3, x + 3);
+            format!(
+                "<path class=\"sign {word}\" d=\"M{} {y}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0{hands}\"/>",
+                x - 5
+            )
+        }
+        Trigger::Entry => {
+            format!(
+                "<path class=\"sign {word}\" d=\"M{} {}l4 5l-4 5M{} {}l4 5l-4 5\"/>",
+                x - 4,
+                y - 5,
+                x,
+                y - 5
+            )
+        }
+    };
+    out.write_str(&shape)
+}
+
+fn write_line(out: &mut String, line: &Line) -> fmt::Result {
+    let Some((first, last)) = line.points.first().zip(line.points.last()) else { return Ok(()) };
+    let mut path = format!("M{} {}", first.0, first.1);
+    for corner in line.points.windows(3) {
+        let [before, at, after] = [corner[0], corner[1], corner[2]];
+        let (begin, end) = (towards(at, before), towards(at, after));
+        write!(path, "L{} {}Q{} {} {} {}", begin.0, begin.1, at.0, at.1, end.0, end.1)?;
+    }
+    write!(path, "L{} {}", last.0, last.1)?;
+    write!(out, "<g><path class=\"{}\" d=\"{path}\">", escaped(&line.class))?;
+    write_tip(out, &line.tip)?;
+    write!(out, "</path>")?;
+    let (x, y) = *last;
+    let comes_down = line.points.iter().rev().nth(1).is_some_and(|before| before.0 == x);
+    let head = if comes_down { format!("M{x} {y}l-4 -8h8z") } else { format!("M{x} {y}l-8 -4v8z") };
+    writeln!(out, "<path class=\"head\" d=\"{head}\"/></g>")
+}
+
+/// The point from which a line is bent around the corner `at`: at most half of the way to `other`.
+fn towards(at: (i32, i32), other: (i32, i32)) -> (i32, i32) {
+    let step = |from: i32, to: i32| from + ((to - from) / 2).clamp(-ROUND, ROUND);
+    (step(at.0, other.0), step(at.1, other.1))
+}
+
+fn write_tip(out: &mut String, tip: &str) -> fmt::Result {
+    if tip.is_empty() { Ok(()) } else { write!(out, "<title>{}</title>", escaped(tip)) }
+}

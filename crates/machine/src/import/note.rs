@@ -1,0 +1,28 @@
+//! What is odd about a StateService file and does no harm.
+
+use crate::fault::Position;
+
+/// Something that is odd about a StateService file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in characters, from 1.
+    pub column: u64,
+    /// What is odd.
+    pub message: String,
+}
+
+impl Note {
+    /// The note as `FILE:LINE:COLUMN: note: MESSAGE`.
+    #[must_use]
+    pub fn display(&self, file: &str) -> String {
+        let Self { line, column, message } = self;
+        format!("{file}:{line}:{column}: note: {message}")
+    }
+}
+
+/// Notes something odd.
+pub(super) fn note(notes: &mut Vec<Note>, at: Position, message: String) {
+    notes.push(Note { line: at.line, column: at.column, message });
+}

@@ -1,0 +1,20 @@
+//! Events that an instance raises at others.
+
+use serde_json::{Map, Value};
+
+use super::link::Address;
+use super::names::EventName;
+use super::visit::Visit;
+
+/// An event for a linked instance, to be decided in the same transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// Whose event it is.
+    pub to: Address,
+    /// The event.
+    pub event: EventName,
+    /// Its arguments.
+    pub args: Map<String, Value>,
+    /// The visit that it speaks of, where it is fenced.
+    pub visit: Option<Visit>,
+}
