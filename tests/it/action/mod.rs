@@ -2,7 +2,6 @@
 
 mod boot;
 mod foreign;
-
 mod limits;
 mod notify;
 mod poll;
