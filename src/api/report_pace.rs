@@ -14,10 +14,10 @@ use crate::clock::pause;
 use crate::machine::Visit;
 
 /// How many such reports in a row are answered at once.
-const AT_ONCE: u32 = 10;
+const MAX_AT_ONCE: u32 = 10;
 /// How long those that come after them wait for each other, in real time; after as long again without any, one more is
 /// answered at once.
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Of how many boards it is known; those that have been quiet are forgotten.
 const MAX_BOARDS: usize = 10_000;
 
@@ -40,8 +40,8 @@ struct Pace {
 
 impl Pace {
     fn left_at(&self, now: Instant) -> u32 {
-        let rested = now.saturating_duration_since(self.since).as_secs() / EVERY.as_secs();
-        self.left.saturating_add(u32::try_from(rested).unwrap_or(AT_ONCE)).min(AT_ONCE)
+        let rested = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
+        self.left.saturating_add(u32::try_from(rested).unwrap_or(MAX_AT_ONCE)).min(MAX_AT_ONCE)
     }
 }
 
@@ -53,7 +53,10 @@ impl ReportPace {
         }
         let turn = {
             let boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
-            boards.get(board).filter(|pace| pace.left_at(Instant::now()) == 0).map(|pace| pace.since + EVERY)
+            boards
+                .get(board)
+                .filter(|pace| pace.left_at(Instant::now()) == 0)
+                .map(|pace| pace.since + INTERVAL)
         };
         if let Some(turn) = turn {
             pause(turn.saturating_duration_since(Instant::now())).await;
@@ -65,14 +68,14 @@ impl ReportPace {
         let now = Instant::now();
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pace) = boards.get_mut(board) {
-            let left = if pace.visit == visit { pace.left_at(now) } else { AT_ONCE };
+            let left = if pace.visit == visit { pace.left_at(now) } else { MAX_AT_ONCE };
             *pace = Pace { visit, left: left.saturating_sub(1), since: now };
         } else {
             if boards.len() >= MAX_BOARDS {
-                boards.retain(|_, pace| pace.left_at(now) < AT_ONCE);
+                boards.retain(|_, pace| pace.left_at(now) < MAX_AT_ONCE);
             }
             if boards.len() < MAX_BOARDS {
-                boards.insert(board.to_owned(), Pace { visit, left: AT_ONCE - 1, since: now });
+                boards.insert(board.to_owned(), Pace { visit, left: MAX_AT_ONCE - 1, since: now });
             }
         }
         self.count.store(boards.len(), Ordering::Relaxed);
@@ -109,7 +112,7 @@ mod tests {
             pace.note_ignored(&board.to_string(), Visit(1));
         }
         assert_eq!(pace.boards.lock().unwrap().len(), 10_000, "none has been quiet yet");
-        let long_ago = Instant::now().checked_sub(EVERY * AT_ONCE).unwrap();
+        let long_ago = Instant::now().checked_sub(INTERVAL * MAX_AT_ONCE).unwrap();
         pace.boards.lock().unwrap().values_mut().for_each(|pace| pace.since = long_ago);
         pace.note_ignored("b1", Visit(1));
         assert_eq!(pace.boards.lock().unwrap().len(), 1);

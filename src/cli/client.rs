@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 /// How long an answer may take, in real time.
-const LONGEST: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which server a command speaks to.
 #[derive(Debug, Clone, Args)]
@@ -89,7 +89,7 @@ impl Client {
         // A server is on the farm's own network; what a proxy would answer is not the server's word.
         let http = reqwest::Client::builder().no_proxy().build();
         match http {
-            Ok(http) => Ok(Self { server, http, longest: LONGEST }),
+            Ok(http) => Ok(Self { server, http, longest: TIMEOUT }),
             Err(source) => Err(ClientError::NoAnswer { server, source }),
         }
     }

@@ -62,13 +62,13 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// How long a step of the story waits for boards that are still being tried, in farm time.
-const PATIENCE: Duration = Duration::from_mins(10);
+const STEP_TIMEOUT: Duration = Duration::from_mins(10);
 /// In how many groups the rolling reboot goes through the farm.
-const GROUPS: usize = 6;
+const REBOOT_GROUPS: usize = 6;
 /// How often the story looks at the farm, in real time.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the server is asked again while its database is away, once a second.
-const TRIES: usize = 30;
+const MAX_TRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
@@ -107,7 +107,7 @@ async fn show(
     let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
     let registrations: Vec<&Registration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {
-        told = story.tell(&registrations, options.once) => told,
+        told = story.play(&registrations, options.once) => told,
         () = signal => Ok(()),
     };
     farm.stop().await;
@@ -123,22 +123,22 @@ struct Story {
 }
 
 impl Story {
-    async fn tell(&mut self, boards: &[&Registration], is_once: bool) -> Result<(), Box<dyn Error>> {
+    async fn play(&mut self, boards: &[&Registration], is_once: bool) -> Result<(), Box<dyn Error>> {
         self.register(boards).await?;
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
         self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
-        self.settle(Some(PATIENCE)).await?;
+        self.settle(Some(STEP_TIMEOUT)).await?;
         for image in ["base-2", "base-1"].into_iter().cycle() {
-            for group in 0..GROUPS {
+            for group in 0..REBOOT_GROUPS {
                 // Across the relay boards, of which each does one thing at a time.
-                let names: Vec<&str> = names.iter().copied().skip(group).step_by(GROUPS).collect();
+                let names: Vec<&str> = names.iter().copied().skip(group).step_by(REBOOT_GROUPS).collect();
                 self.ask(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
                     .await?;
-                self.settle(Some(PATIENCE)).await?;
+                self.settle(Some(STEP_TIMEOUT)).await?;
             }
             let some = &names[..names.len().div_ceil(3)];
             self.ask(&format!("{image} is installed"), some, "rq-reimage", json!({ "image": image })).await?;
-            self.settle(if is_once { None } else { Some(PATIENCE) }).await?;
+            self.settle(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
             self.sum_up().await?;
             if is_once {
                 break;
@@ -192,9 +192,9 @@ impl Story {
         self.say(&format!("{what}: {asked} boards{busy}"))
     }
 
-    /// Shows the states as they change, until every board rests or patience ends.
-    async fn settle(&mut self, patience: Option<Duration>) -> Result<(), Box<dyn Error>> {
-        let give_up_at = patience.map(|patience| after(self.clock.now(), patience));
+    /// Shows the states as they change, until every board rests or `timeout` has passed.
+    async fn settle(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
+        let give_up_at = timeout.map(|timeout| after(self.clock.now(), timeout));
         loop {
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
             let answer = self.get(&["devices"], &[]).await?;
@@ -214,7 +214,7 @@ impl Story {
             if give_up_at.is_some_and(|at| self.clock.now() >= at) {
                 return self.say("  The others are tried on while the story goes on");
             }
-            pause(LOOK).await;
+            pause(LOOK_INTERVAL).await;
         }
     }
 
@@ -236,7 +236,7 @@ impl Story {
         Ok(output::print(&format!("\n{}\n", output::table(&rows)))?)
     }
 
-    /// Calls the server; where it asks for patience because its database is away, it gets some.
+    /// Calls the server; where it asks for time because its database is away, it gets some.
     async fn call(
         &self,
         method: Method,
@@ -248,7 +248,7 @@ impl Story {
         loop {
             match self.client.call(method.clone(), segments, query, body).await {
                 Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
-                    if tries < TRIES =>
+                    if tries < MAX_TRIES =>
                 {
                     tries += 1;
                     pause(Duration::from_secs(1)).await;

@@ -95,7 +95,7 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
             let args = args.unwrap_or_else(|| json!({}));
             (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, outcome)
         }
-        InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::told),
+        InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::describe),
         InstanceCommand::History { which, limit } => {
             let query = [("limit", limit.to_string())];
             (call(Method::GET, &which, &["history"], &query, None).await?, history)

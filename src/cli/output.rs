@@ -36,7 +36,7 @@ pub fn complain(text: &str) {
 
 /// An error with all its causes, each said once.
 #[must_use]
-pub fn told(error: &(dyn Error + 'static)) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -88,13 +88,13 @@ fn without_passwords(text: &str) -> String {
 }
 
 /// The most characters of a cell that is one of many; a single thing is shown whole.
-const MOST: usize = 60;
+const MAX_CELL_CHARS: usize = 60;
 
 /// The beginning of a text that is longer than a cell.
 pub(super) fn clipped(text: &str) -> String {
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_CELL_CHARS) {
         None => text.to_owned(),
-        Some(_) => text.chars().take(MOST - 1).chain(['…']).collect(),
+        Some(_) => text.chars().take(MAX_CELL_CHARS - 1).chain(['…']).collect(),
     }
 }
 

@@ -46,6 +46,6 @@ fn done(result: Result<(), Box<dyn Error>>) -> Result<ExitCode, Box<dyn Error>> 
 fn ended(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) => output::fail(&output::told(&*error)),
+        Err(error) => output::fail(&output::with_causes(&*error)),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::output::{self, row, text};
 
 /// The answer for one board: what is said of it, and what may be asked for.
-pub(super) fn told(why: &Value) -> String {
+pub(super) fn describe(why: &Value) -> String {
     let mut lines = vec![format!("{}  {} ({})", text(why, "name"), text(why, "state"), text(why, "kind"))];
     let sentences = why["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.extend(sentences.map(|sentence| output::shown(sentence).replace('\n', " ")));

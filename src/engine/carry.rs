@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
+use super::error::EngineError;
 use super::face::SharedByFace;
+use super::handle::Engine;
 use super::lease::Identity;
+use super::rest::rest;
 use super::work::{Ended, Started, Submission};
-use super::{Engine, EngineError, rest};
 use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
@@ -270,22 +272,22 @@ mod tests {
     use crate::store::instances::InstanceId;
 
     #[test]
-    fn power_that_cannot_be_given_back_is_given_up_after_a_thousand_tries() {
+    fn a_rescue_that_cannot_be_carried_out_is_given_up_after_a_thousand_tries() {
         let rescue = RunningAction {
             id: ActionId(1),
             instance: InstanceId(1),
             visit: Visit(1),
             is_rescue: true,
-            action: ActionName::new("power-on").unwrap(),
+            action: ActionName::new("put-back").unwrap(),
             settings: Map::new(),
             limit: None,
             place: None,
             compensation: None,
         };
         let result = Err(Unfinished {
-            reason: "the relay board does not answer".to_owned(),
+            reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),
-            ending: Ending::Unrestored(Trouble::Unrestored { what: "power", at: "outlet 1".to_owned() }),
+            ending: Ending::Unrestored(Trouble::Unrestored { what: "heat", at: "outlet 1".to_owned() }),
         });
         assert!(dark(&rescue, 1000, &result).is_some());
         assert!(dark(&rescue, 1001, &result).is_none());

@@ -1,6 +1,6 @@
 //! Deadlines: an ordered set in memory, filled at start and told of every change.
 //!
-//! Nothing is written and nothing is asked of the database until one is due, however many are armed, and the board's
+//! Nothing is written and nothing is asked of the database until one is due, however many are armed, and the instance's
 //! row needs no index on what changes with each transition. Each process knows all of them and fires its own share at
 //! once: those whose number falls to it among the processes that live. What falls to another is looked at again a second
 //! later and fired where it still stands, so that nobody has to know who died. A deadline fired twice, or after an event
@@ -60,7 +60,7 @@ struct State {
     from: Instant,
     /// before this process's lease ends,
     until: Instant,
-    /// and while it listens to boards, which it does until it stops.
+    /// and while it can be reported to, which it can until it stops.
     has_ceased: bool,
     /// The life of the database that all of it is of.
     life: Life,
@@ -152,12 +152,12 @@ impl Deadlines {
         self.with(|state| std::mem::replace(&mut state.until, until) <= Instant::now())
     }
 
-    /// Lets none pass any more: this process does not listen to boards from now on.
+    /// Lets none pass any more: nobody can report anything to this process from now on.
     pub(super) fn hold(&self) {
         self.with(|state| state.has_ceased = true);
     }
 
-    /// Whether this process listens to boards.
+    /// Whether others can report to this process.
     pub(super) fn listens(&self) -> bool {
         self.with(|state| !state.has_ceased)
     }

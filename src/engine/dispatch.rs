@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::carry_out;
+use super::error::EngineError;
+use super::handle::Engine;
 use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
+use super::rest::rest;
 use super::running::LetGo;
-use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::store::actions::{self, Startable};
 use crate::store::workers::{self, News};
@@ -39,14 +41,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Lets deadlines pass. While there was no server, no board could report anything, and its silence says nothing about it.
+/// Lets deadlines pass. While there was no server, nobody could report anything, and silence says nothing.
 fn allow_deadlines(engine: &Engine, registered: &Registered) {
     let hold = registered.hold;
     if hold >= lease::HOLDS {
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             hold_ms,
-            "no server was running: deadlines are held, so that boards can report what they could not report meanwhile"
+            "no server was running: deadlines are held, so that what could not be reported meanwhile can be reported"
         );
     }
     engine.inner.queue.deadlines().allow(hold, registered.holds_until());

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::{EngineError, Refusal};
+use super::error::EngineError;
+use super::refusal::Refusal;
 use crate::machine::{ActionName, Instance, MachineName};
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Locked};

@@ -1,7 +1,8 @@
 //! What is known of instances changes.
 
+use super::error::EngineError;
 use super::face::{ChangedFacts, FactChange};
-use super::{Engine, EngineError};
+use super::handle::Engine;
 use crate::store::actions;
 use crate::store::history::{self, NewEntry};
 use crate::store::instances::{self, Target};

@@ -7,15 +7,13 @@
 //! agree in several rounds running, and each round drops one day at most.
 
 use std::error::Error;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::handle::Engine;
 use crate::clock::{Clock, after, pause};
-use crate::machine::parse_span;
 use crate::store::{Store, StoreError, partitions};
 
 /// How many days have their partitions ahead of time: a week in which nobody has to look at a fault.
@@ -29,40 +27,6 @@ const SOON: Duration = Duration::from_secs(10);
 const AGREEMENT: TimeDelta = TimeDelta::minutes(5);
 /// In how many rounds running the clocks must have agreed before anything is dropped.
 const CONFIRMATIONS: u32 = 3;
-
-/// How long history is kept. It goes by whole days (UTC), each once its last moment is that old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// So long.
-    For(Duration),
-    /// Until somebody drops it by hand.
-    Forever,
-}
-
-impl FromStr for Retention {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "forever" {
-            return Ok(Self::Forever);
-        }
-        match parse_span(text) {
-            Ok(span) if span.is_zero() => Err("what happens must be kept for some time".to_owned()),
-            Ok(span) => Ok(Self::For(span)),
-            Err(error) => Err(format!("{error}; write it like `90d`, `12h` or `forever`")),
-        }
-    }
-}
-
-impl Retention {
-    /// The moment before which nothing needs to be kept any more.
-    fn horizon(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        match self {
-            Self::For(span) => now.checked_sub_signed(TimeDelta::from_std(span).ok()?),
-            Self::Forever => None,
-        }
-    }
-}
 
 /// Whether the time is known well enough to drop what is too old by it.
 #[derive(Debug, Default)]

@@ -3,8 +3,10 @@
 use serde_json::Map;
 
 use super::draft::with_places;
+use super::error::EngineError;
 use super::face::{NewFacts, Removal};
-use super::{Committed, Engine, EngineError};
+use super::handle::Engine;
+use super::work::Committed;
 use crate::machine::{self, Cause, Effect, Instance, Links, MachineName, Stimulus};
 use crate::store::changes::{self, Changed, Now};
 use crate::store::groups::{self, Seen};

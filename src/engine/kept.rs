@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::{Engine, EngineError};
 use crate::clock::pause;
 use crate::machine::MachineName;
 use crate::store::changes::{self, Cursor};
-use crate::store::instances;
 use crate::store::{Snapshot, Store, StoreError};
 
 /// How much longer than a reading took the next one has to wait: reading takes at most a tenth of a processor,
@@ -79,22 +77,8 @@ pub type Counts = BTreeMap<String, i64>;
 pub(super) struct ByMachine(std::sync::Mutex<BTreeMap<MachineName, Arc<Kept<Counts>>>>);
 
 impl ByMachine {
-    fn of(&self, machine: &MachineName) -> Arc<Kept<Counts>> {
+    pub(super) fn of(&self, machine: &MachineName) -> Arc<Kept<Counts>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(machine.clone()).or_default())
-    }
-}
-
-impl Engine {
-    /// Counts the instances of `machine` by state.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
-    pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<Reading<Counts>>, EngineError> {
-        self.definition(machine)?;
-        let kept = self.inner.counts.of(machine);
-        let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
-        Ok(kept.get(self.store(), count).await?)
     }
 }

@@ -19,8 +19,8 @@ pub(super) const HOLDS: Duration = Duration::from_millis(1600);
 /// How often a lease is renewed: often enough that five renewals may fail.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
 
-/// How long deadlines are held at most after nobody could report anything: long enough to report again, and for a board
-/// that was interrupted to boot.
+/// How long deadlines are held at most after nobody could report anything: long enough to report again, and to begin
+/// anew what was interrupted.
 const LONGEST_HOLD: Duration = Duration::from_mins(5);
 
 /// Which worker this process is: in another life of the database its number may be another process's.

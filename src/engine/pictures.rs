@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{Engine, EngineError};
+use super::error::EngineError;
 use crate::clock::pause;
 use crate::diagram::{Marks, Picture};
-use crate::machine::{Definition, MachineName};
-use crate::store::instances::Target;
+use crate::machine::Definition;
 
 /// How many pictures are kept; the one that was asked for least recently goes first.
 const MAX_KEPT: usize = 16;
 /// How long whoever asks waits for others' pictures, in real time: one is drawn at a time, or else they would take the
-/// processors from the boards.
+/// processors from the events.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// A picture, once it is drawn.
@@ -48,9 +47,13 @@ impl Pictures {
         cell
     }
 
-    /// Draws `definition` with `marks`, aside: a large one takes a while, and what boards report is not to wait for it.
+    /// Draws `definition` with `marks`, aside: a large one takes a while, and what is reported is not to wait for it.
     /// Whoever asked may go away meanwhile: the turn is taken until it is drawn, and it is kept.
-    async fn draw(&self, definition: Arc<Definition>, marks: Marks) -> Result<String, EngineError> {
+    pub(super) async fn draw(
+        &self,
+        definition: Arc<Definition>,
+        marks: Marks,
+    ) -> Result<String, EngineError> {
         let cell = self.cell(&definition);
         let turn = tokio::select! {
             turn = Arc::clone(&self.turn).acquire_owned() => turn.map_err(|_| EngineError::Stopping)?,
@@ -61,30 +64,6 @@ impl Pictures {
             cell.get_or_init(|| Picture::new(&definition)).svg(&marks)
         });
         drawn.await.map_err(|_| EngineError::Stopping)
-    }
-}
-
-impl Engine {
-    /// Draws the definition of `machine` that is in force: with the state of the instance `name` lit, or with the number
-    /// of instances in each state.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::NoMachine`] when no definition of it is in force, [`EngineError::NoInstance`] when there is no such
-    /// instance; [`EngineError::Busy`] when too many others are drawn; [`EngineError::Store`] when the database fails.
-    pub async fn picture(&self, machine: &MachineName, name: Option<&str>) -> Result<String, EngineError> {
-        let definition = self.definition(machine)?;
-        let mut marks = Marks::default();
-        if let Some(name) = name {
-            let none = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
-            marks.present = Some(self.find(machine, name).await?.ok_or_else(none)?.instance.state.clone());
-        } else {
-            let counts = self.count_by_state(machine).await?;
-            let known = |state: &str| definition.states.get_key_value(state).map(|(name, _)| name.clone());
-            let count = |(state, count): (&String, &i64)| Some((known(state)?, u64::try_from(*count).ok()?));
-            marks.counts = counts.value.iter().filter_map(count).collect();
-        }
-        self.inner.pictures.draw(definition, marks).await
     }
 }
 

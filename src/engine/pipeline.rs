@@ -23,10 +23,12 @@ use serde_json::{Map, Value, json};
 
 use super::carry;
 use super::draft::Draft;
+use super::error::EngineError;
 use super::face::SharedByFace;
+use super::handle::Engine;
+use super::rest::rest;
 use super::rules::Known;
 use super::work::{Committed, Done, Note, Submission, Work};
-use super::{Engine, EngineError, rest};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
@@ -573,7 +575,7 @@ fn finish(engine: &Engine, life: Life, id: InstanceId, work: Work, came_to: Done
 fn tell(committed: &Committed) {
     if let Outcome::Moved { from, to } = &committed.outcome {
         let name = committed.instance.name.as_str();
-        tracing::debug!(device.name = name, %from, device.state = %to, "{name}: {from} → {to}");
+        tracing::debug!(instance.name = name, %from, instance.state = %to, "{name}: {from} → {to}");
     }
 }
 

@@ -1,15 +1,8 @@
-//! Asking models what conditions want to know, before anything is decided. The pipeline finds what has to be asked, once it
-//! is known that there is such an instance and that it is as its sender has seen it; but it waits for nobody.
+//! What models answered that conditions ask.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::error::Error;
 
-use serde_json::Value;
-
-use super::{Engine, Submission};
-use crate::machine::{self, Cause, Definition, Predicted, Prediction, Question};
-use crate::model::ModelError;
+use crate::machine::{Predicted, Prediction, Question};
 
 /// What models were asked, and what each answered, or why it did not.
 #[derive(Debug, Clone, Default)]
@@ -27,67 +20,20 @@ impl Predictions {
         answers
     }
 
+    /// Whether `question` was asked.
+    pub(super) fn has(&self, question: &Question) -> bool {
+        self.0.contains_key(question)
+    }
+
+    /// Adds what was answered, or why nothing was.
+    pub(super) fn add(&mut self, question: Question, answer: Result<Prediction, String>) {
+        self.0.insert(question, answer);
+    }
+
     /// Why some have no answer, in words.
     pub(super) fn failures(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(|(question, answer)| {
             answer.as_ref().err().map(|why| format!("{question} has no answer: {why}"))
         })
-    }
-}
-
-impl Submission {
-    /// What has to be asked before `definition` can decide on it.
-    pub(super) fn unasked(&self, definition: &Definition) -> Vec<Question> {
-        let Self { cause, predictions, .. } = self;
-        let asked = machine::questions(definition, cause);
-        asked.filter(|question| !predictions.0.contains_key(*question)).cloned().collect()
-    }
-}
-
-impl Engine {
-    /// Asks models. A question without an answer is asked once: what it is for does not hold then, and history says why.
-    pub(super) async fn ask(&self, submission: &mut Submission, questions: Vec<Question>) {
-        let Cause::Event { args, .. } = &submission.cause else { return };
-        for question in questions {
-            let Question { model, argument } = &question;
-            let Some(values) = args.get(argument) else { continue };
-            let answer = self.models().predict(model, &rows(values)).await;
-            let answer = answer.map(|rows| Prediction::of(values, rows)).map_err(|error| {
-                log(model, &error);
-                error.to_string()
-            });
-            submission.predictions.0.insert(question, answer);
-        }
-    }
-}
-
-/// The rows of values: a plain list is the row of one thing.
-fn rows(values: &Value) -> Cow<'_, Value> {
-    if machine::is_one(values) {
-        Cow::Owned(Value::Array(vec![values.clone()]))
-    } else {
-        Cow::Borrowed(values)
-    }
-}
-
-fn log(model: &str, error: &ModelError) {
-    let fault = error as &dyn Error;
-    match error {
-        ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {
-            tracing::warn!(
-                error = fault,
-                model,
-                "a model gave no answer: conditions that ask it do not hold"
-            );
-        }
-        // What is wrong with a model is logged where models are loaded; what is wrong with values is their sender's.
-        ModelError::Config { .. }
-        | ModelError::Folder(_)
-        | ModelError::Runtime(_)
-        | ModelError::File { .. }
-        | ModelError::Stuck { .. }
-        | ModelError::Values(_) => {
-            tracing::debug!(error = fault, model, "a model gave no answer");
-        }
     }
 }

@@ -229,7 +229,7 @@ pub async fn replay(
         }
         if let Some(course) = life.course {
             course.end(&stored, until, replayed.what_if.get_or_insert_default());
-            // Under another definition very many time limits may pass; what boards report is not to wait for that.
+            // Under another definition very many time limits may pass; what is reported is not to wait for that.
             tokio::task::yield_now().await;
         }
     }

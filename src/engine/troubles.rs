@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Only this process's own view: actions that are suspended here may be begun by another process that has no such trouble.
-//! Each is looked at without touching a device ([`Trouble::is_over`]), so that none is switched, and nothing is written,
+//! Each is looked at without touching anything outside ([`Trouble::is_over`]), so that none is switched, and nothing is written,
 //! only to find that it goes on. One that comes back soon after it was over is looked at later and later.
 
 use std::collections::BTreeMap;
@@ -16,11 +16,8 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::Engine;
 use crate::actions::{LocalTrouble, Trouble};
-use crate::clock::pause;
 use crate::store::actions::RunningAction;
 
 /// When a trouble is first looked at.
@@ -124,11 +121,16 @@ impl Troubles {
                 trouble = trouble.kind(),
                 action,
                 reason,
-                "actions suspended: trouble of this machine or its configuration, not of a board"
+                "actions suspended: trouble of this machine or its configuration, not of what they act on"
             );
         } else {
             tracing::debug!(trouble = trouble.kind(), action, reason, "action suspended");
         }
+    }
+
+    /// Waits until there is another one.
+    pub(super) async fn opened(&self) {
+        self.opened.notified().await;
     }
 
     /// What the actions that are not to be begun by this process are suspended by.
@@ -150,7 +152,8 @@ impl Troubles {
         self.with(|known| known.values().filter_map(open).collect())
     }
 
-    fn next_look(&self) -> Option<Instant> {
+    /// When one of them is to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
         let look_at = |one: &Known| match one.phase {
             Phase::Open { look_at, .. } => Some(look_at),
             Phase::Over { .. } => None,
@@ -167,7 +170,7 @@ impl Troubles {
     }
 
     /// Looks at what is due; says whether anything is over.
-    async fn look(&self) -> bool {
+    pub(super) async fn look(&self) -> bool {
         let looks = self.due(Instant::now()).into_iter().map(async |(key, trouble)| {
             #[expect(clippy::disallowed_methods, reason = "this is about this machine, not about the farm")]
             let is_over = tokio::time::timeout(LOOK, trouble.is_over()).await.unwrap_or(false);
@@ -210,39 +213,6 @@ impl Known {
     }
 }
 
-/// Looks at the troubles of this process until `stop`.
-pub(super) async fn run(engine: Engine, stop: CancellationToken) {
-    let troubles = &engine.inner.troubles;
-    while !stop.is_cancelled() {
-        let next = async {
-            match troubles.next_look() {
-                Some(at) => pause(at.saturating_duration_since(Instant::now())).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = troubles.opened.notified() => continue,
-            () = next => {}
-        }
-        let looked = tokio::select! {
-            () = stop.cancelled() => return,
-            looked = troubles.look() => looked,
-        };
-        if looked {
-            engine.inner.actions_changed.notify_one();
-        }
-    }
-}
-
-impl Engine {
-    /// What stands in the way of this process's actions.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<OpenTrouble> {
-        self.inner.troubles.list()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Map;
@@ -277,23 +247,23 @@ mod tests {
     #[test]
     fn what_is_over_is_handed_out_and_what_goes_on_is_looked_at_ever_more_seldom() {
         let (troubles, now) = (Troubles::default(), Instant::now());
-        let name = Trouble::Local(LocalTrouble::Name("board-1.invalid".to_owned()));
+        let name = Trouble::Local(LocalTrouble::Name("host-1.invalid".to_owned()));
         for _ in 0..3 {
             troubles.meet_at(now, &LocalTrouble::Descriptors.into(), &action(None), "no descriptor");
         }
         troubles.meet_at(now, &name, &action(None), "no name");
         assert_eq!(suspended(&troubles), [("descriptors", 3), ("name", 1)]);
-        assert_eq!(troubles.keys(), ["descriptors", "name board-1.invalid"]);
+        assert_eq!(troubles.keys(), ["descriptors", "name host-1.invalid"]);
         assert_eq!((troubles.due(now).len(), troubles.due(now + FIRST).len()), (0, 2));
         troubles.looked_at(now, "descriptors", true);
-        assert_eq!(troubles.keys(), ["name board-1.invalid"]);
+        assert_eq!(troubles.keys(), ["name host-1.invalid"]);
         let mut waits = vec![wait(&troubles, now).as_millis()];
         for _ in 0..9 {
             troubles.looked_at(now, &name.key(), false);
             waits.push(wait(&troubles, now).as_millis());
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
-        // A relay board's name may keep a board dark.
+        // What holds a place is looked at more often.
         let (troubles, relay) =
             (Troubles::default(), Trouble::Local(LocalTrouble::Name("relay-1.invalid".to_owned())));
         troubles.meet_at(now, &relay, &action(Some("relay-1.invalid:502")), "no name");

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::dwell_times::Times;
+use super::error::EngineError;
 use super::face::{Account, Faces};
+use super::handle::Engine;
 use super::tell::{arrived, heard_at, seen};
-use super::usual::Times;
-use super::{Engine, EngineError};
 use crate::actions::Registry;
 use crate::machine::words::{span, time};
 use crate::machine::{
@@ -328,7 +329,7 @@ fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chro
     let stays = if usual.stays == 1 { "1 stay".to_owned() } else { format!("{} stays", usual.stays) };
     let among = match usual.one_in {
         1 => String::new(),
-        many => format!(", of one board in {many}"),
+        many => format!(", of one in {many}"),
     };
     let is_longer = kind == Kind::Working && stays_for.as_seconds_f64() > usual.p95_s;
     let longer = if is_longer { "; this one takes longer" } else { "" };

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::EngineError;
 use super::deadlines::Due;
+use super::error::EngineError;
 use super::lease::Identity;
 use super::predictions::Predictions;
 use super::running::Hold;
@@ -32,7 +32,7 @@ pub struct Submission {
     pub evidence: Option<Map<String, Value>>,
     /// What people should read beside it in history.
     pub remark: Option<String>,
-    /// Only if the instance is still as one of these tags says ([`Engine::tag`](super::Engine::tag)).
+    /// Only if the instance is still as one of these tags says (`Engine::tag`).
     pub only_as: Option<Vec<String>>,
     /// What models say of it: the engine asks them.
     pub predictions: Predictions,
@@ -79,7 +79,7 @@ pub struct Note {
 pub(super) enum Heard {
     /// Nothing: it is decided on.
     Committed(Committed),
-    /// An action of the board that has ended while that is not written down yet; here it is again.
+    /// An action of the instance that has ended while that is not written down yet; here it is again.
     TooEarly(InstanceId, Box<Submission>),
     /// What models are to be asked first; here it is again.
     Unasked(Vec<Question>, Box<Submission>),

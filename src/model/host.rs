@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::cache::{Cache, Kept, Outcome};
 use super::config::{Catalog, Config};
+use super::error::ModelError;
 use super::file::ModelFile;
 use super::metrics::Metrics;
+use super::options::ModelOptions;
 use super::runtime::Runtime;
 use super::session::Session;
 use super::values::Values;
-use super::{ModelError, ModelOptions};
 use crate::clock::Clock;
 
 /// The models, their configs and what is loaded of them.

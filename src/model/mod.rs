@@ -22,188 +22,19 @@ mod host;
 mod input;
 mod labels;
 mod metrics;
+mod models;
 mod operators;
+mod options;
 mod queue;
 mod runtime;
 mod session;
 mod values;
 mod view;
 
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
-
-use crate::clock::{Clock, SystemClock};
-use config::Config;
-pub use error::ModelError;
-use host::Host;
-pub use metrics::Counts;
-use queue::{Place, Queue};
-pub use runtime::TESTED_VERSION;
-pub use values::Values;
-pub use view::{ModelView, RuntimeView, Status};
-
-/// How much of model files is kept in memory unless something else is said, in bytes.
-pub const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
-
-/// How long whoever asks waits in all unless something else is said, in real time; and how long one run may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Where models are, and how much memory they may take.
-#[derive(Debug, Clone, Default)]
-pub struct ModelOptions {
-    /// The folder of the configs.
-    pub config: Option<PathBuf>,
-    /// The folder of the models: `TEAM/MODEL`.
-    pub models: Option<PathBuf>,
-    /// The most that is kept in memory, in bytes of model files.
-    pub memory_bytes: u64,
-    /// ONNX Runtime's shared library.
-    pub onnxruntime: Option<PathBuf>,
-    /// Where pip may have put ONNX Runtime, if it is nowhere else.
-    pub onnxruntime_folder: PathBuf,
-    /// How long whoever asks waits in all, and how long one run may take: [`PATIENCE`].
-    pub patience: Duration,
-}
-
-/// The models that this process hosts.
-#[derive(Clone)]
-pub struct Models {
-    host: Arc<Host>,
-    queue: Arc<Queue>,
-}
-
-impl Default for Models {
-    /// None at all.
-    fn default() -> Self {
-        Self::new(ModelOptions::default(), Arc::new(SystemClock))
-    }
-}
-
-impl fmt::Debug for Models {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Models").finish_non_exhaustive()
-    }
-}
-
-impl Models {
-    /// Reads the configs; what is wrong with one is logged, and told to whoever asks for its model. Blocks.
-    #[must_use]
-    pub fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
-        let queue = Arc::new(Queue::new(options.patience));
-        Self { host: Arc::new(Host::new(options, clock)), queue }
-    }
-
-    /// Judges `values`: a row of numbers for each thing. Gives the state of each, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`], with what is wrong with the model, or with the values.
-    pub async fn predict(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
-        self.judge(model, Values::read(values)).await
-    }
-
-    /// Judges values that were read before, or could not be.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::predict`].
-    pub async fn judge(
-        &self,
-        model: &str,
-        values: Result<Values, ModelError>,
-    ) -> Result<Vec<String>, ModelError> {
-        let begun = Instant::now();
-        let result = self.ask(model, values).await;
-        match &result {
-            Ok(states) => self.host.metrics.answered(model, states.len(), begun.elapsed()),
-            Err(error) => self.host.metrics.failed(model, error),
-        }
-        result
-    }
-
-    async fn ask(&self, model: &str, values: Result<Values, ModelError>) -> Result<Vec<String>, ModelError> {
-        let config = self.host.config(model)?;
-        let values = Arc::new(values?);
-        let turn = self.queue.turn(model).await?;
-        let place = self.queue.place(&turn).await?;
-        let asked = Arc::clone(&values);
-        let judged =
-            self.run(place, &config, move |host, config| host.predict_loaded(config, &asked)).await?;
-        if let Some(states) = judged {
-            return Ok(states);
-        }
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, move |host, config| host.predict(config, &values)).await
-    }
-
-    /// Reads the configs anew, and loads the model of this name.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError`], with what is wrong with the model.
-    pub async fn load(&self, model: &str) -> Result<ModelView, ModelError> {
-        let host = Arc::clone(&self.host);
-        let read = tokio::task::spawn_blocking(move || host.read_configs()).await;
-        read.map_err(|error| ModelError::Fault(format!("reading the configs broke off: {error}")))?;
-        self.queue.retain(|model| self.host.config(model).is_ok());
-        let config = self.host.config(model)?;
-        let turn = self.queue.turn(model).await?;
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, Host::load).await?;
-        self.show(model)
-    }
-
-    /// All models, by name.
-    #[must_use]
-    pub fn list(&self) -> Vec<ModelView> {
-        self.host.list()
-    }
-
-    /// The model of this name.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Unknown`]; a model with whatever else is wrong is shown with that.
-    pub fn show(&self, model: &str) -> Result<ModelView, ModelError> {
-        self.host.show(model)
-    }
-
-    /// What runs the models, as far as it is known yet.
-    #[must_use]
-    pub fn runtime(&self) -> RuntimeView {
-        self.host.runtime()
-    }
-
-    /// Writes what was counted, in Prometheus's text format.
-    ///
-    /// # Errors
-    ///
-    /// When `to` takes no more.
-    pub fn encode_metrics(&self, to: &mut impl fmt::Write) -> fmt::Result {
-        self.host.metrics.encode(to)
-    }
-
-    /// Does `work` with the model of this config; where it does not return, the model is not asked again.
-    async fn run<T: Send + 'static>(
-        &self,
-        place: Place,
-        config: &Config,
-        work: impl FnOnce(&Host, &Config) -> Result<T, ModelError> + Send + 'static,
-    ) -> Result<T, ModelError> {
-        let (host, given, returned) =
-            (Arc::clone(&self.host), Arc::clone(&self.host), Arc::clone(&self.host));
-        let (working, stuck, free) = (config.clone(), config.clone(), config.clone());
-        self.queue
-            .run(
-                place,
-                move || work(&host, &working),
-                move || given.give_up(&stuck),
-                move || returned.returned(&free),
-            )
-            .await
-    }
-}
+pub use self::error::ModelError;
+pub use self::metrics::Counts;
+pub use self::models::Models;
+pub use self::options::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
+pub use self::runtime::TESTED_VERSION;
+pub use self::values::Values;
+pub use self::view::{ModelView, RuntimeView, Status};

@@ -540,7 +540,7 @@ pub async fn renew(
     Ok(())
 }
 
-/// Lets what waits at a place wait at `place`, as the board's power is switched there now. What was suspended there is not
+/// Lets what waits at a place wait at `place`, because what is known of the instance says so now. What was suspended there is not
 /// suspended any more: it may be well at its new place.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub struct Changed {
 /// What an instance became; the row itself says the rest, if it has not changed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Now {
-    /// It was made, or it or its device was changed.
+    /// It was made, or it or what is known of it was changed.
     Is {
         /// Its visit after the change.
         visit: Visit,

@@ -18,7 +18,7 @@ const MOST_ENTRIES: i64 = 2000;
 pub struct Landmarks {
     /// The one that its present stay began with.
     pub arrival: Option<i64>,
-    /// The last one by which the world itself was heard: the board reported, fetched a file, or an action ended.
+    /// The last one by which the world itself was heard: something was reported, a file was fetched, or an action ended.
     pub evidence: Option<i64>,
 }
 
@@ -31,7 +31,7 @@ pub async fn find_landmarks(db: &mut PgConnection, instance: InstanceId) -> Resu
     let landmarks = sqlx::query_as!(
         Landmarks,
         r#"SELECT max(history_id) FILTER (WHERE outcome IS NULL AND (to_state IS NOT NULL OR kind = 'created')) AS "arrival?",
-                  max(history_id) FILTER (WHERE source IN ('board', 'action')
+                  max(history_id) FILTER (WHERE source <> 'operator'
                        OR (kind = 'note' AND event IN ('asked', 'fetched'))) AS "evidence?"
              FROM (SELECT history_id, kind, event, source, outcome, to_state FROM history
                     WHERE instance_id = $1 ORDER BY history_id DESC LIMIT $2) AS recent"#,

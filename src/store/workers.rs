@@ -107,7 +107,7 @@ pub struct News {
     pub now: DateTime<Utc>,
     /// For how long its process has been running.
     pub uptime: Duration,
-    /// Whether boards can report to it: not any more while it stops.
+    /// Whether others can report to it: not any more while it stops.
     pub listens: bool,
 }
 

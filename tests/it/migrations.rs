@@ -1,6 +1,9 @@
 //! What migrations make of rows that programs of before have written, and of what these write beside newer ones.
 
-use lifeguard::store::MIGRATOR;
+use lifeguard::store::history::{self, Told};
+use lifeguard::store::instances::InstanceId;
+use lifeguard::store::{MIGRATOR, Store};
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::database::empty_database;
@@ -29,4 +32,28 @@ async fn actions_of_the_release_before_have_their_compensation_also_where_it_wri
         read.iter().map(|(action, rescue, left)| (&**action, *rescue, left.as_deref())).collect();
     let (cycle, poll) = (("power-cycle", false, Some("power-on")), ("poll", false, None));
     assert_eq!(read, [cycle, poll, ("power-on", true, None), cycle, cycle, poll]);
+}
+
+/// The last migration before history was partitioned, which its sample rows are for.
+const BEFORE_PARTITIONS: i64 = 20_261_122_000_003;
+
+#[tokio::test]
+async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
+    let database = empty_database().await;
+    let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(BEFORE_PARTITIONS, &mut connection).await.unwrap();
+    let rows = include_str!("../../fixtures/migrations/20261124000001_history.sql");
+    sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    let store = Store::open(database.connect_options()).await.unwrap();
+    let written = "INSERT INTO history (at, instance_id, visit, kind, from_state, event, source, device, facts) VALUES
+        ('2026-12-01T00:00:00Z', 1, 8, 'event', 'Ready', 'rq-reimage', 'operator', '{\"images\": [\"before\"]}', NULL),
+        ('2026-12-01T00:00:01Z', 1, 9, 'event', 'Ready', 'rq-reimage', 'operator', NULL, '{\"images\": [\"now\"]}')";
+    sqlx::raw_sql(written).execute(&mut connection).await.unwrap();
+    let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
+    let facts = entries.into_iter().filter_map(|entry| match entry.told {
+        Told::Stimulus(stimulus) => Some(Value::Object(stimulus.facts)).filter(|facts| *facts != json!({})),
+        Told::Note(_) | Told::Unreadable(_) => None,
+    });
+    let expected = ["linux", "before", "now"].map(|image| json!({ "images": [image] }));
+    assert_eq!(facts.collect::<Vec<_>>(), expected);
 }

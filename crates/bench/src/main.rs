@@ -98,6 +98,6 @@ async fn measure(arguments: Arguments) -> ExitCode {
     log.flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::fail(&output::told(&*error)),
+        Err(error) => output::fail(&output::with_causes(&*error)),
     }
 }

@@ -11,7 +11,8 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::{BootTree, CONFIGS, LINKS, OpenError};
+use crate::error::OpenError;
+use crate::tree::{BootTree, CONFIGS, LINKS};
 
 /// A fixed file of the boot tree: its folder, its name, and its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

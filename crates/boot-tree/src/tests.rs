@@ -1,11 +1,12 @@
 //! Names, links and fixed files in trees with traps.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
+use nix::sys::stat::Mode;
 
 use super::*;
 

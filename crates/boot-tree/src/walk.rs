@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::OpenError;
+use crate::error::OpenError;
 
 /// How many links are followed for one name, and how often one is looked at again that changes meanwhile.
 ///

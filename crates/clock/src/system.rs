@@ -7,7 +7,7 @@
 //!
 //! Across a restart the wall clock is all there is, unless other servers are running: then their time is [joined].
 //!
-//! [joined]: super::Clock::join
+//! [joined]: crate::clock::Clock::join
 
 use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +17,10 @@ use futures_util::future::BoxFuture;
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use super::{Clock, pause, until, wall};
+use crate::clock::Clock;
+use crate::pause::pause;
+use crate::spans::until;
+use crate::wall::wall;
 
 /// How much faster or slower the clock goes while it follows another, in millionths.
 const MAX_RATE_PPM: i64 = 10_000;

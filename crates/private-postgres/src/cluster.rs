@@ -13,8 +13,8 @@ use super::account::Account;
 use super::binaries::Binaries;
 use super::error::PrivateError;
 use super::layout::{Layout, PORT, socket};
+use super::options::{Durability, Options, USER};
 use super::postmaster::{Postmaster, Unready, clear_predecessor};
-use super::{Durability, Options, USER};
 
 /// How much of the log's end is looked at for an error message.
 const TAIL_BYTES: u64 = 4096;
@@ -57,7 +57,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// As [`PrivatePostgres::start`](super::PrivatePostgres::start); nothing is written but a whole new cluster.
+    /// As [`PrivatePostgres::start`](crate::PrivatePostgres::start); nothing is written but a whole new cluster.
     pub(super) async fn prepare(layout: Layout, options: Options) -> Result<Self, PrivateError> {
         let account = Account::choose(&layout.cluster)?;
         let binaries = Binaries::find(options.bin_dir.as_deref(), &layout.cluster, &account).await?;

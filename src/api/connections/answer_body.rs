@@ -28,7 +28,7 @@ impl Drop for RequestUnderWay {
 }
 
 /// How much of an answer is handed over to be written at once, in bytes.
-const PIECE: usize = 64 * 1024;
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The body of an answer, with whose end the request is over. It is handed over in pieces, so that it is not over before all
 /// but the last of them are written.
@@ -47,7 +47,7 @@ impl AnswerBody {
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
-        let size = self.rest.len().min(PIECE);
+        let size = self.rest.len().min(PIECE_BYTES);
         Frame::data(self.rest.split_to(size))
     }
 }
@@ -67,7 +67,7 @@ impl hyper::body::Body for AnswerBody {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(part) if part.len() > PIECE => {
+            Ok(part) if part.len() > PIECE_BYTES => {
                 self.rest = part;
                 self.next_piece()
             }

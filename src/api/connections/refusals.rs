@@ -20,7 +20,7 @@ const MAX_ANSWERED: usize = 64;
 /// if it sent into a closed connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long there must have been room for the shortage to be over, in real time.
-const QUIET: Duration = Duration::from_secs(10);
+const RECOVERY_TIME: Duration = Duration::from_secs(10);
 
 /// The refusals of one shortage.
 struct Shortage {
@@ -88,7 +88,7 @@ impl Refusals {
     /// Ends when there has been room for a while, and logs that. Without a shortage it does not end.
     pub(super) async fn over(&mut self) {
         let Some(shortage) = &self.shortage else { return std::future::pending().await };
-        pause((shortage.last + QUIET).saturating_duration_since(Instant::now())).await;
+        pause((shortage.last + RECOVERY_TIME).saturating_duration_since(Instant::now())).await;
         let (refused, closed) = (shortage.refused, shortage.closed);
         tracing::info!(refused, idle_closed = closed, "HTTP connections available again");
         self.shortage = None;
@@ -134,12 +134,12 @@ mod tests {
             refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), Full::Server);
         }
         for (number, client) in clients.iter_mut().enumerate() {
-            let mut told = String::new();
-            client.read_to_string(&mut told).await.unwrap();
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
             if number < 64 {
-                assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"busy\""), "{told}");
+                assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("\"busy\""), "{text}");
             } else {
-                assert_eq!(told, "");
+                assert_eq!(text, "");
             }
         }
         // None of them closes its connection.

@@ -28,13 +28,13 @@ pub(in crate::api) struct Page {
 }
 
 /// The most entries in one answer.
-const MOST: i64 = 1000;
+const MAX_LIMIT: i64 = 1000;
 /// How many entries are read at first: they may be large.
-const FIRST: i64 = 16;
+const FIRST_READ: i64 = 16;
 /// How many are read at once where they are small.
-const LARGEST: i64 = 256;
+const MAX_READ: i64 = 256;
 /// How large a part of an answer is to become, in bytes.
-const PART: usize = 64 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 
 /// Answers with a part of an instance's history: as one where it is short, otherwise in parts that are read as the client
 /// takes them.
@@ -45,10 +45,12 @@ pub(in crate::api) async fn read(
     Page { before, limit }: Page,
 ) -> Result<Response, Problem> {
     let limit = limit.unwrap_or(100);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::invalid(format!("limit={limit}: from 1 to {MOST} entries can be asked for")));
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Problem::invalid(format!(
+            "limit={limit}: from 1 to {MAX_LIMIT} entries can be asked for"
+        )));
     }
-    let mut rest = Rest { api, machine, id, before, left: limit, at_once: FIRST, is_begun: false };
+    let mut rest = Rest { api, machine, id, before, left: limit, at_once: FIRST_READ, is_begun: false };
     let (first, has_more) = rest.next().await?;
     let json = [(header::CONTENT_TYPE, "application/json")];
     if !has_more {
@@ -104,8 +106,8 @@ impl Rest {
                 .map_err(|error| fault(&error))?;
         }
         // Small entries are read in larger numbers.
-        if part.len() < PART {
-            self.at_once = (self.at_once * 4).min(LARGEST);
+        if part.len() < PART_BYTES {
+            self.at_once = (self.at_once * 4).min(MAX_READ);
         }
         let goes_on = has_more && self.left > 0;
         if !goes_on {

@@ -23,13 +23,12 @@ use crate::clock::pause;
 use crate::machine::{Definition, MachineName};
 use crate::store::{Snapshot, StoreError};
 
-/// How many boards are read at once. The database need not put a whole farm in order, nor tell all of it where the client
-/// goes away.
-const PAGE: i64 = 10_000;
+/// How many boards are read at once. The database need not sort a whole farm, nor send all of it where the client goes away.
+const PAGE_SIZE: i64 = 10_000;
 /// How much is sent at once, in bytes.
-const PART: usize = 64 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 /// How much longer the database would wait than we do, so that it is we who say what took too long.
-const LATER: Duration = Duration::from_secs(5);
+const DATABASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// A list that is to be sent.
 pub(super) struct Sending {
@@ -96,7 +95,7 @@ impl Sending {
     /// Answers with the list.
     pub(super) async fn answer(mut self, tag: &str, timeouts: ListTimeouts) -> Result<Response, Problem> {
         let ListTimeouts { begin, whole, pause: longest_pause } = timeouts;
-        self.snapshot.0.take_time(whole + LATER).await?;
+        self.snapshot.0.take_time(whole + DATABASE_MARGIN).await?;
         let (outlet, mut parts) = mpsc::channel(1);
         let mut task = JoinSet::new();
         task.spawn(self.run(Outlet { parts: outlet, pause: longest_pause, has_begun: false }, whole));
@@ -153,7 +152,7 @@ impl Sending {
         } = self;
         let is_whole = after.is_empty();
         let has_more = loop {
-            let wanted = PAGE.min(left);
+            let wanted = PAGE_SIZE.min(left);
             let mut read = 0;
             // One more than is wanted tells whether there are more.
             let mut boards = pin!(lists::read(&mut snapshot, &machine, &filter, &after, wanted + 1));
@@ -165,8 +164,9 @@ impl Sending {
                 let board = board.read()?;
                 board::add(&board, definition.as_deref(), &mut body)?;
                 board.name.clone_into(&mut after);
-                if body.len() >= PART {
-                    let written = std::mem::replace(&mut body, Vec::with_capacity(PART + PART / 8));
+                if body.len() >= PART_BYTES {
+                    let written =
+                        std::mem::replace(&mut body, Vec::with_capacity(PART_BYTES + PART_BYTES / 8));
                     outlet.pass_on(Part { bytes: written.into(), is_last: false }).await?;
                 }
             }

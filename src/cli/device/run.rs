@@ -78,7 +78,7 @@ async fn why_each(client: &Client, names: &[String], as_json: bool) -> Result<()
                     output::print("")?;
                 }
                 answered += 1;
-                show(&answer, as_json, why::told)?;
+                show(&answer, as_json, why::describe)?;
             }
             Err(error) => refused += refusal(name, error, names.len())?,
         }

@@ -55,7 +55,7 @@ pub(super) async fn load(options: LoadOptions) -> Result<(), Box<dyn Error>> {
     if options.server.json {
         output::print(&serde_json::to_string_pretty(&answer)?)?;
     } else {
-        output::print(&told(&answer, options.dry_run))?;
+        output::print(&summary(&answer, options.dry_run))?;
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// What putting a definition in force did, or would do, for people.
-fn told(answer: &Value, is_tried: bool) -> String {
+fn summary(answer: &Value, is_tried: bool) -> String {
     let machine = text(answer, "machine");
     if answer["in_force"] == Value::Bool(true) && answer["changed"] == Value::Bool(false) {
         // A dry run gives no number of its own.

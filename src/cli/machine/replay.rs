@@ -13,7 +13,7 @@ use super::super::output;
 use super::file;
 
 /// How many boards that would be elsewhere are named.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// Options of `lifeguard machine replay`.
 #[derive(Debug, Args)]
@@ -60,12 +60,12 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
     if server.json {
         output::print(&serde_json::to_string_pretty(&answer)?)?;
     } else {
-        output::print(&told(&answer))?;
+        output::print(&summary(&answer))?;
     }
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn told(answer: &Value) -> String {
+fn summary(answer: &Value) -> String {
     let mut lines = vec![format!("{} boards, {} entries of history", answer["instances"], answer["entries"])];
     if answer["forgotten"].as_u64().unwrap_or_default() > 0 {
         lines.push(format!(
@@ -125,12 +125,12 @@ fn table(what_if: &Value) -> String {
 fn elsewhere(what_if: &Value) -> Vec<String> {
     let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![format!("{} boards would be in another state", boards.len())];
-    for board in boards.iter().take(MOST_NAMED) {
+    for board in boards.iter().take(MAX_NAMED) {
         let part = |key: &str| word(&board[key]);
         lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));
     }
-    if boards.len() > MOST_NAMED {
-        lines.push(format!("  and {} more; --json has all", boards.len() - MOST_NAMED));
+    if boards.len() > MAX_NAMED {
+        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED));
     }
     lines
 }

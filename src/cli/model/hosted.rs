@@ -11,7 +11,7 @@ use super::super::client::{Client, ServerOptions};
 use super::super::output::{self, row, text};
 
 /// What is shown of a model first.
-const FIRST: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
+const SHOWN_FIRST: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
 
 /// Options of `lifeguard model list`.
 #[derive(Debug, Args)]
@@ -99,10 +99,10 @@ fn print(model: &Value, json: bool) -> Result<(), Box<dyn Error>> {
     if json {
         return print_json(model);
     }
-    let is_first = |key: &str| FIRST.contains(&key);
+    let is_first = |key: &str| SHOWN_FIRST.contains(&key);
     let rest =
         model.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| !is_first(key));
-    let keys = FIRST.into_iter().chain(rest).filter(|key| !model[key].is_null());
+    let keys = SHOWN_FIRST.into_iter().chain(rest).filter(|key| !model[key].is_null());
     let rows: Vec<Vec<String>> = keys
         .map(|key| {
             let told = if key == "states" { states(model) } else { text(model, key) };

@@ -13,7 +13,7 @@ use crate::boot_tree::{self, BootTree, OpenError};
 use crate::directories;
 
 /// How often it is looked whether the tree is there.
-const EACH: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a look may take before the disk or the share counts as silent.
 const SILENT: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl Lookout {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             #[expect(clippy::disallowed_methods, reason = "the machine's disk, not the farm's time")]
-            let pause = tokio::time::sleep(EACH);
+            let pause = tokio::time::sleep(CHECK_INTERVAL);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = pause => {}

@@ -21,7 +21,7 @@ const SHARED: &str = "shared";
 
 /// What a server is given.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct Definitions {
     /// The definitions.
     pub(super) loaded: Vec<Loaded>,
     /// Those that an earlier release accepted.
@@ -71,8 +71,8 @@ type Read = (Loaded, Option<Outdated>);
 
 /// Loads the definitions at `path`, or the one that is built in, and the machine to be shared. The board's machine must be
 /// among them.
-pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Given, Box<dyn Error>> {
-    let mut given = Given::default();
+pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Definitions, Box<dyn Error>> {
+    let mut given = Definitions::default();
     match path {
         None => given.add(check("states/board.yaml", BOARD_YAML.to_owned(), Provenance::BuiltIn)?),
         Some(path) => load_all(path, &mut given)?,
@@ -106,7 +106,7 @@ fn load_shared(path: &Path) -> Result<(Read, Option<String>), Box<dyn Error>> {
     Ok(((Loaded { source, definition, from: Provenance::File }, None), Some(imported.current)))
 }
 
-impl Given {
+impl Definitions {
     fn add(&mut self, (loaded, outdated): Read) {
         self.loaded.push(loaded);
         self.outdated.extend(outdated);
@@ -158,7 +158,7 @@ pub(super) fn explained(error: EngineError, shared: Option<&Shared>) -> Box<dyn 
     }
 }
 
-fn load_all(path: &Path, given: &mut Given) -> Result<(), Box<dyn Error>> {
+fn load_all(path: &Path, given: &mut Definitions) -> Result<(), Box<dyn Error>> {
     for path in files(path)? {
         let text = file::read(&path)?;
         let read = check(&path.display().to_string(), text, Provenance::File)?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::boot_root;
 use super::boot_watch::BootWatch;
-use super::definitions::{self, BOARD, Given};
+use super::definitions::{self, BOARD, Definitions};
 use super::descriptors::Budget;
 use super::options::ServeOptions;
 use super::server::Server;
@@ -113,74 +113,32 @@ struct Parts {
     clock: Arc<dyn Clock>,
 }
 
+/// The engine, and what is started with it.
+struct Driven {
+    engine: Engine,
+    boards: Boards,
+    /// The instance that is shared at `/state`.
+    shared: Option<(MachineName, String)>,
+}
+
 impl Parts {
-    async fn start(
-        self,
-        connect: ConnectOptions,
-        Given { loaded, outdated, shared }: Given,
-    ) -> Result<Server, Box<dyn Error>> {
-        let Self {
-            http,
-            http_options,
-            tftp_listen,
-            tftp,
-            tftp_transfers,
-            boot_root,
-            history_retention,
-            commands,
-            database_connections,
-            event_timeout,
-            models,
-            clock,
-        } = self;
-        let store = Store::open_with(connect, Connections::of(database_connections)).await?;
-        for one in &outdated {
-            one.confirm(&store).await?;
-        }
-        let kinds = Registry::standard(&ActionOptions { boot_root: boot_root.clone(), commands });
-        let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
+    async fn start(self, connect: ConnectOptions, given: Definitions) -> Result<Server, Box<dyn Error>> {
         let machine = MachineName::new(BOARD)?;
-        let face = Arc::new(BoardFace::new(machine.clone()));
-        let faces = Faces::new(vec![Arc::<BoardFace>::clone(&face)]);
-        let vocabulary = Arc::new(boards::vocabulary().clone());
-        let parts = engine::Parts { store, clock, worker, models, vocabulary, faces };
-        let options = engine::Options { retention: history_retention, event_timeout };
-        let engine = Engine::new(parts, loaded, options).await;
-        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
-        let boards = Boards::new(engine.clone(), face);
-        let shared = match shared {
-            Some(shared) => Some(shared.begin(&engine).await?),
-            None => None,
-        };
-        let mut lookout = boot_root::Lookout::new(BootTree::new(boot_root.clone()), boards.clone());
+        let Driven { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
+        let mut lookout = boot_root::Lookout::new(BootTree::new(self.boot_root.clone()), boards.clone());
         lookout.look().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
         faces.spawn(lookout.run(stop_faces.clone()));
-        let tftp = match tftp_listen {
-            None => None,
-            Some(listen) => {
-                let watch = Arc::new(BootWatch::new(boards.clone()));
-                let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
-                let server = tftp::Server::bind(listen, boot_root.clone(), observer).await?;
-                let server = server
-                    .limited(tftp::Limits { transfers: tftp_transfers, ..tftp.limits() })
-                    .answering_from(tftp.ports());
-                let address = server.local_addr();
-                faces.spawn(server.run(stop_faces.clone()));
-                let until = stop_faces.clone();
-                faces.spawn(async move { watch.run(until).await });
-                Some(address)
-            }
-        };
-        let address = http.local_addr()?;
+        let tftp = self.serve_tftp(&boards, &mut faces, &stop_faces).await?;
+        let address = self.http.local_addr()?;
         let api = Api {
             engine: engine.clone(),
             boards: boards.clone(),
             machine: machine.clone(),
             shared,
             stopping: stop_faces.clone(),
-            long_polls: LongPolls::new(http_options.limits.waits),
+            long_polls: LongPolls::new(self.http_options.limits.waits),
             list_timeouts: api::ListTimeouts::default(),
             reports: api::ReportPace::default(),
             snapshots: api::SnapshotPermits::of(engine.store().connections()),
@@ -188,23 +146,74 @@ impl Parts {
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
         let store = Some(engine.store().clone());
-        faces.spawn(api::serve(http, routes, store, http_options, stop_faces.clone()));
+        faces.spawn(api::serve(self.http, routes, store, self.http_options, stop_faces.clone()));
         let driven = engine.clone();
         let until = stop_driver.clone();
         driver.spawn(async move { driven.run(until).await });
-        let postgres = None;
         Ok(Server {
             http: address,
             tftp,
             engine,
             boards,
-            boot_root,
+            boot_root: self.boot_root,
             faces,
             driver,
             stop_faces,
             stop_driver,
-            postgres,
+            postgres: None,
         })
+    }
+
+    /// Opens the database, and puts the definitions in force.
+    async fn start_engine(
+        &self,
+        connect: ConnectOptions,
+        Definitions { loaded, outdated, shared }: Definitions,
+        machine: &MachineName,
+    ) -> Result<Driven, Box<dyn Error>> {
+        let clock = Arc::clone(&self.clock);
+        let store = Store::open_with(connect, Connections::of(self.database_connections)).await?;
+        for one in &outdated {
+            one.confirm(&store).await?;
+        }
+        let options = ActionOptions { boot_root: self.boot_root.clone(), commands: self.commands };
+        let kinds = Registry::standard(&options);
+        let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
+        let face = Arc::new(BoardFace::new(machine.clone()));
+        let faces = Faces::new(vec![Arc::<BoardFace>::clone(&face)]);
+        let vocabulary = Arc::new(boards::vocabulary().clone());
+        let parts = engine::Parts { store, clock, worker, models: self.models.clone(), vocabulary, faces };
+        let options =
+            engine::Options { retention: self.history_retention, event_timeout: self.event_timeout };
+        let engine = Engine::new(parts, loaded, options).await;
+        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
+        let boards = Boards::new(engine.clone(), face);
+        let shared = match shared {
+            Some(shared) => Some(shared.begin(&engine).await?),
+            None => None,
+        };
+        Ok(Driven { engine, boards, shared })
+    }
+
+    /// Serves the boot tree by TFTP where that is wanted; gives the address.
+    async fn serve_tftp(
+        &self,
+        boards: &Boards,
+        faces: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<Option<SocketAddr>, Box<dyn Error>> {
+        let Some(listen) = self.tftp_listen else { return Ok(None) };
+        let watch = Arc::new(BootWatch::new(boards.clone()));
+        let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
+        let server = tftp::Server::bind(listen, self.boot_root.clone(), observer).await?;
+        let server = server
+            .limited(tftp::Limits { transfers: self.tftp_transfers, ..self.tftp.limits() })
+            .answering_from(self.tftp.ports());
+        let address = server.local_addr();
+        faces.spawn(server.run(stop.clone()));
+        let until = stop.clone();
+        faces.spawn(async move { watch.run(until).await });
+        Ok(Some(address))
     }
 }
 

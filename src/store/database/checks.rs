@@ -44,7 +44,7 @@ impl Store {
         let check = async {
             loop {
                 let is_there = self.check_database().await.is_ok();
-                pause(if is_there { health::PERIOD } else { health::PERIOD_AWAY }).await;
+                pause(if is_there { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
             }
         };
         let keep = async {
@@ -54,7 +54,7 @@ impl Store {
                     self.keep_others().await;
                 }
                 let is_in_order = self.health.fault().is_none();
-                pause(if is_in_order { health::PERIOD } else { health::PERIOD_AWAY }).await;
+                pause(if is_in_order { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
             }
         };
         tokio::select! {
@@ -66,11 +66,11 @@ impl Store {
     /// Looks whether the database is there.
     async fn check_database(&self) -> Result<(), StoreError> {
         let mut beat = pin!(self.pulse.beat());
-        let answered = if let Some(answered) = in_time(health::LONGEST_CHECK, beat.as_mut()).await {
+        let answered = if let Some(answered) = in_time(health::CHECK_TIMEOUT, beat.as_mut()).await {
             answered
         } else {
             // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
-            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::LONGEST_CHECK))));
+            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::CHECK_TIMEOUT))));
             beat.await
         };
         self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));

@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use crate::store::error::{Cause, StoreError};
 
 /// How often the database is asked, and how often while it does not serve.
-pub(super) const PERIOD: Duration = Duration::from_secs(1);
-pub(super) const PERIOD_AWAY: Duration = Duration::from_millis(200);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const CHECK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
 /// How long it may take to answer until it counts as silent: with the period less than 5 s, which is how long a reading
 /// request may wait for it.
-pub(super) const SILENT: Duration = Duration::from_millis(2500);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long all of a check may take, a new connection included, until the database counts as silent; the check goes on.
-pub(super) const LONGEST_CHECK: Duration = Duration::from_millis(3500);
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// What can be out of order by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

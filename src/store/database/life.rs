@@ -19,9 +19,9 @@ use super::timeouts::within;
 use crate::store::error::{Cause, StoreError};
 
 /// How long it may take to begin a life, or to bring a restored schema up to date.
-pub(super) const MENDING: Duration = Duration::from_mins(1);
+pub(super) const REPAIR_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a connection is asked which life it speaks to: once it begins one, once another process does so.
-const TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 
 /// A life of the database as this process counts them: two connections of one number speak of the same past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -76,7 +76,7 @@ struct Known {
 
 /// What an answer of a connection says, compared with what was known when it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Met {
+enum Comparison {
     /// It is the present life.
     Present(Life),
     /// The log is shorter than it was although the life is the same: a new one has to be begun.
@@ -91,7 +91,7 @@ pub(super) struct Lives {
     known: Mutex<Option<Known>>,
     present: watch::Sender<Life>,
     /// Held by whoever begins a life or makes the schema: one at a time, as each would wait for the same locks.
-    pub(super) mending: tokio::sync::Mutex<()>,
+    pub(super) repairing: tokio::sync::Mutex<()>,
 }
 
 impl Default for Lives {
@@ -99,7 +99,7 @@ impl Default for Lives {
         Self {
             known: Mutex::default(),
             present: watch::Sender::new(Life::default()),
-            mending: tokio::sync::Mutex::default(),
+            repairing: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -121,19 +121,19 @@ impl Lives {
     }
 
     /// Compares what a connection says with what was known before it was asked.
-    fn meet(&self, floor: Option<Known>, sign: Sign) -> Met {
+    fn compare(&self, floor: Option<Known>, sign: Sign) -> Comparison {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = &mut *known
             && same.life.id == sign.life
         {
             if floor.is_some_and(|floor| floor.life == same.life && sign.written < floor.durable) {
-                return Met::Shorter;
+                return Comparison::Shorter;
             }
             same.durable = same.durable.max(sign.durable);
-            return Met::Present(same.life);
+            return Comparison::Present(same.life);
         }
         if floor.map(|floor| floor.life) != known.map(|known| known.life) {
-            return Met::Outdated;
+            return Comparison::Outdated;
         }
         let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
@@ -144,7 +144,7 @@ impl Lives {
         let life = Life { number, id: sign.life };
         *known = Some(Known { life, durable: sign.durable });
         self.present.send_replace(life);
-        Met::Present(life)
+        Comparison::Present(life)
     }
 }
 
@@ -156,16 +156,16 @@ impl Lives {
 /// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
 /// and again.
 pub(super) async fn ask(db: &mut PgConnection, lives: &Lives, limit: Duration) -> Result<Life, StoreError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let floor = lives.floor();
         let Some(sign) = within(limit, read(db)).await? else {
             begin(db, lives, None).await?;
             continue;
         };
-        match lives.meet(floor, sign) {
-            Met::Present(life) => return Ok(life),
-            Met::Shorter => begin(db, lives, Some(sign.life)).await?,
-            Met::Outdated => {}
+        match lives.compare(floor, sign) {
+            Comparison::Present(life) => return Ok(life),
+            Comparison::Shorter => begin(db, lives, Some(sign.life)).await?,
+            Comparison::Outdated => {}
         }
     }
     Err(Cause::LifeChanged.into())
@@ -192,10 +192,10 @@ async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
 ///
 /// Others may keep the tables locked, and the log of changes may be long: this takes longer than a connection may.
 async fn begin(db: &mut PgConnection, lives: &Lives, unless_not: Option<i64>) -> Result<(), StoreError> {
-    let _alone = lives.mending.lock().await;
-    within(MENDING, async {
+    let _alone = lives.repairing.lock().await;
+    within(REPAIR_TIMEOUT, async {
         // The statements' limits are those of the session again when the transaction ends.
-        let limit_ms = MENDING.as_millis();
+        let limit_ms = REPAIR_TIMEOUT.as_millis();
         let begun =
             format!("BEGIN; SET LOCAL lock_timeout = {limit_ms}; SET LOCAL statement_timeout = {limit_ms}");
         sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *db).await?;
@@ -262,17 +262,17 @@ mod tests {
     #[test]
     fn another_life_and_a_log_that_became_shorter_are_told_apart_from_the_same() {
         let lives = Lives::default();
-        let meet = |sign| lives.meet(lives.floor(), sign);
+        let compare = |sign| lives.compare(lives.floor(), sign);
         let (first, second) = (Life { number: 1, id: 7 }, Life { number: 2, id: 3 });
-        assert_eq!(meet(sign(7, 100, 90)), Met::Present(first));
+        assert_eq!(compare(sign(7, 100, 90)), Comparison::Present(first));
         assert_eq!(
-            meet(sign(7, 95, 80)),
-            Met::Present(first),
+            compare(sign(7, 95, 80)),
+            Comparison::Present(first),
             "what was written and not durable may be lost in a crash"
         );
-        assert_eq!(meet(sign(7, 89, 89)), Met::Shorter, "what was durable is gone");
-        assert_eq!(meet(sign(3, 50, 50)), Met::Present(second));
-        assert_eq!((lives.present(), meet(sign(3, 60, 50))), (second, Met::Present(second)));
+        assert_eq!(compare(sign(7, 89, 89)), Comparison::Shorter, "what was durable is gone");
+        assert_eq!(compare(sign(3, 50, 50)), Comparison::Present(second));
+        assert_eq!((lives.present(), compare(sign(3, 60, 50))), (second, Comparison::Present(second)));
         assert!(second > first, "by their order, whatever they are called");
     }
 
@@ -280,25 +280,28 @@ mod tests {
     fn an_answer_that_is_met_after_a_later_one_is_no_sign_of_another_life() {
         let lives = Lives::default();
         let before_all = lives.floor();
-        lives.meet(before_all, sign(7, 90, 90));
+        lives.compare(before_all, sign(7, 90, 90));
         let floor = lives.floor();
         // The pulse was asked later, and its answer came first.
-        lives.meet(lives.floor(), sign(7, 200, 200));
-        assert_eq!(lives.meet(floor, sign(7, 100, 100)), Met::Present(Life { number: 1, id: 7 }));
+        lives.compare(lives.floor(), sign(7, 200, 200));
+        assert_eq!(lives.compare(floor, sign(7, 100, 100)), Comparison::Present(Life { number: 1, id: 7 }));
         assert_eq!(
-            lives.meet(lives.floor(), sign(7, 199, 199)),
-            Met::Shorter,
+            lives.compare(lives.floor(), sign(7, 199, 199)),
+            Comparison::Shorter,
             "a late answer lowers nothing"
         );
         // Nor does an answer from before a life began bring the one before back.
-        let second = Met::Present(Life { number: 2, id: 3 });
-        assert_eq!(lives.meet(lives.floor(), sign(3, 210, 210)), second);
+        let second = Comparison::Present(Life { number: 2, id: 3 });
+        assert_eq!(lives.compare(lives.floor(), sign(3, 210, 210)), second);
         for late in [floor, before_all] {
-            assert_eq!(lives.meet(late, sign(7, 205, 205)), Met::Outdated);
-            assert_eq!(lives.meet(late, sign(3, 205, 205)), second);
+            assert_eq!(lives.compare(late, sign(7, 205, 205)), Comparison::Outdated);
+            assert_eq!(lives.compare(late, sign(3, 205, 205)), second);
         }
         assert_eq!(lives.present().id(), 3);
         // A database that fails back to the server that it came from is in its first life once more.
-        assert_eq!(lives.meet(lives.floor(), sign(7, 300, 300)), Met::Present(Life { number: 3, id: 7 }));
+        assert_eq!(
+            lives.compare(lives.floor(), sign(7, 300, 300)),
+            Comparison::Present(Life { number: 3, id: 7 })
+        );
     }
 }

@@ -82,9 +82,9 @@ impl Opener {
     /// Brings a schema that is older than this program up to date, as after a dump was restored; leaves alone what is still
     /// being restored.
     async fn restore_schema(&self) -> Result<(), StoreError> {
-        let _alone = self.lives.mending.lock().await;
+        let _alone = self.lives.repairing.lock().await;
         let mut db = self.open_bare().await?;
-        within(life::MENDING, async {
+        within(life::REPAIR_TIMEOUT, async {
             // Constraints are what a restored dump gets last.
             let has_migrations = sqlx::query_scalar!(
                 r#"SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = '_sqlx_migrations_pkey') AS "has!""#,

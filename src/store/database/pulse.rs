@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::health::{Health, SILENT};
+use super::health::{ANSWER_TIMEOUT, Health};
 use super::life;
 use super::opener::Opener;
 use super::purpose::Purpose;
@@ -71,11 +71,11 @@ impl Pulse {
     }
 
     async fn ask(&self, mut session: Session) -> Result<Session, StoreError> {
-        if !within(SILENT, is_writable(&mut session)).await? {
+        if !within(ANSWER_TIMEOUT, is_writable(&mut session)).await? {
             return Err(Cause::ReadOnly.into());
         }
         // To begin a life may take longer than an answer.
-        session.life = life::ask(&mut session.db, &self.opener.lives, SILENT).await?;
+        session.life = life::ask(&mut session.db, &self.opener.lives, ANSWER_TIMEOUT).await?;
         Ok(session)
     }
 }

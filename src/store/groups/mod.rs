@@ -266,16 +266,16 @@ pub async fn write(
                    -- Mostly all of it.
                    told AS (
                        INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome,
-                                            event, source, sender, reason, args, device, evidence, predicted)
+                                            event, source, sender, reason, args, facts, evidence, predicted)
                        SELECT $10, h.id, h.visit, h.spoken_visit, h.kind, h.from_state, h.to_state, h.outcome,
-                              h.event, h.source, h.sender, h.reason, h.args, h.device, h.evidence, h.predicted
+                              h.event, h.source, h.sender, h.reason, h.args, h.facts, h.evidence, h.predicted
                          FROM (SELECT unnest($11::bigint[]) AS id, unnest($12::bigint[]) AS visit,
                                       unnest($13::bigint[]) AS spoken_visit, unnest($14::text[]) AS kind,
                                       unnest($15::text[]) AS from_state, unnest($16::text[]) AS to_state,
                                       unnest($17::text[]) AS outcome, unnest($18::text[]) AS event,
                                       unnest($19::text[]) AS source, unnest($20::text[]) AS sender,
                                       unnest($21::text[]) AS reason, unnest($22::jsonb[]) AS args,
-                                      unnest($23::jsonb[]) AS device, unnest($24::jsonb[]) AS evidence,
+                                      unnest($23::jsonb[]) AS facts, unnest($24::jsonb[]) AS evidence,
                                       unnest($25::jsonb[]) AS predicted) h
                         WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
                    )"#
@@ -307,7 +307,7 @@ pub async fn write(
                 told.senders.as_slice() as _,
                 told.reasons.as_slice() as _,
                 told.args.as_slice() as _,
-                told.devices.as_slice() as _,
+                told.facts.as_slice() as _,
                 told.evidence.as_slice() as _,
                 told.predicted.as_slice() as _,
                 under.0,

@@ -14,7 +14,7 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
     rows.push(entry);
     sqlx::query!(
         "INSERT INTO history (at, instance_id, visit, spoken_visit, kind, from_state, to_state, outcome, event, source,
-                              sender, reason, args, device, evidence, predicted)
+                              sender, reason, args, facts, evidence, predicted)
          SELECT $1, unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]),
                 unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]),
                 unnest($11::text[]), unnest($12::text[]), unnest($13::jsonb[]), unnest($14::jsonb[]),
@@ -32,7 +32,7 @@ pub async fn append(tx: &mut Tx, entry: &NewEntry) -> Result<(), StoreError> {
         rows.senders.as_slice() as _,
         rows.reasons.as_slice() as _,
         rows.args.as_slice() as _,
-        rows.devices.as_slice() as _,
+        rows.facts.as_slice() as _,
         rows.evidence.as_slice() as _,
         rows.predicted.as_slice() as _,
     )

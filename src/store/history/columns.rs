@@ -67,7 +67,7 @@ pub(in crate::store) struct Rows<'a> {
     pub(in crate::store) senders: Sparse<&'a str>,
     pub(in crate::store) spoken_visits: Sparse<i64>,
     pub(in crate::store) args: Sparse<Json<Cow<'a, Map<String, Value>>>>,
-    pub(in crate::store) devices: Sparse<Json<&'a Map<String, Value>>>,
+    pub(in crate::store) facts: Sparse<Json<&'a Map<String, Value>>>,
     pub(in crate::store) outcomes: Sparse<&'static str>,
     pub(in crate::store) from_states: Vec<&'a str>,
     pub(in crate::store) to_states: Sparse<&'a str>,
@@ -105,7 +105,7 @@ impl<'a> Rows<'a> {
         self.senders.push(sender.as_deref());
         self.spoken_visits.push(spoken_visit);
         self.args.push(args.map(Json));
-        self.devices.push(facts.map(Json));
+        self.facts.push(facts.map(Json));
         self.outcomes.push(outcome);
         self.from_states.push(from.as_str());
         self.to_states.push((to != from).then(|| to.as_str()));

@@ -11,7 +11,7 @@ use crate::store::instances::InstanceId;
 pub enum Told {
     /// Something that was decided on.
     Stimulus(Stimulus),
-    /// Something that was only noticed, such as a file that the board fetched.
+    /// Something that was only noticed, such as a file that was fetched.
     Note(String),
     /// Nothing that this program can read, and why: the row was written by another version, or changed by hand.
     Unreadable(String),
@@ -24,7 +24,7 @@ pub struct NewEntry {
     pub instance: InstanceId,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// What happened; the device's facts are kept only where guards could read them.
+    /// What happened; facts are kept only where guards could read them.
     pub told: Told,
     /// Who sent it, as far as is known: an address, a person, a worker.
     pub sender: Option<String>,

@@ -27,7 +27,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
-                  args AS "args: Json<Box<RawValue>>", device AS "device: Json<Box<RawValue>>",
+                  args AS "args: Json<Box<RawValue>>", entry_facts(history) AS "facts: Json<Box<RawValue>>",
                   outcome, from_state, to_state, visit AS "visit!", reason,
                   evidence AS "evidence: Json<Box<RawValue>>", predicted AS "predicted: Json<Box<RawValue>>"
              FROM history
@@ -54,11 +54,11 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT history_id AS "history_id!", at AS "at!", kind AS "kind!", event, source, sender, spoken_visit,
-                  args AS "args: Json<Box<RawValue>>", device AS "device: Json<Box<RawValue>>",
+                  args AS "args: Json<Box<RawValue>>", facts AS "facts: Json<Box<RawValue>>",
                   outcome, from_state AS "from_state!", to_state, visit AS "visit!", reason,
                   evidence AS "evidence: Json<Box<RawValue>>", predicted AS "predicted: Json<Box<RawValue>>"
-             FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome, from_state,
-                          to_state, visit, reason, evidence, predicted
+             FROM (SELECT history_id, at, kind, event, source, sender, spoken_visit, args,
+                          entry_facts(history) AS facts, outcome, from_state, to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id = $1
                    UNION ALL
                    SELECT h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL, h.from_state,
@@ -88,11 +88,11 @@ pub fn stream<'a>(
         r#"WITH wanted AS (SELECT instance_id FROM instance WHERE machine = $1 AND name = coalesce($2, name))
            SELECT entry.instance_id AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,
                   source, sender, spoken_visit, args AS "args: Json<Box<RawValue>>",
-                  device AS "device: Json<Box<RawValue>>", outcome, from_state AS "from_state!", to_state,
+                  facts AS "facts: Json<Box<RawValue>>", outcome, from_state AS "from_state!", to_state,
                   visit AS "visit!", reason, evidence AS "evidence: Json<Box<RawValue>>",
                   predicted AS "predicted: Json<Box<RawValue>>"
-             FROM (SELECT instance_id, history_id, at, kind, event, source, sender, spoken_visit, args, device, outcome,
-                          from_state, to_state, visit, reason, evidence, predicted
+             FROM (SELECT instance_id, history_id, at, kind, event, source, sender, spoken_visit, args,
+                          entry_facts(history) AS facts, outcome, from_state, to_state, visit, reason, evidence, predicted
                      FROM history WHERE instance_id IS NOT NULL
                    UNION ALL
                    SELECT kept.instance_id, h.history_id, h.at, 'deadline', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
@@ -117,7 +117,7 @@ pub fn stream<'a>(
             sender: row.sender,
             spoken_visit: row.spoken_visit,
             args: row.args,
-            device: row.device,
+            facts: row.facts,
             outcome: row.outcome,
             from_state: row.from_state,
             to_state: row.to_state,

@@ -21,7 +21,7 @@ pub(super) struct HistoryRow {
     pub(super) sender: Option<String>,
     pub(super) spoken_visit: Option<i64>,
     pub(super) args: Option<Json<Box<RawValue>>>,
-    pub(super) device: Option<Json<Box<RawValue>>>,
+    pub(super) facts: Option<Json<Box<RawValue>>>,
     pub(super) outcome: Option<String>,
     pub(super) from_state: String,
     pub(super) to_state: Option<String>,
@@ -86,7 +86,7 @@ impl HistoryRow {
             },
             _ => return Err(unreadable("kind")),
         };
-        let facts = parse("device", self.device.as_ref())?;
+        let facts = parse("facts", self.facts.as_ref())?;
         let predicted = parse("predicted", self.predicted.as_ref())?;
         Ok(Told::Stimulus(Stimulus { cause, facts, predicted }))
     }

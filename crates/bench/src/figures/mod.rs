@@ -43,7 +43,7 @@ pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) 
             Figure::Day => day::run(bench, report).await,
         };
         if let Err(error) = measured {
-            report.miss(name, lifeguard::cli::output::told(&*error));
+            report.miss(name, lifeguard::cli::output::with_causes(&*error));
             failed.push(name);
         }
     }

@@ -159,11 +159,11 @@ fn legend(svg: &mut String, layers: &[Layer<'_>]) {
 
 /// A name that leaves room for the share beside it.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 27;
-    if name.chars().count() <= MOST {
+    const MAX_CHARS: usize = 27;
+    if name.chars().count() <= MAX_CHARS {
         name.to_owned()
     } else {
-        name.chars().take(MOST - 1).chain(['…']).collect()
+        name.chars().take(MAX_CHARS - 1).chain(['…']).collect()
     }
 }
 

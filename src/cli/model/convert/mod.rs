@@ -106,7 +106,7 @@ async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn 
             unseen.join(", ")
         ));
     }
-    Ok(output::print(&output::shown(&told(&converted, output, &states, &expected)))?)
+    Ok(output::print(&output::shown(&summary(&converted, output, &states, &expected)))?)
 }
 
 /// Both must name the same class for each row.
@@ -128,7 +128,7 @@ fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> 
 }
 
 /// What was done, for people.
-fn told(converted: &Converted, output: &Path, states: &[String], expected: &[String]) -> String {
+fn summary(converted: &Converted, output: &Path, states: &[String], expected: &[String]) -> String {
     let Converted { model, width, columns, rows, classes, by, .. } = converted;
     let times = states.iter().map(|state| {
         let times = expected.iter().filter(|expected| *expected == state).count();

@@ -9,7 +9,7 @@ use crate::actions::Mac;
 use crate::boards::{LoggedAt, LoggedRequest};
 
 /// After how much silence the next request is another boot's.
-const QUIET: TimeDelta = TimeDelta::minutes(1);
+const BOOT_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// Whose requests they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,7 +63,7 @@ impl Log {
     }
 
     pub(super) fn is_over(&self, at: DateTime<Utc>) -> bool {
-        at - self.last_at > QUIET && self.requests.iter().all(|one| one.request.end.is_some())
+        at - self.last_at > BOOT_PAUSE && self.requests.iter().all(|one| one.request.end.is_some())
     }
 
     pub(super) fn push(&mut self, one: Numbered, most: usize) {

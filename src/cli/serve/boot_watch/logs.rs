@@ -28,7 +28,7 @@ const ADDRESS_FOR: TimeDelta = TimeDelta::hours(1);
 /// How long requests wait for their address to name its board.
 const STRANGER_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How often a log is written at most; one that goes on for long, more rarely.
-const EACH: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a file's name may be in a log, in characters.
 const MAX_NAME: usize = 200;
 
@@ -188,7 +188,7 @@ impl Logs {
             if !log.is_changed() || log.due > now {
                 return None;
             }
-            log.due = now + EACH.max((now - log.begun) / 10);
+            log.due = now + WRITE_INTERVAL.max((now - log.begun) / 10);
             let requests: Vec<LoggedRequest> = log.requests.iter().map(|one| one.request.clone()).collect();
             let boot_log = BootLog {
                 mac: mac.to_string(),

@@ -1,0 +1,9 @@
+//! Waiting in the machine's time.
+
+use std::time::Duration;
+
+/// Waits in real time: for what is about this process or this machine, and not about the farm.
+pub async fn pause(span: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else asks")]
+    tokio::time::sleep(span).await;
+}

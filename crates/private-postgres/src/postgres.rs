@@ -1,0 +1,100 @@
+//! A Postgres that runs for this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Cluster;
+use crate::error::PrivateError;
+use crate::layout::{self, Layout, Lock};
+use crate::options::{Options, USER};
+use crate::supervise;
+
+/// Postgres's code for a database that does not exist. Source: its manual, appendix A.
+const NO_SUCH_DATABASE: &str = "3D000";
+
+/// A Postgres that runs for this process and is restarted when it dies.
+///
+/// Dropped without [`stop`](Self::stop), it is told to stop, but nobody waits for it.
+#[derive(Debug)]
+pub struct PrivatePostgres {
+    // Before the lock, so that the server is told to stop before another process may have the directory.
+    tasks: JoinSet<Result<(), PrivateError>>,
+    stop: CancellationToken,
+    cluster: Arc<Cluster>,
+    _lock: Lock,
+}
+
+impl PrivatePostgres {
+    /// Starts Postgres, on a new cluster if there is none, and returns once it accepts connections to the database
+    /// `lifeguard`.
+    ///
+    /// Must be called within a tokio runtime, which must then live as long as the server is to be watched over.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError`], whose every variant says what it left; no server of ours runs then.
+    pub async fn start(options: Options) -> Result<Self, PrivateError> {
+        let layout = Layout::make(&options.data_dir)?;
+        let lock = layout.lock()?;
+        let cluster = Arc::new(Cluster::prepare(layout, options).await?);
+        let postmaster = supervise::first(&cluster).await?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(supervise::run(Arc::clone(&cluster), postmaster, stop.clone()));
+        let postgres = Self { tasks, stop, cluster, _lock: lock };
+        if let Err(error) = postgres.make_database().await {
+            postgres.stop().await?;
+            return Err(error);
+        }
+        Ok(postgres)
+    }
+
+    /// How to connect to the database `lifeguard`.
+    #[must_use]
+    pub fn connect_options(&self) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.cluster.socket_dir)
+            .port(layout::PORT)
+            .username(USER)
+            .database(USER)
+            .ssl_mode(PgSslMode::Disable)
+    }
+
+    /// The directory of the server's programs.
+    #[must_use]
+    pub fn bin_dir(&self) -> &Path {
+        self.cluster.bin_dir()
+    }
+
+    /// Stops Postgres in order, and by force when it takes longer than 30 s. Open connections are closed; what was
+    /// not committed is undone.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivateError::Forced`] when force was needed, [`PrivateError::Supervisor`] and [`PrivateError::File`] when it
+    /// is not known how it ended. Whatever was committed is kept in each case.
+    pub async fn stop(mut self) -> Result<(), PrivateError> {
+        self.stop.cancel();
+        let ended = self.tasks.join_next().await.unwrap_or(Ok(Ok(())));
+        self.cluster.layout.remove_short_socket_dir();
+        ended?
+    }
+
+    /// Makes the database `lifeguard` if it does not exist.
+    async fn make_database(&self) -> Result<(), PrivateError> {
+        let options = self.connect_options();
+        match PgConnection::connect_with(&options).await {
+            Ok(connection) => return Ok(connection.close().await?),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_DATABASE) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut connection = PgConnection::connect_with(&options.database("postgres")).await?;
+        sqlx::raw_sql("CREATE DATABASE lifeguard").execute(&mut connection).await?;
+        Ok(connection.close().await?)
+    }
+}

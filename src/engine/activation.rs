@@ -1,0 +1,195 @@
+//! A definition comes into force: for all processes at one moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::error::EngineError;
+use super::handle::Engine;
+use super::rules::Rules;
+use crate::clock;
+use crate::machine::{self, Adoption, Definition, Difference, MachineName, Vocabulary};
+use crate::store::changes::Origin;
+use crate::store::definitions::{self, Adopted, Provenance};
+use crate::store::instances::{self, Stranded};
+use crate::store::{Connection, Store, StoreError};
+
+/// How often it is tried to stop the world before somebody else's write is taken to be too long.
+const TRIES: usize = 10;
+
+/// A definition that somebody wants to be in force.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its text.
+    pub source: String,
+    /// What the check made of it.
+    pub definition: Arc<Definition>,
+    /// From where it came.
+    pub from: Provenance,
+}
+
+/// What putting a definition in force does, or would do.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// The machine.
+    pub machine: MachineName,
+    /// The one that is in force before, if there is one.
+    pub was: Option<Adopted>,
+    /// The number and the digest of the one that was to be put in force; the number is nothing where it was only tried and
+    /// has none yet.
+    pub number: Option<i32>,
+    /// The SHA-256 of its text.
+    pub digest: String,
+    /// How it differs from the one before; nothing where there was none, or none that can be read.
+    pub difference: Option<Difference>,
+    /// How many instances change at once: by their state, what becomes of them.
+    pub carried: Vec<CarriedOver>,
+    /// The instances that it would strand; where there are any it cannot come into force.
+    pub stranded: Vec<Stranded>,
+}
+
+/// What becomes of the instances in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedOver {
+    /// The state that they are in.
+    pub state: String,
+    /// What becomes of them.
+    pub carried: machine::Carried,
+    /// How many they are.
+    pub instances: i64,
+}
+
+/// How a definition comes into force.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Adopting<'a> {
+    pub(super) vocabulary: &'a Arc<Vocabulary>,
+    /// By what this process knows its own changes in the log.
+    pub(super) origin: Origin,
+    /// Who wants it, as far as is known.
+    pub(super) sender: Option<&'a str>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Engine {
+    /// Puts a definition in force, for all processes at one moment: what is durable before was decided under the old one,
+    /// everything else is decided under the new one. Instances in flight go on in the same visit.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Busy`] when something
+    /// that is being written does not end; [`EngineError::Store`] when the database fails. Nothing was changed then.
+    pub async fn adopt(&self, loaded: &Loaded, sender: Option<&str>) -> Result<Replacement, EngineError> {
+        let (vocabulary, now) = (self.inner.rules.vocabulary(), self.clock().now());
+        let adopting = Adopting { vocabulary, origin: self.inner.origin, sender, now };
+        let replacement = put_in_force(self.store(), loaded, adopting).await?;
+        self.inner.actions_changed.notify_one();
+        self.inner.written.notify_one();
+        self.inner.feed.wake_for_own();
+        // It is in force, whether this process can see that yet or not; whoever decides looks by itself.
+        if let Err(error) = self.look_again().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "cannot see what is in force yet");
+        }
+        Ok(replacement)
+    }
+
+    /// Says what putting a definition in force would do, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn try_out(&self, loaded: &Loaded) -> Result<Replacement, EngineError> {
+        let vocabulary = self.inner.rules.vocabulary();
+        Ok(compare(&mut *self.store().reader().await?, vocabulary, loaded).await?.0)
+    }
+}
+
+/// Puts the definitions that a server was given in force, where others are.
+pub(super) async fn begin(
+    store: &Store,
+    loaded: &[Loaded],
+    adopting: Adopting<'_>,
+) -> Result<Rules, EngineError> {
+    let present = definitions::read_in_force(&mut *store.reader().await?).await?;
+    for loaded in loaded {
+        let is_ours = |one: &&Adopted| one.machine == loaded.definition.machine;
+        let in_force = present.definitions.iter().find(is_ours);
+        // What comes with the program gives way to what people chose.
+        let gives_way = in_force.is_some_and(|one| one.origin != Provenance::BuiltIn.as_str());
+        if loaded.from != Provenance::BuiltIn || !gives_way {
+            put_in_force(store, loaded, adopting).await?;
+        }
+    }
+    let rules = Rules::new(Arc::clone(adopting.vocabulary));
+    let mut db = store.reader().await?;
+    rules.look(db.life(), &mut db).await?;
+    Ok(rules)
+}
+
+async fn put_in_force(
+    store: &Store,
+    loaded: &Loaded,
+    adopting: Adopting<'_>,
+) -> Result<Replacement, EngineError> {
+    for _ in 0..TRIES {
+        match replace(store, loaded, adopting).await {
+            // Whoever writes just then ends soon; and meanwhile the others come to their turn.
+            Err(EngineError::Store(StoreError::Locked(_))) => clock::pause(Duration::from_millis(100)).await,
+            result => return result,
+        }
+    }
+    Err(EngineError::Busy)
+}
+
+async fn replace(store: &Store, loaded: &Loaded, adopting: Adopting<'_>) -> Result<Replacement, EngineError> {
+    let Adopting { vocabulary, origin, sender, now } = adopting;
+    let mut tx = store.begin().await?;
+    definitions::stop_the_world(&mut tx).await?;
+    let (mut replacement, adoption) = compare(&mut tx, vocabulary, loaded).await?;
+    let Replacement { machine, was, digest, stranded, .. } = &replacement;
+    if let Some(was) = was.as_ref().filter(|was| was.digest == *digest) {
+        replacement.number = Some(was.number);
+        return Ok(replacement);
+    }
+    if !stranded.is_empty() {
+        return Err(EngineError::Strands { machine: machine.clone(), stranded: stranded.clone() });
+    }
+    let number = definitions::adopt(&mut tx, machine, &loaded.source, loaded.from, sender, now).await?;
+    definitions::carry_over(&mut tx, machine, number, &adoption, origin, sender, now).await?;
+    tx.commit().await?;
+    replacement.number = Some(number);
+    Ok(replacement)
+}
+
+/// Says what putting `loaded` in force does as things stand.
+async fn compare(
+    db: &mut Connection,
+    vocabulary: &Vocabulary,
+    loaded: &Loaded,
+) -> Result<(Replacement, Adoption), EngineError> {
+    let Loaded { source, definition, from: _ } = loaded;
+    let machine = definition.machine.clone();
+    let was =
+        definitions::read_in_force(db).await?.definitions.into_iter().find(|one| one.machine == machine);
+    let before = match &was {
+        Some(was) => definitions::read_source(db, &machine, was.number).await?,
+        None => None,
+    };
+    // One that this program does not understand any more can still be replaced.
+    let before = before.and_then(|source| machine::load_stored(&source, vocabulary).ok());
+    let before = before.map(|(before, _)| before);
+    let adoption = Adoption::new(before.as_ref(), definition);
+    let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
+    let stranded = instances::list_stranded(db, &machine, &states).await?;
+    let counts = instances::count_by_state(db, &machine).await?;
+    let carried = adoption
+        .changed()
+        .filter_map(|(state, carried)| {
+            let instances = *counts.get(state.as_str())?;
+            Some(CarriedOver { state: state.to_string(), carried: carried.clone(), instances })
+        })
+        .collect();
+    let digest = definitions::digest(db, source).await?;
+    let difference = before.map(|before| Difference::new(&before, definition));
+    Ok((Replacement { machine, was, number: None, digest, difference, carried, stranded }, adoption))
+}

@@ -1,0 +1,23 @@
+//! How many instances are in each state.
+
+use std::sync::Arc;
+
+use super::error::EngineError;
+use super::handle::Engine;
+use super::kept::{Counts, Reading};
+use crate::machine::MachineName;
+use crate::store::{Snapshot, instances};
+
+impl Engine {
+    /// Counts the instances of `machine` by state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
+    pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<Reading<Counts>>, EngineError> {
+        self.definition(machine)?;
+        let kept = self.inner.counts.of(machine);
+        let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
+        Ok(kept.get(self.store(), count).await?)
+    }
+}

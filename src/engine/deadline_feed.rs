@@ -1,0 +1,87 @@
+//! All deadlines are learned at start, and then what becomes of them.
+
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::feed::News;
+use super::handle::Engine;
+use super::rest::rest;
+use crate::machine::Visit;
+use crate::store::changes::{Changed, Cursor, Logged, Now};
+use crate::store::{Store, StoreError, instances as stored};
+
+/// How many deadlines are taken at once where all are read.
+const ARMED_AT_ONCE: usize = 512;
+
+/// Learns all deadlines that are armed, and then what becomes of them: from other processes, and from this one where a
+/// connection broke before the commit was confirmed.
+pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    let mut follower = engine.follow();
+    // Followed as well: the log of changes may be read over a connection that is not known yet to speak to another life.
+    let mut life = engine.store().follow_life();
+    let learn = async {
+        let mut news = Some(News::Anew);
+        while let Some(latest) = news {
+            match latest {
+                News::Anew => {
+                    while let Err(error) = learn_all(&engine).await {
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "deadlines cannot be read yet"
+                        );
+                        rest().await;
+                    }
+                }
+                News::Changed(changed, cursor) => learn_changed(&engine, &changed, &cursor),
+            }
+            news = tokio::select! {
+                biased;
+                Ok(()) = life.changed() => Some(News::Anew),
+                news = follower.next() => news,
+            };
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = learn => {}
+    }
+}
+
+fn learn_changed(engine: &Engine, changed: &[Logged], cursor: &Cursor) {
+    let deadlines = engine.inner.queue.deadlines();
+    let life = engine.store().life();
+    if !cursor.is_of(life) {
+        // All is read anew when the change of life is seen, within a second.
+        return;
+    }
+    let mut is_earlier = false;
+    for Logged { changed: Changed { id, now }, .. } in changed {
+        is_earlier |= match now {
+            Now::Is { visit, deadline_at } => deadlines.learn(life, *id, *visit, *deadline_at),
+            Now::Removed { .. } => deadlines.learn(life, *id, Visit(i64::MAX), None),
+        };
+    }
+    if is_earlier {
+        engine.inner.queue.wake();
+    }
+}
+
+async fn learn_all(engine: &Engine) -> Result<(), StoreError> {
+    let store = engine.store();
+    let mut db = store.reader().await?;
+    let life = db.life();
+    engine.inner.queue.deadlines().enter(life);
+    // However many there are, none of them may be waited for without end.
+    let mut read = std::pin::pin!(stored::stream_deadlines(&mut db).ready_chunks(ARMED_AT_ONCE));
+    while let Some(armed) =
+        store.within(Store::LONGEST, async { Ok::<_, StoreError>(read.next().await) }).await?
+    {
+        for armed in armed {
+            let armed = armed?;
+            if engine.inner.queue.deadlines().learn(life, armed.id, armed.visit, Some(armed.at)) {
+                engine.inner.queue.wake();
+            }
+        }
+    }
+    Ok(())
+}

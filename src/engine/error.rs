@@ -1,0 +1,57 @@
+//! Why the engine could not do what it was asked.
+
+use super::refusal::Refusal;
+use crate::machine::MachineName;
+use crate::store::StoreError;
+use crate::store::instances::{Stranded, Target};
+
+/// Why the engine could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// There is no such instance; nothing was written.
+    #[error("there is no {}", named(.0))]
+    NoInstance(Target),
+    /// No definition of the machine is in force, or none that this program understands; nothing was written.
+    #[error("no definition of the machine {0} is in force")]
+    NoMachine(MachineName),
+    /// The instance is not any more as whoever asked has seen it; nothing was written.
+    #[error("it has changed since")]
+    Changed,
+    /// There is an instance of this name already; nothing was written.
+    #[error("`{0}` exists already")]
+    Exists(String),
+    /// The face of the instance does not let it be done; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What an action of the instance left undone is still to be made up for; nothing was written.
+    #[error("what an action of {0} left undone is still to be made up for")]
+    RescueOwed(String),
+    /// A definition would strand instances that are in states which it does not have; nothing was written.
+    #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
+    Strands {
+        /// The machine.
+        machine: MachineName,
+        /// The instances.
+        stranded: Vec<Stranded>,
+    },
+    /// More waits to be decided on than this process takes; nothing was written, and trying again soon helps.
+    #[error("too much waits to be decided on")]
+    Busy,
+    /// This process stops; nothing was written, and another one may serve.
+    #[error("this process stops")]
+    Stopping,
+    /// The store failed; [`StoreError`] says what may have been written.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+fn named(target: &Target) -> String {
+    match target {
+        Target::Id(id) => format!("instance {}", id.0),
+        Target::Name(machine, name) => format!("{machine} {name}"),
+    }
+}
+
+fn strandeds(stranded: &[Stranded]) -> String {
+    stranded.iter().map(|one| format!("{} in {}", one.name, one.state)).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,41 @@
+//! Looks at the troubles of this process until they are over.
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::handle::Engine;
+use super::troubles::OpenTrouble;
+use crate::clock::pause;
+
+/// Looks at the troubles of this process until `stop`.
+pub(super) async fn run(engine: Engine, stop: CancellationToken) {
+    let troubles = &engine.inner.troubles;
+    while !stop.is_cancelled() {
+        let next = async {
+            match troubles.next_look() {
+                Some(at) => pause(at.saturating_duration_since(Instant::now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = troubles.opened() => continue,
+            () = next => {}
+        }
+        let looked = tokio::select! {
+            () = stop.cancelled() => return,
+            looked = troubles.look() => looked,
+        };
+        if looked {
+            engine.inner.actions_changed.notify_one();
+        }
+    }
+}
+
+impl Engine {
+    /// What stands in the way of this process's actions.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<OpenTrouble> {
+        self.inner.troubles.list()
+    }
+}
