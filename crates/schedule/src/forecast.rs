@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Grant, Request, Resource, Units, schedule};
+use crate::request::{Grant, Request};
+use crate::resource::{Resource, Units};
+use crate::schedule::schedule;
 
 /// How many grants are looked ahead: who is further back is told its place and no time.
 const MAX_AHEAD: usize = 2000;

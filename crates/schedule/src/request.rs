@@ -1,0 +1,38 @@
+//! What is asked for, and what is got.
+
+use crate::resource::Units;
+
+/// What a request needs: units of one of these resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need<R> {
+    /// Any of these will do; the first that is free is taken. Mostly there is one.
+    pub any_of: Vec<R>,
+    /// How many units. More than there are stands for all that there are.
+    pub units: u32,
+}
+
+impl<R> Need<R> {
+    /// Units of this resource and no other.
+    #[must_use]
+    pub fn of(resource: R, units: u32) -> Self {
+        Self { any_of: vec![resource], units }
+    }
+}
+
+/// A request that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<K, R> {
+    /// How the caller knows it.
+    pub key: K,
+    /// All that it needs. No two needs may name the same resource.
+    pub needs: Vec<Need<R>>,
+}
+
+/// A request that gets what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant<K, R> {
+    /// Which request.
+    pub key: K,
+    /// What it gets, a resource for each need.
+    pub units: Vec<Units<R>>,
+}
