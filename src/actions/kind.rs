@@ -32,7 +32,9 @@ pub struct Description {
     pub compensation: Option<&'static str>,
     /// The compensations that are not needed any more once this action succeeded at the same resource.
     pub supersedes: &'static [&'static str],
-    /// The facts whose change begins a running one anew.
+    /// The facts of the instance that it works with.
+    pub facts: &'static [&'static str],
+    /// Those of them whose change begins a running one anew.
     pub begins_anew_with: &'static [&'static str],
     /// Where it may run.
     pub runs: Runs,
@@ -53,6 +55,7 @@ impl Description {
             late: None,
             compensation: None,
             supersedes: &[],
+            facts: &[],
             begins_anew_with: &[],
             runs: Runs::Anywhere,
             simulation: SimulatedAction::of_server(),

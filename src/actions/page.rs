@@ -21,6 +21,10 @@ pub fn page(kind: &dyn Kind) -> String {
         settings => settings.iter().for_each(|info| add_setting(&mut page, info)),
     }
     // Writing to a text does not fail.
+    if !description.facts.is_empty() {
+        let facts = description.facts.join(", ");
+        let _ = write!(page, "\nWhat it has to know of the instance\n\n    {facts}\n");
+    }
     let _ = write!(page, "\nIt ends in\n\n    {}\n", description.outcomes().join(", "));
     let _ = write!(
         page,

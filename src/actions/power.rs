@@ -73,6 +73,7 @@ impl TypedKind for Power {
         Description {
             compensation: (self.operation == Operation::Cycle).then_some("power-on"),
             supersedes: &["power-on"],
+            facts: &[POWER_URL],
             simulation: SimulatedAction::of_power(),
             // Releases before took any settings and looked at none.
             bad_settings: BadSettings::Ignore,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::power::Operation;
@@ -12,29 +11,11 @@ use super::boot_link::{ClearBootLink, SetBootLink};
 use super::job::Facts;
 use super::kind::{Claim, Description, Kind};
 use super::notify::Notify;
+use super::options::ActionOptions;
 use super::poll::Poll;
 use super::power::Power;
 use crate::machine::simulate::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
-
-/// What a server decides for its actions.
-#[derive(Debug, Clone, Default)]
-pub struct ActionOptions {
-    /// The folder that boards boot from.
-    pub boot_root: PathBuf,
-    /// Whether definitions may have programs run.
-    pub commands: Commands,
-}
-
-/// Whether a server runs the programs that definitions name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Commands {
-    /// Such an action fails.
-    #[default]
-    Refused,
-    /// They run as the server's own user.
-    Allowed,
-}
 
 /// The kinds of action that a server has.
 #[derive(Clone, Default)]

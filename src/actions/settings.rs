@@ -1,12 +1,10 @@
 //! Settings of actions (`with:` in a machine definition): a type for each kind, read and checked when a definition is loaded.
 
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::machine::{SettingFault, nearest, parse_span, plain};
+use crate::machine::{SettingFault, nearest, plain};
 
 /// The settings of one kind of action. Each may be left out: then its default holds.
 ///
@@ -136,40 +134,10 @@ fn listed<S: Settings>() -> String {
     }
 }
 
-/// How spans of time are written in settings: `30s`, `500ms`, `1h 30m`; never nothing.
-pub mod span {
-    use super::{Deserialize, Deserializer, Duration, Serializer, parse_span};
-
-    /// Writes a span.
-    ///
-    /// # Errors
-    ///
-    /// The serializer's own.
-    pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*span))
-    }
-
-    /// Reads a span.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the text, and what would be right.
-    pub fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(value)?;
-        let wrong = |what: &str| {
-            let form = "write it as `30s` or `500ms`";
-            serde::de::Error::custom(format!("`{text}` is no time to wait: {what}; {form}"))
-        };
-        match parse_span(&text) {
-            Ok(span) if span.is_zero() => Err(wrong("it is nothing")),
-            Ok(span) => Ok(span),
-            Err(error) => Err(wrong(&error.to_string())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::super::poll::PollSettings;

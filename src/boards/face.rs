@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::boot::{Coverage, describe_boot};
-use super::facts::{ANSWERED_URL, shared};
+use super::facts::{ANSWERED_URL, BOOT_CONFIG, shared};
 use super::name::FACE;
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
 use crate::engine::{Account, Face, LearnedFact, Refusal, Removal};
-use crate::machine::{ActionName, Instance, MachineName};
+use crate::machine::{Instance, MachineName};
 use crate::store::instances::InstanceId;
 use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError};
 
@@ -80,8 +80,8 @@ impl Face for BoardFace {
         Ok(shared(images::list_by_hardware(db).await?))
     }
 
-    fn needs_shared(&self, action: &ActionName) -> bool {
-        action.as_str() == "set-pxe"
+    fn shares(&self, fact: &str) -> bool {
+        fact == BOOT_CONFIG
     }
 
     async fn read_silence(

@@ -21,6 +21,8 @@ pub(in crate::boards) struct BoardFacts {
 pub(super) const IMAGES: &str = "images";
 /// The same for the files that boot them, by image.
 pub(super) const BOOT_CONFIGS: &str = "boot_configs";
+/// The file that boots a board's next image.
+pub(super) const BOOT_CONFIG: &str = "boot_config";
 /// The poll URL at which a board has answered.
 pub(super) const ANSWERED_URL: &str = "answered_url";
 
@@ -72,7 +74,7 @@ impl InstanceFacts for BoardFacts {
         add("hardware", Some(hardware));
         add("environment", Some(environment));
         add(ANSWERED_URL, self.answered_url.as_deref());
-        add("boot_config", boot_config.and_then(Value::as_str));
+        add(BOOT_CONFIG, boot_config.and_then(Value::as_str));
         facts
     }
 }

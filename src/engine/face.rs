@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::error::EngineError;
 use super::refusal::Refusal;
-use crate::machine::{ActionName, Instance, MachineName};
+use crate::machine::{Instance, MachineName};
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Locked};
 use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
@@ -39,7 +39,7 @@ pub trait Face: Send + Sync + 'static {
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError>;
 
     /// Reads what its instances have in common, in one statement: for guards that read facts, and for actions that
-    /// [need it](Self::needs_shared).
+    /// [work with it](Self::shares).
     ///
     /// # Errors
     ///
@@ -48,8 +48,8 @@ pub trait Face: Send + Sync + 'static {
         Ok(SharedFacts::new())
     }
 
-    /// Whether `action` needs what instances have in common.
-    fn needs_shared(&self, _action: &ActionName) -> bool {
+    /// Whether the fact `fact`, which actions work with, comes from what instances have in common.
+    fn shares(&self, _fact: &str) -> bool {
         false
     }
 
@@ -242,9 +242,9 @@ impl Faces {
         Ok(SharedByFace(shared))
     }
 
-    /// Whether `action` needs what instances have in common.
-    pub(super) fn needs_shared(&self, action: &ActionName) -> bool {
-        self.iter().any(|face| face.needs_shared(action))
+    /// Whether an action that works with `facts` needs what instances have in common.
+    pub(super) fn need_shared(&self, facts: &[&str]) -> bool {
+        self.iter().any(|face| facts.iter().any(|fact| face.shares(fact)))
     }
 
     /// Says what is known of instances that were silent until their time passed.

@@ -343,7 +343,8 @@ impl Material {
         }
         if !with_actions.is_empty() {
             for action in actions::list_live(db, &with_actions).await? {
-                needs_shared = needs_shared || engine.inner.faces.needs_shared(&action.action.action);
+                let kind = engine.kinds().described(action.action.action.as_str());
+                needs_shared |= kind.is_some_and(|kind| engine.inner.faces.need_shared(kind.facts));
                 material.actions.entry(action.action.instance).or_default().push(action);
             }
         }

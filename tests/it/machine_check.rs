@@ -193,6 +193,10 @@ fn actions_are_explained_with_their_settings() {
         limit: a time such as `5s`; 5s if left out
             the longest that one probe may take
 
+    What it has to know of the instance
+
+        poll_url, answered_url
+
     It ends in
 
         poll-ok, poll-failed
@@ -215,6 +219,10 @@ fn actions_are_explained_with_their_settings() {
     Settings (`with:`)
 
         none
+
+    What it has to know of the instance
+
+        power_url
 
     It ends in
 

@@ -64,6 +64,7 @@ impl TypedKind for SetBootLink {
             "set-pxe",
             "Points the boot link of a board at the boot config of its next image. It succeeds when the boot tree serves \
              that config to the board.",
+            &[MAC, BOOT_CONFIG],
             &self.links,
         )
     }
@@ -92,6 +93,7 @@ impl TypedKind for ClearBootLink {
         described(
             "clear-pxe",
             "Removes the boot link of a board, so that it boots what it has on disk.",
+            &[MAC],
             &self.links,
         )
     }
@@ -113,8 +115,14 @@ impl TypedKind for ClearBootLink {
     }
 }
 
-fn described(name: &'static str, about: &'static str, links: &Links) -> Description {
+fn described(
+    name: &'static str,
+    about: &'static str,
+    facts: &'static [&'static str],
+    links: &Links,
+) -> Description {
     Description {
+        facts,
         // A disk or a share that hangs.
         late: Some(Trouble::Storage(links.root().to_owned())),
         runs: Runs::InServer,

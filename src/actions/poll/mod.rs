@@ -19,7 +19,8 @@ use super::ending::{Evidence, Unfinished};
 use super::finding::Finding;
 use super::job::{Facts, Job};
 use super::kind::{BadSettings, Description, TypedKind};
-use super::settings::{Field, Settings, fault, span};
+use super::settings::{Field, Settings, fault};
+use super::span;
 use super::trouble::Trouble;
 use crate::clock::after;
 use crate::machine::SettingFault;
@@ -192,6 +193,7 @@ impl TypedKind for Poll {
         Description {
             // A run that has not found the board silent has found out nothing.
             late: Some(Trouble::Renewal),
+            facts: &[POLL_URL, ANSWERED_URL],
             begins_anew_with: &[POLL_URL],
             simulation: SimulatedAction::of_watch(LIMIT.as_secs_f64()),
             // They say nothing about the board, whose state may be left when a poll fails.

@@ -186,8 +186,8 @@ impl<'a> Circuit<'a> {
             Happening::Reports { turn, report } if turn == self.boards[whose].turns.reports => {
                 self.report(whose, report)
             }
-            Happening::Asks { turn, habit } if turn == self.boards[whose].turns.asks => {
-                self.request(whose, turn, habit)
+            Happening::Asks { turn, request } if turn == self.boards[whose].turns.asks => {
+                self.request(whose, turn, request)
             }
             Happening::Breaks { turn, class } if turn == self.boards[whose].turns.breaks => {
                 self.break_down(whose, class);

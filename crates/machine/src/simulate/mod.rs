@@ -136,7 +136,7 @@ struct Stage<'a> {
     is_available: bool,
     steps: Vec<Step>,
     /// What operators may ask for in it, by number.
-    habits: Vec<usize>,
+    requests: Vec<usize>,
 }
 
 /// An action of a state.
@@ -287,13 +287,13 @@ fn stage<'a>(names: &Names<'a>, profile: &Profile, index: usize) -> Stage<'a> {
     };
     let mut steps: Vec<Step> = invoke.iter().rev().map(step).collect();
     steps.reverse();
-    let is_here = |habit: &(usize, &profile::Habit)| habit.1.states.contains(&index);
+    let is_here = |request: &(usize, &profile::OperatorRequest)| request.1.states.contains(&index);
     Stage {
         name,
         kind: state.map(|state| state.kind).unwrap_or_default(),
         is_available: profile.available.get(index).copied().unwrap_or(false),
         steps,
-        habits: profile.habits.iter().enumerate().filter(is_here).map(|(habit, _)| habit).collect(),
+        requests: profile.requests.iter().enumerate().filter(is_here).map(|(request, _)| request).collect(),
     }
 }
 

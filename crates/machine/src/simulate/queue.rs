@@ -17,7 +17,7 @@ pub(super) enum Happening {
     /// The board reports what it was about to.
     Reports { turn: u32, report: usize },
     /// An operator asks for something.
-    Asks { turn: u32, habit: usize },
+    Asks { turn: u32, request: usize },
     /// The board gets broken.
     Breaks { turn: u32, class: usize },
     /// The relay board may begin its next operation.

@@ -43,25 +43,26 @@ impl Circuit<'_> {
         let it = &mut self.boards[board];
         it.turns.asks = it.turns.asks.wrapping_add(1);
         let turn = it.turns.asks;
-        let habits = &self.simulation.states[it.state].habits;
-        let mut draw =
-            |habit: &usize| (self.simulation.profile.habits[*habit].after.draw(&mut it.random), *habit);
-        if let Some((after_ms, habit)) = habits.iter().map(&mut draw).min() {
+        let requests = &self.simulation.states[it.state].requests;
+        let mut draw = |request: &usize| {
+            (self.simulation.profile.requests[*request].after.draw(&mut it.random), *request)
+        };
+        if let Some((after_ms, request)) = requests.iter().map(&mut draw).min() {
             let at_ms = self.now_ms.saturating_add(after_ms);
-            self.queue.enter(at_ms, board, Happening::Asks { turn, habit });
+            self.queue.enter(at_ms, board, Happening::Asks { turn, request });
         }
     }
 
     /// An operator asks for something, and may have repaired the board before.
-    pub(super) fn request(&mut self, board: usize, turn: u32, habit: usize) -> Result<(), SimulateError> {
-        let habit = &self.simulation.profile.habits[habit];
+    pub(super) fn request(&mut self, board: usize, turn: u32, request: usize) -> Result<(), SimulateError> {
+        let request = &self.simulation.profile.requests[request];
         let it = &mut self.boards[board];
-        if habit.mends > 0.0 && it.random.fraction() < habit.mends && it.class != 0 {
+        if request.mends > 0.0 && it.random.fraction() < request.mends && it.class != 0 {
             self.tally.mended += 1;
             self.change_class(board, 0);
             self.plan_breakdown(board);
         }
-        self.send(board, &habit.event, Source::Operator, &habit.args)?;
+        self.send(board, &request.event, Source::Operator, &request.args)?;
         if self.boards[board].turns.asks == turn {
             self.ask(board);
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::action::Site;
 use super::super::distribution::Distribution;
-use super::{Class, Habit, Layout, Names, Report};
+use super::{Class, Layout, Names, OperatorRequest, Report};
 use crate::decide::{create, decide};
 use crate::definition::{Definition, Due, Event, Kind, State, TransitionEffect};
 use crate::instance::Instance;
@@ -93,9 +93,9 @@ fn within(state: &State) -> Distribution {
 
 /// What operators ask for: new boards are put to use within an hour, available ones are asked for something once a day,
 /// and those that failed are looked at within days.
-pub(super) fn habits(names: &Names<'_>, available: &[bool]) -> Vec<Habit> {
+pub(super) fn requests(names: &Names<'_>, available: &[bool]) -> Vec<OperatorRequest> {
     let ways = ways(names, available);
-    let habit = |(index, name): (usize, &&StateName)| {
+    let request_in = |(index, name): (usize, &&StateName)| {
         let kind = kind(names.definition, name);
         let (after, mends) = match kind {
             Kind::Failed => (Distribution::log_normal(DAY, 3.0 * DAY), MENDS),
@@ -106,9 +106,9 @@ pub(super) fn habits(names: &Names<'_>, available: &[bool]) -> Vec<Habit> {
             Kind::Working | Kind::Final => return None,
         };
         let (event, args) = request(names.definition, name, &ways)?;
-        Some(Habit { states: BTreeSet::from([index]), event, args, after, mends })
+        Some(OperatorRequest { states: BTreeSet::from([index]), event, args, after, mends })
     };
-    names.states.iter().enumerate().filter_map(habit).collect()
+    names.states.iter().enumerate().filter_map(request_in).collect()
 }
 
 /// What an operator may ask for in a state, and gets: of that, what leads on the shortest way to an available state.

@@ -31,7 +31,7 @@ pub struct Profile {
     pub(super) actions: Vec<ActionName>,
     /// The sound boards first, then the ways of being broken.
     pub(super) classes: Vec<Class>,
-    pub(super) habits: Vec<Habit>,
+    pub(super) requests: Vec<OperatorRequest>,
     pub(super) outages: Vec<Outage>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Report {
 
 /// What an operator asks for in some states.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Habit {
+pub(super) struct OperatorRequest {
     /// In which states, by number.
     pub(super) states: BTreeSet<usize>,
     pub(super) event: EventName,

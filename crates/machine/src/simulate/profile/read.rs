@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::action::{SimulatedAction, Site};
 use super::super::distribution::Distribution;
 use super::value::{count, distribution, milliseconds, share};
-use super::{Class, Habit, Layout, Names, Outage, Profile, Report, When, derive};
+use super::{Class, Layout, Names, OperatorRequest, Outage, Profile, Report, When, derive};
 use crate::definition::{Definition, Event};
 use crate::fault::{Collector, Faults, Position};
 use crate::names::EventName;
@@ -52,9 +52,9 @@ impl Reader<'_> {
         let layout = fields.get("farm").map_or(derive::LAYOUT, |node| self.layout(node));
         let device = fields.get("device").map_or_else(derive::device, |node| self.device(node));
         let sound = self.sound(fields, &available);
-        let habits = match fields.get("operators") {
-            None => derive::habits(&self.names, &available),
-            Some(node) => node.one_or_many().iter().filter_map(|node| self.habit(node)).collect(),
+        let requests = match fields.get("operators") {
+            None => derive::requests(&self.names, &available),
+            Some(node) => node.one_or_many().iter().filter_map(|node| self.request(node)).collect(),
         };
         let broken = match fields.get("classes") {
             None => derive::broken(&sound),
@@ -63,7 +63,7 @@ impl Reader<'_> {
         let outages = fields.get("outages").map_or(&[][..], Node::one_or_many);
         let outages = outages.iter().filter_map(|node| self.outage(node)).collect();
         let classes = std::iter::once(sound).chain(broken).collect();
-        Profile { available, layout, device, actions: self.names.actions, classes, habits, outages }
+        Profile { available, layout, device, actions: self.names.actions, classes, requests, outages }
     }
 
     fn available(&mut self, node: &Node) -> Vec<bool> {
@@ -293,7 +293,7 @@ impl Reader<'_> {
         distribution(node?, self.faults)
     }
 
-    fn habit(&mut self, node: &Node) -> Option<Habit> {
+    fn request(&mut self, node: &Node) -> Option<OperatorRequest> {
         let fields =
             node.fields("what operators do", &["in", "event", "args", "after", "mends"], self.faults);
         let Some(patterns) = fields.get("in") else {
@@ -305,7 +305,7 @@ impl Reader<'_> {
         let (event, args) = self.event(node, fields, &listed, By::Operator)?;
         let after = self.required_span(node, fields, "after")?;
         let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
-        Some(Habit { states, event, args, after, mends })
+        Some(OperatorRequest { states, event, args, after, mends })
     }
 
     fn broken(&mut self, node: &Node, sound: &Class) -> Vec<Class> {

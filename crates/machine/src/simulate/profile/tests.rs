@@ -60,8 +60,8 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
     assert_eq!(places, expected);
     let asked = |state: &str| {
         let state = index(&definition, state);
-        let habits = profile.habits.iter().filter(|habit| habit.states.contains(&state));
-        habits.map(|habit| (habit.event.to_string(), habit.mends)).collect::<Vec<_>>()
+        let requests = profile.requests.iter().filter(|request| request.states.contains(&state));
+        requests.map(|request| (request.event.to_string(), request.mends)).collect::<Vec<_>>()
     };
     assert_eq!(asked("New"), [("rq-reboot".to_owned(), 0.0)]);
     assert_eq!(asked("FailedBadBoard"), [("rq-reboot".to_owned(), 0.9)]);
@@ -85,9 +85,9 @@ fn the_profile_of_the_board_machine_is_read_as_it_says() {
     assert_eq!(profile.classes[2].reports[booted], profile.classes[0].reports[booted]);
     assert!(profile.classes[1].reports.iter().all(Vec::is_empty));
     let failed: Vec<usize> =
-        (0..definition.states.len()).filter(|state| profile.habits[5].states.contains(state)).collect();
+        (0..definition.states.len()).filter(|state| profile.requests[5].states.contains(state)).collect();
     assert_eq!(failed.len(), 16);
-    assert_eq!((profile.habits[5].mends, profile.outages[0].share), (0.9, 0.1));
+    assert_eq!((profile.requests[5].mends, profile.outages[0].share), (0.9, 0.1));
 }
 
 #[test]
