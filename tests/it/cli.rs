@@ -1185,8 +1185,8 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
     stderr: lifeguard: FOLDER/board.yaml:130:23: error[form]: bad duration `5 fortnights`: there is no unit `fortnights`; units are `ms`, `s`, `m`, `h`, `d` and `w`; write it like `60s`, `5m` or `1h 30m`
     exit 1
 
-    stderr: lifeguard: FOLDER/board.yaml:203:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'image' && counters.Booting < 3`
-    FOLDER/board.yaml:203:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'image' && counters.Booting < 3`
+    stderr: lifeguard: FOLDER/board.yaml:203:28: error[guard-form]: this condition is not CEL: token recognition error at: '= '; write it like `args.fault == 'network' && counters.Booting < 3`
+    FOLDER/board.yaml:203:30: error[guard-form]: this condition is not CEL: extraneous input ''image'' expecting <EOF>; write it like `args.fault == 'network' && counters.Booting < 3`
     exit 1
 
     stderr: lifeguard: FOLDER/board.yaml:204:17: error[unknown-variable]: unknown variable `arg`; did you mean `args`?

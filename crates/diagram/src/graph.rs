@@ -128,7 +128,7 @@ impl<'d> Graph<'d> {
         Self { definition, nodes, ways, shared, initial }
     }
 
-    /// The senders of reports in words: `board`, `board or bench`.
+    /// The senders of reports in words: `sensor`, `sensor or lease`.
     pub(super) fn reporters(&self) -> String {
         let senders = self.definition.events.values().flat_map(|event| &event.from);
         let reporters: BTreeSet<&str> = senders.filter_map(reporter).collect();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::link::Address;
 use super::names::{BadName, MachineName};
 
-/// Names a sender outside the kernel that a face registers, such as `board`.
+/// Names a sender outside the kernel that a face registers, such as `sensor`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderName(Cow<'static, str>);
 

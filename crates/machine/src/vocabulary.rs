@@ -98,7 +98,7 @@ impl Vocabulary {
 /// The variables that every condition may name; no face registers these.
 pub(super) const VARIABLES: [&str; 3] = ["args", "counters", "data"];
 
-/// An object by which conditions read what is known of a thing from outside: `device` in `device.name == 'b1'`.
+/// An object by which conditions read what is known of a thing from outside: `thing` in `thing.name == 't1'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactObject {
     /// Its name.

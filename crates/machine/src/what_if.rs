@@ -14,7 +14,7 @@ use super::decide::{create_linked, decide};
 use super::definition::{Definition, Kind};
 use super::instance::Instance;
 use super::link::Links;
-use super::names::{EventName, StateName, says_failed};
+use super::names::{ActionName, EventName, StateName, says_failed};
 use super::sender::Source;
 use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
 
@@ -31,8 +31,8 @@ pub struct WhatIf {
     pub instances: u64,
     /// Those that would be in another state.
     pub elsewhere: Vec<Elsewhere>,
-    /// How often a power action was asked for.
-    pub power_operations: Both,
+    /// How often each action was asked for.
+    pub actions: BTreeMap<ActionName, Both>,
     /// How often each Failed state was entered.
     pub failures: BTreeMap<StateName, Both>,
 }
@@ -57,6 +57,14 @@ pub struct Both {
     pub would_be: u64,
 }
 
+impl Both {
+    /// Adds others to these.
+    pub fn add(&mut self, other: Self) {
+        self.was += other.was;
+        self.would_be += other.would_be;
+    }
+}
+
 /// An entry of a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Recorded<'a> {
@@ -75,7 +83,7 @@ pub struct Course<'a> {
     instance: Instance,
     /// The events of actions that have come in the present visit.
     ended: BTreeSet<EventName>,
-    power: Both,
+    actions: BTreeMap<ActionName, Both>,
     failures: BTreeMap<StateName, Both>,
 }
 
@@ -105,8 +113,8 @@ impl<'a> Course<'a> {
     }
 
     fn of(definition: &'a Definition, instance: Instance) -> Self {
-        let (ended, failures) = (BTreeSet::new(), BTreeMap::new());
-        Self { definition, instance, ended, power: Both::default(), failures }
+        let (ended, actions, failures) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { definition, instance, ended, actions, failures }
     }
 
     /// Begins with an instance that comes to be.
@@ -144,8 +152,9 @@ impl<'a> Course<'a> {
     pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIf) {
         self.pass_time(until - GRACE);
         what_if.instances += 1;
-        what_if.power_operations.was += self.power.was;
-        what_if.power_operations.would_be += self.power.would_be;
+        for (action, both) in std::mem::take(&mut self.actions) {
+            what_if.actions.entry(action).or_default().add(both);
+        }
         if *self.renamed(&stored.state) != self.instance.state {
             let (is, would_be) = (stored.state.clone(), self.instance.state.clone());
             what_if.elsewhere.push(Elsewhere { name: stored.name.clone(), is, would_be });
@@ -234,7 +243,9 @@ impl<'a> Course<'a> {
 
     /// Counts what would have followed.
     fn tally(&mut self, decision: &Decision) {
-        self.power.would_be += power_operations(decision);
+        for action in asked(decision) {
+            self.actions.entry(action.clone()).or_default().would_be += 1;
+        }
         if let Some(failed) = failed(self.definition, decision) {
             self.failures.entry(failed).or_default().would_be += 1;
         }
@@ -242,7 +253,9 @@ impl<'a> Course<'a> {
 
     /// Counts what followed.
     fn record(&mut self, decision: &Decision) {
-        self.power.was += power_operations(decision);
+        for action in asked(decision) {
+            self.actions.entry(action.clone()).or_default().was += 1;
+        }
         if let Outcome::Moved { to, .. } = &decision.outcome
             && let to = self.renamed(to).clone()
             && says_failed(to.as_str())
@@ -252,12 +265,13 @@ impl<'a> Course<'a> {
     }
 }
 
-fn power_operations(decision: &Decision) -> u64 {
+/// The actions that a decision asks for.
+fn asked(decision: &Decision) -> impl Iterator<Item = &ActionName> {
     let asked = decision.effects.iter().flat_map(|effect| match effect {
         Effect::Invoke { actions, .. } => actions.as_slice(),
         Effect::Cancel { .. } | Effect::Keep { .. } | Effect::Hold { .. } | Effect::Raise(_) => &[],
     });
-    asked.filter(|invoke| invoke.action.as_str().starts_with("power-")).count() as u64
+    asked.map(|invoke| &invoke.action)
 }
 
 fn failed(definition: &Definition, decision: &Decision) -> Option<StateName> {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::checking::read;
 use crate::api::client::Client;
@@ -17,8 +17,8 @@ use crate::api::large_requests::TURN_TIMEOUT;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
 use crate::boards;
-use crate::engine::replay::{self as engine, ReplayError, Replayed, Wanted};
-use crate::machine::MachineName;
+use crate::engine::replay::{self as engine, Differs, ReplayError, Replayed, Unreadable, Wanted};
+use crate::machine::{Both, MachineName, WhatIf};
 
 /// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
 static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
@@ -38,6 +38,43 @@ struct ReplayQuery {
     since: Option<chrono::DateTime<chrono::Utc>>,
 }
 
+/// What replaying gave.
+#[derive(Debug, Serialize)]
+struct ReplayedView {
+    instances: u64,
+    entries: u64,
+    forgotten: u64,
+    unreadable: Vec<Unreadable>,
+    difference: Option<Differs>,
+    what_if: Option<WhatIfView>,
+}
+
+/// What would have gone differently under another definition.
+#[derive(Debug, Serialize)]
+struct WhatIfView {
+    #[serde(flatten)]
+    what_if: WhatIf,
+    /// How often a power action was asked for, and would have been.
+    power_operations: Both,
+}
+
+impl From<Replayed> for ReplayedView {
+    fn from(replayed: Replayed) -> Self {
+        let Replayed { instances, entries, forgotten, unreadable, difference, what_if } = replayed;
+        let what_if = what_if.map(WhatIfView::from);
+        Self { instances, entries, forgotten, unreadable, difference, what_if }
+    }
+}
+
+impl From<WhatIf> for WhatIfView {
+    fn from(what_if: WhatIf) -> Self {
+        let mut power_operations = Both::default();
+        let power = what_if.actions.iter().filter(|(action, _)| action.as_str().starts_with("power-"));
+        power.for_each(|(_, both)| power_operations.add(*both));
+        Self { what_if, power_operations }
+    }
+}
+
 /// `POST /api/v1/machines/{machine}/replay?device=&since=`: puts history through the kernel again. It must give what is
 /// stored; with a definition as the body it also says what would have gone differently under that.
 async fn replay(
@@ -46,7 +83,7 @@ async fn replay(
     Parameters(ReplayQuery { device, since }): Parameters<ReplayQuery>,
     client: Client,
     DefinitionText { text, permit }: DefinitionText,
-) -> Result<Json<Replayed>, Problem> {
+) -> Result<Json<ReplayedView>, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
     if device.as_ref().is_some_and(|name| name.contains('\0')) {
         return Err(Problem::invalid("device: a name has no character U+0000"));
@@ -60,7 +97,7 @@ async fn replay(
     let _snapshot = api.snapshots.acquire(client).await?;
     let wanted = Wanted { machine: name, name: device, since, with };
     match engine::replay(api.engine.store(), boards::vocabulary(), &wanted).await {
-        Ok(replayed) => Ok(Json(replayed)),
+        Ok(replayed) => Ok(Json(replayed.into())),
         Err(error @ ReplayError::NoInstance { .. }) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
         }

@@ -63,7 +63,7 @@ fn faults_of_states_are_told_with_their_places() {
         ),
         (
             "on: { go: { if: \"data.n ==\", target: There } }",
-            "f:6:31: error[guard-form]: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'image' && counters.Booting < 3`",
+            "f:6:31: error[guard-form]: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'network' && counters.Booting < 3`",
         ),
         (
             "on: { go: { if: dat.n == 1, target: There } }",

@@ -192,7 +192,7 @@ fn syntax_fault(text: &str, error: &cel::ParseError) -> GuardFault {
         rule: Rule::GuardForm,
         offset: (before + column - 1).min(text.chars().count()),
         message: format!(
-            "this condition is not CEL: {message}; write it like `args.fault == 'image' && counters.Booting < 3`"
+            "this condition is not CEL: {message}; write it like `args.fault == 'network' && counters.Booting < 3`"
         ),
     }
 }

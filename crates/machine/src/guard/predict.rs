@@ -19,10 +19,10 @@ pub(super) fn question<'n>(
     is_args: impl Fn(&IdedExpr) -> bool,
 ) -> Result<Question, (&'n IdedExpr, &'static str)> {
     let (None, [model, values]) = (&call.target, call.args.as_slice()) else {
-        return Err((node, "write it like `predict(\"board-health\", args.values)`"));
+        return Err((node, "write it like `predict(\"health\", args.values)`"));
     };
     let Some(model) = literal_text(model).filter(|name| !name.is_empty() && !name.contains('\0')) else {
-        return Err((model, "the model is named by a text, such as `\"board-health\"`"));
+        return Err((model, "the model is named by a text, such as `\"health\"`"));
     };
     let Some(argument) = argument(values, is_args) else {
         return Err((values, "a model judges an argument of the event, such as `args.values`"));

@@ -116,7 +116,7 @@ fn faults_say_where_and_what_would_be_right() {
     for (text, expected) in [
         (
             "data.n ==",
-            "9: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'image' && counters.Booting < 3`",
+            "9: this condition is not CEL: mismatched input '<EOF>'; write it like `args.fault == 'network' && counters.Booting < 3`",
         ),
         ("counter.tries > 1", "0: unknown variable `counter`; did you mean `counters`?"),
         ("x == 1", "0: unknown variable `x`; known: args, counters, data, device"),
@@ -126,7 +126,7 @@ fn faults_say_where_and_what_would_be_right() {
         ("siz(data.list) == 1", "3: unknown function `siz`; did you mean `size`?"),
         (
             "has(data)",
-            "4: this condition is not CEL: invalid argument to has() macro; write it like `args.fault == 'image' && counters.Booting < 3`",
+            "4: this condition is not CEL: invalid argument to has() macro; write it like `args.fault == 'network' && counters.Booting < 3`",
         ),
         ("1", "0: a condition is true or false, and this is a number; compare it with something"),
         (
@@ -395,8 +395,8 @@ fn a_condition_knows_what_it_asks() {
 
 #[test]
 fn what_is_asked_of_a_model_must_be_known_before() {
-    let example = r#"write it like `predict("board-health", args.values)`"#;
-    let model = r#"the model is named by a text, such as `"board-health"`"#;
+    let example = r#"write it like `predict("health", args.values)`"#;
+    let model = r#"the model is named by a text, such as `"health"`"#;
     let argument = "a model judges an argument of the event, such as `args.values`";
     for (text, offset, expected) in [
         ("predict() == 'a'", 7, example),
