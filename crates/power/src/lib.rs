@@ -19,6 +19,7 @@ mod options;
 mod outlet;
 mod scheme;
 mod session;
+mod switching;
 mod url;
 
 pub use self::fault::{Fault, FaultKind};

@@ -8,10 +8,10 @@ use clock::Clock;
 use device_io::{Lease, LocalTrouble};
 use tokio_util::sync::CancellationToken;
 
-use crate::cycle::{PHASE, Switching};
 use crate::fault::{Fault, FaultKind};
 use crate::outlet::{Evidence, Readback, Supply};
 use crate::scheme::Access;
+use crate::switching::{PHASE, Switching};
 use crate::url::{MAX_OFF, PowerUrl};
 
 /// The longest that one call to a device may take where nothing else is said.

@@ -1,13 +1,13 @@
 //! Operations at an outlet that is none of the drivers': what they ask of any of them.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use clock::SystemClock;
 use tokio::time::Instant;
 
 use super::*;
-use crate::outlet::{Clients, Evidence, Reading};
+use crate::outlet::{Capabilities, Clients, Evidence, Outlet, Readback, Reading};
 
 const OFF: Duration = Duration::from_millis(60);
 
