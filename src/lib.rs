@@ -29,7 +29,7 @@
 //! * [`actions`]: what changes the world: power, boot configuration, probes.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
-//! * [`api`]: HTTP, one file a resource.
+//! * [`api`]: HTTP, one file an endpoint.
 //! * [`dashboard`]: the web pages.
 //! * [`csp`]: what browsers may do with them.
 //! * [`cli`]: one file a command.

@@ -2,7 +2,7 @@
 //!
 //! The engine knows instances and nothing of what they are. Guards read facts and actions need them; a face reads them from
 //! its own tables, over the connection and in the moment in which the engine reads the instances. The facts of an instance
-//! are kept with its row, so a face that changes them does so by [`Engine::change_facts`], or rewrites the row itself.
+//! are kept with its row, so a face that changes them does so by [`change_facts`](crate::engine::Engine::change_facts), or rewrites the row itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -41,7 +41,7 @@ pub(super) const SCHEME: Scheme = Scheme {
 };
 
 const PORT: u16 = 80;
-/// Source: Tasmota, Commands, Power<x>: up to 32 relays.
+/// Source: Tasmota, Commands, `Power<x>`: up to 32 relays.
 const CHANNELS: std::ops::RangeInclusive<u8> = 1..=32;
 /// Source: `WEB_USERNAME` of the firmware.
 const USER: &str = "admin";
