@@ -2,7 +2,7 @@
 //!
 //! For the demo and the tests. A farm speaks with Lifeguard only as hardware does, and knows nothing of it but where its
 //! HTTP and TFTP servers are: coils by Modbus TCP, boot files by TFTP, reports by HTTP, polls by TCP. Every board has an
-//! address of its own in 127/8. Times are the [`Clock`]'s, chance comes from one seed.
+//! address of its own in 127/8. Times are the [`Clock`](clock::Clock)'s, chance comes from one seed.
 //!
 //! ```text
 //! relay board ── coil ──► board ─► boot: TFTP, reports ─► network
