@@ -138,6 +138,11 @@ impl From<EngineError> for Problem {
                 "no_definition",
                 format!("no definition of the machine {machine} is in force that this server can follow"),
             ),
+            EngineError::Links { faults, .. } => {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                Self::new(StatusCode::CONFLICT, "links", error.to_string()).with("faults", faults)
+            }
+            EngineError::NoLink { .. } => Self::invalid(error.to_string()),
             EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
         }
     }

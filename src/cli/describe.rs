@@ -48,6 +48,9 @@ pub(super) fn full(device: &Value) -> String {
         let (event, from) = (text(awaited, "event"), names(&awaited["from"], ""));
         say("waits for", format!("{event} from the {from}, then {}", names(&awaited["to"], "")));
     }
+    for (link, to) in device["links"].as_object().into_iter().flatten() {
+        say("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
+    }
     say("", text(device, "boot"));
     say("until", time(device, "deadline"));
     let then = &device["then"];

@@ -1,5 +1,6 @@
 //! `lifeguard instance`: instances of any machine, by a server's HTTP interface.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use clap::{Args, Subcommand};
@@ -32,7 +33,13 @@ struct Which {
 #[derive(Debug, Subcommand)]
 enum InstanceCommand {
     /// Create an instance, in its machine's initial state; one that is there already stays as it is
-    Create(Which),
+    Create {
+        #[command(flatten)]
+        which: Which,
+        /// An instance to link it to, by the name that its machine has for the link; may be given several times
+        #[arg(long = "link", value_name = "LINK=NAME", value_parser = new_link)]
+        links: Vec<(String, String)>,
+    },
     /// List a machine's instances
     List {
         /// The machine
@@ -86,9 +93,11 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
         client.call(method, &path, query, body).await
     };
     let (answer, text): (Value, fn(&Value) -> String) = match command {
-        InstanceCommand::Create(which) => (call(Method::PUT, &which, &[], &[], None).await?, |answer| {
-            format!("{} {}: {}", text(answer, "machine"), text(answer, "name"), text(answer, "state"))
-        }),
+        InstanceCommand::Create { which, links } => {
+            let links: BTreeMap<String, String> = links.into_iter().collect();
+            let body = (!links.is_empty()).then(|| json!({ "links": links }));
+            (call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
+        }
         InstanceCommand::List { machine } => (all(&client, &machine).await?, list),
         InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, full),
         InstanceCommand::Send { which, event, args } => {
@@ -111,6 +120,16 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
     };
     let told = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
     Ok(output::print(&told)?)
+}
+
+/// Reads `LINK=NAME`.
+fn new_link(text: &str) -> Result<(String, String), String> {
+    let (link, name) = text.split_once('=').ok_or("the name of a link, `=`, and the name of an instance")?;
+    Ok((link.to_owned(), name.to_owned()))
+}
+
+fn created(answer: &Value) -> String {
+    format!("{} {}: {}", text(answer, "machine"), text(answer, "name"), text(answer, "state"))
 }
 
 /// Lists a machine's instances, page by page.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::EngineError;
 use super::handle::Engine;
+use super::link_check;
 use super::rules::Rules;
 use crate::clock;
 use crate::machine::{self, Adoption, Definition, Difference, MachineName, Vocabulary};
@@ -66,6 +67,8 @@ pub(super) struct Adopting<'a> {
     pub(super) vocabulary: &'a Arc<Vocabulary>,
     /// By what this process knows its own changes in the log.
     pub(super) origin: Origin,
+    /// What comes into force with it.
+    pub(super) beside: &'a [Arc<Definition>],
     /// Who wants it, as far as is known.
     pub(super) sender: Option<&'a str>,
     pub(super) now: DateTime<Utc>,
@@ -77,11 +80,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Busy`] when something
-    /// that is being written does not end; [`EngineError::Store`] when the database fails. Nothing was changed then.
+    /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
+    /// with those of other machines; [`EngineError::Busy`] when something that is being written does not end;
+    /// [`EngineError::Store`] when the database fails. Nothing was changed then.
     pub async fn adopt(&self, loaded: &Loaded, sender: Option<&str>) -> Result<Replacement, EngineError> {
         let (vocabulary, now) = (self.inner.rules.vocabulary(), self.clock().now());
-        let adopting = Adopting { vocabulary, origin: self.inner.origin, sender, now };
+        let adopting = Adopting { vocabulary, origin: self.inner.origin, beside: &[], sender, now };
         let replacement = put_in_force(self.store(), loaded, adopting).await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -97,10 +101,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Store`] when the database fails.
+    /// [`EngineError::Links`] when it does not go with those of other machines; [`EngineError::Store`] when the database
+    /// fails.
     pub async fn try_out(&self, loaded: &Loaded) -> Result<Replacement, EngineError> {
         let vocabulary = self.inner.rules.vocabulary();
-        Ok(compare(&mut *self.store().reader().await?, vocabulary, loaded).await?.0)
+        let mut db = self.store().reader().await?;
+        link_check::check(&mut db, vocabulary, &loaded.definition, &[]).await?;
+        Ok(compare(&mut db, vocabulary, loaded).await?.0)
     }
 }
 
@@ -111,14 +118,16 @@ pub(super) async fn begin(
     adopting: Adopting<'_>,
 ) -> Result<Rules, EngineError> {
     let present = definitions::read_in_force(&mut *store.reader().await?).await?;
-    for loaded in loaded {
+    let comes = |loaded: &&Loaded| {
         let is_ours = |one: &&Adopted| one.machine == loaded.definition.machine;
         let in_force = present.definitions.iter().find(is_ours);
         // What comes with the program gives way to what people chose.
         let gives_way = in_force.is_some_and(|one| one.origin != Provenance::BuiltIn.as_str());
-        if loaded.from != Provenance::BuiltIn || !gives_way {
-            put_in_force(store, loaded, adopting).await?;
-        }
+        loaded.from != Provenance::BuiltIn || !gives_way
+    };
+    let all: Vec<_> = loaded.iter().filter(comes).map(|one| Arc::clone(&one.definition)).collect();
+    for loaded in loaded.iter().filter(comes) {
+        put_in_force(store, loaded, Adopting { beside: &all, ..adopting }).await?;
     }
     let rules = Rules::new(Arc::clone(adopting.vocabulary));
     let mut db = store.reader().await?;
@@ -142,7 +151,7 @@ async fn put_in_force(
 }
 
 async fn replace(store: &Store, loaded: &Loaded, adopting: Adopting<'_>) -> Result<Replacement, EngineError> {
-    let Adopting { vocabulary, origin, sender, now } = adopting;
+    let Adopting { vocabulary, origin, beside, sender, now } = adopting;
     let mut tx = store.begin().await?;
     definitions::stop_the_world(&mut tx).await?;
     let (mut replacement, adoption) = compare(&mut tx, vocabulary, loaded).await?;
@@ -154,6 +163,7 @@ async fn replace(store: &Store, loaded: &Loaded, adopting: Adopting<'_>) -> Resu
     if !stranded.is_empty() {
         return Err(EngineError::Strands { machine: machine.clone(), stranded: stranded.clone() });
     }
+    link_check::check(&mut tx, vocabulary, &loaded.definition, beside).await?;
     let number = definitions::adopt(&mut tx, machine, &loaded.source, loaded.from, sender, now).await?;
     definitions::carry_over(&mut tx, machine, number, &adoption, origin, sender, now).await?;
     tx.commit().await?;

@@ -6,17 +6,19 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
+use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::SharedByFace;
 use super::handle::Engine;
 use super::lease::Identity;
 use super::rest::rest;
+use super::step::Step;
 use super::work::{Ended, Started, Submission};
 use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
 use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
-use crate::store::instances::Target;
+use crate::store::instances::{InstanceId, Target};
 
 /// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
 /// day.
@@ -89,8 +91,17 @@ fn take(context: Context<'_>, draft: &mut Draft, next: &LiveAction, life: Life) 
 }
 
 /// Decides on the event that the end of an action is, and takes the next of its visit.
-pub(super) fn end(context: Context<'_>, draft: &mut Draft, ended: &Ended) -> Option<Box<Started>> {
+///
+/// `steps` is what was decided already on [`report_of`] it, where the instance may be linked.
+pub(super) fn end(
+    context: Context<'_>,
+    drafts: &mut Drafts,
+    id: InstanceId,
+    ended: &Ended,
+    steps: Option<Vec<Step>>,
+) -> Option<Box<Started>> {
     let Context { engine, definition, live, now, .. } = context;
+    let draft = drafts.get_mut(id)?;
     let Ended { action, by, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
     let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
@@ -124,16 +135,14 @@ pub(super) fn end(context: Context<'_>, draft: &mut Draft, ended: &Ended) -> Opt
         }),
         None => draft.end(action.id),
     }
-    if dark.is_some() && action.is_rescue {
-        // It was told when the action failed; the end of the rescue is told when it comes.
+    let present = draft.instance().visit;
+    if let Some(report) = report_of(context, draft, ended) {
+        let none = SharedByFace::default();
+        drafts.decide(id, &report, steps, (definition, &none, now));
+    } else if dark.is_some() && action.is_rescue {
         return None;
     }
-    // For the record where it is stale: whether an abandoned action left something undone.
-    let present = draft.instance().visit;
-    let visit = if row.is_cancelled { action.visit } else { action.speaks_for(present) };
-    if let Some(report) = report(draft, action, visit, result) {
-        draft.decide(definition, &report, &SharedByFace::default(), now);
-    }
+    let draft = drafts.get_mut(id)?;
     if row.is_cancelled || draft.instance().visit != present {
         return None;
     }
@@ -199,6 +208,23 @@ fn suspend(
     let (action, reason) = (action.id, reason.clone());
     let is_rescue = row.is_cancelled || row.action.is_rescue;
     draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted, is_rescue });
+}
+
+/// The event that the end of an action is, where there is one to decide on.
+pub(super) fn report_of(context: Context<'_>, draft: &Draft, ended: &Ended) -> Option<Submission> {
+    let Ended { action, by, result, token } = ended;
+    let row = context.live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
+    let is_given_up = token.is_cancelled() && result.is_err() && !row.is_cancelled;
+    let is_swept = row.is_cancelled && action.place.is_none();
+    let is_suspended = matches!(result, Err(Unfinished { ending: Ending::Suspended { .. }, .. }));
+    // It was told when the action failed; the end of the rescue is told when it comes.
+    let is_told = action.is_rescue && dark(action, row.attempts, result).is_some();
+    if is_given_up || is_swept || is_suspended || is_told {
+        return None;
+    }
+    // For the record where it is stale: whether an abandoned action left something undone.
+    let visit = if row.is_cancelled { action.visit } else { action.speaks_for(draft.instance().visit) };
+    report(draft, action, visit, result)
 }
 
 /// The event that an action's end is, for `visit`.

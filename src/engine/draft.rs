@@ -12,12 +12,14 @@ use super::rules::Known;
 use super::work::{Note, Submission};
 use crate::actions::{Facts, Registry};
 use crate::machine::{
-    self, Cause, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName,
+    Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction, Suspension};
 use crate::store::groups::{Decided, Seen};
 use crate::store::history::{NewEntry, Told};
 use crate::store::instances::InstanceId;
+use crate::store::links::LinkedIds;
 
 /// An instance in the making.
 #[expect(clippy::struct_excessive_bools, reason = "they say different things of one instance")]
@@ -33,6 +35,8 @@ pub(super) struct Draft {
     ended: Vec<ActionId>,
     started: Option<ActionId>,
     suspended: Option<Suspension>,
+    linked: Option<LinkedIds>,
+    coupling: Option<InstanceId>,
     is_rewritten: bool,
     /// Whether something else moved it than the end of a time that begins anew with the state's actions going on.
     is_moved: bool,
@@ -60,6 +64,8 @@ impl Draft {
             ended: Vec::new(),
             started: None,
             suspended: None,
+            linked: None,
+            coupling: None,
             is_rewritten: false,
             is_moved: false,
             is_remembered: false,
@@ -110,10 +116,22 @@ impl Draft {
         shared: &SharedByFace,
         now: DateTime<Utc>,
     ) -> Outcome {
-        let Submission { target: _, cause, sender, evidence, remark, only_as: _, predictions } = submission;
+        let Submission { cause, predictions, .. } = submission;
         let facts = if self.reads_facts(definition, cause) { self.facts(shared) } else { Map::new() };
-        let mut stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
+        let stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
+        self.keep(submission, stimulus, decision, now)
+    }
+
+    /// Keeps what follows from a decision.
+    pub(super) fn keep(
+        &mut self,
+        submission: &Submission,
+        mut stimulus: Stimulus,
+        decision: Decision,
+        now: DateTime<Utc>,
+    ) -> Outcome {
+        let Submission { sender, evidence, remark, predictions, .. } = submission;
         let is_ours =
             matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
@@ -165,7 +183,8 @@ impl Draft {
                 }
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
-                // TODO(correctness): what states hold is claimed, and what is raised is decided on.
+                // Whoever has all that is linked at hand lets the others decide on what is raised.
+                // TODO(correctness): what states hold is claimed.
                 Effect::Hold { .. } | Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
                     let facts = self.action_facts(&SharedByFace::default());
@@ -180,6 +199,27 @@ impl Draft {
             self.instance = Arc::new(decision.instance);
         }
         decision.outcome
+    }
+
+    /// The numbers of the instances that it is linked to.
+    pub(super) fn linked(&self) -> &LinkedIds {
+        self.linked.as_ref().unwrap_or(&self.seen.linked)
+    }
+
+    /// Takes the numbers of the instances that it is linked to from here on.
+    pub(super) fn link(&mut self, linked: LinkedIds) {
+        self.linked = Some(linked);
+    }
+
+    /// What its part and those of others have in common that are written together with it or not at all; its own number
+    /// where there are none.
+    pub(super) fn coupling(&self) -> InstanceId {
+        self.coupling.unwrap_or(self.seen.id)
+    }
+
+    /// Lets its part be written only together with all others that have `coupling` in common.
+    pub(super) fn couple(&mut self, coupling: InstanceId) {
+        self.coupling = Some(coupling);
     }
 
     /// Writes down what was noticed.
@@ -231,6 +271,7 @@ impl Draft {
     /// What is to be written.
     pub(super) fn finish(self) -> Decided {
         let is_silent = self.is_silent();
+        let (linked, coupling) = (self.linked.clone(), self.coupling);
         let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, suspended, .. } =
             self;
         let instance = self.is_rewritten.then_some(instance);
@@ -245,6 +286,8 @@ impl Draft {
             suspended,
             invoked,
             goes_on,
+            linked,
+            coupling,
             is_silent,
         }
     }
@@ -259,6 +302,7 @@ impl Draft {
             && self.left.is_none()
             && (&before.state, before.since, &before.counters, &before.data, before.remaining)
                 == (&after.state, after.since, &after.counters, &after.data, after.remaining)
+            && before.links == after.links
     }
 
     /// What actions may know of what the instance stands for.
@@ -269,8 +313,13 @@ impl Draft {
 
     /// What guards may know of what the instance stands for.
     fn facts(&self, shared: &SharedByFace) -> Map<String, Value> {
+        self.facts_of(&self.instance, shared)
+    }
+
+    /// The same, where the instance is as `instance` says.
+    pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedByFace) -> Map<String, Value> {
         let facts = self.seen.facts.as_ref();
-        facts.map(|facts| facts.for_guards(&self.instance, shared.of(facts.face()))).unwrap_or_default()
+        facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()
     }
 }
 

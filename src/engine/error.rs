@@ -1,7 +1,7 @@
 //! Why the engine could not do what it was asked.
 
 use super::refusal::Refusal;
-use crate::machine::MachineName;
+use crate::machine::{LinkFault, LinkName, MachineName};
 use crate::store::StoreError;
 use crate::store::instances::{Stranded, Target};
 
@@ -14,6 +14,22 @@ pub enum EngineError {
     /// No definition of the machine is in force, or none that this program understands; nothing was written.
     #[error("no definition of the machine {0} is in force")]
     NoMachine(MachineName),
+    /// The machine's definition has no such link; nothing was written.
+    #[error("the machine {machine} has no link `{link}`")]
+    NoLink {
+        /// The machine.
+        machine: MachineName,
+        /// The link.
+        link: LinkName,
+    },
+    /// A definition raises what other machines do not take, or does not take what they raise; nothing was written.
+    #[error("{}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Links {
+        /// The machine.
+        machine: MachineName,
+        /// What does not belong together.
+        faults: Vec<LinkFault>,
+    },
     /// The instance is not any more as whoever asked has seen it; nothing was written.
     #[error("it has changed since")]
     Changed,

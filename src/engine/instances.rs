@@ -1,74 +1,16 @@
-//! Instances come and go.
+//! Instances are found, and go.
 
-use serde_json::Map;
-
-use super::draft::with_places;
 use super::error::EngineError;
-use super::face::{NewFacts, Removal};
+use super::face::Removal;
 use super::handle::Engine;
-use super::work::Committed;
-use crate::machine::{self, Cause, Effect, Instance, Links, MachineName, Stimulus};
+use crate::machine::{Instance, MachineName};
 use crate::store::changes::{self, Changed, Now};
 use crate::store::groups::{self, Seen};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{SharedFacts, Tx, actions};
+use crate::store::{Tx, actions};
 
 impl Engine {
-    /// Brings an instance of `machine` to be, in its initial state, with what is known of what it stands for.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Exists`] when there is one of this name; [`EngineError::NoMachine`] when no definition of the machine is
-    /// in force; whatever `known` refuses. Nothing was written then.
-    pub async fn create(
-        &self,
-        machine: &MachineName,
-        name: &str,
-        known: Option<&dyn NewFacts>,
-        sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
-        let mut tx = self.store().begin().await?;
-        let rules = self.hold_rules(&mut tx).await?;
-        let now = self.clock().now();
-        // No guard on the way into the initial state can ask for facts of a thing that is only just coming to be.
-        let facts = Map::new();
-        let decision = machine::create(rules.definition(machine)?, name, facts.clone(), now);
-        let id = instances::insert(&mut tx, &decision.instance).await?;
-        let id = id.ok_or_else(|| EngineError::Exists(name.to_owned()))?;
-        let known = match known {
-            Some(known) => Some(known.insert(&mut tx, id, now).await?),
-            None => None,
-        };
-        let entry = NewEntry {
-            instance: id,
-            at: now,
-            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(Cause::Created { links: Links::new() }) }),
-            sender,
-            outcome: Some(decision.outcome.clone()),
-            from: decision.instance.state.clone(),
-            to: decision.instance.state.clone(),
-            visit: decision.instance.visit,
-            reason: None,
-            evidence: None,
-        };
-        history::append(&mut tx, &entry).await?;
-        self.append_change(&mut tx, id, &decision.instance).await?;
-        let of_actions =
-            known.map(|known| known.for_actions(&decision.instance, &SharedFacts::new())).unwrap_or_default();
-        for effect in &decision.effects {
-            // There is no visit yet whose actions could be cancelled.
-            if let Effect::Invoke { visit, actions: invoked } = effect {
-                let new = with_places(self.kinds(), &of_actions, invoked);
-                actions::insert(&mut tx, id, *visit, &new, now).await?;
-            }
-        }
-        let life = tx.life();
-        tx.commit().await?;
-        self.learn(life, id, &decision.instance);
-        Ok(Committed { id, outcome: decision.outcome, instance: decision.instance.into() })
-    }
-
     /// Reads an instance as it is now, with the version of its row.
     ///
     /// # Errors

@@ -22,12 +22,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use super::carry;
+use super::chain;
 use super::draft::Draft;
+use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::SharedByFace;
 use super::handle::Engine;
+use super::linked;
 use super::rest::rest;
 use super::rules::Known;
+use super::step::Lack;
 use super::work::{Committed, Done, Note, Submission, Work};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
@@ -279,8 +283,7 @@ fn by_kind<'a>(targets: impl Iterator<Item = &'a Target>) -> (Vec<InstanceId>, V
 struct Material {
     /// Whose each thing of the group is; nothing where it is about nothing that there is.
     ids: Vec<Option<InstanceId>>,
-    /// In the order of their numbers. Each in its own place: a draft is too large to be moved about among them.
-    drafts: BTreeMap<InstanceId, Box<Draft>>,
+    drafts: Drafts,
     /// What the instances have to do, where an action begins or ends.
     actions: HashMap<InstanceId, Vec<LiveAction>>,
     /// What is known of instances that were silent until their time ran out.
@@ -307,8 +310,7 @@ impl Material {
             material.ids.push(seen.as_ref().map(|seen| seen.id));
             match seen {
                 Some(seen) => {
-                    let draft = Draft::remembered(seen, engine.kinds());
-                    material.drafts.insert(draft.id(), Box::new(draft));
+                    material.drafts.add(Draft::remembered(seen, engine.kinds()));
                 }
                 None => unknown.push(target.as_ref()),
             }
@@ -320,16 +322,18 @@ impl Material {
             engine.inner.faces.add_facts(db, &mut cold).await?;
             for seen in cold {
                 read.extend(targets_of(&seen).map(|target| (target, seen.id)));
-                material.drafts.insert(seen.id, Box::new(Draft::new(seen, engine.kinds())));
+                material.drafts.add(Draft::new(seen, engine.kinds()));
             }
             for (id, target) in material.ids.iter_mut().zip(&targets) {
                 *id = id.or_else(|| read.get(target.as_ref()).copied());
             }
         }
-        let (mut with_actions, mut silent, mut needs_shared) = (Vec::new(), Vec::new(), false);
+        let (mut with_actions, mut silent) = (Vec::new(), Vec::new());
+        let (mut needs_shared, mut is_linked) = (false, false);
         for (work, id) in part.iter().zip(&material.ids) {
-            let Some(draft) = id.and_then(|id| material.drafts.get(&id)) else { continue };
+            let Some(draft) = id.and_then(|id| material.drafts.get(id)) else { continue };
             let Ok(definition) = rules.definition(&draft.instance().machine) else { continue };
+            is_linked = is_linked || !definition.links.is_empty();
             match work {
                 Work::Begin { .. } | Work::End { .. } => with_actions.push(draft.id()),
                 Work::Due(_) if waits_for_reports(definition, draft) => {
@@ -354,7 +358,43 @@ impl Material {
         if needs_shared {
             material.shared = Some(engine.inner.faces.read_shared(db).await?);
         }
+        if is_linked {
+            material.read_linked(engine, rules, db, part).await?;
+        }
         Ok(material)
+    }
+
+    /// Reads those to whom something may be raised, and those who are linked by it.
+    async fn read_linked(
+        &mut self,
+        engine: &Engine,
+        rules: &Known,
+        db: &mut Pooled,
+        part: &[Work],
+    ) -> Result<(), StoreError> {
+        let (now, none) = (engine.clock().now(), SharedByFace::default());
+        loop {
+            let shared = self.shared.as_ref();
+            let scene = chain::Scene { drafts: &self.drafts, rules, shared, now };
+            let lack = |(work, id): (&Work, &Option<InstanceId>)| {
+                let draft = self.drafts.get((*id)?)?;
+                let definition = rules.definition(&draft.instance().machine).ok()?;
+                let live = self.actions.get(&draft.id()).map(Vec::as_slice).unwrap_or_default();
+                let shared = shared.unwrap_or(&none);
+                let context = carry::Context { engine, definition, live, shared, now };
+                let submission = submission_of(context, draft, work)?;
+                scene.decide(draft.id(), &submission).err()
+            };
+            let lacks: Vec<Lack> = part.iter().zip(&self.ids).filter_map(lack).collect();
+            let needs_shared = lacks.contains(&Lack::Shared);
+            let targets: HashSet<Target> = lacks.into_iter().filter_map(Lack::into_target).collect();
+            if needs_shared {
+                self.shared = Some(engine.inner.faces.read_shared(db).await?);
+            } else if targets.is_empty() {
+                return Ok(());
+            }
+            linked::read(engine, db, &mut self.drafts, targets).await?;
+        }
     }
 
     /// Decides on everything in the order of its arrival. What is for the next group goes to `again`; what is about
@@ -365,7 +405,7 @@ impl Material {
         let (mut worker, mut orphans) = (None, Vec::new());
         let (mut deferred, none) = (HashSet::new(), SharedByFace::default());
         for (work, id) in part.into_iter().zip(self.ids) {
-            let Some((id, draft)) = id.and_then(|id| Some((id, self.drafts.get_mut(&id)?))) else {
+            let Some((id, draft)) = id.and_then(|id| Some((id, self.drafts.get(id)?))) else {
                 match &work {
                     Work::Begin { action, .. } => orphans.push((action.id, work)),
                     Work::End { ended, .. } => orphans.push((ended.action.id, work)),
@@ -401,6 +441,19 @@ impl Material {
             let shared = self.shared.as_ref().unwrap_or(&none);
             let live = self.actions.get(&id).map(Vec::as_slice).unwrap_or_default();
             let context = carry::Context { engine, definition, live, shared, now };
+            let scene = chain::Scene { drafts: &self.drafts, rules, shared: self.shared.as_ref(), now };
+            let steps = match submission_of(context, draft, &work).map(|one| scene.decide(id, &one)) {
+                None => None,
+                Some(Ok(steps)) => Some(steps),
+                // Another stimulus of this batch made it so that more has to be read.
+                Some(Err(_)) => {
+                    deferred.insert(id);
+                    again.push(work);
+                    continue;
+                }
+            };
+            let (drafts, by) = (&mut self.drafts, (&**definition, shared, now));
+            let Some(draft) = drafts.get_mut(id) else { continue };
             let came_to = match &work {
                 Work::Happened { submission, .. }
                     if submission.is_report() && engine.inner.running.is_ending(id) =>
@@ -414,7 +467,8 @@ impl Material {
                         done.push((id, work, Done::Unasked(unasked)));
                         continue;
                     }
-                    let outcome = draft.decide(definition, submission, shared, now);
+                    let outcome = drafts.decide(id, submission, steps, by);
+                    let Some((outcome, draft)) = outcome.zip(drafts.get(id)) else { continue };
                     Done::Committed(Committed { id, outcome, instance: Arc::clone(draft.instance()) })
                 }
                 Work::Due(due) => {
@@ -423,7 +477,8 @@ impl Material {
                     let evidence = tell_due(definition, draft, due.at, now);
                     let submission =
                         Submission { evidence, remark, ..Submission::new(Target::Id(id), cause) };
-                    draft.decide(definition, &submission, shared, now);
+                    drafts.decide(id, &submission, steps, by);
+                    let Some(draft) = drafts.get(id) else { continue };
                     Done::Fired(Arc::clone(draft.instance()))
                 }
                 Work::Begin { action, by, .. } => {
@@ -432,7 +487,7 @@ impl Material {
                 }
                 Work::End { ended, .. } => {
                     worker = Some(ended.by.id);
-                    Done::Started(carry::end(context, draft, ended))
+                    Done::Started(carry::end(context, drafts, id, ended, steps))
                 }
                 Work::Noted { note, .. } => {
                     draft.note(Note::clone(note), now);
@@ -472,6 +527,26 @@ fn tell_due(
     let timeout = definition.states.get(&draft.instance().state)?.timeout.as_ref()?;
     let is_told = matches!(timeout.due, Due::At(_)) || now - due > LATE;
     is_told.then(|| Map::from_iter([("due_at".to_owned(), json!(due))]))
+}
+
+/// What an instance that may be linked is to decide on, where something may be raised by that.
+fn submission_of<'a>(
+    context: carry::Context<'_>,
+    draft: &Draft,
+    work: &'a Work,
+) -> Option<Cow<'a, Submission>> {
+    if context.definition.links.is_empty() {
+        return None;
+    }
+    match work {
+        Work::Happened { submission, .. } => Some(Cow::Borrowed(submission)),
+        Work::Due(due) => {
+            let cause = Cause::Deadline { visit: due.visit };
+            Some(Cow::Owned(Submission::new(Target::Id(draft.id()), cause)))
+        }
+        Work::End { ended, .. } => carry::report_of(context, draft, ended).map(Cow::Owned),
+        Work::Begin { .. } | Work::Noted { .. } => None,
+    }
 }
 
 /// Whether the instance's state waits for something that is to be reported from outside.
@@ -514,10 +589,34 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
     let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
     let inner = &engine.inner;
     let is_overtaken = |id: &InstanceId| applied.overtaken.contains(id);
-    inner.recent.forget(applied.overtaken.iter().copied());
-    let decided = decided.into_iter().filter(|one| !is_overtaken(&one.id()));
     // Their places are free now.
-    let (mut is_changed, mut has_actions) = (!orphans.is_empty(), !orphans.is_empty());
+    if !orphans.is_empty() {
+        inner.actions_changed.notify_one();
+        inner.written.notify_one();
+        inner.feed.wake_for_own();
+    }
+    learn(engine, life, decided, applied);
+    for (_, work) in orphans {
+        work.answer(Done::Started(None));
+    }
+    let mut again = Vec::new();
+    for (id, work, came_to) in done {
+        if is_overtaken(&id) {
+            inner.retries.overtaken.increment();
+            again.push(work);
+        } else {
+            finish(engine, life, id, work, came_to);
+        }
+    }
+    again
+}
+
+/// Learns what became of instances, which is durable.
+pub(super) fn learn(engine: &Engine, life: Life, decided: Vec<Decided>, applied: &Applied) {
+    let inner = &engine.inner;
+    inner.recent.forget(applied.overtaken.iter().copied());
+    let decided = decided.into_iter().filter(|one| !applied.overtaken.contains(&one.id()));
+    let (mut is_changed, mut has_actions) = (false, false);
     let rewritten: Vec<Seen> = decided
         .inspect(|one| {
             has_actions |= !one.invoked.is_empty() || !one.ended.is_empty() || one.left.is_some();
@@ -542,19 +641,6 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
         inner.written.notify_one();
         inner.feed.wake_for_own();
     }
-    for (_, work) in orphans {
-        work.answer(Done::Started(None));
-    }
-    let mut again = Vec::new();
-    for (id, work, came_to) in done {
-        if is_overtaken(&id) {
-            inner.retries.overtaken.increment();
-            again.push(work);
-        } else {
-            finish(engine, life, id, work, came_to);
-        }
-    }
-    again
 }
 
 /// Answers one whose part is durable.

@@ -341,6 +341,7 @@ fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Diffe
         ("remaining", span(stored.remaining), span(replayed.remaining)),
         ("counters", json!(stored.counters).to_string(), json!(replayed.counters).to_string()),
         ("data", json!(stored.data).to_string(), json!(replayed.data).to_string()),
+        ("links", json!(stored.links).to_string(), json!(replayed.links).to_string()),
     ];
     note(&stored.name, None, pairs, difference);
 }

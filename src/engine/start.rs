@@ -116,7 +116,7 @@ async fn look_around(
     clock: &dyn Clock,
 ) -> Result<(Rules, Cursor), EngineError> {
     timekeeping::join(&mut *store.reader().await?, clock).await?;
-    let adopting = Adopting { vocabulary, origin, sender: None, now: clock.now() };
+    let adopting = Adopting { vocabulary, origin, beside: &[], sender: None, now: clock.now() };
     let rules = activation::begin(store, loaded, adopting).await?;
     let seen = changes::state(&mut *store.reader().await?).await?;
     Ok((rules, seen))

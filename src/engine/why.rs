@@ -12,8 +12,8 @@ use super::tell::{arrived, heard_at, seen};
 use crate::actions::Registry;
 use crate::machine::words::{span, time};
 use crate::machine::{
-    self, Awaited, Circumstances, Definition, Doing, Instance, Kind, MachineName, Request, StateName, Then,
-    Visit,
+    self, Awaited, Circumstances, Definition, Doing, Instance, Kind, Links, MachineName, Request, StateName,
+    Then, Visit,
 };
 use crate::store::actions::{self, OpenAction};
 use crate::store::definitions::{self, Adopted};
@@ -56,6 +56,9 @@ pub struct Why {
     pub usual: Option<UsualStay>,
     /// What was last heard from the world: a read-back, a file that was fetched, a report.
     pub evidence: Option<LastEvidence>,
+    /// The instances that it is linked to.
+    #[serde(skip_serializing_if = "Links::is_empty")]
+    pub links: Links,
     /// What its face tells beside all else.
     #[serde(flatten)]
     pub details: Map<String, Value>,
@@ -293,6 +296,7 @@ fn put_together(
             sender: evidence.sender.clone(),
             observed: evidence.evidence.clone(),
         }),
+        links: instance.links.clone(),
         details: record.account.details.clone(),
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         doing,

@@ -46,6 +46,19 @@ impl Submission {
         Self { target, cause, sender: None, evidence: None, remark: None, only_as: None, predictions }
     }
 
+    /// What another instance raises at the instance `id`, or refuses to it.
+    pub(super) fn raised(id: InstanceId, cause: &Cause) -> Self {
+        let sender = match cause {
+            Cause::Event { source, .. } => Some(source.to_string()),
+            Cause::Created { .. }
+            | Cause::Began { .. }
+            | Cause::Suspend { .. }
+            | Cause::Deadline { .. }
+            | Cause::Force { .. } => None,
+        };
+        Self { sender, ..Self::new(Target::Id(id), cause.clone()) }
+    }
+
     pub(super) fn is_report(&self) -> bool {
         matches!(self.cause, Cause::Event { source: Source::Face(_), .. })
     }

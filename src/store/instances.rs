@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
+use super::links::{LinkedIds, StoredLinks};
 use super::{StoreError, Tx};
 use crate::machine::{Instance, Links, MachineName, StateName, Visit};
 
@@ -59,6 +60,7 @@ struct InstanceRow {
     remaining_visit: Option<i64>,
     counters: Json<Box<RawValue>>,
     data: Json<Box<RawValue>>,
+    links: Option<Json<Box<RawValue>>>,
 }
 
 impl From<InstanceRow> for Stored {
@@ -70,6 +72,10 @@ impl From<InstanceRow> for Stored {
 
 impl InstanceRow {
     fn read(self) -> Result<Instance, String> {
+        let links = match &self.links {
+            Some(links) => parse::<StoredLinks>("links", links)?.split().0,
+            None => Links::new(),
+        };
         Ok(Instance {
             machine: MachineName::new(&self.machine).map_err(|error| error.to_string())?,
             name: self.name,
@@ -81,7 +87,7 @@ impl InstanceRow {
             remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
             data: parse("data", &self.data)?,
-            links: Links::new(),
+            links,
         })
     }
 }
@@ -126,7 +132,8 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
         r#"SELECT i.instance_id, i.machine, i.name, i.state, i.visit, i.entered_at,
                   CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!", i.deadline_at,
                   i.remaining_us, i.remaining_visit,
-                  i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>"
+                  i.counters AS "counters: Json<Box<RawValue>>", i.data AS "data: Json<Box<RawValue>>",
+                  i.links AS "links: Json<Box<RawValue>>"
              FROM instance i
             WHERE i.instance_id = $1 OR (i.machine = $2 AND i.name = $3)
               FOR UPDATE OF i"#,
@@ -153,7 +160,8 @@ pub async fn list(
         InstanceRow,
         r#"SELECT instance_id, machine, name, state, visit, entered_at,
                   CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at,
-                  remaining_us, remaining_visit, counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>"
+                  remaining_us, remaining_visit, counters AS "counters: Json<Box<RawValue>>", data AS "data: Json<Box<RawValue>>",
+                  links AS "links: Json<Box<RawValue>>"
              FROM instance WHERE machine = $1 AND name = coalesce($2, name) ORDER BY instance_id"#,
         machine.as_str(),
         name,
@@ -202,15 +210,21 @@ pub async fn list_page(
     Ok(listed)
 }
 
-/// Writes a new instance; nothing where the machine has one of this name already.
+/// Writes a new instance, with the numbers of those that it is linked to; nothing where the machine has one of this name
+/// already.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<Option<InstanceId>, StoreError> {
+pub async fn insert(
+    tx: &mut Tx,
+    instance: &Instance,
+    linked: &LinkedIds,
+) -> Result<Option<InstanceId>, StoreError> {
+    let links = (!instance.links.is_empty()).then(|| Json(StoredLinks::new(&instance.links, linked)));
     let id = sqlx::query_scalar!(
-        "INSERT INTO instance (machine, name, state, visit, entered_at, deadline_at, counters, data)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO instance (machine, name, state, visit, entered_at, deadline_at, counters, data, links)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (machine, name) DO NOTHING
          RETURNING instance_id",
         instance.machine.as_str(),
@@ -221,6 +235,7 @@ pub async fn insert(tx: &mut Tx, instance: &Instance) -> Result<Option<InstanceI
         instance.deadline_at,
         Json(&instance.counters) as _,
         Json(&instance.data) as _,
+        links as _,
     )
     .fetch_optional(&mut **tx)
     .await?;

@@ -13,6 +13,7 @@ mod facts;
 pub mod groups;
 pub mod history;
 pub mod instances;
+pub mod links;
 pub mod partitions;
 pub mod rearmed;
 mod sparse;

@@ -11,6 +11,7 @@ use lifeguard::store::changes::{self, Origin};
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Decided};
 use lifeguard::store::instances::{self, InstanceId};
+use lifeguard::store::links::LinkedIds;
 use lifeguard::store::workers::{self, News};
 use lifeguard::store::{Store, Tx};
 use serde_json::Map;
@@ -44,6 +45,8 @@ async fn write_by(
         suspended: None,
         invoked: Vec::new(),
         goes_on: false,
+        linked: None,
+        coupling: None,
         is_silent: false,
     };
     decide(&mut decided);
@@ -106,7 +109,7 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
         data: Map::new(),
         links: Links::new(),
     };
-    let id = instances::insert(tx, &instance).await.unwrap().unwrap();
+    let id = instances::insert(tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
     if let Some(action) = action {
         let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
         let new = NewAction { invoke, place: Some(format!("relay of {name}")), compensation: None };

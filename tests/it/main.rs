@@ -23,6 +23,7 @@ mod guarded;
 mod history;
 mod layers;
 mod lifecycle;
+mod links;
 mod log;
 mod machine_check;
 mod machine_diagram;

@@ -7,6 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::lookup::{changeable, find};
 use super::view::view;
@@ -17,7 +19,9 @@ use crate::api::etag::known_tags;
 use crate::api::json_body::Object;
 use crate::api::problem::Problem;
 use crate::api::reserved::ReservedNames;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, NewLink, NewLinks};
+use crate::machine::{LinkName, Visit, plain};
+use crate::store::instances::Target;
 
 /// The routes of this file, where instances cannot have the names `reserved`.
 pub(in crate::api) fn routes(reserved: ReservedNames) -> Routes {
@@ -25,26 +29,28 @@ pub(in crate::api) fn routes(reserved: ReservedNames) -> Routes {
 }
 
 /// `PUT /api/v1/machines/{machine}/{instance}`: creates an instance in the machine's initial state; one that is there
-/// already is shown. With `If-None-Match: *` it must not be there.
+/// already is shown. The body may have its `links` to instances that are there. With `If-None-Match: *` it must not be there.
 async fn create(
     State(api): State<Arc<Api>>,
     Extension(reserved): Extension<ReservedNames>,
     Path((machine, name)): Path<(String, String)>,
     Sender(sender): Sender,
     headers: HeaderMap,
-    Object(body): Object,
+    Object(mut body): Object,
 ) -> Result<Response, Problem> {
     let machine = changeable(&api, &machine)?;
     check_name("name", &name)?;
     if reserved.contains(&name) {
         return Err(Problem::invalid(format!("name: {name:?} is reserved, as {reserved} are")));
     }
+    let links = body.remove("links").map(links).transpose()?.unwrap_or_default();
     if let Some(key) = body.keys().next() {
-        let detail =
-            format!("{key}: unknown; an instance begins with nothing but its machine's initial state");
+        let detail = format!(
+            "{key}: unknown; an instance begins with nothing but its `links` and its machine's initial state"
+        );
         return Err(Problem::invalid(detail));
     }
-    match api.engine.create(&machine, &name, None, sender).await {
+    match api.engine.create_linked((&machine, &name), &links, None, sender).await {
         Ok(_) => {
             let location = format!("/api/v1/machines/{machine}/{name}");
             let shown = view(&api, &find(&api, &machine, &name).await?)?;
@@ -55,6 +61,39 @@ async fn create(
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail))
         }
         Err(EngineError::Exists(_)) => view(&api, &find(&api, &machine, &name).await?),
+        Err(EngineError::NoInstance(Target::Name(machine, name))) => {
+            Err(Problem::invalid(format!("links: there is no {machine} {name:?}")))
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The links that an instance has from the beginning: `{"LINK": "NAME", "LINK": {"name": "NAME", "visit": 3}}`.
+fn links(links: Value) -> Result<NewLinks, Problem> {
+    let Value::Object(links) = links else {
+        return Err(Problem::invalid(
+            "links: an object is needed, with the name of an instance for each link",
+        ));
+    };
+    let link = |(link, to): (String, Value)| {
+        let name = LinkName::new(&link).map_err(|error| Problem::invalid(format!("links: {error}")))?;
+        let to = if let Value::String(name) = to {
+            NewLink { name, visit: None }
+        } else {
+            let GivenLink { name, visit } = serde_json::from_value(to)
+                .map_err(|error| Problem::invalid(format!("links.{link}: {}", plain(&error.to_string()))))?;
+            NewLink { name, visit }
+        };
+        check_name(&format!("links.{link}"), &to.name)?;
+        Ok((name, to))
+    };
+    links.into_iter().map(link).collect()
+}
+
+/// A link whose visit may be given too.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenLink {
+    name: String,
+    visit: Option<Visit>,
 }

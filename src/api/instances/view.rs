@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::api::context::Api;
 use crate::api::etag;
 use crate::api::problem::{Problem, fault};
-use crate::machine::{CounterName, Explanation, MachineName, StateName, Visit, explain};
+use crate::machine::{CounterName, Explanation, Links, MachineName, StateName, Visit, explain};
 use crate::store::groups::Seen;
 
 /// An instance in full.
@@ -26,6 +26,9 @@ struct InstanceView {
     deadline: Option<DateTime<Utc>>,
     counters: BTreeMap<CounterName, i64>,
     data: Map<String, Value>,
+    /// The instances that it is linked to.
+    #[serde(skip_serializing_if = "Links::is_empty")]
+    links: Links,
     #[serde(flatten)]
     explanation: Explanation,
 }
@@ -44,6 +47,7 @@ pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
         deadline: instance.deadline_at,
         counters: definition.counts(&instance.counters).into_owned(),
         data: instance.data.clone(),
+        links: instance.links.clone(),
         explanation: explain(&definition, instance),
     };
     Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| fault(&error))?))

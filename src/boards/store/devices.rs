@@ -9,8 +9,9 @@ use sqlx::types::Json;
 
 use super::super::device::{Board, Device};
 use super::super::facts::BoardFacts;
-use crate::machine::{CounterName, Instance, Links, MachineName, StateName, Visit};
+use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 use crate::store::instances::{InstanceId, name, remaining};
+use crate::store::links::StoredLinks;
 use crate::store::{StoreError, Tx};
 
 /// Writes what is known of a new instance's board, whose power is switched at `outlet`; false when another board has its
@@ -316,6 +317,7 @@ struct BoardRow {
     remaining_visit: Option<i64>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
+    links: Option<Json<StoredLinks>>,
     fqdn: String,
     mac: String,
     power_url: Option<String>,
@@ -341,7 +343,7 @@ pub async fn find(
                   CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
                   i.deadline_at, i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
-                  i.data AS "data: Json<Map<String, Value>>",
+                  i.data AS "data: Json<Map<String, Value>>", i.links AS "links: Json<StoredLinks>",
                   d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
              FROM instance i JOIN device d USING (instance_id)
             WHERE i.machine = $1 AND i.name = $2"#,
@@ -362,7 +364,7 @@ pub async fn find(
         remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,
         data: row.data.0,
-        links: Links::new(),
+        links: row.links.unwrap_or_default().0.split().0,
     };
     let device = Device {
         fqdn: row.fqdn,

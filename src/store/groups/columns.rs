@@ -1,6 +1,6 @@
 //! A group as the statement takes it: an array for each column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use super::super::actions::{NewAction, Suspension};
 use super::super::history::Rows;
 use super::super::instances::InstanceId;
+use super::super::links::StoredLinks;
 use super::super::sparse::Sparse;
 use super::Decided;
 use crate::machine::{ActionName, CounterName, Visit};
@@ -46,6 +47,35 @@ pub(super) struct Saved<'a> {
     pub(super) counters: Sparse<Json<&'a BTreeMap<CounterName, i64>>>,
     /// Where it is not what it was.
     pub(super) data: Sparse<Json<&'a Map<String, Value>>>,
+    /// Where they are not what they were.
+    pub(super) links: Sparse<Json<StoredLinks>>,
+}
+
+/// All instances, with how many belong together: one that was decided by itself is one.
+#[derive(Default)]
+pub(super) struct Coupled {
+    pub(super) ids: Vec<i64>,
+    pub(super) versions: Vec<i32>,
+    pub(super) couplings: Vec<i64>,
+    pub(super) sizes: Vec<i64>,
+}
+
+impl Coupled {
+    fn of(decided: &[Decided]) -> Self {
+        let coupling = |one: &Decided| one.coupling.unwrap_or(one.id());
+        let mut sizes: HashMap<InstanceId, i64> = HashMap::new();
+        for one in decided {
+            *sizes.entry(coupling(one)).or_default() += 1;
+        }
+        let mut coupled = Self::default();
+        for one in decided {
+            coupled.ids.push(one.id().0);
+            coupled.versions.push(one.seen.version.to_sql());
+            coupled.couplings.push(coupling(one).0);
+            coupled.sizes.push(sizes.get(&coupling(one)).copied().unwrap_or_default());
+        }
+        coupled
+    }
 }
 
 #[derive(Default)]
@@ -110,6 +140,8 @@ pub(super) struct Columns<'a> {
     pub(super) started: Pairs,
     pub(super) suspended: Suspended<'a>,
     pub(super) invoked: Invoked<'a>,
+    /// Nothing where none is linked anew and all were decided each by itself.
+    pub(super) coupled: Coupled,
 }
 
 impl<'a> Columns<'a> {
@@ -118,14 +150,23 @@ impl<'a> Columns<'a> {
         for one in decided {
             columns.push(one);
         }
+        if decided.iter().any(|one| one.coupling.is_some() || one.linked.is_some()) {
+            columns.coupled = Coupled::of(decided);
+        }
         columns
     }
 
     /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
     pub(super) fn only_moves(&self) -> bool {
-        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked } = self;
-        let ids = [&held.ids, &kept.ids, &left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids];
-        ids.iter().all(|ids| ids.is_empty()) && saved.silent.as_slice().is_empty()
+        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked, coupled } = self;
+        let others = [&left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids, &coupled.ids];
+        let mut ids = [&held.ids, &kept.ids].into_iter().chain(others);
+        ids.all(Vec::is_empty) && saved.silent.as_slice().is_empty()
+    }
+
+    /// Whether some are linked anew, or were decided together.
+    pub(super) fn is_linked(&self) -> bool {
+        !self.coupled.ids.is_empty()
     }
 
     fn push(&mut self, one: &'a Decided) {
@@ -146,6 +187,8 @@ impl<'a> Columns<'a> {
             let before = &seen.instance;
             saved.counters.push((instance.counters != before.counters).then_some(Json(&instance.counters)));
             saved.data.push((instance.data != before.data).then_some(Json(&instance.data)));
+            let linked = one.linked.as_ref();
+            saved.links.push(linked.map(|linked| Json(StoredLinks::new(&instance.links, linked))));
             for (seq, new) in (1..).zip(invoked) {
                 self.invoked.push(id, instance.visit, seq, new);
                 self.invoked.kept.push(one.goes_on);

@@ -21,8 +21,9 @@ use super::changes::Origin;
 use super::definitions::AdoptionId;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name, remaining};
+use super::links::{LinkedIds, StoredLinks};
 use super::{InstanceFacts, Life, StoreError};
-use crate::machine::{CounterName, Instance, Links, MachineName, StateName, Visit};
+use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 use columns::Columns;
 
 /// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
@@ -49,6 +50,8 @@ pub struct Seen {
     pub version: RowVersion,
     /// The instance.
     pub instance: Arc<Instance>,
+    /// The numbers of the instances that it is linked to.
+    pub linked: LinkedIds,
     /// What its face knows of it, where that was read with it.
     pub facts: Option<Arc<dyn InstanceFacts>>,
     /// Whether there may be actions that its states asked for.
@@ -78,6 +81,7 @@ struct SeenRow {
     remaining_visit: Option<i64>,
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
+    links: Option<Json<StoredLinks>>,
     has_actions: bool,
 }
 
@@ -85,6 +89,7 @@ impl TryFrom<SeenRow> for Seen {
     type Error = StoreError;
 
     fn try_from(row: SeenRow) -> Result<Self, StoreError> {
+        let (links, linked) = row.links.map(|Json(links)| links.split()).unwrap_or_default();
         Ok(Self {
             id: InstanceId(row.instance_id),
             version: RowVersion::of(row.version)?,
@@ -99,8 +104,9 @@ impl TryFrom<SeenRow> for Seen {
                 remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
                 counters: row.counters.0,
                 data: row.data.0,
-                links: Links::new(),
+                links,
             }),
+            linked,
             facts: None,
             has_actions: row.has_actions,
         })
@@ -127,7 +133,7 @@ pub async fn read(
                   CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
                   i.deadline_at AS "deadline_at?", i.remaining_us, i.remaining_visit,
                   i.counters AS "counters!: Json<BTreeMap<CounterName, i64>>",
-                  i.data AS "data!: Json<Map<String, Value>>",
+                  i.data AS "data!: Json<Map<String, Value>>", i.links AS "links?: Json<StoredLinks>",
                   -- Not `EXISTS`, for which all actions may be read and hashed.
                   coalesce((SELECT true FROM action a WHERE a.instance_id = i.instance_id LIMIT 1), false)
                       AS "has_actions!"
@@ -170,6 +176,11 @@ pub struct Decided {
     pub invoked: Vec<NewAction>,
     /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
     pub goes_on: bool,
+    /// The numbers of the instances that it is linked to, where its links are not what they were.
+    pub linked: Option<LinkedIds>,
+    /// The number that it has in common with those that were decided together with it, because one of them raised an event
+    /// at another: their parts are written whole or not at all.
+    pub coupling: Option<InstanceId>,
     /// Whether nobody sees a difference: its state was entered anew and only its deadline is a later one.
     pub is_silent: bool,
 }
@@ -185,7 +196,8 @@ impl Decided {
     #[must_use]
     pub fn into_seen(self, version: RowVersion) -> Option<Seen> {
         let has_actions = self.seen.has_actions || !self.invoked.is_empty();
-        Some(Seen { version, instance: self.instance?, has_actions, ..self.seen })
+        let linked = self.linked.unwrap_or(self.seen.linked);
+        Some(Seen { version, instance: self.instance?, linked, has_actions, ..self.seen })
     }
 }
 
@@ -222,16 +234,19 @@ pub async fn write(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let group = Columns::of(decided);
-    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked } = &group;
+    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked, coupled } = &group;
     macro_rules! run {
-        ($still:tt, $remaining:tt, $silent:tt, $visible:tt, $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
+        ([$whole:tt, $if_whole:tt, $links:tt, $new_links:tt], $still:tt, $remaining:tt, $silent:tt, $visible:tt, $held:tt,
+         $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
                    -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
                    ruled AS MATERIALIZED (
                        SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $26 FOR KEY SHARE) AS is_so
                    ),
-                   -- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
+                   "#
+                + $whole
+                + r#"-- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
                    -- Where one is shorter than the others, the rest of it is NULL.
                    -- Locked as they are saved, in the order in which they come: the connection plans no other join.
                    saved AS (
@@ -239,14 +254,18 @@ pub async fn write(
                           SET state = n.state, visit = n.visit, entered_at = n.entered_at, deadline_at = n.deadline_at,
                               counters = coalesce(n.counters, i.counters), data = coalesce(n.data, i.data)"#
                 + $still
+                + $links
                 + r#"
                          FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::int[]) AS version,
                                       unnest($3::text[]) AS state, unnest($4::bigint[]) AS visit,
                                       unnest($5::timestamptz[]) AS entered_at, unnest($6::timestamptz[]) AS deadline_at,
                                       unnest($7::jsonb[]) AS counters, unnest($8::jsonb[]) AS data"#
                 + $remaining
+                + $new_links
                 + r#") n
-                        WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_so FROM ruled)
+                        WHERE i.instance_id = n.id AND i.xmin = n.version AND (SELECT is_so FROM ruled)"#
+                + $if_whole
+                + r#"
                     RETURNING i.instance_id, i.visit, i.deadline_at"#
                 + $silent
                 + r#"
@@ -261,6 +280,8 @@ pub async fn write(
                 + r#" HAVING count(*) > 0
                    ),
                    "#
+                + $held
+                + $if_whole
                 + $applied
                 + r#",
                    -- Mostly all of it.
@@ -318,23 +339,10 @@ pub async fn write(
             .map(|row| (row.ids, row.version, row.stopped, row.is_ruled))
         };
     }
-    let (ids, version, stopped, is_ruled) = if group.only_moves() {
-        // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
-        // What is left of a time limit stands still only where an action is suspended, and is of one visit.
-        run!(
-            ", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END",
-            ", unnest($27::timestamptz[]) AS since",
-            "",
-            "",
-            r#"applied AS MATERIALIZED (
-                       SELECT array_agg(instance_id) AS ids, count(*) = cardinality($1::bigint[]) AS is_all FROM saved
-                   )"#,
-            "",
-            "'{}'::bigint[]",
-            saved.since.as_slice() as _
-        )
-    } else {
-        run!(
+    macro_rules! run_whole {
+        ($whole:tt $(, $more:expr)*) => {
+            run!(
+            $whole,
             r#", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END,
                               remaining_us = n.remaining,
                               remaining_visit = CASE WHEN n.remaining IS NOT NULL THEN n.visit END"#,
@@ -347,7 +355,8 @@ pub async fn write(
                        SELECT i.instance_id
                          FROM (SELECT unnest($27::bigint[]) AS id, unnest($28::int[]) AS version) n
                          JOIN instance i ON i.instance_id = n.id
-                        WHERE i.xmin = n.version AND (SELECT is_so FROM ruled) AND (SELECT count(*) FROM saved) >= 0
+                        WHERE i.xmin = n.version AND (SELECT is_so FROM ruled) AND (SELECT count(*) FROM saved) >= 0"#,
+            r#"
                           FOR UPDATE OF i SKIP LOCKED
                    ),
                    applied AS MATERIALIZED (
@@ -480,6 +489,57 @@ pub async fn write(
             &invoked.compensations as _,
             saved.since.as_slice() as _,
             saved.silent.as_slice() as _
+            $(, $more)*
+        )
+        };
+    }
+    let (ids, version, stopped, is_ruled) = if group.only_moves() {
+        // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
+        // What is left of a time limit stands still only where an action is suspended, and is of one visit.
+        run!(
+            ["", "", "", ""],
+            ", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END",
+            ", unnest($27::timestamptz[]) AS since",
+            "",
+            "",
+            "",
+            r#"applied AS MATERIALIZED (
+                       SELECT array_agg(instance_id) AS ids, count(*) = cardinality($1::bigint[]) AS is_all FROM saved
+                   )"#,
+            "",
+            "'{}'::bigint[]",
+            saved.since.as_slice() as _
+        )
+    } else if !group.is_linked() {
+        run_whole!(["", "", "", ""])
+    } else {
+        run_whole!(
+            [
+                r#"-- Those that were decided together: where one of them was rewritten meanwhile, or is kept locked, none is
+                   -- written. Nothing is waited for here, and nothing below.
+                   locked AS MATERIALIZED (
+                       SELECT i.instance_id, n.coupling, n.size
+                         FROM (SELECT unnest($57::bigint[]) AS id, unnest($58::int[]) AS version,
+                                      unnest($59::bigint[]) AS coupling, unnest($60::bigint[]) AS size) n
+                         JOIN instance i ON i.instance_id = n.id
+                        WHERE i.xmin = n.version AND (SELECT is_so FROM ruled)
+                          FOR NO KEY UPDATE OF i SKIP LOCKED
+                   ),
+                   whole AS MATERIALIZED (
+                       SELECT array_agg(l.instance_id) AS ids
+                         FROM (SELECT instance_id, size, count(*) OVER (PARTITION BY coupling) AS found FROM locked) l
+                        WHERE l.found = l.size
+                   ),
+                   "#,
+                " AND i.instance_id = ANY ((SELECT ids FROM whole)::bigint[])",
+                ", links = CASE WHEN n.links IS NULL THEN i.links ELSE nullif(n.links, '{}') END",
+                ", unnest($61::jsonb[]) AS links"
+            ],
+            &coupled.ids,
+            &coupled.versions,
+            &coupled.couplings,
+            &coupled.sizes,
+            saved.links.as_slice() as _
         )
     }?;
     // Mostly none is.

@@ -319,7 +319,7 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
     422 invalid: name: "definitions" is reserved, as definitions, diagram.svg, instances, replay are
 
     PUT /api/v1/machines/rollout/web
-    422 invalid: data: unknown; an instance begins with nothing but its machine's initial state
+    422 invalid: data: unknown; an instance begins with nothing but its `links` and its machine's initial state
 
     PUT /api/v1/machines/board/b2
     409 is_board: boards are at /api/v1/devices, where what is known of them is told too

@@ -49,6 +49,12 @@ impl Chain {
         self.pending.front().map(|next| (&next.to, &next.cause))
     }
 
+    /// Who raised what is to be decided next; nothing for what began the chain, and for refusals.
+    #[must_use]
+    pub fn raised_by(&self) -> Option<&Address> {
+        self.pending.front()?.sender.as_ref()
+    }
+
     /// Takes what [`next`](Self::next)'s decision came to.
     pub fn decided(&mut self, outcome: &Outcome, effects: &[Effect]) {
         let Some(done) = self.pending.pop_front() else { return };

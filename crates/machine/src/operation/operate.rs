@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::names::Names;
 use crate::fault::Collector;
-use crate::names::{CounterName, EventName, MachineName};
+use crate::names::{CounterName, EventName, LinkName, MachineName};
 use crate::source::Node;
 
 /// An operation: what is written after its key in `entry:` and `do:`, and what it does.
@@ -55,6 +55,8 @@ pub enum OnCounters<'a> {
 pub struct Raises<'a> {
     /// The event.
     pub event: &'a EventName,
+    /// The link to the instance whose event it is.
+    pub to: &'a LinkName,
     /// The machine whose event it is.
     pub machine: &'a MachineName,
     /// The arguments that may come with it.

@@ -96,7 +96,7 @@ impl Operate for Raise {
 
     fn raises(&self) -> Option<Raises<'_>> {
         let args = self.args.keys().map(String::as_str).collect();
-        Some(Raises { event: &self.event, machine: &self.machine, args })
+        Some(Raises { event: &self.event, to: &self.to, machine: &self.machine, args })
     }
 }
 

@@ -3,6 +3,7 @@
 //! All of it is made from the definition and from what is recorded, so that it is right for any definition: whatever the
 //! state, the first sentence says what is awaited, or what somebody may do.
 
+mod linked;
 pub mod words;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -161,6 +162,7 @@ pub fn why(
     }
     sentences.extend(doing.iter().filter(|doing| doing.is_leftover).map(|doing| story.leftover(doing)));
     sentences.extend(story.operator());
+    sentences.extend(linked::sentences(instance, state));
     sentences.extend(refused(requests));
     sentences
 }
@@ -279,12 +281,12 @@ impl Story<'_> {
         };
         let action = if self.own.len() == 1 { "its action" } else { "its actions" };
         let itself = format!("the {}", self.instance.machine);
-        let both = [
-            from(|sender| matches!(sender, Sender::Face(_)), &itself),
-            from(|sender| matches!(sender, Sender::Machine(_)), "what it is linked to"),
-            from(|sender| *sender == Sender::Action, action),
-        ];
-        list(&both.into_iter().flatten().collect::<Vec<_>>(), "or")
+        let all: Vec<String> = from(|sender| matches!(sender, Sender::Face(_)), &itself)
+            .into_iter()
+            .chain(linked::awaited(self.instance, &self.awaited))
+            .chain(from(|sender| *sender == Sender::Action, action))
+            .collect();
+        list(&all, "or")
     }
 
     /// What goes on where nothing has to end.

@@ -338,3 +338,39 @@ fn spans_times_and_lists_are_said_as_people_say_them() {
     assert_eq!(list::<&str>(&[], "or"), "");
     assert_eq!((list(&["a"], "or"), list(&["a", "b", "c"], "or")), ("a".to_owned(), "a, b or c".to_owned()));
 }
+
+#[test]
+fn it_is_told_to_whom_an_instance_is_linked_what_it_waits_for_and_what_it_raises_there() {
+    const LEASE: &str = "machine: lease
+initial: Asking
+links: { thing: thing, spare: thing }
+events: { ready: { from: { machine: thing } }, rq-end: { from: operator } }
+states:
+  Asking:
+    entry: [{ raise: { event: claim, to: thing } }, { raise: { event: claim, to: spare } }]
+    on:
+      ready: Asking
+      rq-end: { target: Asking, do: [{ raise: { event: release, to: thing } }, { raise: { event: forget, to: thing } }] }
+";
+    let definition = load_unproved(LEASE, &vocabulary(ACTIONS)).unwrap();
+    let mut lease = instance(&definition, "Asking");
+    let told = |lease: &Instance| {
+        let requests = requests(&definition, lease, &Map::new(), noon());
+        let circumstances = Circumstances { since: noon(), doing: &[], requests: &requests };
+        why(&definition, lease, circumstances, noon()).join("\n")
+    };
+    assert_snapshot!(told(&lease), @r"
+    Waits since 12:00:00 UTC (0 s) for ready from a thing.
+    Meanwhile an operator may ask for rq-end, or move it by force.
+    ");
+    let to = crate::Address { machine: crate::MachineName::new("thing").unwrap(), name: "t1".to_owned() };
+    let link = crate::Link { to, visit: Some(Visit(3)) };
+    lease.links.insert(crate::LinkName::new("thing").unwrap(), link);
+    assert_snapshot!(told(&lease), @r"
+    Waits since 12:00:00 UTC (0 s) for ready from thing/t1.
+    Meanwhile an operator may ask for rq-end, or move it by force.
+    It is linked to thing/t1 (thing, in visit 3).
+    As it entered this state it raised claim at thing/t1.
+    In this state rq-end raises release at thing/t1 and forget at thing/t1.
+    ");
+}

@@ -1,0 +1,73 @@
+//! Links of instances, as their rows hold them.
+//!
+//! A name may be given to another instance once the one that had it was removed. So a row also holds the number of each
+//! linked instance, and a link leads to the instance of its name only where that has this number.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::instances::InstanceId;
+use crate::machine::{Address, Link, LinkName, Links, MachineName, Visit};
+
+/// The numbers of linked instances, by link; one that was not there when it was linked has none.
+pub type LinkedIds = BTreeMap<LinkName, InstanceId>;
+
+/// The links of a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StoredLinks(BTreeMap<LinkName, StoredLink>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredLink {
+    machine: MachineName,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    visit: Option<Visit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<i64>,
+}
+
+impl StoredLinks {
+    /// The links with the numbers of the instances that they lead to.
+    pub(crate) fn new(links: &Links, ids: &LinkedIds) -> Self {
+        let stored = |(name, Link { to, visit }): (&LinkName, &Link)| {
+            let id = ids.get(name).map(|id| id.0);
+            let stored = StoredLink { machine: to.machine.clone(), name: to.name.clone(), visit: *visit, id };
+            (name.clone(), stored)
+        };
+        Self(links.iter().map(stored).collect())
+    }
+
+    /// The links, and the numbers of the instances that they lead to.
+    pub(crate) fn split(self) -> (Links, LinkedIds) {
+        let (mut links, mut ids) = (Links::new(), LinkedIds::new());
+        for (link, StoredLink { machine, name, visit, id }) in self.0 {
+            ids.extend(id.map(|id| (link.clone(), InstanceId(id))));
+            links.insert(link, Link { to: Address { machine, name }, visit });
+        }
+        (links, ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn links_are_read_as_they_were_written_with_a_number_only_where_an_instance_was_there() {
+        let text = json!({
+            "lease": { "machine": "lease", "name": "l/1", "visit": 3, "id": 17 },
+            "other": { "machine": "thing", "name": "t1" },
+        });
+        let stored: StoredLinks = serde_json::from_str(&text.to_string()).unwrap();
+        let (links, ids) = stored.clone().split();
+        let lease = LinkName::new("lease").unwrap();
+        assert_eq!(links[&lease].to.to_string(), "lease/l/1");
+        assert_eq!(ids, LinkedIds::from([(lease, InstanceId(17))]));
+        assert_eq!(StoredLinks::new(&links, &ids), stored);
+        assert_eq!(serde_json::to_value(&stored).unwrap(), text);
+    }
+}

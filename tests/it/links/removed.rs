@@ -1,0 +1,44 @@
+//! Instances to which others are linked go, and others get their names.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::{assert_replay_is_exact, call, create, history, leased, post, show};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
+    let world = leased().await;
+    assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
+    create(&world, "thing/t1", json!({})).await;
+    let answer = post(&world, "lease/l1", "rq-tell").await;
+    assert_eq!(answer["outcome"], "stayed");
+    assert_eq!(history(&world, "thing/t1").await, ["created: Free → Free"]);
+    let lease = history(&world, "lease/l1").await;
+    let refused = |event: &str| {
+        format!("{event}-refused: ignored: state Leased does not wait for {event}-refused (thing/t1)")
+    };
+    assert_eq!(lease[3..], [refused("tell-one"), refused("tell-two")]);
+    post(&world, "lease/l1", "rq-end").await;
+    assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
+    // The one that is there now can be had by somebody else, and answers to nobody else.
+    create(&world, "lease/l2", json!({ "thing": "t1" })).await;
+    assert_eq!(show(&world, "thing/t1").await["state"], "Booting");
+    assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
+    let world = leased().await;
+    let other = world.beside().await;
+    // The other process has seen the thing, and caches it.
+    post(&other, "thing/t1", "rq-break").await;
+    assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
+    create(&world, "thing/t1", json!({})).await;
+    create(&world, "lease/l2", json!({ "thing": "t1" })).await;
+    post(&world, "thing/t1", "rq-boot").await;
+    assert_eq!(show(&other, "lease/l2").await["state"], "Leased");
+    post(&other, "lease/l2", "rq-tell").await;
+    assert_eq!(show(&world, "thing/t1").await["data"], json!({ "told": "two" }));
+    post(&other, "lease/l2", "rq-end").await;
+    assert_eq!(show(&world, "thing/t1").await["state"], "Free");
+}
