@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::layers::{code, is_path_begin, root, sources};
 
 /// Folders whose files are still in a circle, or import from the module above them. It only gets shorter.
-const NOT_YET: &[&str] = &["crates/machine/src/simulate", "src/store/groups"];
+const NOT_YET: &[&str] = &["src/store/groups"];
 
 /// What half of all files, and nine of ten, have at most, in lines without tests.
 const MEDIAN_LINES: usize = 160;

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::super::definition::Kind;
 use super::super::names::{EventName, StateName};
+use super::simulation::{DAY_MS, Gap, Simulation, Stage};
 use super::spans::Spans;
 use super::tally::{Reason, Tally};
-use super::{DAY_MS, Simulation};
 
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -175,7 +175,7 @@ impl Report {
         let layout = simulation.profile.layout;
         let relay_boards = simulation.boards().div_ceil(layout.boards_per_relay_board) as u64;
         let end_ms = simulation.end_ms();
-        let before_end = |gap: &&super::Gap| gap.begins_ms <= end_ms;
+        let before_end = |gap: &&Gap| gap.begins_ms <= end_ms;
         Self {
             machine: simulation.definition.machine.to_string(),
             boards: u64::from(simulation.size.boards),
@@ -220,7 +220,7 @@ fn at_end(tally: &Tally, state: usize) -> u32 {
 
 fn states(simulation: &Simulation<'_>, tally: &Tally) -> Vec<StateShare> {
     let total_ms = total_ms(simulation);
-    let share = |(index, stage): (usize, &super::Stage<'_>)| StateShare {
+    let share = |(index, stage): (usize, &Stage<'_>)| StateShare {
         state: stage.name.clone(),
         kind: stage.kind,
         is_available: stage.is_available,
@@ -284,7 +284,7 @@ fn queues(tally: &Tally) -> Queues {
 }
 
 fn failures(simulation: &Simulation<'_>, tally: &Tally) -> Vec<Failures> {
-    let failures = |(index, stage): (usize, &super::Stage<'_>)| {
+    let failures = |(index, stage): (usize, &Stage<'_>)| {
         let spans = &tally.failed[index];
         (stage.kind == Kind::Failed && tally.entries[index] > 0).then(|| Failures {
             state: stage.name.clone(),

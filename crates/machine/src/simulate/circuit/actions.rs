@@ -4,10 +4,12 @@ use serde_json::{Map, Value};
 
 use super::super::action::{SimulatedAction, Site};
 use super::super::board::Work;
+use super::super::error::SimulateError;
 use super::super::queue::Happening;
+use super::super::simulation::Step;
 use super::super::tally::LongestQueue;
-use super::super::{SimulateError, Step};
-use super::{By, Circuit, Decided, Told};
+use super::decided::{By, Decided, Told};
+use super::state::Circuit;
 use crate::sender::Source;
 use crate::stimulus::Cause;
 

@@ -1,8 +1,8 @@
 //! What boards report, what operators ask for, what breaks, and the power that goes and comes back.
 
-use super::super::SimulateError;
+use super::super::error::SimulateError;
 use super::super::queue::Happening;
-use super::Circuit;
+use super::state::Circuit;
 use crate::definition::Event;
 use crate::sender::Source;
 use random::Random;

@@ -1,6 +1,7 @@
 //! What must hold after every single thing that happens.
 
 use super::super::action::Site;
+use super::super::board::Work;
 use super::super::{Profile, Simulation, Size};
 use super::*;
 use crate::load;

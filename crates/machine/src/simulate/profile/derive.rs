@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::action::Site;
 use super::super::distribution::Distribution;
-use super::{Class, Layout, Names, OperatorRequest, Report};
+use super::model::{Class, Layout, OperatorRequest, Report};
+use super::names::Names;
 use crate::decide::{create, decide};
 use crate::definition::{Definition, Due, Event, Kind, State, TransitionEffect};
 use crate::instance::Instance;

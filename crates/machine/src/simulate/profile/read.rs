@@ -6,11 +6,13 @@ use serde_json::{Map, Value};
 
 use super::super::action::{SimulatedAction, Site};
 use super::super::distribution::Distribution;
+use super::derive;
+use super::model::{Class, Layout, OperatorRequest, Outage, Profile, Report, When};
+use super::names::Names;
 use super::value::{count, distribution, milliseconds, share};
-use super::{Class, Layout, Names, OperatorRequest, Outage, Profile, Report, When, derive};
 use crate::definition::{Definition, Event};
 use crate::fault::{Collector, Faults, Position};
-use crate::names::EventName;
+use crate::names::{ActionName, EventName};
 use crate::rule::Rule;
 use crate::sender::Sender;
 use crate::source::{self, Fields, Key, Node};
@@ -148,7 +150,7 @@ impl Reader<'_> {
         for (key, node) in entries {
             let index = self.names.actions.iter().position(|name| name.as_str() == key.text);
             let Some(index) = index else {
-                let known = self.names.actions.iter().map(super::ActionName::as_str);
+                let known = self.names.actions.iter().map(ActionName::as_str);
                 self.faults.add_unknown(key.at, Rule::UnknownAction, "action", &key.text, known);
                 continue;
             };

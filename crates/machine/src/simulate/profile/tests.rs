@@ -1,7 +1,10 @@
 //! Profiles as their authors write them, rightly and wrongly.
 
 use super::super::action::Site;
+use super::super::distribution::Distribution;
+use super::model::*;
 use super::*;
+use crate::ActionName;
 use crate::load;
 use crate::simulate::tests::Actions;
 use crate::testing::vocabulary;

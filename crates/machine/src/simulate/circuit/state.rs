@@ -1,88 +1,42 @@
-//! One circuit's boards and relay boards, from the beginning to the end of virtual time.
-//!
-//! The rules of actions are `actions.rs`'s, what boards and people do is `life.rs`'s.
-
-mod actions;
-mod life;
+//! A circuit as it stands, and what follows from each thing that happens in it.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::decide::{advance, create, reads_facts};
-use super::super::definition::Kind;
-use super::super::names::EventName;
-use super::super::sender::Source;
-use super::super::stimulus::{Cause, Effect, Outcome, Stimulus};
-use super::board::{Board, Pace, Turns, Work};
-use super::queue::{Entry, Happening, Queue};
-use super::relay::Relay;
-use super::tally::{Reason, Tally};
-use super::{SimulateError, Simulation};
+use super::super::board::{Board, Pace, Turns, Work};
+use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulateError};
+use super::super::queue::{Entry, Happening, Queue};
+use super::super::relay::Relay;
+use super::super::simulation::Simulation;
+use super::super::tally::{Reason, Tally};
+use super::decided::{By, Decided, Told};
+use crate::decide::{advance, create, reads_facts};
+use crate::definition::Kind;
+use crate::names::EventName;
+use crate::sender::Source;
+use crate::stimulus::{Cause, Effect, Outcome, Stimulus};
 use random::Random;
 
-/// A board to which more happens in an hour does not come to rest.
-pub(super) const MAX_DECISIONS_AN_HOUR: u32 = 20_000;
-
 /// A circuit.
-pub(super) struct Circuit<'a> {
-    simulation: &'a Simulation<'a>,
-    number: usize,
-    now_ms: u64,
-    now: DateTime<Utc>,
-    queue: Queue,
-    boards: Vec<Board>,
-    relays: Vec<Relay>,
+pub(in crate::simulate) struct Circuit<'a> {
+    pub(super) simulation: &'a Simulation<'a>,
+    pub(super) number: usize,
+    pub(super) now_ms: u64,
+    pub(super) now: DateTime<Utc>,
+    pub(super) queue: Queue,
+    pub(super) boards: Vec<Board>,
+    pub(super) relays: Vec<Relay>,
     /// How many power operations each relay board did, and how long it was held.
-    used: Vec<(u64, u64)>,
+    pub(super) used: Vec<(u64, u64)>,
     /// How many outages there are at the moment.
-    outages: u32,
+    pub(super) outages: u32,
     /// When the next power operation may begin.
-    next_switch_ms: u64,
-    tally: Tally,
-}
-
-/// What is decided on, for the record.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    reason: Reason,
-    by: By,
-}
-
-/// Who or what makes something happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    /// Somebody who reports.
-    Report,
-    Operator,
-    /// An action that ended, or time that passed.
-    Clockwork,
-}
-
-impl By {
-    fn of(source: &Source) -> Self {
-        match source {
-            Source::Face(_) => Self::Report,
-            Source::Operator => Self::Operator,
-            Source::Action | Source::Instance(_) => Self::Clockwork,
-        }
-    }
-}
-
-/// What the kernel decided.
-struct Decided {
-    outcome: Outcome,
-    /// Whether a state was entered anew and its actions go on.
-    is_kept: bool,
-    /// Whether there is another deadline than before.
-    is_armed_anew: bool,
-}
-
-impl Told {
-    const DEADLINE: Self = Self { reason: Reason::Deadline, by: By::Clockwork };
+    pub(super) next_switch_ms: u64,
+    pub(super) tally: Tally,
 }
 
 impl<'a> Circuit<'a> {
-    pub(super) fn new(simulation: &'a Simulation<'a>, number: usize) -> Self {
+    pub(in crate::simulate) fn new(simulation: &'a Simulation<'a>, number: usize) -> Self {
         let layout = simulation.profile.layout;
         let first = number * simulation.boards_per_circuit();
         let boards = simulation.boards().saturating_sub(first).min(simulation.boards_per_circuit());
@@ -109,7 +63,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Lives through all of it.
-    pub(super) fn run(mut self) -> Result<Tally, SimulateError> {
+    pub(in crate::simulate) fn run(mut self) -> Result<Tally, SimulateError> {
         self.plan_outages();
         for board in 0..self.boards.len() {
             self.bear(board)?;
@@ -125,7 +79,7 @@ impl<'a> Circuit<'a> {
         Ok(self.end())
     }
 
-    fn end(mut self) -> Tally {
+    pub(super) fn end(mut self) -> Tally {
         self.tally.pass(u64::MAX);
         let end_ms = self.simulation.end_ms();
         for board in &self.boards {
@@ -141,7 +95,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// A board of which nothing has been decided yet.
-    fn unborn(&self, number: usize) -> Board {
+    pub(super) fn unborn(&self, number: usize) -> Board {
         let name = format!("board-{}", number + 1);
         let device = self.facts(&name, self.simulation.reads_facts);
         let instance = create(self.simulation.definition, &name, device, self.now).instance;
@@ -162,7 +116,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Lets a board come to be.
-    fn bear(&mut self, board: usize) -> Result<(), SimulateError> {
+    pub(super) fn bear(&mut self, board: usize) -> Result<(), SimulateError> {
         let Board { state, .. } = self.boards[board];
         self.tally.decisions += 1;
         self.tally.begin(state);
@@ -176,7 +130,7 @@ impl<'a> Circuit<'a> {
         self.begin_actions(board)
     }
 
-    fn happen(&mut self, Entry { whose, what, .. }: Entry) -> Result<(), SimulateError> {
+    pub(super) fn happen(&mut self, Entry { whose, what, .. }: Entry) -> Result<(), SimulateError> {
         match what {
             Happening::Deadline { visit } if visit == self.boards[whose].instance.visit => {
                 let decided = self.decide(whose, Cause::Deadline { visit })?;
@@ -210,7 +164,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Asks the kernel what follows, and lets the board's instance be as it is then.
-    fn decide(&mut self, board: usize, cause: Cause) -> Result<Decided, SimulateError> {
+    pub(super) fn decide(&mut self, board: usize, cause: Cause) -> Result<Decided, SimulateError> {
         let Simulation { definition, .. } = self.simulation;
         self.tally.decisions += 1;
         if !self.boards[board].pace.count(self.now_ms, MAX_DECISIONS_AN_HOUR) {
@@ -228,7 +182,7 @@ impl<'a> Circuit<'a> {
         Ok(Decided { outcome, is_kept, is_armed_anew: before != (instance.visit, instance.deadline_at) })
     }
 
-    fn storm(&self, board: usize) -> SimulateError {
+    pub(super) fn storm(&self, board: usize) -> SimulateError {
         let number = self.number * self.simulation.boards_per_circuit() + board + 1;
         SimulateError::Storm {
             board: number as u64,
@@ -238,7 +192,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// What guards may know of a board.
-    fn facts(&self, name: &str, is_read: bool) -> Map<String, Value> {
+    pub(super) fn facts(&self, name: &str, is_read: bool) -> Map<String, Value> {
         if !is_read {
             return Map::new();
         }
@@ -248,7 +202,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Sends an event, and does what follows.
-    fn send(
+    pub(super) fn send(
         &mut self,
         board: usize,
         name: &EventName,
@@ -261,12 +215,12 @@ impl<'a> Circuit<'a> {
         self.settle(board, decided, told)
     }
 
-    fn reason(&self, event: &EventName) -> Reason {
+    pub(super) fn reason(&self, event: &EventName) -> Reason {
         Reason::Event(self.simulation.events.get(event).copied().unwrap_or(usize::MAX))
     }
 
     /// Does what follows from a decision.
-    fn settle(&mut self, board: usize, decided: Decided, told: Told) -> Result<(), SimulateError> {
+    pub(super) fn settle(&mut self, board: usize, decided: Decided, told: Told) -> Result<(), SimulateError> {
         let Decided { outcome, is_kept, is_armed_anew } = decided;
         if is_armed_anew {
             self.arm(board);
@@ -295,7 +249,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Lets the present visit's deadline pass in its time.
-    fn arm(&mut self, board: usize) {
+    pub(super) fn arm(&mut self, board: usize) {
         let instance = &self.boards[board].instance;
         if let Some(deadline_at) = instance.deadline_at {
             let at_ms = self.simulation.since_beginning(deadline_at).max(self.now_ms);
@@ -304,7 +258,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// A state is entered, the one that the board was in perhaps.
-    fn enter(&mut self, board: usize, to: usize, told: Told) {
+    pub(super) fn enter(&mut self, board: usize, to: usize, told: Told) {
         self.tally.entered(to);
         let it = &mut self.boards[board];
         let is_same = it.state == to && told.reason == Reason::Deadline;
@@ -324,7 +278,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Keeps record of the way to an available state, before the board is in state `to`.
-    fn keep_way(&mut self, board: usize, to: usize, told: Told) {
+    pub(super) fn keep_way(&mut self, board: usize, to: usize, told: Told) {
         let (from, to_stage) =
             (&self.simulation.states[self.boards[board].state], &self.simulation.states[to]);
         let it = &mut self.boards[board];
@@ -344,6 +298,3 @@ impl<'a> Circuit<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

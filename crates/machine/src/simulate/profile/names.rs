@@ -1,0 +1,35 @@
+//! A definition's names by number.
+
+use std::collections::BTreeSet;
+
+use crate::definition::Definition;
+use crate::names::{ActionName, StateName};
+
+/// A definition's names with their numbers.
+#[derive(Debug)]
+pub(in crate::simulate) struct Names<'a> {
+    pub(in crate::simulate) definition: &'a Definition,
+    pub(in crate::simulate) states: Vec<&'a StateName>,
+    pub(in crate::simulate) actions: Vec<ActionName>,
+}
+
+impl<'a> Names<'a> {
+    pub(in crate::simulate) fn new(definition: &'a Definition) -> Self {
+        let invoked = definition.states.values().flat_map(|state| &state.invoke);
+        let actions: BTreeSet<ActionName> = invoked.map(|invoke| invoke.action.clone()).collect();
+        Self {
+            definition,
+            states: definition.states.keys().collect(),
+            actions: actions.into_iter().collect(),
+        }
+    }
+
+    /// The states that `pattern`, a name or a beginning followed by `*`, stands for.
+    pub(super) fn matching(&self, pattern: &str) -> Vec<usize> {
+        let is_match = |name: &StateName| match pattern.strip_suffix('*') {
+            Some(prefix) => name.as_str().starts_with(prefix),
+            None => name.as_str() == pattern,
+        };
+        (0..self.states.len()).filter(|index| is_match(self.states[*index])).collect()
+    }
+}
