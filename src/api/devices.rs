@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::check_name::check_name;
@@ -19,9 +19,8 @@ use super::device_lookup::{find, target};
 use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
-use crate::actions::{Mac, PollUrl, PowerUrl};
 use crate::boards::{self, Board, Device, DeviceChange};
-use crate::machine::{CounterName, Explanation, StateName, Visit, explain};
+use crate::machine::{CounterName, Explanation, StateName, Visit, explain, plain};
 use crate::store::actions::{self, OpenAction};
 
 /// The routes of this file.
@@ -32,60 +31,7 @@ pub(super) fn routes() -> Routes {
     ]
 }
 
-/// A board as clients register it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewDevice {
-    name: String,
-    mac: String,
-    hardware: String,
-    fqdn: Option<String>,
-    power_url: Option<String>,
-    poll_url: Option<String>,
-    #[serde(default)]
-    environment: String,
-    #[serde(default)]
-    comments: String,
-}
-
-/// A change as clients send it (Source: RFC 7396: what is left out stays, null removes).
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
-struct NewChange {
-    #[serde(default, deserialize_with = "never_null")]
-    mac: Option<String>,
-    #[serde(default, deserialize_with = "never_null")]
-    hardware: Option<String>,
-    #[serde(default, deserialize_with = "never_null")]
-    fqdn: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    power_url: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
-    poll_url: Option<Option<String>>,
-    #[serde(default, deserialize_with = "emptied")]
-    environment: Option<String>,
-    #[serde(default, deserialize_with = "emptied")]
-    comments: Option<String>,
-}
-
-/// Takes what a board always has.
-fn never_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(from).map(Some)
-}
-
-/// Takes null for an empty text.
-fn emptied<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default).map(Some)
-}
-
-/// Tells null from nothing.
-#[expect(clippy::option_option, reason = "to say null is another thing than to say nothing")]
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
-/// A board as lists show it.
+/// A board with what is known of it.
 #[derive(Debug, Serialize)]
 struct DeviceView {
     name: String,
@@ -93,13 +39,10 @@ struct DeviceView {
     since: DateTime<Utc>,
     visit: Visit,
     deadline: Option<DateTime<Utc>>,
-    fqdn: String,
-    mac: String,
-    hardware: String,
-    environment: String,
     image: Option<Value>,
     next_image: Option<Value>,
-    comments: String,
+    #[serde(flatten)]
+    known: Map<String, Value>,
 }
 
 /// A board in full: why it stands where it stands, and what may happen next.
@@ -107,8 +50,6 @@ struct DeviceView {
 struct FullDeviceView {
     #[serde(flatten)]
     device: DeviceView,
-    power_url: Option<String>,
-    poll_url: Option<String>,
     counters: BTreeMap<CounterName, i64>,
     data: Map<String, Value>,
     #[serde(flatten)]
@@ -180,7 +121,6 @@ impl From<OpenAction> for ActionView {
 impl From<Board> for DeviceView {
     fn from(board: Board) -> Self {
         let Board { id: _, instance, device } = board;
-        let Device { fqdn, mac, power_url: _, poll_url: _, hardware, environment, comments } = device;
         Self {
             image: instance.data.get("image").cloned(),
             next_image: instance.data.get("next_image").cloned(),
@@ -189,11 +129,7 @@ impl From<Board> for DeviceView {
             since: instance.since,
             visit: instance.visit,
             deadline: instance.deadline_at,
-            fqdn,
-            mac,
-            hardware,
-            environment,
-            comments,
+            known: device.known(),
         }
     }
 }
@@ -215,8 +151,6 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
     drop(db);
     let boot = api.boards.boot(board.id).await?;
     Ok(FullDeviceView {
-        power_url: board.device.power_url.clone(),
-        poll_url: board.device.poll_url.clone(),
         counters: board.instance.counters.clone(),
         data: board.instance.data.clone(),
         explanation: explain(&definition, &board.instance),
@@ -230,24 +164,15 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
 async fn register(
     State(api): State<Arc<Api>>,
     Sender(sender): Sender,
-    Body(new): Body<NewDevice>,
+    Body(new): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    let NewDevice { name, mac, hardware, fqdn, power_url, poll_url, environment, comments } = new;
-    check_name("name", &name)?;
-    let fqdn = fqdn.unwrap_or_else(|| name.clone());
-    let device = Device {
-        fqdn: checked_fqdn(&fqdn)?,
-        mac: checked_mac(&mac)?,
-        power_url: power_url.map(|url| checked_power(&url)).transpose()?,
-        poll_url: poll_url.map(|url| checked_poll(&url)).transpose()?,
-        hardware: check_name("hardware", &hardware)?,
-        environment: if environment.is_empty() {
-            environment
-        } else {
-            check_name("environment", &environment)?
-        },
-        comments,
+    let name = match new.get("name") {
+        Some(name) => String::deserialize(name)
+            .map_err(|error| Problem::invalid(format!("name: {}", plain(&error.to_string()))))?,
+        None => return Err(Problem::invalid("missing field `name`")),
     };
+    check_name("name", &name)?;
+    let device = Device::read(&name, &new).map_err(Problem::invalid)?;
     api.boards.register(&name, &device, sender).await?;
     let location = format!("/api/v1/devices/{name}");
     let view = WrittenView::of(&api, &name, Some(&device.hardware)).await?;
@@ -259,22 +184,11 @@ async fn change(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     Sender(sender): Sender,
-    Body(new): Body<NewChange>,
+    Body(new): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     target(&api, &name)?;
-    let new_hardware = new.hardware.clone();
-    let NewChange { mac, hardware, fqdn, power_url, poll_url, environment, comments } = new;
-    let change = DeviceChange {
-        fqdn: fqdn.map(|fqdn| checked_fqdn(&fqdn)).transpose()?,
-        mac: mac.map(|mac| checked_mac(&mac)).transpose()?,
-        power_url: power_url.map(|url| url.map(|url| checked_power(&url)).transpose()).transpose()?,
-        poll_url: poll_url.map(|url| url.map(|url| checked_poll(&url)).transpose()).transpose()?,
-        hardware: hardware.map(|hardware| check_name("hardware", &hardware)).transpose()?,
-        environment: environment
-            .map(|place| if place.is_empty() { Ok(place) } else { check_name("environment", &place) })
-            .transpose()?,
-        comments,
-    };
+    let change = DeviceChange::read(&new).map_err(Problem::invalid)?;
+    let new_hardware = change.get("hardware").and_then(Value::as_str).map(str::to_owned);
     api.boards.change(&name, change, sender).await?;
     // No header of the request can make a 304 of what has been changed.
     Ok(tagged(&HeaderMap::new(), &WrittenView::of(&api, &name, new_hardware.as_deref()).await?))
@@ -289,27 +203,4 @@ async fn remove(
     target(&api, &name)?;
     api.boards.remove(&name, sender).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn checked_fqdn(text: &str) -> Result<String, Problem> {
-    let is_address = text.parse::<std::net::IpAddr>().is_ok();
-    if is_address || (text.len() <= 253 && text.split('.').all(|label| check_name("fqdn", label).is_ok())) {
-        return Ok(text.to_owned());
-    }
-    let shown: String = text.chars().take(80).collect();
-    Err(Problem::invalid(format!("fqdn: {shown:?} is neither a host name nor an address")))
-}
-
-fn checked_mac(text: &str) -> Result<String, Problem> {
-    text.parse::<Mac>().map(|mac| mac.to_string()).map_err(|error| Problem::invalid(format!("mac: {error}")))
-}
-
-fn checked_power(text: &str) -> Result<String, Problem> {
-    let url = PowerUrl::read_new(text);
-    url.map(|_| text.to_owned()).map_err(|error| Problem::invalid(format!("power_url: {error}")))
-}
-
-fn checked_poll(text: &str) -> Result<String, Problem> {
-    let url = text.parse::<PollUrl>();
-    url.map(|_| text.to_owned()).map_err(|error| Problem::invalid(format!("poll_url: {error}")))
 }

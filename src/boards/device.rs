@@ -1,24 +1,29 @@
-//! What is known of a board besides its lifecycle.
+//! What is known of a board besides its lifecycle, and how people say it.
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::field::{FIELDS, Unsaid};
 use crate::machine::Instance;
 use crate::store::instances::InstanceId;
 
-/// What is known of a board besides its lifecycle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of a board besides its lifecycle. What else there is to say of each is in [`FIELDS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// The host name or address that it answers on.
-    pub fqdn: String,
     /// Its network address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
+    /// Its type of hardware, which says what boots on it.
+    pub hardware: String,
+    /// The host name or address that it answers on.
+    pub fqdn: String,
     /// Where its power is switched.
     pub power_url: Option<String>,
     /// What answers when it is up.
     pub poll_url: Option<String>,
-    /// Its type of hardware, which says what boots on it.
-    pub hardware: String,
     /// Which part of the farm it belongs to.
     pub environment: String,
-    /// What people wrote about it.
+    /// What people wrote about it; where it is read for decisions and actions only, nothing.
+    #[serde(default)]
     pub comments: String,
 }
 
@@ -31,4 +36,85 @@ pub struct Board {
     pub instance: Instance,
     /// The rest.
     pub device: Device,
+}
+
+/// A change to what is known of a board, field by field; what is not said stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeviceChange(Map<String, Value>);
+
+impl Device {
+    /// Reads what somebody says of the new board `name`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what would be right.
+    pub fn read(name: &str, said: &Map<String, Value>) -> Result<Self, String> {
+        refuse_unknown(said, &["name"])?;
+        let mut known = Map::new();
+        for field in FIELDS {
+            let value = match (said.get(field.name), field.unsaid) {
+                (Some(Value::Null), Unsaid::Name) => field.read(&Value::from(name))?,
+                (Some(said), _) => field.read(said)?,
+                (None, Unsaid::Needed) => return Err(format!("missing field `{}`", field.name)),
+                (None, Unsaid::Name) => field.read(&Value::from(name))?,
+                (None, Unsaid::Nothing | Unsaid::Empty) => field.read(&Value::Null)?,
+            };
+            known.insert(field.name.to_owned(), value);
+        }
+        serde_json::from_value(Value::Object(known)).map_err(|error| error.to_string())
+    }
+
+    /// All that is known, field by field.
+    #[must_use]
+    pub fn known(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(known)) => known,
+            // A struct is an object.
+            Ok(_) | Err(_) => Map::new(),
+        }
+    }
+}
+
+impl DeviceChange {
+    /// Reads what somebody says of a board that there is (Source: RFC 7396: what is left out stays, null removes).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what would be right.
+    pub fn read(said: &Map<String, Value>) -> Result<Self, String> {
+        refuse_unknown(said, &[])?;
+        let mut change = Map::new();
+        for field in FIELDS {
+            if let Some(said) = said.get(field.name) {
+                change.insert(field.name.to_owned(), field.read(said)?);
+            }
+        }
+        Ok(Self(change))
+    }
+
+    /// What it makes of the field `name`, where it says something of it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Makes the change, and says what it was: field → new value.
+    pub(super) fn make(&self, device: &mut Device) -> Map<String, Value> {
+        let mut known = device.known();
+        let mut changed = self.0.clone();
+        changed.retain(|field, value| known.get(field) != Some(value));
+        known.extend(changed.clone());
+        if let Ok(new) = serde_json::from_value(Value::Object(known)) {
+            *device = new;
+        }
+        changed
+    }
+}
+
+/// Refuses what nobody can say of a board.
+fn refuse_unknown(said: &Map<String, Value>, more: &[&str]) -> Result<(), String> {
+    let fields = || more.iter().copied().chain(FIELDS.iter().map(|field| field.name));
+    let Some(unknown) = said.keys().find(|key| !fields().any(|field| field == *key)) else { return Ok(()) };
+    let known: Vec<String> = fields().map(|field| format!("`{field}`")).collect();
+    Err(format!("unknown field `{unknown}`, expected one of {}", known.join(", ")))
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 
-use super::device::Device;
+use super::device::{Device, DeviceChange};
 use super::facts::BoardFacts;
 use super::handle::Boards;
 use super::outlets::outlet_of;
@@ -16,52 +15,6 @@ use crate::actions;
 use crate::engine::{ChangedFacts, Committed, EngineError, FactChange, NewFacts};
 use crate::store::instances::{InstanceId, Locked, Target};
 use crate::store::{InstanceFacts, Tx};
-
-/// A change to what is known of a board; what is not said stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeviceChange {
-    /// The host name or address that it answers on.
-    pub fqdn: Option<String>,
-    /// Its network address.
-    pub mac: Option<String>,
-    /// Where its power is switched, or nothing any more.
-    pub power_url: Option<Option<String>>,
-    /// What answers when it is up, or nothing any more.
-    pub poll_url: Option<Option<String>>,
-    /// Its type of hardware.
-    pub hardware: Option<String>,
-    /// Which part of the farm it belongs to.
-    pub environment: Option<String>,
-    /// What people wrote about it.
-    pub comments: Option<String>,
-}
-
-impl DeviceChange {
-    /// Makes the change, and says what it was: field → new value.
-    fn make(&self, device: &mut Device) -> Map<String, Value> {
-        let mut changed = Map::new();
-        let mut set = |field: &str, old: &mut String, new: &Option<String>| {
-            if let Some(new) = new.as_ref().filter(|new| *new != old) {
-                changed.insert(field.to_owned(), Value::from(new.as_str()));
-                old.clone_from(new);
-            }
-        };
-        set("fqdn", &mut device.fqdn, &self.fqdn);
-        set("mac", &mut device.mac, &self.mac);
-        set("hardware", &mut device.hardware, &self.hardware);
-        set("environment", &mut device.environment, &self.environment);
-        set("comments", &mut device.comments, &self.comments);
-        let mut set = |field: &str, old: &mut Option<String>, new: &Option<Option<String>>| {
-            if let Some(new) = new.as_ref().filter(|new| *new != old) {
-                changed.insert(field.to_owned(), Value::from(new.clone()));
-                old.clone_from(new);
-            }
-        };
-        set("power_url", &mut device.power_url, &self.power_url);
-        set("poll_url", &mut device.poll_url, &self.poll_url);
-        changed
-    }
-}
 
 impl Boards {
     /// Registers a board, in its machine's initial state.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::device::Device;
+use super::field::FIELDS;
 use super::image::BootConfigs;
 use super::name::FACE;
 use crate::machine::Instance;
@@ -44,37 +45,31 @@ impl InstanceFacts for BoardFacts {
     }
 
     fn for_guards(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value> {
-        let Device { fqdn, mac, power_url, poll_url: _, hardware, environment, comments: _ } = &self.device;
-        let images = shared.get(hardware).and_then(|facts| facts.get(IMAGES));
-        let facts = [
-            ("name", json!(instance.name)),
-            ("fqdn", json!(fqdn)),
-            ("mac", json!(mac)),
-            ("hardware", json!(hardware)),
-            ("environment", json!(environment)),
-            ("power", json!(power_url.is_some())),
-            (IMAGES, images.cloned().unwrap_or_else(|| json!([]))),
-        ];
-        facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
+        let known = self.device.known();
+        let conditions = FIELDS.iter().filter_map(|field| Some((field.condition?, known.get(field.name)?)));
+        let mut facts: Map<String, Value> = conditions
+            .map(|(condition, value)| (condition.name.to_owned(), (condition.fact)(value)))
+            .collect();
+        facts.insert("name".to_owned(), json!(instance.name));
+        let images = shared.get(&self.device.hardware).and_then(|facts| facts.get(IMAGES));
+        facts.insert(IMAGES.to_owned(), images.cloned().unwrap_or_else(|| json!([])));
+        facts
     }
 
     fn for_actions(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value> {
-        let Device { fqdn, mac, power_url, poll_url, hardware, environment, comments: _ } = &self.device;
+        let mut facts = self.device.known();
+        facts.retain(|name, value| {
+            !value.is_null() && FIELDS.iter().any(|field| field.name == *name && field.is_for_actions)
+        });
+        facts.insert("name".to_owned(), json!(instance.name));
+        if let Some(url) = &self.answered_url {
+            facts.insert(ANSWERED_URL.to_owned(), json!(url));
+        }
         let next_image = instance.data.get("next_image").and_then(Value::as_str);
-        let boot_config = next_image.and_then(|image| shared.get(hardware)?.get(BOOT_CONFIGS)?.get(image));
-        let mut facts = Map::new();
-        let mut add = |name: &str, fact: Option<&str>| {
-            facts.extend(fact.map(|fact| (name.to_owned(), Value::from(fact))));
-        };
-        add("name", Some(&instance.name));
-        add("fqdn", Some(fqdn));
-        add("mac", Some(mac));
-        add("power_url", power_url.as_deref());
-        add("poll_url", poll_url.as_deref());
-        add("hardware", Some(hardware));
-        add("environment", Some(environment));
-        add(ANSWERED_URL, self.answered_url.as_deref());
-        add(BOOT_CONFIG, boot_config.and_then(Value::as_str));
+        let configs = shared.get(&self.device.hardware).and_then(|facts| facts.get(BOOT_CONFIGS));
+        if let Some(file) = next_image.and_then(|image| configs?.get(image)) {
+            facts.insert(BOOT_CONFIG.to_owned(), file.clone());
+        }
         facts
     }
 }

@@ -5,10 +5,12 @@
 
 mod boot;
 mod boot_log;
+mod checks;
 mod device;
 mod devices;
 mod face;
 mod facts;
+mod field;
 mod handle;
 mod image;
 mod images;
@@ -20,9 +22,10 @@ mod vocabulary;
 
 pub use boot::{Boot, Coverage, describe_boot};
 pub use boot_log::{BootLog, LoggedAt, LoggedRequest, NO_FILE};
-pub use device::{Board, Device};
-pub use devices::DeviceChange;
+pub use checks::checked_name;
+pub use device::{Board, Device, DeviceChange};
 pub use face::BoardFace;
+pub use field::{FIELDS, Field, FieldFilter, Form, Unsaid};
 pub use handle::Boards;
 pub use image::{BootConfigs, Image};
 pub use images::ImagePut;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use super::field::FIELDS;
 use crate::actions::{ActionOptions, Registry};
 use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, Source, Vocabulary};
 
@@ -10,15 +11,12 @@ pub const BOARD: Source = Source::Face(SENDER);
 const SENDER: SenderName = SenderName::of("board");
 
 /// What is known of a board from outside, and may be read in conditions as `device.FIELD`.
-const DEVICE: [(&str, FactKind); 7] = [
-    ("environment", FactKind::Text),
-    ("fqdn", FactKind::Text),
-    ("hardware", FactKind::Text),
-    ("images", FactKind::List),
-    ("mac", FactKind::Text),
-    ("name", FactKind::Text),
-    ("power", FactKind::Boolean),
-];
+fn device() -> FactObject {
+    let conditions = FIELDS.iter().filter_map(|field| field.condition);
+    let known = conditions.map(|condition| (condition.name, condition.kind));
+    let more = [("images", FactKind::List), ("name", FactKind::Text)];
+    FactObject::new("device", &known.chain(more).collect::<Vec<_>>())
+}
 
 /// The vocabulary of boards' definitions.
 #[must_use]
@@ -31,7 +29,7 @@ pub fn vocabulary() -> &'static Vocabulary {
 fn build() -> Result<Vocabulary, BadVocabulary> {
     Vocabulary::new(Arc::new(Registry::standard(&ActionOptions::default())))
         .with_sender(SENDER)?
-        .with_facts(FactObject::new("device", &DEVICE))
+        .with_facts(device())
 }
 
 #[cfg(test)]

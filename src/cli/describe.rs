@@ -4,6 +4,7 @@ use chrono::{DateTime, Local};
 use serde_json::Value;
 
 use super::output::{self, row, text};
+use crate::boards::FIELDS;
 
 /// A time as the people at this terminal tell it.
 pub(super) fn time(answer: &Value, key: &str) -> String {
@@ -77,9 +78,9 @@ pub(super) fn full(device: &Value) -> String {
         say("action", format!("{} {status}{ahead}{reason}", text(action, "action")));
     }
     say("you may", names(&device["may"], "event"));
-    for key in
-        ["image", "next_image", "hardware", "environment", "fqdn", "mac", "power_url", "poll_url", "comments"]
-    {
+    let first = ["image", "next_image", "hardware", "environment", "fqdn"];
+    let rest = FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
+    for key in first.into_iter().chain(rest) {
         say(&key.replace('_', " "), text(device, key));
     }
     if device["counters"].as_object().is_some_and(|counters| !counters.is_empty()) {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::boards::store::lists::Shown;
+use crate::boards::store::lists::{LISTED, Shown};
 use crate::machine::Definition;
 
 /// Adds a board to an array that is being written. Member by member, because lists are long: serde's structures take four
@@ -29,24 +29,20 @@ pub(super) fn add(
         counters,
         failure,
         lock_reason,
-        fqdn,
-        mac,
-        hardware,
-        environment,
-        comments,
+        known,
     } = board;
     add_member(to, r#"{"name":"#, name)?;
     add_member(to, r#","state":"#, state)?;
     add_member(to, r#","since":"#, &Time(*since))?;
     add_member(to, r#","visit":"#, visit)?;
     add_member(to, r#","deadline":"#, &deadline_at.map(Time))?;
-    add_member(to, r#","fqdn":"#, fqdn)?;
-    add_member(to, r#","mac":"#, mac)?;
-    add_member(to, r#","hardware":"#, hardware)?;
-    add_member(to, r#","environment":"#, environment)?;
     add_member(to, r#","image":"#, image)?;
     add_member(to, r#","next_image":"#, next_image)?;
-    add_member(to, r#","comments":"#, comments)?;
+    for (field, known) in LISTED.iter().zip(known) {
+        to.extend_from_slice(b",\"");
+        to.extend_from_slice(field.name.as_bytes());
+        add_member(to, "\":", known)?;
+    }
     // Few boards have these, and lists are long.
     if let Some(tries) = failed_tries(definition, state, counters) {
         add_member(to, r#","failed_tries":"#, &tries)?;
@@ -107,6 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::boards::store::lists::Known;
 
     #[test]
     fn boards_are_json_whatever_they_are_called() {
@@ -127,11 +124,7 @@ mod tests {
                 counters: &counters,
                 failure: Some(text),
                 lock_reason: Some(text),
-                fqdn: text,
-                mac: text,
-                hardware: text,
-                environment: text,
-                comments: text,
+                known: LISTED.map(|_| Known::Text(Some(text))),
             };
             add(&shown, None, &mut array).unwrap();
         }

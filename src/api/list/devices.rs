@@ -1,12 +1,13 @@
 //! Boards by name.
 
+use std::collections::BTreeMap;
+use std::num::ParseIntError;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
-use serde::Deserialize;
 
 use super::changes::changed;
 use super::sending::Sending;
@@ -17,7 +18,9 @@ use crate::api::context::{Api, Routes};
 use crate::api::etag::not_modified;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
+use crate::boards::FIELDS;
 use crate::boards::store::lists::Filter;
+use crate::machine::plain;
 use crate::store::changes;
 
 /// The routes of this file.
@@ -26,13 +29,12 @@ pub(in crate::api) fn routes() -> Routes {
 }
 
 /// Which boards a list is about, as clients ask.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 struct ListQuery {
     /// States, separated by commas; `Failed*` stands for all that begin so.
     state: Option<String>,
-    hardware: Option<String>,
-    environment: Option<String>,
+    /// What the fields are to be that lists are filtered by.
+    fields: BTreeMap<&'static str, String>,
     image: Option<String>,
     /// A part of the name.
     name: Option<String>,
@@ -43,17 +45,47 @@ struct ListQuery {
     since: Option<String>,
 }
 
+impl ListQuery {
+    fn read(mut query: BTreeMap<String, String>) -> Result<Self, Problem> {
+        let fields = FIELDS.iter().filter(|field| field.filter.is_some());
+        let fields = fields.filter_map(|field| Some((field.name, query.remove(field.name)?))).collect();
+        let mut take = |key: &str| query.remove(key);
+        let limit = |text: String| {
+            text.parse().map_err(|error: ParseIntError| {
+                Problem::invalid(format!("query: limit: {}", plain(&error.to_string())))
+            })
+        };
+        let limit = take("limit").map(limit).transpose()?;
+        let read = Self {
+            state: take("state"),
+            fields,
+            image: take("image"),
+            name: take("name"),
+            after: take("after"),
+            limit,
+            since: take("since"),
+        };
+        let Some(unknown) = query.into_keys().next() else { return Ok(read) };
+        let filters = FIELDS.iter().filter(|field| field.filter.is_some()).map(|field| field.name);
+        let known = ["state"].into_iter().chain(filters).chain(["image", "name", "after", "limit", "since"]);
+        let known: Vec<String> = known.map(|key| format!("`{key}`")).collect();
+        let detail =
+            format!("query: {unknown}: unknown field `{unknown}`, expected one of {}", known.join(", "));
+        Err(Problem::invalid(detail))
+    }
+}
+
 /// `GET /api/v1/devices?state=&hardware=&environment=&image=&name=&after=&limit=&since=`: boards by name.
 async fn list(
     State(api): State<Arc<Api>>,
     client: Client,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<BTreeMap<String, String>>,
 ) -> Result<Response, Problem> {
-    let ListQuery { state, hardware, environment, image, name, after, limit, since } = query;
-    let texts = [&state, &hardware, &environment, &image, &name, &after];
-    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+    let ListQuery { state, fields, image, name, after, limit, since } = ListQuery::read(query)?;
+    let texts = [&state, &image, &name, &after].into_iter().flatten().chain(fields.values());
+    if texts.into_iter().any(|text| text.contains('\0')) {
         return Err(Problem::invalid("a query parameter holds the character U+0000"));
     }
     if limit.is_some_and(|limit| limit < 1) {
@@ -65,7 +97,7 @@ async fn list(
     if let Some(definition) = &definition {
         unknown::refuse_states(definition, &states)?;
     }
-    let filter = Filter { states, hardware, environment, image, name, among: None };
+    let filter = Filter { states, fields, image, name, among: None };
     if let Some(since) = since {
         if limit.is_some() || after.is_some() {
             return Err(Problem::invalid(

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use crate::api::problem::Problem;
+use crate::boards::FIELDS;
 use crate::boards::store::lists::Filter;
 use crate::boards::store::{devices, images};
 use crate::machine::{Definition, MachineName, StateName, suggestion};
@@ -39,15 +40,13 @@ pub(super) async fn find(
     machine: &MachineName,
     filter: &Filter,
 ) -> Result<Option<String>, StoreError> {
-    let Filter { states: _, hardware, environment, image, name: _, among: _ } = filter;
+    let Filter { states: _, fields, image, name: _, among: _ } = filter;
     let mut wanted = Vec::new();
-    if let Some(hardware) = hardware {
-        let what = format!("no board has hardware `{}`", shown(hardware));
-        wanted.push((hardware, what, devices::list_hardware(db).await?));
-    }
-    if let Some(environment) = environment {
-        let what = format!("no board is in the environment `{}`", shown(environment));
-        wanted.push((environment, what, devices::list_environments(db).await?));
+    for field in FIELDS {
+        if let (Some(filter), Some(value)) = (field.filter, fields.get(field.name)) {
+            let what = (filter.none_has)(&shown(value));
+            wanted.push((value, what, devices::list_values(db, field.name).await?));
+        }
     }
     if let Some(image) = image {
         let mut known = devices::list_installed(db, machine).await?;

@@ -28,18 +28,12 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "INSERT INTO device (instance_id, fqdn, mac, power_url, poll_url, hardware, environment, comments, registered_at,
-                             power_outlet)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO device
+         SELECT (jsonb_populate_record(NULL::device, $2 || jsonb_build_object(
+                     'instance_id', $1::bigint, 'registered_at', $3::timestamptz, 'power_outlet', $4::text))).*
          ON CONFLICT DO NOTHING",
         id.0,
-        device.fqdn,
-        device.mac,
-        device.power_url,
-        device.poll_url,
-        device.hardware,
-        device.environment,
-        device.comments,
+        Json(device) as _,
         now,
         outlet,
     )
@@ -55,18 +49,12 @@ pub async fn insert(
 ///
 /// [`StoreError::Constraint`] `device_mac_key` when another board got that in the same moment.
 pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), StoreError> {
+    // Written anew, in one statement: what is not among the fields stays as it is in the row.
     sqlx::query!(
-        "UPDATE device SET fqdn = $2, mac = $3, power_url = $4, poll_url = $5, hardware = $6, environment = $7,
-                           comments = $8
-          WHERE instance_id = $1",
+        "WITH before AS (DELETE FROM device d WHERE instance_id = $1 RETURNING to_jsonb(d) AS known)
+         INSERT INTO device SELECT (jsonb_populate_record(NULL::device, before.known || $2)).* FROM before",
         id.0,
-        device.fqdn,
-        device.mac,
-        device.power_url,
-        device.poll_url,
-        device.hardware,
-        device.environment,
-        device.comments,
+        Json(device) as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -171,14 +159,26 @@ pub async fn save_outlets(tx: &mut Tx, wirings: &[Wiring]) -> Result<(), StoreEr
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option<Device>, StoreError> {
-    let device = sqlx::query_as!(
-        Device,
-        "SELECT fqdn, mac, power_url, poll_url, hardware, environment, comments FROM device WHERE instance_id = $1",
+    let device = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(d) AS "known!: Json<Device>" FROM device d WHERE instance_id = $1"#,
         id.0,
     )
     .fetch_optional(db)
     .await?;
-    Ok(device)
+    Ok(device.map(|Json(device)| device))
+}
+
+/// Lists the values that boards have in the field `field`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_values(db: &mut PgConnection, field: &str) -> Result<Vec<String>, StoreError> {
+    let all = sqlx::query_scalar!(
+        r#"SELECT DISTINCT to_jsonb(d) ->> $1 AS "value!" FROM device d WHERE to_jsonb(d) ->> $1 IS NOT NULL ORDER BY 1"#,
+        field,
+    );
+    Ok(all.fetch_all(db).await?)
 }
 
 /// Lists the types of hardware that boards are of.
@@ -188,16 +188,6 @@ pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option
 /// [`StoreError`] when the statement fails.
 pub async fn list_hardware(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     Ok(sqlx::query_scalar!("SELECT DISTINCT hardware FROM device ORDER BY hardware").fetch_all(db).await?)
-}
-
-/// Lists the environments that boards are in.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn list_environments(db: &mut PgConnection) -> Result<Vec<String>, StoreError> {
-    let all = sqlx::query_scalar!("SELECT DISTINCT environment FROM device ORDER BY environment");
-    Ok(all.fetch_all(db).await?)
 }
 
 /// Lists the images that boards of `machine` have on their cards.
@@ -247,25 +237,17 @@ pub(in crate::boards) async fn read_facts(
 ) -> Result<Vec<(InstanceId, BoardFacts)>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        "SELECT instance_id, fqdn, mac, power_url, poll_url, hardware, environment, answered_url
-           FROM device WHERE instance_id = ANY ($1)",
+        r#"SELECT instance_id, to_jsonb(d) - 'comments' AS "known!: Json<Device>", answered_url
+             FROM device d WHERE instance_id = ANY ($1)"#,
         &ids,
     )
     .fetch_all(db)
     .await?;
-    let read = rows.into_iter().map(|row| {
-        let device = Device {
-            fqdn: row.fqdn,
-            mac: row.mac,
-            power_url: row.power_url,
-            poll_url: row.poll_url,
-            hardware: row.hardware,
-            environment: row.environment,
-            comments: String::new(),
-        };
-        (InstanceId(row.instance_id), BoardFacts { device, answered_url: row.answered_url })
-    });
-    Ok(read.collect())
+    let facts = |Json(device), answered_url| BoardFacts { device, answered_url };
+    Ok(rows
+        .into_iter()
+        .map(|row| (InstanceId(row.instance_id), facts(row.known, row.answered_url)))
+        .collect())
 }
 
 /// Remembers that these boards have answered a poll at these URLs, where they are still theirs, and rewrites the rows of
@@ -318,13 +300,7 @@ struct BoardRow {
     counters: Json<BTreeMap<CounterName, i64>>,
     data: Json<Map<String, Value>>,
     links: Option<Json<StoredLinks>>,
-    fqdn: String,
-    mac: String,
-    power_url: Option<String>,
-    poll_url: Option<String>,
-    hardware: String,
-    environment: String,
-    comments: String,
+    device: Json<Device>,
 }
 
 /// Finds a board by its name.
@@ -344,7 +320,7 @@ pub async fn find(
                   i.deadline_at, i.remaining_us, i.remaining_visit,
                   i.counters AS "counters: Json<BTreeMap<CounterName, i64>>",
                   i.data AS "data: Json<Map<String, Value>>", i.links AS "links: Json<StoredLinks>",
-                  d.fqdn, d.mac, d.power_url, d.poll_url, d.hardware, d.environment, d.comments
+                  to_jsonb(d) AS "device!: Json<Device>"
              FROM instance i JOIN device d USING (instance_id)
             WHERE i.machine = $1 AND i.name = $2"#,
         machine.as_str(),
@@ -366,14 +342,6 @@ pub async fn find(
         data: row.data.0,
         links: row.links.unwrap_or_default().0.split().0,
     };
-    let device = Device {
-        fqdn: row.fqdn,
-        mac: row.mac,
-        power_url: row.power_url,
-        poll_url: row.poll_url,
-        hardware: row.hardware,
-        environment: row.environment,
-        comments: row.comments,
-    };
+    let Json(device) = row.device;
     Ok(Some(Board { id: InstanceId(row.instance_id), instance, device }))
 }

@@ -1,12 +1,17 @@
 //! Boards in lists: those that match, by name.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Decode, Postgres, Row};
 
+use super::super::field::{FIELDS, Field, FieldFilter, Form};
 use crate::machine::MachineName;
 use crate::store::instances::InstanceId;
 use crate::store::{Snapshot, StoreError};
@@ -16,10 +21,8 @@ use crate::store::{Snapshot, StoreError};
 pub struct Filter {
     /// In one of these states; a trailing `*` stands for the rest of a name.
     pub states: Vec<String>,
-    /// Of this type of hardware.
-    pub hardware: Option<String>,
-    /// In this environment.
-    pub environment: Option<String>,
+    /// With these values in the fields that lists are filtered by.
+    pub fields: BTreeMap<&'static str, String>,
     /// Running this image.
     pub image: Option<String>,
     /// With this text in the name.
@@ -55,17 +58,43 @@ pub struct Shown<'a> {
     pub failure: Option<&'a str>,
     /// Why it is locked out.
     pub lock_reason: Option<&'a str>,
-    /// The host name or address that it answers on.
-    pub fqdn: &'a str,
-    /// Its network address.
-    pub mac: &'a str,
-    /// Its type of hardware.
-    pub hardware: &'a str,
-    /// Which part of the farm it belongs to.
-    pub environment: &'a str,
-    /// What people wrote about it.
-    pub comments: &'a str,
+    /// What is known of it, of the fields that lists show, in their order.
+    pub known: [Known<'a>; LISTED.len()],
 }
+
+/// What is known of a board in one field.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum Known<'a> {
+    /// A text.
+    Text(Option<&'a str>),
+    /// Anything else.
+    Json(Option<&'a RawValue>),
+}
+
+/// How many fields lists show.
+const LISTED_COUNT: usize = {
+    let (mut count, mut at) = (0, 0);
+    while at < FIELDS.len() {
+        count += FIELDS[at].is_listed as usize;
+        at += 1;
+    }
+    count
+};
+
+/// The fields that lists show.
+pub const LISTED: [&Field; LISTED_COUNT] = {
+    let mut listed = [&FIELDS[0]; LISTED_COUNT];
+    let (mut count, mut at) = (0, 0);
+    while at < FIELDS.len() {
+        if FIELDS[at].is_listed {
+            listed[count] = &FIELDS[at];
+            count += 1;
+        }
+        at += 1;
+    }
+    listed
+};
 
 impl Listed {
     /// Reads what came.
@@ -76,6 +105,13 @@ impl Listed {
     pub fn read(&self) -> Result<Shown<'_>, StoreError> {
         let Self(row) = self;
         let json = |column| Ok::<_, sqlx::Error>(get::<Option<Json<_>>>(row, column)?.map(|json| json.0));
+        let mut known = [Known::Text(None); LISTED.len()];
+        for (column, (field, known)) in (FIRST_FIELD..).zip(LISTED.iter().zip(&mut known)) {
+            *known = match field.form {
+                Form::Text(_) => Known::Text(get(row, column)?),
+                Form::Json(_) => Known::Json(json(column)?),
+            };
+        }
         Ok(Shown {
             name: get(row, 0)?,
             state: get(row, 1)?,
@@ -85,13 +121,9 @@ impl Listed {
             image: json(5)?,
             next_image: json(6)?,
             failure: get(row, 7)?,
-            fqdn: get(row, 8)?,
-            mac: get(row, 9)?,
-            hardware: get(row, 10)?,
-            environment: get(row, 11)?,
-            comments: get(row, 12)?,
-            counters: get::<Json<_>>(row, 13)?.0,
-            lock_reason: get(row, 14)?,
+            counters: get::<Json<_>>(row, 8)?.0,
+            lock_reason: get(row, 9)?,
+            known,
         })
     }
 }
@@ -101,21 +133,38 @@ fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, 
     row.try_get_unchecked(column)
 }
 
-/// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row.
-const LIST: &str = "
-    SELECT i.name, i.state, i.visit, CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
-           i.data->'image', i.data->'next_image', i.data->>'failure',
-           d.fqdn, d.mac, d.hardware, d.environment, d.comments,
-           i.counters, i.data->>'lock_reason'
-      FROM instance i JOIN device d USING (instance_id)
-     WHERE i.machine = $1 AND i.name > $2
-       AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
-       AND ($5::text IS NULL OR d.hardware = $5)
-       AND ($6::text IS NULL OR d.environment = $6)
-       AND ($7::text IS NULL OR i.data->>'image' = $7)
-       AND ($8::text IS NULL OR i.name LIKE $8)
-       AND ($9::bigint[] IS NULL OR i.instance_id = ANY ($9))
-     ORDER BY i.name LIMIT $3";
+/// The column that the fields begin with.
+const FIRST_FIELD: usize = 10;
+/// The parameter that the filters of fields begin with.
+const FIRST_FILTER: usize = 8;
+
+/// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row. It is
+/// made once, of nothing but the table of fields.
+static LIST: LazyLock<&'static str> = LazyLock::new(|| {
+    let column = |field: &&Field| match field.form {
+        Form::Text(_) => format!(", d.{}", field.name),
+        Form::Json(_) => format!(", to_jsonb(d.{})", field.name),
+    };
+    let columns: String = LISTED.iter().map(column).collect();
+    let filters = FIELDS.iter().filter_map(|field| field.filter);
+    let condition = |(place, filter): (usize, FieldFilter)| {
+        format!(" AND (${place}::text IS NULL OR {})", (filter.sql)(&format!("${place}")))
+    };
+    let conditions: String = (FIRST_FILTER..).zip(filters).map(condition).collect();
+    let list = format!(
+        "SELECT i.name, i.state, i.visit,
+                CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
+                i.data->'image', i.data->'next_image', i.data->>'failure', i.counters, i.data->>'lock_reason'{columns}
+           FROM instance i JOIN device d USING (instance_id)
+          WHERE i.machine = $1 AND i.name > $2
+            AND ($4::text[] IS NULL OR i.state LIKE ANY ($4))
+            AND ($5::text IS NULL OR i.data->>'image' = $5)
+            AND ($6::text IS NULL OR i.name LIKE $6)
+            AND ($7::bigint[] IS NULL OR i.instance_id = ANY ($7)){conditions}
+          ORDER BY i.name LIMIT $3"
+    );
+    list.leak()
+});
 
 /// Reads at most `most` boards by name, those after the name `after`, one by one as they come.
 ///
@@ -129,22 +178,21 @@ pub fn read<'a>(
     after: &str,
     most: i64,
 ) -> impl Stream<Item = Result<Listed, StoreError>> + use<'a> {
-    let Filter { states, hardware, environment, image, name, among } = filter;
+    let Filter { states, fields, image, name, among } = filter;
     let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
     let among: Option<Vec<i64>> = among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
-    sqlx::query(LIST)
+    let mut query = sqlx::query(*LIST)
         .bind(machine.as_str().to_owned())
         .bind(after.to_owned())
         .bind(most)
         .bind((!states.is_empty()).then_some(states))
-        .bind(hardware.clone())
-        .bind(environment.clone())
         .bind(image.clone())
         .bind(name.as_ref().map(|part| format!("%{}%", like(part, '\0'))))
-        .bind(among)
-        .fetch(&mut **db)
-        .map_ok(Listed)
-        .map_err(StoreError::from)
+        .bind(among);
+    for field in FIELDS.iter().filter(|field| field.filter.is_some()) {
+        query = query.bind(fields.get(field.name).cloned());
+    }
+    query.fetch(&mut **db).map_ok(Listed).map_err(StoreError::from)
 }
 
 /// Reads the names of those of `machine` that are among `ids`.

@@ -1,6 +1,7 @@
 //! `lifeguard device`: boards, by a server's HTTP interface.
 
 mod each;
+mod fields;
 mod list;
 mod options;
 mod request;

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::fields::{FieldFilters, FieldValues};
 use super::request::RequestCommand;
-use crate::actions::power_schemes;
 use crate::cli::client::ServerOptions;
 
 /// The command's options.
@@ -25,12 +25,8 @@ pub(super) enum DeviceCommand {
         /// Only these states, separated by commas; `Failed*` stands for all that begin so
         #[arg(long)]
         state: Option<String>,
-        /// Only this type of hardware
-        #[arg(long)]
-        hardware: Option<String>,
-        /// Only this environment
-        #[arg(long)]
-        environment: Option<String>,
+        #[command(flatten)]
+        fields: FieldFilters,
         /// Only boards that have this image on their cards
         #[arg(long)]
         image: Option<String>,
@@ -84,35 +80,6 @@ pub(super) enum DeviceCommand {
 pub(super) struct AddOptions {
     /// Its name
     pub(super) name: String,
-    /// Its MAC address, such as aa:bb:cc:dd:ee:ff
-    #[arg(long)]
-    pub(super) mac: String,
-    /// Its type of hardware
-    #[arg(long)]
-    pub(super) hardware: String,
-    /// The host name or address that it answers on [default: its name]
-    #[arg(long)]
-    pub(super) fqdn: Option<String>,
-    /// Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that cycles
-    /// its power
-    #[arg(long, long_help = power_help())]
-    pub(super) power_url: Option<String>,
-    /// What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: it is not polled]
-    #[arg(long)]
-    pub(super) poll_url: Option<String>,
-    /// Which part of the farm it belongs to
-    #[arg(long)]
-    pub(super) environment: Option<String>,
-    /// What people should know of it
-    #[arg(long)]
-    pub(super) comments: Option<String>,
-}
-
-/// What a power URL may be, by all schemes that there are.
-fn power_help() -> String {
-    let schemes = power_schemes().iter().map(|scheme| format!("\n\n{}", scheme.help()));
-    format!(
-        "Where its power is switched; without it a board takes no request that cycles its power{}",
-        schemes.collect::<String>()
-    )
+    #[command(flatten)]
+    pub(super) fields: FieldValues,
 }

@@ -30,10 +30,10 @@ pub(in crate::cli) async fn run(options: DeviceOptions) -> Result<(), Box<dyn Er
                 format!("{} is registered, {}", text(answer, "name"), text(answer, "state"))
             })
         }
-        DeviceCommand::List { state, hardware, environment, image } => {
-            let wanted =
-                [("state", state), ("hardware", hardware), ("environment", environment), ("image", image)];
-            let query = wanted.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        DeviceCommand::List { state, fields, image } => {
+            let wanted = [("state", state), ("image", image)];
+            let wanted = wanted.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            let query = wanted.chain(fields.0).collect();
             show(&all(&client, query).await?, list)
         }
         DeviceCommand::Show { name } => show(&client.get(&["devices", &name], &[]).await?, full),
@@ -87,19 +87,7 @@ async fn why_each(client: &Client, names: &[String], as_json: bool) -> Result<()
 }
 
 fn add_body(add: AddOptions) -> Value {
-    let AddOptions { name, mac, hardware, fqdn, power_url, poll_url, environment, comments } = add;
-    let optional = [
-        ("fqdn", fqdn),
-        ("power_url", power_url),
-        ("poll_url", poll_url),
-        ("environment", environment),
-        ("comments", comments),
-    ];
-    let mut body = Map::from_iter([
-        ("name".to_owned(), Value::from(name)),
-        ("mac".to_owned(), Value::from(mac)),
-        ("hardware".to_owned(), Value::from(hardware)),
-    ]);
-    body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))));
-    Value::Object(body)
+    let AddOptions { name, fields } = add;
+    let said = [("name", name)].into_iter().chain(fields.0);
+    said.map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
 }

@@ -1,0 +1,54 @@
+//! What may be said of a board: each check gives the spelling in which it is kept, or says what would be right.
+
+use std::net::IpAddr;
+
+use crate::actions::{Mac, PollUrl, PowerUrl};
+
+/// How much of what is wrong is repeated, in characters.
+const MAX_SHOWN: usize = 80;
+
+/// Checks a name that goes into paths and file names: a host name's label or labels.
+///
+/// # Errors
+///
+/// What would be right.
+pub fn checked_name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| {
+        label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
+    };
+    if text.len() <= 64 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    Err(format!(
+        "{shown:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each \
+         `.`"
+    ))
+}
+
+pub(super) fn checked_host(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<IpAddr>().is_ok();
+    if is_address || (text.len() <= 253 && text.split('.').all(|label| checked_name(label).is_ok())) {
+        return Ok(text.to_owned());
+    }
+    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    Err(format!("{shown:?} is neither a host name nor an address"))
+}
+
+pub(super) fn checked_mac(text: &str) -> Result<String, String> {
+    text.parse::<Mac>().map(|mac| mac.to_string()).map_err(|error| error.to_string())
+}
+
+pub(super) fn checked_power_url(text: &str) -> Result<String, String> {
+    PowerUrl::read_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+pub(super) fn checked_poll_url(text: &str) -> Result<String, String> {
+    text.parse::<PollUrl>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several checks")]
+pub(super) fn any_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
