@@ -74,17 +74,20 @@ pub(super) enum Sender {
     },
 }
 
+/// A request that came.
+#[derive(Debug, Clone)]
+pub(super) struct Asked<'a> {
+    pub(super) number: u64,
+    pub(super) peer: IpAddr,
+    pub(super) file: &'a str,
+    /// Why it will not be answered, if so.
+    pub(super) end: Option<String>,
+}
+
 impl Logs {
-    /// A request came; one that will not be answered says why in `end`.
-    pub(super) fn asked(
-        &mut self,
-        number: u64,
-        peer: IpAddr,
-        file: &str,
-        end: Option<String>,
-        at: DateTime<Utc>,
-        now: Instant,
-    ) -> Sender {
+    /// A request came.
+    pub(super) fn asked(&mut self, asked: Asked<'_>, at: DateTime<Utc>, now: Instant) -> Sender {
+        let Asked { number, peer, file, end } = asked;
         if let Some(mac) = mac_in_name(file) {
             self.identify(peer, mac, at, now);
         }

@@ -27,7 +27,8 @@ impl Case {
 
     fn ask(&mut self, peer: IpAddr, file: &str) -> Sender {
         self.number += 1;
-        self.logs.asked(self.number, peer, file, None, self.at, self.now)
+        let asked = Asked { number: self.number, peer, file, end: None };
+        self.logs.asked(asked, self.at, self.now)
     }
 
     /// Asks and has it at once.

@@ -1,0 +1,230 @@
+//! What the TFTP server sees of boards' boots.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::logs::{Asked, Due, Logs, Sender, Written};
+use super::words::words;
+use crate::actions::Mac;
+use crate::boards::{Boards, Coverage};
+use crate::store::Store;
+use crate::tftp::{End, Fetch, Observer};
+
+/// How often it is looked whether something is to be written, while there is something to look after.
+const TICK: Duration = Duration::from_secs(1);
+/// How many logs are written at the same time: more would take the readers' connections from operators.
+const WRITERS: usize = 3;
+/// How long the last writing may take when the server stops.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// Knows boards by what they ask for, and from then on by their address.
+pub(in crate::cli::serve) struct BootWatch {
+    boards: Boards,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    logs: Logs,
+    coverage: Coverage,
+    lines: Budget,
+    is_failing: bool,
+}
+
+impl BootWatch {
+    /// Begins to watch for `boards`.
+    pub(in crate::cli::serve) fn new(boards: Boards) -> Self {
+        let coverage = Coverage { served_since: Some(boards.engine().clock().now()), stranger_at: None };
+        boards.cover_boots(coverage);
+        let state =
+            State { logs: Logs::default(), coverage, lines: Budget::new(Instant::now()), is_failing: false };
+        Self { boards, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_request(&self, fetch: &Fetch, end: Option<String>) {
+        let (at, now, peer) = (self.boards.engine().clock().now(), Instant::now(), fetch.peer.ip());
+        let mut state = self.state();
+        let asked = Asked { number: fetch.number, peer, file: &fetch.file, end };
+        match state.logs.asked(asked, at, now) {
+            Sender::Board(_) => {}
+            Sender::Stranger { is_new } => {
+                state.coverage.stranger_at = state.coverage.stranger_at.max(Some(at));
+                self.boards.cover_boots(state.coverage);
+                if is_new && state.lines.take(now) {
+                    tracing::info!(%peer, file = fetch.file, "TFTP request from an address that is no known board's");
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Writes what is noted until `stop`, and then once more.
+    pub(in crate::cli::serve) async fn run(&self, stop: CancellationToken) {
+        let mut has_more = false;
+        loop {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a pace for the database, however fast a demo's clock runs"
+            )]
+            let tick = async {
+                if has_more { tokio::time::sleep(TICK).await } else { std::future::pending().await }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.changed.notified() => {}
+                () = tick => {}
+            }
+            has_more = self.write(Instant::now()).await;
+        }
+        #[expect(clippy::disallowed_methods, reason = "a database that is away does not hold up the end")]
+        tokio::time::timeout(LAST_WRITE, self.write(Instant::now() + Duration::from_hours(1))).await.ok();
+    }
+
+    /// Writes what is due by `now`; whether something is left to be looked after.
+    async fn write(&self, now: Instant) -> bool {
+        self.look_up_strangers().await;
+        let due = self.state().logs.due(now);
+        futures_util::stream::iter(due).for_each_concurrent(WRITERS, |due| self.write_one(due)).await;
+        let at = self.boards.engine().clock().now();
+        let mut state = self.state();
+        let has_more = state.logs.forget(at);
+        state.coverage.stranger_at = state.logs.stranger_at();
+        self.boards.cover_boots(state.coverage);
+        has_more
+    }
+
+    async fn write_one(&self, Due { mac, version, log, written }: Due) {
+        let result =
+            self.boards.engine().store().within(Store::LONGEST, self.boards.log_boot(&log, written)).await;
+        let mut state = self.state();
+        let is_failing = result.is_err();
+        let became = match result {
+            Ok(Some(place)) => Written::At(place),
+            Ok(None) => {
+                if state.lines.take(Instant::now()) {
+                    tracing::info!(%mac, peer = log.peer, "TFTP requests of a board that is not registered");
+                }
+                Written::NoBoard
+            }
+            Err(error) => {
+                if !state.is_failing {
+                    tracing::warn!(error = &error as &dyn Error, "boot logs cannot be written, they wait");
+                }
+                Written::Failed
+            }
+        };
+        if state.is_failing && !is_failing {
+            tracing::info!("boot logs are written again");
+        }
+        state.is_failing = is_failing;
+        state.logs.wrote(mac, version, became);
+    }
+
+    /// Asks whose addresses those are that no request has named a board for: the machine's neighbours, and the boards'
+    /// own addresses where they are registered by address.
+    async fn look_up_strangers(&self) {
+        let strangers = self.state().logs.strangers();
+        if strangers.is_empty() {
+            return;
+        }
+        let neighbours = tokio::task::spawn_blocking(|| fs_err::read_to_string("/proc/net/arp")).await;
+        let neighbours = neighbours.ok().and_then(Result::ok).unwrap_or_default();
+        let neighbours = parse_neighbours(&neighbours);
+        for peer in strangers {
+            let mac = match neighbours.get(&peer) {
+                Some(mac) => Some(*mac),
+                None => {
+                    match self.boards.engine().store().within(Store::LONGEST, self.boards.mac_at(peer)).await
+                    {
+                        Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
+                        // It is told where logs are written.
+                        Err(_) => None,
+                    }
+                }
+            };
+            if let Some(mac) = mac {
+                let (at, now) = (self.boards.engine().clock().now(), Instant::now());
+                self.state().logs.identify(peer, mac, at, now);
+            }
+        }
+    }
+}
+
+/// The neighbours by address, from the kernel's table: an address, the hardware type and flags, and the network address.
+///
+/// Source: proc(5), `/proc/net/arp`; flag 2 is a complete entry.
+fn parse_neighbours(table: &str) -> HashMap<IpAddr, Mac> {
+    let entries = table.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        let flags = words.nth(1)?.strip_prefix("0x").and_then(|flags| u32::from_str_radix(flags, 16).ok())?;
+        let mac = words.next()?.parse().ok()?;
+        (flags & 2 != 0).then_some((address, mac))
+    });
+    entries.collect()
+}
+
+impl Observer for BootWatch {
+    fn asked(&self, fetch: &Fetch) {
+        self.note_request(fetch, None);
+    }
+
+    fn ended(&self, fetch: &Fetch, end: End) {
+        let (at, now) = (self.boards.engine().clock().now(), Instant::now());
+        let mut state = self.state();
+        let mac = state.logs.ended(fetch.number, words(&end), at);
+        let board = mac.map(tracing::field::display);
+        match &end {
+            End::Refused(refusal) if state.lines.take(now) => {
+                tracing::info!(peer = %fetch.peer, file = fetch.file, board, error = %refusal, "TFTP request refused");
+            }
+            End::Broken { reason } if state.lines.take(now) => {
+                tracing::error!(peer = %fetch.peer, file = fetch.file, board, reason, "TFTP request not answered");
+            }
+            End::Sent { .. }
+            | End::NotFound
+            | End::Refused(_)
+            | End::Silent { .. }
+            | End::Aborted { .. }
+            | End::Dropped { .. }
+            | End::Broken { .. } => {}
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn dropped(&self, fetch: &Fetch) {
+        self.note_request(fetch, Some("not answered: too many transfers".to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_read_from_the_kernel_s_table() {
+        let table = "IP address       HW type     Flags       HW address            Mask     Device
+10.0.0.7         0x1         0x2         02:00:00:00:00:07     *        eth0
+10.0.0.8         0x1         0x0         00:00:00:00:00:00     *        eth0
+garbage
+";
+        let neighbours = parse_neighbours(table);
+        assert_eq!(neighbours.len(), 1);
+        assert_eq!(neighbours[&IpAddr::from([10, 0, 0, 7])].to_string(), "02:00:00:00:00:07");
+    }
+}
