@@ -10,22 +10,10 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
+pub use super::instance_ids::{InstanceId, Target};
 use super::links::{LinkedIds, StoredLinks};
 use super::{StoreError, Tx};
 use crate::machine::{Instance, Links, MachineName, StateName, Visit};
-
-/// An instance's number in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(pub i64);
-
-/// Which instance is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// The one with this number.
-    Id(InstanceId),
-    /// The machine's instance of this name.
-    Name(MachineName, String),
-}
 
 /// An instance that is kept from other writers until the transaction ends.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod error;
 mod facts;
 pub mod groups;
 pub mod history;
+mod instance_ids;
 pub mod instances;
 pub mod links;
 pub mod partitions;
