@@ -115,7 +115,7 @@ impl Drop for Group {
 /// Reads all of `from` and keeps its beginning.
 async fn beginning(from: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut from) = from else { return String::new() };
-    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let room = MAX_OUTPUT.saturating_sub(kept.len());
         kept.extend(buffer.iter().take(read.min(room)));

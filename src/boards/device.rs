@@ -53,10 +53,9 @@ impl Device {
         let mut known = Map::new();
         for field in FIELDS {
             let value = match (said.get(field.name), field.unsaid) {
-                (Some(Value::Null), Unsaid::Name) => field.read(&Value::from(name))?,
+                (Some(Value::Null) | None, Unsaid::Name) => field.read(&Value::from(name))?,
                 (Some(said), _) => field.read(said)?,
                 (None, Unsaid::Needed) => return Err(format!("missing field `{}`", field.name)),
-                (None, Unsaid::Name) => field.read(&Value::from(name))?,
                 (None, Unsaid::Nothing | Unsaid::Empty) => field.read(&Value::Null)?,
             };
             known.insert(field.name.to_owned(), value);

@@ -283,17 +283,15 @@ impl<'a> Life<'a> {
         stimulus: &Stimulus,
         at: DateTime<Utc>,
     ) -> Option<Decision> {
-        match &self.instance {
-            Some(instance) => Some(machine::decide(definition, instance, stimulus, at)),
-            None => {
-                if let Cause::Created { links } = &stimulus.cause {
-                    let (links, facts) = (links.clone(), stimulus.facts.clone());
-                    return Some(machine::create_linked(definition, &self.name, links, facts, at));
-                }
-                self.is_forgotten = true;
-                None
-            }
+        if let Some(instance) = &self.instance {
+            return Some(machine::decide(definition, instance, stimulus, at));
         }
+        if let Cause::Created { links } = &stimulus.cause {
+            let (links, facts) = (links.clone(), stimulus.facts.clone());
+            return Some(machine::create_linked(definition, &self.name, links, facts, at));
+        }
+        self.is_forgotten = true;
+        None
     }
 
     /// Lets what would have been go on beside what was.

@@ -234,12 +234,13 @@ impl House {
 
     fn circle(&self, circle: &[usize], imports: &BTreeMap<usize, Imports>) -> Fault {
         let path = |at: &usize| self.files[*at].path.clone();
-        let mut text = format!("a circle of {} files:", circle.len());
+        let mut lines = vec![format!("a circle of {} files:", circle.len())];
         for from in circle {
             for (to, names) in imports[from].iter().filter(|(to, _)| circle.contains(to)) {
-                text += &format!("\n    {} takes {names:?} from {}", path(from), path(to));
+                lines.push(format!("    {} takes {names:?} from {}", path(from), path(to)));
             }
         }
+        let text = lines.join("\n");
         Fault { files: circle.iter().map(path).collect(), text }
     }
 

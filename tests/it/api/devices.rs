@@ -6,7 +6,7 @@ use crate::world::World;
 
 /// `text` with `FORMS` where it has what to write for all kinds of outlets: which there are is the drivers' own.
 fn without_power_forms(text: &str) -> String {
-    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(|scheme| scheme.form()).collect();
+    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::Scheme::form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
 }
 
