@@ -11,7 +11,7 @@ use super::super::output;
 use super::file;
 use crate::actions::{ActionOptions, Registry, page};
 use crate::boards;
-use crate::machine::{self, ActionCatalogue as _, Checked, Rule};
+use crate::machine::{self, ActionCatalogue as _, Checked, Definition, LinkFault, Rule};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -33,6 +33,8 @@ pub(super) struct CheckOptions {
 struct Found {
     file: String,
     checked: Checked,
+    /// Where it does not go with the others that are checked with it.
+    links: Vec<LinkFault>,
 }
 
 /// Checks the files: exit code 0 where nothing is wrong, 1 where something is, 2 where one cannot be read.
@@ -41,7 +43,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
         return explain(what);
     }
     let mut worst = 0;
-    let mut all = Vec::new();
+    let mut all: Vec<Found> = Vec::new();
     for path in &options.files {
         match read(path) {
             Err(error) => {
@@ -54,6 +56,8 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     }
+    check_links(&mut all);
+    worst = worst.max(u8::from(all.iter().flat_map(|found| &found.links).any(is_error)));
     if options.json {
         output::print(&format!("{:#}", all.iter().map(Found::to_json).collect::<serde_json::Value>()))?;
     } else {
@@ -66,14 +70,43 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
 
 fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
     let text = file::read(path)?;
-    Ok(Found { file: file::name(path), checked: machine::check(&text, boards::vocabulary()) })
+    let checked = machine::check(&text, boards::vocabulary());
+    Ok(Found { file: file::name(path), checked, links: Vec::new() })
+}
+
+/// Notes what does not go together of machines that are linked, where all of them are right by themselves.
+fn check_links(all: &mut [Found]) {
+    let definitions: Vec<&Definition> =
+        all.iter().filter_map(|found| found.checked.definition.as_ref()).collect();
+    for fault in machine::check_linked(&definitions) {
+        let machine = match &fault {
+            LinkFault::NoMachine { machine, .. }
+            | LinkFault::NotDeclared { machine, .. }
+            | LinkFault::MissingArgument { machine, .. } => Some(machine),
+            LinkFault::Endless(circle) => circle.first().map(|(machine, _)| machine),
+        };
+        let is_its =
+            |found: &&mut Found| found.checked.definition.as_ref().map(|one| &one.machine) == machine;
+        if let Some(found) = all.iter_mut().find(is_its) {
+            found.links.push(fault);
+        }
+    }
+}
+
+/// Whether it cannot be right, whatever else there is: a machine that is not here may be on the server.
+fn is_error(fault: &LinkFault) -> bool {
+    !matches!(fault, LinkFault::NoMachine { .. })
 }
 
 impl Found {
     fn to_text(&self) -> String {
-        let Self { file, checked: Checked { definition, faults } } = self;
+        let Self { file, checked: Checked { definition, faults }, links } = self;
         let mut lines: Vec<String> = faults.iter().map(|fault| fault.display(file).to_string()).collect();
-        if let Some(definition) = definition {
+        let severity = |fault| if is_error(fault) { "error" } else { "warning" };
+        lines.extend(links.iter().map(|fault| format!("{file}: {}[links]: {fault}", severity(fault))));
+        if let Some(definition) = definition
+            && !links.iter().any(is_error)
+        {
             let number =
                 |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
             let (states, events) =
@@ -85,8 +118,13 @@ impl Found {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Self { file, checked: Checked { definition, faults } } = self;
-        json!({ "file": file, "ok": definition.is_some(), "faults": faults })
+        let Self { file, checked: Checked { definition, faults }, links } = self;
+        let is_right = definition.is_some() && !links.iter().any(is_error);
+        let mut json = json!({ "file": file, "ok": is_right, "faults": faults });
+        if !links.is_empty() {
+            json["links"] = links.iter().map(ToString::to_string).collect();
+        }
+        json
     }
 }
 

@@ -523,7 +523,7 @@ pub async fn write(
                                       unnest($59::bigint[]) AS coupling, unnest($60::bigint[]) AS size) n
                          JOIN instance i ON i.instance_id = n.id
                         WHERE i.xmin = n.version AND (SELECT is_so FROM ruled)
-                          FOR NO KEY UPDATE OF i SKIP LOCKED
+                          FOR UPDATE OF i SKIP LOCKED
                    ),
                    whole AS MATERIALIZED (
                        SELECT array_agg(l.instance_id) AS ids

@@ -1,5 +1,6 @@
 //! Linked instances: what one raises the other decides on in the same transaction.
 
+mod checked;
 mod crash;
 mod created;
 mod learned;

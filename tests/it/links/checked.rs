@@ -1,0 +1,61 @@
+//! `lifeguard machine check` and `instance create --link`.
+
+use serde_json::json;
+
+use super::{THING, create, show, world};
+use crate::cli::lifeguard;
+
+/// What the program prints, its errors after that, and how it ends.
+async fn run(args: Vec<String>) -> String {
+    let run = move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        lifeguard(&args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}exit {}", text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_checked_together_are_checked_against_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = folder.path().join("deaf.yaml");
+    fs_err::write(
+        &deaf,
+        THING.replace("  release: { from: { machine: lease }", "  release: { from: operator"),
+    )
+    .unwrap();
+    let (lease, thing) = ("tests/it/links/lease.yaml", "tests/it/links/thing.yaml");
+    let check = async |files: &[&str]| {
+        let args = ["machine", "check"].iter().chain(files).map(|arg| (*arg).to_owned());
+        run(args.collect()).await
+    };
+    let right = check(&[lease, thing]).await;
+    assert!(right.ends_with("exit 0") && !right.contains("[links]"), "{right}");
+    let alone = check(&[lease]).await;
+    let told = "warning[links]: lease: link `thing` leads to the machine `thing`, which there is not";
+    assert!(alone.contains(told) && alone.ends_with("exit 0"), "{alone}");
+    let wrong = check(&[lease, deaf.to_str().unwrap()]).await;
+    let told =
+        "error[links]: lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
+    assert!(wrong.contains(told) && wrong.ends_with("exit 1"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_links_instances_by_the_command_line() {
+    let world = world().await;
+    create(&world, "thing/t1", json!({})).await;
+    let server = format!("http://{}", world.server.http);
+    let at = async |words: &str| {
+        let args = words.split(' ').chain(["--server", &server]).map(str::to_owned);
+        run(args.collect()).await
+    };
+    assert_eq!(at("instance create lease l1 --link thing=t1").await, "lease l1: Asking\nexit 0");
+    assert_eq!(show(&world, "thing/t1").await["state"], "Booting");
+    let shown = at("instance show lease l1").await;
+    assert!(shown.contains("linked     thing: thing/t1"), "{shown}");
+    let why = at("instance why lease l1").await;
+    assert!(why.contains("As it entered this state it raised claim at thing/t1."), "{why}");
+    let refused = at("instance create lease l2 --link thing=t2").await;
+    assert!(refused.contains("there is no thing \"t2\"") && refused.ends_with("exit 1"), "{refused}");
+}
