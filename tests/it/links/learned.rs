@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lifeguard::cli::serve::ServeOptions;
 use serde_json::json;
 
 use super::{assert_replay_is_exact, create, history, load, post, show};
@@ -46,7 +47,7 @@ states:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actions_and_deadlines_of_a_target_are_begun_and_raise_in_turn() {
-    let world = World::new().await;
+    let world = World::with(|options| ServeOptions { allow_commands: true, ..options }).await;
     load(&world, "switch", SWITCH).await;
     load(&world, "lamp", LAMP).await;
     create(&world, "lamp/l", json!({})).await;
