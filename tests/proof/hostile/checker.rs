@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use super::definition::SILENCE;
-use super::record::{Board, End, Habit, Message, Moment, Record, Sighting, Span, Struck, uncovered};
+use super::record::{Board, End, Habit, Message, Moment, Record, Row, Sighting, Span, Struck, uncovered};
 
 /// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
 /// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
@@ -305,9 +305,12 @@ impl Checker<'_> {
     fn check_whole(&mut self) {
         for (board, end) in &self.record.ends {
             let mirrored = self.record.mirror.get(board);
-            // It was asked for last: a board that stays Ready begins a visit anew now and then.
+            let rows = self.record.history.get(board).map(Vec::as_slice).unwrap_or_default();
+            let is_arrival = |row: &&Row| row.outcome == "moved" && row.from != row.to && row.to == end.state;
+            let arrival = rows.iter().rfind(is_arrival).map_or(end.visit, |row| row.visit);
+            // A board that stays Ready begins a visit anew now and then, of which those who follow hear nothing.
             let is_as_it_is = mirrored.is_some_and(|(state, visit)| {
-                *state == end.state && (*visit == end.visit || (state == "Ready" && *visit > end.visit))
+                *state == end.state && (*visit == end.visit || (state == "Ready" && *visit >= arrival))
             });
             self.expect(is_as_it_is, Rule::Mirror, || {
                 format!("{board}: is {end:?}, who followed the changes has {mirrored:?}")
