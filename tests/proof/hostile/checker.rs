@@ -239,14 +239,17 @@ impl Checker<'_> {
         });
     }
 
-    /// Whether what was acknowledged at `at` may have been lost by a promotion.
-    fn is_lost(&self, at: Moment) -> bool {
-        self.record.lost.iter().any(|lost| lost.from <= at && at <= lost.to)
+    /// Whether what was sent at `sent` and acknowledged at `at` may have been lost by a promotion: it was committed at some
+    /// moment between the two.
+    fn is_lost(&self, sent: Moment, at: Moment) -> bool {
+        self.record.lost.iter().any(|lost| lost.from <= at && sent <= lost.to)
     }
 
     fn has_lost_a_message(&self, board: &str) -> bool {
         let of_board = self.record.messages.iter().filter(|message| message.board == board);
-        of_board.filter_map(Message::acknowledged).any(|at| self.is_lost(at))
+        of_board
+            .filter_map(|message| Some((message.sent, message.acknowledged()?)))
+            .any(|(sent, at)| self.is_lost(sent, at))
     }
 
     fn check_messages(&mut self) {
@@ -273,7 +276,7 @@ impl Checker<'_> {
                 }
                 (None, _) => true,
             };
-            let was_lost = self.is_lost(acknowledged);
+            let was_lost = self.is_lost(message.sent, acknowledged);
             self.expect(is_there || was_lost, Rule::Kept, || format!("{message:?}"));
         }
     }
