@@ -11,6 +11,7 @@
 //!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`diagram`]: machine definitions as drawings.
+//! * [`simulate`]: a farm under virtual time.
 //! * [`clock`]: the farm's time, as an argument.
 //! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
 //! * [`power`]: power outlets, one file a driver.
@@ -55,4 +56,4 @@ pub mod store;
 pub mod worker;
 
 // What stands by itself is a crate, and goes by the name that it has here.
-pub use {boot_tree, clock, diagram, directories, farm, machine, random, tftp};
+pub use {boot_tree, clock, diagram, directories, farm, machine, random, simulate, tftp};

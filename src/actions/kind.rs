@@ -15,7 +15,7 @@ use super::job::{Facts, Job};
 use super::settings::{self, SettingInfo, Settings};
 use super::trouble::Trouble;
 use crate::machine::SettingFault;
-use crate::machine::simulate::SimulatedAction;
+use crate::machine::SimulatedAction;
 
 /// What is true of a kind of action whatever its settings are.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use super::job::{Facts, Job};
 use super::kind::{BadSettings, Claim, Description, TypedKind};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
-use crate::machine::simulate::SimulatedAction;
+use crate::machine::SimulatedAction;
 
 /// What only one power action may hold at a time: the device of this power URL, where it takes one client.
 #[must_use]

@@ -14,7 +14,7 @@ use super::notify::Notify;
 use super::options::ActionOptions;
 use super::poll::Poll;
 use super::power::Power;
-use crate::machine::simulate::SimulatedAction;
+use crate::machine::SimulatedAction;
 use crate::machine::{ActionCatalogue, ActionName, SettingFault};
 
 /// The kinds of action that a server has.

@@ -12,9 +12,11 @@ const MAX_FAULTS: usize = 100;
 
 /// A place in a definition's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Position {
-    pub(super) line: u64,
-    pub(super) column: u64,
+pub struct Position {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in characters, from 1.
+    pub column: u64,
 }
 
 /// One thing that is wrong with a definition.
@@ -60,7 +62,7 @@ impl Serialize for Fault {
 /// Why a definition is refused, in the order of its text: one error at least and a hundred at most.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.display("definition"))]
-pub struct Faults(pub(super) Vec<Fault>);
+pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
     /// The faults, in the order of the text.
@@ -83,11 +85,11 @@ impl Faults {
 
 /// Collects faults, so that an author sees all of them at once.
 #[derive(Debug, Default)]
-pub(super) struct Collector(Vec<Fault>);
+pub struct Collector(Vec<Fault>);
 
 impl Collector {
     /// Notes a fault.
-    pub(super) fn add(&mut self, at: Position, rule: Rule, message: impl Into<String>) {
+    pub fn add(&mut self, at: Position, rule: Rule, message: impl Into<String>) {
         if self.is_full(rule.severity()) {
             return;
         }
@@ -95,7 +97,7 @@ impl Collector {
     }
 
     /// Notes that `name` is not one of `known`, and says which of those it may have been meant to be.
-    pub(super) fn add_unknown<'a>(
+    pub fn add_unknown<'a>(
         &mut self,
         at: Position,
         rule: Rule,
@@ -114,12 +116,13 @@ impl Collector {
     }
 
     /// Whether the definition is to be refused.
-    pub(super) fn has_errors(&self) -> bool {
+    pub fn has_errors(&self) -> bool {
         self.0.iter().any(Fault::is_error)
     }
 
     /// The faults, in the order of the text.
-    pub(super) fn finish(mut self) -> Vec<Fault> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Fault> {
         // An alias of the text repeats the faults of what it stands for.
         self.0.sort();
         self.0.dedup();
@@ -131,7 +134,7 @@ impl Collector {
 const MAX_LISTED: usize = 12;
 
 /// Says that `name` is not one of `known`, and what would be.
-pub(super) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(80).collect();
     format!("unknown {kind} `{shown}`{}", suggestion(&shown, known))
 }

@@ -23,33 +23,43 @@ const MAX_DEPTH: usize = 24;
 
 /// A value with its place.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) at: Position,
+pub struct Node {
+    /// Where it stands.
+    pub at: Position,
     /// How many characters it takes in the text, quotes included.
     width: u64,
-    pub(super) content: Content,
+    /// What it is.
+    pub content: Content,
 }
 
 /// A key with its place.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) at: Position,
-    pub(super) text: String,
+pub struct Key {
+    /// Where it stands.
+    pub at: Position,
+    /// The key.
+    pub text: String,
 }
 
 /// What a value is.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub enum Content {
+    /// Nothing.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A number.
     Number(Number),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A mapping, in the order of the text.
     Map(Vec<(Key, Node)>),
 }
 
 /// Reads a text.
-pub(super) fn read(text: &str, faults: &mut Collector) -> Option<Node> {
+pub fn read(text: &str, faults: &mut Collector) -> Option<Node> {
     if text.len() > MAX_SIZE_BYTES {
         faults.add(Position { line: 1, column: 1 }, Rule::Yaml, "a definition has at most 4 MiB");
         return None;
@@ -81,7 +91,8 @@ fn position(location: Location) -> Position {
 
 impl Node {
     /// What it is, in words.
-    pub(super) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         match self.content {
             Content::Null => "nothing",
             Content::Bool(_) => "a truth value",
@@ -93,12 +104,12 @@ impl Node {
     }
 
     /// Notes that it is not what belongs there.
-    pub(super) fn refuse(&self, expected: &str, faults: &mut Collector) {
+    pub fn refuse(&self, expected: &str, faults: &mut Collector) {
         faults.add(self.at, Rule::Form, format!("expected {expected}, found {}", self.kind()));
     }
 
     /// Its entries, if it is a mapping; nothing written stands for an empty one.
-    pub(super) fn entries(&self, expected: &str, faults: &mut Collector) -> &[(Key, Node)] {
+    pub fn entries(&self, expected: &str, faults: &mut Collector) -> &[(Key, Node)] {
         match &self.content {
             Content::Map(entries) => {
                 let mut seen = BTreeSet::new();
@@ -118,7 +129,7 @@ impl Node {
     }
 
     /// Its entries, if it is a mapping with no other keys than `known`.
-    pub(super) fn fields(&self, expected: &str, known: &[&str], faults: &mut Collector) -> Fields<'_> {
+    pub fn fields(&self, expected: &str, known: &[&str], faults: &mut Collector) -> Fields<'_> {
         let entries = self.entries(expected, faults);
         for (key, _) in entries {
             if !known.contains(&key.text.as_str()) {
@@ -129,7 +140,7 @@ impl Node {
     }
 
     /// The text, if it is one.
-    pub(super) fn text(&self, expected: &str, faults: &mut Collector) -> Option<&str> {
+    pub fn text(&self, expected: &str, faults: &mut Collector) -> Option<&str> {
         if let Content::Text(text) = &self.content {
             return Some(text);
         }
@@ -138,17 +149,20 @@ impl Node {
     }
 
     /// Its entries, if it is a mapping.
-    pub(super) fn members(&self) -> &[(Key, Node)] {
+    #[must_use]
+    pub fn members(&self) -> &[(Key, Node)] {
         if let Content::Map(entries) = &self.content { entries } else { &[] }
     }
 
     /// The text, if it is one.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
         if let Content::Text(text) = &self.content { Some(text) } else { None }
     }
 
     /// Where the character at `offset` of `text`, its own text, stands; its beginning where that cannot be told.
-    pub(super) fn position_within(&self, text: &str, offset: usize) -> Position {
+    #[must_use]
+    pub fn position_within(&self, text: &str, offset: usize) -> Position {
         let length = text.chars().count() as u64;
         // A text that takes more than its characters and two quotes has escapes or line breaks.
         let quote = match self.width.checked_sub(length) {
@@ -159,13 +173,15 @@ impl Node {
     }
 
     /// The value of `key` with the key, if it is a mapping with that key.
-    pub(super) fn child(&self, key: &str) -> Option<(&Key, &Node)> {
+    #[must_use]
+    pub fn child(&self, key: &str) -> Option<(&Key, &Node)> {
         let Content::Map(entries) = &self.content else { return None };
         entries.iter().find(|(candidate, _)| candidate.text == key).map(|(key, node)| (key, node))
     }
 
     /// The elements of a list; anything else is its own only element, and nothing is none.
-    pub(super) fn one_or_many(&self) -> &[Node] {
+    #[must_use]
+    pub fn one_or_many(&self) -> &[Node] {
         match &self.content {
             Content::List(elements) => elements,
             Content::Null => &[],
@@ -176,7 +192,7 @@ impl Node {
     }
 
     /// The value without places.
-    pub(super) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         match &self.content {
             Content::Null => Value::Null,
             Content::Bool(value) => Value::Bool(*value),
@@ -193,21 +209,24 @@ impl Node {
 
 /// The entries of a mapping whose keys are known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a>(&'a [(Key, Node)]);
+pub struct Fields<'a>(&'a [(Key, Node)]);
 
 impl<'a> Fields<'a> {
     /// The value of `key`.
-    pub(super) fn get(self, key: &str) -> Option<&'a Node> {
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a Node> {
         self.0.iter().find(|(candidate, _)| candidate.text == key).map(|(_, node)| node)
     }
 
     /// Where `key` stands.
-    pub(super) fn position_of(self, key: &str) -> Option<Position> {
+    #[must_use]
+    pub fn position_of(self, key: &str) -> Option<Position> {
         self.0.iter().find(|(candidate, _)| candidate.text == key).map(|(candidate, _)| candidate.at)
     }
 
     /// The entries as they were written.
-    pub(super) fn entries(self) -> &'a [(Key, Node)] {
+    #[must_use]
+    pub fn entries(self) -> &'a [(Key, Node)] {
         self.0
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "only tests use it")]
 
+pub mod generate;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};

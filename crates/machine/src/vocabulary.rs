@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::names::{ActionName, is_name};
 use super::sender::{ACTION, OPERATOR, SenderName};
-use super::simulate::SimulatedAction;
+use super::simulated::SimulatedAction;
 
 /// The names that definitions may use besides their own: senders, objects of facts, actions.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ use super::span;
 use super::trouble::Trouble;
 use crate::clock::after;
 use crate::machine::SettingFault;
-use crate::machine::simulate::SimulatedAction;
+use crate::machine::SimulatedAction;
 
 /// The fact where a board is to be polled; it is not polled where there is none.
 const POLL_URL: &str = "poll_url";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::machine::simulate::{Report, Series};
+use crate::simulate::{Report, Series};
 
 /// A line for each sample and state; times are seconds after the beginning.
 pub(super) fn write(report: &Report) -> String {

@@ -15,8 +15,8 @@ use clap::Args;
 use super::super::output;
 use super::file;
 use crate::boards;
-use crate::machine::simulate::{Counted, Profile, Simulation, Size};
 use crate::machine::{Definition, Faults, parse_span};
+use crate::simulate::{Counted, Profile, Simulation, Size};
 
 /// What is assumed, in the help.
 const ASSUMED: &str = "\

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::text::{percent, when};
 use crate::machine::Kind;
-use crate::machine::simulate::{Report, StateShare};
 use crate::machine::words::escaped;
+use crate::simulate::{Report, StateShare};
 
 /// Where the areas are drawn, and how large everything is. Lengths are in pixels.
 const WIDTH: f64 = 1080.0;

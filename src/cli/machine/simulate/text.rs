@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::output::table;
-use crate::machine::simulate::{Failures, Report, Series, StateShare, Way};
+use crate::simulate::{Failures, Report, Series, StateShare, Way};
 
 /// How many times the table of states over time shows.
 const TIMES: usize = 9;

@@ -1,7 +1,5 @@
 //! What holds of every decision, whatever the definition and whatever happens.
 
-pub(crate) mod generate;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,13 +10,15 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use serde_json::{Map, json};
 
 use super::{create, decide};
+use crate::testing::generate::{
+    Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write,
+};
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
     Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
     StateName, Stimulus, Visit,
 };
-use generate::{Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write};
 
 /// A decision, and what it was made of.
 struct Made<'a> {

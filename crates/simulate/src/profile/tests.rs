@@ -1,19 +1,19 @@
 //! Profiles as their authors write them, rightly and wrongly.
 
-use super::super::action::Site;
-use super::super::distribution::Distribution;
 use super::model::*;
 use super::*;
-use crate::ActionName;
-use crate::load;
-use crate::simulate::tests::Actions;
-use crate::testing::vocabulary;
+use crate::tests::Actions;
+use machine::ActionName;
+use machine::Distribution;
+use machine::Site;
+use machine::load;
+use machine::testing::vocabulary;
 
-const BOARD: &str = include_str!("../../../../../states/board.yaml");
-const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
+const BOARD: &str = include_str!("../../../../states/board.yaml");
+const FARM: &str = include_str!("../../../../fixtures/profiles/board.yaml");
 
 fn board() -> Definition {
-    load(BOARD, &vocabulary(crate::simulate::tests::ACTIONS)).unwrap()
+    load(BOARD, &vocabulary(crate::tests::ACTIONS)).unwrap()
 }
 
 fn index(definition: &Definition, state: &str) -> usize {

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::super::action::{SimulatedAction, Site};
 use super::super::board::Work;
 use super::super::error::SimulateError;
 use super::super::queue::Happening;
@@ -10,8 +9,9 @@ use super::super::simulation::Step;
 use super::super::tally::LongestQueue;
 use super::decided::{By, Decided, Told};
 use super::state::Circuit;
-use crate::sender::Source;
-use crate::stimulus::Cause;
+use machine::Cause;
+use machine::Source;
+use machine::{SimulatedAction, Site};
 
 impl<'a> Circuit<'a> {
     /// Starts what the board's state invokes.

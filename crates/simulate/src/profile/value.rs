@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::distribution::Distribution;
-use crate::fault::Collector;
-use crate::rule::Rule;
-use crate::source::{Content, Node};
-use crate::span::parse_span;
+use machine::Distribution;
+use machine::Rule;
+use machine::parse_span;
+use machine::text::Collector;
+use machine::text::{Content, Node};
 
 /// No span is longer: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);

@@ -10,9 +10,9 @@ mod names;
 mod read;
 mod value;
 
-use crate::definition::Definition;
-use crate::fault::Faults;
-use crate::vocabulary::ActionCatalogue;
+use machine::ActionCatalogue;
+use machine::Definition;
+use machine::Faults;
 
 pub use model::Profile;
 pub(super) use model::{OperatorRequest, When};

@@ -1,6 +1,6 @@
 //! Why a farm cannot be simulated.
 
-use crate::names::StateName;
+use machine::StateName;
 
 /// A board to which more happens in an hour does not come to rest.
 pub(super) const MAX_DECISIONS_AN_HOUR: u32 = 20_000;

@@ -10,15 +10,15 @@ use super::super::relay::Relay;
 use super::super::simulation::Simulation;
 use super::super::tally::{Reason, Tally};
 use super::decided::{By, Decided, Told};
-use crate::decide::{advance, create, reads_facts};
-use crate::definition::Kind;
-use crate::names::EventName;
-use crate::sender::Source;
-use crate::stimulus::{Cause, Effect, Outcome, Stimulus};
+use machine::EventName;
+use machine::Kind;
+use machine::Source;
+use machine::{Cause, Effect, Outcome, Stimulus};
+use machine::{advance, create, reads_facts};
 use random::Random;
 
 /// A circuit.
-pub(in crate::simulate) struct Circuit<'a> {
+pub(crate) struct Circuit<'a> {
     pub(super) simulation: &'a Simulation<'a>,
     pub(super) number: usize,
     pub(super) now_ms: u64,
@@ -36,7 +36,7 @@ pub(in crate::simulate) struct Circuit<'a> {
 }
 
 impl<'a> Circuit<'a> {
-    pub(in crate::simulate) fn new(simulation: &'a Simulation<'a>, number: usize) -> Self {
+    pub(crate) fn new(simulation: &'a Simulation<'a>, number: usize) -> Self {
         let layout = simulation.profile.layout;
         let first = number * simulation.boards_per_circuit();
         let boards = simulation.boards().saturating_sub(first).min(simulation.boards_per_circuit());
@@ -63,7 +63,7 @@ impl<'a> Circuit<'a> {
     }
 
     /// Lives through all of it.
-    pub(in crate::simulate) fn run(mut self) -> Result<Tally, SimulateError> {
+    pub(crate) fn run(mut self) -> Result<Tally, SimulateError> {
         self.plan_outages();
         for board in 0..self.boards.len() {
             self.bear(board)?;

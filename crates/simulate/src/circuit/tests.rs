@@ -1,15 +1,15 @@
 //! What must hold after every single thing that happens.
 
-use super::super::action::Site;
 use super::super::board::Work;
 use super::super::{Profile, Simulation, Size};
 use super::*;
-use crate::load;
-use crate::simulate::tests::Actions;
-use crate::testing::vocabulary;
+use crate::tests::Actions;
+use machine::Site;
+use machine::load;
+use machine::testing::vocabulary;
 
-const BOARD: &str = include_str!("../../../../../states/board.yaml");
-const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
+const BOARD: &str = include_str!("../../../../states/board.yaml");
+const FARM: &str = include_str!("../../../../fixtures/profiles/board.yaml");
 
 /// Which board holds each relay board's place, if any does; a board with a power operation, wanted or abandoned, must.
 fn holders(circuit: &Circuit<'_>) -> Vec<Option<usize>> {
@@ -36,7 +36,7 @@ fn holders(circuit: &Circuit<'_>) -> Vec<Option<usize>> {
 
 #[test]
 fn a_relay_board_has_one_operation_at_a_time_and_rests_and_a_circuit_keeps_its_gap() {
-    let definition = load(BOARD, &vocabulary(crate::simulate::tests::ACTIONS)).unwrap();
+    let definition = load(BOARD, &vocabulary(crate::tests::ACTIONS)).unwrap();
     // Busy relay boards, time limits that pass amid power cycles, and outages.
     let text = FARM
         .replace("boards_per_relay_board: 14", "boards_per_relay_board: 8")

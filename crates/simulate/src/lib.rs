@@ -18,10 +18,8 @@
 //!
 //! Models are not asked, so that a condition with a `predict` never holds.
 
-mod action;
 mod board;
 mod circuit;
-mod distribution;
 mod error;
 mod profile;
 mod queue;
@@ -33,8 +31,6 @@ mod size;
 mod spans;
 mod tally;
 
-pub use action::{SimulatedAction, Site};
-pub use distribution::Distribution;
 pub use error::SimulateError;
 pub use profile::Profile;
 pub use report::{Availability, Failures, Ignored, Power, Queues, Report, Series, StateShare, Troubles, Way};

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::definition::Definition;
-use crate::names::{ActionName, StateName};
+use machine::Definition;
+use machine::{ActionName, StateName};
 
 /// A definition's names with their numbers.
 #[derive(Debug)]
-pub(in crate::simulate) struct Names<'a> {
-    pub(in crate::simulate) definition: &'a Definition,
-    pub(in crate::simulate) states: Vec<&'a StateName>,
-    pub(in crate::simulate) actions: Vec<ActionName>,
+pub(crate) struct Names<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) states: Vec<&'a StateName>,
+    pub(crate) actions: Vec<ActionName>,
 }
 
 impl<'a> Names<'a> {
-    pub(in crate::simulate) fn new(definition: &'a Definition) -> Self {
+    pub(crate) fn new(definition: &'a Definition) -> Self {
         let invoked = definition.states.values().flat_map(|state| &state.invoke);
         let actions: BTreeSet<ActionName> = invoked.map(|invoke| invoke.action.clone()).collect();
         Self {

@@ -1,8 +1,8 @@
 //! What the kernel decided, and because of what.
 
 use super::super::tally::Reason;
-use crate::sender::Source;
-use crate::stimulus::Outcome;
+use machine::Outcome;
+use machine::Source;
 
 /// What is decided on, for the record.
 #[derive(Debug, Clone, Copy)]

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use random::Random;
 
-use super::action::Site;
 use super::error::{MAX_BOARD_DAYS, MAX_SAMPLES, SimulateError};
 use super::profile::{Names, OperatorRequest, Profile, When};
 use super::size::Size;
-use crate::decide::reads_facts;
-use crate::definition::{Definition, Invoke, Kind};
-use crate::link::Links;
-use crate::names::{ActionName, EventName, StateName};
-use crate::stimulus::Cause;
+use machine::Cause;
+use machine::Links;
+use machine::Site;
+use machine::reads_facts;
+use machine::{ActionName, EventName, StateName};
+use machine::{Definition, Invoke, Kind};
 
 /// When virtual time begins, in seconds since 1970: 2026-01-01 00:00 UTC. Only an absolute time limit can tell.
 const BEGINNING: i64 = 1_767_225_600;

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::super::definition::Kind;
-use super::super::names::{EventName, StateName};
 use super::simulation::{DAY_MS, Gap, Simulation, Stage};
 use super::spans::Spans;
 use super::tally::{Reason, Tally};
+use machine::Kind;
+use machine::{EventName, StateName};
 
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,8 +3,8 @@
 use super::super::error::SimulateError;
 use super::super::queue::Happening;
 use super::state::Circuit;
-use crate::definition::Event;
-use crate::sender::Source;
+use machine::Event;
+use machine::Source;
 use random::Random;
 
 impl Circuit<'_> {

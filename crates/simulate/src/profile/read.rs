@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::action::{SimulatedAction, Site};
-use super::super::distribution::Distribution;
 use super::derive;
 use super::model::{Class, Layout, OperatorRequest, Outage, Profile, Report, When};
 use super::names::Names;
 use super::value::{count, distribution, milliseconds, share};
-use crate::definition::{Definition, Event};
-use crate::fault::{Collector, Faults, Position};
-use crate::names::{ActionName, EventName};
-use crate::rule::Rule;
-use crate::sender::Sender;
-use crate::source::{self, Fields, Key, Node};
-use crate::vocabulary::ActionCatalogue;
+use machine::ActionCatalogue;
+use machine::Distribution;
+use machine::Faults;
+use machine::Rule;
+use machine::Sender;
+use machine::text::{self as source, Fields, Key, Node};
+use machine::text::{Collector, Position};
+use machine::{ActionName, EventName};
+use machine::{Definition, Event};
+use machine::{SimulatedAction, Site};
 
 /// No relay board and no circuit has more than this of its parts.
 const MAX_PARTS: usize = 10_000;

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::super::{Profile, SimulateError, Simulation, Size};
-use crate::decide::property_tests::generate::{shape, state_shape, write};
-use crate::simulate::tests::Actions;
-use crate::testing::load_unproved;
-use crate::testing::vocabulary;
+use crate::tests::Actions;
+use machine::testing::generate::{shape, state_shape, write};
+use machine::testing::load_unproved;
+use machine::testing::vocabulary;
 
 #[test]
 fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {

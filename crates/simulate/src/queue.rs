@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::super::visit::Visit;
+use machine::Visit;
 
 /// Something that is to happen to a board or a relay board.
 ///

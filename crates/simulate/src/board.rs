@@ -1,7 +1,7 @@
 //! A board in the simulation: its instance, and what it, its actions and its operators are about to do.
 
-use super::super::instance::Instance;
 use super::tally::Reason;
+use machine::Instance;
 use random::Random;
 
 /// A board.

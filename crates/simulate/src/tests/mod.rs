@@ -4,13 +4,13 @@ mod generated;
 
 use serde_json::{Map, Value};
 
-use super::{Counted, Profile, Report, SimulateError, SimulatedAction, Simulation, Size};
-use crate::testing::load_unproved;
-use crate::testing::vocabulary;
-use crate::{ActionCatalogue, ActionName, Definition, SettingFault};
+use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
+use machine::testing::load_unproved;
+use machine::testing::vocabulary;
+use machine::{ActionCatalogue, ActionName, Definition, SettingFault, SimulatedAction};
 
-const BOARD: &str = include_str!("../../../../../states/board.yaml");
-const FARM: &str = include_str!("../../../../../fixtures/profiles/board.yaml");
+const BOARD: &str = include_str!("../../../../states/board.yaml");
+const FARM: &str = include_str!("../../../../fixtures/profiles/board.yaml");
 pub(super) const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "set-pxe"];
 
 /// The same actions with how they go.

@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::super::action::Site;
-use super::super::distribution::Distribution;
 use super::model::{Class, Layout, OperatorRequest, Report};
 use super::names::Names;
-use crate::decide::{create, decide};
-use crate::definition::{Definition, Due, Event, Kind, State, TransitionEffect};
-use crate::instance::Instance;
-use crate::names::{EventName, StateName};
-use crate::sender::{Sender, Source};
-use crate::stimulus::{Cause, Outcome, Stimulus};
+use machine::Distribution;
+use machine::Instance;
+use machine::Site;
+use machine::{Cause, Outcome, Stimulus};
+use machine::{Definition, Due, Event, Kind, State, TransitionEffect};
+use machine::{EventName, StateName};
+use machine::{Sender, Source};
+use machine::{create, decide};
 
 /// How often a board does what it should.
 const SOUND: f64 = 0.98;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::testing::REPORTER;
+use super::REPORTER;
 use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
 
 /// The last one only when somebody sends an event.
@@ -34,14 +34,15 @@ const OPERATIONS: [&str; 8] = [
     "{ clear: counters }",
 ];
 /// What makes a state keep its actions.
-pub(crate) const KEEP: &str = ", keep: actions";
+pub const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
 /// A transition in the making: guard, target (or to stay, or to refuse), operations.
-pub(crate) type Shape = (Option<usize>, usize, Vec<usize>);
+pub type Shape = (Option<usize>, usize, Vec<usize>);
 
+/// A state by numbers.
 #[derive(Debug, Clone)]
-pub(crate) struct StateShape {
+pub struct StateShape {
     entry: Vec<usize>,
     invoke: usize,
     /// Kind of due time, target, limit, whether to keep actions where that can be.
@@ -50,12 +51,14 @@ pub(crate) struct StateShape {
     on: BTreeMap<usize, Vec<Shape>>,
 }
 
-pub(crate) fn shape() -> impl Strategy<Value = Shape> {
+/// What an event does, by numbers.
+pub fn shape() -> impl Strategy<Value = Shape> {
     let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
     (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
 }
 
-pub(crate) fn state_shape() -> impl Strategy<Value = StateShape> {
+/// States, by numbers.
+pub fn state_shape() -> impl Strategy<Value = StateShape> {
     (
         prop::collection::vec(0..OPERATIONS.len(), 0..3),
         0..4_usize,
@@ -73,7 +76,7 @@ pub(crate) fn state_shape() -> impl Strategy<Value = StateShape> {
 }
 
 /// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
-pub(crate) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
+pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
     let operations = |indexes: &[usize]| -> String {
         let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
         kept.map(|index| OPERATIONS[*index]).collect::<Vec<_>>().join(", ")
@@ -144,13 +147,20 @@ pub(crate) fn write(states: &[StateShape], grouped: &Shape, census: bool) -> Str
 }
 
 /// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
-pub(crate) type Happening = (usize, usize, usize, i64, bool, i64);
+pub type Happening = (usize, usize, usize, i64, bool, i64);
 
-pub(crate) fn happening() -> impl Strategy<Value = Happening> {
+/// Something that happens, by numbers.
+pub fn happening() -> impl Strategy<Value = Happening> {
     (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
 }
 
-pub(crate) fn cause(happening: &Happening, instance: &Instance) -> Cause {
+/// What numbers stand for: something that happens to `instance`.
+///
+/// # Panics
+///
+/// Where its names were no names.
+#[must_use]
+pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
     let (kind, detail, to, visit, has_args, _) = *happening;
     // The present visit more often than others.
     let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
@@ -184,7 +194,7 @@ pub(crate) fn cause(happening: &Happening, instance: &Instance) -> Cause {
 }
 
 /// What a model says, if it says anything.
-pub(crate) fn predicted(happening: &Happening) -> Predicted {
+pub fn predicted(happening: &Happening) -> Predicted {
     let states = ["bad", "good", "worse"].map(str::to_owned);
     let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
     let mut predicted = Predicted::default();

@@ -41,12 +41,13 @@ impl Distribution {
     }
 
     /// The time between two of what happens `times` in `period` seconds, in the mean.
-    pub(super) fn rate(times: f64, period: f64) -> Self {
+    #[must_use]
+    pub fn rate(times: f64, period: f64) -> Self {
         Self::Exponential { mean: period / times }
     }
 
     /// Draws a span, in milliseconds.
-    pub(super) fn draw(&self, random: &mut Random) -> u64 {
+    pub fn draw(&self, random: &mut Random) -> u64 {
         let seconds = match *self {
             Self::Constant(seconds) => seconds,
             Self::Uniform { from, to } => from + (to - from) * random.fraction(),
