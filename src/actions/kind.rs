@@ -195,6 +195,10 @@ impl<T: TypedKind> Kind for T {
     }
 
     fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
+        if given.is_empty() {
+            // Mostly, and while others wait for a decision.
+            return TypedKind::claims(self, &T::Settings::default(), facts);
+        }
         let read = match TypedKind::description(self).bad_settings {
             BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(given),
             BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(given),
