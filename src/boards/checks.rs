@@ -1,8 +1,13 @@
 //! What may be said of a board: each check gives the spelling in which it is kept, or says what would be right.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::Deserialize;
+use serde_json::{Value, json};
+
 use crate::actions::{Mac, PollUrl, PowerUrl};
+use crate::machine::plain;
 
 /// How much of what is wrong is repeated, in characters.
 const MAX_SHOWN: usize = 80;
@@ -46,6 +51,25 @@ pub(super) fn checked_power_url(text: &str) -> Result<String, String> {
 
 pub(super) fn checked_poll_url(text: &str) -> Result<String, String> {
     text.parse::<PollUrl>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// The most labels that a board may have.
+const MAX_LABELS: usize = 32;
+
+/// Checks a list of labels, or a text with labels that are separated by commas: each once, in alphabetical order.
+pub(super) fn checked_labels(said: &Value) -> Result<Value, String> {
+    let labels: Vec<String> = match said {
+        Value::Null => Vec::new(),
+        Value::String(text) => {
+            text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
+        }
+        _ => Vec::deserialize(said).map_err(|error| plain(&error.to_string()))?,
+    };
+    let labels = labels.iter().map(|label| checked_name(label)).collect::<Result<BTreeSet<_>, _>>()?;
+    if labels.len() > MAX_LABELS {
+        return Err(format!("{} labels; a board may have {MAX_LABELS}", labels.len()));
+    }
+    Ok(json!(labels))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several checks")]

@@ -22,6 +22,8 @@ pub struct Device {
     pub poll_url: Option<String>,
     /// Which part of the farm it belongs to.
     pub environment: String,
+    /// Words by which it is told apart from others.
+    pub labels: Vec<String>,
     /// What people wrote about it; where it is read for decisions and actions only, nothing.
     #[serde(default)]
     pub comments: String,

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::checks::checked_name;
 use super::checks::{any_text, checked_host, checked_mac, checked_poll_url, checked_power_url};
+use super::checks::{checked_labels, checked_name};
 use crate::actions::power_schemes;
 use crate::machine::{FactKind, plain};
 
@@ -165,6 +165,21 @@ pub const FIELDS: &[Field] = &[
         ..PLAIN
     },
     Field {
+        name: "labels",
+        about: "Words by which it is told apart from others, separated by commas",
+        unsaid: Unsaid::Empty,
+        form: Form::Json(checked_labels),
+        condition: Some(Condition { name: "labels", kind: FactKind::List, fact: Value::clone }),
+        is_for_actions: true,
+        is_listed: true,
+        filter: Some(FieldFilter {
+            about: "Only boards with this label",
+            sql: |value| format!("{value} = ANY (d.labels)"),
+            none_has: |value| format!("no board has the label `{value}`"),
+        }),
+        ..PLAIN
+    },
+    Field {
         name: "comments",
         about: "What people should know of it",
         unsaid: Unsaid::Empty,
@@ -226,6 +241,7 @@ mod tests {
             power_url: None,
             poll_url: None,
             environment: String::new(),
+            labels: Vec::new(),
             comments: String::new(),
         };
         let known = device.known();

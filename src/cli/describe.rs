@@ -81,7 +81,10 @@ pub(super) fn full(device: &Value) -> String {
     let first = ["image", "next_image", "hardware", "environment", "fqdn"];
     let rest = FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
     for key in first.into_iter().chain(rest) {
-        say(&key.replace('_', " "), text(device, key));
+        let words = device[key]
+            .as_array()
+            .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+        say(&key.replace('_', " "), words.unwrap_or_else(|| text(device, key)));
     }
     if device["counters"].as_object().is_some_and(|counters| !counters.is_empty()) {
         say("counters", text(device, "counters"));

@@ -168,14 +168,18 @@ pub async fn find_device(db: &mut PgConnection, id: InstanceId) -> Result<Option
     Ok(device.map(|Json(device)| device))
 }
 
-/// Lists the values that boards have in the field `field`.
+/// Lists the values that boards have in the field `field`, or in the lists that they have there.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_values(db: &mut PgConnection, field: &str) -> Result<Vec<String>, StoreError> {
     let all = sqlx::query_scalar!(
-        r#"SELECT DISTINCT to_jsonb(d) ->> $1 AS "value!" FROM device d WHERE to_jsonb(d) ->> $1 IS NOT NULL ORDER BY 1"#,
+        r#"SELECT DISTINCT value AS "value!"
+             FROM device d, jsonb_array_elements_text(CASE jsonb_typeof(to_jsonb(d) -> $1)
+                                                      WHEN 'array' THEN to_jsonb(d) -> $1
+                                                      ELSE jsonb_build_array(to_jsonb(d) -> $1) END) AS value
+            WHERE value IS NOT NULL ORDER BY 1"#,
         field,
     );
     Ok(all.fetch_all(db).await?)

@@ -70,10 +70,10 @@ async fn a_board_is_registered_changed_and_removed() {
     422 invalid: mac: invalid type: null, expected a string
 
     PATCH /api/v1/devices/b1
-    422 invalid: unknown field `state`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+    422 invalid: unknown field `state`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `labels`, `comments`
 
     PATCH /api/v1/devices/b1
-    422 invalid: unknown field `name`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+    422 invalid: unknown field `name`, expected one of `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `labels`, `comments`
 
     PATCH /api/v1/devices/b1
     422 invalid: power_url: `relay/5` is not a power URL: relative URL without a base; write FORMS
@@ -209,7 +209,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
     poll_url "https://b2/": 422 invalid: poll_url: `https://b2/` is not a poll URL: there is no scheme `https`; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     poll_url "tcp://b2": 422 invalid: poll_url: `tcp://b2` is not a poll URL: it needs a port; write `tcp://HOST:PORT` or `http://HOST[:PORT]/PATH`
     comments ["a"]: 422 invalid: comments: invalid type: list, expected a string
-    state "Ready": 422 invalid: unknown field `state`, expected one of `name`, `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `comments`
+    state "Ready": 422 invalid: unknown field `state`, expected one of `name`, `mac`, `hardware`, `fqdn`, `power_url`, `poll_url`, `environment`, `labels`, `comments`
     "#);
     let requests = [
         ("POST /api/v1/devices", ""),

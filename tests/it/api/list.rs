@@ -125,7 +125,7 @@ async fn boards_are_listed_as_asked() {
     422 invalid: query: limit: this is not a whole number
 
     GET /api/v1/devices?sate=New
-    422 invalid: query: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `image`, `name`, `after`, `limit`, `since`
+    422 invalid: query: sate: unknown field `sate`, expected one of `state`, `hardware`, `environment`, `labels`, `image`, `name`, `after`, `limit`, `since`
 
     GET /api/v1/devices?name=%00
     422 invalid: a query parameter holds the character U+0000
@@ -159,6 +159,7 @@ async fn boards_are_listed_as_asked() {
           "fqdn": "b1",
           "hardware": "panda",
           "image": null,
+          "labels": [],
           "mac": "02:00:00:00:0c:0f",
           "name": "b1",
           "next_image": null,
@@ -491,7 +492,7 @@ async fn each_member_of_a_listed_board_is_what_its_name_says() {
     let expected = json!([{
         "name": "b1", "state": "Failed", "since": "2026-01-01T12:00:00Z", "visit": 7,
         "deadline": "2026-01-01T12:00:00.500Z", "fqdn": "b1.lab", "mac": "00:00:00:00:00:01", "hardware": "panda",
-        "environment": "field", "image": "on it", "next_image": "to come", "comments": "so so",
+        "environment": "field", "labels": [], "image": "on it", "next_image": "to come", "comments": "so so",
         "failure": "no hands",
     }]);
     assert_eq!(world.get("/api/v1/devices").await["devices"], expected);

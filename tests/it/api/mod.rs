@@ -5,6 +5,7 @@ mod events;
 mod front;
 mod images;
 mod instances;
+mod labels;
 mod list;
 mod machines;
 mod page;

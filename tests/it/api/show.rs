@@ -36,6 +36,7 @@ async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
       "hardware": "panda",
       "image": null,
       "kind": "resting",
+      "labels": [],
       "mac": "02:00:00:00:0c:0f",
       "may": [
         {
