@@ -94,19 +94,24 @@ pub enum BadSettings {
 /// A number of units of a resource, held while an action runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The resource, in one spelling: all claims of the same one have the same text.
-    pub resource: String,
+    /// The resource, in one spelling: all claims of the same one have the same text. Where there are several, any of them
+    /// will do, and the first that is free is taken.
+    pub any_of: Vec<String>,
     /// How many units the action needs.
     pub units: u32,
     /// How many units there are.
     pub capacity: u32,
+    /// The time between two grants.
+    pub gap: Duration,
+    /// The time between a release and the next grant.
+    pub settle: Duration,
 }
 
 impl Claim {
     /// All of a resource that only one action may hold at a time.
     #[must_use]
     pub fn exclusive(resource: String) -> Self {
-        Self { resource, units: 1, capacity: 1 }
+        Self { any_of: vec![resource], units: 1, capacity: 1, gap: Duration::ZERO, settle: Duration::ZERO }
     }
 }
 

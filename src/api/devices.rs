@@ -20,7 +20,9 @@ use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
 use crate::boards::{self, Board, Device, DeviceChange};
+use crate::engine::Outlook;
 use crate::machine::{CounterName, Explanation, StateName, Visit, explain, plain};
+
 use crate::store::actions::{self, OpenAction};
 
 /// The routes of this file.
@@ -86,11 +88,14 @@ struct ActionView {
     status: String,
     cancelled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
+    resource: Option<String>,
     asked_at: DateTime<Utc>,
     began_at: Option<DateTime<Utc>>,
-    /// How many boards are before it at its place.
-    ahead: i64,
+    /// How many boards hold what it needs or come before it.
+    ahead: usize,
+    /// When its turn may come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_at: Option<DateTime<Utc>>,
     /// How often it was begun without being seen to end.
     attempts: i32,
     /// Since when it is suspended, because trouble that says nothing about the board stands in its way.
@@ -101,16 +106,18 @@ struct ActionView {
     reason: Option<String>,
 }
 
-impl From<OpenAction> for ActionView {
-    fn from(action: OpenAction) -> Self {
+impl ActionView {
+    fn new(action: OpenAction, outlook: &Outlook) -> Self {
+        let (resource, outlook) = (action.resource(), outlook.of(&action));
         Self {
             action: action.action,
             status: action.status,
             cancelled: action.cancelled,
-            place: action.place,
+            resource,
             asked_at: action.asked_at,
             began_at: action.began_at,
-            ahead: action.ahead,
+            ahead: outlook.ahead,
+            expected_at: outlook.expected_at,
             attempts: action.attempts,
             suspended_at: action.suspended_at,
             reason: action.reason,
@@ -143,18 +150,31 @@ async fn show(
     Ok(tagged(&headers, &view(&api, &name).await?))
 }
 
+/// How often a board is read anew that moved on while it was read.
+const TRIES: usize = 3;
+
 async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
-    let board = find(api, name).await?;
+    let mut board = find(api, name).await?;
     let definition = api.engine.definition(&api.machine)?;
+    let mut actions = actions::list_open(&mut *api.engine.store().reader().await?, board.id).await?;
+    for _ in 0..TRIES {
+        // What is not of one moment is read again.
+        let later = find(api, name).await?;
+        if later.instance == board.instance {
+            break;
+        }
+        board = later;
+        actions = actions::list_open(&mut *api.engine.store().reader().await?, board.id).await?;
+    }
     let mut db = api.engine.store().reader().await?;
-    let actions = actions::list_open(&mut db, board.id).await?;
+    let outlook = api.engine.outlook(&mut db, board.id, &actions).await?;
     drop(db);
     let boot = api.boards.boot(board.id).await?;
     Ok(FullDeviceView {
         counters: board.instance.counters.clone(),
         data: board.instance.data.clone(),
         explanation: explain(&definition, &board.instance),
-        actions: actions.into_iter().map(ActionView::from).collect(),
+        actions: actions.into_iter().map(|action| ActionView::new(action, &outlook)).collect(),
         boot: boards::describe_boot(&boot, api.boards.boot_coverage()),
         device: board.into(),
     })

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | boards | `/api/v1/devices/NAME/events/EVENT`, `/api/v1/devices/NAME/boot-config` |
 //! | operators | `/api/v1/devices/NAME/requests/REQUEST`, `/api/v1/devices/NAME/force` |
-//! | inventory | `/api/v1/devices`, `/api/v1/images` |
+//! | inventory | `/api/v1/devices`, `/api/v1/images`, `/api/v1/resources` |
 //! | administrators | `/api/v1/machines/MACHINE` |
 //! | configuration management | `/state`, `/api/v1/machines/MACHINE/INSTANCE` |
 //! | readers | `/api/v1/devices`, `/api/v1/states`, `/api/v1/devices/NAME`, `/api/v1/devices/NAME/history`, `/api/v1/devices/NAME/why` |
@@ -48,6 +48,7 @@ mod query;
 mod report_pace;
 mod requests;
 mod reserved;
+mod resources;
 mod router;
 mod snapshots;
 mod version;

@@ -6,6 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
+use chrono::TimeDelta;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Answer;
@@ -16,6 +18,7 @@ use super::forced_move::{NewForce, forced};
 use super::json_body::{Body, Object};
 use super::not_accepted::not_accepted;
 use super::problem::Problem;
+use super::query::Parameters;
 use crate::boards::BOARD;
 use crate::boards::store::images;
 use crate::engine::{Committed, Submission};
@@ -29,11 +32,24 @@ pub(super) fn routes() -> Routes {
     ]
 }
 
-/// `POST /api/v1/devices/{name}/requests/{request}`: an operator asks for something.
+/// How much later the turn of each of many requests is that are made at once: of so many, one is sure of its turn in this
+/// time whatever is asked for besides, and what is asked for besides need not wait for more of them.
+const TURN: TimeDelta = TimeDelta::minutes(1);
+
+/// How a request may be made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestQuery {
+    /// Which of many that are made at once this is, from 0 on.
+    position: Option<u16>,
+}
+
+/// `POST /api/v1/devices/{name}/requests/{request}?position=`: an operator asks for something.
 async fn request(
     State(api): State<Arc<Api>>,
     Path((name, request)): Path<(String, String)>,
     Sender(sender): Sender,
+    Parameters(RequestQuery { position }): Parameters<RequestQuery>,
     Object(args): Object,
 ) -> Result<Json<Answer>, Problem> {
     let definition = api.engine.definition(&api.machine)?;
@@ -59,7 +75,8 @@ async fn request(
     }
     let image = args.get("image").and_then(Value::as_str).map(str::to_owned);
     let cause = Cause::Event { name: (*event).clone(), source: Source::Operator, args, visit: None };
-    let submission = Submission { sender, ..Submission::new(target(&api, &name)?, cause) };
+    let queue_at = position.map(|position| api.engine.clock().now() + TURN * i32::from(position));
+    let submission = Submission { sender, queue_at, ..Submission::new(target(&api, &name)?, cause) };
     let asked = Asked { event, image };
     answer(&api, &name, Some(asked), api.engine.submit(submission).await?).await
 }

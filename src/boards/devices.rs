@@ -13,6 +13,7 @@ use super::refusals;
 use super::store::devices::{self, Wiring};
 use crate::actions;
 use crate::engine::{ChangedFacts, Committed, EngineError, FactChange, NewFacts};
+use crate::store::claims::Claim;
 use crate::store::instances::{InstanceId, Locked, Target};
 use crate::store::{InstanceFacts, Tx};
 
@@ -115,7 +116,8 @@ impl FactChange for DeviceChange {
             devices::save_outlets(tx, wiring.as_slice()).await
         };
         saved.await.map_err(|error| refusals::or_has_rival(error, &device))?;
-        let place = is_rewired.then(|| actions::power_resource(device.power_url.as_deref()?));
-        Ok(Some(ChangedFacts { changed, place }))
+        let relay = device.power_url.as_deref().and_then(actions::power_resource);
+        let claims = is_rewired.then(|| relay.as_deref().map(Claim::exclusive).into_iter().collect());
+        Ok(Some(ChangedFacts { changed, claims }))
     }
 }

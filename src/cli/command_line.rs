@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::log::LogArgs;
-use super::{demo, device, image, instance, machine, model, output, serve};
+use super::{demo, device, image, instance, machine, model, output, resource, serve};
 use crate::machine::plain;
 
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
@@ -52,6 +52,8 @@ pub(super) enum Command {
     Device(device::DeviceOptions),
     /// Say which boot config boots which image on which hardware
     Image(image::ImageOptions),
+    /// Show what is limited, who holds it and who waits for it, and set limits
+    Resource(resource::ResourceOptions),
     /// Create, show and move instances of any machine, by a server's HTTP interface
     Instance(instance::InstanceOptions),
     /// Check, draw and try machine definitions

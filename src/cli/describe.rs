@@ -66,8 +66,8 @@ pub(super) fn full(device: &Value) -> String {
     }
     for action in device["actions"].as_array().into_iter().flatten() {
         let ahead = match action["ahead"].as_i64() {
-            Some(1) => format!(", 1 board before it at {}", text(action, "place")),
-            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "place")),
+            Some(1) => format!(", 1 board before it at {}", text(action, "resource")),
+            Some(ahead @ 2..) => format!(", {ahead} boards before it at {}", text(action, "resource")),
             _ => String::new(),
         };
         let status = match action["suspended_at"].as_str() {

@@ -11,6 +11,7 @@ pub mod log;
 mod machine;
 mod model;
 pub mod output;
+mod resource;
 mod run;
 pub mod serve;
 mod why;

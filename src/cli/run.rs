@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::command_line::{Cli, Command};
 use super::log::Log;
-use super::{demo, device, image, instance, machine, model, output, serve};
+use super::{demo, device, image, instance, machine, model, output, resource, serve};
 
 /// Runs one command; what went wrong is on standard error.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -16,6 +16,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(_)
         | Command::Device(_)
         | Command::Image(_)
+        | Command::Resource(_)
         | Command::Instance(_)
         | Command::Machine(_) => "info,sqlx=error",
     };
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo(options) => done(demo::run(options).await),
         Command::Device(options) => done(device::run(options).await),
         Command::Image(options) => done(image::run(options).await),
+        Command::Resource(options) => done(resource::run(options).await),
         Command::Instance(options) => done(instance::run(options).await),
         Command::Machine(options) => machine::run(options).await,
         Command::Model(options) => done(model::run(options).await),

@@ -99,13 +99,13 @@ fn doing(why: &Why, now: DateTime<Utc>) -> String {
             Some(reason) => format!("{how}: {reason}"),
             None => how,
         };
-        let place = doing.place.as_deref().unwrap_or_default();
+        let resource = doing.resource.as_deref().unwrap_or_default();
         let _ = write!(
             table,
             "<tr><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
             escaped(&doing.action),
             escaped(&how),
-            escaped(place)
+            escaped(resource)
         );
     }
     table + "</tbody></table></div>"

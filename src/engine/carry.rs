@@ -17,7 +17,8 @@ use super::work::{Ended, Started, Submission};
 use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
-use crate::store::actions::{ActionId, ActionStatus, LiveAction, RunningAction, Suspension};
+use crate::store::actions::{ActionStatus, LiveAction, RunningAction, Startable, Suspension};
+use crate::store::claims::{Grant, GrantedUnits};
 use crate::store::instances::{InstanceId, Target};
 
 /// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
@@ -41,10 +42,11 @@ pub(super) struct Context<'a> {
 pub(super) fn begin(
     context: Context<'_>,
     draft: &mut Draft,
-    action: ActionId,
+    startable: &Startable,
     life: Life,
 ) -> Option<Box<Started>> {
     let Context { definition, live, now, .. } = context;
+    let action = startable.id;
     let next = live.iter().find(|live| live.action.id == action)?;
     if next.status != ActionStatus::Waiting {
         return None;
@@ -57,20 +59,31 @@ pub(super) fn begin(
     if live.iter().any(|other| other.is_before(next)) {
         return None;
     }
-    let evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
+    let mut evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
+    let chosen = chosen(&next.action, &startable.grant);
+    if !chosen.is_empty() {
+        evidence.insert("granted".to_owned(), Value::from(chosen));
+    }
     // A rescue speaks for no visit: no time limit depends on it.
     if !next.action.is_rescue {
         let cause = Cause::Began { visit: draft.instance().visit };
         let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
         draft.decide(definition, &began, &SharedByFace::default(), now);
     }
-    Some(take(context, draft, next, life))
+    Some(take(context, draft, next, startable.grant.clone(), life))
 }
 
 /// Takes an action for this process, in this life of the database, and gathers what its driver must know.
-fn take(context: Context<'_>, draft: &mut Draft, next: &LiveAction, life: Life) -> Box<Started> {
+fn take(
+    context: Context<'_>,
+    draft: &mut Draft,
+    next: &LiveAction,
+    grant: Grant,
+    life: Life,
+) -> Box<Started> {
     let Context { engine, shared, .. } = context;
-    draft.start(next.action.id);
+    let (chosen, granted) = (chosen(&next.action, &grant), grant.units.clone());
+    draft.start(next.action.id, grant);
     let hold = engine.inner.running.enter(&next.action);
     let RunningAction { id, action, settings, visit, .. } = &next.action;
     let subject = Subject {
@@ -81,13 +94,24 @@ fn take(context: Context<'_>, draft: &mut Draft, next: &LiveAction, life: Life) 
     };
     let mut facts = draft.action_facts(shared);
     engine.inner.findings.add_facts(next.action.instance, &mut facts);
+    if !chosen.is_empty() {
+        facts.insert("granted".to_owned(), chosen.into());
+    }
     let job = Job {
         settings: settings.clone(),
         attempts: next.attempts,
         findings: engine.findings_of(&next.action, life),
         ..Job::new(id.0, action.clone(), subject, facts)
     };
-    Box::new(Started { action: next.action.clone(), job, hold })
+    Box::new(Started { action: next.action.clone(), granted, job, hold })
+}
+
+/// The resources that were chosen for an action where any of several would do.
+fn chosen(action: &RunningAction, grant: &Grant) -> Vec<String> {
+    let has_choice = |units: &&GrantedUnits| {
+        action.claims.iter().any(|claim| claim.any_of.len() > 1 && claim.any_of.contains(&units.resource))
+    };
+    grant.units.iter().filter(has_choice).map(|units| units.resource.clone()).collect()
 }
 
 /// Decides on the event that the end of an action is, and takes the next of its visit.
@@ -100,16 +124,33 @@ pub(super) fn end(
     ended: &Ended,
     steps: Option<Vec<Step>>,
 ) -> Option<Box<Started>> {
-    let Context { engine, definition, live, now, .. } = context;
-    let draft = drafts.get_mut(id)?;
     let Ended { action, by, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
-    let row = live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
+    let row = context.live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     if token.is_cancelled() && result.is_err() && !row.is_cancelled {
         // Stopped because this process stops, not because the state was left: whoever comes next does it again.
         return None;
     }
-    if row.is_cancelled && action.place.is_none() {
+    let next = conclude(context, drafts, id, (ended, row), steps);
+    let draft = drafts.get_mut(id)?;
+    let held_on: Vec<GrantedUnits> = draft.started_units().to_vec();
+    draft.release(row.action.granted.iter().filter(|units| !held_on.contains(units)).cloned());
+    next
+}
+
+/// Decides on what follows from the end of the action `row`.
+fn conclude(
+    context: Context<'_>,
+    drafts: &mut Drafts,
+    id: InstanceId,
+    (ended, row): (&Ended, &LiveAction),
+    steps: Option<Vec<Step>>,
+) -> Option<Box<Started>> {
+    let Context { engine, definition, live, now, .. } = context;
+    let draft = drafts.get_mut(id)?;
+    let Ended { action, by, result, token: _ } = ended;
+    // What it left to be made up for does not go with it.
+    if row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none() {
         draft.sweep(action.id);
         return None;
     }
@@ -151,10 +192,12 @@ pub(super) fn end(
         draft.give_up(action.visit);
         return None;
     }
-    // One at another place waits for its turn there.
+    // One that needs something else waits for its turn there.
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
-    let is_here = next.action.place.is_none() || next.action.place == action.place;
-    is_here.then(|| take(context, draft, next, by.life))
+    let units = next.action.claims.iter().filter(|claim| claim.hold.is_none());
+    let units: Option<Vec<GrantedUnits>> = units.map(|claim| row.action.units_for(claim).cloned()).collect();
+    let grant = Grant { units: units?, taken_from: Vec::new() };
+    Some(take(context, draft, next, grant, by.life))
 }
 
 /// What keeps an action from making up for what it did, and why, where that is to be tried again.
@@ -215,7 +258,7 @@ pub(super) fn report_of(context: Context<'_>, draft: &Draft, ended: &Ended) -> O
     let Ended { action, by, result, token } = ended;
     let row = context.live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     let is_given_up = token.is_cancelled() && result.is_err() && !row.is_cancelled;
-    let is_swept = row.is_cancelled && action.place.is_none();
+    let is_swept = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
     let is_suspended = matches!(result, Err(Unfinished { ending: Ending::Suspended { .. }, .. }));
     // It was told when the action failed; the end of the rescue is told when it comes.
     let is_told = action.is_rescue && dark(action, row.attempts, result).is_some();
@@ -254,9 +297,10 @@ fn report(
 
 /// Carries an action out, and those that follow it in its visit.
 pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>) {
+    let (held, began_at) = (first.granted.clone(), engine.clock().now());
     let mut next = Some(first);
     while let Some(started) = next {
-        let Started { action, job, hold } = *started;
+        let Started { action, granted: _, job, hold } = *started;
         let attempts = job.attempts.saturating_add(1);
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         let trouble = match &result {
@@ -288,6 +332,11 @@ pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>
                 }
             }
         };
+        // What is held on to is not given back yet: the turn is not over.
+        let goes_on = |units: &&GrantedUnits| next.as_ref().is_some_and(|next| next.granted.contains(units));
+        if !held.iter().any(|units| goes_on(&units)) {
+            engine.inner.turn_times.note(&held, engine.clock().now() - began_at);
+        }
     }
 }
 
@@ -295,6 +344,7 @@ pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>
 mod tests {
     use super::*;
     use crate::machine::ActionName;
+    use crate::store::actions::ActionId;
     use crate::store::instances::InstanceId;
 
     #[test]
@@ -307,7 +357,8 @@ mod tests {
             action: ActionName::new("put-back").unwrap(),
             settings: Map::new(),
             limit: None,
-            place: None,
+            claims: Vec::new(),
+            granted: Vec::new(),
             compensation: None,
         };
         let result = Err(Unfinished {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
+use super::claims::StateHolds;
 use super::draft::Draft;
 use super::drafts::Drafts;
 use super::face::SharedByFace;
@@ -159,7 +160,8 @@ impl<'a> Run<'a> {
         self.chain.decided(&decision.outcome, &decision.effects);
         let instance = Arc::new(decision.instance.clone());
         self.standing.insert(id, Standing { instance, linked: present });
-        self.steps.push(Step { id, stimulus, decision, linked });
+        let holds = StateHolds::of(definition, &before.instance.state, &decision.instance.state);
+        self.steps.push(Step { id, stimulus, decision, holds, linked });
         Ok(())
     }
 

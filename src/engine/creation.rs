@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use super::chain::Scene;
-use super::draft::{Draft, with_places};
+use super::claims::{StateHolds, hold_first, with_claims};
+use super::draft::Draft;
 use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::{NewFacts, SharedByFace};
@@ -20,7 +21,7 @@ use crate::clock;
 use crate::machine::{
     self, Address, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
 };
-use crate::store::groups::{self, Applied, Decided};
+use crate::store::groups::{self, Applied, Decided, Group};
 use crate::store::history::{self, NewEntry, Told};
 use crate::store::instances::{self, InstanceId, Target};
 use crate::store::links::LinkedIds;
@@ -156,7 +157,9 @@ impl Engine {
         for effect in &decision.effects {
             // There is no visit yet whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
-                let new = with_places(self.kinds(), &of_actions, invoked);
+                let mut new = with_claims(self.kinds(), &of_actions, invoked, None);
+                let held = StateHolds::of(definition, &decision.instance.state, &decision.instance.state);
+                hold_first(&mut new, &held.entered);
                 actions::insert(tx, id, *visit, &new, now).await?;
             }
         }
@@ -194,7 +197,8 @@ impl Engine {
         drafts.keep_raised(steps, now);
         let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
         born.raised = touched.map(|draft| Draft::finish(*draft)).collect();
-        let applied = groups::write(tx, &born.raised, self.inner.origin, rules.adoption, None, now).await?;
+        let raised = Group { decided: &born.raised, granted_on: &[] };
+        let applied = groups::write(tx, raised, self.inner.origin, rules.adoption, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
         Ok(if is_whole { Raised::Applied(applied) } else { Raised::Overtaken })
     }

@@ -1,12 +1,13 @@
 //! Hands out actions after the commit that asked for them.
 //!
 //! One loop starts what may start and stops what was cancelled; it is woken by every commit and every hint. Each visit's
-//! list of actions is one task: it begins once it has its place, and runs its actions one after the other.
+//! list of actions is one task: it begins once it has what it claims, and runs its actions one after the other.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::carry::carry_out;
 use super::error::EngineError;
+use super::grants::{self, Startables};
 use super::handle::Engine;
 use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
 use super::rest::rest;
@@ -22,10 +24,10 @@ use super::running::LetGo;
 use crate::clock::pause;
 use crate::store::actions::{self, Startable};
 use crate::store::workers::{self, News};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, resources};
 
-/// How many actions are looked up at a time.
-const BATCH: i64 = 256;
+/// How long a granted action may wait for somebody to start it, in the farm's time: whoever could may have other trouble.
+const GRANT_HOLDS: TimeDelta = TimeDelta::seconds(5);
 
 /// Hands out actions until `stop`, then lets go of them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
@@ -75,14 +77,18 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             () = stop.cancelled() => break,
             () = lapsed.cancelled() => break,
         };
+        let mut next_at = None;
         let handed_out = match looked {
-            Ok(startable) => hand_out(engine, by, startable, &mut tasks).await,
+            Ok(Startables { actions, has_more, next_at: next }) => {
+                next_at = next;
+                hand_out(engine, by, actions, &mut tasks).await.map(|started| has_more && started > 0)
+            }
             Err(error) => Err(error),
         };
         match handed_out {
             // There may be more than were looked at.
-            Ok(BATCH) => continue,
-            Ok(_) => is_well = true,
+            Ok(true) => continue,
+            Ok(false) => is_well = true,
             Err(error) => {
                 // That the database is away is told by the store.
                 if !error.is_passing() && std::mem::replace(&mut is_well, false) {
@@ -95,6 +101,8 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             () = stop.cancelled() => {}
             () = lapsed.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
+            // A resource has settled, or its gap is over.
+            () = until(engine, next_at) => {}
             // Only the safety net: whatever there is to hand out was hinted at.
             () = pause(lease::HOLDS) => {}
         }
@@ -144,7 +152,14 @@ async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
                 tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
             }
         }
-        match store.within(Store::LONGEST, leases.bury(store)).await {
+        match store.within(Store::LONGEST, revoke_grants(&engine, by)).await {
+            Ok(0) => {}
+            Ok(revoked) => {
+                tracing::info!(actions = revoked, "grants revoked of actions that were not started");
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn Error, "grants cannot be revoked yet"),
+        }
+        match store.within(Store::LONGEST, leases.bury(store, engine.clock().now())).await {
             Ok(0) => {}
             Ok(dead) => {
                 tracing::info!(workers = dead, "reclaimed actions of expired workers");
@@ -174,7 +189,7 @@ async fn wind_up(
     mut keeper: JoinSet<()>,
     lapsed: &CancellationToken,
 ) {
-    engine.inner.running.let_go(LetGo::WithoutPlace);
+    engine.inner.running.let_go(LetGo::Long);
     tokio::select! {
         () = lapsed.cancelled() => {
             // Nothing is done any more in the name of a worker that others may have taken over from.
@@ -187,7 +202,7 @@ async fn wind_up(
             // Or it could remove our own row, by which others learn since when nobody listened.
             keeper.shutdown().await;
             let store = engine.store();
-            if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life)).await {
+            if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life, engine.clock().now())).await {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "could not hand actions back; the lease will lapse"
@@ -197,17 +212,41 @@ async fn wind_up(
     }
 }
 
+/// Ends at `at`, if there is such a time.
+async fn until(engine: &Engine, at: Option<DateTime<Utc>>) {
+    match at {
+        Some(at) => engine.clock().sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes back what was granted to actions that nobody starts.
+async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
+    let mut tx = engine.store().begin().await?;
+    if !by.life.is_present(&mut tx).await? {
+        return Ok(0);
+    }
+    let revoked = actions::revoke_grants(&mut tx, engine.clock().now() - GRANT_HOLDS).await?;
+    let strays = resources::drop_stray_holds(&mut tx, &engine.held_by_states()).await?;
+    if revoked > 0 || strays > 0 {
+        tx.commit().await?;
+        engine.inner.actions_changed.notify_one();
+        engine.inner.written.notify_one();
+    }
+    Ok(revoked)
+}
+
 /// Stops what was cancelled, and gives what may start.
-async fn look(engine: &Engine, by: Identity) -> Result<Vec<Startable>, StoreError> {
+async fn look(engine: &Engine, by: Identity) -> Result<Startables, StoreError> {
     let mut db = engine.store().reader().await?;
     if db.life() != by.life {
         // The lease lapses before long.
-        return Ok(Vec::new());
+        return Ok(Startables::default());
     }
     for cancelled in actions::list_cancelled(&mut db, by.id).await? {
         engine.inner.running.cancel(cancelled);
     }
-    actions::list_startable(&mut db, BATCH, &engine.inner.troubles.keys()).await
+    grants::find_startable(&mut db, &engine.inner.troubles.keys(), engine.clock().now()).await
 }
 
 /// Starts what may start; says how many were started.
@@ -228,7 +267,7 @@ async fn hand_out(
                 let engine = engine.clone();
                 tasks.spawn(async move { carry_out(&engine, by, first).await });
             }
-            // Somebody else took the place between our look and our transaction, or keeps the row.
+            // A server of the release before took it between our look and our transaction, or somebody keeps the row.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
             Ok(None) | Err(EngineError::Store(StoreError::Locked(_) | StoreError::Conflict(_))) => {}
             Err(EngineError::Store(error)) if error.is_passing() => fault = Some(error),
@@ -252,7 +291,7 @@ async fn hand_back_lost(engine: &Engine, by: Identity) -> Result<usize, StoreErr
         if !by.life.is_present(&mut tx).await? {
             return Ok(0);
         }
-        actions::hand_back(&mut tx, &[by.id], Some(&lost)).await?;
+        actions::hand_back(&mut tx, &[by.id], Some(&lost), engine.clock().now()).await?;
         tx.commit().await?;
         engine.inner.actions_changed.notify_one();
         engine.inner.written.notify_one();

@@ -1,21 +1,24 @@
 //! One instance while a group is decided on: how it was read, how it stands after what was decided so far, and what is
 //! to be written. Nothing here reads or writes anything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use super::claims::{StateHolds, hold_first, with_claims};
 use super::face::SharedByFace;
 use super::repeats;
 use super::rules::Known;
 use super::work::{Note, Submission};
 use crate::actions::{Facts, Registry};
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Ignored, Instance, Invoke, Outcome, Source, StateName,
+    self, Cause, Decision, Definition, Effect, Ignored, Instance, Outcome, ResourceName, Source, StateName,
     Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction, Suspension};
+use crate::store::claims::{Grant, GrantedUnits};
 use crate::store::groups::{Decided, Seen};
 use crate::store::history::{NewEntry, Told};
 use crate::store::instances::InstanceId;
@@ -33,7 +36,11 @@ pub(super) struct Draft {
     kept: Option<(StateName, Visit)>,
     goes_on: bool,
     ended: Vec<ActionId>,
-    started: Option<ActionId>,
+    started: Option<(ActionId, Grant)>,
+    released: Vec<GrantedUnits>,
+    /// What the states that were left hold.
+    held: BTreeSet<ResourceName>,
+    dropped_holds: Vec<String>,
     suspended: Option<Suspension>,
     linked: Option<LinkedIds>,
     coupling: Option<InstanceId>,
@@ -63,6 +70,9 @@ impl Draft {
             goes_on: false,
             ended: Vec::new(),
             started: None,
+            released: Vec::new(),
+            held: BTreeSet::new(),
+            dropped_holds: Vec::new(),
             suspended: None,
             linked: None,
             coupling: None,
@@ -120,7 +130,8 @@ impl Draft {
         let facts = if self.reads_facts(definition, cause) { self.facts(shared) } else { Map::new() };
         let stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
-        self.keep(submission, stimulus, decision, now)
+        let holds = StateHolds::of(definition, &self.instance.state, &decision.instance.state);
+        self.keep(submission, stimulus, (decision, &holds), now)
     }
 
     /// Keeps what follows from a decision.
@@ -128,7 +139,7 @@ impl Draft {
         &mut self,
         submission: &Submission,
         mut stimulus: Stimulus,
-        decision: Decision,
+        (decision, holds): (Decision, &StateHolds),
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { sender, evidence, remark, predictions, .. } = submission;
@@ -183,12 +194,13 @@ impl Draft {
                 }
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
+                Effect::Hold { .. } => self.hold(holds),
                 // Whoever has all that is linked at hand lets the others decide on what is raised.
-                // TODO(correctness): what states hold is claimed.
-                Effect::Hold { .. } | Effect::Raise(_) => {}
+                Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
                     let facts = self.action_facts(&SharedByFace::default());
-                    self.invoked = with_places(&self.kinds, &facts, actions);
+                    self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
+                    hold_first(&mut self.invoked, &holds.entered);
                     self.goes_on = matches!(effect, Effect::Keep { .. });
                 }
             }
@@ -239,15 +251,23 @@ impl Draft {
         });
     }
 
+    /// Gives back what the states that were left held and the one that is entered does not. What that holds besides is taken
+    /// with its first action.
+    fn hold(&mut self, holds: &StateHolds) {
+        self.held.extend(holds.left.iter().cloned());
+        let dropped = self.held.iter().filter(|name| !holds.entered.contains_key(*name));
+        self.dropped_holds = dropped.map(ToString::to_string).collect();
+    }
+
     /// Lets nothing more be done for `visit` and those before it.
     pub(super) fn give_up(&mut self, visit: Visit) {
         self.left = self.left.max(Some(visit));
         self.is_rewritten = true;
     }
 
-    /// Lets a waiting action run.
-    pub(super) fn start(&mut self, action: ActionId) {
-        self.started = Some(action);
+    /// Lets a waiting action run, which gets `grant`.
+    pub(super) fn start(&mut self, action: ActionId, grant: Grant) {
+        self.started = Some((action, grant));
         self.is_rewritten = true;
     }
 
@@ -255,6 +275,16 @@ impl Draft {
     pub(super) fn suspend(&mut self, suspension: Suspension) {
         self.suspended = Some(suspension);
         self.is_rewritten = true;
+    }
+
+    /// What the action that begins holds.
+    pub(super) fn started_units(&self) -> &[GrantedUnits] {
+        self.started.as_ref().map(|(_, grant)| grant.units.as_slice()).unwrap_or_default()
+    }
+
+    /// Gives back what an action held.
+    pub(super) fn release(&mut self, units: impl Iterator<Item = GrantedUnits>) {
+        self.released.extend(units);
     }
 
     /// Takes an action's row away, of which others have to take note.
@@ -272,8 +302,21 @@ impl Draft {
     pub(super) fn finish(self) -> Decided {
         let is_silent = self.is_silent();
         let (linked, coupling) = (self.linked.clone(), self.coupling);
-        let Self { seen, instance, entries, left, invoked, kept, goes_on, ended, started, suspended, .. } =
-            self;
+        let Self {
+            seen,
+            instance,
+            entries,
+            left,
+            invoked,
+            kept,
+            goes_on,
+            ended,
+            started,
+            suspended,
+            released,
+            dropped_holds,
+            ..
+        } = self;
         let instance = self.is_rewritten.then_some(instance);
         Decided {
             seen,
@@ -284,6 +327,8 @@ impl Draft {
             ended,
             started,
             suspended,
+            released,
+            dropped_holds,
             invoked,
             goes_on,
             linked,
@@ -321,25 +366,4 @@ impl Draft {
         let facts = self.seen.facts.as_ref();
         facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()
     }
-}
-
-/// Says what each action holds while it runs: its own place, or already that of one which comes after it. The whole
-/// list waits for its turn before it begins, so that an instance loses no time of its deadline in a queue.
-pub(super) fn with_places(kinds: &Registry, facts: &Facts, invoked: &[Invoke]) -> Vec<NewAction> {
-    let mut place = None;
-    let mut new: Vec<NewAction> = invoked
-        .iter()
-        .rev()
-        .map(|invoke| {
-            let own = kinds.claims(&invoke.action, &invoke.with, facts).pop().map(|claim| claim.resource);
-            place = own.or_else(|| place.take());
-            NewAction {
-                compensation: kinds.compensation(&invoke.action),
-                invoke: invoke.clone(),
-                place: place.clone(),
-            }
-        })
-        .collect();
-    new.reverse();
-    new
 }

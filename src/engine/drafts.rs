@@ -103,12 +103,12 @@ impl Drafts {
     }
 
     fn keep_one(&mut self, submission: &Submission, step: Step, now: DateTime<Utc>) -> Option<Outcome> {
-        let Step { id, stimulus, decision, linked } = step;
+        let Step { id, stimulus, decision, holds, linked } = step;
         let draft = self.get_mut(id)?;
         if let Some(linked) = linked {
             draft.link(linked);
         }
-        Some(draft.keep(submission, stimulus, decision, now))
+        Some(draft.keep(submission, stimulus, (decision, &holds), now))
     }
 
     /// Lets the parts of `ids`, and of all that are written together with one of them, be written together.

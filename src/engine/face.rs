@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::error::EngineError;
 use super::refusal::Refusal;
 use crate::machine::{Instance, MachineName};
+use crate::store::claims::Claim;
 use crate::store::groups::Seen;
 use crate::store::instances::{InstanceId, Locked};
 use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
@@ -180,8 +181,8 @@ pub trait FactChange: Send + Sync {
 pub struct ChangedFacts {
     /// The facts that are not what they were, with what they are now: for history.
     pub changed: Map<String, Value>,
-    /// The place at which actions wait from now on that wait at one, where it is another one.
-    pub place: Option<Option<String>>,
+    /// What those actions claim from now on that wait for a resource, where it is something else.
+    pub claims: Option<Vec<Claim>>,
 }
 
 /// The faces of an engine.

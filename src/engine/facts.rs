@@ -26,9 +26,9 @@ impl Engine {
         let locked = self.lock(&mut tx, target).await?;
         let Some(facts) = change.apply(&mut tx, &locked).await? else { return Ok(()) };
         self.append_change(&mut tx, locked.id, &locked.instance).await?;
-        let ChangedFacts { changed, place } = facts;
-        if let Some(place) = place {
-            actions::move_waiting(&mut tx, locked.id, place.as_deref()).await?;
+        let ChangedFacts { changed, claims } = facts;
+        if let Some(claims) = claims {
+            actions::move_waiting(&mut tx, locked.id, &claims).await?;
         }
         for action in changed.keys().flat_map(|fact| self.kinds().begun_anew_by(fact)) {
             actions::renew(&mut tx, locked.id, action, self.clock().now()).await?;

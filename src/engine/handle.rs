@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::recent::Recent;
 use super::retention::Retention;
 use super::retries::Retries;
-use super::{dwell_times, findings, kept, pictures, rules, running, timekeeping, troubles};
+use super::{dwell_times, findings, kept, pictures, rules, running, timekeeping, troubles, turn_times};
 use crate::actions::Registry;
 use crate::clock::Clock;
 use crate::machine::Instance;
@@ -55,6 +55,7 @@ pub(super) struct Inner {
     pub(super) feed: Feed,
     pub(super) counts: kept::ByMachine,
     pub(super) usual: dwell_times::ByMachine,
+    pub(super) turn_times: turn_times::TurnTimes,
     pub(super) farm_time: timekeeping::FarmTime,
     pub(super) pictures: pictures::Pictures,
 }

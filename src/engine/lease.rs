@@ -60,10 +60,10 @@ impl AheadLeases {
     }
 
     /// Removes the workers whose leases have run out, and puts their actions back; says how many workers those were.
-    pub(super) async fn bury(&mut self, store: &Store) -> Result<usize, StoreError> {
+    pub(super) async fn bury(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let ahead = workers::list_ahead(store, 2 * HOLDS).await?;
         let silent = self.silent(ahead, Instant::now());
-        workers::bury(store, &silent, 2 * HOLDS).await
+        workers::bury(store, &silent, 2 * HOLDS, now).await
     }
 }
 

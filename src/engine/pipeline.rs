@@ -27,6 +27,7 @@ use super::draft::Draft;
 use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::SharedByFace;
+use super::grants;
 use super::handle::Engine;
 use super::linked;
 use super::rest::rest;
@@ -36,7 +37,7 @@ use super::work::{Committed, Done, Note, Submission, Work};
 use crate::clock::pause;
 use crate::machine::{Cause, Definition, Due, MachineName, Outcome};
 use crate::store::actions::{self, ActionId, LiveAction, WorkerId};
-use crate::store::groups::{self, Applied, Decided, Seen};
+use crate::store::groups::{self, Applied, Decided, Group, Seen};
 use crate::store::instances::{InstanceId, Target};
 use crate::store::{Connection, Life, Pooled, Store, StoreError};
 
@@ -483,7 +484,7 @@ impl Material {
                 }
                 Work::Begin { action, by, .. } => {
                     worker = Some(by.id);
-                    Done::Started(carry::begin(context, draft, action.id, by.life))
+                    Done::Started(carry::begin(context, draft, action, by.life))
                 }
                 Work::End { ended, .. } => {
                     worker = Some(ended.by.id);
@@ -571,7 +572,12 @@ async fn write(
     if decided.is_empty() {
         return Ok(Applied::default());
     }
-    let write = groups::write(db, decided, engine.inner.origin, rules.adoption, *worker, *at);
+    let write = async {
+        // What is given back goes to whoever is next, in the same transaction.
+        let granted_on = grants::grant_on(db, decided, &engine.inner.troubles.keys(), *at).await?;
+        let group = Group { decided, granted_on: &granted_on };
+        groups::write(db, group, engine.inner.origin, rules.adoption, *worker, *at).await
+    };
     store.within_on(outages, LONGEST, write).await
 }
 
@@ -589,7 +595,7 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
     let Decisions { decided, done, orphans, worker: _, at: _ } = decisions;
     let inner = &engine.inner;
     let is_overtaken = |id: &InstanceId| applied.overtaken.contains(id);
-    // Their places are free now.
+    // What they held is free now.
     if !orphans.is_empty() {
         inner.actions_changed.notify_one();
         inner.written.notify_one();
@@ -603,6 +609,12 @@ fn settle(engine: &Engine, life: Life, decisions: Decisions, applied: &Applied) 
     for (id, work, came_to) in done {
         if is_overtaken(&id) {
             inner.retries.overtaken.increment();
+            if matches!(&work, Work::Begin { action, .. } if !action.grant.taken_from.is_empty()) {
+                // What it was to get may be somebody else's by now: it is scheduled anew.
+                inner.actions_changed.notify_one();
+                work.answer(Done::Started(None));
+                continue;
+            }
             again.push(work);
         } else {
             finish(engine, life, id, work, came_to);
@@ -676,6 +688,7 @@ mod tests {
     use crate::engine::lease::Identity;
     use crate::machine::Visit;
     use crate::store::actions::Startable;
+    use crate::store::claims::Grant;
 
     #[test]
     fn what_is_of_a_life_before_is_answered_and_not_decided_on() {
@@ -686,7 +699,8 @@ mod tests {
         };
         let begin = |life| {
             let (answer, answered) = oneshot::channel();
-            let action = Startable { id: ActionId(1), instance: InstanceId(1) };
+            let startable = Startable { id: ActionId(1), instance: InstanceId(1), grant: Grant::default() };
+            let action = Box::new(startable);
             let by = Identity { id: WorkerId(1), life };
             (Work::Begin { action, by, since: Instant::now(), answer }, answered)
         };

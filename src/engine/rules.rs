@@ -29,7 +29,7 @@ pub(super) struct Known {
     pub(super) life: Life,
     /// Since when it is so.
     pub(super) adoption: AdoptionId,
-    machines: BTreeMap<MachineName, Arc<InForce>>,
+    pub(super) machines: BTreeMap<MachineName, Arc<InForce>>,
 }
 
 impl Known {

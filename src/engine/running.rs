@@ -34,7 +34,7 @@ struct Held {
 #[derive(Debug)]
 struct Stoppable {
     token: CancellationToken,
-    holds_place: bool,
+    is_short: bool,
 }
 
 /// What this process stops because it cannot or will not go on, what begins meanwhile included.
@@ -42,8 +42,8 @@ struct Stoppable {
 pub(super) enum LetGo {
     #[default]
     Nothing,
-    /// What holds a place is short and better ended than begun again elsewhere; the rest may go on for hours.
-    WithoutPlace,
+    /// What holds a resource, or would have to be made up for, is short and better ended than begun again elsewhere; the rest may go on for hours.
+    Long,
     Everything,
 }
 
@@ -51,7 +51,7 @@ impl LetGo {
     fn stops(self, action: &Stoppable) -> bool {
         match self {
             Self::Nothing => false,
-            Self::WithoutPlace => !action.holds_place,
+            Self::Long => !action.is_short,
             Self::Everything => true,
         }
     }
@@ -65,7 +65,10 @@ impl Running {
 
     pub(super) fn enter(&self, action: &RunningAction) -> Hold {
         let token = CancellationToken::new();
-        let stoppable = Stoppable { token: token.clone(), holds_place: action.place.is_some() };
+        let stoppable = Stoppable {
+            token: token.clone(),
+            is_short: !action.claims.is_empty() || action.compensation.is_some(),
+        };
         self.with(|held| {
             if held.let_go.stops(&stoppable) {
                 token.cancel();
@@ -117,7 +120,7 @@ fn is_among(ending: &HashMap<ActionId, InstanceId>, instance: InstanceId) -> boo
     ending.values().any(|one| *one == instance)
 }
 
-/// An action's place among what this process carries out; given up when this is dropped.
+/// An action among what this process carries out; given up when this is dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
     running: Running,

@@ -17,7 +17,7 @@ use super::recent::Recent;
 use super::retention::Retention;
 use super::retries::Retries;
 use super::rules::Rules;
-use super::{dwell_times, findings, kept, pictures, running, timekeeping, troubles};
+use super::{dwell_times, findings, kept, pictures, running, timekeeping, troubles, turn_times};
 use crate::clock::Clock;
 use crate::machine::Vocabulary;
 use crate::model::Models;
@@ -93,6 +93,7 @@ impl Engine {
             feed: Feed::new(seen),
             counts: kept::ByMachine::default(),
             usual: dwell_times::ByMachine::default(),
+            turn_times: turn_times::TurnTimes::default(),
             farm_time: timekeeping::FarmTime::default(),
             pictures: pictures::Pictures::default(),
         };

@@ -1,5 +1,6 @@
 //! One decision of a chain, and what may be lacking for it.
 
+use super::claims::StateHolds;
 use crate::machine::{Decision, Stimulus};
 use crate::store::instances::{InstanceId, Target};
 use crate::store::links::LinkedIds;
@@ -13,6 +14,8 @@ pub(super) struct Step {
     pub(super) stimulus: Stimulus,
     /// What follows.
     pub(super) decision: Decision,
+    /// What the states hold that it left and entered.
+    pub(super) holds: StateHolds,
     /// The numbers of the instances that it is linked to from here on, where its links changed.
     pub(super) linked: Option<LinkedIds>,
 }

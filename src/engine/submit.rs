@@ -61,6 +61,7 @@ impl Engine {
         action: Startable,
         by: Identity,
     ) -> Result<Option<Box<Started>>, EngineError> {
+        let action = Box::new(action);
         self.through(|since, answer| Work::Begin { action, by, since, answer }).await
     }
 

@@ -24,7 +24,7 @@ use crate::store::actions::RunningAction;
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest from one look to the next.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The same for what somebody has to mend: a name (unless an action that holds a place waits for it), a driver, or whatever keeps coming back.
+/// The same for what somebody has to mend: a name (unless an action that claims a resource waits for it), a driver, or whatever keeps coming back.
 const LONGEST_FAULT: Duration = Duration::from_mins(1);
 /// How long a trouble must be gone before it counts as a new one.
 const FORGOTTEN: Duration = Duration::from_mins(10);
@@ -94,7 +94,7 @@ impl Troubles {
                 wait: FIRST / 2,
                 longest: if is_name { LONGEST_FAULT } else { LONGEST },
             });
-            if action.place.is_some() {
+            if !action.claims.is_empty() {
                 // Something may be left undone until it is over, and others wait for what it holds.
                 one.longest = LONGEST;
             }
@@ -220,9 +220,10 @@ mod tests {
     use super::*;
     use crate::machine::{ActionName, Visit};
     use crate::store::actions::ActionId;
+    use crate::store::claims::Claim;
     use crate::store::instances::InstanceId;
 
-    fn action(place: Option<&str>) -> RunningAction {
+    fn action(resource: Option<&str>) -> RunningAction {
         RunningAction {
             id: ActionId(1),
             instance: InstanceId(1),
@@ -231,7 +232,8 @@ mod tests {
             action: ActionName::new("some").unwrap(),
             settings: Map::new(),
             limit: None,
-            place: place.map(str::to_owned),
+            claims: resource.map(Claim::exclusive).into_iter().collect(),
+            granted: Vec::new(),
             compensation: None,
         }
     }

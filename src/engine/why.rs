@@ -8,6 +8,7 @@ use super::dwell_times::Times;
 use super::error::EngineError;
 use super::face::{Account, Faces};
 use super::handle::Engine;
+use super::resources::Outlook;
 use super::tell::{arrived, heard_at, seen};
 use crate::actions::Registry;
 use crate::machine::words::{span, time};
@@ -115,6 +116,8 @@ struct Record {
     id: InstanceId,
     instance: Instance,
     actions: Vec<OpenAction>,
+    /// What those may expect that wait for resources.
+    outlook: Outlook,
     arrival: Option<Entry>,
     evidence: Option<Entry>,
     account: Account,
@@ -158,6 +161,7 @@ impl Record {
         };
         Ok(Self {
             actions: actions::list_open(db, id).await?,
+            outlook: Outlook::default(),
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
             account,
@@ -175,15 +179,19 @@ impl Record {
     }
 
     fn doing(&self) -> Vec<Doing> {
-        let doing = |action: &OpenAction| Doing {
-            action: action.action.clone(),
-            began_at: action.began_at,
-            place: action.place.clone(),
-            ahead: action.ahead,
-            holder: action.holder.clone(),
-            is_leftover: action.cancelled || action.rescue,
-            suspended_at: action.suspended_at,
-            reason: action.reason.clone(),
+        let doing = |action: &OpenAction| {
+            let outlook = self.outlook.of(action);
+            Doing {
+                action: action.action.clone(),
+                began_at: action.began_at,
+                resource: action.resource(),
+                ahead: i64::try_from(outlook.ahead).unwrap_or(i64::MAX),
+                holder: (!outlook.holders.is_empty()).then(|| outlook.holders.join(", ")),
+                expected_at: outlook.expected_at,
+                is_leftover: action.cancelled || action.rescue,
+                suspended_at: action.suspended_at,
+                reason: action.reason.clone(),
+            }
         };
         self.actions.iter().map(doing).collect()
     }
@@ -233,7 +241,9 @@ impl Engine {
         let mut record = {
             let mut db = self.store().reader().await?;
             let context = Context { faces: &self.inner.faces, in_force: &in_force.adopted, now };
-            Record::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?
+            let record = Record::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
+            let outlook = self.outlook(&mut db, record.id, &record.actions).await?;
+            Record { outlook, ..record }
         };
         record.explain_idle(self.kinds());
         let times = self.usual_times(machine).await;
@@ -269,8 +279,9 @@ fn put_together(
             seen(evidence)
         )
     }));
-    // While it queues for a place or holds one, what is known is of the time before.
-    let is_on_its_way = explanation.kind == Kind::Working && doing.iter().all(|doing| doing.place.is_none());
+    // While it queues for a resource or holds one, what is known is of the time before.
+    let is_on_its_way =
+        explanation.kind == Kind::Working && doing.iter().all(|doing| doing.resource.is_none());
     sentences.extend(record.account.progress.clone().filter(|_| is_on_its_way));
     sentences.extend(entered_under.map(|number| {
         let (present, at) = (in_force.number, time(in_force.at, now));

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::actions::{Evidence, Job, Unfinished};
 use crate::machine::{Cause, Instance, Outcome, Question, Source};
 use crate::store::Life;
 use crate::store::actions::{RunningAction, Startable};
+use crate::store::claims::GrantedUnits;
 use crate::store::instances::{InstanceId, Target};
 
 /// Something that happened, for the engine to decide on.
@@ -34,6 +36,8 @@ pub struct Submission {
     pub remark: Option<String>,
     /// Only if the instance is still as one of these tags says (`Engine::tag`).
     pub only_as: Option<Vec<String>>,
+    /// When its turn is at resources that others wait for as well, where that is not the present time.
+    pub queue_at: Option<DateTime<Utc>>,
     /// What models say of it: the engine asks them.
     pub predictions: Predictions,
 }
@@ -43,7 +47,16 @@ impl Submission {
     #[must_use]
     pub fn new(target: Target, cause: Cause) -> Self {
         let predictions = Predictions::default();
-        Self { target, cause, sender: None, evidence: None, remark: None, only_as: None, predictions }
+        Self {
+            target,
+            cause,
+            sender: None,
+            evidence: None,
+            remark: None,
+            only_as: None,
+            queue_at: None,
+            predictions,
+        }
     }
 
     /// What another instance raises at the instance `id`, or refuses to it.
@@ -101,6 +114,8 @@ pub(super) enum Heard {
 /// An action of which the database says that this process runs it, once that is committed.
 pub(super) struct Started {
     pub(super) action: RunningAction,
+    /// What it holds.
+    pub(super) granted: Vec<GrantedUnits>,
     pub(super) job: Job,
     pub(super) hold: Hold,
 }
@@ -125,7 +140,7 @@ pub(super) enum Work {
     /// A deadline is due.
     Due(Due),
     /// An action is to begin.
-    Begin { action: Startable, by: Identity, since: Instant, answer: Answer<Option<Box<Started>>> },
+    Begin { action: Box<Startable>, by: Identity, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// An action has ended.
     End { ended: Arc<Ended>, since: Instant, answer: Answer<Option<Box<Started>>> },
     /// Something was noticed.

@@ -9,7 +9,7 @@
 //!
 //! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
 //!
-//! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action keeps its place until its
+//! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action holds what it claims until its
 //! worker says that it has really stopped. What is left of an action with a *compensation* that was begun and did not end is
 //! a *rescue*: the compensation is carried out, whatever becomes of the visit.
 
@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
+use super::claims::{Claim, ClaimColumns, Grant, GrantedUnits, claims_of};
 use super::instances::{InstanceId, name};
 use super::{StoreError, Tx};
 use crate::machine::{ActionName, Invoke, Visit};
@@ -37,8 +38,10 @@ pub struct WorkerId(pub i64);
 pub struct NewAction {
     /// What to do.
     pub invoke: Invoke,
-    /// What it holds while it runs, so that nobody else does.
-    pub place: Option<String>,
+    /// What it needs before it can begin, and holds while it runs.
+    pub claims: Vec<Claim>,
+    /// When its turn is, where that is not the time at which it is asked for.
+    pub queue_at: Option<DateTime<Utc>>,
     /// What makes up for it where it was begun and is not seen to end.
     pub compensation: Option<ActionName>,
 }
@@ -67,8 +70,10 @@ pub struct RunningAction {
     pub settings: Map<String, Value>,
     /// The longest it may take, where the definition says so.
     pub limit: Option<Duration>,
-    /// What it holds while it runs.
-    pub place: Option<String>,
+    /// What it needs to run.
+    pub claims: Vec<Claim>,
+    /// What it holds of that while it runs.
+    pub granted: Vec<GrantedUnits>,
     /// What makes up for it where it was begun and is not seen to end.
     pub compensation: Option<ActionName>,
 }
@@ -81,6 +86,30 @@ impl RunningAction {
     #[must_use]
     pub fn speaks_for(&self, present: Visit) -> Visit {
         if self.is_rescue { self.visit } else { present }
+    }
+
+    /// Whether it claims the same resources as `other`, apart from those that states hold.
+    #[must_use]
+    fn claims_what(&self, other: &Self) -> bool {
+        let own = |action: &Self| {
+            let claims = action.claims.iter().filter(|claim| claim.hold.is_none());
+            claims.map(|claim| claim.any_of.clone()).collect::<Vec<_>>()
+        };
+        own(self) == own(other)
+    }
+
+    /// Whether what `other` holds is all that it needs.
+    #[must_use]
+    pub fn is_covered_by(&self, other: &Self) -> bool {
+        self.claims.iter().all(|claim| claim.hold.is_some() || other.units_for(claim).is_some())
+    }
+
+    /// What it holds for `claim`.
+    #[must_use]
+    pub fn units_for(&self, claim: &Claim) -> Option<&GrantedUnits> {
+        let is_for =
+            |units: &&GrantedUnits| claim.any_of.contains(&units.resource) && units.units >= claim.units;
+        self.granted.iter().find(is_for)
     }
 }
 
@@ -100,33 +129,35 @@ pub struct Suspension {
 }
 
 /// An action that may be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Startable {
     /// Its number.
     pub id: ActionId,
     /// Whose it is.
     pub instance: InstanceId,
+    /// What it gets of what it claims.
+    pub grant: Grant,
 }
 
 /// An action as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenAction {
+    /// Its number.
+    pub id: ActionId,
     /// Which action.
     pub action: String,
     /// `WAITING` or `RUNNING`.
     pub status: String,
     /// Whether its visit has ended and it is being stopped.
     pub cancelled: bool,
-    /// What it needs for itself.
-    pub place: Option<String>,
+    /// What it needs.
+    pub claims: Vec<Claim>,
+    /// What it holds of that.
+    pub granted: Vec<GrantedUnits>,
     /// When it was asked for.
     pub asked_at: DateTime<Utc>,
     /// When it began to run.
     pub began_at: Option<DateTime<Utc>>,
-    /// How many instances are before it at its place.
-    pub ahead: i64,
-    /// Who holds its place, where that is another instance.
-    pub holder: Option<String>,
     /// Whether it only makes up for an action whose visit has ended.
     pub rescue: bool,
     /// Since when it is suspended.
@@ -135,6 +166,25 @@ pub struct OpenAction {
     pub reason: Option<String>,
     /// How often it was begun without being seen to end.
     pub attempts: i32,
+}
+
+impl OpenAction {
+    /// Whether it waits for resources.
+    #[must_use]
+    pub fn queues(&self) -> bool {
+        self.began_at.is_none() && self.granted.is_empty() && !self.claims.is_empty()
+    }
+
+    /// The resources that it holds or waits for, in words; nothing where it needs none.
+    #[must_use]
+    pub fn resource(&self) -> Option<String> {
+        let names: Vec<String> = if self.granted.is_empty() {
+            self.claims.iter().map(|claim| claim.any_of.join(" or ")).collect()
+        } else {
+            self.granted.iter().map(|units| units.resource.clone()).collect()
+        };
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
 }
 
 /// Writes the actions of a visit, in their order.
@@ -152,14 +202,21 @@ pub async fn insert(
     let names: Vec<String> = actions.iter().map(|new| new.invoke.action.to_string()).collect();
     let settings: Vec<Value> = actions.iter().map(|new| Value::Object(new.invoke.with.clone())).collect();
     let limits: Vec<Option<i64>> = actions.iter().map(NewAction::limit_ms).collect();
-    let places: Vec<Option<String>> = actions.iter().map(|new| new.place.clone()).collect();
+    let columns: Vec<ClaimColumns<'_>> = actions.iter().map(|new| ClaimColumns::of(&new.claims)).collect();
+    let claims: Vec<Option<Json<&[Claim]>>> = columns.iter().map(|one| one.claims.map(Json)).collect();
+    let queues: Vec<Option<&str>> = columns.iter().map(|one| one.queue).collect();
+    let queue_at: Vec<Option<DateTime<Utc>>> = actions.iter().map(|new| new.queue_at).collect();
+    let places: Vec<Option<&str>> = columns.iter().map(|one| one.place).collect();
     let compensations: Vec<Option<&str>> =
         actions.iter().map(|new| new.compensation.as_ref().map(ActionName::as_str)).collect();
     sqlx::query!(
-        "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, status, asked_at)
-         SELECT $1, $2, new.seq, new.action, new.settings, new.limit_ms, new.place, new.compensation, 'WAITING', $8
-           FROM unnest($3::text[], $4::jsonb[], $5::bigint[], $6::text[], $7::text[])
-                WITH ORDINALITY AS new (action, settings, limit_ms, place, compensation, seq)
+        "INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, claims, queue,
+                             queue_at, status, asked_at)
+         SELECT $1, $2, new.seq, new.action, new.settings, new.limit_ms, new.place, new.compensation, new.claims,
+                new.queue, new.queue_at, 'WAITING', $8
+           FROM unnest($3::text[], $4::jsonb[], $5::bigint[], $6::text[], $7::text[], $9::jsonb[], $10::text[],
+                       $11::timestamptz[])
+                WITH ORDINALITY AS new (action, settings, limit_ms, place, compensation, claims, queue, queue_at, seq)
           ORDER BY new.seq",
         instance.0,
         visit.0,
@@ -169,6 +226,9 @@ pub async fn insert(
         &places as _,
         &compensations as _,
         now,
+        &claims as _,
+        &queues as _,
+        &queue_at as _,
     )
     .execute(&mut **tx)
     .await?;
@@ -184,7 +244,7 @@ pub async fn insert(
 pub async fn is_rescue_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
     let is_owed = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM action
-                           WHERE instance_id = $1 AND place IS NOT NULL
+                           WHERE instance_id = $1 AND coalesce(queue, place) IS NOT NULL
                              AND (rescue OR status = 'WAITING' AND compensation IS NOT NULL AND attempts > 0)) AS "is_owed!""#,
         instance.0,
     )
@@ -206,38 +266,6 @@ pub async fn cancel_all(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreEr
         .execute(&mut **tx)
         .await?;
     Ok(())
-}
-
-/// Lists at most `most` actions that may be started: the first of their visit, with nothing of their instance before
-/// them but a rescue that is suspended, at a place that nobody holds; one for each place, the oldest first. Those that are
-/// suspended by one of `troubles`, which the caller has itself, are left out.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn list_startable(
-    db: &mut PgConnection,
-    most: i64,
-    troubles: &[String],
-) -> Result<Vec<Startable>, StoreError> {
-    let rows = sqlx::query!(
-        "SELECT action_id, instance_id FROM (
-             SELECT DISTINCT ON (coalesce(a.place, '#' || a.action_id)) a.action_id, a.instance_id
-               FROM action a
-              WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
-                AND NOT EXISTS (SELECT FROM action b
-                                 WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
-                                   AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
-                AND NOT EXISTS (SELECT FROM action r WHERE r.place = a.place AND r.status = 'RUNNING')
-              ORDER BY coalesce(a.place, '#' || a.action_id), a.action_id) first
-          ORDER BY action_id LIMIT $1",
-        most,
-        troubles,
-    )
-    .fetch_all(db)
-    .await?;
-    let startable = |id, instance| Startable { id: ActionId(id), instance: InstanceId(instance) };
-    Ok(rows.into_iter().map(|row| startable(row.action_id, row.instance_id)).collect())
 }
 
 /// How an action stands.
@@ -272,7 +300,7 @@ impl LiveAction {
     /// Whether it has to be over before `other` may begin.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        // A rescue that cannot go on holds up nobody: the next action at its place makes up for it as well.
+        // A rescue that cannot go on holds up nobody: the next action at its resource makes up for it as well.
         let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
         !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
     }
@@ -283,7 +311,7 @@ impl LiveAction {
         self.action.is_rescue
             && self.status == ActionStatus::Waiting
             && self.action.id != ended.id
-            && self.action.place == ended.place
+            && self.action.claims_what(ended)
     }
 
     /// Whether it waits for its turn in the same visit as `ended`.
@@ -301,6 +329,8 @@ struct LiveRow {
     action: String,
     settings: Json<Map<String, Value>>,
     limit_ms: Option<i64>,
+    claims: Option<Json<Vec<Claim>>>,
+    granted: Option<Json<Vec<GrantedUnits>>>,
     place: Option<String>,
     compensation: Option<String>,
     status: String,
@@ -324,7 +354,8 @@ impl TryFrom<LiveRow> for LiveAction {
                 action: name(ActionName::new(&row.action))?,
                 settings: row.settings.0,
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
-                place: row.place,
+                claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
+                granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
                 compensation: row.compensation.map(|action| name(ActionName::new(&action))).transpose()?,
             },
             seq: row.seq,
@@ -355,7 +386,7 @@ pub async fn list_live(
         LiveRow,
         r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
                   a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.compensation,
-                  a.status,
+                  a.claims AS "claims: Json<Vec<Claim>>", a.granted AS "granted: Json<Vec<GrantedUnits>>", a.status,
                   a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts
              FROM action a WHERE a.instance_id = ANY($1)"#,
         &ids,
@@ -395,7 +426,7 @@ pub async fn list_running(db: &mut PgConnection, worker: WorkerId) -> Result<Vec
     Ok(ids.into_iter().map(ActionId).collect())
 }
 
-/// Takes what `workers` were doing from them, or only `actions` of it: it waits to be started again, but for what was
+/// Takes what `workers` were doing from them at `now`, or only `actions` of it: it waits to be started again, but for what was
 /// cancelled, which goes.
 ///
 /// What was cancelled and not seen to end may have left something undone, so its compensation is left of it.
@@ -407,9 +438,25 @@ pub async fn hand_back(
     tx: &mut Tx,
     workers: &[WorkerId],
     actions: Option<&[ActionId]>,
+    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let workers: Vec<i64> = workers.iter().map(|worker| worker.0).collect();
     let actions: Option<Vec<i64>> = actions.map(|actions| actions.iter().map(|action| action.0).collect());
+    // Resources are locked before instances, everywhere. They need their time to settle after this as well.
+    sqlx::query!(
+        "UPDATE resource r SET released_at = $3, revision = r.revision + 1
+           FROM (SELECT l.name FROM resource l
+                  WHERE l.name IN (SELECT g.value ->> 'resource' FROM action, jsonb_array_elements(granted) g
+                                    WHERE granted IS NOT NULL AND worker_id = ANY($1)
+                                      AND ($2::bigint[] IS NULL OR action_id = ANY($2)))
+                  ORDER BY l.name FOR UPDATE) locked
+          WHERE r.name = locked.name",
+        &workers,
+        actions.as_deref(),
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
     // Whatever others have read of these instances is out of date then: they decide anew.
     let instances = sqlx::query_scalar!(
         "SELECT instance_id FROM instance
@@ -443,7 +490,7 @@ pub async fn hand_back(
     .execute(&mut **tx)
     .await?;
     sqlx::query!(
-        "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL
+        "UPDATE action SET status = 'WAITING', worker_id = NULL, began_at = NULL, granted = NULL, granted_at = NULL
           WHERE worker_id = ANY($1) AND ($2::bigint[] IS NULL OR action_id = ANY($2))",
         &workers,
         actions.as_deref(),
@@ -518,10 +565,11 @@ pub async fn renew(
               WHERE a.instance_id = $1 AND a.action = $2 AND a.status = 'RUNNING' AND NOT a.cancelled AND NOT a.rescue
                 AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.visit = a.visit
                                                        AND b.seq > a.seq)
-          RETURNING instance_id, visit, seq, action, settings, limit_ms, place, compensation
+          RETURNING instance_id, visit, seq, action, settings, limit_ms, place, compensation, claims, queue
          )
-         INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, status, asked_at)
-         SELECT instance_id, visit, seq + 1, action, settings, limit_ms, place, compensation, 'WAITING', $3
+         INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation, claims, queue,
+                             status, asked_at)
+         SELECT instance_id, visit, seq + 1, action, settings, limit_ms, place, compensation, claims, queue, 'WAITING', $3
            FROM cancelled",
         instance.0,
         action,
@@ -540,17 +588,26 @@ pub async fn renew(
     Ok(())
 }
 
-/// Lets what waits at a place wait at `place`, because what is known of the instance says so now. What was suspended there is not
-/// suspended any more: it may be well at its new place.
+/// Lets what waits for a resource claim `claims` instead, as that is what it needs now, beside what its state holds. What was
+/// suspended there is not suspended any more: there it may be well.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, place: Option<&str>) -> Result<(), StoreError> {
+pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
+    let ClaimColumns { claims, queue, place } = ClaimColumns::of(claims);
     sqlx::query!(
-        "UPDATE action SET place = $2, trouble = NULL
-          WHERE instance_id = $1 AND status = 'WAITING' AND place IS NOT NULL",
+        "UPDATE action a
+            SET claims = n.claims, queue = coalesce(n.claims -> 0 -> 'any_of' ->> 0, $3), place = $4, trouble = NULL
+           FROM (SELECT b.action_id,
+                        nullif(coalesce((SELECT jsonb_agg(c.value) FROM jsonb_array_elements(b.claims) c
+                                          WHERE c.value ? 'hold'), '[]') || coalesce($2::jsonb, '[]'), '[]') AS claims
+                   FROM action b WHERE b.instance_id = $1) n
+          WHERE a.action_id = n.action_id AND a.status = 'WAITING' AND coalesce(a.queue, a.place) IS NOT NULL
+            AND a.granted IS NULL",
         instance.0,
+        claims.map(Json) as _,
+        queue,
         place,
     )
     .execute(&mut **tx)
@@ -577,20 +634,60 @@ pub async fn list_cancelled(db: &mut PgConnection, worker: WorkerId) -> Result<V
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<OpenAction>, StoreError> {
-    let rows = sqlx::query_as!(
-        OpenAction,
-        r#"SELECT a.action, a.status, a.cancelled, a.rescue, a.place, a.asked_at, a.began_at, a.suspended_at, a.reason,
-                  a.attempts,
-                  (SELECT count(DISTINCT b.instance_id) FROM action b
-                    WHERE b.place = a.place AND b.instance_id <> a.instance_id AND a.status = 'WAITING'
-                      AND b.trouble IS NULL
-                      AND (b.status = 'RUNNING' OR b.action_id < a.action_id)) AS "ahead!",
-                  (SELECT i.name FROM action r JOIN instance i USING (instance_id)
-                    WHERE r.place = a.place AND r.status = 'RUNNING' AND r.instance_id <> a.instance_id) AS "holder?"
-             FROM action a WHERE a.instance_id = $1 ORDER BY a.visit, a.seq"#,
+    let rows = sqlx::query!(
+        r#"SELECT action_id, action, status, cancelled, rescue, claims AS "claims: Json<Vec<Claim>>",
+                  granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, suspended_at, reason, attempts
+             FROM action WHERE instance_id = $1 ORDER BY visit, seq"#,
         instance.0,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows)
+    let actions = rows.into_iter().map(|row| OpenAction {
+        id: ActionId(row.action_id),
+        action: row.action,
+        status: row.status,
+        cancelled: row.cancelled,
+        claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
+        granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
+        asked_at: row.asked_at,
+        began_at: row.began_at,
+        rescue: row.rescue,
+        suspended_at: row.suspended_at,
+        reason: row.reason,
+        attempts: row.attempts,
+    });
+    Ok(actions.collect())
+}
+
+/// Takes back what waiting actions were granted before `before` and nobody has started: whoever could has other
+/// trouble. Says how many those were.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn revoke_grants(tx: &mut Tx, before: DateTime<Utc>) -> Result<usize, StoreError> {
+    let instances = sqlx::query_scalar!(
+        "SELECT instance_id FROM instance
+          WHERE instance_id IN (SELECT instance_id FROM action
+                                 WHERE granted IS NOT NULL AND status = 'WAITING' AND granted_at < $1)
+          ORDER BY instance_id FOR UPDATE",
+        before,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    if instances.is_empty() {
+        return Ok(0);
+    }
+    // Whoever is about to start one of them has read it before.
+    let ids: Vec<InstanceId> = instances.iter().copied().map(InstanceId).collect();
+    super::instances::touch(tx, &ids).await?;
+    sqlx::query!(
+        "UPDATE action SET granted = NULL, granted_at = NULL
+          WHERE instance_id = ANY($1) AND granted IS NOT NULL AND status = 'WAITING' AND granted_at < $2",
+        &instances,
+        before,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(instances.len())
 }

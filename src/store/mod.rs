@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod changes;
+pub mod claims;
 mod database;
 pub mod definitions;
 mod error;
@@ -16,7 +17,9 @@ mod instance_ids;
 pub mod instances;
 pub mod links;
 pub mod partitions;
+pub mod queue;
 pub mod rearmed;
+pub mod resources;
 mod sparse;
 pub mod stays;
 pub mod workers;

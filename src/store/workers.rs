@@ -172,7 +172,12 @@ pub async fn renew(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), StoreError> {
+pub async fn retire(
+    store: &Store,
+    worker: WorkerId,
+    life: Life,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     if !life.is_present(&mut tx).await? {
         return Ok(());
@@ -185,7 +190,7 @@ pub async fn retire(store: &Store, worker: WorkerId, life: Life) -> Result<(), S
     )
     .execute(&mut *tx)
     .await?;
-    actions::hand_back(&mut tx, &[worker], None).await?;
+    actions::hand_back(&mut tx, &[worker], None, now).await?;
     super::hint(&mut tx).await?;
     tx.commit().await?;
     Ok(())
@@ -216,7 +221,12 @@ pub async fn list_ahead(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn bury(store: &Store, silent: &[WorkerId], lease: Duration) -> Result<usize, StoreError> {
+pub async fn bury(
+    store: &Store,
+    silent: &[WorkerId],
+    lease: Duration,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
     let silent: Vec<i64> = silent.iter().map(|worker| worker.0).collect();
     let mut tx = store.begin().await?;
     let dead = sqlx::query_scalar!(
@@ -232,7 +242,7 @@ pub async fn bury(store: &Store, silent: &[WorkerId], lease: Duration) -> Result
     let dead: Vec<WorkerId> = dead.into_iter().map(WorkerId).collect();
     if !dead.is_empty() {
         // What they were doing is handed back first.
-        actions::hand_back(&mut tx, &dead, None).await?;
+        actions::hand_back(&mut tx, &dead, None, now).await?;
         let dead: Vec<i64> = dead.iter().map(|worker| worker.0).collect();
         sqlx::query!("DELETE FROM worker WHERE worker_id = ANY($1)", &dead).execute(&mut *tx).await?;
         super::hint(&mut tx).await?;

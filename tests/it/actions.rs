@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lifeguard::engine;
 use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::{self, Origin};
+use lifeguard::store::claims::Claim;
 use lifeguard::store::definitions::AdoptionId;
-use lifeguard::store::groups::{self, Decided};
+use lifeguard::store::groups::{self, Decided, Group};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
 use lifeguard::store::workers::{self, News};
-use lifeguard::store::{Store, Tx};
+use lifeguard::store::{Connection, Store, Tx};
 use serde_json::Map;
 use sqlx::PgConnection;
 
@@ -48,19 +50,27 @@ async fn write_by(
         linked: None,
         coupling: None,
         is_silent: false,
+        released: Vec::new(),
+        dropped_holds: Vec::new(),
     };
     decide(&mut decided);
-    let applied =
-        groups::write(db, &[decided], Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
+    let group = Group { decided: &[decided], granted_on: &[] };
+    let applied = groups::write(db, group, Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
+}
+
+/// What may be started by whoever has these troubles.
+async fn startable(db: &mut Connection, troubles: &[String]) -> Vec<Startable> {
+    engine::find_startable(db, troubles, NOW).await.unwrap().actions
 }
 
 /// Begins the only action that may be started.
 async fn start(store: &Store, worker: WorkerId) -> RunningAction {
     let mut db = store.reader().await.unwrap();
-    let startable = actions::list_startable(&mut db, 10, &[]).await.unwrap();
-    let [Startable { id, instance }] = startable[..] else { panic!("not one: {startable:?}") };
-    write(store, instance, worker, |decided| decided.started = Some(id)).await;
+    let startable = startable(&mut db, &[]).await;
+    let [Startable { id, instance, grant }] = &startable[..] else { panic!("not one: {startable:?}") };
+    let (id, instance, grant) = (*id, *instance, grant.clone());
+    write(store, instance, worker, |decided| decided.started = Some((id, grant))).await;
     let live = actions::list_live(&mut db, &[instance]).await.unwrap();
     live.into_iter().find(|live| live.worker == Some(worker)).unwrap().action
 }
@@ -75,7 +85,7 @@ async fn leave(store: &Store, instance: InstanceId, worker: WorkerId) -> bool {
     };
     let before = actions::list_open(&mut store.reader().await.unwrap(), instance).await.unwrap().len();
     let invoke = Invoke { action: ActionName::new("poll").unwrap(), limit: None, with: Map::new() };
-    let poll = NewAction { invoke, place: None, compensation: None };
+    let poll = NewAction { invoke, claims: Vec::new(), queue_at: None, compensation: None };
     let ask = |decided: &mut Decided| {
         next(decided);
         (decided.invoked, decided.goes_on) = (vec![poll], true);
@@ -112,7 +122,8 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     let id = instances::insert(tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
     if let Some(action) = action {
         let invoke = Invoke { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
-        let new = NewAction { invoke, place: Some(format!("relay of {name}")), compensation: None };
+        let claims = vec![Claim::exclusive(&format!("relay of {name}"))];
+        let new = NewAction { invoke, claims, queue_at: None, compensation: None };
         actions::insert(tx, id, Visit(1), &[new], NOW).await.unwrap();
     }
     id
@@ -157,8 +168,8 @@ async fn a_suspended_action_waits_with_the_rest_of_its_time_which_counts_for_its
     assert_eq!(told, ("WAITING", Some(NOW), Some("no memory")));
     // Not by whoever has that trouble, but by whoever has not.
     let with = |troubles: &[&str]| troubles.iter().map(|trouble| (*trouble).to_owned()).collect::<Vec<_>>();
-    assert_eq!(actions::list_startable(&mut db, 10, &with(&["descriptors", "memory"])).await.unwrap(), []);
-    assert_eq!(actions::list_startable(&mut db, 10, &with(&["descriptors"])).await.unwrap().len(), 1);
+    assert_eq!(startable(&mut db, &with(&["descriptors", "memory"])).await, []);
+    assert_eq!(startable(&mut db, &with(&["descriptors"])).await.len(), 1);
     start(&store, worker).await;
     let open = actions::list_open(&mut db, id).await.unwrap();
     assert_eq!((open[0].suspended_at, open[0].reason.as_deref()), (None, None));
@@ -196,7 +207,7 @@ async fn what_is_left_of_an_abandoned_power_cycle_outlives_every_state_and_speak
     assert_eq!(cycle.speaks_for(Visit(7)), Visit(7), "its state has been entered anew and kept it");
     assert!(!leave(&store, id, lives).await);
     let mut tx = store.begin().await.unwrap();
-    actions::hand_back(&mut tx, &[dies], None).await.unwrap();
+    actions::hand_back(&mut tx, &[dies], None, NOW).await.unwrap();
     tx.commit().await.unwrap();
 
     assert!(!leave(&store, id, lives).await);
@@ -225,7 +236,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let mut db = store.reader().await.unwrap();
     assert_eq!(db.life(), before);
     assert_eq!(workers::renew(&mut db, worker, before, lease, news).await.unwrap(), None);
-    workers::retire(&store, worker, before).await.unwrap();
+    workers::retire(&store, worker, before, NOW).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "RUNNING");
     drop(db);
 
@@ -233,7 +244,7 @@ async fn a_worker_s_number_says_nothing_in_another_life_of_the_database() {
     let present = db.life();
     assert!(present > before);
     assert!(workers::renew(&mut db, worker, present, lease, news).await.unwrap().is_some());
-    workers::retire(&store, worker, present).await.unwrap();
+    workers::retire(&store, worker, present, NOW).await.unwrap();
     assert_eq!(actions::list_open(&mut db, id).await.unwrap()[0].status, "WAITING");
 }
 
@@ -270,9 +281,12 @@ async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
         boards.push(insert_as(&mut tx, &format!("b{board}"), Some("power-cycle")).await);
     }
     tx.commit().await.unwrap();
-    let startable = actions::list_startable(&mut db, 200, &[]).await.unwrap();
+    let startable = startable(&mut db, &[]).await;
     for waiting in &startable[..100] {
-        write_by(&mut db, waiting.instance, worker, |decided| decided.started = Some(waiting.id)).await;
+        write_by(&mut db, waiting.instance, worker, |decided| {
+            decided.started = Some((waiting.id, waiting.grant.clone()));
+        })
+        .await;
     }
 
     sqlx::query("BEGIN").execute(&mut *db).await.unwrap();
@@ -282,8 +296,10 @@ async fn a_group_reads_its_own_actions_however_many_wait_or_run() {
     let trouble = actions::list_live(&mut db, &[startable[2].instance]).await.unwrap().remove(0).action;
     let suspend = |decided: &mut Decided| decided.suspended = Some(suspension(&trouble, true));
     write_by(&mut db, startable[2].instance, worker, suspend).await;
-    write_by(&mut db, startable[100].instance, worker, |decided| decided.started = Some(startable[100].id))
-        .await;
+    write_by(&mut db, startable[100].instance, worker, |decided| {
+        decided.started = Some((startable[100].id, startable[100].grant.clone()));
+    })
+    .await;
     write_by(&mut db, startable[101].instance, worker, |decided| decided.left = Some(Visit(1))).await;
     let read = actions_read(&mut db).await - before;
     sqlx::query("ROLLBACK").execute(&mut *db).await.unwrap();

@@ -937,6 +937,9 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
         "model list",
         "model show",
         "model load",
+        "resource list",
+        "resource show",
+        "resource set",
         "model predict",
     ];
     for words in commands {
@@ -967,6 +970,7 @@ async fn every_command_says_what_it_does_and_only_settings_come_from_the_environ
       demo      Show it all with simulated boards and relay boards on loopback
       device    Register, list, show, reboot and reimage boards, by a server's HTTP interface
       image     Say which boot config boots which image on which hardware
+      resource  Show what is limited, who holds it and who waits for it, and set limits
       instance  Create, show and move instances of any machine, by a server's HTTP interface
       machine   Check, draw and try machine definitions
       model     Make hosted models of scikit-learn's, and ask a server's

@@ -41,6 +41,7 @@ mod processes;
 mod rack;
 mod reimage;
 mod replay;
+mod resources;
 mod secrets;
 mod simulate;
 mod sklearn;

@@ -8,11 +8,13 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 
 use super::super::actions::{NewAction, Suspension};
+use super::super::claims::{Claim, ClaimColumns, Grant, GrantedUnits};
 use super::super::history::Rows;
 use super::super::instances::InstanceId;
 use super::super::links::StoredLinks;
 use super::super::sparse::Sparse;
-use super::Decided;
+use super::resources::Resources;
+use super::{Decided, Group};
 use crate::machine::{ActionName, CounterName, Visit};
 
 /// Pairs of an instance and something of it.
@@ -78,6 +80,14 @@ impl Coupled {
     }
 }
 
+/// Actions that begin, with what they hold.
+#[derive(Default)]
+pub(super) struct StartedActions<'a> {
+    pub(super) ids: Vec<i64>,
+    pub(super) others: Vec<i64>,
+    pub(super) granted: Sparse<Json<Vec<&'a GrantedUnits>>>,
+}
+
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) ids: Vec<i64>,
@@ -93,6 +103,9 @@ pub(super) struct Invoked<'a> {
     pub(super) settings: Vec<Json<&'a Map<String, Value>>>,
     pub(super) limits: Vec<Option<i64>>,
     pub(super) places: Vec<Option<&'a str>>,
+    pub(super) claims: Sparse<Json<&'a [Claim]>>,
+    pub(super) queues: Sparse<&'a str>,
+    pub(super) queue_at: Sparse<DateTime<Utc>>,
     pub(super) compensations: Vec<Option<&'a str>>,
     pub(super) kept: Vec<bool>,
 }
@@ -137,16 +150,18 @@ pub(super) struct Columns<'a> {
     pub(super) kept: KeptStates<'a>,
     pub(super) left: Pairs,
     pub(super) ended: Pairs,
-    pub(super) started: Pairs,
+    pub(super) started: StartedActions<'a>,
     pub(super) suspended: Suspended<'a>,
     pub(super) invoked: Invoked<'a>,
     /// Nothing where none is linked anew and all were decided each by itself.
     pub(super) coupled: Coupled,
+    pub(super) resources: Resources<'a>,
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of(decided: &'a [Decided]) -> Self {
-        let mut columns = Self::default();
+    pub(super) fn of(group: Group<'a>) -> Self {
+        let decided = group.decided;
+        let mut columns = Self { resources: Resources::of(group), ..Self::default() };
         for one in decided {
             columns.push(one);
         }
@@ -158,10 +173,11 @@ impl<'a> Columns<'a> {
 
     /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
     pub(super) fn only_moves(&self) -> bool {
-        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked, coupled } = self;
+        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked, coupled, resources } =
+            self;
         let others = [&left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids, &coupled.ids];
         let mut ids = [&held.ids, &kept.ids].into_iter().chain(others);
-        ids.all(Vec::is_empty) && saved.silent.as_slice().is_empty()
+        ids.all(Vec::is_empty) && saved.silent.as_slice().is_empty() && resources.is_empty()
     }
 
     /// Whether some are linked anew, or were decided together.
@@ -211,8 +227,12 @@ impl<'a> Columns<'a> {
         for action in ended {
             self.ended.push(id, action.0);
         }
-        if let Some(action) = started {
-            self.started.push(id, action.0);
+        if let Some((action, Grant { units, .. })) = started {
+            self.started.ids.push(id.0);
+            self.started.others.push(action.0);
+            // What the state holds is held on when the action is over.
+            let of_action: Vec<&GrantedUnits> = units.iter().filter(|units| units.hold.is_none()).collect();
+            self.started.granted.push((!of_action.is_empty()).then_some(Json(of_action)));
         }
         if let Some(suspension) = suspended {
             self.suspended.push(id, suspension);
@@ -228,7 +248,11 @@ impl<'a> Invoked<'a> {
         self.actions.push(new.invoke.action.as_str());
         self.settings.push(Json(&new.invoke.with));
         self.limits.push(new.limit_ms());
-        self.places.push(new.place.as_deref());
+        let ClaimColumns { claims, queue, place } = ClaimColumns::of(&new.claims);
+        self.places.push(place);
+        self.claims.push(claims.map(Json));
+        self.queues.push(queue);
+        self.queue_at.push(new.queue_at);
         self.compensations.push(new.compensation.as_ref().map(ActionName::as_str));
     }
 }

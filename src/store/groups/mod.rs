@@ -7,6 +7,7 @@
 //! speaks for its actions and for what faces know of it too.
 
 mod columns;
+mod resources;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use sqlx::types::Json;
 
 use super::actions::{ActionId, NewAction, Suspension, WorkerId};
 use super::changes::Origin;
+use super::claims::{Grant, GrantedUnits};
 use super::definitions::AdoptionId;
 use super::history::NewEntry;
 use super::instances::{InstanceId, name, remaining};
@@ -168,10 +170,14 @@ pub struct Decided {
     pub kept: Option<(StateName, Visit)>,
     /// The actions that ended, or count no more.
     pub ended: Vec<ActionId>,
-    /// The action that begins.
-    pub started: Option<ActionId>,
+    /// The action that begins, and what it holds.
+    pub started: Option<(ActionId, Grant)>,
     /// The action that is suspended.
     pub suspended: Option<Suspension>,
+    /// What is given back.
+    pub released: Vec<GrantedUnits>,
+    /// What its state held and the present one does not, by the names that the definition has for it.
+    pub dropped_holds: Vec<String>,
     /// The actions that the present visit asks for, in order.
     pub invoked: Vec<NewAction>,
     /// Whether they are only for where none is left of those that an earlier visit of the state asked for.
@@ -201,6 +207,24 @@ impl Decided {
     }
 }
 
+/// What a waiting action gets of what is given back with a group; whoever comes first starts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedOn {
+    /// The action.
+    pub action: ActionId,
+    /// What it gets.
+    pub grant: Grant,
+}
+
+/// Everything that is written together.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Each instance once, in the order of their numbers: all processes lock in that order.
+    pub decided: &'a [Decided],
+    /// What is granted on: only where all of `decided` is applied.
+    pub granted_on: &'a [GrantedOn],
+}
+
 /// What a group came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -220,24 +244,29 @@ pub struct Applied {
 ///
 /// `decided` has each instance once, in the order of their numbers: all processes lock in that order.
 ///
+/// Resources come first, in the order of their names. Where units of one were granted since a grant was decided on, the
+/// instance whose action was to begin by it counts as overtaken.
+///
 /// # Errors
 ///
-/// [`StoreError::Constraint`] `action_place` when somebody else holds the place of an action that begins;
-/// [`StoreError::Locked`] when a row is kept locked; nothing was written then.
-#[tracing::instrument(name = "store.group.write", level = "debug", skip_all, fields(instances = decided.len()))]
+/// [`StoreError::Constraint`] `action_place` when a server of the release before holds what an action that begins claims
+/// alone; [`StoreError::Locked`] when a row is kept locked; nothing was written then.
+#[tracing::instrument(name = "store.group.write", level = "debug", skip_all, fields(instances = group.decided.len()))]
 pub async fn write(
     db: &mut PgConnection,
-    decided: &[Decided],
+    group: Group<'_>,
     origin: Origin,
     under: AdoptionId,
     worker: Option<WorkerId>,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
-    let group = Columns::of(decided);
-    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked, coupled } = &group;
+    let decided = group.decided;
+    let group = Columns::of(group);
+    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked, coupled, resources } =
+        &group;
     macro_rules! run {
-        ([$whole:tt, $if_whole:tt, $links:tt, $new_links:tt], $still:tt, $remaining:tt, $silent:tt, $visible:tt, $held:tt,
-         $applied:tt, $more:tt, $stopped:tt, $($arguments:expr),*) => {
+        ([$claimed:tt, $whole:tt, $if_whole:tt, $links:tt, $new_links:tt], $still:tt, $remaining:tt, $silent:tt, $visible:tt, $held:tt,
+         $applied:tt, $more:tt, $granted:tt, $stopped:tt, $($arguments:expr),*) => {
             sqlx::query!(
                 r#"WITH
                    -- Nothing else has come into force. The lock, on a row or none, keeps it so until all is durable.
@@ -245,6 +274,7 @@ pub async fn write(
                        SELECT NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $26 FOR KEY SHARE) AS is_so
                    ),
                    "#
+                + $claimed
                 + $whole
                 + r#"-- Arrays are taken apart side by side in a list of columns: as tables they would be stored one by one.
                    -- Where one is shorter than the others, the rest of it is NULL.
@@ -301,6 +331,7 @@ pub async fn write(
                         WHERE (SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[])
                    )"#
                 + $more
+                + $granted
                 + r#"
                    SELECT CASE WHEN NOT is_all THEN coalesce(ids, '{}') END AS ids,
                           pg_current_xact_id()::text::bigint & 4294967295 AS "version!","#
@@ -340,7 +371,7 @@ pub async fn write(
         };
     }
     macro_rules! run_whole {
-        ($whole:tt $(, $more:expr)*) => {
+        ($whole:tt, $granted:tt $(, $more:expr)*) => {
             run!(
             $whole,
             r#", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END,
@@ -416,13 +447,15 @@ pub async fn write(
                         WHERE a.action_id = g.action_id AND a.status <> 'WAITING' AND NOT a.cancelled
                     RETURNING a.action_id
                    ),
-                   -- After what ended, whose place it may take.
+                   -- After what ended, whose resources it may hold on to.
                    started AS (
                        UPDATE action a
                           SET status = 'RUNNING', worker_id = $38, began_at = $10, attempts = a.attempts + 1,
                               reason = CASE WHEN a.trouble IS NULL THEN a.reason END, trouble = NULL,
-                              suspended_at = NULL
-                         FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action) s
+                              suspended_at = NULL, granted = s.granted,
+                              granted_at = CASE WHEN s.granted IS NOT NULL THEN coalesce(a.granted_at, $10) END
+                         FROM (SELECT unnest($36::bigint[]) AS id, unnest($37::bigint[]) AS action,
+                                      unnest($57::jsonb[]) AS granted) s
                         WHERE a.action_id = s.action AND a.status <> 'RUNNING'
                           AND ((SELECT is_all FROM applied) OR s.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           AND (SELECT count(*) FROM ended) >= 0
@@ -431,6 +464,7 @@ pub async fn write(
                    suspended AS (
                        UPDATE action a
                           SET status = 'WAITING', worker_id = NULL, began_at = NULL, suspended_at = $10,
+                              granted = NULL, granted_at = NULL,
                               trouble = s.trouble, reason = s.reason, attempts = a.attempts - s.uncounted,
                               action = CASE WHEN a.cancelled OR s.rescue THEN coalesce(a.compensation, a.action)
                                             ELSE a.action END,
@@ -445,19 +479,21 @@ pub async fn write(
                    ),
                    invoked AS (
                        INSERT INTO action (instance_id, visit, seq, action, settings, limit_ms, place, compensation,
-                                           status, asked_at)
+                                           claims, queue, queue_at, status, asked_at)
                        SELECT n.id, n.visit, n.seq, n.action, n.settings, n.limit_ms, n.place, n.compensation,
-                              'WAITING', $10
+                              n.claims, n.queue, n.queue_at, 'WAITING', $10
                          FROM (SELECT unnest($39::bigint[]) AS id, unnest($40::bigint[]) AS visit,
                                       unnest($41::int[]) AS seq, unnest($42::text[]) AS action,
                                       unnest($43::jsonb[]) AS settings, unnest($44::bigint[]) AS limit_ms,
                                       unnest($45::text[]) AS place, unnest($46::bool[]) AS is_kept,
-                                      unnest($54::text[]) AS compensation) n
+                                      unnest($54::text[]) AS compensation, unnest($58::jsonb[]) AS claims,
+                                      unnest($59::text[]) AS queue, unnest($60::timestamptz[]) AS queue_at) n
                         WHERE ((SELECT is_all FROM applied) OR n.id = ANY ((SELECT ids FROM applied)::bigint[]))
                           -- Those that go on are there already, unless they have ended meanwhile.
                           AND NOT (n.is_kept AND EXISTS (
                                   SELECT FROM action a WHERE a.instance_id = n.id AND NOT a.cancelled AND NOT a.rescue))
                    )"#,
+            $granted,
             "ARRAY(SELECT action_id FROM stopped)",
             &held.ids,
             &held.versions,
@@ -488,16 +524,114 @@ pub async fn write(
             &suspended.rescues,
             &invoked.compensations as _,
             saved.since.as_slice() as _,
-            saved.silent.as_slice() as _
+            saved.silent.as_slice() as _,
+            started.granted.as_slice() as _,
+            invoked.claims.as_slice() as _,
+            invoked.queues.as_slice() as _,
+            invoked.queue_at.as_slice() as _
             $(, $more)*
         )
+        };
+    }
+    // What has to do with no resource does not touch their tables.
+    macro_rules! run_resources {
+        ([$whole:tt, $if_whole:tt, $links:tt, $new_links:tt] $(, $more:expr)*) => {
+            run_whole!(
+                [
+                r#"-- Units are granted and given back before any instance is locked.
+                   touched AS (
+                       INSERT INTO resource AS r (name, capacity, gap_ms, settle_ms, revision, grant_revision,
+                                                  granted_at, released_at)
+                       SELECT t.name, t.capacity, coalesce(t.gap_ms, 0), coalesce(t.settle_ms, 0),
+                              coalesce(t.seen, 0) + 1, CASE WHEN t.seen = 0 THEN 1 ELSE 0 END,
+                              CASE WHEN t.seen IS NOT NULL THEN $10::timestamptz END,
+                              CASE WHEN t.is_released THEN $10::timestamptz END
+                         FROM (SELECT unnest($61::text[]) AS name, unnest($62::bigint[]) AS seen,
+                                      unnest($63::int[]) AS capacity, unnest($64::bigint[]) AS gap_ms,
+                                      unnest($65::bigint[]) AS settle_ms, unnest($66::bool[]) AS is_released) t
+                        WHERE (SELECT is_so FROM ruled)
+                       ON CONFLICT (name) DO UPDATE
+                          SET revision = r.revision + 1,
+                              grant_revision = CASE WHEN excluded.granted_at IS NOT NULL
+                                                         AND r.revision = excluded.revision - 1
+                                                    THEN r.revision + 1 ELSE r.grant_revision END,
+                              granted_at = CASE WHEN r.revision = excluded.revision - 1
+                                                THEN coalesce(excluded.granted_at, r.granted_at) ELSE r.granted_at END,
+                              released_at = coalesce(excluded.released_at, r.released_at),
+                              capacity = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.capacity
+                                              ELSE r.capacity END,
+                              gap_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.gap_ms ELSE r.gap_ms END,
+                              settle_ms = CASE WHEN excluded.granted_at IS NOT NULL THEN excluded.settle_ms
+                                               ELSE r.settle_ms END
+                    RETURNING r.name, r.grant_revision = r.revision AS is_granted
+                   ),
+                   -- Somebody else was granted units since, so there may be none left.
+                   refused AS MATERIALIZED (
+                       SELECT c.id FROM (SELECT unnest($67::bigint[]) AS id, unnest($68::text[]) AS name) c
+                        WHERE NOT EXISTS (SELECT FROM touched t WHERE t.name = c.name AND t.is_granted)
+                   ),
+                   "#,
+                    $whole,
+                    $if_whole,
+                    $links,
+                    $new_links
+                ],
+                r#",
+                   held_on AS (
+                       INSERT INTO hold (instance_id, name, resource, units, granted_at)
+                       SELECT h.id, h.name, h.resource, h.units, $10
+                         FROM (SELECT unnest($69::bigint[]) AS id, unnest($70::text[]) AS name,
+                                      unnest($71::text[]) AS resource, unnest($72::int[]) AS units) h
+                        WHERE ((SELECT is_all FROM applied) OR h.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                       ON CONFLICT (instance_id, name) DO NOTHING
+                   ),
+                   let_go AS (
+                       DELETE FROM hold h
+                        USING (SELECT unnest($73::bigint[]) AS id, unnest($74::text[]) AS name) d
+                        WHERE h.instance_id = d.id AND h.name = d.name
+                          AND ((SELECT is_all FROM applied) OR d.id = ANY ((SELECT ids FROM applied)::bigint[]))
+                   ),
+                   -- What was given back is granted on. Others' actions are never waited for.
+                   granted_on AS (
+                       UPDATE action a SET granted = g.granted, granted_at = $10
+                         FROM (SELECT unnest($75::bigint[]) AS action, unnest($76::jsonb[]) AS granted) g
+                        WHERE a.action_id = g.action AND (SELECT is_all FROM applied)
+                          AND a.action_id <> ALL (ARRAY(
+                                  SELECT c.action
+                                    FROM (SELECT unnest($77::bigint[]) AS action, unnest($78::text[]) AS name) c
+                                   WHERE NOT EXISTS (SELECT FROM touched t WHERE t.name = c.name AND t.is_granted)))
+                          AND a.action_id = ANY (ARRAY(
+                                  SELECT b.action_id FROM action b
+                                   WHERE b.action_id = ANY($75::bigint[]) AND b.status <> 'RUNNING' AND b.granted IS NULL
+                                     FOR UPDATE SKIP LOCKED))
+                   )"#,
+                &resources.names as _,
+                resources.seen.as_slice() as _,
+                resources.capacities.as_slice() as _,
+                resources.gaps.as_slice() as _,
+                resources.settles.as_slice() as _,
+                &resources.released,
+                &resources.claimants.ids,
+                &resources.claimants.names as _,
+                &resources.holds.ids,
+                &resources.holds.names as _,
+                &resources.chosen_for_holds as _,
+                &resources.units_of_holds,
+                &resources.dropped.ids,
+                &resources.dropped.names as _,
+                &resources.granted_on,
+                &resources.grants as _,
+                &resources.waiting.ids,
+                &resources.waiting.names as _
+                $(, $more)*
+            )
         };
     }
     let (ids, version, stopped, is_ruled) = if group.only_moves() {
         // The other tables' locks and indexes alone would cost a lone event as much as all the rest.
         // What is left of a time limit stands still only where an action is suspended, and is of one visit.
         run!(
-            ["", "", "", ""],
+            ["", "", "", "", ""],
             ", since = n.since, since_visit = CASE WHEN n.since IS NOT NULL THEN n.visit END",
             ", unnest($27::timestamptz[]) AS since",
             "",
@@ -507,22 +641,26 @@ pub async fn write(
                        SELECT array_agg(instance_id) AS ids, count(*) = cardinality($1::bigint[]) AS is_all FROM saved
                    )"#,
             "",
+            "",
             "'{}'::bigint[]",
             saved.since.as_slice() as _
         )
+    } else if !group.is_linked() && resources.is_empty() {
+        run_whole!(["", "", "", "", ""], "")
     } else if !group.is_linked() {
-        run_whole!(["", "", "", ""])
+        run_resources!(["", " AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))", "", ""])
     } else {
-        run_whole!(
+        run_resources!(
             [
                 r#"-- Those that were decided together: where one of them was rewritten meanwhile, or is kept locked, none is
                    -- written. Nothing is waited for here, and nothing below.
                    locked AS MATERIALIZED (
                        SELECT i.instance_id, n.coupling, n.size
-                         FROM (SELECT unnest($57::bigint[]) AS id, unnest($58::int[]) AS version,
-                                      unnest($59::bigint[]) AS coupling, unnest($60::bigint[]) AS size) n
+                         FROM (SELECT unnest($79::bigint[]) AS id, unnest($80::int[]) AS version,
+                                      unnest($81::bigint[]) AS coupling, unnest($82::bigint[]) AS size) n
                          JOIN instance i ON i.instance_id = n.id
                         WHERE i.xmin = n.version AND (SELECT is_so FROM ruled)
+                          AND n.id <> ALL (ARRAY(SELECT id FROM refused))
                           FOR UPDATE OF i SKIP LOCKED
                    ),
                    whole AS MATERIALIZED (
@@ -533,7 +671,7 @@ pub async fn write(
                    "#,
                 " AND i.instance_id = ANY ((SELECT ids FROM whole)::bigint[])",
                 ", links = CASE WHEN n.links IS NULL THEN i.links ELSE nullif(n.links, '{}') END",
-                ", unnest($61::jsonb[]) AS links"
+                ", unnest($83::jsonb[]) AS links"
             ],
             &coupled.ids,
             &coupled.versions,

@@ -217,7 +217,7 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
       {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
       {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions
-      {"action":"power-cycle","ahead":0,"asked_at":"2026-01-01T12:00:00Z","attempts":1,"began_at":"2026-01-01T12:00:00Z","cancelled":false,"place":"modbus://relay","status":"RUNNING"}
+      {"action":"power-cycle","ahead":0,"asked_at":"2026-01-01T12:00:00Z","attempts":1,"began_at":"2026-01-01T12:00:00Z","cancelled":false,"resource":"modbus://relay","status":"RUNNING"}
     boot null
     counters {}
     data {}
@@ -233,8 +233,8 @@ async fn boards_at_a_busy_relay_board_are_shown_with_their_turns() {
       {"about":"give up what is under way, and remove the boot link","event":"rq-cancel","from":["operator"],"to":["Cancelling"]}
       {"about":"leave the board alone until it is unlocked; by, the name of who asks, may come with it","event":"rq-lock-out","from":["operator"],"to":["LockedOut"]}
     actions
-      {"action":"clear-pxe","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"place":"modbus://relay","status":"WAITING"}
-      {"action":"power-cycle","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"place":"modbus://relay","status":"WAITING"}
+      {"action":"clear-pxe","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"resource":"modbus://relay","status":"WAITING"}
+      {"action":"power-cycle","ahead":2,"asked_at":"2026-01-01T12:00:00Z","attempts":0,"began_at":null,"cancelled":false,"resource":"modbus://relay","status":"WAITING"}
     boot null
     counters {}
     data {}

@@ -64,7 +64,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     ");
     let last = why(&world, "b3").await;
-    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"place":"modbus://relay"}"#);
+    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"resource":"modbus://relay"}"#);
     assert_eq!((&last["until"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
 }
 

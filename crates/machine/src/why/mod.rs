@@ -37,12 +37,15 @@ pub struct Doing {
     pub action: String,
     /// When it began to run; nothing while it waits.
     pub began_at: Option<DateTime<Utc>>,
-    /// What it needs for itself.
-    pub place: Option<String>,
-    /// How many instances come before it at its place.
+    /// What it holds or needs that others need as well.
+    pub resource: Option<String>,
+    /// How many instances hold that or come before it.
     pub ahead: i64,
-    /// Who holds the place now, where that is another instance.
+    /// Who holds it now, where that is another instance.
     pub holder: Option<String>,
+    /// When its turn may come, while it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_at: Option<DateTime<Utc>>,
     /// Whether it belongs to a state that has been left.
     pub is_leftover: bool,
     /// Since when it is suspended, because trouble that says nothing about the instance stands in its way.
@@ -222,7 +225,7 @@ impl Story<'_> {
         let goes_on = if events.is_empty() { String::new() } else { format!("; it waits for {events}") };
         let Some(first) = self.own.first() else { return self.wait(&since, &events) };
         if let Some(running) = self.own.iter().find(|doing| doing.began_at.is_some()) {
-            let at = running.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
+            let at = running.resource.as_ref().map(|resource| format!(" at {resource}")).unwrap_or_default();
             let began = words::since(running.began_at.unwrap_or(self.now), self.now);
             let is_new = running.began_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
             let here = if is_new { String::new() } else { format!(", and is here {since}") };
@@ -233,15 +236,20 @@ impl Story<'_> {
             return format!("Waits {since}: {suspended}; it is begun anew when that is over{goes_on}");
         }
         let named = list(&named, "and");
-        match (&first.place, first.ahead) {
-            (Some(place), ahead @ 1..) => {
+        match (&first.resource, first.ahead) {
+            (Some(resource), ahead @ 1..) => {
                 let others = if ahead == 1 { "1 other".to_owned() } else { format!("{ahead} others") };
                 let holder = first.holder.as_ref().map(|holder| format!(" ({holder} holds it now)"));
                 let holder = holder.unwrap_or_default();
-                format!("Queues {since} for {place}, behind {others}{holder}, to carry out {named}{goes_on}")
+                let turn = first.expected_at.filter(|at| *at > self.now);
+                let turn = turn.map(|at| format!(", its turn expected at {}", time(at, self.now)));
+                let turn = turn.unwrap_or_default();
+                format!(
+                    "Queues {since} for {resource}, behind {others}{holder}{turn}, to carry out {named}{goes_on}"
+                )
             }
-            (Some(place), _) => {
-                format!("Is next at {place}, {since}, to carry out {named}{goes_on}")
+            (Some(resource), _) => {
+                format!("Is next at {resource}, {since}, to carry out {named}{goes_on}")
             }
             (None, _) => format!("Is about to carry out {named}, {since}{goes_on}"),
         }

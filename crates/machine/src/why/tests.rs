@@ -38,11 +38,12 @@ fn instance(definition: &Definition, state: &str) -> Instance {
     }
 }
 
-fn waiting(action: &str, place: Option<&str>, ahead: i64) -> Doing {
+fn waiting(action: &str, resource: Option<&str>, ahead: i64) -> Doing {
     Doing {
         action: action.to_owned(),
         began_at: None,
-        place: place.map(str::to_owned),
+        resource: resource.map(str::to_owned),
+        expected_at: None,
         ahead,
         holder: (ahead > 0).then(|| "b9".to_owned()),
         is_leftover: false,
@@ -111,7 +112,7 @@ fn a_poll_that_cannot_tell_anything_says_so() {
 fn a_board_is_told_of_as_its_definition_and_its_record_say() {
     let board = board();
     let of = |state: &str| instance(&board, state);
-    let place = Some("modbus://relay-3:502");
+    let relay = Some("modbus://relay-3:502");
     let failed = {
         let mut failed = of("FailedBadImage");
         failed.data.insert("failure".to_owned(), json!("no such partition"));
@@ -133,9 +134,9 @@ fn a_board_is_told_of_as_its_definition_and_its_record_say() {
         told(
             &board,
             &of("RebootRebooting"),
-            &[waiting("clear-pxe", place, 3), waiting("power-cycle", place, 3)],
+            &[waiting("clear-pxe", relay, 3), waiting("power-cycle", relay, 3)],
         ),
-        told(&board, &of("RebootRebooting"), &[waiting("power-cycle", place, 0)]),
+        told(&board, &of("RebootRebooting"), &[waiting("power-cycle", relay, 0)]),
         told(&board, &until(of("ReimageRebooting"), 190), &[running("power-cycle", 130)]),
         told(&board, &again, &[]),
         told(
@@ -261,12 +262,12 @@ states:
 /// run, or are over.
 fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<Doing>)> {
     let invoked: Vec<&ActionName> = definition.states[state].invoke.iter().map(|one| &one.action).collect();
-    let place = Some("modbus://relay-3:502");
+    let relay = Some("modbus://relay-3:502");
     let each = |doing: &dyn Fn(&str) -> Doing| invoked.iter().map(|name| doing(name.as_str())).collect();
     let doings: [Vec<Doing>; 5] = [
         Vec::new(),
         each(&|action| waiting(action, None, 0)),
-        each(&|action| waiting(action, place, 2)),
+        each(&|action| waiting(action, relay, 2)),
         each(&|action| running(action, 10)),
         vec![Doing { is_leftover: true, ..running("power-cycle", 0) }],
     ];

@@ -1,0 +1,88 @@
+//! Resources: what is limited, who holds it, who waits for it and until when.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::context::{Api, Routes};
+use super::etag::tagged;
+use super::json_body::Body;
+use super::problem::Problem;
+use crate::engine::{NewLimits, ResourceView};
+
+/// The longest name of a resource, in bytes.
+const MAX_NAME: usize = 500;
+/// The longest gap and settle time, in seconds: a day.
+const MAX_SPAN_S: f64 = 86_400.0;
+
+/// The routes of this file.
+pub(super) fn routes() -> Routes {
+    vec![("/api/v1/resources", get(list)), ("/api/v1/resources/{name}", get(show).put(set))]
+}
+
+/// The limits that an operator wants; what is not there, or null, is as whoever claims the resource says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLimitsBody {
+    capacity: Option<u32>,
+    gap_s: Option<f64>,
+    settle_s: Option<f64>,
+}
+
+/// `GET /api/v1/resources`: all resources that anybody ever claimed or set limits of.
+async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+    Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
+}
+
+/// `GET /api/v1/resources/{name}`: one resource.
+async fn show(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Ok(tagged(&headers, &find(&api, &name).await?))
+}
+
+/// `PUT /api/v1/resources/{name}`: an operator sets its limits, in the place of all that were set before.
+async fn set(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    Body(NewLimitsBody { capacity, gap_s, settle_s }): Body<NewLimitsBody>,
+) -> Result<Json<ResourceView>, Problem> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Problem::invalid("name: 1 to 500 bytes without control characters"));
+    }
+    if capacity.is_some_and(|units| i32::try_from(units).is_err()) {
+        return Err(Problem::invalid("capacity: at most 2147483647"));
+    }
+    let limits =
+        NewLimits { capacity, gap_ms: millis("gap_s", gap_s)?, settle_ms: millis("settle_s", settle_s)? };
+    api.engine.set_limits(&name, limits).await?;
+    Ok(Json(find(&api, &name).await?))
+}
+
+async fn find(api: &Api, name: &str) -> Result<ResourceView, Problem> {
+    let no_such = || {
+        let detail = format!("nobody has claimed a resource {name:?} yet, nor set its limits");
+        Problem::new(StatusCode::NOT_FOUND, "no_resource", detail)
+    };
+    if name.contains('\0') {
+        return Err(no_such());
+    }
+    api.engine.resources(Some(name)).await?.pop().ok_or_else(no_such)
+}
+
+fn millis(what: &str, seconds: Option<f64>) -> Result<Option<u64>, Problem> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    if !(0.0..=MAX_SPAN_S).contains(&seconds) {
+        return Err(Problem::invalid(format!("{what}: 0 to 86400")));
+    }
+    let span = std::time::Duration::from_secs_f64(seconds);
+    Ok(Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+}

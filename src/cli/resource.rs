@@ -1,0 +1,123 @@
+//! `lifeguard resource`: what is limited, who holds it and who waits for it.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, ServerOptions};
+use super::describe::time;
+use super::output::{self, text};
+
+/// The command's options.
+#[derive(Debug, Args)]
+pub(super) struct ResourceOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(subcommand)]
+    command: ResourceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ResourceCommand {
+    /// List what is limited, how much of it is in use, and how many wait
+    List,
+    /// Show who holds a resource and who waits for it, with the expected start of each
+    Show {
+        /// Its name, as `lifeguard resource list` has it
+        name: String,
+    },
+    /// Set a resource's limits; what is not given is as whoever claims it says
+    Set {
+        /// Its name
+        name: String,
+        /// How many units there are; 0 lets nobody begin
+        #[arg(long)]
+        capacity: Option<u32>,
+        /// The time between two grants, such as 5s
+        #[arg(long, value_parser = humantime::parse_duration)]
+        gap: Option<Duration>,
+        /// The time between a release and the next grant, such as 500ms
+        #[arg(long, value_parser = humantime::parse_duration)]
+        settle: Option<Duration>,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What kept it from being done, for people.
+pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> {
+    let client = Client::new(&options.server)?;
+    let (answer, told): (Value, fn(&Value) -> String) = match options.command {
+        ResourceCommand::List => (client.get(&["resources"], &[]).await?, list),
+        ResourceCommand::Show { name } => (client.get(&["resources", &name], &[]).await?, full),
+        ResourceCommand::Set { name, capacity, gap, settle } => {
+            let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
+            let body = json!({ "capacity": capacity, "gap_s": seconds(gap), "settle_s": seconds(settle) });
+            (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, full)
+        }
+    };
+    let told = if options.server.json { serde_json::to_string_pretty(&answer)? } else { told(&answer) };
+    output::print(&told)?;
+    Ok(())
+}
+
+/// How much of it is in use.
+fn in_use(resource: &Value) -> String {
+    match resource["capacity"].as_u64() {
+        Some(capacity) => format!("{} of {capacity}", resource["in_use"]),
+        None => format!("{}, no limit", resource["in_use"]),
+    }
+}
+
+fn names(holders: &Value) -> String {
+    let names = holders.as_array().into_iter().flatten().map(|holder| text(holder, "name"));
+    output::clipped(&names.collect::<Vec<_>>().join(", "))
+}
+
+fn list(answer: &Value) -> String {
+    let mut rows = vec![["RESOURCE", "IN USE", "HOLDERS", "WAITING"].map(str::to_owned).to_vec()];
+    for resource in answer["resources"].as_array().into_iter().flatten() {
+        let waiting = resource["queue"].as_array().map_or(0, Vec::len);
+        rows.push(vec![
+            text(resource, "name"),
+            in_use(resource),
+            names(&resource["holders"]),
+            waiting.to_string(),
+        ]);
+    }
+    output::table(&rows)
+}
+
+fn full(resource: &Value) -> String {
+    let mut rows =
+        vec![vec!["name".to_owned(), text(resource, "name")], vec!["in use".to_owned(), in_use(resource)]];
+    for (name, key) in [("gap", "gap_s"), ("settle", "settle_s")] {
+        if resource[key].as_f64().is_some_and(|seconds| seconds > 0.0) {
+            rows.push(vec![name.to_owned(), format!("{} s", resource[key])]);
+        }
+    }
+    for holder in resource["holders"].as_array().into_iter().flatten() {
+        let what = holder["action"].as_str().map(|action| format!(" for {action}")).unwrap_or_default();
+        rows.push(vec![
+            "held by".to_owned(),
+            format!("{}{what} since {}", text(holder, "name"), time(holder, "since")),
+        ]);
+    }
+    for waiter in resource["queue"].as_array().into_iter().flatten() {
+        let expected = match waiter["expected_at"].as_str() {
+            Some(_) => format!(", its turn expected at {}", time(waiter, "expected_at")),
+            None => String::new(),
+        };
+        let since = time(waiter, "since");
+        rows.push(vec![
+            "waits".to_owned(),
+            format!("{} for {} since {since}{expected}", text(waiter, "name"), text(waiter, "action")),
+        ]);
+    }
+    output::table(&rows)
+}

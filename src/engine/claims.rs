@@ -1,0 +1,81 @@
+//! What the actions of a state claim.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::actions::{self, Facts, Registry};
+use crate::machine::{Definition, Invoke, ResourceName, State, StateName};
+use crate::store::actions::NewAction;
+use crate::store::claims::{Claim, Limits};
+
+/// The actions that a state invokes, with what each claims: what it needs itself, and already what those need that come
+/// after it. The whole list waits for its turn before it begins, so that nothing loses time of its deadline in a queue.
+pub(super) fn with_claims(
+    kinds: &Registry,
+    facts: &Facts,
+    invoked: &[Invoke],
+    queue_at: Option<DateTime<Utc>>,
+) -> Vec<NewAction> {
+    let mut claims: Vec<Claim> = Vec::new();
+    let mut new: Vec<NewAction> = invoked
+        .iter()
+        .rev()
+        .map(|invoke| {
+            for own in kinds.claims(&invoke.action, &invoke.with, facts).iter().map(stored) {
+                match claims.iter_mut().find(|claim| claim.any_of == own.any_of) {
+                    Some(claim) => claim.units = claim.units.max(own.units),
+                    None => claims.push(own),
+                }
+            }
+            NewAction {
+                compensation: kinds.compensation(&invoke.action),
+                invoke: invoke.clone(),
+                queue_at: queue_at.filter(|_| !claims.is_empty()),
+                claims: claims.clone(),
+            }
+        })
+        .collect();
+    new.reverse();
+    new
+}
+
+/// What the states hold that a decision left and entered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StateHolds {
+    pub(super) left: Vec<ResourceName>,
+    pub(super) entered: BTreeMap<ResourceName, u32>,
+}
+
+impl StateHolds {
+    pub(super) fn of(definition: &Definition, left: &StateName, entered: &StateName) -> Self {
+        if !definition.holds_resources {
+            return Self::default();
+        }
+        let hold = |state| definition.states.get(state).map(|state: &State| &state.hold);
+        Self {
+            left: hold(left).into_iter().flat_map(BTreeMap::keys).cloned().collect(),
+            entered: hold(entered).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Lets the first of a state's actions take what the state holds: before all else, so that nobody waits for it who has
+/// something already.
+pub(super) fn hold_first(new: &mut [NewAction], held: &BTreeMap<ResourceName, u32>) {
+    let Some(first) = new.first_mut() else { return };
+    let claims = held.iter().map(|(name, units)| Claim {
+        any_of: vec![name.to_string()],
+        units: *units,
+        limits: Limits::default(),
+        hold: Some(name.to_string()),
+    });
+    first.claims.splice(0..0, claims);
+}
+
+/// A kind's claim as rows have it.
+pub(super) fn stored(claim: &actions::Claim) -> Claim {
+    let actions::Claim { any_of, units, capacity, gap, settle } = claim;
+    let limits = Limits::new(Some(*capacity), *gap, *settle);
+    Claim { any_of: any_of.clone(), units: *units, limits, hold: None }
+}

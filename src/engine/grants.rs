@@ -1,0 +1,269 @@
+//! Who is granted what is limited: the scheduler, with what the database holds.
+//!
+//! What is decided here stands only where nobody else was granted units of the same resource meanwhile: the database sees to
+//! that as it is written, by the resource's revision.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use schedule::{Need, Plan, Request, Resource, Units, schedule};
+
+use crate::store::actions::Startable;
+use crate::store::claims::{Claim, Grant, GrantedUnits, Limits, TakenFrom};
+use crate::store::groups::{Decided, GrantedOn};
+use crate::store::instances::InstanceId;
+use crate::store::queue::{self, Claimant, ResourceState};
+use crate::store::{Connection, StoreError, resources};
+
+/// How many actions are looked up at a time.
+pub(super) const BATCH: i64 = 256;
+
+/// What may be started now.
+#[derive(Debug, Default)]
+pub struct Startables {
+    /// The actions, with what they get.
+    pub actions: Vec<Startable>,
+    /// Whether there may be more.
+    pub has_more: bool,
+    /// When something may be started that only waits for a gap or for a resource to settle.
+    pub next_at: Option<DateTime<Utc>>,
+}
+
+/// Looks which actions may be started at `now`; those that are suspended by one of `troubles` are left out.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn find_startable(
+    db: &mut Connection,
+    troubles: &[String],
+    now: DateTime<Utc>,
+) -> Result<Startables, StoreError> {
+    let actions = queue::list_startable(db, BATCH, troubles).await?;
+    let claimants = queue::list_claimants(db, BATCH, troubles, None).await?;
+    let is_full = |length: usize| i64::try_from(length).is_ok_and(|length| length >= BATCH);
+    let has_more = is_full(actions.len()) || is_full(claimants.len());
+    let mut found = Startables { actions, has_more, next_at: None };
+    // All that these need is held by their states already.
+    let (ready, claimants): (Vec<_>, Vec<_>) =
+        claimants.into_iter().partition(|claimant| claimant.claims.is_empty());
+    found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| Startable {
+        id,
+        instance,
+        grant: Grant::default(),
+    }));
+    if claimants.is_empty() {
+        return Ok(found);
+    }
+    let states = queue::read_resources(db, &named(&claimants)).await?;
+    let plan = plan(&claimants, &states, now);
+    found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
+    // Where nothing could be begun, looking again at once would find the same.
+    found.has_more &= !(found.actions.is_empty() && plan.grants.is_empty());
+    for grant in plan.grants {
+        let Some(claimant) = claimants.get(grant.key) else { continue };
+        let grant = granted(claimant, &grant.units, &states);
+        found.actions.push(Startable { id: claimant.id, instance: claimant.instance, grant });
+    }
+    Ok(found)
+}
+
+/// Decides to whom what `decided` gives back at `now` is granted on.
+///
+/// # Errors
+///
+/// [`StoreError`] when a statement fails.
+pub async fn grant_on(
+    db: &mut Connection,
+    decided: &[Decided],
+    troubles: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<GrantedOn>, StoreError> {
+    let given_back = given_back(db, decided).await?;
+    if given_back.is_empty() {
+        return Ok(Vec::new());
+    }
+    let released: Vec<String> = given_back.keys().cloned().collect();
+    let mut claimants = queue::list_claimants(db, BATCH, troubles, Some(&released)).await?;
+    // What becomes of these is decided on here, and nothing of it is to be seen yet.
+    let own: HashSet<_> = decided.iter().map(Decided::id).collect();
+    claimants.retain(|claimant| !own.contains(&claimant.instance));
+    if claimants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut states = queue::read_resources(db, &named(&claimants)).await?;
+    let taken: HashSet<&str> =
+        decided.iter().filter_map(|one| one.started.as_ref()).flat_map(newly_taken).collect();
+    for state in &mut states {
+        if taken.contains(state.name.as_str()) {
+            // Somebody gets units of it in the same transaction: what is left then shows when that is durable.
+            state.set.capacity = Some(0);
+        }
+        if let Some(units) = given_back.get(&state.name) {
+            state.in_use = state.in_use.saturating_sub(*units);
+            state.released_at = Some(now);
+        }
+    }
+    let plan = plan(&claimants, &states, now);
+    let grants = plan.grants.iter().filter_map(|grant| {
+        let claimant = claimants.get(grant.key)?;
+        Some(GrantedOn { action: claimant.id, grant: granted(claimant, &grant.units, &states) })
+    });
+    Ok(grants.collect())
+}
+
+/// How many units of each resource `decided` gives back: those of actions, and those that states held.
+async fn given_back(db: &mut Connection, decided: &[Decided]) -> Result<BTreeMap<String, u32>, StoreError> {
+    let mut given_back: BTreeMap<String, u32> = BTreeMap::new();
+    for units in decided.iter().flat_map(|one| &one.released) {
+        *given_back.entry(units.resource.clone()).or_default() += units.units;
+    }
+    let leaving: HashMap<InstanceId, &[String]> = decided
+        .iter()
+        .filter(|one| !one.dropped_holds.is_empty())
+        .map(|one| (one.id(), one.dropped_holds.as_slice()))
+        .collect();
+    if !leaving.is_empty() {
+        let ids: Vec<InstanceId> = leaving.keys().copied().collect();
+        for (id, units) in resources::list_holds(db, &ids).await? {
+            let is_dropped = |names: &&[String]| units.hold.as_ref().is_some_and(|name| names.contains(name));
+            if leaving.get(&id).is_some_and(is_dropped) {
+                *given_back.entry(units.resource).or_default() += units.units;
+            }
+        }
+    }
+    Ok(given_back)
+}
+
+fn newly_taken<T>((_, grant): &(T, Grant)) -> impl Iterator<Item = &str> {
+    grant.taken_from.iter().map(|taken| taken.resource.as_str())
+}
+
+/// All resources that are claimed, each once.
+fn named(claimants: &[Claimant]) -> Vec<String> {
+    let names = claimants.iter().flat_map(|claimant| &claimant.claims).flat_map(|claim| &claim.any_of);
+    names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// The limits of a resource as `claim` says, unless an operator wants others.
+fn limits(state: &ResourceState, claim: &Claim) -> Limits {
+    let said =
+        if claim.limits == Limits::default() { state.declared.unwrap_or_default() } else { claim.limits };
+    state.set.over(said)
+}
+
+fn micros(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+/// A resource for the scheduler; nothing where there is no limit.
+pub(super) fn resource(state: &ResourceState, limits: Limits) -> Option<Resource> {
+    let Limits { capacity, gap_ms, settle_ms } = limits;
+    let is_limited = capacity.is_some() || gap_ms > 0 || settle_ms > 0;
+    is_limited.then(|| Resource {
+        capacity: capacity.unwrap_or(u32::MAX),
+        gap: micros(gap_ms),
+        settle: micros(settle_ms),
+        granted_at: state.granted_at.map(|at| at.timestamp_micros()),
+        released_at: state.released_at.map(|at| at.timestamp_micros()),
+    })
+}
+
+fn plan<'a>(claimants: &'a [Claimant], states: &[ResourceState], now: DateTime<Utc>) -> Plan<usize, &'a str> {
+    let mut resources = BTreeMap::new();
+    let mut held = Vec::new();
+    for claim in claimants.iter().flat_map(|claimant| &claimant.claims) {
+        for name in &claim.any_of {
+            if resources.contains_key(name.as_str()) {
+                continue;
+            }
+            let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
+            if let Some(resource) = resource(state, limits(state, claim)) {
+                resources.insert(name.as_str(), resource);
+                held.push(Units { resource: name.as_str(), units: state.in_use });
+            }
+        }
+    }
+    held.retain(|held| held.units > 0);
+    let request = |(key, claimant): (usize, &'a Claimant)| Request { key, needs: needs(&claimant.claims) };
+    let queue: Vec<_> = claimants.iter().enumerate().map(request).collect();
+    schedule(&resources, &held, &queue, now.timestamp_micros())
+}
+
+/// What claims need.
+pub(super) fn needs(claims: &[Claim]) -> Vec<Need<&str>> {
+    let need = |claim| {
+        let Claim { any_of, units, .. }: &Claim = claim;
+        Need { any_of: any_of.iter().map(String::as_str).collect(), units: *units }
+    };
+    claims.iter().map(need).collect()
+}
+
+/// What a claimant gets, and of which revision of each resource that is.
+fn granted(claimant: &Claimant, units: &[Units<&str>], states: &[ResourceState]) -> Grant {
+    let mut grant = Grant::default();
+    for (claim, Units { resource: name, units }) in claimant.claims.iter().zip(units) {
+        let hold = claim.hold.clone();
+        grant.units.push(GrantedUnits { resource: (*name).to_owned(), units: *units, hold });
+        let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
+        if resource(state, limits(state, claim)).is_some() {
+            grant.taken_from.push(TakenFrom {
+                resource: (*name).to_owned(),
+                revision: state.revision,
+                limits: claim.limits,
+            });
+        }
+    }
+    grant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::actions::ActionId;
+    use crate::store::queue::SetLimits;
+
+    fn state(name: &str, in_use: u32) -> ResourceState {
+        ResourceState {
+            name: name.to_owned(),
+            revision: 7,
+            set: SetLimits::default(),
+            declared: None,
+            granted_at: None,
+            released_at: None,
+            in_use,
+        }
+    }
+
+    fn claimant(id: i64, claims: Vec<Claim>) -> Claimant {
+        Claimant { id: ActionId(id), instance: InstanceId(id), claims }
+    }
+
+    fn keys(claimants: &[Claimant], states: &[ResourceState]) -> Vec<usize> {
+        let plan = plan(claimants, states, DateTime::UNIX_EPOCH);
+        plan.grants.into_iter().map(|grant| grant.key).collect()
+    }
+
+    #[test]
+    fn an_operators_limits_count_before_those_that_are_claimed() {
+        let claimants = [claimant(1, vec![Claim::exclusive("a")]), claimant(2, vec![Claim::exclusive("a")])];
+        assert_eq!(keys(&claimants, &[state("a", 0)]), [0]);
+        assert!(keys(&claimants, &[state("a", 1)]).is_empty());
+        let set = SetLimits { capacity: Some(3), ..SetLimits::default() };
+        assert_eq!(keys(&claimants, &[ResourceState { set, ..state("a", 1) }]), [0, 1]);
+        let none = SetLimits { capacity: Some(0), ..SetLimits::default() };
+        assert!(keys(&claimants, &[ResourceState { set: none, ..state("a", 0) }]).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_limit_is_not_taken_from_anything() {
+        let unlimited = Claim { limits: Limits::default(), ..Claim::exclusive("b") };
+        let one = claimant(1, vec![Claim::exclusive("a"), unlimited]);
+        let states = [state("a", 0), state("b", 70)];
+        let plan = plan(std::slice::from_ref(&one), &states, DateTime::UNIX_EPOCH);
+        let grant = granted(&one, &plan.grants[0].units, &states);
+        let taken: Vec<_> =
+            grant.taken_from.iter().map(|one| (one.resource.as_str(), one.revision)).collect();
+        assert_eq!((taken, grant.units.len()), (vec![("a", 7)], 2));
+    }
+}

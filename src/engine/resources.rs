@@ -1,0 +1,287 @@
+//! Resources for people: what there is, who holds it, and when whoever waits may expect a turn.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use schedule::{Request, Resource, Timed, Units, forecast};
+use serde::Serialize;
+
+use super::error::EngineError;
+use super::grants::{needs, resource};
+use super::handle::Engine;
+use super::turn_times::TurnTimes;
+use crate::store::actions::{ActionId, OpenAction};
+use crate::store::claims::Limits;
+use crate::store::instances::InstanceId;
+use crate::store::queue::{self, ResourceState, SetLimits};
+use crate::store::resources::{self, HeldByStates, Holder, Party, Waiter};
+use crate::store::{Connection, StoreError};
+
+/// How many of those who wait are looked at.
+const MAX_WAITERS: i64 = 10_000;
+
+/// A resource, as people see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ResourceView {
+    /// Its name.
+    pub name: String,
+    /// How many units there are; nothing is no limit.
+    pub capacity: Option<u32>,
+    /// The time between two grants, in seconds.
+    pub gap_s: f64,
+    /// The time between a release and the next grant, in seconds.
+    pub settle_s: f64,
+    /// Which of these an operator has set.
+    pub set: Vec<&'static str>,
+    /// How many units are in use.
+    pub in_use: u32,
+    /// Who holds them.
+    pub holders: Vec<HolderView>,
+    /// Who waits, in the order of their turns.
+    pub queue: Vec<WaiterView>,
+}
+
+/// Who holds units.
+#[derive(Debug, Clone, Serialize)]
+pub struct HolderView {
+    /// The machine of the instance.
+    pub machine: String,
+    /// Its name.
+    pub name: String,
+    /// For which action; nothing where its state holds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// How many units.
+    pub units: u32,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// Who waits.
+#[derive(Debug, Clone, Serialize)]
+pub struct WaiterView {
+    /// The machine of the instance.
+    pub machine: String,
+    /// Its name.
+    pub name: String,
+    /// For which action.
+    pub action: String,
+    /// How many come before it.
+    pub ahead: usize,
+    /// Since when it waits.
+    pub since: DateTime<Utc>,
+    /// When its turn may come; nothing where that depends on what nobody knows.
+    pub expected_at: Option<DateTime<Utc>>,
+}
+
+/// Limits that an operator sets for a resource; what is not there is as whoever claims it says.
+pub type NewLimits = SetLimits;
+
+/// What an action that waits may expect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// How many instances hold what it needs, or come before it.
+    pub ahead: usize,
+    /// Who holds it.
+    pub holders: Vec<String>,
+    /// When its turn may come; nothing where that depends on what nobody knows.
+    pub expected_at: Option<DateTime<Utc>>,
+}
+
+impl Outlook {
+    /// What `action` may expect, one of the instance that this is of: only those that wait for resources expect anything.
+    #[must_use]
+    pub fn of(&self, action: &OpenAction) -> Self {
+        if action.queues() { self.clone() } else { Self::default() }
+    }
+}
+
+/// All that is known of some resources, of nearly one moment.
+struct Picture {
+    states: Vec<ResourceState>,
+    holders: Vec<Holder>,
+    waiters: Vec<Waiter>,
+}
+
+impl Picture {
+    async fn read(db: &mut Connection, names: &[String]) -> Result<Self, StoreError> {
+        let waiters = resources::list_waiters(db, names, MAX_WAITERS).await?;
+        // What they wait for besides says as well when their turn comes.
+        let claims = waiters.iter().flat_map(|waiter| &waiter.claims);
+        let mut all: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
+        all.extend(names.iter().cloned());
+        let all: Vec<String> = all.into_iter().collect();
+        Ok(Self {
+            states: queue::read_resources(db, &all).await?,
+            holders: resources::list_holders(db, &all).await?,
+            waiters,
+        })
+    }
+
+    /// The limits of a resource: as an operator set them, or as who waits for it or had it says.
+    fn limits(&self, state: &ResourceState) -> Limits {
+        let claims = self.waiters.iter().flat_map(|waiter| &waiter.claims);
+        let mut claimed = claims.filter(|claim| claim.any_of.contains(&state.name)).map(|claim| claim.limits);
+        let said = claimed.rfind(|limits| *limits != Limits::default()).or(state.declared);
+        state.set.over(said.unwrap_or_default())
+    }
+
+    /// Where each who waits stands, and when its turn may come.
+    fn expected(
+        &self,
+        times: &TurnTimes,
+        now: DateTime<Utc>,
+    ) -> HashMap<ActionId, (usize, Option<DateTime<Utc>>)> {
+        let mut resources: BTreeMap<&str, Resource> = BTreeMap::new();
+        for state in &self.states {
+            resources
+                .extend(resource(state, self.limits(state)).map(|resource| (state.name.as_str(), resource)));
+        }
+        let held: Vec<_> = self.holders.iter().map(|holder| held(holder, times, now)).collect();
+        let queue: Vec<_> = self.waiters.iter().map(|waiter| queued(waiter, times)).collect();
+        let at = |at: Option<i64>| at.and_then(DateTime::from_timestamp_micros);
+        forecast(&resources, &held, &queue, now.timestamp_micros())
+            .into_iter()
+            .map(|one| (one.key, (one.ahead, at(one.at))))
+            .collect()
+    }
+
+    fn view(&self, state: &ResourceState, times: &TurnTimes, now: DateTime<Utc>) -> ResourceView {
+        let expected = self.expected(times, now);
+        let Limits { capacity, gap_ms, settle_ms } = self.limits(state);
+        let SetLimits { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.set;
+        let set = [
+            ("capacity", set_capacity.is_some()),
+            ("gap", set_gap.is_some()),
+            ("settle", set_settle.is_some()),
+        ];
+        let holders = self.holders.iter().filter(|holder| holder.resource == state.name);
+        let waits = |waiter: &&Waiter| waiter.claims.iter().any(|claim| claim.any_of.contains(&state.name));
+        let waiters = self.waiters.iter().filter(waits).map(|waiter| {
+            let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
+            let Party { machine, name, .. } = waiter.party.clone();
+            WaiterView {
+                machine,
+                name,
+                action: waiter.action.clone(),
+                ahead,
+                since: waiter.since,
+                expected_at,
+            }
+        });
+        ResourceView {
+            name: state.name.clone(),
+            capacity,
+            gap_s: seconds(gap_ms),
+            settle_s: seconds(settle_ms),
+            set: set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
+            in_use: state.in_use,
+            holders: holders.map(holder_view).collect(),
+            queue: waiters.collect(),
+        }
+    }
+}
+
+fn holder_view(holder: &Holder) -> HolderView {
+    let Holder { party: Party { machine, name, .. }, action, units, since, .. } = holder.clone();
+    HolderView { machine, name, action, units, since }
+}
+
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
+fn held<'a>(holder: &'a Holder, times: &TurnTimes, now: DateTime<Utc>) -> Timed<Units<&'a str>> {
+    let usual = holder.action.as_ref().and_then(|_| times.usual(&holder.resource));
+    let so_far = (now - holder.since).num_microseconds().unwrap_or_default();
+    let what = Units { resource: holder.resource.as_str(), units: holder.units };
+    Timed { what, takes: usual.map(|usual| usual.saturating_sub(so_far).max(0)) }
+}
+
+fn queued<'a>(waiter: &'a Waiter, times: &TurnTimes) -> Timed<Request<ActionId, &'a str>> {
+    let what = Request { key: waiter.id, needs: needs(&waiter.claims) };
+    // What a state holds is held for longer than the action, and nobody knows how long.
+    let is_known = waiter.claims.iter().all(|claim| claim.hold.is_none());
+    let names = waiter.claims.iter().flat_map(|claim| &claim.any_of);
+    let takes = if is_known { names.filter_map(|name| times.usual(name)).max() } else { None };
+    Timed { what, takes }
+}
+
+impl Engine {
+    /// Says of resources how they are: of the one called so, or of all.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceView>, EngineError> {
+        let now = self.clock().now();
+        let mut db = self.store().reader().await?;
+        let all = resources::list_names(&mut db).await?;
+        let names: Vec<String> =
+            all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
+        let picture = Picture::read(&mut db, &names).await?;
+        let wanted = picture.states.iter().filter(|state| names.contains(&state.name));
+        Ok(wanted.map(|state| picture.view(state, &self.inner.turn_times, now)).collect())
+    }
+
+    /// What states hold by the definitions in force, and since when these are: machine, state, and the name of what is held.
+    pub(super) fn held_by_states(&self) -> HeldByStates {
+        let known = self.inner.rules.known();
+        let mut all = HeldByStates { under: known.adoption, machines: Vec::new(), held: Vec::new() };
+        for in_force in known.machines.values() {
+            let machine = in_force.adopted.machine.as_str();
+            all.machines.push(machine.to_owned());
+            for (state, definition) in &in_force.definition.states {
+                let names = definition.hold.keys();
+                all.held.extend(names.map(|name| (machine.to_owned(), state.to_string(), name.to_string())));
+            }
+        }
+        all
+    }
+
+    /// Sets the limits that an operator wants of a resource; those that are not there are as whoever claims it says.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Store`] when the database fails.
+    pub async fn set_limits(&self, name: &str, limits: NewLimits) -> Result<(), EngineError> {
+        let mut tx = self.store().begin().await?;
+        resources::set_limits(&mut tx, name, limits).await?;
+        tx.commit().await?;
+        self.inner.actions_changed.notify_one();
+        self.inner.written.notify_one();
+        Ok(())
+    }
+
+    /// Says what those of an instance's actions may expect that wait for resources.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when a statement fails.
+    pub async fn outlook(
+        &self,
+        db: &mut Connection,
+        instance: InstanceId,
+        actions: &[OpenAction],
+    ) -> Result<Outlook, StoreError> {
+        let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| &action.claims);
+        let names: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
+        if names.is_empty() {
+            return Ok(Outlook::default());
+        }
+        let picture = Picture::read(db, &names.into_iter().collect::<Vec<_>>()).await?;
+        let Some(own) = picture.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
+            return Ok(Outlook::default());
+        };
+        let expected = picture.expected(&self.inner.turn_times, self.clock().now());
+        let (waiting, expected_at) = expected.get(&own.id).copied().unwrap_or_default();
+        let needs = |holder: &&Holder| {
+            holder.party.instance != instance
+                && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
+        };
+        let holders = picture.holders.iter().filter(needs).map(|holder| holder.party.name.clone());
+        let holders: BTreeSet<String> = holders.collect();
+        let ahead = waiting + holders.len();
+        Ok(Outlook { ahead, holders: holders.into_iter().collect(), expected_at })
+    }
+}

@@ -1,0 +1,120 @@
+//! What actions and states ask for and hold of resources, as rows have it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Units of a resource that something needs before it can begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Any of these resources will do, the first that is free is taken. Mostly there is one.
+    pub any_of: Vec<String>,
+    /// How many units.
+    pub units: u32,
+    /// What whoever claims it says of the resource.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What the definition calls it, where the instance holds it for as long as it is in certain states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
+
+/// How much there is of a resource, and how fast it may be handed out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// How many units there are; nothing is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+    /// The time between two grants, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gap_ms: u64,
+    /// The time between a release and the next grant, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub settle_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
+}
+
+impl Limits {
+    /// Limits with these spans.
+    #[must_use]
+    pub fn new(capacity: Option<u32>, gap: Duration, settle: Duration) -> Self {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self { capacity, gap_ms: ms(gap), settle_ms: ms(settle) }
+    }
+}
+
+impl Claim {
+    /// All of a resource that only one may have at a time.
+    #[must_use]
+    pub fn exclusive(resource: &str) -> Self {
+        let limits = Limits { capacity: Some(1), ..Limits::default() };
+        Self { any_of: vec![resource.to_owned()], units: 1, limits, hold: None }
+    }
+
+    /// The resource, where only one will do and only one may have it at a time.
+    pub(super) fn place(&self) -> Option<&str> {
+        match self.any_of.as_slice() {
+            [resource] if self.limits.capacity == Some(1) => Some(resource),
+            _ => None,
+        }
+    }
+}
+
+/// Units of a resource that were granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedUnits {
+    /// Of which one.
+    pub resource: String,
+    /// How many.
+    pub units: u32,
+    /// What the definition calls it, where the instance goes on to hold it when the action is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
+
+/// A resource as it was when its units were granted: the grant stands only where it still is so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenFrom {
+    /// Its name.
+    pub resource: String,
+    /// Its revision.
+    pub revision: i64,
+    /// What whoever claims it says of it.
+    pub limits: Limits,
+}
+
+/// What an action gets as it begins, or before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// What it holds then.
+    pub units: Vec<GrantedUnits>,
+    /// From what it is newly taken; nothing where it is held already.
+    pub taken_from: Vec<TakenFrom>,
+}
+
+/// What claims come to in a row: the claims, their queue, and what servers of the release before lock.
+pub(super) struct ClaimColumns<'a> {
+    pub(super) claims: Option<&'a [Claim]>,
+    pub(super) queue: Option<&'a str>,
+    pub(super) place: Option<&'a str>,
+}
+
+impl<'a> ClaimColumns<'a> {
+    pub(super) fn of(claims: &'a [Claim]) -> Self {
+        Self {
+            claims: (!claims.is_empty()).then_some(claims),
+            queue: claims.first().and_then(|claim| claim.any_of.first()).map(String::as_str),
+            // What states hold, servers of the release before know nothing of.
+            place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::place),
+        }
+    }
+}
+
+/// The claims of a row; of one that a server of the release before wrote, what it locks.
+pub(super) fn claims_of(claims: Option<Vec<Claim>>, place: Option<&str>) -> Vec<Claim> {
+    claims.unwrap_or_else(|| place.map(Claim::exclusive).into_iter().collect())
+}

@@ -1,0 +1,207 @@
+//! Who waits for what is limited, and what of it is in use: what is scheduled by.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::StoreError;
+use super::actions::{ActionId, Startable};
+use super::claims::{Claim, Grant, GrantedUnits, Limits, claims_of};
+use super::instances::InstanceId;
+
+/// An action that waits for what it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// Its number.
+    pub id: ActionId,
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// What it needs and does not have yet.
+    pub claims: Vec<Claim>,
+}
+
+/// A resource, and how much of it is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceState {
+    /// Its name.
+    pub name: String,
+    /// Its revision; 0 where nothing of it was ever granted.
+    pub revision: i64,
+    /// The limits that an operator set; of the others what whoever claims it says counts.
+    pub set: SetLimits,
+    /// The limits that whoever claimed it last said.
+    pub declared: Option<Limits>,
+    /// When units of it were last granted.
+    pub granted_at: Option<DateTime<Utc>>,
+    /// When units of it were last given back.
+    pub released_at: Option<DateTime<Utc>>,
+    /// How many units are in use.
+    pub in_use: u32,
+}
+
+/// Limits as an operator wants them instead of those that whoever claims a resource says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetLimits {
+    /// How many units there are.
+    pub capacity: Option<u32>,
+    /// The time between two grants, in milliseconds.
+    pub gap_ms: Option<u64>,
+    /// The time between a release and the next grant, in milliseconds.
+    pub settle_ms: Option<u64>,
+}
+
+impl SetLimits {
+    pub(super) fn of(capacity: Option<i32>, gap_ms: Option<i64>, settle_ms: Option<i64>) -> Self {
+        let ms = |span: Option<i64>| span.and_then(|ms| u64::try_from(ms).ok());
+        Self {
+            capacity: capacity.and_then(|units| u32::try_from(units).ok()),
+            gap_ms: ms(gap_ms),
+            settle_ms: ms(settle_ms),
+        }
+    }
+
+    /// What holds where whoever claims the resource says `declared`.
+    #[must_use]
+    pub fn over(&self, declared: Limits) -> Limits {
+        Limits {
+            capacity: self.capacity.or(declared.capacity),
+            gap_ms: self.gap_ms.unwrap_or(declared.gap_ms),
+            settle_ms: self.settle_ms.unwrap_or(declared.settle_ms),
+        }
+    }
+}
+
+/// Lists at most `most` actions that may be started as they are: they claim nothing, or have been granted what they claim.
+/// They are the first of their visit, with nothing of their instance before them but a rescue that is suspended; the oldest
+/// come first. Those that are suspended by one of `troubles`, which the caller has itself, are left out.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_startable(
+    db: &mut PgConnection,
+    most: i64,
+    troubles: &[String],
+) -> Result<Vec<Startable>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT a.action_id, a.instance_id, a.granted AS "granted: Json<Vec<GrantedUnits>>"
+             FROM action a
+            WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
+              AND (coalesce(a.queue, a.place) IS NULL OR a.granted IS NOT NULL)
+              AND NOT EXISTS (SELECT FROM action b
+                               WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
+                                 AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))
+            ORDER BY a.action_id LIMIT $1"#,
+        most,
+        troubles,
+    )
+    .fetch_all(db)
+    .await?;
+    let startable = |id, instance, granted: Option<Json<Vec<GrantedUnits>>>| {
+        let units = granted.map(|units| units.0).unwrap_or_default();
+        Startable { id, instance, grant: Grant { units, taken_from: Vec::new() } }
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| startable(ActionId(row.action_id), InstanceId(row.instance_id), row.granted))
+        .collect())
+}
+
+/// Lists at most `most` actions that wait for what they claim, in the order of their turns: of each queue as many as there
+/// is left for of its resource; only of `resources` where that is said. Which of them may be started at all is told as by
+/// [`list_startable`].
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_claimants(
+    db: &mut PgConnection,
+    most: i64,
+    troubles: &[String],
+    resources: Option<&[String]>,
+) -> Result<Vec<Claimant>, StoreError> {
+    // Of what has no limit, or whose users are about to give it back, more than enough.
+    let rows = sqlx::query!(
+        r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
+                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?",
+                  ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
+             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS turn_at, l.line,
+                          row_number() OVER (PARTITION BY l.line
+                                                 ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
+                     FROM action a,
+                          -- What its instance holds already is not waited for.
+                          LATERAL (SELECT CASE WHEN NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
+                                               THEN coalesce(a.queue, a.place)
+                                               ELSE (SELECT c.value -> 'any_of' ->> 0
+                                                       FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
+                                                      WHERE NOT EXISTS (
+                                                                SELECT FROM hold h
+                                                                 WHERE h.instance_id = a.instance_id
+                                                                   AND h.name = c.value ->> 'hold')
+                                                      ORDER BY c.nth LIMIT 1) END AS line) l
+                    WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
+                      AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
+                      AND NOT EXISTS (SELECT FROM action b
+                                       WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
+                                         AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))) w
+             LEFT JOIN resource r ON r.name = w.line
+             LEFT JOIN resource_use() u ON u.name = w.line
+            WHERE CASE WHEN $3::text[] IS NULL
+                       THEN w.nth <= coalesce(coalesce(r.set_capacity, r.capacity) - coalesce(u.units, 0), $4)
+                       ELSE w.nth <= $4 AND (w.line = ANY ($3) OR EXISTS (
+                           SELECT FROM jsonb_array_elements(w.claims) c, jsonb_array_elements_text(c.value -> 'any_of') n
+                            WHERE n.value = ANY ($3))) END
+            ORDER BY w.turn_at, w.action_id LIMIT $1"#,
+        most,
+        troubles,
+        resources,
+        MAX_OF_QUEUE,
+    )
+    .fetch_all(db)
+    .await?;
+    let claimants = rows.into_iter().map(|row| {
+        let mut claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
+        claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !row.held.contains(name)));
+        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims }
+    });
+    Ok(claimants.collect())
+}
+
+/// How many of one queue are looked at, at most: its order is kept, however long it is.
+const MAX_OF_QUEUE: i64 = 64;
+
+/// Reads how resources are, all of one moment; those of which nothing was ever granted as well.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn read_resources(
+    db: &mut PgConnection,
+    names: &[String],
+) -> Result<Vec<ResourceState>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT n.name AS "name!", coalesce(r.revision, 0) AS "revision!", r.name IS NOT NULL AS "is_there!",
+                  r.capacity AS "capacity?", r.gap_ms AS "gap_ms?", r.settle_ms AS "settle_ms?",
+                  r.set_capacity, r.set_gap_ms, r.set_settle_ms, r.granted_at, r.released_at,
+                  coalesce(u.units, 0) AS "in_use!"
+             FROM unnest($1::text[]) n (name)
+             LEFT JOIN resource r USING (name)
+             LEFT JOIN resource_use() u USING (name)"#,
+        names,
+    )
+    .fetch_all(db)
+    .await?;
+    let states = rows.into_iter().map(|row| {
+        let declared = SetLimits::of(row.capacity, row.gap_ms, row.settle_ms).over(Limits::default());
+        ResourceState {
+            name: row.name,
+            revision: row.revision,
+            set: SetLimits::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
+            declared: row.is_there.then_some(declared),
+            granted_at: row.granted_at,
+            released_at: row.released_at,
+            in_use: u32::try_from(row.in_use).unwrap_or(u32::MAX),
+        }
+    });
+    Ok(states.collect())
+}

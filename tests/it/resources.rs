@@ -1,0 +1,376 @@
+//! Resources: never more is granted than there is, in the order of the queue, and what is given back is granted on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lifeguard::engine::{self, Startables};
+use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
+use lifeguard::store::actions::{self, ActionId, NewAction, Startable, WorkerId};
+use lifeguard::store::changes::Origin;
+use lifeguard::store::claims::{Claim, Limits};
+use lifeguard::store::definitions::AdoptionId;
+use lifeguard::store::groups::{self, Applied, Decided, Group};
+use lifeguard::store::instances::{self, InstanceId};
+use lifeguard::store::links::LinkedIds;
+use lifeguard::store::{Store, resources, workers};
+use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::database::{TestDatabase, database};
+use crate::rack::Rack;
+use crate::versions::{changed, load};
+use crate::world::{World, ask};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
+    let span = Duration::from_secs;
+    Claim {
+        any_of: vec![resource.to_owned()],
+        units: 1,
+        limits: Limits::new(Some(capacity), span(gap), span(settle)),
+        hold: None,
+    }
+}
+
+/// A process on the database.
+struct Process {
+    store: Store,
+    worker: WorkerId,
+}
+
+impl Process {
+    async fn new(database: &TestDatabase) -> Self {
+        let store = Store::open(database.connect_options()).await.unwrap();
+        let worker = workers::register(&store, "one", Duration::from_hours(1), Duration::ZERO).await.unwrap();
+        Self { store, worker: worker.id }
+    }
+
+    /// Writes an instance that asks for an action with these claims.
+    async fn ask(&self, name: &str, claims: Vec<Claim>, queue_at: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        let instance = Instance {
+            machine: MachineName::new("board").unwrap(),
+            name: name.to_owned(),
+            state: StateName::new("S").unwrap(),
+            visit: Visit(1),
+            entered_at: now,
+            since: now,
+            deadline_at: None,
+            remaining: None,
+            counters: BTreeMap::new(),
+            data: Map::new(),
+            links: Links::default(),
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        let id = instances::insert(&mut tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
+        let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+        let new = NewAction { invoke, claims, queue_at, compensation: None };
+        actions::insert(&mut tx, id, Visit(1), &[new], now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn look(&self, now: DateTime<Utc>) -> Startables {
+        engine::find_startable(&mut self.store.connect().await.unwrap(), &[], now).await.unwrap()
+    }
+
+    /// Starts each of these; says which did start.
+    async fn start(&self, startable: &[Startable], now: DateTime<Utc>) -> Vec<InstanceId> {
+        let mut started = Vec::new();
+        let mut startable = startable.to_vec();
+        startable.sort_by_key(|one| one.instance);
+        let mut decided = Vec::new();
+        for one in &startable {
+            let decision = self.decided(one.instance).await;
+            decided.push(Decided { started: Some((one.id, one.grant.clone())), ..decision });
+        }
+        let applied = self.write(&decided, now).await;
+        started.extend(startable.iter().map(|one| one.instance).filter(|id| !applied.overtaken.contains(id)));
+        started
+    }
+
+    async fn decided(&self, instance: InstanceId) -> Decided {
+        let mut db = self.store.connect().await.unwrap();
+        let seen = groups::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
+        Decided {
+            instance: Some(seen.instance.clone()),
+            seen,
+            left: None,
+            entries: Vec::new(),
+            kept: None,
+            ended: Vec::new(),
+            started: None,
+            suspended: None,
+            released: Vec::new(),
+            dropped_holds: Vec::new(),
+            invoked: Vec::new(),
+            goes_on: false,
+            linked: None,
+            coupling: None,
+            is_silent: false,
+        }
+    }
+
+    async fn write(&self, decided: &[Decided], now: DateTime<Utc>) -> Applied {
+        let mut db = self.store.connect().await.unwrap();
+        let granted_on = engine::grant_on(&mut db, decided, &[], now).await.unwrap();
+        let group = Group { decided, granted_on: &granted_on };
+        let origin = Origin(1);
+        groups::write(&mut db, group, origin, AdoptionId(i64::MAX), Some(self.worker), now).await.unwrap()
+    }
+
+    /// The action of an instance ends, and gives back what it holds.
+    async fn end(&self, instance: InstanceId, now: DateTime<Utc>) {
+        let mut db = self.store.connect().await.unwrap();
+        let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
+        let decision = self.decided(instance).await;
+        let decision = Decided { ended: vec![live.id], released: live.granted, ..decision };
+        assert!(self.write(&[decision], now).await.overtaken.is_empty());
+    }
+
+    /// The names of the instances whose actions run, or have been granted what they claim.
+    async fn holders(&self, resource: &str) -> Vec<String> {
+        let mut db = self.store.reader().await.unwrap();
+        let holders = resources::list_holders(&mut db, &[resource.to_owned()]).await.unwrap();
+        holders.into_iter().map(|holder| holder.party.name).collect()
+    }
+
+    /// Takes all that may be had until nothing is left to start; says in which order.
+    async fn drain(&self, now: DateTime<Utc>, most: usize) -> Vec<String> {
+        let mut names = Vec::new();
+        while names.len() < most {
+            let looked = self.look(now).await;
+            let Some(one) = looked.actions.first() else { break };
+            assert_eq!(self.start(std::slice::from_ref(one), now).await, [one.instance]);
+            names.push(self.decided(one.instance).await.seen.instance.name.clone());
+            self.end(one.instance, now).await;
+        }
+        names
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_is() {
+    for capacity in [1, 3] {
+        let database = database().await;
+        let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+        for number in 0..8 {
+            one.ask(&format!("b{number}"), vec![claim("r", capacity, 0, 0)], None, at(0)).await;
+        }
+        let (first, second) = (one.look(at(1)).await, other.look(at(1)).await);
+        assert_eq!(first.actions.len(), capacity as usize);
+        assert_eq!(first.actions, second.actions);
+        // The others of the queue, as a process takes them that has seen less in use than there is.
+        let ids: Vec<ActionId> = first.actions.iter().map(|one| one.id).collect();
+        let mut stale = second.actions.clone();
+        for one in &mut stale {
+            let behind = ActionId(one.id.0 + i64::from(capacity));
+            one.instance = InstanceId(one.instance.0 + i64::from(capacity));
+            one.id = behind;
+        }
+        assert!(stale.iter().all(|one| !ids.contains(&one.id)));
+        assert_eq!(one.start(&first.actions, at(1)).await.len(), capacity as usize);
+        assert_eq!(other.start(&stale, at(1)).await, [], "all of it is in use");
+        assert_eq!(one.holders("r").await.len(), capacity as usize);
+        assert!(other.look(at(1)).await.actions.is_empty());
+        // Among those that are looked for again is who was refused.
+        one.end(first.actions[0].instance, at(2)).await;
+        assert_eq!(one.holders("r").await.len(), capacity as usize, "it was granted on at once");
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_process_starts_it() {
+    let database = database().await;
+    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    for name in ["b0", "b1", "b2"] {
+        one.ask(name, vec![claim("r", 1, 0, 0)], None, at(0)).await;
+    }
+    let looked = one.look(at(1)).await;
+    let first = looked.actions[0].instance;
+    one.start(&looked.actions, at(1)).await;
+    one.end(first, at(2)).await;
+    assert_eq!(one.holders("r").await, ["b1"], "before anybody looks again");
+    let looked = other.look(at(2)).await;
+    assert_eq!((looked.actions.len(), looked.actions[0].grant.taken_from.len()), (1, 0));
+    // Nobody starts it for too long: others have their turn meanwhile.
+    let mut tx = one.store.begin().await.unwrap();
+    assert_eq!(actions::revoke_grants(&mut tx, at(2)).await.unwrap(), 0, "it has not waited for so long");
+    assert_eq!(actions::revoke_grants(&mut tx, at(3)).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(one.holders("r").await, Vec::<String>::new());
+    assert_eq!(other.start(&looked.actions, at(3)).await.len(), 1, "the instance was read after that");
+    assert_eq!(one.drain(at(4), 9).await, Vec::<String>::new(), "it is in use");
+}
+
+#[tokio::test]
+async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
+    let database = database().await;
+    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    for number in 0..4 {
+        one.ask(&format!("b{number}"), vec![claim("r", 2, 10, 4)], None, at(0)).await;
+    }
+    let looked = one.look(at(0)).await;
+    assert_eq!((looked.actions.len(), looked.next_at), (1, Some(at(10))));
+    assert_eq!(one.start(&looked.actions, at(0)).await.len(), 1);
+    let held = looked.actions[0].instance;
+    let looked = other.look(at(9)).await;
+    assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(10))));
+    let looked = other.look(at(10)).await;
+    assert_eq!(other.start(&looked.actions, at(10)).await.len(), 1);
+    // It has to settle, so it is not granted on at once.
+    one.end(held, at(19)).await;
+    assert_eq!(one.holders("r").await, ["b1"]);
+    let looked = one.look(at(21)).await;
+    assert_eq!((looked.actions.len(), looked.next_at), (0, Some(at(23))));
+    assert_eq!(one.look(at(23)).await.actions.len(), 1);
+    // The clock was put back, by far more than anybody waits for.
+    assert_eq!(one.look(at(-1000)).await.actions.len(), 1);
+}
+
+#[tokio::test]
+async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let bulk = async |number: i64| {
+        let turn = at(0) + TimeDelta::minutes(number);
+        one.ask(&format!("bulk{number:03}"), vec![claim("r", 1, 0, 0)], Some(turn), at(0)).await;
+    };
+    for number in 0..500 {
+        bulk(number).await;
+    }
+    one.ask("single", vec![claim("r", 1, 0, 0)], None, at(90)).await;
+    let order = one.drain(at(100), 6).await;
+    assert_eq!(order, ["bulk000", "bulk001", "single", "bulk002", "bulk003", "bulk004"]);
+}
+
+#[tokio::test]
+async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let both = |first: &str, second: &str| vec![claim(first, 1, 0, 0), claim(second, 1, 0, 0)];
+    let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
+    one.ask("x1", vec![claim("x", 1, 0, 0)], None, at(0)).await;
+    one.ask("xy", both("x", "y"), None, at(1)).await;
+    one.ask("yx", both("y", "x"), None, at(2)).await;
+    one.ask("any", vec![any], None, at(3)).await;
+    let mut order = Vec::new();
+    for now in 10.. {
+        let looked = one.look(at(now)).await;
+        let Some(first) = looked.actions.first() else { break };
+        assert_eq!(looked.actions.len(), 1, "{looked:?}");
+        let units: Vec<_> = first.grant.units.iter().map(|units| units.resource.clone()).collect();
+        one.start(&looked.actions, at(now)).await;
+        order.push(units.join("+"));
+        one.end(first.instance, at(now)).await;
+    }
+    assert_eq!(order, ["x", "x+y", "y+x", "x"]);
+}
+
+#[tokio::test]
+async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instance_goes() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
+    for name in ["b0", "b1", "b2"] {
+        one.ask(name, vec![hold.clone()], None, at(0)).await;
+    }
+    let looked = one.look(at(1)).await;
+    one.start(&looked.actions, at(1)).await;
+    let first = looked.actions[0].instance;
+    let decision = one.decided(first).await;
+    let live = actions::list_live(&mut one.store.connect().await.unwrap(), &[first]).await.unwrap().remove(0);
+    assert_eq!(live.action.granted, [], "its action holds nothing itself");
+    one.write(&[Decided { ended: vec![live.action.id], ..decision }], at(2)).await;
+    assert_eq!(one.holders("imaging").await, ["b0"]);
+    assert!(one.look(at(3)).await.actions.is_empty());
+    // The state is left.
+    let decision = one.decided(first).await;
+    one.write(&[Decided { dropped_holds: vec!["imaging".to_owned()], ..decision }], at(4)).await;
+    assert_eq!(one.holders("imaging").await, ["b1"], "granted on");
+    let looked = one.look(at(4)).await;
+    one.start(&looked.actions, at(4)).await;
+    let mut tx = one.store.begin().await.unwrap();
+    actions::cancel_all(&mut tx, looked.actions[0].instance).await.unwrap();
+    instances::delete(&mut tx, looked.actions[0].instance).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(one.look(at(5)).await.actions.len(), 1, "of what is gone nothing is held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
+    let world = World::new().await;
+    let rack = Rack::new(&world, 3);
+    let path = format!("/api/v1/resources/{}", rack.place().replace('/', "%2F"));
+    let (status, set) = world.call(Method::PUT, &path, Some(json!({ "capacity": 0, "settle_s": 0.5 }))).await;
+    assert_eq!((status, &set["set"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
+    for (name, coil) in [("b0", 0), ("b1", 1)] {
+        world.register(name, rack.wired(coil)).await;
+        assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
+    }
+    let shown = world.get(&path).await;
+    let names =
+        |list: &Value| list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    assert_eq!((names(&shown["queue"]), names(&shown["holders"])), (vec![json!("b0"), json!("b1")], vec![]));
+    assert_eq!((&shown["queue"][1]["ahead"], &shown["in_use"]), (&json!(1), &json!(0)), "{shown}");
+    assert_eq!(rack.switched(3), [], "nobody may begin");
+    let (status, set) = world.call(Method::PUT, &path, Some(json!({}))).await;
+    assert_eq!((status, &set["set"], &set["capacity"]), (StatusCode::OK, &json!([]), &json!(1)), "{set}");
+    for name in ["b0", "b1"] {
+        world.pass_time_until(name, "it is rebooted", |device| device["state"] == "RebootComplete").await;
+    }
+    let all = world.get("/api/v1/resources").await;
+    assert_eq!(
+        (&all["resources"][0]["in_use"], &all["resources"][0]["queue"]),
+        (&json!(0), &json!([])),
+        "{all}"
+    );
+    let (status, refused) = world.call(Method::GET, "/api/v1/resources/none", None).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::NOT_FOUND, &json!("no_resource")));
+    let (status, _) = world.call(Method::PUT, &path, Some(json!({ "gap_s": -1 }))).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_left() {
+    let holding =
+        |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));
+    let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);
+    let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let world = World::under(&changed(&changes)).await;
+    let rack = Rack::new(&world, 3);
+    let (status, _) =
+        world.call(Method::PUT, "/api/v1/resources/imaging", Some(json!({ "capacity": 1 }))).await;
+    assert_eq!(status, StatusCode::OK);
+    world.image("base").await;
+    for (name, coil) in [("b0", 0), ("b1", 1)] {
+        world.register(name, rack.wired(coil)).await;
+        let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "base" })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    world.pass_time_until("b0", "it boots", |device| device["state"] == "ReimageBooting").await;
+    let names =
+        |list: &Value| list.as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    let imaging = world.get("/api/v1/resources/imaging").await;
+    assert_eq!(
+        (names(&imaging["holders"]), names(&imaging["queue"])),
+        (vec![json!("b0")], vec![json!("b1")])
+    );
+    let waits = world.get("/api/v1/devices/b1").await;
+    assert_eq!((&waits["state"], &waits["deadline"]), (&json!("ReimageRebooting"), &Value::Null), "{waits}");
+    assert_eq!(waits["actions"][0]["ahead"], 1, "{waits}");
+    // Its try fails, and the next one holds it still.
+    world.pass_deadline("b0").await;
+    world.pass_time_until("b0", "it boots again", |device| device["state"] == "ReimageBooting").await;
+    assert_eq!(world.state("b1").await, "ReimageRebooting");
+    assert_eq!(world.report("b0", "live-running").await.1["outcome"], "moved");
+    world.pass_time_until("b1", "it boots", |device| device["state"] == "ReimageBooting").await;
+    let imaging = world.get("/api/v1/resources/imaging").await;
+    assert_eq!((names(&imaging["holders"]), &imaging["in_use"]), (vec![json!("b1")], &json!(1)));
+    // Whoever has another definition put in force ends what only the one before asked for.
+    let (status, loaded) = load(&world, &changed(&[]), "").await;
+    assert_eq!(status, StatusCode::OK, "{loaded}");
+    ask("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
+}
