@@ -49,7 +49,7 @@ pub(super) struct StateHolds {
 
 impl StateHolds {
     pub(super) fn of(definition: &Definition, left: &StateName, entered: &StateName) -> Self {
-        if !definition.holds_resources {
+        if definition.resources.is_empty() {
             return Self::default();
         }
         let hold = |state| definition.states.get(state).map(|state: &State| &state.hold);

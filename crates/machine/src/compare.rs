@@ -58,6 +58,11 @@ impl Difference {
             let machine = |definition: &Definition| Some(definition.links.get(name)?.machine.to_string());
             difference.note(None, &format!("link {name}"), machine(old), machine(new));
         }
+        let resources: BTreeSet<_> = old.resources.keys().chain(new.resources.keys()).collect();
+        for name in resources {
+            let declared = |definition: &Definition| Some(definition.resources.get(name)?.to_string());
+            difference.note(None, &format!("resource {name}"), declared(old), declared(new));
+        }
         for (from, was) in &old.states {
             let to = new_name(from);
             if let Some(is) = new.states.get(&to) {

@@ -18,6 +18,7 @@ use super::link::LinkDeclaration;
 use super::names::{ActionName, CounterName, EventName, LinkName, MachineName, ResourceName, StateName};
 use super::operation::Operation;
 use super::prediction::Question;
+use super::resource::ResourceDeclaration;
 use super::sender::{Sender, SenderName};
 use super::vocabulary::FactObject;
 
@@ -40,8 +41,8 @@ pub struct Definition {
     pub links: BTreeMap<LinkName, LinkDeclaration>,
     /// The objects by which conditions may read facts.
     pub facts: Vec<FactObject>,
-    /// Whether any of its states holds resources.
-    pub holds_resources: bool,
+    /// The resources that its states hold, and how much there is of them.
+    pub resources: BTreeMap<ResourceName, ResourceDeclaration>,
     /// Where counters begin that do not begin at zero.
     pub beginnings: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.

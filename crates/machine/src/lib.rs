@@ -22,6 +22,7 @@ mod plain;
 mod prediction;
 mod raised;
 mod reading;
+mod resource;
 mod rule;
 mod sender;
 mod simulated;
@@ -53,13 +54,14 @@ pub use linked::{
     Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked, decide_linked,
 };
 pub use names::{
-    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, StateName,
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName, StateName,
     says_failed,
 };
 pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
 pub use plain::plain;
 pub use prediction::{Predicted, Prediction, Question, is_one};
 pub use raised::Raised;
+pub use resource::ResourceDeclaration;
 pub use rule::{Rule, Severity};
 pub use sender::{Sender, SenderName, Source};
 pub use simulated::{Distribution, SimulatedAction, Site};

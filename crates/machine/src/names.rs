@@ -113,8 +113,10 @@ names! {
     ActionName,
     /// Names a link to another instance: `reservation`.
     LinkName,
-    /// Names a resource that states hold: `installations`.
+    /// Names a resource that states hold, in the definition: `installations`.
     ResourceName,
+    /// Names a selector of resources, which a face registers: `idle-workers`.
+    SelectorName,
     /// Names a counter; by default the counter of a state's timeouts bears the state's name.
     CounterName,
 }

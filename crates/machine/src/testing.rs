@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use crate::check::load_unproved;
-use crate::names::ActionName;
+use crate::names::{ActionName, SelectorName};
 use crate::sender::{SenderName, Source};
 use crate::vocabulary::{ActionCatalogue, FactKind, FactObject, NamedActions, SettingFault, Vocabulary};
 
@@ -38,6 +38,8 @@ pub fn vocabulary(actions: &[&str]) -> Vocabulary {
         .with_sender(BOARD)
         .unwrap()
         .with_facts(FactObject::new("device", &fields))
+        .unwrap()
+        .with_selector(SelectorName::new("idle-workers").unwrap())
         .unwrap()
 }
 

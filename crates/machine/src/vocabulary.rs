@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::names::{ActionName, is_name};
+use super::names::{ActionName, SelectorName, is_name};
 use super::sender::{ACTION, OPERATOR, SenderName};
 use super::simulated::SimulatedAction;
 
-/// The names that definitions may use besides their own: senders, objects of facts, actions.
+/// The names that definitions may use besides their own: senders, objects of facts, selectors of resources, actions.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
     senders: Vec<SenderName>,
     facts: Vec<FactObject>,
+    selectors: Vec<SelectorName>,
     actions: Arc<dyn ActionCatalogue>,
 }
 
@@ -33,7 +34,7 @@ impl Vocabulary {
     /// A vocabulary of actions alone.
     #[must_use]
     pub fn new(actions: Arc<dyn ActionCatalogue>) -> Self {
-        Self { senders: Vec::new(), facts: Vec::new(), actions }
+        Self { senders: Vec::new(), facts: Vec::new(), selectors: Vec::new(), actions }
     }
 
     /// Adds a sender of events.
@@ -70,6 +71,19 @@ impl Vocabulary {
         Ok(self)
     }
 
+    /// Adds a selector, by which a state holds any of the resources that a face says.
+    ///
+    /// # Errors
+    ///
+    /// [`BadVocabulary`] when the name is taken.
+    pub fn with_selector(mut self, selector: SelectorName) -> Result<Self, BadVocabulary> {
+        if self.selectors.contains(&selector) {
+            return Err(BadVocabulary::Taken(selector.to_string()));
+        }
+        self.selectors.push(selector);
+        Ok(self)
+    }
+
     /// The same with actions whose settings are not looked at: for definitions that were accepted before.
     #[must_use]
     pub fn with_any_settings(&self) -> Self {
@@ -86,6 +100,12 @@ impl Vocabulary {
     #[must_use]
     pub fn facts(&self) -> &[FactObject] {
         &self.facts
+    }
+
+    /// The registered selectors of resources.
+    #[must_use]
+    pub fn selectors(&self) -> &[SelectorName] {
+        &self.selectors
     }
 
     /// The actions that there are.

@@ -2,28 +2,39 @@
 
 use std::collections::BTreeMap;
 
+use super::known::Known;
 use crate::fault::Collector;
 use crate::names::ResourceName;
-use crate::reading::valid_name;
+use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
 use crate::source::{Content, Node};
 
 /// The units of each resource that `node` says.
-pub(super) fn check(node: &Node, faults: &mut Collector) -> BTreeMap<ResourceName, u32> {
-    let mut units = BTreeMap::new();
+pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<ResourceName, u32> {
+    let mut held = BTreeMap::new();
     for (key, node) in node.entries("a mapping from resources to how many units are held", faults) {
-        let resource = valid_name(key.at, ResourceName::new(&key.text), faults);
-        let count = match &node.content {
-            Content::Number(number) => number.as_u64().and_then(|count| u32::try_from(count).ok()),
+        let units = match &node.content {
+            Content::Number(number) => number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok()),
             Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
         };
-        match (resource, count) {
-            (Some(resource), Some(count @ 1..)) => _ = units.insert(resource, count),
-            (_, Some(1..)) => {}
-            (_, Some(0) | None) => {
-                faults.add(node.at, Rule::Form, "a state holds 1 to 4294967295 units of a resource");
+        let units: Option<u32> = units.filter(|units| *units > 0);
+        if units.is_none() {
+            faults.add(node.at, Rule::Form, "a state holds 1 to 2147483647 units of a resource");
+        }
+        let Some((name, ResourceDeclaration { capacity, .. })) = known.resources.get_key_value(key.text.as_str()) else {
+            let names = known.resources.keys().map(ResourceName::as_str);
+            faults.add_unknown(key.at, Rule::UnknownResource, "resource", &key.text, names);
+            continue;
+        };
+        match (units, capacity) {
+            // A capacity of nothing is a resource that is out of use for now.
+            (Some(units), Some(capacity @ 1..)) if units > *capacity => {
+                let message = format!("{units} units of `{name}` are held, of which there are {capacity}");
+                faults.add(node.at, Rule::Form, message);
             }
+            (Some(units), _) => _ = held.insert(name.clone(), units),
+            (None, _) => {}
         }
     }
-    units
+    held
 }

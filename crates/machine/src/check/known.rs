@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::definition::Event;
 use super::super::fault::{Collector, Position};
 use super::super::link::LinkDeclaration;
-use super::super::names::{ActionName, CounterName, EventName, LinkName, StateName};
+use super::super::names::{ActionName, CounterName, EventName, LinkName, ResourceName, StateName};
 use super::super::operation::{Names, Operation, refusal};
+use super::super::resource::ResourceDeclaration;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{Content, Key, Node};
@@ -25,12 +26,14 @@ pub(super) struct Known<'a> {
     pub(super) counters: BTreeSet<CounterName>,
     /// The links.
     pub(super) links: BTreeMap<LinkName, LinkDeclaration>,
+    /// The resources; added later.
+    pub(super) resources: BTreeMap<ResourceName, ResourceDeclaration>,
     /// What faces register.
     pub(super) vocabulary: &'a Vocabulary,
 }
 
 impl<'a> Known<'a> {
-    /// Collects the names of `states` and of what `groups` count; declared events are added later.
+    /// Collects the names of `states` and of what `groups` count; declared events and resources are added later.
     pub(super) fn collect(
         states: &'a [(Key, Node)],
         groups: Option<&'a Node>,
@@ -38,8 +41,8 @@ impl<'a> Known<'a> {
         vocabulary: &'a Vocabulary,
     ) -> Self {
         let names = states.iter().map(|(key, _)| key.text.as_str()).collect();
-        let (events, counters) = (BTreeMap::new(), BTreeSet::new());
-        let mut known = Self { states: names, events, counters, links, vocabulary };
+        let (events, counters, resources) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut known = Self { states: names, events, counters, links, resources, vocabulary };
         for (key, node) in states {
             if let Some((_, node)) = node.child("invoke") {
                 known.collect_outcomes(node);

@@ -14,6 +14,7 @@ mod labels;
 mod links;
 mod places;
 mod proofs;
+mod resources;
 mod senders;
 mod state;
 mod transition;
@@ -105,7 +106,7 @@ pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, 
 const MAX_STATES: usize = 5000;
 /// Makes sense of a text that is YAML.
 fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
-    let keys = ["machine", "initial", "renamed", "counters", "links", "events", "groups", "states"];
+    let keys = ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
         return None;
@@ -132,6 +133,9 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
 
     let links = fields.get("links").map(|node| links::declared(node, faults)).unwrap_or_default();
     let mut known = Known::collect(states, fields.get("groups"), links, vocabulary);
+    if let Some(node) = fields.get("resources") {
+        known.resources = resources::declared(node, vocabulary, faults);
+    }
     if let Some(node) = fields.get("events") {
         events::declare(node, &mut known, faults);
     }
@@ -152,7 +156,7 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
     let beginnings =
         fields.get("counters").map(|node| counters::beginnings(node, &known, faults)).unwrap_or_default();
-    let Known { events, counters, links, .. } = known;
+    let Known { events, counters, links, resources, .. } = known;
     Some(Definition {
         machine: machine?,
         initial: initial?,
@@ -160,7 +164,7 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
         counters,
         beginnings,
         links,
-        holds_resources: checked.values().any(|state| !state.hold.is_empty()),
+        resources,
         facts: vocabulary.facts().to_vec(),
         questions: questions(&checked),
         reads_facts_on_entry: checked.values().flat_map(|state| &state.always).any(Transition::reads_facts),

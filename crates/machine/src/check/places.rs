@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::fault::Position;
-use super::super::names::{CounterName, EventName, StateName};
+use super::super::names::{CounterName, EventName, ResourceName, StateName};
 use super::super::source::{Key, Node};
 use super::written;
 use crate::operation::Operation;
@@ -47,6 +47,12 @@ impl<'a> Places<'a> {
         let invoke = self.states.get(name.as_str()).and_then(|(_, node)| node.child("invoke"));
         let action = invoke.and_then(|(_, node)| node.one_or_many().get(index));
         action.map_or_else(|| self.state(name), |node| node.at)
+    }
+
+    /// Where a resource is declared.
+    pub(super) fn resource(&self, name: &ResourceName) -> Position {
+        let declared = self.root.child("resources").and_then(|(_, node)| node.child(name.as_str()));
+        declared.map_or(Position::default(), |(key, _)| key.at)
     }
 
     /// Where an event is declared.

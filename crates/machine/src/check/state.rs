@@ -43,7 +43,7 @@ pub(super) fn check(key: &Key, node: &Node, known: &Known<'_>, faults: &mut Coll
     if let Some(node) = fields.get("entry") {
         state.entry = Operation::parse_all(node, known.names(), faults);
     }
-    state.hold = fields.get("hold").map(|node| hold::check(node, faults)).unwrap_or_default();
+    state.hold = fields.get("hold").map(|node| hold::check(node, known, faults)).unwrap_or_default();
     for node in fields.get("invoke").map_or(&[][..], Node::one_or_many) {
         state.invoke.extend(invoke(node, known, faults));
     }
@@ -242,7 +242,7 @@ fn limit(state: &Key, fields: Fields<'_>, known: &Known<'_>, faults: &mut Collec
     Some(Limit { counter: counter?, most: most?, exceeded: exceeded.flatten()? })
 }
 
-fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
+pub(super) fn duration(node: &Node, faults: &mut Collector) -> Option<Duration> {
     let example = "write it like `60s`, `5m` or `1h 30m`";
     let text = match &node.content {
         Content::Number(number) => {

@@ -511,11 +511,6 @@ fn faults_of_links_and_of_what_is_raised_are_told_with_their_places() {
             "on: { go: { if: 'predict(\"m\", args.x) == \"a\"', target: There } }",
             "f:7:29: error[guard-form]: no model is asked when another machine raises an event; ask it when one is sent",
         ),
-        ("hold: { installations: 2 }", "no fault"),
-        (
-            "hold: { installations: 0, a b: 1 }",
-            "f:7:28: error[form]: a state holds 1 to 4294967295 units of a resource\nf:7:31: error[name]: `a b` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter",
-        ),
     ];
     let table = table.map(|(body, told)| (linked(body), told));
     check_table(&table);
@@ -529,4 +524,55 @@ fn a_refusal_needs_no_declaration() {
         faults(text),
         "f:6:3: error[form]: `done-refused` is the refusal of what is raised: it needs no declaration"
     );
+}
+
+#[test]
+fn faults_of_resources_are_told_with_their_places() {
+    let holding = |resources: &str, hold: &str| {
+        format!(
+            "machine: m\ninitial: Here\nresources: {resources}\nevents: {{ go: {{ from: board }} }}\n\
+             states:\n  Here:\n    hold: {hold}\n  There: {{}}\n"
+        )
+    };
+    let table = [
+        ("{ installations: 8 }", "{ installations: 2 }", "no fault"),
+        ("{ installations: {} }", "{ installations: 2 }", "no fault"),
+        ("{ installations: 0 }", "{ installations: 2 }", "no fault"),
+        ("{ worker: { any: idle-workers, gap: 2s, settle: 1m 30s, about: who does it } }", "{ worker: 1 }", "no fault"),
+        (
+            "{ installations: { capacity: 8 } }",
+            "{ installations: 9 }",
+            "f:7:28: error[form]: 9 units of `installations` are held, of which there are 8",
+        ),
+        (
+            "{ worker: { any: idle-workers } }",
+            "{ worker: 2 }",
+            "f:7:21: error[form]: 2 units of `worker` are held, of which there are 1",
+        ),
+        (
+            "{ installations: 8 }",
+            "{ instalations: 0 }",
+            "f:7:13: error[unknown-resource]: unknown resource `instalations`; did you mean `installations`?\n\
+             f:7:27: error[form]: a state holds 1 to 2147483647 units of a resource",
+        ),
+        (
+            "{ installations: 3000000000 }",
+            "{ installations: 1 }",
+            "f:3:29: error[form]: the capacity of a resource is 0 to 2147483647 units",
+        ),
+        (
+            "{ worker: { any: idel-workers, gap: 2 } }",
+            "{ worker: 1 }",
+            "f:3:29: error[unknown-resource]: unknown selector `idel-workers`; did you mean `idle-workers`?\n\
+             f:3:48: error[form]: the duration `2` has no unit; write it like `60s`, `5m` or `1h 30m`",
+        ),
+        (
+            "{ a b: 1, worker: { most: 3 } }",
+            "{ worker: 1 }",
+            "f:3:14: error[name]: `a b` is not a name: a name is 1 to 64 letters, digits, `-` and `_`, and begins with a letter\n\
+             f:3:32: error[form]: unknown key `most`; known: any, capacity, gap, settle, about",
+        ),
+    ];
+    let table = table.map(|(resources, hold, told)| (holding(resources, hold), told));
+    check_table(&table);
 }

@@ -39,7 +39,7 @@ impl<'a> Step<'a> {
         args: &'a Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Self {
-        let held = definition.holds_resources && instance.visit.0 > 0;
+        let held = !definition.resources.is_empty() && instance.visit.0 > 0;
         let left = if held { definition.states.get(&instance.state) } else { None };
         Self { definition, instance, stimulus, args, now, raised: Vec::new(), left }
     }
@@ -51,7 +51,7 @@ impl<'a> Step<'a> {
 
     /// All that is to be done: `effects`, what is held from here on if that is another, and what was raised, in order.
     pub(super) fn finish(self, mut effects: Vec<Effect>) -> Vec<Effect> {
-        if self.definition.holds_resources {
+        if !self.definition.resources.is_empty() {
             let holds = |state: Option<&State>| state.map(|state| state.hold.clone()).unwrap_or_default();
             let units = holds(self.definition.states.get(&self.instance.state));
             if units != holds(self.left) {

@@ -74,6 +74,7 @@ rules! {
     UnknownVariable = "unknown-variable", Error, "a condition names a variable that there is not";
 
     UnknownLink = "unknown-link", Error, "a link is named that there is not";
+    UnknownResource = "unknown-resource", Error, "a resource is named that is not declared, or a selector that there is not";
     Settings = "settings", Error, "an action is given settings that it does not take";
 
     GuardForm = "guard-form", Error, "a condition is not one: it cannot be parsed, or does what conditions may not";
@@ -95,6 +96,7 @@ rules! {
 
     NeverHolds = "never-holds", Warning, "a condition never holds";
     UnusedEvent = "unused-event", Warning, "no state takes an event";
+    UnusedResource = "unused-resource", Warning, "a resource is declared, and no state holds it";
     IdleCounter = "idle-counter", Warning, "a counter is counted or cleared to no purpose";
     NoAbout = "no-about", Warning, "a state does not say what it is about";
     LongDuration = "long-duration", Warning, "a duration is in months or years";

@@ -25,6 +25,12 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
             faults.add(at, Rule::UnusedEvent, message);
         }
     }
+    for name in definition.resources.keys() {
+        if !definition.states.values().any(|state| state.hold.contains_key(name)) {
+            let message = format!("no state holds `{name}`, so nothing is limited by it");
+            faults.add(places.resource(name), Rule::UnusedResource, message);
+        }
+    }
     for (name, state) in &definition.states {
         if state.about.is_empty() {
             let message = format!(

@@ -1,0 +1,71 @@
+//! The resources that states hold: `resources:`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::state::duration;
+use crate::fault::Collector;
+use crate::names::{ResourceName, SelectorName};
+use crate::reading::{about, name, valid_name};
+use crate::resource::ResourceDeclaration;
+use crate::rule::Rule;
+use crate::source::{Content, Node};
+use crate::vocabulary::Vocabulary;
+
+/// The resources that `node` declares.
+pub(super) fn declared(
+    node: &Node,
+    vocabulary: &Vocabulary,
+    faults: &mut Collector,
+) -> BTreeMap<ResourceName, ResourceDeclaration> {
+    let mut resources = BTreeMap::new();
+    for (key, node) in node.entries("a mapping from resources to how much there is of them", faults) {
+        let resource = valid_name(key.at, ResourceName::new(&key.text), faults);
+        let declaration = declaration(node, vocabulary, faults);
+        resources.extend(resource.map(|resource| (resource, declaration)));
+    }
+    resources
+}
+
+/// A capacity alone, or a mapping.
+fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> ResourceDeclaration {
+    let mut declared =
+        ResourceDeclaration { any: None, capacity: None, gap: Duration::ZERO, settle: Duration::ZERO, about: String::new() };
+    if matches!(node.content, Content::Number(_)) {
+        declared.capacity = capacity(node, faults);
+        return declared;
+    }
+    let keys = ["any", "capacity", "gap", "settle", "about"];
+    let fields = node.fields("a resource, or its capacity alone", &keys, faults);
+    let mut span = |key| fields.get(key).and_then(|node| duration(node, faults)).unwrap_or_default();
+    (declared.gap, declared.settle) = (span("gap"), span("settle"));
+    declared.any = fields.get("any").and_then(|node| selector(node, vocabulary, faults));
+    declared.capacity = match fields.get("capacity") {
+        Some(node) => capacity(node, faults),
+        // Who may choose among several wants one for itself.
+        None => fields.get("any").map(|_| 1),
+    };
+    declared.about = about(fields, faults);
+    declared
+}
+
+fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
+    let capacity = match &node.content {
+        Content::Number(number) => number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok()),
+        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+    };
+    if capacity.is_none() {
+        faults.add(node.at, Rule::Form, "the capacity of a resource is 0 to 2147483647 units");
+    }
+    capacity
+}
+
+fn selector(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<SelectorName> {
+    let selector: SelectorName = name(node, "a selector", faults)?;
+    if vocabulary.selectors().contains(&selector) {
+        return Some(selector);
+    }
+    let known = vocabulary.selectors().iter().map(SelectorName::as_str);
+    faults.add_unknown(node.at, Rule::UnknownResource, "selector", selector.as_str(), known);
+    None
+}
