@@ -1,11 +1,9 @@
 //! What the actions of a state claim.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::actions::{self, Facts, Registry};
-use crate::machine::{Definition, Invoke, ResourceName, State, StateName};
+use crate::machine::{Definition, Invoke, ResourceDeclaration, ResourceName, State, StateName};
 use crate::store::actions::NewAction;
 use crate::store::claims::{Claim, Limits};
 
@@ -43,8 +41,10 @@ pub(super) fn with_claims(
 /// What the states hold that a decision left and entered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StateHolds {
+    /// By their names in the definition.
     pub(super) left: Vec<ResourceName>,
-    pub(super) entered: BTreeMap<ResourceName, u32>,
+    /// As the first of the state's actions claims it.
+    pub(super) entered: Vec<Claim>,
 }
 
 impl StateHolds {
@@ -52,30 +52,43 @@ impl StateHolds {
         if definition.resources.is_empty() {
             return Self::default();
         }
-        let hold = |state| definition.states.get(state).map(|state: &State| &state.hold);
+        let hold = |state| definition.states.get(state).into_iter().flat_map(|state: &State| &state.hold);
         Self {
-            left: hold(left).into_iter().flat_map(BTreeMap::keys).cloned().collect(),
-            entered: hold(entered).cloned().unwrap_or_default(),
+            left: hold(left).map(|(name, _)| name.clone()).collect(),
+            entered: hold(entered).map(|(name, units)| held(definition, name, *units)).collect(),
         }
     }
 }
 
+/// What a state claims by `hold:`.
+fn held(definition: &Definition, name: &ResourceName, units: u32) -> Claim {
+    let declared = definition.resources.get(name);
+    let select = declared.and_then(|declared| declared.any.as_ref()).map(ToString::to_string);
+    Claim {
+        any_of: if select.is_none() { vec![name.to_string()] } else { Vec::new() },
+        select,
+        units,
+        limits: declared.map_or_else(Limits::default, limits),
+        hold: Some(name.to_string()),
+    }
+}
+
+/// What a definition says of a resource.
+pub(super) fn limits(declared: &ResourceDeclaration) -> Limits {
+    Limits::new(declared.capacity, declared.gap, declared.settle)
+}
+
 /// Lets the first of a state's actions take what the state holds: before all else, so that nobody waits for it who has
 /// something already.
-pub(super) fn hold_first(new: &mut [NewAction], held: &BTreeMap<ResourceName, u32>) {
-    let Some(first) = new.first_mut() else { return };
-    let claims = held.iter().map(|(name, units)| Claim {
-        any_of: vec![name.to_string()],
-        units: *units,
-        limits: Limits::default(),
-        hold: Some(name.to_string()),
-    });
-    first.claims.splice(0..0, claims);
+pub(super) fn hold_first(new: &mut [NewAction], held: &[Claim]) {
+    if let Some(first) = new.first_mut() {
+        first.claims.splice(0..0, held.iter().cloned());
+    }
 }
 
 /// A kind's claim as rows have it.
 pub(super) fn stored(claim: &actions::Claim) -> Claim {
     let actions::Claim { any_of, units, capacity, gap, settle } = claim;
     let limits = Limits::new(Some(*capacity), *gap, *settle);
-    Claim { any_of: any_of.clone(), units: *units, limits, hold: None }
+    Claim { any_of: any_of.clone(), select: None, units: *units, limits, hold: None }
 }

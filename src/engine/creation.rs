@@ -12,6 +12,7 @@ use super::draft::Draft;
 use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::{NewFacts, SharedByFace};
+use super::grants;
 use super::handle::Engine;
 use super::rules::Known;
 use super::step::Lack;
@@ -197,7 +198,8 @@ impl Engine {
         drafts.keep_raised(steps, now);
         let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
         born.raised = touched.map(|draft| Draft::finish(*draft)).collect();
-        let raised = Group { decided: &born.raised, granted_on: &[] };
+        let let_go = grants::let_go(tx, &born.raised).await?;
+        let raised = Group { decided: &born.raised, let_go: &let_go, granted_on: &[] };
         let applied = groups::write(tx, raised, self.inner.origin, rules.adoption, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
         Ok(if is_whole { Raised::Applied(applied) } else { Raised::Overtaken })

@@ -246,7 +246,8 @@ async fn look(engine: &Engine, by: Identity) -> Result<Startables, StoreError> {
     for cancelled in actions::list_cancelled(&mut db, by.id).await? {
         engine.inner.running.cancel(cancelled);
     }
-    grants::find_startable(&mut db, &engine.inner.troubles.keys(), engine.clock().now()).await
+    grants::find_startable(&mut db, &engine.inner.faces, &engine.inner.troubles.keys(), engine.clock().now())
+        .await
 }
 
 /// Starts what may start; says how many were started.

@@ -255,7 +255,10 @@ impl Draft {
     /// with its first action.
     fn hold(&mut self, holds: &StateHolds) {
         self.held.extend(holds.left.iter().cloned());
-        let dropped = self.held.iter().filter(|name| !holds.entered.contains_key(*name));
+        let is_held = |name: &&ResourceName| {
+            holds.entered.iter().any(|claim| claim.hold.as_deref() == Some(name.as_str()))
+        };
+        let dropped = self.held.iter().filter(|name| !is_held(name));
         self.dropped_holds = dropped.map(ToString::to_string).collect();
     }
 

@@ -97,6 +97,25 @@ pub trait Face: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The selectors that it registers, by which definitions mean any of the resources that it knows.
+    fn selectors(&self) -> &[&str] {
+        &[]
+    }
+
+    /// Says which resources a selector means now for an instance that wants one of them; the first that is free is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when a statement fails.
+    async fn select(
+        &self,
+        _db: &mut Connection,
+        _selector: &str,
+        _of: InstanceId,
+    ) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Says why an instance cannot be removed now, if that is so.
     ///
     /// # Errors
@@ -241,6 +260,25 @@ impl Faces {
             shared.insert(face.name(), face.read_shared(db).await?);
         }
         Ok(SharedByFace(shared))
+    }
+
+    /// Says of the claims that have a selector which resources this means now.
+    pub(super) async fn select<'a>(
+        &self,
+        db: &mut Connection,
+        claims: impl Iterator<Item = (InstanceId, &'a mut Vec<Claim>)>,
+    ) -> Result<(), StoreError> {
+        for (instance, claims) in claims {
+            for claim in claims {
+                let Some(selector) = &claim.select else { continue };
+                // Of a face that there is no more nothing can be had.
+                let face = self.iter().find(|face| face.selectors().contains(&selector.as_str()));
+                if let Some(face) = face {
+                    claim.any_of = face.select(db, selector, instance).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether an action that works with `facts` needs what instances have in common.

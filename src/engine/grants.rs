@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use schedule::{Need, Plan, Request, Resource, Units, schedule};
 
+use super::face::Faces;
 use crate::store::actions::Startable;
 use crate::store::claims::{Claim, Grant, GrantedUnits, Limits, TakenFrom};
 use crate::store::groups::{Decided, GrantedOn};
@@ -36,6 +37,7 @@ pub struct Startables {
 /// [`StoreError`] when a statement fails.
 pub async fn find_startable(
     db: &mut Connection,
+    faces: &Faces,
     troubles: &[String],
     now: DateTime<Utc>,
 ) -> Result<Startables, StoreError> {
@@ -45,7 +47,7 @@ pub async fn find_startable(
     let has_more = is_full(actions.len()) || is_full(claimants.len());
     let mut found = Startables { actions, has_more, next_at: None };
     // All that these need is held by their states already.
-    let (ready, claimants): (Vec<_>, Vec<_>) =
+    let (ready, mut claimants): (Vec<_>, Vec<_>) =
         claimants.into_iter().partition(|claimant| claimant.claims.is_empty());
     found.actions.extend(ready.into_iter().map(|Claimant { id, instance, .. }| Startable {
         id,
@@ -55,6 +57,7 @@ pub async fn find_startable(
     if claimants.is_empty() {
         return Ok(found);
     }
+    faces.select(db, claimants.iter_mut().map(|one| (one.instance, &mut one.claims))).await?;
     let states = queue::read_resources(db, &named(&claimants)).await?;
     let plan = plan(&claimants, &states, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
@@ -68,7 +71,8 @@ pub async fn find_startable(
     Ok(found)
 }
 
-/// Decides to whom what `decided` gives back at `now` is granted on.
+/// Decides to whom of those that wait what `decided` [gives back](given_back) at `now` is granted on; those that are suspended by
+/// one of `troubles` are left out.
 ///
 /// # Errors
 ///
@@ -76,18 +80,19 @@ pub async fn find_startable(
 pub async fn grant_on(
     db: &mut Connection,
     decided: &[Decided],
-    troubles: &[String],
+    given_back: &BTreeMap<String, u32>,
+    (faces, troubles): (&Faces, Vec<String>),
     now: DateTime<Utc>,
 ) -> Result<Vec<GrantedOn>, StoreError> {
-    let given_back = given_back(db, decided).await?;
     if given_back.is_empty() {
         return Ok(Vec::new());
     }
     let released: Vec<String> = given_back.keys().cloned().collect();
-    let mut claimants = queue::list_claimants(db, BATCH, troubles, Some(&released)).await?;
+    let mut claimants = queue::list_claimants(db, BATCH, &troubles, Some(&released)).await?;
     // What becomes of these is decided on here, and nothing of it is to be seen yet.
     let own: HashSet<_> = decided.iter().map(Decided::id).collect();
     claimants.retain(|claimant| !own.contains(&claimant.instance));
+    faces.select(db, claimants.iter_mut().map(|one| (one.instance, &mut one.claims))).await?;
     if claimants.is_empty() {
         return Ok(Vec::new());
     }
@@ -112,27 +117,39 @@ pub async fn grant_on(
     Ok(grants.collect())
 }
 
-/// How many units of each resource `decided` gives back: those of actions, and those that states held.
-async fn given_back(db: &mut Connection, decided: &[Decided]) -> Result<BTreeMap<String, u32>, StoreError> {
+/// What states held that `decided` drops.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn let_go(
+    db: &mut Connection,
+    decided: &[Decided],
+) -> Result<Vec<(InstanceId, GrantedUnits)>, StoreError> {
+    let dropped = decided.iter().filter(|one| !one.dropped_holds.is_empty());
+    let dropped: HashMap<InstanceId, &[String]> =
+        dropped.map(|one| (one.id(), one.dropped_holds.as_slice())).collect();
+    if dropped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<InstanceId> = dropped.keys().copied().collect();
+    let mut held = resources::list_holds(db, &ids).await?;
+    held.retain(|(id, units)| {
+        let is_dropped = |names: &&[String]| units.hold.as_ref().is_some_and(|name| names.contains(name));
+        dropped.get(id).is_some_and(is_dropped)
+    });
+    Ok(held)
+}
+
+/// How many units of each resource are given back: those of actions, and those that states held.
+#[must_use]
+pub fn given_back(decided: &[Decided], let_go: &[(InstanceId, GrantedUnits)]) -> BTreeMap<String, u32> {
     let mut given_back: BTreeMap<String, u32> = BTreeMap::new();
-    for units in decided.iter().flat_map(|one| &one.released) {
+    let of_actions = decided.iter().flat_map(|one| &one.released);
+    for units in of_actions.chain(let_go.iter().map(|(_, units)| units)) {
         *given_back.entry(units.resource.clone()).or_default() += units.units;
     }
-    let leaving: HashMap<InstanceId, &[String]> = decided
-        .iter()
-        .filter(|one| !one.dropped_holds.is_empty())
-        .map(|one| (one.id(), one.dropped_holds.as_slice()))
-        .collect();
-    if !leaving.is_empty() {
-        let ids: Vec<InstanceId> = leaving.keys().copied().collect();
-        for (id, units) in resources::list_holds(db, &ids).await? {
-            let is_dropped = |names: &&[String]| units.hold.as_ref().is_some_and(|name| names.contains(name));
-            if leaving.get(&id).is_some_and(is_dropped) {
-                *given_back.entry(units.resource).or_default() += units.units;
-            }
-        }
-    }
-    Ok(given_back)
+    given_back
 }
 
 fn newly_taken<T>((_, grant): &(T, Grant)) -> impl Iterator<Item = &str> {

@@ -574,8 +574,11 @@ async fn write(
     }
     let write = async {
         // What is given back goes to whoever is next, in the same transaction.
-        let granted_on = grants::grant_on(db, decided, &engine.inner.troubles.keys(), *at).await?;
-        let group = Group { decided, granted_on: &granted_on };
+        let let_go = grants::let_go(db, decided).await?;
+        let given_back = grants::given_back(decided, &let_go);
+        let next = (&engine.inner.faces, engine.inner.troubles.keys());
+        let granted_on = grants::grant_on(db, decided, &given_back, next, *at).await?;
+        let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
         groups::write(db, group, engine.inner.origin, rules.adoption, *worker, *at).await
     };
     store.within_on(outages, LONGEST, write).await

@@ -6,12 +6,14 @@ use chrono::{DateTime, Utc};
 use schedule::{Request, Resource, Timed, Units, forecast};
 use serde::Serialize;
 
+use super::claims::limits;
 use super::error::EngineError;
+use super::face::Faces;
 use super::grants::{needs, resource};
 use super::handle::Engine;
 use super::turn_times::TurnTimes;
 use crate::store::actions::{ActionId, OpenAction};
-use crate::store::claims::Limits;
+use crate::store::claims::{Claim, Limits};
 use crate::store::instances::InstanceId;
 use crate::store::queue::{self, ResourceState, SetLimits};
 use crate::store::resources::{self, HeldByStates, Holder, Party, Waiter};
@@ -101,11 +103,14 @@ struct Picture {
     states: Vec<ResourceState>,
     holders: Vec<Holder>,
     waiters: Vec<Waiter>,
+    /// What definitions say of those that they declare.
+    declared: BTreeMap<String, Limits>,
 }
 
 impl Picture {
-    async fn read(db: &mut Connection, names: &[String]) -> Result<Self, StoreError> {
-        let waiters = resources::list_waiters(db, names, MAX_WAITERS).await?;
+    async fn read(db: &mut Connection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
+        let mut waiters = resources::list_waiters(db, names, MAX_WAITERS).await?;
+        faces.select(db, waiters.iter_mut().map(|one| (one.party.instance, &mut one.claims))).await?;
         // What they wait for besides says as well when their turn comes.
         let claims = waiters.iter().flat_map(|waiter| &waiter.claims);
         let mut all: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
@@ -115,6 +120,7 @@ impl Picture {
             states: queue::read_resources(db, &all).await?,
             holders: resources::list_holders(db, &all).await?,
             waiters,
+            declared: BTreeMap::new(),
         })
     }
 
@@ -122,7 +128,8 @@ impl Picture {
     fn limits(&self, state: &ResourceState) -> Limits {
         let claims = self.waiters.iter().flat_map(|waiter| &waiter.claims);
         let mut claimed = claims.filter(|claim| claim.any_of.contains(&state.name)).map(|claim| claim.limits);
-        let said = claimed.rfind(|limits| *limits != Limits::default()).or(state.declared);
+        let said = claimed.rfind(|limits| *limits != Limits::default());
+        let said = said.or(state.declared).or_else(|| self.declared.get(&state.name).copied());
         state.set.over(said.unwrap_or_default())
     }
 
@@ -216,12 +223,23 @@ impl Engine {
     pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceView>, EngineError> {
         let now = self.clock().now();
         let mut db = self.store().reader().await?;
-        let all = resources::list_names(&mut db).await?;
+        let declared = self.declared();
+        let mut all: BTreeSet<String> = resources::list_names(&mut db).await?.into_iter().collect();
+        all.extend(declared.keys().cloned());
         let names: Vec<String> =
             all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
-        let picture = Picture::read(&mut db, &names).await?;
+        let mut picture = Picture::read(&mut db, &self.inner.faces, &names).await?;
+        picture.declared = declared;
         let wanted = picture.states.iter().filter(|state| names.contains(&state.name));
         Ok(wanted.map(|state| picture.view(state, &self.inner.turn_times, now)).collect())
+    }
+
+    /// The resources that the definitions in force declare by their names, and what they say of them.
+    fn declared(&self) -> BTreeMap<String, Limits> {
+        let known = self.inner.rules.known();
+        let declared = known.machines.values().flat_map(|in_force| &in_force.definition.resources);
+        let named = declared.filter(|(_, declared)| declared.any.is_none());
+        named.map(|(name, declared)| (name.to_string(), limits(declared))).collect()
     }
 
     /// What states hold by the definitions in force, and since when these are: machine, state, and the name of what is held.
@@ -264,12 +282,14 @@ impl Engine {
         instance: InstanceId,
         actions: &[OpenAction],
     ) -> Result<Outlook, StoreError> {
-        let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| &action.claims);
-        let names: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
+        let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| action.claims.clone());
+        let mut claims: Vec<Claim> = claims.collect();
+        self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
+        let names: BTreeSet<String> = claims.into_iter().flat_map(|claim| claim.any_of).collect();
         if names.is_empty() {
             return Ok(Outlook::default());
         }
-        let picture = Picture::read(db, &names.into_iter().collect::<Vec<_>>()).await?;
+        let picture = Picture::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
         let Some(own) = picture.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
             return Ok(Outlook::default());
         };

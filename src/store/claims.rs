@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 /// Units of a resource that something needs before it can begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Any of these resources will do, the first that is free is taken. Mostly there is one.
+    /// Any of these resources will do, the first that is free is taken. Mostly there is one. Of one with a selector, those
+    /// that this means now; rows do not have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any_of: Vec<String>,
+    /// By which a face says which resources will do, where that is not written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<String>,
     /// How many units.
     pub units: u32,
     /// What whoever claims it says of the resource.
@@ -52,7 +57,12 @@ impl Claim {
     #[must_use]
     pub fn exclusive(resource: &str) -> Self {
         let limits = Limits { capacity: Some(1), ..Limits::default() };
-        Self { any_of: vec![resource.to_owned()], units: 1, limits, hold: None }
+        Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None }
+    }
+
+    /// Where it waits: with those that want the same resource first, or the same choice of them.
+    fn queue(&self) -> Option<&str> {
+        self.select.as_deref().or_else(|| self.any_of.first().map(String::as_str))
     }
 
     /// The resource, where only one will do and only one may have it at a time.
@@ -107,7 +117,7 @@ impl<'a> ClaimColumns<'a> {
     pub(super) fn of(claims: &'a [Claim]) -> Self {
         Self {
             claims: (!claims.is_empty()).then_some(claims),
-            queue: claims.first().and_then(|claim| claim.any_of.first()).map(String::as_str),
+            queue: claims.first().and_then(Claim::queue),
             // What states hold, servers of the release before know nothing of.
             place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::place),
         }

@@ -132,7 +132,7 @@ pub async fn list_claimants(
                           -- What its instance holds already is not waited for.
                           LATERAL (SELECT CASE WHEN NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
                                                THEN coalesce(a.queue, a.place)
-                                               ELSE (SELECT c.value -> 'any_of' ->> 0
+                                               ELSE (SELECT coalesce(c.value ->> 'select', c.value -> 'any_of' ->> 0)
                                                        FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
                                                       WHERE NOT EXISTS (
                                                                 SELECT FROM hold h
@@ -149,8 +149,8 @@ pub async fn list_claimants(
             WHERE CASE WHEN $3::text[] IS NULL
                        THEN w.nth <= coalesce(coalesce(r.set_capacity, r.capacity) - coalesce(u.units, 0), $4)
                        ELSE w.nth <= $4 AND (w.line = ANY ($3) OR EXISTS (
-                           SELECT FROM jsonb_array_elements(w.claims) c, jsonb_array_elements_text(c.value -> 'any_of') n
-                            WHERE n.value = ANY ($3))) END
+                           SELECT FROM jsonb_array_elements(w.claims) c
+                            WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3)) END
             ORDER BY w.turn_at, w.action_id LIMIT $1"#,
         most,
         troubles,

@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::actions::ActionId;
-use super::claims::{Claim, GrantedUnits, Limits, claims_of};
+use super::claims::{Claim, GrantedUnits, claims_of};
 use super::definitions::AdoptionId;
 use super::instances::InstanceId;
 use super::queue::{self, ResourceState, SetLimits};
@@ -181,8 +181,8 @@ pub async fn list_waiters(
                     WHERE a.status = 'WAITING' AND a.trouble IS NULL AND a.granted IS NULL
                       AND coalesce(a.queue, a.place) IS NOT NULL
                       AND (coalesce(a.queue, a.place) = ANY ($1) OR EXISTS (
-                          SELECT FROM jsonb_array_elements(a.claims) c, jsonb_array_elements_text(c.value -> 'any_of') n
-                           WHERE n.value = ANY ($1)))
+                          SELECT FROM jsonb_array_elements(a.claims) c
+                           WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $1))
                       -- One whose instance holds units of it already goes on when it comes to its turn there.
                       AND NOT EXISTS (SELECT FROM action b WHERE b.instance_id = a.instance_id AND b.granted IS NOT NULL)
                     ORDER BY a.instance_id, a.visit, a.seq) w
@@ -230,31 +230,5 @@ pub async fn set_limits(tx: &mut Tx, name: &str, limits: SetLimits) -> Result<()
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
-}
-
-/// Writes down what a definition says of resources that states hold.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn declare(tx: &mut Tx, declared: &[(String, Limits)]) -> Result<(), StoreError> {
-    for (name, limits) in declared {
-        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-        sqlx::query!(
-            "INSERT INTO resource AS r (name, capacity, gap_ms, settle_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (name) DO UPDATE
-                SET capacity = excluded.capacity, gap_ms = excluded.gap_ms, settle_ms = excluded.settle_ms,
-                    revision = r.revision + 1
-              WHERE (r.capacity, r.gap_ms, r.settle_ms)
-                    IS DISTINCT FROM (excluded.capacity, excluded.gap_ms, excluded.settle_ms)",
-            name,
-            limits.capacity.map(|units| i32::try_from(units).unwrap_or(i32::MAX)),
-            ms(limits.gap_ms),
-            ms(limits.settle_ms),
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
     Ok(())
 }

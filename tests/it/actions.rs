@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lifeguard::engine;
+use lifeguard::engine::{self, Faces};
 use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::{self, Origin};
@@ -54,14 +54,14 @@ async fn write_by(
         dropped_holds: Vec::new(),
     };
     decide(&mut decided);
-    let group = Group { decided: &[decided], granted_on: &[] };
+    let group = Group { decided: &[decided], let_go: &[], granted_on: &[] };
     let applied = groups::write(db, group, Origin(1), AdoptionId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
 }
 
 /// What may be started by whoever has these troubles.
 async fn startable(db: &mut Connection, troubles: &[String]) -> Vec<Startable> {
-    engine::find_startable(db, troubles, NOW).await.unwrap().actions
+    engine::find_startable(db, &Faces::default(), troubles, NOW).await.unwrap().actions
 }
 
 /// Begins the only action that may be started.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::engine::{self, Startables};
+use lifeguard::engine::{self, Faces, Startables};
 use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, ActionId, NewAction, Startable, WorkerId};
 use lifeguard::store::changes::Origin;
@@ -32,6 +32,7 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
         any_of: vec![resource.to_owned()],
         units: 1,
         limits: Limits::new(Some(capacity), span(gap), span(settle)),
+        select: None,
         hold: None,
     }
 }
@@ -73,7 +74,9 @@ impl Process {
     }
 
     async fn look(&self, now: DateTime<Utc>) -> Startables {
-        engine::find_startable(&mut self.store.connect().await.unwrap(), &[], now).await.unwrap()
+        engine::find_startable(&mut self.store.connect().await.unwrap(), &Faces::default(), &[], now)
+            .await
+            .unwrap()
     }
 
     /// Starts each of these; says which did start.
@@ -115,8 +118,11 @@ impl Process {
 
     async fn write(&self, decided: &[Decided], now: DateTime<Utc>) -> Applied {
         let mut db = self.store.connect().await.unwrap();
-        let granted_on = engine::grant_on(&mut db, decided, &[], now).await.unwrap();
-        let group = Group { decided, granted_on: &granted_on };
+        let let_go = engine::let_go(&mut db, decided).await.unwrap();
+        let given_back = engine::given_back(decided, &let_go);
+        let next = (&Faces::default(), Vec::new());
+        let granted_on = engine::grant_on(&mut db, decided, &given_back, next, now).await.unwrap();
+        let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
         let origin = Origin(1);
         groups::write(&mut db, group, origin, AdoptionId(i64::MAX), Some(self.worker), now).await.unwrap()
     }
@@ -338,12 +344,12 @@ async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_l
     let holding =
         |state: &str| (format!("  {state}:\n"), format!("  {state}:\n    hold: {{ imaging: 1 }}\n"));
     let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);
-    let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let mut changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    changes.push(("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n"));
     let world = World::under(&changed(&changes)).await;
     let rack = Rack::new(&world, 3);
-    let (status, _) =
-        world.call(Method::PUT, "/api/v1/resources/imaging", Some(json!({ "capacity": 1 }))).await;
-    assert_eq!(status, StatusCode::OK);
+    let imaging = world.get("/api/v1/resources/imaging").await;
+    assert_eq!((&imaging["capacity"], &imaging["in_use"]), (&json!(1), &json!(0)), "as it is declared");
     world.image("base").await;
     for (name, coil) in [("b0", 0), ("b1", 1)] {
         world.register(name, rack.wired(coil)).await;

@@ -54,8 +54,8 @@ pub use linked::{
     Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked, decide_linked,
 };
 pub use names::{
-    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName, StateName,
-    says_failed,
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName,
+    StateName, says_failed,
 };
 pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
 pub use plain::plain;

@@ -25,7 +25,9 @@ pub struct ResourceDeclaration {
 impl fmt::Display for ResourceDeclaration {
     /// As it is written in a definition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let span = |name: &str, span: Duration| (!span.is_zero()).then(|| format!("{name}: {}", format_duration(span)));
+        let span = |name: &str, span: Duration| {
+            (!span.is_zero()).then(|| format!("{name}: {}", format_duration(span)))
+        };
         let parts = [
             self.any.as_ref().map(|any| format!("any: {any}")),
             self.capacity.map(|units| format!("capacity: {units}")),

@@ -176,7 +176,7 @@ pub struct Decided {
     pub suspended: Option<Suspension>,
     /// What is given back.
     pub released: Vec<GrantedUnits>,
-    /// What its state held and the present one does not, by the names that the definition has for it.
+    /// What its state may have held and the present one does not, by the names that the definition has for it.
     pub dropped_holds: Vec<String>,
     /// The actions that the present visit asks for, in order.
     pub invoked: Vec<NewAction>,
@@ -221,6 +221,8 @@ pub struct GrantedOn {
 pub struct Group<'a> {
     /// Each instance once, in the order of their numbers: all processes lock in that order.
     pub decided: &'a [Decided],
+    /// What states held of what is dropped.
+    pub let_go: &'a [(InstanceId, GrantedUnits)],
     /// What is granted on: only where all of `decided` is applied.
     pub granted_on: &'a [GrantedOn],
 }

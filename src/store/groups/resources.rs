@@ -104,11 +104,10 @@ impl<'a> Resources<'a> {
             for GrantedUnits { resource, .. } in &one.released {
                 changes.entry(resource).or_default().is_released = true;
             }
-            for name in &one.dropped_holds {
-                all.dropped.push(one.id().0, name);
-                // Mostly it is the resource's name as well.
-                changes.entry(name).or_default().is_released = true;
-            }
+        }
+        for (instance, units) in group.let_go {
+            all.dropped.push(instance.0, units.hold.as_deref().unwrap_or_default());
+            changes.entry(&units.resource).or_default().is_released = true;
         }
         for (name, Change { taken, is_released }) in changes {
             all.names.push(name);

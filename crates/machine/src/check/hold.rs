@@ -3,25 +3,30 @@
 use std::collections::BTreeMap;
 
 use super::known::Known;
+use crate::definition::State;
 use crate::fault::Collector;
-use crate::names::ResourceName;
+use crate::names::{ResourceName, StateName};
 use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{Content, Key, Node};
 
 /// The units of each resource that `node` says.
 pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> BTreeMap<ResourceName, u32> {
     let mut held = BTreeMap::new();
     for (key, node) in node.entries("a mapping from resources to how many units are held", faults) {
         let units = match &node.content {
-            Content::Number(number) => number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok()),
+            Content::Number(number) => {
+                number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
+            }
             Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
         };
         let units: Option<u32> = units.filter(|units| *units > 0);
         if units.is_none() {
             faults.add(node.at, Rule::Form, "a state holds 1 to 2147483647 units of a resource");
         }
-        let Some((name, ResourceDeclaration { capacity, .. })) = known.resources.get_key_value(key.text.as_str()) else {
+        let Some((name, ResourceDeclaration { capacity, .. })) =
+            known.resources.get_key_value(key.text.as_str())
+        else {
             let names = known.resources.keys().map(ResourceName::as_str);
             faults.add_unknown(key.at, Rule::UnknownResource, "resource", &key.text, names);
             continue;
@@ -37,4 +42,26 @@ pub(super) fn check(node: &Node, known: &Known<'_>, faults: &mut Collector) -> B
         }
     }
     held
+}
+
+/// Refuses states that hold different amounts of one resource: what is held is kept or given back as a whole.
+pub(super) fn refuse_different(
+    written: &[(Key, Node)],
+    states: &BTreeMap<StateName, State>,
+    faults: &mut Collector,
+) {
+    let mut first: BTreeMap<&ResourceName, (&str, u32)> = BTreeMap::new();
+    for (key, node) in written {
+        let held = states.get(key.text.as_str()).into_iter().flat_map(|state| &state.hold);
+        for (name, units) in held {
+            let (other, as_much) = *first.entry(name).or_insert((&key.text, *units));
+            if as_much != *units {
+                let at = node.child("hold").map_or(key.at, |(key, _)| key.at);
+                let message = format!(
+                    "{units} units of `{name}` are held here, and {as_much} in `{other}`: hold as many in all states"
+                );
+                faults.add(at, Rule::Form, message);
+            }
+        }
+    }
 }

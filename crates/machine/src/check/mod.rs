@@ -106,7 +106,8 @@ pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, 
 const MAX_STATES: usize = 5000;
 /// Makes sense of a text that is YAML.
 fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
-    let keys = ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
+    let keys =
+        ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
     if !matches!(root.content, Content::Map(_) | Content::Null) {
         return None;
@@ -152,6 +153,7 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
         groups::write(node, &mut checked, &known, faults);
     }
     labels::refuse_equal(states, &checked, faults);
+    hold::refuse_different(states, &checked, faults);
     circles::refuse(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
     let beginnings =

@@ -29,8 +29,13 @@ pub(super) fn declared(
 
 /// A capacity alone, or a mapping.
 fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> ResourceDeclaration {
-    let mut declared =
-        ResourceDeclaration { any: None, capacity: None, gap: Duration::ZERO, settle: Duration::ZERO, about: String::new() };
+    let mut declared = ResourceDeclaration {
+        any: None,
+        capacity: None,
+        gap: Duration::ZERO,
+        settle: Duration::ZERO,
+        about: String::new(),
+    };
     if matches!(node.content, Content::Number(_)) {
         declared.capacity = capacity(node, faults);
         return declared;
@@ -51,7 +56,9 @@ fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> 
 
 fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
     let capacity = match &node.content {
-        Content::Number(number) => number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok()),
+        Content::Number(number) => {
+            number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
+        }
         Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
     };
     if capacity.is_none() {

@@ -538,7 +538,11 @@ fn faults_of_resources_are_told_with_their_places() {
         ("{ installations: 8 }", "{ installations: 2 }", "no fault"),
         ("{ installations: {} }", "{ installations: 2 }", "no fault"),
         ("{ installations: 0 }", "{ installations: 2 }", "no fault"),
-        ("{ worker: { any: idle-workers, gap: 2s, settle: 1m 30s, about: who does it } }", "{ worker: 1 }", "no fault"),
+        (
+            "{ worker: { any: idle-workers, gap: 2s, settle: 1m 30s, about: who does it } }",
+            "{ worker: 1 }",
+            "no fault",
+        ),
         (
             "{ installations: { capacity: 8 } }",
             "{ installations: 9 }",
