@@ -38,7 +38,6 @@ const TURN: TimeDelta = TimeDelta::minutes(1);
 
 /// How a request may be made.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RequestQuery {
     /// Which of many that are made at once this is, from 0 on.
     position: Option<u16>,

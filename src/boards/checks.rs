@@ -63,7 +63,9 @@ pub(super) fn checked_labels(said: &Value) -> Result<Value, String> {
         Value::String(text) => {
             text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
         }
-        _ => Vec::deserialize(said).map_err(|error| plain(&error.to_string()))?,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Vec::deserialize(said).map_err(|error| plain(&error.to_string()))?
+        }
     };
     let labels = labels.iter().map(|label| checked_name(label)).collect::<Result<BTreeSet<_>, _>>()?;
     if labels.len() > MAX_LABELS {

@@ -3,61 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "only tests use it")]
 
 pub mod generate;
+mod vocabulary;
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
-
+pub use self::vocabulary::{REPORTER, vocabulary};
 pub use crate::check::load_unproved;
-use crate::names::{ActionName, SelectorName};
-use crate::sender::{SenderName, Source};
-use crate::vocabulary::{ActionCatalogue, FactKind, FactObject, NamedActions, SettingFault, Vocabulary};
-
-/// Who reports in the kernel's tests.
-pub const REPORTER: Source = Source::Face(BOARD);
-const BOARD: SenderName = SenderName::of("board");
-
-/// A vocabulary as a face registers it, with the actions `actions`.
-///
-/// # Panics
-///
-/// Where its names were no names.
-#[must_use]
-pub fn vocabulary(actions: &[&str]) -> Vocabulary {
-    let (text, list) = (FactKind::Text, FactKind::List);
-    let fields = [
-        ("environment", text),
-        ("fqdn", text),
-        ("hardware", text),
-        ("images", list),
-        ("mac", text),
-        ("name", text),
-        ("power", FactKind::Boolean),
-    ];
-    Vocabulary::new(Arc::new(Picky(NamedActions::new(actions))))
-        .with_sender(BOARD)
-        .unwrap()
-        .with_facts(FactObject::new("device", &fields))
-        .unwrap()
-        .with_selector(SelectorName::new("idle-workers").unwrap())
-        .unwrap()
-}
-
-/// Actions that refuse the setting `no-such-setting`.
-#[derive(Debug)]
-struct Picky(NamedActions);
-
-impl ActionCatalogue for Picky {
-    fn names(&self) -> Vec<&str> {
-        self.0.names()
-    }
-
-    fn check_settings(&self, action: &ActionName, settings: &Map<String, Value>) -> Vec<SettingFault> {
-        let unknown = settings.keys().filter(|key| *key == "no-such-setting");
-        let fault = |key: &String| SettingFault {
-            key: Some(key.clone()),
-            message: format!("`{action}` has no setting `{key}`"),
-        };
-        unknown.map(fault).collect()
-    }
-}

@@ -134,7 +134,9 @@ mod tests {
                 "name": text, "state": text, "since": "1970-01-01T00:00:00Z", "visit": i64::MAX, "deadline": null,
                 "image": texts[2], "next_image": null, "failure": text, "lock_reason": text,
             });
-            LISTED.iter().for_each(|field| board[field.name] = json!(text));
+            for field in &LISTED {
+                board[field.name] = json!(text);
+            }
             board
         });
         assert_eq!(serde_json::from_slice::<Value>(&array).unwrap(), json!(expected));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::REPORTER;
+use super::vocabulary::REPORTER;
 use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
 
 /// The last one only when somebody sends an event.

@@ -1,5 +1,8 @@
 //! Resources: never more is granted than there is, in the order of the queue, and what is given back is granted on.
 
+mod killed;
+mod selected;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,13 +44,14 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
 struct Process {
     store: Store,
     worker: WorkerId,
+    faces: Faces,
 }
 
 impl Process {
     async fn new(database: &TestDatabase) -> Self {
         let store = Store::open(database.connect_options()).await.unwrap();
         let worker = workers::register(&store, "one", Duration::from_hours(1), Duration::ZERO).await.unwrap();
-        Self { store, worker: worker.id }
+        Self { store, worker: worker.id, faces: Faces::default() }
     }
 
     /// Writes an instance that asks for an action with these claims.
@@ -74,9 +78,7 @@ impl Process {
     }
 
     async fn look(&self, now: DateTime<Utc>) -> Startables {
-        engine::find_startable(&mut self.store.connect().await.unwrap(), &Faces::default(), &[], now)
-            .await
-            .unwrap()
+        engine::find_startable(&mut self.store.connect().await.unwrap(), &self.faces, &[], now).await.unwrap()
     }
 
     /// Starts each of these; says which did start.
@@ -120,7 +122,7 @@ impl Process {
         let mut db = self.store.connect().await.unwrap();
         let let_go = engine::let_go(&mut db, decided).await.unwrap();
         let given_back = engine::given_back(decided, &let_go);
-        let next = (&Faces::default(), Vec::new());
+        let next = (&self.faces, Vec::new());
         let granted_on = engine::grant_on(&mut db, decided, &given_back, next, now).await.unwrap();
         let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
         let origin = Origin(1);
@@ -133,6 +135,13 @@ impl Process {
         let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
         let decision = self.decided(instance).await;
         let decision = Decided { ended: vec![live.id], released: live.granted, ..decision };
+        assert!(self.write(&[decision], now).await.overtaken.is_empty());
+    }
+
+    /// An instance leaves the last state that held `name`.
+    async fn leave(&self, instance: InstanceId, name: &str, now: DateTime<Utc>) {
+        let decision = self.decided(instance).await;
+        let decision = Decided { dropped_holds: vec![name.to_owned()], ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
@@ -292,9 +301,7 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
     one.write(&[Decided { ended: vec![live.action.id], ..decision }], at(2)).await;
     assert_eq!(one.holders("imaging").await, ["b0"]);
     assert!(one.look(at(3)).await.actions.is_empty());
-    // The state is left.
-    let decision = one.decided(first).await;
-    one.write(&[Decided { dropped_holds: vec!["imaging".to_owned()], ..decision }], at(4)).await;
+    one.leave(first, "imaging", at(4)).await;
     assert_eq!(one.holders("imaging").await, ["b1"], "granted on");
     let looked = one.look(at(4)).await;
     one.start(&looked.actions, at(4)).await;
