@@ -41,7 +41,7 @@ fn the_same_seed_prints_the_same_on_any_number_of_threads() {
             BOARD,
             "--profile",
             FARM,
-            "--boards",
+            "--instances",
             "200",
             "--days",
             "2",
@@ -58,7 +58,7 @@ fn the_same_seed_prints_the_same_on_any_number_of_threads() {
     assert_eq!(one, out(&args("7", "9")));
     assert_ne!(one, out(&args("2", "10")));
     let report: Value = serde_json::from_str(&one).unwrap();
-    assert_eq!((&report["boards"], &report["days"], &report["seed"]), (&200.into(), &2.into(), &9.into()));
+    assert_eq!((&report["instances"], &report["days"], &report["seed"]), (&200.into(), &2.into(), &9.into()));
     assert!(report["availability"]["share"].as_f64().unwrap() > 0.9);
 }
 
@@ -70,22 +70,22 @@ fn tables_csv_and_picture_tell_of_the_same_farm() {
     let size = [BOARD, "--boards", "100", "--days", "2", "--every", "6h"];
     let told = out(&[&size[..], &files].concat());
     for part in [
-        "FARM\n100 boards of machine board on 13 relay boards and 4 circuits, 2 days, seed 1",
+        "SIMULATION\n100 instances of machine board on 13 relay boards and 4 circuits, 2 days, seed 1",
         "AVAILABILITY\n",
-        "BOARDS IN EACH STATE OVER TIME\nSTATE",
+        "INSTANCES IN EACH STATE OVER TIME\nSTATE",
         "TIME TO AVAILABLE AFTER",
         "POWER\n",
     ] {
         assert!(told.contains(part), "no {part}\n{told}");
     }
     let csv = text_of(&csv);
-    assert!(csv.starts_with("time_s,state,boards\n0,"), "{csv}");
+    assert!(csv.starts_with("time_s,state,instances,machine\n0,"), "{csv}");
     for at_s in (0..=48).step_by(6).map(|hours| hours * 3600) {
         let begins = format!("{at_s},");
         let boards: u32 = csv
             .lines()
             .filter(|line| line.starts_with(&begins))
-            .map(|line| line.rsplit(',').next().unwrap().parse::<u32>().unwrap())
+            .map(|line| line.split(',').nth(2).unwrap().parse::<u32>().unwrap())
             .sum();
         assert_eq!(boards, 100, "at {at_s} s\n{csv}");
     }
@@ -107,7 +107,7 @@ fn what_cannot_be_simulated_is_said() {
         ),
         "{told}"
     );
-    assert!(fault(&[BOARD, "--boards", "0"]).contains("at least one board and one day"));
+    assert!(fault(&[BOARD, "--boards", "0"]).contains("at least one instance and one day"));
     assert!(
         fault(&[BOARD, "--boards", "4000000000", "--days", "10"]).contains("at most 12000000 are simulated")
     );
@@ -118,4 +118,45 @@ fn what_cannot_be_simulated_is_said() {
     let text = "{ machine: m, initial: A, states: { A: { about: a rest, resting: true, timeout: { at: 2020-01-01T00:00:00, target: A } } } }";
     fs_err::write(&storm, text).unwrap();
     assert!(fault(&[storm.to_str().unwrap(), "--days", "1"]).contains("does not come to rest: in state A"));
+}
+
+#[test]
+fn linked_machines_are_in_every_output_and_one_that_is_missing_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let lease = write(
+        "lease.yaml",
+        "{ machine: lease, initial: Asking, links: { thing: thing }, states: {
+             Asking: { resting: true, about: it asks, entry: { raise: { event: claim, to: thing } },
+               on: { claim-refused: Refused } },
+             Refused: { resting: true, about: somebody else has it } } }",
+    );
+    let thing = write(
+        "thing.yaml",
+        "{ machine: thing, initial: Free, events: { claim: { from: { machine: lease } } }, states: {
+             Free: { resting: true, about: nobody has it, on: { claim: Held } },
+             Held: { resting: true, about: somebody has it } } }",
+    );
+    let profile = write("p.yaml", "links: { thing: { shared_by: 2 } }");
+    let svg = dir.path().join("all.svg");
+    let size = ["--instances", "10", "--days", "1"];
+    let both = [&[&*lease, &thing, "--profile", &profile][..], &size].concat();
+    let told = out(&[&both[..], &["--svg", svg.to_str().unwrap()]].concat());
+    let table = "RAISED  BY     AT     TIMES  REFUSED\nclaim   lease  thing  10     5\n\nLINKED MACHINE thing\n5 instances";
+    assert!(told.contains(table) && !told.contains("LEFT OUT") && !told.contains("POWER"), "{told}");
+    let csv = out(&[&both[..], &["--csv", "-"]].concat());
+    assert!(csv.contains("\n86400,Refused,5,lease\n") && csv.ends_with("\n86400,Held,5,thing\n"), "{csv}");
+    let svg = text_of(&svg);
+    assert!(svg.contains(">lease: 10 instances") && svg.contains(">thing: 5 instances"), "{svg}");
+
+    let alone = simulate(&[&[&*lease][..], &size].concat());
+    let left_out = "what lease raises at thing by its link `thing` is not simulated (`claim`)";
+    let (told, warned) = (String::from_utf8(alone.stdout).unwrap(), String::from_utf8(alone.stderr).unwrap());
+    assert!(alone.status.success() && told.contains(left_out), "{told}");
+    assert!(warned.contains(&format!("warning: {left_out}")), "{warned}");
+    assert!(fault(&[&lease, BOARD]).contains("leads to board: leave it out"));
 }

@@ -1,25 +1,28 @@
-//! Why a farm cannot be simulated.
+//! Why a fleet cannot be simulated.
 
-use machine::StateName;
+use machine::{Address, LinkFault, MachineName, StateName};
 
-/// A board to which more happens in an hour does not come to rest.
+/// An instance to which more happens in an hour does not come to rest.
 pub(super) const MAX_DECISIONS_AN_HOUR: u32 = 20_000;
-/// No more board-days than this: ten thousand boards for three years, or a million for ten days.
-pub(super) const MAX_BOARD_DAYS: u64 = 12_000_000;
+/// No more instance-days than this: ten thousand instances for three years, or a million for ten days.
+pub(super) const MAX_INSTANCE_DAYS: u64 = 12_000_000;
 /// No more samples than this.
 pub(super) const MAX_SAMPLES: u64 = 100_000;
 
-/// Says why a farm cannot be simulated.
+/// Says why a fleet cannot be simulated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
     /// There is nothing to simulate.
-    #[error("a simulation has at least one board and one day")]
+    #[error("a simulation has at least one instance and one day")]
     Nothing,
     /// It would take more memory and time than anybody has.
-    #[error("{boards} boards for {days} days are {} board-days; at most {MAX_BOARD_DAYS} are simulated", u64::from(*boards) * u64::from(*days))]
+    #[error(
+        "{instances} instances for {days} days are {} instance-days; at most {MAX_INSTANCE_DAYS} are simulated",
+        instances.saturating_mul(u64::from(*days))
+    )]
     TooLarge {
-        /// How many boards.
-        boards: u32,
+        /// How many instances, of all machines.
+        instances: u64,
         /// For how many days.
         days: u32,
     },
@@ -33,15 +36,33 @@ pub enum SimulateError {
         /// For how many days.
         days: u32,
     },
-    /// A board does not come to rest: time hardly passes between what happens to it.
+    /// Two definitions are of the same machine.
+    #[error("there are two definitions of machine {machine}: give one")]
+    Twice {
+        /// The machine.
+        machine: MachineName,
+    },
+    /// No link leads to a machine.
     #[error(
-        "board {board} does not come to rest: in state {state}, {hours} h after the beginning, it had more than \
+        "no link of the first machine, or of those it is linked to, leads to {machine}: leave it out, or give first the \
+         machine that links to the others"
+    )]
+    Unlinked {
+        /// The machine.
+        machine: MachineName,
+    },
+    /// What one machine raises another does not take.
+    #[error("the machines do not go together: {0}")]
+    Links(LinkFault),
+    /// An instance does not come to rest: time hardly passes between what happens to it.
+    #[error(
+        "{instance} does not come to rest: in state {state}, {hours} h after the beginning, it had more than \
          {} events within an hour; look at the spans in this state's time limit, `on` and profile",
         MAX_DECISIONS_AN_HOUR
     )]
     Storm {
-        /// The board's number, from 1.
-        board: u64,
+        /// The instance.
+        instance: Address,
         /// The state that it is in.
         state: StateName,
         /// When that was.

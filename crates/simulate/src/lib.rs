@@ -1,31 +1,38 @@
-//! A farm under virtual time: the kernel decides as it does for real boards, everything around it is played.
+//! A fleet of instances under virtual time: the kernel decides as it does for real ones, everything around it is played.
 //!
 //! ```text
-//! profile ─► Simulation ─► circuit 0, circuit 1, … ─► Tally ─► Report
-//!                            │ boards: report, get broken
-//!                            │ relay boards: one operation at a time
+//! profile ─► Simulation ─► shard 0, shard 1, … ─► Tally ─► Report
+//!                            │ instances: report, get broken
+//!                            │ resources: granted in turn
 //!                            │ operators: ask, repair
 //!                            └ power: goes and comes back
 //! ```
 //!
-//! Boards share nothing but their relay board, and relay boards nothing but their circuit, so a farm is simulated a
-//! circuit at a time, on as many threads as the caller likes. Chance comes from one seed, a stream for each board: the
-//! same seed gives the same farm, to the last event, however many threads there are.
+//! Instances share nothing but the device that their actions claim, and devices nothing but their circuit, so a fleet is
+//! simulated a circuit at a time, on as many threads as the caller likes. Where states hold resources, or instances are
+//! linked, all are one shard. Chance comes from one seed, a stream for each instance: the same seed gives the same fleet, to
+//! the last event, however many threads there are.
 //!
-//! Actions are carried out by the engine's rules: those of a visit one after the other; the first waits for the place
-//! that a later one needs; a state's time runs from the first one's beginning; leaving the state cancels what is left,
-//! but a power operation that has begun is brought to its end.
+//! Actions are carried out by the engine's rules: those of a visit one after the other; the first waits for what a later one
+//! needs, and takes what the state holds; a state's time runs from the first one's beginning; leaving the state cancels what
+//! is left, but what has begun at a device is brought to its end. What is raised at linked instances is decided at the same
+//! moment, in order, by the kernel's own chain.
 //!
 //! Models are not asked, so that a condition with a `predict` never holds.
 
-mod board;
-mod circuit;
+mod dispatcher;
 mod error;
+mod instance;
+mod limits;
+mod outages;
+mod population;
 mod profile;
 mod queue;
-mod relay;
 mod report;
+mod resources;
 mod run;
+mod shard;
+mod simulated;
 mod simulation;
 mod size;
 mod spans;
@@ -33,7 +40,10 @@ mod tally;
 
 pub use error::SimulateError;
 pub use profile::Profile;
-pub use report::{Availability, Failures, Ignored, Power, Queues, Report, Series, StateShare, Troubles, Way};
+pub use report::{
+    Availability, Failures, Ignored, MachineReport, Power, Queues, Raised, Report, ResourceUse, Series,
+    StateShare, Troubles, Unsimulated, Way,
+};
 pub use run::Counted;
 pub use simulation::Simulation;
 pub use size::Size;

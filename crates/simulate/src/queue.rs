@@ -5,27 +5,27 @@ use std::collections::BinaryHeap;
 
 use machine::Visit;
 
-/// Something that is to happen to a board or a relay board.
+/// Something that is to happen to an instance, a dispatcher or a circuit.
 ///
-/// What came to nothing meanwhile is not taken out: each carries a number by which it is then known to be of no account.
+/// What is obsolete is not taken out: each carries a number by which that is seen when its time comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Happening {
+pub(super) enum Occurrence {
     /// The deadline of a visit passes.
     Deadline { visit: Visit },
     /// An action ends.
     ActionEnds { run: u32 },
-    /// The board reports what it was about to.
-    Reports { turn: u32, report: usize },
+    /// The instance's own report is sent.
+    Report { turn: u32, report: usize },
     /// An operator asks for something.
-    Asks { turn: u32, request: usize },
-    /// The board gets broken.
+    Request { turn: u32, request: usize },
+    /// The instance gets broken.
     Breaks { turn: u32, class: usize },
-    /// The relay board may begin its next operation.
-    RelayIsFree,
-    /// The circuit is without power.
-    PowerLost,
+    /// A gap or a settle time of a resource is over.
+    Dispatch,
+    /// The circuit has no power.
+    OutageBegins,
     /// The circuit has power again.
-    PowerBack,
+    OutageEnds,
 }
 
 /// Something that is to happen, to whom, and when.
@@ -34,9 +34,9 @@ pub(super) struct Entry {
     pub(super) at_ms: u64,
     /// What was entered first happens first.
     order: u64,
-    /// Whose it is: a board's number in its circuit, or a relay board's.
+    /// The number in the shard of the instance, dispatcher or circuit.
     pub(super) whose: usize,
-    pub(super) what: Happening,
+    pub(super) what: Occurrence,
 }
 
 /// What is still to happen before the end.
@@ -54,7 +54,7 @@ impl Queue {
     }
 
     /// Lets something happen at `at_ms`; what would be after the end never happens.
-    pub(super) fn enter(&mut self, at_ms: u64, whose: usize, what: Happening) {
+    pub(super) fn enter(&mut self, at_ms: u64, whose: usize, what: Occurrence) {
         if at_ms <= self.end_ms {
             self.entered += 1;
             self.entries.push(Reverse(Entry { at_ms, order: self.entered, whose, what }));
@@ -75,7 +75,7 @@ mod tests {
     fn what_is_due_first_comes_first_and_of_one_time_what_was_entered_first() {
         let mut queue = Queue::new(100);
         for (at_ms, whose) in [(50, 1), (100, 2), (20, 3), (50, 4), (101, 5), (u64::MAX, 6)] {
-            queue.enter(at_ms, whose, Happening::RelayIsFree);
+            queue.enter(at_ms, whose, Occurrence::Dispatch);
         }
         let order: Vec<_> =
             std::iter::from_fn(|| queue.next()).map(|entry| (entry.at_ms, entry.whose)).collect();

@@ -1,12 +1,12 @@
-//! From a prepared farm to what was counted in it.
+//! From a prepared fleet to what was counted in it.
 
-use super::circuit::Circuit;
 use super::error::SimulateError;
 use super::report::Report;
+use super::shard::Shard;
 use super::simulation::Simulation;
 use super::tally::Tally;
 
-/// What was counted in a part of a farm, or in all of it.
+/// What was counted in a part of a fleet, or in all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted(Tally);
 
@@ -18,16 +18,16 @@ impl Counted {
 }
 
 impl Simulation<'_> {
-    /// Simulates one of the circuits, from beginning to end.
+    /// Simulates one of the shards, from beginning to end.
     ///
     /// # Errors
     ///
-    /// [`SimulateError::Storm`] when a board does not come to rest.
-    pub fn run(&self, circuit: usize) -> Result<Counted, SimulateError> {
-        Circuit::new(self, circuit).run().map(Counted)
+    /// [`SimulateError::Storm`] when an instance does not come to rest.
+    pub fn run(&self, shard: usize) -> Result<Counted, SimulateError> {
+        Shard::new(self, shard).run().map(Counted)
     }
 
-    /// Sums up what was counted in all circuits.
+    /// Sums up what was counted in all shards.
     #[must_use]
     pub fn report(&self, counted: &Counted) -> Report {
         Report::new(self, &counted.0)

@@ -1,14 +1,14 @@
-//! How large a farm is, and for how long it is looked at.
+//! How large a simulation is.
 
-/// How large a farm is simulated, and for how long.
+/// How large a simulation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// How many boards, from 1.
-    pub boards: u32,
-    /// For how many days, from 1.
+    /// How many instances of the first machine.
+    pub instances: u32,
+    /// For how many days.
     pub days: u32,
-    /// Where chance begins.
+    /// Where chance begins: the same number makes the same fleet.
     pub seed: u64,
-    /// How often the boards in each state are counted for the time series; by default about two hundred times.
+    /// How many seconds there are between two samples of the states over time; about two hundred in all where not given.
     pub every_s: Option<u64>,
 }

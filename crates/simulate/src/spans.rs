@@ -7,20 +7,20 @@ const DIGITS: u32 = 4;
 
 /// How long things took, to four digits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     counts: BTreeMap<u64, u64>,
     count: u64,
 }
 
 impl Spans {
     /// Adds one.
-    pub(super) fn add(&mut self, span_ms: u64) {
+    pub(crate) fn add(&mut self, span_ms: u64) {
         *self.counts.entry(rounded(span_ms)).or_insert(0) += 1;
         self.count += 1;
     }
 
     /// Adds those of `other`.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (span_ms, count) in &other.counts {
             *self.counts.entry(*span_ms).or_insert(0) += count;
         }
@@ -28,17 +28,17 @@ impl Spans {
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// The longest, in milliseconds.
-    pub(super) fn longest(&self) -> Option<u64> {
+    pub(crate) fn longest(&self) -> Option<u64> {
         self.counts.last_key_value().map(|(span_ms, _)| *span_ms)
     }
 
     /// The shortest span that `percent` of 100 do not exceed, in milliseconds.
-    pub(super) fn percentile(&self, percent: u64) -> Option<u64> {
+    pub(crate) fn percentile(&self, percent: u64) -> Option<u64> {
         let wanted = (self.count * percent).div_ceil(100).max(1);
         let mut passed = 0;
         self.counts.iter().find_map(|(span_ms, count)| {

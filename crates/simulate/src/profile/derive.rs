@@ -1,4 +1,4 @@
-//! What is assumed of a farm where its profile does not say: drawn from the definition, so that every definition can be
+//! What is assumed of a fleet where its profile does not say: drawn from the definition, so that every definition can be
 //! simulated.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::model::{Class, Layout, OperatorRequest, Report};
 use super::names::Names;
 use machine::Distribution;
+use machine::FactKind;
 use machine::Instance;
 use machine::Site;
 use machine::{Cause, Outcome, Stimulus};
@@ -17,30 +18,39 @@ use machine::{EventName, StateName};
 use machine::{Sender, Source};
 use machine::{create, decide};
 
-/// How often a board does what it should.
+/// How often an instance does what it should.
 const SOUND: f64 = 0.98;
-/// How often a repair mends a board.
+/// How often a repair mends an instance.
 const MENDS: f64 = 0.9;
 /// Within this part of its time limit a state is usually over.
 const USUAL: f64 = 1.0 / 3.0;
-/// The image that boards have and that requests ask for.
-const IMAGE: &str = "image";
+/// The text that lists of facts have, and arguments of events.
+const SAMPLE: &str = "image";
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
 const YEAR: f64 = 365.25 * DAY;
 
-/// Eight boards on a relay board, four relay boards on a circuit, no rest, no gap.
+/// Eight instances at a device, four devices on a circuit, no settle time, no gap.
 pub(super) const LAYOUT: Layout =
-    Layout { boards_per_relay_board: 8, relay_boards_per_circuit: 4, rests_ms: 0, gap_ms: 0 };
+    Layout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
 
-/// What guards may know of a board.
-pub(super) fn device() -> Map<String, Value> {
-    Map::from_iter([("images".to_owned(), json!([IMAGE])), ("power".to_owned(), json!(true))])
+/// What guards may know of an instance: what may be is so, and of what there may be several there is one.
+pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
+    let fields = definition.facts.iter().flat_map(|facts| &facts.fields);
+    let fact = |(name, kind): (&String, &FactKind)| {
+        let value = match kind {
+            FactKind::Boolean => json!(true),
+            FactKind::List => json!([SAMPLE]),
+            FactKind::Number | FactKind::Text | FactKind::Mapping => return None,
+        };
+        Some((name.clone(), value))
+    };
+    fields.filter_map(fact).collect()
 }
 
 /// The states that count as available: those of rest that are neither the initial one nor entered by operators alone;
-/// of these, the ones in which an action watches the board, where there are such. Where there is none, all states of rest.
+/// of these, the ones in which an action watches the instance, where there are such. Where there is none, all states of rest.
 pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
     let Names { definition, states, .. } = names;
     let is_resting = |name: &StateName| kind(definition, name) == Kind::Resting;
@@ -60,17 +70,17 @@ pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
     choices.into_iter().find(|choice| choice.contains(&true)).unwrap_or_else(|| all(&|_| false))
 }
 
-/// What sound boards report: in each state of work the event from boards that leads on the shortest way to an
+/// What sound instances report: in each state of work the event from a face that leads on the shortest way to an
 /// available state, mostly within a third of the time limit. An event that tells of a failure is none of these.
 pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>> {
     let ways = ways(names, available);
     let report = |name: &StateName| {
         let state = names.definition.states.get(name)?;
-        let from_board = |event: &EventName| {
-            let is_board = event_of(names.definition, event).is_some_and(|e| e.reporter().is_some());
-            is_board && !event.as_str().contains("fail")
+        let is_reported = |event: &EventName| {
+            let has_reporter = event_of(names.definition, event).is_some_and(|e| e.reporter().is_some());
+            has_reporter && !event.as_str().contains("fail")
         };
-        let event = leading(state, name, &ways, from_board)?;
+        let event = leading(state, name, &ways, is_reported)?;
         let args = args(event_of(names.definition, event)?);
         Some(vec![Report { event: event.clone(), args, after: within(state), chance: SOUND }])
     };
@@ -92,7 +102,7 @@ fn within(state: &State) -> Distribution {
     Distribution::log_normal(usual, 2.0 * usual)
 }
 
-/// What operators ask for: new boards are put to use within an hour, available ones are asked for something once a day,
+/// What operators ask for: new instances are put to use within an hour, available ones are asked for something once a day,
 /// and those that failed are looked at within days.
 pub(super) fn requests(names: &Names<'_>, available: &[bool]) -> Vec<OperatorRequest> {
     let ways = ways(names, available);
@@ -136,11 +146,11 @@ fn tried(
     args: &Map<String, Value>,
 ) -> Option<StateName> {
     let now = DateTime::UNIX_EPOCH;
-    let born = create(definition, "board", device(), now).instance;
+    let born = create(definition, "instance", facts(definition), now).instance;
     let instance = Instance { state: state.clone(), ..born };
     let cause =
         Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
-    let stimulus = Stimulus { facts: device(), ..Stimulus::new(cause) };
+    let stimulus = Stimulus { facts: facts(definition), ..Stimulus::new(cause) };
     let decision = decide(definition, &instance, &stimulus, now);
     match decision.outcome {
         Outcome::Moved { to, .. } if to != *state => Some(to),
@@ -148,7 +158,7 @@ fn tried(
     }
 }
 
-/// The ways of being broken: a few boards are dead, and some die.
+/// The ways of being broken: a few instances are dead, and some die.
 pub(super) fn broken(sound: &Class) -> Vec<Class> {
     let mut actions = sound.actions.clone();
     actions.iter_mut().filter(|action| action.at == Site::Board).for_each(|action| {
@@ -237,7 +247,7 @@ fn ways<'a>(names: &Names<'a>, available: &[bool]) -> BTreeMap<&'a StateName, us
 
 /// Arguments as good as any.
 fn args(event: &Event) -> Map<String, Value> {
-    event.args.iter().map(|name| (name.clone(), json!(IMAGE))).collect()
+    event.args.iter().map(|name| (name.clone(), json!(SAMPLE))).collect()
 }
 
 fn event_of<'a>(definition: &'a Definition, name: &EventName) -> Option<&'a Event> {

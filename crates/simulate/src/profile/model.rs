@@ -1,48 +1,76 @@
-//! What is known of a farm's behaviour.
+//! What is known of a fleet's behaviour.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use machine::Distribution;
 use machine::SimulatedAction;
-use machine::{ActionName, EventName};
+use machine::{ActionName, EventName, LinkName, ResourceName};
 
-/// How a farm behaves, for one definition.
+/// How a fleet behaves, for certain definitions.
 #[derive(Debug, PartialEq)]
 pub struct Profile {
-    /// Which states count as available, by the state's number in the definition.
-    pub(crate) available: Vec<bool>,
     pub(crate) layout: Layout,
-    /// What guards may know of every board, beside its name.
-    pub(crate) device: Map<String, Value>,
-    /// The actions that states invoke; [`Class::actions`] says how each goes.
-    pub(crate) actions: Vec<ActionName>,
-    /// The sound boards first, then the ways of being broken.
-    pub(crate) classes: Vec<Class>,
-    pub(crate) requests: Vec<OperatorRequest>,
     pub(crate) outages: Vec<Outage>,
+    /// The limits of what states hold, where they are other than in the definitions.
+    pub(crate) resources: BTreeMap<ResourceName, Limits>,
+    /// How the instances of each machine behave, in the order of the definitions.
+    pub(crate) machines: Vec<Behaviour>,
 }
 
-/// How boards hang together.
+/// How the instances of one machine behave.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Behaviour {
+    /// Which states count as available, by the state's number in the definition.
+    pub(crate) available: Vec<bool>,
+    /// What guards may know of every instance, beside its name.
+    pub(crate) facts: Map<String, Value>,
+    /// The actions that states invoke; [`Class::actions`] says how each goes.
+    pub(crate) actions: Vec<ActionName>,
+    /// The sound instances first, then the ways of being broken.
+    pub(crate) classes: Vec<Class>,
+    pub(crate) requests: Vec<OperatorRequest>,
+    /// How instances are linked at first, where that is said.
+    pub(crate) links: BTreeMap<LinkName, Linking>,
+}
+
+/// How the links of one name lead at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// Nowhere: the definition links by itself.
+    Unlinked,
+    /// So many instances share one.
+    SharedBy(usize),
+}
+
+/// How much there is of a resource, and how fast it is granted; what is not said is as the definition has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) capacity: Option<u32>,
+    pub(crate) gap_ms: Option<u64>,
+    pub(crate) settle_ms: Option<u64>,
+}
+
+/// Which instances share the device that their actions claim, and which devices share a circuit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Layout {
-    pub(crate) boards_per_relay_board: usize,
-    pub(crate) relay_boards_per_circuit: usize,
-    /// How long a relay board needs between two operations.
-    pub(crate) rests_ms: u64,
-    /// The least time between two boards' turns at relay boards of one circuit.
+    pub(crate) instances_per_device: usize,
+    pub(crate) devices_per_circuit: usize,
+    /// How long a device needs between two operations.
+    pub(crate) settle_ms: u64,
+    /// The least time between two grants of devices of one circuit.
     pub(crate) gap_ms: u64,
 }
 
-/// Boards that behave alike.
+/// Instances that behave alike.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Class {
-    /// What is wrong with them; of sound boards nothing is.
+    /// What is wrong with them; of sound ones nothing is.
     pub(crate) name: String,
-    /// Which share of boards is so at first.
+    /// Which share of instances is so at first.
     pub(crate) share: f64,
-    /// How long a sound board goes on before it becomes so.
+    /// How long a sound instance goes on before it becomes so.
     pub(crate) breaks: Option<Distribution>,
     /// What they may report in each state; one of these, or nothing with the chance that is left.
     pub(crate) reports: Vec<Vec<Report>>,
@@ -50,7 +78,7 @@ pub(crate) struct Class {
     pub(crate) actions: Vec<SimulatedAction>,
 }
 
-/// What a board may report after a state was entered.
+/// What an instance may report after a state was entered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
     pub(crate) event: EventName,
@@ -68,14 +96,14 @@ pub(crate) struct OperatorRequest {
     pub(crate) args: Map<String, Value>,
     /// How long after the state was entered.
     pub(crate) after: Distribution,
-    /// How often the board is sound afterwards, from 0 to 1.
+    /// How often the instance is sound afterwards, from 0 to 1.
     pub(crate) mends: f64,
 }
 
 /// Power that goes and comes back.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outage {
-    pub(crate) when: When,
+    pub(crate) when: Schedule,
     pub(crate) lasts: Distribution,
     /// Which share of circuits it hits.
     pub(crate) share: f64,
@@ -83,7 +111,7 @@ pub(crate) struct Outage {
 
 /// When an outage is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum When {
+pub(crate) enum Schedule {
     /// Once, this many milliseconds after the beginning.
     At(u64),
     /// Again and again, this long after the last one's beginning.

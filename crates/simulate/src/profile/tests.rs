@@ -1,6 +1,5 @@
 //! Profiles as their authors write them, rightly and wrongly.
 
-use super::model::*;
 use super::*;
 use crate::tests::Actions;
 use machine::ActionName;
@@ -21,23 +20,23 @@ fn index(definition: &Definition, state: &str) -> usize {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let faults = Profile::read(text, &board(), &Actions).unwrap_err();
+    let faults = Profile::read(text, &[&board()], &Actions).unwrap_err();
     faults.iter().map(|fault| format!("p.yaml:{}:{}: {}", fault.line, fault.column, fault.message)).collect()
 }
 
 #[test]
 fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
     let definition = board();
-    let profile = Profile::read("", &definition, &Actions).unwrap();
-    assert_eq!(profile, Profile::read("# nothing\n{}", &definition, &Actions).unwrap());
+    let profile = Profile::read("", &[&definition], &Actions).unwrap();
+    assert_eq!(profile, Profile::read("# nothing\n{}", &[&definition], &Actions).unwrap());
     let available: Vec<&str> = definition
         .states
         .keys()
-        .zip(&profile.available)
+        .zip(&profile.machines[0].available)
         .filter_map(|(name, available)| available.then_some(name.as_str()))
         .collect();
     assert_eq!(available, ["Ready"]);
-    let sound = &profile.classes[0];
+    let sound = &profile.machines[0].classes[0];
     let says = |state: &str| {
         sound.reports[index(&definition, state)].iter().map(|said| said.event.to_string()).collect::<Vec<_>>()
     };
@@ -48,7 +47,7 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
     assert_eq!(says("Ready"), Vec::<String>::new());
     let waits = sound.reports[index(&definition, "RebootComplete")][0].after;
     assert_eq!(waits, Distribution::log_normal(200.0, 400.0));
-    let places: Vec<_> = profile
+    let places: Vec<_> = profile.machines[0]
         .actions
         .iter()
         .map(ActionName::as_str)
@@ -63,7 +62,7 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
     assert_eq!(places, expected);
     let asked = |state: &str| {
         let state = index(&definition, state);
-        let requests = profile.requests.iter().filter(|request| request.states.contains(&state));
+        let requests = profile.machines[0].requests.iter().filter(|request| request.states.contains(&state));
         requests.map(|request| (request.event.to_string(), request.mends)).collect::<Vec<_>>()
     };
     assert_eq!(asked("New"), [("rq-reboot".to_owned(), 0.0)]);
@@ -75,22 +74,26 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
 #[test]
 fn the_profile_of_the_board_machine_is_read_as_it_says() {
     let definition = board();
-    let profile = Profile::read(FARM, &definition, &Actions).unwrap();
-    assert_eq!(profile.layout.boards_per_relay_board, 14);
-    assert_eq!((profile.layout.rests_ms, profile.layout.gap_ms), (500, 0));
-    let names: Vec<&str> = profile.classes.iter().map(|class| class.name.as_str()).collect();
+    let profile = Profile::read(FARM, &[&definition], &Actions).unwrap();
+    assert_eq!(profile.layout.instances_per_device, 14);
+    assert_eq!((profile.layout.settle_ms, profile.layout.gap_ms), (500, 0));
+    let names: Vec<&str> = profile.machines[0].classes.iter().map(|class| class.name.as_str()).collect();
     assert_eq!(names, ["sound", "dead", "worn-card", "bad-cable"]);
     let installing = index(&definition, "ReimageInstalling");
-    assert_eq!(profile.classes[2].reports[installing][0].event.as_str(), "image-installed");
-    assert!((profile.classes[2].reports[installing][0].chance - 0.2).abs() < 1e-9);
+    assert_eq!(profile.machines[0].classes[2].reports[installing][0].event.as_str(), "image-installed");
+    assert!((profile.machines[0].classes[2].reports[installing][0].chance - 0.2).abs() < 1e-9);
     // What a class does not say is as with sound boards.
     let booted = index(&definition, "ReimageBooted");
-    assert_eq!(profile.classes[2].reports[booted], profile.classes[0].reports[booted]);
-    assert!(profile.classes[1].reports.iter().all(Vec::is_empty));
-    let failed: Vec<usize> =
-        (0..definition.states.len()).filter(|state| profile.requests[5].states.contains(state)).collect();
+    assert_eq!(
+        profile.machines[0].classes[2].reports[booted],
+        profile.machines[0].classes[0].reports[booted]
+    );
+    assert!(profile.machines[0].classes[1].reports.iter().all(Vec::is_empty));
+    let failed: Vec<usize> = (0..definition.states.len())
+        .filter(|state| profile.machines[0].requests[5].states.contains(state))
+        .collect();
     assert_eq!(failed.len(), 16);
-    assert_eq!((profile.requests[5].mends, profile.outages[0].share), (0.9, 0.1));
+    assert_eq!((profile.machines[0].requests[5].mends, profile.outages[0].share), (0.9, 0.1));
 }
 
 #[test]
@@ -100,9 +103,11 @@ fn what_names_a_state_by_more_letters_has_the_last_word() {
   ReimageBoot*: { event: image-failed, args: { reason: x }, after: 1s }
   ReimageBooting: []
   Re*: { event: image-running, after: 1s }";
-    let profile = Profile::read(text, &definition, &Actions).unwrap();
+    let profile = Profile::read(text, &[&definition], &Actions).unwrap();
     let says = |state: &str| {
-        profile.classes[0].reports[index(&definition, state)].first().map(|said| said.event.as_str())
+        profile.machines[0].classes[0].reports[index(&definition, state)]
+            .first()
+            .map(|said| said.event.as_str())
     };
     assert_eq!(says("ReimageBooting"), None);
     assert_eq!(says("ReimageBooted"), Some("image-failed"));

@@ -6,7 +6,7 @@ use machine::Distribution;
 use machine::Rule;
 use machine::parse_span;
 use machine::text::Collector;
-use machine::text::{Content, Node};
+use machine::text::{Content, Fields, Node};
 
 /// No span is longer: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
@@ -56,6 +56,20 @@ pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distri
             None
         }
     }
+}
+
+/// The span by chance that `key` says, which must be there.
+pub(super) fn required_span(
+    parent: &Node,
+    fields: Fields<'_>,
+    key: &str,
+    faults: &mut Collector,
+) -> Option<Distribution> {
+    let node = fields.get(key);
+    if node.is_none() {
+        faults.add(parent.at, Rule::Form, format!("`{key}` is missing"));
+    }
+    distribution(node?, faults)
 }
 
 fn in_order(node: &Node, least: f64, most: f64, right: &str, faults: &mut Collector) -> Option<()> {

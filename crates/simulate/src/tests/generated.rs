@@ -18,14 +18,14 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
     let run = |(states, grouped): (Vec<_>, _)| {
         let text = write(&states, &grouped, false);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"])).unwrap();
-        let profile = Profile::read("", &definition, &Actions).unwrap();
-        let size = Size { boards: 2, days: 1, seed: 1, every_s: None };
-        let simulation = Simulation::new(&definition, &profile, size).unwrap();
+        let profile = Profile::read("", &[&definition], &Actions).unwrap();
+        let size = Size { instances: 2, days: 1, seed: 1, every_s: None };
+        let simulation = Simulation::new(&[&definition], &profile, size).unwrap();
         match simulation.run(0) {
             Ok(counted) => {
                 let report = simulation.report(&counted);
-                let boards = report.states.iter().map(|state| state.at_end).sum::<u32>();
-                prop_assert_eq!(boards, 2, "{}", text);
+                let instances = report.first.states.iter().map(|state| state.at_end).sum::<u32>();
+                prop_assert_eq!(instances, 2, "{}", text);
                 came_to_rest.set(came_to_rest.get() + 1);
                 Ok(())
             }

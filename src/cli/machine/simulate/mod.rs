@@ -1,4 +1,4 @@
-//! `lifeguard machine simulate`: a farm under virtual time, without a database or a board.
+//! `lifeguard machine simulate`: instances under virtual time, without a database or anything real.
 
 mod csv;
 mod svg;
@@ -20,16 +20,22 @@ use crate::simulate::{Counted, Profile, Simulation, Size};
 
 /// What is assumed, in the help.
 const ASSUMED: &str = "\
-Boards report, actions end, operators ask and things break by chance, in virtual time; what follows is decided as for \
-real boards, and power operations wait for their relay board. The same options give the same results on any number of \
-threads. Nothing is waited for: a month of a thousand boards takes seconds.
+Instances report, actions end, operators ask and things break by chance, in virtual time; what follows is decided as for \
+real instances, and what actions and states claim is granted by the same rules. The same options give the same results on \
+any number of threads. Nothing is waited for: a month of a thousand boards takes seconds.
 
-Without a profile, or where it is silent, this is assumed: in a state of work a board sends the event that leads to an \
+Several definitions are those of linked machines: the first is simulated, with the others that its links lead to, directly \
+or by way of one another. What is raised at a linked instance is decided there at the same moment. Each instance of the \
+first machine has one instance of each of the others, unless the profile says how many share one; links lead there from the \
+beginning, and back where a definition does not set them itself. What would be raised at a machine whose definition is not \
+given is left out, with a warning.
+
+Without a profile, or where it is silent, this is assumed: in a state of work an instance sends the event that leads to an \
 available state, usually within a third of the time limit, and is silent one time in fifty; an action fails one time in \
-two hundred; actions whose names begin with `power` are done at the relay board, eight boards on each; one board in five \
-hundred is dead. Operators put new boards to use within an hour, ask for something of available ones once a day, and \
-repair failed ones after a day. Available are the resting states other than the initial one into which not only operators \
-lead, and of these the ones that invoke an action, if any does; a profile may name them.
+two hundred; power actions are done at a relay board, eight instances on each; one instance in five hundred is dead; what \
+states hold has no limit. Operators put new instances to use within an hour, ask for something of available ones once a \
+day, and repair failed ones after a day. Available are the resting states other than the initial one into which not only \
+operators lead, and of these the ones that invoke an action, if any does; a profile may name them.
 
 No model is asked: a condition that says `predict` does not hold.
 
@@ -39,17 +45,17 @@ fixtures/profiles/board.yaml is a profile for states/board.yaml, and says in com
 #[derive(Debug, Args)]
 #[command(after_help = ASSUMED)]
 pub(super) struct SimulateOptions {
-    /// The machine definition
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The machine definition, and those of the machines that its links lead to
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
 
-    /// How the farm behaves: a profile written for this definition
+    /// How the instances behave: a profile written for these definitions
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 
-    /// How many boards
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    boards: u32,
+    /// How many instances of the first machine
+    #[arg(long, visible_alias = "boards", value_name = "N", default_value_t = 1000)]
+    instances: u32,
 
     /// For how many days
     #[arg(long, value_name = "D", default_value_t = 30)]
@@ -59,7 +65,7 @@ pub(super) struct SimulateOptions {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// How often the boards in each state are counted over time, such as `1h`, in whole seconds [default: about two
+    /// How often the instances in each state are counted over time, such as `1h`, in whole seconds [default: about two
     /// hundred times in all]
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     every: Option<Duration>,
@@ -72,16 +78,16 @@ pub(super) struct SimulateOptions {
     #[arg(long)]
     json: bool,
 
-    /// Write how many boards are in each state over time as CSV: to a file, or to `-`, standard output, instead of tables
+    /// Write how many instances are in each state over time as CSV: to a file, or to `-`, standard output, instead of tables
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Draw how many boards are in each state over time, as SVG
+    /// Draw how many instances are in each state over time, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
-/// Simulates a farm and prints what came of it.
+/// Simulates instances and prints what came of it.
 ///
 /// # Errors
 ///
@@ -92,11 +98,12 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
         return Err("--json and --csv - both print on standard output: write the CSV to a file".into());
     }
     let written = Written::read(options)?;
-    let definition = written.definition()?;
-    let profile = written.profile(&definition)?;
+    let definitions = written.definitions()?;
+    let definitions: Vec<&Definition> = definitions.iter().collect();
+    let profile = written.profile(&definitions)?;
     let every_s = options.every.map(whole_seconds).transpose()?;
-    let size = Size { boards: options.boards, days: options.days, seed: options.seed, every_s };
-    let simulation = Simulation::new(&definition, &profile, size)?;
+    let size = Size { instances: options.instances, days: options.days, seed: options.seed, every_s };
+    let simulation = Simulation::new(&definitions, &profile, size)?;
     let began = Instant::now();
     let report = simulation.report(&on_threads(&written, size, options.threads)?);
     tracing::info!(
@@ -104,6 +111,9 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
         seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0,
         "simulated"
     );
+    for one in &report.unsimulated {
+        output::complain(&format!("warning: {}", text::unsimulated(one)));
+    }
     if let Some(path) = &options.svg {
         fs_err::write(path, svg::draw(&report))?;
     }
@@ -132,7 +142,7 @@ fn whole_seconds(span: Duration) -> Result<u64, String> {
 
 /// What is simulated, as it was written, and where.
 struct Written {
-    definition: (String, String),
+    definitions: Vec<(String, String)>,
     profile: (String, String),
 }
 
@@ -141,46 +151,46 @@ impl Written {
         let read = |path: &Path| file::read(path).map(|text| (file::name(path), text));
         let none = || Ok(("profile".to_owned(), String::new()));
         Ok(Self {
-            definition: read(&options.file)?,
+            definitions: options.files.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
             profile: options.profile.as_deref().map_or_else(none, read)?,
         })
     }
 
-    fn definition(&self) -> Result<Definition, Box<dyn Error>> {
-        file::check(&self.definition.0, &self.definition.1)
+    fn definitions(&self) -> Result<Vec<Definition>, Box<dyn Error>> {
+        self.definitions.iter().map(|(file, text)| file::check(file, text)).collect()
     }
 
-    fn profile(&self, definition: &Definition) -> Result<Profile, Box<dyn Error>> {
+    fn profile(&self, definitions: &[&Definition]) -> Result<Profile, Box<dyn Error>> {
         let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
-        Ok(Profile::read(&self.profile.1, definition, boards::vocabulary().actions()).map_err(faults)?)
+        Ok(Profile::read(&self.profile.1, definitions, boards::vocabulary().actions()).map_err(faults)?)
     }
 }
 
-/// Which circuits are still to be simulated.
+/// Which shards are still to be simulated.
 #[derive(Default)]
-struct Circuits {
+struct Shards {
     next: AtomicUsize,
     /// Whether one came to no end, so that the others are not wanted.
     is_over: AtomicBool,
 }
 
-impl Circuits {
+impl Shards {
     fn next(&self, all: usize) -> Option<usize> {
-        let circuit =
+        let shard =
             (!self.is_over.load(Ordering::Relaxed)).then(|| self.next.fetch_add(1, Ordering::Relaxed));
-        circuit.filter(|circuit| *circuit < all)
+        shard.filter(|shard| *shard < all)
     }
 }
 
-/// Simulates all circuits, each on whatever thread is free.
+/// Simulates all shards, each on whatever thread is free.
 fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
     let threads = match threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let circuits = Circuits::default();
+    let shards = Shards::default();
     let parts: Vec<Part> = std::thread::scope(|scope| {
-        let start = |_| scope.spawn(|| on_thread(written, size, &circuits));
+        let start = |_| scope.spawn(|| on_thread(written, size, &shards));
         let running: Vec<_> = (0..threads).map(start).collect();
         let broke_down = |_| Err((0, "a thread broke down".to_owned()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(broke_down)).collect()
@@ -195,28 +205,29 @@ fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Cou
             (Err(fault), _) => faults.push(fault),
         }
     }
-    // Circuits are begun in their order, so the first of those that failed is the same whoever got there first.
+    // Shards are begun in their order, so the first of those that failed is the same whoever got there first.
     match faults.into_iter().min() {
         Some((_, fault)) => Err(fault.into()),
         None => all.ok_or_else(|| "nothing was simulated".into()),
     }
 }
 
-/// What one thread counted, if it had anything to do; or which circuit came to no end, and why.
+/// What one thread counted, if it had anything to do; or which shard came to no end, and why.
 type Part = Result<Option<Counted>, (usize, String)>;
 
-/// Simulates circuits until there is none left.
-fn on_thread(written: &Written, size: Size, circuits: &Circuits) -> Part {
-    // A definition of its own: names are counted references, and threads that count the same slow each other down.
+/// Simulates shards until there is none left.
+fn on_thread(written: &Written, size: Size, shards: &Shards) -> Part {
+    // Definitions of its own: names are counted references, and threads that count the same slow each other down.
     let told = |error: Box<dyn Error>| (0, error.to_string());
-    let definition = written.definition().map_err(told)?;
-    let profile = written.profile(&definition).map_err(told)?;
-    let simulation = Simulation::new(&definition, &profile, size).map_err(|error| (0, error.to_string()))?;
+    let definitions = written.definitions().map_err(told)?;
+    let definitions: Vec<&Definition> = definitions.iter().collect();
+    let profile = written.profile(&definitions).map_err(told)?;
+    let simulation = Simulation::new(&definitions, &profile, size).map_err(|error| (0, error.to_string()))?;
     let mut all: Option<Counted> = None;
-    while let Some(circuit) = circuits.next(simulation.circuits()) {
-        let counted = simulation.run(circuit).map_err(|error| {
-            circuits.is_over.store(true, Ordering::Relaxed);
-            (circuit, error.to_string())
+    while let Some(shard) = shards.next(simulation.shards()) {
+        let counted = simulation.run(shard).map_err(|error| {
+            shards.is_over.store(true, Ordering::Relaxed);
+            (shard, error.to_string())
         })?;
         match &mut all {
             Some(all) => all.merge(&counted),

@@ -1,11 +1,11 @@
-//! How many boards are in each state over time, as a picture: all of them, and below, enlarged, those at work or failed.
+//! How many instances are in each state over time, as a picture: all of them, and below, enlarged, those at work or failed.
 
 use std::fmt::Write as _;
 
 use super::text::{percent, when};
 use crate::machine::Kind;
 use crate::machine::words::escaped;
-use crate::simulate::{Report, StateShare};
+use crate::simulate::{MachineReport, Report, Series, StateShare};
 
 /// Where the areas are drawn, and how large everything is. Lengths are in pixels.
 const WIDTH: f64 = 1080.0;
@@ -37,36 +37,52 @@ const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}.title{fon
 struct Layer<'a> {
     share: &'a StateShare,
     colour: &'static str,
-    /// How many boards are in it at each sample.
-    boards: Vec<f64>,
+    /// How many instances are in it at each sample.
+    instances: Vec<f64>,
 }
 
-/// The picture.
+/// The picture: the machines one below the other.
 pub(super) fn draw(report: &Report) -> String {
-    let layers = layers(report);
-    let legend_end = ALL.0 + LINE * f64::from(u32::try_from(layers.len()).unwrap_or(u32::MAX));
-    let height = (ENLARGED.0 + ENLARGED.1 + 40.0).max(legend_end + 20.0);
-    let mut svg = format!(
+    let mut body = String::new();
+    let mut height = 0.0;
+    for machine in std::iter::once(&report.first).chain(&report.linked) {
+        let _ = writeln!(body, "<g transform=\"translate(0 {height:.1})\">");
+        height += draw_machine(&mut body, report, machine);
+        body.push_str("</g>\n");
+    }
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\" aria-label=\"How many boards are in each state over time\">\n\
-         <style>{STYLE}</style>\n<rect class=\"back\" width=\"{WIDTH}\" height=\"{height}\"/>\n"
-    );
-    let title =
-        format!("{}: {} boards, {} days, seed {}", report.machine, report.boards, report.days, report.seed);
-    text(&mut svg, 20.0, 30.0, "title", &title);
-    let about = format!("{} of the boards' time available", percent(report.availability.share));
-    text(&mut svg, 20.0, 50.0, "note", &about);
-    part(&mut svg, report, ALL, "boards in each state", &layers.iter().collect::<Vec<_>>());
+         height=\"{height}\" role=\"img\" aria-label=\"How many instances are in each state over time\">\n\
+         <style>{STYLE}</style>\n<rect class=\"back\" width=\"{WIDTH}\" height=\"{height}\"/>\n{body}</svg>\n"
+    )
+}
+
+/// The part of one machine. Says how high it is.
+fn draw_machine(svg: &mut String, report: &Report, machine: &MachineReport) -> f64 {
+    let layers = layers(machine);
+    let legend_end = ALL.0 + LINE * f64::from(u32::try_from(layers.len()).unwrap_or(u32::MAX));
+    let MachineReport { machine: name, instances, availability, series, .. } = machine;
+    let title = format!("{name}: {instances} instances, {} days, seed {}", report.days, report.seed);
+    text(svg, 20.0, 30.0, "title", &title);
+    let about = format!("{} of the instances' time available", percent(availability.share));
+    text(svg, 20.0, 50.0, "note", &about);
+    let time = TimeAxis { days: report.days, series };
+    part(svg, &time, ALL, "instances in each state", &layers.iter().collect::<Vec<_>>());
     let is_busy = |layer: &&Layer<'_>| matches!(layer.share.kind, Kind::Working | Kind::Failed);
     let busy: Vec<&Layer<'_>> = layers.iter().filter(is_busy).collect();
-    part(&mut svg, report, ENLARGED, "of these, at work or failed", &busy);
-    legend(&mut svg, &layers);
-    svg.push_str("</svg>\n");
-    svg
+    part(svg, &time, ENLARGED, "of these, at work or failed", &busy);
+    legend(svg, &layers);
+    (ENLARGED.0 + ENLARGED.1 + 40.0).max(legend_end + 20.0)
 }
 
-/// The states that boards were seen in, from the bottom of the picture to its top.
-fn layers(report: &Report) -> Vec<Layer<'_>> {
+/// The time axis.
+struct TimeAxis<'a> {
+    days: u32,
+    series: &'a Series,
+}
+
+/// The states that instances were seen in, from the bottom of the picture to its top.
+fn layers(report: &MachineReport) -> Vec<Layer<'_>> {
     let mut shares: Vec<&StateShare> = report.states.iter().collect();
     shares.sort_by_key(|share| rank(share));
     let mut used = [0_usize; 4];
@@ -79,7 +95,7 @@ fn layers(report: &Report) -> Vec<Layer<'_>> {
         let colour = colours[used[rank] % colours.len()];
         used[rank] += 1;
         let count = |row: &Vec<u32>| row.get(column).copied().map_or(0.0, f64::from);
-        layers.push(Layer { share, colour, boards: series.boards.iter().map(count).collect() });
+        layers.push(Layer { share, colour, instances: series.instances.iter().map(count).collect() });
     }
     layers
 }
@@ -95,16 +111,22 @@ fn rank(share: &StateShare) -> usize {
 }
 
 /// One part of the picture: its axes and its areas.
-fn part(svg: &mut String, report: &Report, (top, height): (f64, f64), about: &str, layers: &[&Layer<'_>]) {
-    let samples = report.series.boards.len();
+fn part(
+    svg: &mut String,
+    time: &TimeAxis<'_>,
+    (top, height): (f64, f64),
+    about: &str,
+    layers: &[&Layer<'_>],
+) {
+    let samples = time.series.instances.len();
     let mut stack = vec![0.0; samples];
     for layer in layers {
-        stack.iter_mut().zip(&layer.boards).for_each(|(sum, boards)| *sum += boards);
+        stack.iter_mut().zip(&layer.instances).for_each(|(sum, instances)| *sum += instances);
     }
     let most = stack.iter().copied().fold(1.0, f64::max);
     let step = round_step(most / 4.0);
     let scale = (most / step).ceil() * step;
-    let y = |boards: f64| top + height - height * boards / scale;
+    let y = |instances: f64| top + height - height * instances / scale;
     text(svg, LEFT, top - 10.0, "note", about);
     let mut mark = 0.0;
     while mark <= scale {
@@ -112,8 +134,8 @@ fn part(svg: &mut String, report: &Report, (top, height): (f64, f64), about: &st
         text(svg, LEFT - 8.0, y(mark) + 4.0, "end note", &format!("{mark:.0}"));
         mark += step;
     }
-    areas(svg, report, layers, &y);
-    let end_s = u64::from(report.days) * 86_400;
+    areas(svg, time, layers, &y);
+    let end_s = u64::from(time.days) * 86_400;
     let steps = [10_800, 21_600, 86_400, 172_800, 432_000, 864_000, 2_592_000, 7_776_000, 15_552_000];
     let step_s = steps.into_iter().find(|step| end_s / step <= 10).unwrap_or(31_536_000);
     for at_s in (0..=end_s).step_by(usize::try_from(step_s).unwrap_or(usize::MAX)) {
@@ -124,18 +146,19 @@ fn part(svg: &mut String, report: &Report, (top, height): (f64, f64), about: &st
 }
 
 /// The areas, one on the other, each between what is below it and itself on top of that.
-fn areas(svg: &mut String, report: &Report, layers: &[&Layer<'_>], y: &dyn Fn(f64) -> f64) {
-    let end_s = u64::from(report.days) * 86_400;
-    let x = |sample: usize| LEFT + PLOT * part_of(sample as u64 * report.series.every_s, end_s);
-    let mut below = vec![0.0; report.series.boards.len()];
+fn areas(svg: &mut String, time: &TimeAxis<'_>, layers: &[&Layer<'_>], y: &dyn Fn(f64) -> f64) {
+    let end_s = u64::from(time.days) * 86_400;
+    let x = |sample: usize| LEFT + PLOT * part_of(sample as u64 * time.series.every_s, end_s);
+    let mut below = vec![0.0; time.series.instances.len()];
     for layer in layers {
-        let above: Vec<f64> = below.iter().zip(&layer.boards).map(|(below, boards)| below + boards).collect();
+        let above: Vec<f64> =
+            below.iter().zip(&layer.instances).map(|(below, instances)| below + instances).collect();
         let _ = write!(svg, "<path class=\"area\" fill=\"{}\" d=\"", layer.colour);
         let forth = above.iter().enumerate();
         let back = below.iter().enumerate().rev();
-        for (index, (sample, boards)) in forth.chain(back).enumerate() {
+        for (index, (sample, instances)) in forth.chain(back).enumerate() {
             let command = if index == 0 { 'M' } else { 'L' };
-            let _ = write!(svg, "{command}{:.1} {:.1}", x(sample), y(*boards));
+            let _ = write!(svg, "{command}{:.1} {:.1}", x(sample), y(*instances));
         }
         let _ = writeln!(svg, "Z\"><title>{}</title></path>", layer.share.state);
         below = above;

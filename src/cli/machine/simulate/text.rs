@@ -3,51 +3,64 @@
 use std::time::Duration;
 
 use super::super::super::output::table;
-use crate::simulate::{Failures, Report, Series, StateShare, Way};
+use crate::simulate::{Failures, MachineReport, Raised, Report, Series, StateShare, Unsimulated, Way};
 
 /// How many times the table of states over time shows.
 const TIMES: usize = 9;
 
 /// All of it, a section each.
 pub(super) fn write(report: &Report) -> String {
-    let sections = [farm(report), availability(report), states(report), ready(report), power(report)];
-    let optional = [failed(report), ignored(report)];
-    let sections: Vec<String> = sections.into_iter().chain(optional.into_iter().flatten()).collect();
+    let mut sections = vec![head(report)];
+    sections.extend(machine(&report.first));
+    sections.extend(power(report));
+    sections.extend(resources(report));
+    sections.extend(raised(report));
+    for linked in &report.linked {
+        sections.push(format!("LINKED MACHINE {}\n{}", linked.machine, many(linked.instances, "instance")));
+        sections.extend(machine(linked));
+    }
+    sections.extend(left_out(report));
     sections.join("\n\n")
 }
 
-fn farm(report: &Report) -> String {
-    let Report { machine, troubles, .. } = report;
+fn head(report: &Report) -> String {
+    let Report { first, relay_boards, circuits, troubles, .. } = report;
+    let parts = [(relay_boards, "relay board"), (circuits, "circuit")];
+    let parts = parts.into_iter().filter_map(|(count, thing)| Some(many((*count)?, thing)));
+    let parts = parts.collect::<Vec<_>>().join(" and ");
     format!(
-        "FARM\n{} of machine {machine} on {} and {}, {}, seed {}\n{}; {} got broken, {} repaired; {}",
-        many(report.boards, "board"),
-        many(report.relay_boards, "relay board"),
-        many(report.circuits, "circuit"),
+        "SIMULATION\n{} of machine {}{}{parts}, {}, seed {}\n{}; {} got broken, {} repaired; {}",
+        many(first.instances, "instance"),
+        first.machine,
+        if parts.is_empty() { "" } else { " on " },
         many(u64::from(report.days), "day"),
         report.seed,
         many(report.decisions, "decision"),
-        many(troubles.broken, "board"),
+        troubles.broken,
         troubles.mended,
         many(troubles.outages, "outage")
     )
 }
 
-fn availability(report: &Report) -> String {
+/// What came of one machine's instances.
+fn machine(report: &MachineReport) -> Vec<String> {
+    let sections = [availability(report), states(report), ready(report)];
+    sections.into_iter().chain(failed(report)).chain(ignored(report)).collect()
+}
+
+fn availability(report: &MachineReport) -> String {
     let states: Vec<String> = report.availability.states.iter().map(ToString::to_string).collect();
     if states.is_empty() {
         return "AVAILABILITY\nno state counts as available: name them in a profile, `available: [Ready]`"
             .to_owned();
     }
-    format!(
-        "AVAILABILITY\n{} of the boards' time in {}",
-        percent(report.availability.share),
-        states.join(", ")
-    )
+    let (share, states) = (percent(report.availability.share), states.join(", "));
+    format!("AVAILABILITY\n{share} of the instances' time in {states}")
 }
 
-fn states(report: &Report) -> String {
-    let Series { every_s, states, boards } = &report.series;
-    let last = boards.len().saturating_sub(1);
+fn states(report: &MachineReport) -> String {
+    let Series { every_s, states, instances } = &report.series;
+    let last = instances.len().saturating_sub(1);
     let mut shown: Vec<usize> = (0..=TIMES).map(|part| part * last / TIMES).collect();
     shown.dedup();
     let mut head = vec!["STATE".to_owned(), "SHARE".to_owned(), "ENTERED".to_owned()];
@@ -57,15 +70,15 @@ fn states(report: &Report) -> String {
         let column = states.iter().position(|seen| seen == state);
         let mut row = vec![state.to_string(), percent(*share), entries.to_string()];
         row.extend(shown.iter().map(|sample| {
-            let present = column.and_then(|column| boards.get(*sample)?.get(column)).copied().unwrap_or(0);
+            let present = column.and_then(|column| instances.get(*sample)?.get(column)).copied().unwrap_or(0);
             if present == 0 { ".".to_owned() } else { present.to_string() }
         }));
         rows.push(row);
     }
-    format!("BOARDS IN EACH STATE OVER TIME\n{}", table(&rows))
+    format!("INSTANCES IN EACH STATE OVER TIME\n{}", table(&rows))
 }
 
-fn ready(report: &Report) -> String {
+fn ready(report: &MachineReport) -> String {
     let head = ["TIME TO AVAILABLE AFTER", "TIMES", "P50", "P95", "P99"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for Way { after, times, p50_s, p95_s, p99_s } in &report.ready {
@@ -75,14 +88,14 @@ fn ready(report: &Report) -> String {
     table(&rows)
 }
 
-fn power(report: &Report) -> String {
-    let (power, queues) = (&report.power, &report.queues);
+fn power(report: &Report) -> Option<String> {
+    let (power, queues) = (report.power.as_ref()?, report.queues.as_ref()?);
     let queue = if queues.longest == 0 {
-        "no board ever waited for a relay board".to_owned()
+        "nobody ever waited for a relay board".to_owned()
     } else {
         format!(
             "longest queue: {} waited at relay board {}, {} after the beginning; waits: p50 {}, p99 {}, longest {}",
-            many(queues.longest, "board"),
+            queues.longest,
             queues.relay_board,
             span(queues.at_s),
             span(queues.p50_s),
@@ -90,7 +103,7 @@ fn power(report: &Report) -> String {
             span(queues.most_s)
         )
     };
-    format!(
+    Some(format!(
         "POWER\n{}, {} of them failed: {:.1} a day, {:.2} for each relay board, {:.2} for the busiest\n\
          relay boards were held {} of the time, the longest held one {}\n{queue}",
         many(power.operations, "operation"),
@@ -100,10 +113,66 @@ fn power(report: &Report) -> String {
         power.busiest_a_day,
         percent(power.held),
         percent(power.longest_held)
+    ))
+}
+
+/// What states hold, how much of it was in use, and how long it was waited for.
+fn resources(report: &Report) -> Option<String> {
+    let head =
+        ["RESOURCE", "UNITS", "MEAN IN USE", "MOST", "TURNS", "LONGEST QUEUE", "P50", "P99", "LONGEST WAIT"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for used in &report.resources {
+        let queue = match used.longest_queue {
+            0 => "none".to_owned(),
+            queue => format!("{queue} after {}", span(used.at_s)),
+        };
+        let mut row = vec![
+            used.resource.to_string(),
+            used.capacity.map_or_else(|| "no limit".to_owned(), |units| units.to_string()),
+            format!("{:.2}", used.mean),
+            used.most.to_string(),
+        ];
+        if used.turns == 0 {
+            row.extend(std::iter::repeat_n(".".to_owned(), 5));
+        } else {
+            row.extend([
+                used.turns.to_string(),
+                queue,
+                span(used.p50_s),
+                span(used.p99_s),
+                span(used.most_s),
+            ]);
+        }
+        rows.push(row);
+    }
+    (!report.resources.is_empty()).then(|| table(&rows))
+}
+
+fn raised(report: &Report) -> Option<String> {
+    let mut rows = vec![["RAISED", "BY", "AT", "TIMES", "REFUSED"].map(str::to_owned).to_vec()];
+    for Raised { machine, event, to, times, refused } in &report.raised {
+        let (machine, event, to) = (machine.to_string(), event.to_string(), to.to_string());
+        rows.push(vec![event, machine, to, times.to_string(), refused.to_string()]);
+    }
+    (!report.raised.is_empty()).then(|| table(&rows))
+}
+
+fn left_out(report: &Report) -> Option<String> {
+    let lines: Vec<String> = report.unsimulated.iter().map(unsimulated).collect();
+    (!lines.is_empty()).then(|| format!("LEFT OUT\n{}", lines.join("\n")))
+}
+
+/// That something is not simulated, and what would change that.
+pub(super) fn unsimulated(one: &Unsimulated) -> String {
+    let Unsimulated { machine, link, to, events } = one;
+    let events: Vec<String> = events.iter().map(|event| format!("`{event}`")).collect();
+    format!(
+        "what {machine} raises at {to} by its link `{link}` is not simulated ({}): give the definition of {to} as well",
+        events.join(", ")
     )
 }
 
-fn failed(report: &Report) -> Option<String> {
+fn failed(report: &MachineReport) -> Option<String> {
     if report.failed.is_empty() {
         return None;
     }
@@ -121,7 +190,7 @@ fn failed(report: &Report) -> Option<String> {
     Some(table(&rows))
 }
 
-fn ignored(report: &Report) -> Option<String> {
+fn ignored(report: &MachineReport) -> Option<String> {
     if report.ignored.is_empty() {
         return None;
     }

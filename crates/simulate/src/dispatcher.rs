@@ -1,0 +1,140 @@
+//! Resources that are granted together, and who waits for them: who begins is decided by the scheduler that servers use.
+
+use std::collections::BTreeMap;
+
+use schedule::{Grant, Need, Request, Resource, Units, schedule};
+
+/// Resources that one request may claim together, by their numbers in the shard.
+#[derive(Debug, Default)]
+pub(super) struct Dispatcher {
+    resources: BTreeMap<usize, Resource>,
+    held: Vec<Units<usize>>,
+    waiting: Vec<Request<Waiting, usize>>,
+    /// When grants are planned next, where only a gap or a settle time is in the way.
+    planned_ms: Option<u64>,
+}
+
+/// An instance whose actions wait, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) instance: usize,
+    pub(super) since_ms: u64,
+}
+
+/// What is granted now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Granted {
+    pub(super) grants: Vec<Grant<Waiting, usize>>,
+    /// When to look again, where that has not been planned yet.
+    pub(super) again_ms: Option<u64>,
+}
+
+impl Dispatcher {
+    /// Adds a resource.
+    pub(super) fn add(&mut self, number: usize, resource: Resource) {
+        self.resources.insert(number, resource);
+    }
+
+    /// Lets an instance wait for all that it needs.
+    pub(super) fn wait(&mut self, instance: usize, needs: Vec<Need<usize>>, now_ms: u64) {
+        self.waiting.push(Request { key: Waiting { instance, since_ms: now_ms }, needs });
+    }
+
+    /// An instance waits no more. Says what for.
+    pub(super) fn give_up(&mut self, instance: usize) -> Vec<Need<usize>> {
+        let position = self.waiting.iter().position(|request| request.key.instance == instance);
+        position.map(|position| self.waiting.remove(position).needs).unwrap_or_default()
+    }
+
+    /// Units are given back.
+    pub(super) fn release(&mut self, units: &Units<usize>, now_ms: u64) {
+        if let Some(resource) = self.resources.get_mut(&units.resource) {
+            resource.released_at = Some(ticks(now_ms));
+        }
+        for held in self.held.iter_mut().filter(|held| held.resource == units.resource) {
+            held.units = held.units.saturating_sub(units.units);
+        }
+        self.held.retain(|held| held.units > 0);
+    }
+
+    /// Grants what can be granted at `now_ms`, in the order of the queue.
+    pub(super) fn grant(&mut self, now_ms: u64) -> Granted {
+        if self.planned_ms.is_some_and(|planned_ms| planned_ms <= now_ms) {
+            self.planned_ms = None;
+        }
+        if self.waiting.is_empty() {
+            return Granted::default();
+        }
+        let plan = schedule(&self.resources, &self.held, &self.waiting, ticks(now_ms));
+        for grant in &plan.grants {
+            self.waiting.retain(|request| request.key != grant.key);
+            for units in &grant.units {
+                self.hold(units, now_ms);
+            }
+        }
+        let next_ms = plan.next_at.and_then(|at| u64::try_from(at).ok());
+        let again_ms =
+            next_ms.filter(|next_ms| self.planned_ms.is_none_or(|planned_ms| *next_ms < planned_ms));
+        self.planned_ms = again_ms.or(self.planned_ms);
+        Granted { grants: plan.grants, again_ms }
+    }
+
+    fn hold(&mut self, units: &Units<usize>, now_ms: u64) {
+        if let Some(resource) = self.resources.get_mut(&units.resource) {
+            resource.granted_at = Some(ticks(now_ms));
+        }
+        match self.held.iter_mut().find(|held| held.resource == units.resource) {
+            Some(held) => held.units = held.units.saturating_add(units.units),
+            None => self.held.push(units.clone()),
+        }
+    }
+}
+
+/// A number of milliseconds as the scheduler has it.
+pub(super) fn ticks(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(granted: &Granted) -> Vec<(usize, u64)> {
+        granted.grants.iter().map(|grant| (grant.key.instance, grant.key.since_ms)).collect()
+    }
+
+    #[test]
+    fn turns_go_round_in_the_order_of_the_queue_with_a_settle_time_between() {
+        let mut device = Dispatcher::default();
+        device.add(0, Resource { settle: 50, ..Resource::of(1) });
+        let one = Units { resource: 0, units: 1 };
+        assert_eq!(device.grant(0), Granted::default());
+        for (instance, at_ms) in [(7, 100), (8, 110), (9, 120)] {
+            device.wait(instance, vec![Need::of(0, 1)], at_ms);
+        }
+        assert_eq!(granted(&device.grant(120)), [(7, 100)]);
+        assert_eq!(device.grant(150), Granted::default());
+        assert_eq!(device.give_up(8), [Need::of(0, 1)]);
+        device.release(&one, 160);
+        assert_eq!(device.grant(160), Granted { again_ms: Some(210), ..Granted::default() });
+        assert_eq!(device.grant(170), Granted::default(), "that is planned already");
+        assert_eq!(granted(&device.grant(210)), [(9, 120)]);
+        device.release(&one, 220);
+        device.wait(7, vec![Need::of(0, 1)], 230);
+        assert_eq!(device.grant(230).again_ms, Some(270), "what was planned before is over");
+    }
+
+    #[test]
+    fn an_earlier_request_keeps_what_it_waits_for() {
+        let mut both = Dispatcher::default();
+        both.add(0, Resource::of(1));
+        both.add(1, Resource::of(2));
+        both.wait(1, vec![Need::of(1, 2)], 0);
+        assert_eq!(granted(&both.grant(0)), [(1, 0)]);
+        both.wait(2, vec![Need::of(1, 1), Need::of(0, 1)], 1);
+        both.wait(3, vec![Need::of(0, 1)], 2);
+        assert_eq!(granted(&both.grant(2)), []);
+        both.release(&Units { resource: 1, units: 2 }, 3);
+        assert_eq!(granted(&both.grant(3)), [(2, 1)]);
+    }
+}

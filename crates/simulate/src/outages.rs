@@ -1,0 +1,44 @@
+//! When the outages of a fleet are.
+
+use super::profile::{Profile, Schedule};
+use random::Random;
+
+/// No more outages than this.
+const MAX_OUTAGES: usize = 100_000;
+/// Streams of chance from here on are not those of instances.
+const STREAMS: u64 = 1 << 40;
+
+/// One outage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlannedOutage {
+    pub(super) begins_ms: u64,
+    pub(super) ends_ms: u64,
+    /// Which share of circuits it hits.
+    pub(super) share: f64,
+}
+
+/// The outages of a fleet, in no order.
+pub(super) fn plan(profile: &Profile, seed: u64, end_ms: u64) -> Vec<PlannedOutage> {
+    let mut outages = Vec::new();
+    for (index, outage) in profile.outages.iter().enumerate() {
+        let mut random = Random::stream(seed, STREAMS + index as u64);
+        let mut add = |begins_ms: u64, random: &mut Random| {
+            let ends_ms = begins_ms.saturating_add(outage.lasts.draw(random).max(1));
+            outages.push(PlannedOutage { begins_ms, ends_ms, share: outage.share });
+        };
+        match outage.when {
+            Schedule::At(at_ms) => add(at_ms, &mut random),
+            Schedule::Every(every) => {
+                let mut at_ms = every.draw(&mut random).max(1);
+                for _ in 0..MAX_OUTAGES {
+                    if at_ms > end_ms {
+                        break;
+                    }
+                    add(at_ms, &mut random);
+                    at_ms = at_ms.saturating_add(every.draw(&mut random).max(1));
+                }
+            }
+        }
+    }
+    outages
+}

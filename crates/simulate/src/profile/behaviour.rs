@@ -1,0 +1,261 @@
+//! What a profile says of the instances of one machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::derive;
+use super::model::{Behaviour, Class, Linking, OperatorRequest, Report};
+use super::names::Names;
+use super::sent::{By, event};
+use super::value::{count, distribution, required_span, share};
+use machine::ActionCatalogue;
+use machine::Rule;
+use machine::text::{Collector, Position};
+use machine::text::{Content, Fields, Key, Node};
+use machine::{ActionName, LinkName};
+use machine::{SimulatedAction, Site};
+
+/// What may be said of them.
+pub(super) const KEYS: [&str; 8] =
+    ["available", "facts", "device", "actions", "states", "operators", "classes", "links"];
+/// No more instances than this share one.
+const MAX_SHARED_BY: usize = 1_000_000;
+
+pub(super) struct Reader<'a> {
+    pub(super) names: Names<'a>,
+    pub(super) kinds: &'a dyn ActionCatalogue,
+    pub(super) faults: &'a mut Collector,
+}
+
+impl Reader<'_> {
+    pub(super) fn behaviour(&mut self, fields: Fields<'_>) -> Behaviour {
+        let available = match fields.get("available") {
+            None => derive::available(&self.names),
+            Some(node) => self.available(node),
+        };
+        let facts = self.facts(fields);
+        let sound = self.sound(fields, &available);
+        let requests = match fields.get("operators") {
+            None => derive::requests(&self.names, &available),
+            Some(node) => node.one_or_many().iter().filter_map(|node| self.request(node)).collect(),
+        };
+        let broken = match fields.get("classes") {
+            None => derive::broken(&sound),
+            Some(node) => self.broken(node, &sound),
+        };
+        let links = fields.get("links").map(|node| self.links(node)).unwrap_or_default();
+        let classes = std::iter::once(sound).chain(broken).collect();
+        Behaviour { available, facts, actions: self.names.actions.clone(), classes, requests, links }
+    }
+
+    fn available(&mut self, node: &Node) -> Vec<bool> {
+        let states = self.states(node.one_or_many());
+        (0..self.names.states.len()).map(|state| states.contains(&state)).collect()
+    }
+
+    /// The states that `patterns` stand for.
+    fn states(&mut self, patterns: &[Node]) -> BTreeSet<usize> {
+        let mut states = BTreeSet::new();
+        for node in patterns {
+            if let Some(pattern) = node.text("the name of a state", self.faults) {
+                states.extend(self.matching(node.at, pattern));
+            }
+        }
+        states
+    }
+
+    fn matching(&mut self, at: Position, pattern: &str) -> Vec<usize> {
+        let found = self.names.matching(pattern);
+        if found.is_empty() {
+            let known = self.names.states.iter().map(|name| name.as_str());
+            self.faults.add_unknown(at, Rule::UnknownTarget, "state", pattern, known);
+        }
+        found
+    }
+
+    /// What guards may know; `device` is what boards' profiles call it.
+    fn facts(&mut self, fields: Fields<'_>) -> Map<String, Value> {
+        let declared = self.names.definition.facts.iter().flat_map(|facts| facts.fields.keys());
+        // The name is the instance's own.
+        let known: Vec<&str> = declared.map(String::as_str).filter(|name| *name != "name").collect();
+        let mut facts = derive::facts(self.names.definition);
+        for node in ["device", "facts"].into_iter().filter_map(|key| fields.get(key)) {
+            let entries = node.fields("what is known of an instance", &known, self.faults);
+            facts.extend(entries.entries().iter().map(|(key, node)| (key.text.clone(), node.to_json())));
+        }
+        facts
+    }
+
+    /// How instances are linked at first.
+    fn links(&mut self, node: &Node) -> BTreeMap<LinkName, Linking> {
+        let mut links = BTreeMap::new();
+        let declared = &self.names.definition.links;
+        for (key, node) in node.entries("a mapping of links", self.faults) {
+            let Some((name, _)) = declared.get_key_value(key.text.as_str()) else {
+                let known = declared.keys().map(LinkName::as_str);
+                self.faults.add_unknown(key.at, Rule::UnknownLink, "link", &key.text, known);
+                continue;
+            };
+            let linking = match &node.content {
+                Content::Text(text) if text == "none" => Some(Linking::Unlinked),
+                Content::Map(_) => {
+                    let fields = node.fields("how instances are linked", &["shared_by"], self.faults);
+                    let shared_by = fields.get("shared_by");
+                    shared_by.and_then(|node| count(node, MAX_SHARED_BY, self.faults)).map(Linking::SharedBy)
+                }
+                Content::Null
+                | Content::Bool(_)
+                | Content::Number(_)
+                | Content::Text(_)
+                | Content::List(_) => {
+                    node.refuse("`none` or `{ shared_by: N }`", self.faults);
+                    None
+                }
+            };
+            links.extend(linking.map(|linking| (name.clone(), linking)));
+        }
+        links
+    }
+
+    fn sound(&mut self, fields: Fields<'_>, available: &[bool]) -> Class {
+        let derived = self.names.actions.iter().map(|name| self.kinds.simulate(name)).collect();
+        let actions =
+            fields.get("actions").map_or(&[][..], |node| self.entries(node, "a mapping of actions"));
+        let mut sound = Class {
+            name: "sound".to_owned(),
+            share: 1.0,
+            breaks: None,
+            reports: derive::reports(&self.names, available),
+            actions: derived,
+        };
+        self.actions(actions, &mut sound);
+        let states = fields.get("states").map_or(&[][..], |node| self.entries(node, "a mapping of states"));
+        self.reports(states, &mut sound);
+        sound
+    }
+
+    fn entries<'n>(&mut self, node: &'n Node, expected: &str) -> &'n [(Key, Node)] {
+        node.entries(expected, self.faults)
+    }
+
+    /// Writes down what is said of actions.
+    fn actions(&mut self, entries: &[(Key, Node)], class: &mut Class) {
+        for (key, node) in entries {
+            let index = self.names.actions.iter().position(|name| name.as_str() == key.text);
+            let Some(index) = index else {
+                let known = self.names.actions.iter().map(ActionName::as_str);
+                self.faults.add_unknown(key.at, Rule::UnknownAction, "action", &key.text, known);
+                continue;
+            };
+            if let Some(action) = class.actions.get_mut(index) {
+                self.action(node, action);
+            }
+        }
+    }
+
+    fn action(&mut self, node: &Node, action: &mut SimulatedAction) {
+        let keys = ["at", "takes", "fails", "fails_after", "dark_after"];
+        let fields = node.fields("how an action goes", &keys, self.faults);
+        let places = ["relay-board", "board", "server", "resource", "instance"];
+        if let Some(node) = fields.get("at") {
+            match node.text("`relay-board`, `board` or `server`", self.faults) {
+                Some("relay-board" | "resource") => action.at = Site::RelayBoard,
+                Some("board" | "instance") => action.at = Site::Board,
+                Some("server") => action.at = Site::Server,
+                Some(other) => self.faults.add_unknown(node.at, Rule::Form, "place", other, places),
+                None => {}
+            }
+        }
+        let mut span = |key| fields.get(key).and_then(|node| distribution(node, self.faults));
+        if let Some(takes) = span("takes") {
+            action.takes = takes;
+        }
+        if let Some(fails_after) = span("fails_after") {
+            action.fails_after = fails_after;
+        }
+        if let Some(dark_after) = span("dark_after") {
+            action.dark_after = dark_after;
+        }
+        if let Some(fails) = fields.get("fails").and_then(|node| share(node, self.faults)) {
+            action.fails = fails;
+        }
+    }
+
+    /// Writes down what is said of states.
+    fn reports(&mut self, entries: &[(Key, Node)], class: &mut Class) {
+        let mut given = Vec::new();
+        for (key, node) in entries {
+            let states = self.matching(key.at, &key.text);
+            let reports: Vec<Report> =
+                node.one_or_many().iter().filter_map(|node| self.report(node, &states)).collect();
+            if reports.iter().map(|report| report.chance).sum::<f64>() > 1.0 + 1e-9 {
+                self.faults.add(
+                    key.at,
+                    Rule::Form,
+                    format!("the chances in `{}` are more than 100% in all", key.text),
+                );
+            }
+            given.push((states, rank(&key.text), reports));
+        }
+        // What names a state by more of its letters has the last word.
+        given.sort_by_key(|(_, rank, _)| *rank);
+        for (states, _, reports) in given {
+            for state in states {
+                if let Some(slot) = class.reports.get_mut(state) {
+                    slot.clone_from(&reports);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, node: &Node, states: &[usize]) -> Option<Report> {
+        let fields = node.fields("a report", &["event", "args", "after", "chance"], self.faults);
+        let (event, args) = event(node, fields, (&self.names, states), By::Report, self.faults)?;
+        let after = required_span(node, fields, "after", self.faults)?;
+        let chance = fields.get("chance").map_or(Some(1.0), |node| share(node, self.faults))?;
+        Some(Report { event, args, after, chance })
+    }
+
+    fn request(&mut self, node: &Node) -> Option<OperatorRequest> {
+        let fields =
+            node.fields("what operators do", &["in", "event", "args", "after", "mends"], self.faults);
+        let Some(patterns) = fields.get("in") else {
+            self.faults.add(node.at, Rule::Form, "`in` is missing: say in which states, as `in: [Ready]`");
+            return None;
+        };
+        let states = self.states(patterns.one_or_many());
+        let listed: Vec<usize> = states.iter().copied().collect();
+        let (event, args) = event(node, fields, (&self.names, &listed), By::Operator, self.faults)?;
+        let after = required_span(node, fields, "after", self.faults)?;
+        let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
+        Some(OperatorRequest { states, event, args, after, mends })
+    }
+
+    fn broken(&mut self, node: &Node, sound: &Class) -> Vec<Class> {
+        let mut classes = Vec::new();
+        for (key, node) in self.entries(node, "a mapping of classes of instances") {
+            let keys = ["share", "breaks", "states", "actions"];
+            let fields = node.fields("a class of instances", &keys, self.faults);
+            let mut class = Class { name: key.text.clone(), share: 0.0, ..sound.clone() };
+            class.share = fields.get("share").and_then(|node| share(node, self.faults)).unwrap_or(0.0);
+            class.breaks = fields.get("breaks").and_then(|node| distribution(node, self.faults));
+            let states =
+                fields.get("states").map_or(&[][..], |node| self.entries(node, "a mapping of states"));
+            self.reports(states, &mut class);
+            let actions =
+                fields.get("actions").map_or(&[][..], |node| self.entries(node, "a mapping of actions"));
+            self.actions(actions, &mut class);
+            classes.push(class);
+        }
+        if classes.iter().map(|class| class.share).sum::<f64>() > 1.0 + 1e-9 {
+            self.faults.add(node.at, Rule::Form, "the shares of the classes are more than 100% in all");
+        }
+        classes
+    }
+}
+
+/// A name comes before any beginning of it, and a longer beginning before a shorter one.
+fn rank(pattern: &str) -> usize {
+    if pattern.ends_with('*') { pattern.len() } else { usize::MAX }
+}

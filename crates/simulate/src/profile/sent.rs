@@ -1,0 +1,94 @@
+//! Events that a profile lets somebody send.
+
+use serde_json::{Map, Value};
+
+use super::names::Names;
+use machine::text::Collector;
+use machine::text::{Fields, Node};
+use machine::{Event, EventName, Rule, Sender};
+
+/// Who sends an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By {
+    /// What a face speaks for.
+    Report,
+    Operator,
+}
+
+impl By {
+    fn may_send(self, event: &Event) -> bool {
+        match self {
+            Self::Report => event.reporter().is_some(),
+            Self::Operator => event.from.contains(&Sender::Operator),
+        }
+    }
+
+    fn noun(self, names: &Names<'_>) -> String {
+        match self {
+            Self::Report => {
+                let reporter = names.definition.events.values().find_map(Event::reporter);
+                reporter
+                    .map_or_else(|| "what it stands for".to_owned(), |name| format!("a {}", name.as_str()))
+            }
+            Self::Operator => "an operator".to_owned(),
+        }
+    }
+}
+
+/// The event that is sent in this way in `states`, with its arguments.
+pub(super) fn event(
+    parent: &Node,
+    fields: Fields<'_>,
+    (names, states): (&Names<'_>, &[usize]),
+    by: By,
+    faults: &mut Collector,
+) -> Option<(EventName, Map<String, Value>)> {
+    let Some(node) = fields.get("event") else {
+        faults.add(parent.at, Rule::Form, "`event` is missing");
+        return None;
+    };
+    let text = node.text("the name of an event", faults)?;
+    let definition = names.definition;
+    let Some((name, event)) = definition.events.get_key_value(text) else {
+        let known = definition.events.iter().filter(|(_, event)| by.may_send(event));
+        let known = known.map(|(name, _)| name.as_str());
+        faults.add_unknown(node.at, Rule::UnknownEvent, "event", text, known);
+        return None;
+    };
+    if !by.may_send(event) {
+        let sender = by.noun(names);
+        faults.add(node.at, Rule::Form, format!("`{text}` is no event that {sender} may send"));
+        return None;
+    }
+    let takes = |state: &usize| {
+        let state = names.states.get(*state).and_then(|state| definition.states.get(*state));
+        state.is_some_and(|state| state.on.contains_key(name))
+    };
+    if !states.is_empty() && !states.iter().any(takes) {
+        faults.add(node.at, Rule::Form, format!("no state that is meant here takes `{text}`"));
+    }
+    let args = args(parent, fields, event, faults)?;
+    Some((name.clone(), args))
+}
+
+fn args(
+    parent: &Node,
+    fields: Fields<'_>,
+    event: &Event,
+    faults: &mut Collector,
+) -> Option<Map<String, Value>> {
+    let args = match fields.get("args").map(|node| (node, node.to_json())) {
+        None => Map::new(),
+        Some((_, Value::Object(args))) => args,
+        Some((node, _)) => {
+            node.refuse("a mapping of arguments", faults);
+            return None;
+        }
+    };
+    let missing = event.args.iter().filter(|argument| !args.contains_key(*argument));
+    for argument in missing {
+        let message = format!("the event needs the argument `{argument}`: say it under `args`");
+        faults.add(parent.at, Rule::Form, message);
+    }
+    Some(args)
+}

@@ -1,0 +1,219 @@
+//! The resources of a shard: the devices that actions claim, the circuits that these are on, and what states hold.
+
+use super::dispatcher::{Dispatcher, Granted, ticks};
+use super::profile::Layout;
+use super::tally::{LongestQueue, Tally};
+use schedule::{Need, Resource, Units};
+
+/// All resources, by number: devices first, then circuits, then what states hold.
+#[derive(Debug)]
+pub(super) struct Resources {
+    devices: usize,
+    circuits: usize,
+    has_gap: bool,
+    dispatchers: Vec<Dispatcher>,
+    /// The dispatcher that grants each, where it has a limit.
+    granted_by: Vec<Option<usize>>,
+    usage: Vec<Usage>,
+    /// The dispatchers that were given something back and have not granted it on yet.
+    released: Vec<usize>,
+}
+
+/// How a resource is used.
+#[derive(Debug, Clone, Default)]
+struct Usage {
+    in_use: u32,
+    changed_ms: u64,
+    unit_ms: u64,
+    most: u32,
+    /// How many wait for it.
+    waiting: usize,
+    /// How many actions were done at it.
+    operations: u64,
+}
+
+impl Usage {
+    fn change(&mut self, in_use: u32, now_ms: u64) {
+        self.unit_ms += u64::from(self.in_use) * (now_ms - self.changed_ms);
+        self.changed_ms = now_ms;
+        self.in_use = in_use;
+        self.most = self.most.max(in_use);
+    }
+}
+
+impl Resources {
+    /// So many devices, with what states hold and its limits. What one request may claim together one dispatcher grants: the
+    /// fewer resources that is, the faster it goes.
+    pub(super) fn new<'a>(
+        layout: Layout,
+        devices: usize,
+        holds: impl Iterator<Item = &'a Option<Resource>>,
+    ) -> Self {
+        let holds: Vec<&Option<Resource>> = holds.collect();
+        let circuits = devices.div_ceil(layout.devices_per_circuit);
+        let (is_limited, has_gap) = (holds.iter().any(|limits| limits.is_some()), layout.gap_ms > 0);
+        let (dispatchers, devices_each) = match (is_limited, has_gap) {
+            (true, _) => (1, devices.max(1)),
+            (false, true) => (circuits, layout.devices_per_circuit),
+            (false, false) => (devices, 1),
+        };
+        let mut resources = Self {
+            devices,
+            circuits,
+            has_gap,
+            dispatchers: std::iter::repeat_with(Dispatcher::default).take(dispatchers).collect(),
+            granted_by: Vec::new(),
+            usage: Vec::new(),
+            released: Vec::new(),
+        };
+        let settle = ticks(layout.settle_ms);
+        for device in 0..devices {
+            let resource = Resource { settle, ..Resource::of(1) };
+            resources.add(Some((device / devices_each, resource)));
+        }
+        for circuit in 0..circuits {
+            let resource = Resource { gap: ticks(layout.gap_ms), ..Resource::of(u32::MAX) };
+            let dispatcher = circuit * layout.devices_per_circuit / devices_each;
+            resources.add(has_gap.then_some((dispatcher, resource)));
+        }
+        for limits in holds {
+            resources.add(limits.map(|limits| (0, limits)));
+        }
+        resources
+    }
+
+    fn add(&mut self, limited: Option<(usize, Resource)>) {
+        let number = self.usage.len();
+        self.usage.push(Usage::default());
+        self.granted_by.push(limited.map(|(dispatcher, _)| dispatcher));
+        if let Some((dispatcher, resource)) = limited {
+            self.dispatchers[dispatcher].add(number, resource);
+        }
+    }
+
+    /// The number of what states hold.
+    pub(super) fn held(&self, number: usize) -> usize {
+        self.devices + self.circuits + number
+    }
+
+    /// What is claimed for an action at a device.
+    pub(super) fn at_device(
+        &self,
+        device: usize,
+        circuit: usize,
+    ) -> impl Iterator<Item = Units<usize>> + use<> {
+        let circuit = self.has_gap.then_some(self.devices + circuit);
+        std::iter::once(device).chain(circuit).map(|resource| Units { resource, units: 1 })
+    }
+
+    /// Whether it is one that states hold.
+    pub(super) fn is_held(&self, resource: usize) -> bool {
+        resource >= self.devices + self.circuits
+    }
+
+    /// Whether there is only so much of it.
+    pub(super) fn is_limited(&self, resource: usize) -> bool {
+        self.granted_by[resource].is_some()
+    }
+
+    /// Lets an instance wait for units of resources that are limited. Says which dispatcher it waits for.
+    pub(super) fn wait(&mut self, instance: usize, units: &[Units<usize>], now_ms: u64) -> Option<usize> {
+        let dispatcher = units.iter().find_map(|units| self.granted_by[units.resource])?;
+        for units in units {
+            self.usage[units.resource].waiting += 1;
+        }
+        let needs = units.iter().map(|units| Need::of(units.resource, units.units)).collect();
+        self.dispatchers[dispatcher].wait(instance, needs, now_ms);
+        Some(dispatcher)
+    }
+
+    /// An instance at `device` waits no more.
+    pub(super) fn give_up(&mut self, instance: usize, device: usize) {
+        let Some(dispatcher) = self.granted_by[device] else { return };
+        for resource in self.dispatchers[dispatcher].give_up(instance).iter().flat_map(|need| &need.any_of) {
+            self.usage[*resource].waiting -= 1;
+        }
+    }
+
+    /// What a dispatcher grants now.
+    pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> Granted {
+        let granted = self.dispatchers[dispatcher].grant(now_ms);
+        for units in granted.grants.iter().flat_map(|grant| &grant.units) {
+            self.usage[units.resource].waiting -= 1;
+            self.take(units, now_ms);
+        }
+        granted
+    }
+
+    /// Units come into use.
+    pub(super) fn take(&mut self, units: &Units<usize>, now_ms: u64) {
+        let usage = &mut self.usage[units.resource];
+        usage.change(usage.in_use.saturating_add(units.units), now_ms);
+    }
+
+    /// Units are given back; whoever may have them next is not looked for yet.
+    pub(super) fn release(&mut self, units: &Units<usize>, now_ms: u64) {
+        let usage = &mut self.usage[units.resource];
+        usage.change(usage.in_use.saturating_sub(units.units), now_ms);
+        if let Some(dispatcher) = self.granted_by[units.resource] {
+            self.dispatchers[dispatcher].release(units, now_ms);
+            if self.released.last() != Some(&dispatcher) {
+                self.released.push(dispatcher);
+            }
+        }
+    }
+
+    /// A dispatcher that was given something back.
+    pub(super) fn next_released(&mut self) -> Option<usize> {
+        (!self.released.is_empty()).then(|| self.released.remove(0))
+    }
+
+    /// An action is done at a device.
+    pub(super) fn operate(&mut self, device: usize) {
+        self.usage[device].operations += 1;
+    }
+
+    /// Counts how long the queues are for `units`, where devices are numbered from `first_device`.
+    pub(super) fn tally_queues(
+        &self,
+        units: &[Units<usize>],
+        first_device: usize,
+        at_ms: u64,
+        tally: &mut Tally,
+    ) {
+        for Units { resource, .. } in units {
+            let instances = self.usage[*resource].waiting;
+            if *resource < self.devices {
+                tally.devices.queue(LongestQueue { instances, at_ms, resource: first_device + resource });
+            } else if self.is_held(*resource) {
+                let number = resource - self.held(0);
+                tally.resources[number].queue(LongestQueue { instances, at_ms, resource: 0 });
+            }
+        }
+    }
+
+    /// Counts how long instances waited that are granted `units`.
+    pub(super) fn tally_wait(&self, units: &[Units<usize>], waited_ms: u64, tally: &mut Tally) {
+        for Units { resource, .. } in units {
+            if *resource < self.devices {
+                tally.devices.waited.add(waited_ms);
+            } else if self.is_held(*resource) {
+                tally.resources[resource - self.held(0)].waited.add(waited_ms);
+            }
+        }
+    }
+
+    /// Counts how all were used in the end.
+    pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut Tally) {
+        let first_held = self.held(0);
+        for (number, usage) in self.usage.iter_mut().enumerate() {
+            usage.change(usage.in_use, end_ms);
+            if number < self.devices {
+                tally.devices.used(usage.unit_ms, usage.most);
+                tally.most_operations = tally.most_operations.max(usage.operations);
+            } else if number >= first_held {
+                tally.resources[number - first_held].used(usage.unit_ms, usage.most);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What instances raise at others: decided by the kernel's own rules, at the same moment.
+
+use super::super::error::SimulateError;
+use super::decision::{By, RaisedStep, Trigger};
+use super::state::Shard;
+use machine::{Address, Cause, Chain, Effect, EventName, Outcome};
+
+impl Shard<'_> {
+    /// Decides on all that is raised because of a decision of `id`, in order.
+    pub(super) fn follow(
+        &mut self,
+        id: usize,
+        cause: Cause,
+        outcome: &Outcome,
+        effects: &[Effect],
+    ) -> Result<Vec<RaisedStep>, SimulateError> {
+        let mut chain = Chain::new(self.address(id), cause);
+        self.count_raised(id, effects);
+        chain.decided(outcome, effects);
+        let mut steps = Vec::new();
+        while let Some((to, cause)) = chain.next().map(|(to, cause)| (to.clone(), cause.clone())) {
+            let Some(id) = self.find(&to) else {
+                chain.undecided(&format!("there is no {to}"));
+                continue;
+            };
+            let Cause::Event { name, source, .. } = &cause else { break };
+            let sender = chain.raised_by().and_then(|sender| self.machine(&sender.machine));
+            let trigger = Trigger { reason: self.reason(id, name), by: By::of(source) };
+            let key = sender.map(|sender| (sender, name.clone(), self.instances[id].machine));
+            let (decided, _, effects) = self.decide_one(id, cause)?;
+            if let Some(key) = key.filter(|_| !matches!(decided.outcome, Outcome::Ignored(_))) {
+                self.tally.raised.entry(key).or_default().taken += 1;
+            }
+            self.count_raised(id, &effects);
+            chain.decided(&decided.outcome, &effects);
+            steps.push(RaisedStep { id, decided, trigger });
+        }
+        Ok(steps)
+    }
+
+    fn count_raised(&mut self, id: usize, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Raise(raised) = effect else { continue };
+            if let Some(to) = self.machine(&raised.to.machine) {
+                let key: (usize, EventName, usize) = (self.instances[id].machine, raised.event.clone(), to);
+                self.tally.raised.entry(key).or_default().times += 1;
+            }
+        }
+    }
+
+    /// The instance at an address, if there is one.
+    fn find(&self, address: &Address) -> Option<usize> {
+        let machine = self.machine(&address.machine)?;
+        let number: usize = address.name.rsplit_once('-')?.1.parse().ok()?;
+        let id = self.id(machine, number.checked_sub(1)?)?;
+        (self.instances[id].instance.name == address.name).then_some(id)
+    }
+}

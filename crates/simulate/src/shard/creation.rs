@@ -1,0 +1,100 @@
+//! Instances are created, and what they do by themselves begins.
+
+use std::cmp::Reverse;
+
+use super::super::error::SimulateError;
+use super::super::instance::{DecisionRate, SimulatedInstance, Turns, Work};
+use super::super::tally::Reason;
+use super::decision::{Decided, Decisions, Trigger};
+use super::state::Shard;
+use machine::{Address, Kind, Link, Links, MachineName};
+use machine::{Cause, Decision, Effect, Outcome, create_linked};
+use random::Random;
+
+impl Shard<'_> {
+    /// Creates an instance, by its number among those of its machine.
+    pub(super) fn create(&mut self, index: usize, number: usize) {
+        let simulation = self.simulation;
+        let machine = &simulation.machines[index];
+        let layout = simulation.profile.layout;
+        let name = instance_name(&machine.definition.machine, number);
+        // The first one that shares it.
+        let first = number * machine.population.shared_by;
+        let links = machine.population.links.iter().map(|(link, to)| {
+            let other = &simulation.machines[*to];
+            let there = first / other.population.shared_by;
+            let name = instance_name(&other.definition.machine, there);
+            let to = Address { machine: other.definition.machine.clone(), name };
+            (link.clone(), Link { to, visit: None })
+        });
+        let links: Links = links.collect();
+        let facts = self.facts(index, &name, machine.reads_facts);
+        let decision = create_linked(machine.definition, &name, links, facts, self.now);
+        let instance = decision.instance.clone();
+        if decision.effects.iter().any(|effect| matches!(effect, Effect::Raise(_))) {
+            self.created.push((self.instances.len(), decision));
+        }
+        let device = first / layout.instances_per_device - self.first_device;
+        self.instances.push(SimulatedInstance {
+            machine: index,
+            device,
+            circuit: device / layout.devices_per_circuit,
+            state: machine.state(&instance.state),
+            instance,
+            since_ms: 0,
+            random: Random::stream(simulation.size.seed, (index as u64) << 48 | number as u64),
+            class: 0,
+            work: Work::Done,
+            holds_device: false,
+            holds: Vec::new(),
+            abandoned: None,
+            run: 0,
+            turns: Turns::default(),
+            way: None,
+            rate: DecisionRate::default(),
+        });
+    }
+
+    /// What an instance does by itself begins.
+    fn start_life(&mut self, id: usize) {
+        let state = self.instances[id].state;
+        self.tally.decisions += 1;
+        self.machine_tally(id).begin(state);
+        self.draw_class(id);
+        if self.stage(id).kind == Kind::Working {
+            self.instances[id].way = Some((Reason::Created, 0));
+        }
+        self.arm(id);
+        self.plan_report(id);
+        self.plan_request(id);
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), SimulateError> {
+        self.plan_outages();
+        for id in 0..self.instances.len() {
+            self.start_life(id);
+        }
+        // Whoever is linked to is there before those that are linked to it.
+        let mut created = std::mem::take(&mut self.created);
+        created.sort_by_key(|(id, _)| (Reverse(self.instances[*id].machine), *id));
+        for (id, created) in created {
+            let Decision { outcome, effects, instance } = created;
+            let cause = Cause::Created { links: instance.links };
+            let raised = self.follow(id, cause, &outcome, &effects)?;
+            // What it entered is counted already.
+            let own = Decided { outcome: Outcome::Stayed, is_kept: false, is_armed_anew: false, holds: None };
+            self.settle(id, Decisions { own, raised }, Trigger::CREATED)?;
+        }
+        for id in 0..self.instances.len() {
+            if self.instances[id].work == Work::Done {
+                self.begin_actions(id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of an instance by its number among those of its machine.
+fn instance_name(machine: &MachineName, number: usize) -> String {
+    format!("{machine}-{}", number + 1)
+}

@@ -1,0 +1,80 @@
+//! What is counted while a fleet runs. Counts of parts of a fleet add up to those of the fleet, in any order.
+
+mod lifecycle;
+mod raised;
+mod resource;
+
+use std::collections::BTreeMap;
+
+use machine::EventName;
+
+pub(super) use lifecycle::{MachineTally, Reason};
+pub(super) use raised::RaisedTally;
+pub(super) use resource::{LongestQueue, ResourceTally};
+
+/// What was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tally {
+    every_ms: u64,
+    samples: usize,
+    sampled: usize,
+    pub(super) machines: Vec<MachineTally>,
+    pub(super) decisions: u64,
+    /// Of all devices, and then of each resource that states hold.
+    pub(super) devices: ResourceTally,
+    pub(super) resources: Vec<ResourceTally>,
+    /// Actions at devices.
+    pub(super) operations: u64,
+    pub(super) operations_failed: u64,
+    /// Of the device with the most.
+    pub(super) most_operations: u64,
+    /// What instances of one machine raised at those of another.
+    pub(super) raised: BTreeMap<(usize, EventName, usize), RaisedTally>,
+    pub(super) broken: u64,
+    pub(super) mended: u64,
+}
+
+impl Tally {
+    /// Counts nothing yet, for machines with so many states, sampled `samples` times every `every_ms`.
+    pub(super) fn new(states: &[usize], resources: usize, (samples, every_ms): (usize, u64)) -> Self {
+        Self {
+            every_ms,
+            samples,
+            sampled: 0,
+            machines: states.iter().map(|states| MachineTally::new(*states, samples)).collect(),
+            decisions: 0,
+            devices: ResourceTally::default(),
+            resources: vec![ResourceTally::default(); resources],
+            operations: 0,
+            operations_failed: 0,
+            most_operations: 0,
+            raised: BTreeMap::new(),
+            broken: 0,
+            mended: 0,
+        }
+    }
+
+    /// Takes the samples that come before `at_ms`: a sample shows what has become of all that happened at its time.
+    pub(super) fn pass(&mut self, at_ms: u64) {
+        while self.sampled < self.samples && (self.sampled as u64) * self.every_ms < at_ms {
+            self.sampled += 1;
+            self.machines.iter_mut().for_each(MachineTally::sample);
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.machines.iter_mut().zip(&other.machines).for_each(|(mine, other)| mine.merge(other));
+        self.decisions += other.decisions;
+        self.devices.merge(&other.devices);
+        self.resources.iter_mut().zip(&other.resources).for_each(|(mine, other)| mine.merge(other));
+        self.operations += other.operations;
+        self.operations_failed += other.operations_failed;
+        self.most_operations = self.most_operations.max(other.most_operations);
+        for (key, raised) in &other.raised {
+            self.raised.entry(key.clone()).or_default().merge(raised);
+        }
+        self.broken += other.broken;
+        self.mended += other.mended;
+    }
+}

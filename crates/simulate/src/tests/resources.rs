@@ -1,0 +1,86 @@
+//! What states hold: claimed with the first action, kept until a state that does not hold it.
+
+use super::{Report, simulate, size};
+
+/// An image is installed in two steps of a minute each, of which so many may go on at once.
+const INSTALL: &str = "{ machine: m, initial: New, resources: { imaging: {} }, events: { rq-install: { from: operator } }, states: {
+    New: { resting: true, about: new, on: { rq-install: Copying } },
+    Copying: { about: copying, hold: { imaging: 1 }, invoke: set-pxe,
+      timeout: { after: 90s, target: FailedCopying }, on: { set-pxe-ok: Checking, set-pxe-failed: FailedCopying } },
+    Checking: { about: checking, hold: { imaging: 1 }, timeout: { after: 60s, target: Done } },
+    Done: { resting: true, about: done }, FailedCopying: { about: look at it } } }";
+const MINUTE: &str = "actions: { set-pxe: { takes: 60s, fails: 0% } }
+operators: [{ in: [New], event: rq-install, after: 0s }]
+available: [Done]
+classes: {}
+";
+
+fn install(resources: &str) -> Report {
+    simulate(INSTALL, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
+}
+
+/// When the last one was done.
+fn last_done_s(report: &Report) -> u64 {
+    let done = report.first.series.states.iter().position(|state| state.as_str() == "Done").unwrap();
+    let rows = &report.first.series.instances;
+    60 * rows.iter().position(|row| row[done] == 20).unwrap() as u64
+}
+
+#[test]
+fn no_more_than_there_are_are_held_and_the_others_wait() {
+    let report = install("{ imaging: { capacity: 8 } }");
+    // Two minutes each, in three rounds of 8, 8 and 4.
+    assert_eq!(last_done_s(&report), 3 * 120);
+    let [used] = &report.resources[..] else { panic!("{:?}", report.resources) };
+    assert_eq!((used.capacity, used.most, used.turns, used.longest_queue), (Some(8), 8, 20, 12));
+    assert!((used.most_s - 240.0).abs() < 1e-9 && (used.mean - 20.0 * 120.0 / 86_400.0).abs() < 1e-9);
+    // While they wait their time limit does not run.
+    assert_eq!(report.first.failed, []);
+}
+
+#[test]
+fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
+    let declared = INSTALL.replace("imaging: {} }", "imaging: { capacity: 4, gap: 1s } }");
+    let report = |resources: &str| {
+        simulate(&declared, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
+    };
+    let used = |report: Report| (report.resources[0].capacity, report.resources[0].most_s.to_string());
+    // In rounds of two minutes, with a second between two of a round.
+    assert_eq!(used(report("{}")), (Some(4), "483".to_owned()));
+    assert_eq!(used(report("{ imaging: { capacity: 10 } }")), (Some(10), "129".to_owned()));
+    assert_eq!(used(report("{ imaging: { gap: 0s } }")), (Some(4), "480".to_owned()));
+}
+
+#[test]
+fn what_has_no_limit_is_counted() {
+    let report = install("{}");
+    assert_eq!(last_done_s(&report), 120);
+    let used = &report.resources[0];
+    assert_eq!((used.capacity, used.most, used.turns), (None, 20, 0));
+}
+
+#[test]
+fn a_resource_keeps_its_gap_and_settles() {
+    let gap = install("{ imaging: { gap: 10s } }");
+    assert!((gap.resources[0].most_s - 190.0).abs() < 1e-9 && gap.resources[0].capacity.is_none());
+    let settle = install("{ imaging: { capacity: 1, settle: 30s } }");
+    assert!((settle.resources[0].most_s - 19.0 * 150.0).abs() < 1e-9);
+}
+
+#[test]
+fn whoever_waits_for_both_takes_both_at_once() {
+    // Power cycles of a minute at one relay board, while one image is installed at a time.
+    let both = INSTALL
+        .replace("invoke: set-pxe", "invoke: [set-pxe, power-cycle]")
+        .replace("set-pxe-ok: Checking", "power-cycle-ok: Checking, power-cycle-failed: FailedCopying")
+        .replace("90s", "130s");
+    let profile = format!(
+        "{}farm: {{ boards_per_relay_board: 20 }}\nresources: {{ imaging: {{ capacity: 4 }} }}",
+        MINUTE.replace("fails: 0% } }", "fails: 0% }, power-cycle: { takes: 60s, fails: 0% } }")
+    );
+    let report = simulate(&both, &profile, size(20, 1)).unwrap();
+    // One at the relay board at a time, two minutes each; the last minute of each is without it.
+    assert_eq!(last_done_s(&report), 20 * 120 + 60);
+    assert_eq!(report.resources[0].most, 2);
+    assert_eq!(report.queues.unwrap().longest, 19);
+}
