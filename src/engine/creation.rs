@@ -17,7 +17,7 @@ use super::handle::Engine;
 use super::rules::Known;
 use super::step::Lack;
 use super::work::Committed;
-use super::{linked, pipeline};
+use super::{durable, linked};
 use crate::clock;
 use crate::machine::{
     self, Address, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
@@ -114,7 +114,7 @@ impl Engine {
             let instance = own.unwrap_or_else(|| decision.instance.clone().into());
             self.learn(life, id, &instance);
             if let Raised::Applied(applied) = raised {
-                pipeline::learn(self, life, born.raised, &applied);
+                durable::learn(self, life, born.raised, &applied);
             }
             return Ok(Committed { id, outcome: born.decision.outcome, instance });
         }

@@ -13,8 +13,8 @@ use super::super::history::Rows;
 use super::super::instances::InstanceId;
 use super::super::links::StoredLinks;
 use super::super::sparse::Sparse;
+use super::decided::{Decided, Group};
 use super::resources::Resources;
-use super::{Decided, Group};
 use crate::machine::{ActionName, CounterName, Visit};
 
 /// Pairs of an instance and something of it.

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 
 use super::super::claims::{Grant, GrantedUnits, Limits, TakenFrom};
 use super::super::sparse::Sparse;
-use super::Group;
+use super::decided::Group;
 
 /// A name that no resource has: who claims it gets nothing.
 const REFUSED: &str = "";
