@@ -1,0 +1,141 @@
+//! What instances have to do, and how it stands.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::super::StoreError;
+use super::super::claims::{Claim, GrantedUnits, claims_of};
+use super::super::instances::{InstanceId, name};
+use super::action::{ActionId, RunningAction, WorkerId};
+use crate::machine::{ActionName, Visit};
+
+/// How an action stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionStatus {
+    /// It is still to be done.
+    Waiting,
+    /// It is being done.
+    Running,
+}
+
+/// An action that there is a row for.
+#[derive(Debug, Clone)]
+pub struct LiveAction {
+    /// What is to be done.
+    pub action: RunningAction,
+    /// Where it comes in its visit.
+    pub seq: i32,
+    /// How it stands.
+    pub status: ActionStatus,
+    /// Whether it waits for trouble to be over.
+    pub is_suspended: bool,
+    /// Whether its visit has ended.
+    pub is_cancelled: bool,
+    /// Who is doing it.
+    pub worker: Option<WorkerId>,
+    /// How often it was begun without being seen to end.
+    pub attempts: u32,
+}
+
+impl LiveAction {
+    /// Whether it has to be over before `other` may begin.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        // A rescue that cannot go on holds up nobody: the next action at its resource makes up for it as well.
+        let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
+        !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
+    }
+
+    /// Whether it waits to make up for something where `ended` was at work since.
+    #[must_use]
+    pub fn is_superseded_by(&self, ended: &RunningAction) -> bool {
+        self.action.is_rescue
+            && self.status == ActionStatus::Waiting
+            && self.action.id != ended.id
+            && self.action.claims_what(ended)
+    }
+
+    /// Whether it waits for its turn in the same visit as `ended`.
+    #[must_use]
+    pub fn is_next_after(&self, ended: &RunningAction) -> bool {
+        self.action.visit == ended.visit && self.status == ActionStatus::Waiting && !self.is_cancelled
+    }
+}
+
+struct LiveRow {
+    action_id: i64,
+    instance_id: i64,
+    visit: i64,
+    seq: i32,
+    action: String,
+    settings: Json<Map<String, Value>>,
+    limit_ms: Option<i64>,
+    claims: Option<Json<Vec<Claim>>>,
+    granted: Option<Json<Vec<GrantedUnits>>>,
+    place: Option<String>,
+    compensation: Option<String>,
+    status: String,
+    is_suspended: Option<bool>,
+    cancelled: bool,
+    rescue: bool,
+    worker_id: Option<i64>,
+    attempts: i32,
+}
+
+impl TryFrom<LiveRow> for LiveAction {
+    type Error = StoreError;
+
+    fn try_from(row: LiveRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            action: RunningAction {
+                id: ActionId(row.action_id),
+                instance: InstanceId(row.instance_id),
+                visit: Visit(row.visit),
+                is_rescue: row.rescue,
+                action: name(ActionName::new(&row.action))?,
+                settings: row.settings.0,
+                limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+                claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
+                granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
+                compensation: row.compensation.map(|action| name(ActionName::new(&action))).transpose()?,
+            },
+            seq: row.seq,
+            status: match row.status.as_str() {
+                "WAITING" => ActionStatus::Waiting,
+                "RUNNING" => ActionStatus::Running,
+                other => return Err(StoreError::unreadable(format!("an action with the status {other:?}"))),
+            },
+            is_suspended: row.is_suspended.unwrap_or(false),
+            is_cancelled: row.cancelled,
+            worker: row.worker_id.map(WorkerId),
+            attempts: u32::try_from(row.attempts).unwrap_or_default(),
+        })
+    }
+}
+
+/// Lists what instances have to do.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_live(
+    db: &mut PgConnection,
+    instances: &[InstanceId],
+) -> Result<Vec<LiveAction>, StoreError> {
+    let ids: Vec<i64> = instances.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        LiveRow,
+        r#"SELECT a.action_id, a.instance_id, a.visit, a.seq, a.action,
+                  a.settings AS "settings: Json<Map<String, Value>>", a.limit_ms, a.place, a.compensation,
+                  a.claims AS "claims: Json<Vec<Claim>>", a.granted AS "granted: Json<Vec<GrantedUnits>>", a.status,
+                  a.trouble IS NOT NULL AS is_suspended, a.cancelled, a.rescue, a.worker_id, a.attempts
+             FROM action a WHERE a.instance_id = ANY($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(LiveAction::try_from).collect()
+}

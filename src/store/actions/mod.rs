@@ -1,0 +1,28 @@
+//! What is still to be done or being done in the world.
+//!
+//! ```text
+//!            entering          begin               end
+//!     (state) ──────▶ WAITING ─────────▶ RUNNING ──────────────▶ (history)
+//!                       ▲                 │
+//!                       └─────────────────┘ the worker died or stopped, or the action was suspended
+//! ```
+//!
+//! These steps belong to decisions, and are written with them: see [`groups`](super::groups).
+//!
+//! Leaving a state deletes what waits and marks what runs as cancelled; a cancelled action holds what it claims until its
+//! worker says that it has really stopped. What is left of an action with a *compensation* that was begun and did not end is
+//! a *rescue*: the compensation is carried out, whatever becomes of the visit.
+
+mod action;
+mod live;
+mod of_worker;
+mod open;
+mod reasons;
+mod rows;
+
+pub use self::action::{ActionId, NewAction, RunningAction, Startable, Suspension, WorkerId};
+pub use self::live::{ActionStatus, LiveAction, list_live};
+pub use self::of_worker::{hand_back, list_cancelled, list_running, renew};
+pub use self::open::{OpenAction, list_open};
+pub use self::reasons::{list_reasons, set_reasons};
+pub use self::rows::{cancel_all, delete_orphans, insert, is_rescue_owed, move_waiting, revoke_grants};

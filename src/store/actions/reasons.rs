@@ -1,0 +1,53 @@
+//! Why actions wait.
+
+use sqlx::postgres::PgConnection;
+
+use super::super::StoreError;
+use super::action::ActionId;
+
+/// Lists what is said of those of `actions` that run: why they do not do what people may expect of them, if they do not.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_reasons(
+    db: &mut PgConnection,
+    actions: &[ActionId],
+) -> Result<Vec<(ActionId, Option<String>)>, StoreError> {
+    let ids: Vec<i64> = actions.iter().map(|action| action.0).collect();
+    let rows = sqlx::query!(
+        "SELECT action_id, reason FROM action WHERE action_id = ANY($1) AND status = 'RUNNING'",
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ActionId(row.action_id), row.reason)).collect())
+}
+
+/// Says of running actions why they do not do what people may expect of them, or that they do.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn set_reasons(
+    db: &mut PgConnection,
+    reasons: &[(ActionId, Option<&str>)],
+) -> Result<(), StoreError> {
+    let (ids, texts): (Vec<i64>, Vec<Option<&str>>) =
+        reasons.iter().map(|(action, reason)| (action.0, *reason)).unzip();
+    sqlx::query!(
+        "WITH told AS (
+             SELECT a.action_id, n.reason
+               FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::text[]) AS reason) n
+               JOIN action a ON a.action_id = n.id
+              WHERE a.status = 'RUNNING'
+              ORDER BY a.action_id FOR UPDATE OF a
+         )
+         UPDATE action a SET reason = t.reason FROM told t WHERE a.action_id = t.action_id",
+        &ids,
+        &texts as _,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
