@@ -27,7 +27,7 @@ any number of threads. Nothing is waited for: a month of a thousand boards takes
 Several definitions are those of linked machines: the first is simulated, with the others that its links lead to, directly \
 or by way of one another. What is raised at a linked instance is decided there at the same moment. Each instance of the \
 first machine has one instance of each of the others, unless the profile says how many share one; links lead there from the \
-beginning, and back where a definition does not set them itself. What would be raised at a machine whose definition is not \
+beginning, and back unless the definition sets them itself later. What would be raised at a machine whose definition is not \
 given is left out, with a warning.
 
 Without a profile, or where it is silent, this is assumed: in a state of work an instance sends the event that leads to an \

@@ -83,7 +83,10 @@ fn ready(report: &MachineReport) -> String {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for Way { after, times, p50_s, p95_s, p99_s } in &report.ready {
         let after = after.clone().unwrap_or_else(|| "anything".to_owned());
-        rows.push(vec![after, times.to_string(), span(*p50_s), span(*p95_s), span(*p99_s)]);
+        let spans = [p50_s, p95_s, p99_s];
+        // What never happened took no time at all, neither long nor short.
+        let spans = spans.map(|seconds| if *times == 0 { ".".to_owned() } else { span(*seconds) });
+        rows.push([after, times.to_string()].into_iter().chain(spans).collect());
     }
     table(&rows)
 }
