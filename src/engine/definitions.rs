@@ -5,12 +5,18 @@ use std::sync::Arc;
 use super::error::EngineError;
 use super::handle::Engine;
 use super::rules::{InForce, Known};
-use crate::machine::{Definition, MachineName};
+use crate::machine::{Definition, MachineName, Vocabulary};
 use crate::store::definitions;
 use crate::store::groups::Seen;
 use crate::store::{StoreError, Tx};
 
 impl Engine {
+    /// What definitions may name.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Arc<Vocabulary> {
+        self.inner.rules.vocabulary()
+    }
+
     /// The definition of `machine` that is in force.
     ///
     /// # Errors

@@ -1,15 +1,18 @@
 //! Checking a definition that is not to be loaded.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use axum::routing::post;
 use serde_json::{Value, json};
 
 use super::checking::check_in_background;
 use crate::api::client::Client;
-use crate::api::context::Routes;
+use crate::api::context::{Api, Routes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
-use crate::machine::Checked;
+use crate::machine::{Checked, Vocabulary};
 
 /// The routes of this file.
 pub(in crate::api) fn routes() -> Routes {
@@ -18,10 +21,19 @@ pub(in crate::api) fn routes() -> Routes {
 
 /// `POST /api/v1/machines/check`: says what is wrong with a definition, which is the body; nothing is kept.
 async fn check(
+    State(api): State<Arc<Api>>,
+    client: Client,
+    definition: DefinitionText,
+) -> Result<Json<Value>, Problem> {
+    faults(api.engine.vocabulary(), client, definition).await
+}
+
+async fn faults(
+    vocabulary: &Arc<Vocabulary>,
     client: Client,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (Checked { definition, faults }, _) = check_in_background(text, client, &permit).await?;
+    let (Checked { definition, faults }, _) = check_in_background(vocabulary, text, client, &permit).await?;
     let machine = definition.as_ref().map(|definition| &definition.machine);
     Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
 }
@@ -35,6 +47,7 @@ mod tests {
     use super::super::checking::ONE_CHECK;
     use super::*;
     use crate::api::large_requests::TURN_TIMEOUT;
+    use crate::machine::NamedActions;
 
     fn client(number: u8) -> Client {
         Client::of([192, 0, 2, number].into())
@@ -46,7 +59,8 @@ mod tests {
         let held = acquire(1).await.unwrap();
         let request = Request::new(Body::from("no definition"));
         let definition = DefinitionText::from_request(request, &()).await.unwrap();
-        let mut checked = Box::pin(check(client(2), definition));
+        let vocabulary = Arc::new(Vocabulary::new(Arc::new(NamedActions::default())));
+        let mut checked = Box::pin(faults(&vocabulary, client(2), definition));
         assert!(checked.as_mut().now_or_never().is_none());
         let mut next = acquire(3);
         assert!(next.as_mut().now_or_never().is_none());

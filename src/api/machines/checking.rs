@@ -1,6 +1,6 @@
 //! Definitions of requests are checked one at a time, in the background.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::http::StatusCode;
 
@@ -8,20 +8,20 @@ use crate::api::client::Client;
 use crate::api::fair_semaphore::FairSemaphore;
 use crate::api::large_requests::{LargeRequest, TURN_TIMEOUT};
 use crate::api::problem::{Problem, fault};
-use crate::boards;
-use crate::machine::{self, Checked, Definition, Fault};
+use crate::machine::{self, Checked, Definition, Fault, Vocabulary};
 
 /// As many checks at once as there are processors would leave nothing for the boards.
 pub(super) static ONE_CHECK: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));
 
 /// The definition of `machine` that is in `source`, and the text again.
 pub(super) async fn read(
+    vocabulary: &Arc<Vocabulary>,
     machine: &str,
     source: String,
     client: Client,
     permit: &LargeRequest,
 ) -> Result<(Definition, String), Problem> {
-    let (checked, source) = check_in_background(source, client, permit).await?;
+    let (checked, source) = check_in_background(vocabulary, source, client, permit).await?;
     let faults = match checked {
         Checked { definition: Some(definition), .. } if definition.machine.as_str() == machine => {
             return Ok((definition, source));
@@ -40,16 +40,17 @@ pub(super) async fn read(
 
 /// Checks a definition, and gives the text back. A large one takes a while, and other requests are not to wait for it.
 pub(super) async fn check_in_background(
+    vocabulary: &Arc<Vocabulary>,
     source: String,
     client: Client,
     permit: &LargeRequest,
 ) -> Result<(Checked, String), Problem> {
     let turn = ONE_CHECK.acquire(client, TURN_TIMEOUT, "definitions").await?;
-    let permit = permit.clone();
+    let (permit, vocabulary) = (permit.clone(), Arc::clone(vocabulary));
     let checked = tokio::task::spawn_blocking(move || {
         // Until it is done, also when the client has gone.
         let _held = (turn, permit);
-        (machine::check(&source, boards::vocabulary()), source)
+        (machine::check(&source, &vocabulary), source)
     });
     checked.await.map_err(|error| fault(&error))
 }

@@ -52,7 +52,7 @@ async fn load(
     client: Client,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (definition, source) = read(&machine, text, client, &permit).await?;
+    let (definition, source) = read(api.engine.vocabulary(), &machine, text, client, &permit).await?;
     let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
     if dry_run {
         return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));

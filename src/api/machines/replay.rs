@@ -16,7 +16,6 @@ use crate::api::fair_semaphore::FairSemaphore;
 use crate::api::large_requests::TURN_TIMEOUT;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
-use crate::boards;
 use crate::engine::replay::{self as engine, Differs, ReplayError, Replayed, Unreadable, Wanted};
 use crate::machine::{Both, MachineName, WhatIf};
 
@@ -91,12 +90,12 @@ async fn replay(
     let with = if text.trim().is_empty() {
         None
     } else {
-        Some(Arc::new(read(&machine, text, client, &permit).await?.0))
+        Some(Arc::new(read(api.engine.vocabulary(), &machine, text, client, &permit).await?.0))
     };
     let _turn = ONE_REPLAY.acquire(client, TURN_TIMEOUT, "replays").await?;
     let _snapshot = api.snapshots.acquire(client).await?;
     let wanted = Wanted { machine: name, name: device, since, with };
-    match engine::replay(api.engine.store(), boards::vocabulary(), &wanted).await {
+    match engine::replay(api.engine.store(), api.engine.vocabulary(), &wanted).await {
         Ok(replayed) => Ok(Json(replayed.into())),
         Err(error @ ReplayError::NoInstance { .. }) => {
             Err(Problem::new(StatusCode::NOT_FOUND, "no_instance", error.to_string()))
