@@ -111,7 +111,13 @@ impl Claim {
     /// All of a resource that only one action may hold at a time.
     #[must_use]
     pub fn exclusive(resource: String) -> Self {
-        Self { any_of: vec![resource], units: 1, capacity: 1, gap: Duration::ZERO, settle: Duration::ZERO }
+        Self::one_of(vec![resource])
+    }
+
+    /// The same of whichever of these is free first.
+    #[must_use]
+    pub fn one_of(any_of: Vec<String>) -> Self {
+        Self { any_of, units: 1, capacity: 1, gap: Duration::ZERO, settle: Duration::ZERO }
     }
 }
 
