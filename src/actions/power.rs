@@ -1,7 +1,7 @@
 //! Power: on, off, and off and on again, at the outlet that a board's power URL names.
 //!
 //! What is done there, and what counts as done, is the crate `power`'s. Where a cycle could not give the power back the
-//! action says so ([`Ending::Unrestored`]), so that it is tried again whatever becomes of the board's state.
+//! action says so ([`Ending::Unrestored`](super::ending::Ending::Unrestored)), so that it is tried again whatever becomes of the board's state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use device_io::BadUrl;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Ending, Evidence, Unfinished};
+use super::ending::{Evidence, Unfinished};
 use super::job::{Facts, Job};
 use super::kind::{BadSettings, Claim, Description, TypedKind};
 use super::settings::NoSettings;
@@ -103,7 +103,7 @@ impl TypedKind for Power {
             interrupted: job.attempts,
         };
         let ended = operate(&url, self.operation, &context, cancel).await;
-        ended.map_err(|unfinished| of_action(unfinished, &url))
+        ended.map_err(|unfinished| unfinished.map_trouble(Trouble::from))
     }
 }
 
@@ -113,18 +113,4 @@ fn power_url(job: &Job) -> Result<PowerUrl, Unfinished> {
         return Err(Unfinished::misconfigured(reason));
     };
     text.parse().map_err(|error: BadUrl| Unfinished::misconfigured(error.to_string()))
-}
-
-/// What an unfinished operation means for the action.
-fn of_action(unfinished: ::power::Unfinished, url: &PowerUrl) -> Unfinished {
-    let ::power::Unfinished { reason, evidence, ending } = unfinished;
-    let ending = match ending {
-        ::power::Ending::Failed => Ending::Failed,
-        ::power::Ending::Misconfigured => Ending::Misconfigured,
-        ::power::Ending::Dark => Ending::Unrestored(Trouble::Unrestored { what: "power", at: url.outlet() }),
-        ::power::Ending::Suspended { trouble, has_acted } => {
-            Ending::Suspended { trouble: trouble.into(), has_acted }
-        }
-    };
-    Unfinished { reason, evidence, ending }
 }

@@ -166,11 +166,11 @@ fn conclude(
             draft.sweep(other.action.id);
         }
     }
-    match dark {
+    match &dark {
         Some((trouble, reason)) => draft.suspend(Suspension {
             action: action.id,
             trouble: trouble.key(),
-            reason: reason.to_owned(),
+            reason: (*reason).to_owned(),
             is_counted: true,
             is_rescue: true,
         }),
@@ -207,13 +207,13 @@ fn dark<'a>(
     action: &RunningAction,
     attempts: u32,
     result: &'a Result<Evidence, Unfinished>,
-) -> Option<(&'a Trouble, &'a str)> {
+) -> Option<(Trouble, &'a str)> {
     let makes_up = action.is_rescue || action.compensation.is_some();
     match result {
-        Err(Unfinished { ending: Ending::Unrestored(trouble), reason, .. })
+        Err(Unfinished { ending: Ending::Unrestored { what, at }, reason, .. })
             if makes_up && attempts <= MAX_RESCUES =>
         {
-            Some((trouble, reason))
+            Some((Trouble::Unrestored { what, at: at.clone() }, reason))
         }
         Ok(_) | Err(_) => None,
     }
@@ -305,13 +305,13 @@ pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         let trouble = match &result {
             Err(Unfinished { ending: Ending::Suspended { trouble, .. }, reason, .. }) => {
-                Some((trouble, reason.as_str()))
+                Some((trouble.clone(), reason.as_str()))
             }
             Ok(_) | Err(_) => dark(&action, attempts, &result),
         };
         if let Some((trouble, reason)) = trouble {
             // Before others see it wait: it is not to be begun here again at once.
-            engine.inner.troubles.meet(trouble, &action, reason);
+            engine.inner.troubles.meet(&trouble, &action, reason);
         }
         hold.ends();
         let ended = Arc::new(Ended { action, by, result, token: hold.token.clone() });
@@ -364,7 +364,7 @@ mod tests {
         let result = Err(Unfinished {
             reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),
-            ending: Ending::Unrestored(Trouble::Unrestored { what: "heat", at: "outlet 1".to_owned() }),
+            ending: Ending::Unrestored { what: "heat", at: "outlet 1".to_owned() },
         });
         assert!(dark(&rescue, 1000, &result).is_some());
         assert!(dark(&rescue, 1001, &result).is_none());

@@ -105,7 +105,7 @@ impl Worker {
                 Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
             }
             (None, Ending::Failed | Ending::Misconfigured)
-            | (_, Ending::Unrestored(_) | Ending::Suspended { .. }) => unfinished,
+            | (_, Ending::Unrestored { .. } | Ending::Suspended { .. }) => unfinished,
         })
     }
 }

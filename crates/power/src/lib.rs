@@ -7,7 +7,7 @@
 //!
 //! An operation succeeds by what was read back, where the outlet can be read. Whatever becomes of a power cycle once it
 //! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
-//! ([`Ending::Dark`]), so that it is tried again whatever becomes of whoever asked for it.
+//! ([`Ending::Unrestored`]), so that it is tried again whatever becomes of whoever asked for it.
 //!
 //! It knows sockets, and neither boards nor actions nor databases. How a driver is added: `docs/adding-a-driver.md`.
 
@@ -22,8 +22,10 @@ mod session;
 mod switching;
 mod url;
 
+pub use device_io::Evidence;
+
 pub use self::fault::{Fault, FaultKind};
 pub use self::operate::{CALL_LIMIT, Context, Ending, Operation, Unfinished, limit, operate};
-pub use self::outlet::{Capabilities, Clients, CycleTiming, Evidence, Outlet, Readback, Reading, Supply};
+pub use self::outlet::{Capabilities, Clients, CycleTiming, Outlet, Readback, Reading, Supply};
 pub use self::scheme::{Access, Scheme};
 pub use self::url::{MAX_OFF, PowerUrl, schemes};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Lease, LocalTrouble};
+use device_io::{Evidence, Lease, LocalTrouble};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Evidence, Readback, Supply};
+use crate::outlet::{Readback, Supply};
 use crate::scheme::Access;
 use crate::switching::{PHASE, Switching};
 use crate::url::{MAX_OFF, PowerUrl};
@@ -42,34 +42,9 @@ pub struct Context {
 }
 
 /// An operation that ended without what it is for.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Unfinished {
-    /// Why, in one sentence for the operator.
-    pub reason: String,
-    /// What was observed.
-    pub evidence: Evidence,
-    /// What that means.
-    pub ending: Ending,
-}
-
-/// What it means that an operation ended without what it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// What was observed speaks of the outlet or its device.
-    Failed,
-    /// How the outlet is configured is wrong, and will be until that is changed: no such outlet, it cannot be read so.
-    Misconfigured,
-    /// Power was to be given back, and may be missing until that succeeds.
-    Dark,
-    /// Trouble of this machine stood in the way, which says nothing about the outlet.
-    Suspended {
-        /// What stands in the way.
-        trouble: LocalTrouble,
-        /// Whether something was written to the device in this run, or may have been.
-        has_acted: bool,
-    },
-}
+pub type Unfinished = device_io::Unfinished<LocalTrouble>;
+/// What that means.
+pub type Ending = device_io::Ending<LocalTrouble>;
 
 /// The longest that an operation takes: a phase for each thing to do (look, cut, give back), and the longest time that a
 /// cycle may keep an outlet off.
@@ -125,7 +100,7 @@ pub async fn operate(
             }
             // What is left of an earlier run is to give power back, so that one that fails leaves the outlet dark.
             let is_left_over = operation == Operation::On && interrupted > 0;
-            let ending = ending(&fault, &switching, is_left_over);
+            let ending = ending(&fault, url, &switching, is_left_over);
             Err(Unfinished { reason: fault.reason, evidence, ending })
         }
     }
@@ -146,12 +121,12 @@ fn evidence(switching: &Switching) -> Evidence {
     evidence
 }
 
-fn ending(fault: &Fault, switching: &Switching, is_left_over: bool) -> Ending {
+fn ending(fault: &Fault, url: &PowerUrl, switching: &Switching, is_left_over: bool) -> Ending {
     match &fault.kind {
         FaultKind::Local(trouble) => {
             Ending::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
         }
-        _ if switching.is_dark || is_left_over => Ending::Dark,
+        _ if switching.is_dark || is_left_over => Ending::Unrestored { what: "power", at: url.outlet() },
         FaultKind::Misconfigured | FaultKind::Foreign => Ending::Misconfigured,
         FaultKind::Abandoned
         | FaultKind::Expired

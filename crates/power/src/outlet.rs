@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use device_io::Evidence;
 
 use crate::fault::Fault;
 
 /// The longest rest that a device may ask for after a connection.
 pub(crate) const MAX_SETTLE: Duration = Duration::from_secs(5);
-
-/// What was observed, by name.
-pub type Evidence = Map<String, Value>;
 
 /// Whether an outlet gives power; what is not known is no `Supply`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

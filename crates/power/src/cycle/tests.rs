@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use clock::SystemClock;
+use device_io::Evidence;
 use tokio::time::Instant;
 
 use super::*;
-use crate::outlet::{Capabilities, Clients, Evidence, Outlet, Readback, Reading};
+use crate::outlet::{Capabilities, Clients, Outlet, Readback, Reading};
 
 const OFF: Duration = Duration::from_millis(60);
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use device_io::http::{self, Answer, HttpError};
-use device_io::{Connection, NoSecret, SecretFile, address};
+use device_io::{Connection, Evidence, NoSecret, SecretFile, address};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use crate::fault::{Fault, FaultKind};
 use crate::options::{OFF, Options, SchemeOption, number};
-use crate::outlet::{Capabilities, Clients, CycleTiming, Evidence, Outlet, Readback, Reading, Supply};
+use crate::outlet::{Capabilities, Clients, CycleTiming, Outlet, Readback, Reading, Supply};
 use crate::scheme::{Access, Port, Scheme};
 use crate::session::Session;
 

@@ -195,7 +195,8 @@ async fn a_device_that_hangs_while_the_power_is_off_is_said_to_have_left_it_so<D
     });
     let failed = ended.unwrap_err();
     assert!(failed.reason.starts_with("the board may be without power: "), "{failed}");
-    assert_eq!(failed.ending, Ending::Dark);
+    let at = url.parse::<PowerUrl>().unwrap().outlet();
+    assert_eq!(failed.ending, Ending::Unrestored { what: "power", at });
 }
 
 async fn nothing_is_sent_after_the_lease<D: TestDevice>() {

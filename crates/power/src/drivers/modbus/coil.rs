@@ -6,14 +6,14 @@
 use std::io;
 
 use async_trait::async_trait;
-use device_io::Connection;
+use device_io::{Connection, Evidence};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::Address;
 use super::exception;
 use super::frame::{Answer, Arrival, Call, MAX_FRAME, Request, hex};
 use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Evidence, Outlet, Reading, Supply};
+use crate::outlet::{Outlet, Reading, Supply};
 use crate::scheme::Access;
 use crate::session::Session;
 
