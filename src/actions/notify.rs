@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::commands::Commands;
 use super::ending::{Evidence, Unfinished};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
 use super::kind::{Description, Runs, TypedKind};
-use super::options::Commands;
 use super::program::{self, ProgramError};
 use super::settings::{Field, Settings, fault, fault_of_all};
 use super::signature::{digest, hmac};

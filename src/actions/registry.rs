@@ -1,4 +1,4 @@
-//! All kinds of action: the one place that knows them by name.
+//! The kinds of action that a server has. Nothing else knows them by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,11 +7,10 @@ use std::sync::Arc;
 use ::power::Operation;
 use serde_json::{Map, Value};
 
-use super::boot_link::{ClearBootLink, SetBootLink};
+use super::commands::Commands;
 use super::job::Facts;
 use super::kind::{Claim, Description, Kind};
 use super::notify::Notify;
-use super::options::ActionOptions;
 use super::poll::Poll;
 use super::power::Power;
 use crate::machine::SimulatedAction;
@@ -30,13 +29,11 @@ struct Entry {
 }
 
 impl Registry {
-    /// The kinds that come with the program: a line each.
+    /// The kinds that instances of any machine may invoke: a line each.
     #[must_use]
-    pub fn standard(options: &ActionOptions) -> Self {
+    pub fn standard(commands: Commands) -> Self {
         Self::default()
-            .with(ClearBootLink::new(options.boot_root.clone()))
-            .with(SetBootLink::new(options.boot_root.clone()))
-            .with(Notify::new(options.commands))
+            .with(Notify::new(commands))
             .with(Poll)
             .with(Power::new(Operation::Cycle))
             .with(Power::new(Operation::Off))
@@ -121,53 +118,17 @@ impl fmt::Debug for Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::super::settings::fault;
     use super::*;
 
     fn registry() -> Registry {
-        Registry::standard(&ActionOptions::default())
+        Registry::standard(Commands::Refused)
     }
 
     fn name(name: &str) -> ActionName {
         ActionName::new(name).unwrap()
-    }
-
-    #[test]
-    fn every_kind_says_what_there_is_to_say_of_it() {
-        let registry = registry();
-        for action in registry.names() {
-            let description = registry.described(action).unwrap();
-            assert!(ActionName::new(action).is_ok() && !description.about.is_empty(), "{action}");
-            let known = |other: &&str| registry.find(other).is_some();
-            assert!(description.compensation.iter().all(known), "{action}");
-            assert!(description.supersedes.iter().all(known), "{action}");
-            let none = registry.check_settings(&name(action), &Map::new());
-            assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
-        }
-        let limit = |name: &str| registry.described(name).map(|one| one.limit);
-        assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
-        assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
-        assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));
-        assert_eq!(limit("set-pxe"), Some(Duration::from_secs(5)));
-        assert_eq!(limit("poll"), Some(Duration::from_hours(24)));
-        assert_eq!(limit("power"), None);
-    }
-
-    #[test]
-    fn every_setting_that_is_described_is_one() {
-        let registry = registry();
-        for action in registry.names() {
-            for info in registry.find(action).unwrap().settings() {
-                let none = Map::from_iter([(info.field.name.to_owned(), Value::Null)]);
-                let faults = registry.check_settings(&name(action), &none);
-                let is_one = faults.iter().all(|fault| !fault.message.contains("unknown"));
-                assert!(is_one && !info.field.about.is_empty(), "{action}: {faults:?}");
-            }
-        }
     }
 
     #[test]
@@ -181,7 +142,7 @@ mod tests {
         for action in ["power-on", "power-off", "power-cycle"] {
             assert_eq!(claims(action, "modbus://Relay-3.lab/5"), std::slice::from_ref(&relay));
         }
-        assert_eq!(claims("set-pxe", "modbus://Relay-3.lab/5"), []);
+        assert_eq!(claims("poll", "modbus://Relay-3.lab/5"), []);
         assert_eq!(claims("power-on", "modbus://"), []);
         assert_eq!(registry.claims(&name("power-on"), &Map::new(), &Map::new()), []);
     }
@@ -191,10 +152,9 @@ mod tests {
         let registry = registry();
         let (cycle, on) = (name("power-cycle"), name("power-on"));
         assert_eq!(registry.compensation(&cycle), Some(on.clone()));
-        assert_eq!([registry.compensation(&on), registry.compensation(&name("set-pxe"))], [None, None]);
+        assert_eq!([registry.compensation(&on), registry.compensation(&name("poll"))], [None, None]);
         assert!(registry.settles(&cycle, &on) && registry.settles(&on, &on));
-        // It comes before the power cycle and has the same resource, but switches nothing.
-        assert!(!registry.settles(&name("set-pxe"), &on));
+        assert!(!registry.settles(&name("poll"), &on));
         assert!(registry.begun_anew_by("poll_url").eq(["poll"]));
     }
 

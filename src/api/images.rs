@@ -16,9 +16,8 @@ use super::context::{Api, Routes};
 use super::etag::tagged;
 use super::json_body::Body;
 use super::problem::Problem;
-use crate::actions::check_config_name;
 use crate::boards::store::images;
-use crate::boards::{Image, ImagePut};
+use crate::boards::{Image, ImagePut, check_config_name};
 
 /// The routes of this file.
 pub(super) fn routes() -> Routes {

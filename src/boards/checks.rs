@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::actions::{Mac, PollUrl, PowerUrl};
+use super::mac::Mac;
+use crate::actions::{PollUrl, PowerUrl};
 use crate::machine::plain;
 
 /// How much of what is wrong is repeated, in characters.

@@ -1,9 +1,11 @@
 //! The names that boards' definitions use besides the kernel's own: `board` as a sender, `device` for facts.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::field::FIELDS;
-use crate::actions::{ActionOptions, Registry};
+use super::kinds::kinds;
+use crate::actions::Commands;
 use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, Source, Vocabulary};
 
 /// What a board says itself, while it boots and runs.
@@ -27,7 +29,7 @@ pub fn vocabulary() -> &'static Vocabulary {
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(Registry::standard(&ActionOptions::default())))
+    Vocabulary::new(Arc::new(kinds(Path::new(""), Commands::default())))
         .with_sender(SENDER)?
         .with_facts(device())
 }

@@ -5,6 +5,7 @@ mod command_line;
 mod demo;
 mod describe;
 mod device;
+mod faces;
 mod image;
 mod instance;
 pub mod log;

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("worker", &["actions", "clock", "machine"]),
     ("store", &["machine"]),
     ("engine", &["actions", "clock", "diagram", "machine", "model", "store", "worker"]),
-    ("boards", &["actions", "engine", "machine", "store"]),
+    ("boards", &["actions", "boot_tree", "engine", "machine", "store"]),
     ("api", &["actions", "boards", "clock", "csp", "diagram", "engine", "machine", "model", "store"]),
     ("dashboard", &["boards", "csp", "diagram", "engine", "machine", "store"]),
     (

@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::super::output;
+use super::super::{faces, output};
 use super::file;
-use crate::actions::{ActionOptions, Registry, page};
-use crate::boards;
+use crate::actions::{Commands, page};
 use crate::machine::{self, ActionCatalogue as _, Checked, Definition, LinkFault, Rule};
 
 /// Options of `lifeguard machine check`.
@@ -70,7 +69,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
 
 fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
     let text = file::read(path)?;
-    let checked = machine::check(&text, boards::vocabulary());
+    let checked = machine::check(&text, faces::vocabulary());
     Ok(Found { file: file::name(path), checked, links: Vec::new() })
 }
 
@@ -134,7 +133,7 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
         output::print(rule.page().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kinds = Registry::standard(&ActionOptions::default());
+    let kinds = faces::kinds(Path::new(""), Commands::default());
     if let Some(kind) = kinds.find(what) {
         output::print(page(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Read;
 use std::path::Path;
 
-use crate::boards;
+use super::super::faces;
 use crate::machine::{self, Definition, MAX_SIZE_BYTES};
 
 /// The text of the definition at `path`; `-` is standard input.
@@ -43,5 +43,5 @@ pub(in crate::cli) fn name(path: &Path) -> String {
 ///
 /// All that is wrong with it, a line each.
 pub(in crate::cli) fn check(file: &str, text: &str) -> Result<Definition, Box<dyn Error>> {
-    machine::load(text, boards::vocabulary()).map_err(|faults| faults.display(file).to_string().into())
+    machine::load(text, faces::vocabulary()).map_err(|faults| faults.display(file).to_string().into())
 }

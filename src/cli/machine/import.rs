@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::output;
+use super::super::{faces, output};
 use super::file;
-use crate::boards;
 use crate::clock::from_wall;
 use crate::machine::MachineName;
 use crate::machine::import::{self, Imported};
@@ -39,7 +38,7 @@ pub(in crate::cli) fn translate(
     text: &str,
     machine: &MachineName,
 ) -> Result<Imported, Box<dyn Error>> {
-    let imported = import::import(text, machine, &from_wall, boards::vocabulary());
+    let imported = import::import(text, machine, &from_wall, faces::vocabulary());
     let imported = imported.map_err(|faults| faults.display(file).to_string())?;
     for note in &imported.notes {
         output::complain(&note.display(file));

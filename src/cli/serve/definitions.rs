@@ -4,8 +4,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::faces;
 use super::super::machine::{file, import};
-use crate::boards;
 use crate::engine::{Engine, EngineError, Loaded, Provenance};
 use crate::machine::{self, MachineName};
 use crate::store::{Store, definitions};
@@ -187,7 +187,7 @@ fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn check(file: &str, source: String, from: Provenance) -> Result<Read, Box<dyn Error>> {
-    let read = machine::load_stored(&source, boards::vocabulary());
+    let read = machine::load_stored(&source, faces::vocabulary());
     let (definition, faults) = read.map_err(|faults| faults.display(file).to_string())?;
     let machine = definition.machine.clone();
     let faults = faults.map(|faults| faults.display(file).to_string());

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::super::faces;
 use super::boot_root;
 use super::boot_watch::BootWatch;
 use super::definitions::{self, BOARD, Definitions};
@@ -17,13 +18,13 @@ use super::descriptors::Budget;
 use super::options::ServeOptions;
 use super::server::Server;
 use super::tftp_options::TftpArgs;
-use crate::actions::{ActionOptions, Commands, Registry};
+use crate::actions::Commands;
 use crate::api::{self, Api, HttpOptions, LongPolls};
-use crate::boards::{self, BoardFace, Boards};
+use crate::boards::{BoardFace, Boards};
 use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
-use crate::engine::{self, Engine, Faces, Retention};
+use crate::engine::{self, Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
 use crate::store::private::{Options, PrivatePostgres};
@@ -176,13 +177,17 @@ impl Parts {
         for one in &outdated {
             one.confirm(&store).await?;
         }
-        let options = ActionOptions { boot_root: self.boot_root.clone(), commands: self.commands };
-        let kinds = Registry::standard(&options);
+        let kinds = faces::kinds(&self.boot_root, self.commands);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
-        let faces = Faces::new(vec![Arc::<BoardFace>::clone(&face)]);
-        let vocabulary = Arc::new(boards::vocabulary().clone());
-        let parts = engine::Parts { store, clock, worker, models: self.models.clone(), vocabulary, faces };
+        let parts = engine::Parts {
+            store,
+            clock,
+            worker,
+            models: self.models.clone(),
+            vocabulary: Arc::new(faces::vocabulary().clone()),
+            faces: faces::faces(Arc::clone(&face)),
+        };
         let options =
             engine::Options { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;

@@ -4,9 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::actions::{
-    ClearBootLink, Ending, Evidence, Kind, SetBootLink, Trouble, Unfinished, check_config_name,
-};
+use lifeguard::actions::{Ending, Evidence, Kind, Trouble, Unfinished};
+use lifeguard::boards::{ClearBootLink, SetBootLink, check_config_name};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::super::output;
+use super::super::{faces, output};
 use super::file;
-use crate::boards;
 use crate::machine::{Definition, Faults, parse_span};
 use crate::simulate::{Counted, Profile, Simulation, Size};
 
@@ -162,7 +161,7 @@ impl Written {
 
     fn profile(&self, definitions: &[&Definition]) -> Result<Profile, Box<dyn Error>> {
         let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
-        Ok(Profile::read(&self.profile.1, definitions, boards::vocabulary().actions()).map_err(faults)?)
+        Ok(Profile::read(&self.profile.1, definitions, faces::vocabulary().actions()).map_err(faults)?)
     }
 }
 

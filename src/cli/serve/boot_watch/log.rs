@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::actions::Mac;
-use crate::boards::{LoggedAt, LoggedRequest};
+use crate::boards::{LoggedAt, LoggedRequest, Mac};
 
 /// After how much silence the next request is another boot's.
 const BOOT_PAUSE: TimeDelta = TimeDelta::minutes(1);

@@ -12,8 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::log::{Client, Log, Numbered};
-use crate::actions::{Mac, mac_in_name, mac_of_link};
 use crate::boards::{BootLog, LoggedAt, LoggedRequest};
+use crate::boards::{Mac, mac_in_name, mac_of_link};
 
 /// How many requests one log keeps; of more, those in the middle are only counted.
 const MAX_REQUESTS: usize = 100;

@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::logs::{Asked, Due, Logs, Sender, Written};
 use super::words::words;
-use crate::actions::Mac;
-use crate::boards::{Boards, Coverage};
+use crate::boards::{Boards, Coverage, Mac};
 use crate::store::Store;
 use crate::tftp::{End, Fetch, Observer};
 

@@ -12,12 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::LinkError;
 use self::link::{Cleared, Links, Permit};
-use super::ending::{Evidence, Unfinished};
-use super::job::Job;
-use super::kind::{BadSettings, Description, Runs, TypedKind};
 use super::mac::{Mac, link_name};
-use super::settings::NoSettings;
-use super::trouble::Trouble;
+use crate::actions::{
+    BadSettings, Description, Evidence, Job, NoSettings, Runs, Trouble, TypedKind, Unfinished,
+};
 use crate::boot_tree::LINKS;
 
 /// The longest run: a few calls to a disk or a share.

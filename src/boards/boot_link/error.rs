@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::super::boot_config_name::BadConfigName;
-use super::super::trouble::Trouble;
+use crate::actions::Trouble;
 use crate::boot_tree::{CONFIGS, LINKS, OpenError};
 
 /// Says why a boot link could not be set or cleared.

@@ -1,0 +1,24 @@
+//! What the program's faces bring: the one place of the command line that puts them together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::actions::{Commands, Registry};
+use crate::boards::{self, BoardFace};
+use crate::engine::Faces;
+use crate::machine::Vocabulary;
+
+/// The kinds of action that a server has whose boards boot from `boot_root`.
+pub(super) fn kinds(boot_root: &Path, commands: Commands) -> Registry {
+    boards::kinds(boot_root, commands)
+}
+
+/// What definitions may name.
+pub(super) fn vocabulary() -> &'static Vocabulary {
+    boards::vocabulary()
+}
+
+/// What the engine is told of what instances stand for.
+pub(super) fn faces(boards: Arc<BoardFace>) -> Faces {
+    Faces::new(vec![boards])
+}
