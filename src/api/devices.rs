@@ -21,8 +21,7 @@ use super::json_body::Body;
 use super::problem::Problem;
 use crate::boards::{self, Board, Device, DeviceChange};
 use crate::engine::Outlook;
-use crate::machine::{CounterName, Explanation, StateName, Visit, explain, plain};
-
+use crate::machine::{CounterName, Explanation, Links, StateName, Visit, explain, plain};
 use crate::store::actions::{self, OpenAction};
 
 /// The routes of this file.
@@ -54,6 +53,9 @@ struct FullDeviceView {
     device: DeviceView,
     counters: BTreeMap<CounterName, i64>,
     data: Map<String, Value>,
+    /// The instances that it is linked to.
+    #[serde(skip_serializing_if = "Links::is_empty")]
+    links: Links,
     #[serde(flatten)]
     explanation: Explanation,
     actions: Vec<ActionView>,
@@ -173,6 +175,7 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
     Ok(FullDeviceView {
         counters: board.instance.counters.clone(),
         data: board.instance.data.clone(),
+        links: board.instance.links.clone(),
         explanation: explain(&definition, &board.instance),
         actions: actions.into_iter().map(|action| ActionView::new(action, &outlook)).collect(),
         boot: boards::describe_boot(&boot, api.boards.boot_coverage()),

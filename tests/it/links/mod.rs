@@ -1,5 +1,6 @@
 //! Linked instances: what one raises the other decides on in the same transaction.
 
+mod boards;
 mod checked;
 mod crash;
 mod created;
