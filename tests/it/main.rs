@@ -11,6 +11,7 @@ mod changes;
 mod chaos;
 mod cli;
 mod clock;
+mod coffee;
 mod database;
 mod demo;
 mod engine;

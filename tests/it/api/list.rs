@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{self, Api, HttpOptions, ListTimeouts, LongPolls, ReportPace, SnapshotPermits};
+use lifeguard::api::{Api, ListTimeouts};
 use lifeguard::boards::store::lists::{self, Filter};
 use lifeguard::engine::News;
 use lifeguard::machine::MachineName;
@@ -12,11 +12,9 @@ use lifeguard::store::{Connections, Snapshot};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::{contract, laid_out, send, send_to};
+use super::{contract, laid_out, over, send, send_to, serve};
 use crate::world::{World, ask, unreachable_power, within};
 
 /// The names of a list.
@@ -548,23 +546,9 @@ struct Impatient {
 
 impl Impatient {
     async fn serve(world: &World, timeouts: ListTimeouts) -> Self {
-        let routes = api::router(Api {
-            engine: world.server.engine.clone(),
-            boards: world.server.boards.clone(),
-            machine: MachineName::new("board").unwrap(),
-            shared: None,
-            stopping: CancellationToken::new(),
-            long_polls: LongPolls::new(16),
-            list_timeouts: timeouts,
-            reports: ReportPace::default(),
-            snapshots: SnapshotPermits::of(world.server.engine.store().connections()),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api/v1/devices", listener.local_addr().unwrap());
-        let mut server = JoinSet::new();
-        let store = Some(world.server.engine.store().clone());
-        server.spawn(api::serve(listener, routes, store, HttpOptions::default(), CancellationToken::new()));
-        Self { url, _server: server }
+        let api = Api { list_timeouts: timeouts, ..over(world.server.engine.clone()) };
+        let (server, serving) = serve(api).await;
+        Self { url: format!("http://{server}/api/v1/devices"), _server: serving }
     }
 }
 

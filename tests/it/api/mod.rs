@@ -16,10 +16,18 @@ mod version;
 mod why;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use lifeguard::api::{self, Api, HttpOptions, ListTimeouts, LongPolls, ReportPace, SnapshotPermits};
+use lifeguard::boards::{BoardFace, Boards};
+use lifeguard::engine::Engine;
+use lifeguard::machine::MachineName;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use sqlx::types::Json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
@@ -66,6 +74,33 @@ impl Answer {
 pub(crate) fn laid_out(value: &Value) -> String {
     let line = value.to_string();
     if line.len() <= 160 { line } else { format!("{value:#}") }
+}
+
+/// The API over an engine that a test has made, or that it shares with a server.
+pub(crate) fn over(engine: Engine) -> Api {
+    let machine = MachineName::new("board").unwrap();
+    Api {
+        boards: Boards::new(engine.clone(), Arc::new(BoardFace::new(machine.clone()))),
+        machine,
+        shared: None,
+        stopping: CancellationToken::new(),
+        long_polls: LongPolls::new(16),
+        list_timeouts: ListTimeouts::default(),
+        reports: ReportPace::default(),
+        snapshots: SnapshotPermits::of(engine.store().connections()),
+        engine,
+    }
+}
+
+/// Serves it; gives where, and who serves.
+pub(crate) async fn serve(api: Api) -> (SocketAddr, JoinSet<()>) {
+    let store = Some(api.engine.store().clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    let routes = api::router(api);
+    server.spawn(api::serve(listener, routes, store, HttpOptions::default(), CancellationToken::new()));
+    (address, server)
 }
 
 /// Sends a request: `line` is its method and its path.
