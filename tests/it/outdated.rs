@@ -74,3 +74,55 @@ async fn a_server_that_is_given_it_starts_only_where_it_is_in_force() {
     fs_err::write(&file, outdated() + "\n# changed\n").unwrap();
     assert!(start_with(&world, &file).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadlines_are_carried_over_from_it_to_the_one_that_replaces_it_and_its_time_is_replayed() {
+    let world = World::new().await;
+    bring_into_force(&world).await;
+    world.register("b1", unreachable_power(0)).await;
+    world.force("b1", "RebootComplete").await;
+    let before = world.get("/api/v1/devices/b1").await["deadline"].clone();
+    let shorter = changed(&[(
+        "after: 600s, target: RebootRebooting, limit: 10",
+        "after: 300s, target: RebootRebooting, limit: 10",
+    )]);
+    let (status, loaded) = load(&world, &shorter, "").await;
+    assert_eq!(status, 200, "{loaded}");
+    assert_eq!(loaded["carried_over"][0]["deadline"], "is 5m earlier", "{loaded}");
+    assert_ne!(world.get("/api/v1/devices/b1").await["deadline"], before);
+    let path = "/api/v1/machines/board/replay";
+    let (status, replayed) = world.call(reqwest::Method::POST, path, None).await;
+    assert_eq!((status.as_u16(), &replayed["difference"]), (200, &json!(null)), "{replayed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_raise_is_checked_against_it() {
+    const BELL: &str = "machine: bell
+initial: Quiet
+events: { ring: { from: operator } }
+states:
+  Quiet:
+    about: nobody is at the door
+    resting: true
+    on: { ring: Ringing }
+  Ringing:
+    about: the porter is told
+    invoke: [{ action: notify, with: { shout: true, url: 'http://127.0.0.1:1/' } }]
+    timeout: { after: 1m, target: Quiet }
+    left_to_deadline: [notify-ok, notify-failed]
+";
+    const DOOR: &str = "machine: door
+initial: Shut
+links: { bell: bell }
+events: { knock: { from: operator } }
+states:
+  Shut: { about: nobody is in, resting: true, on: { knock: { do: { raise: { event: ring, to: bell } } } } }
+";
+    let world = World::new().await;
+    let (definition, faults) = machine::load_stored(BELL, boards::vocabulary()).unwrap();
+    assert!(faults.unwrap().to_string().contains("unknown setting `shout`"));
+    let loaded = Loaded { source: BELL.to_owned(), definition: Arc::new(definition), from: Provenance::File };
+    world.server.engine.adopt(&loaded, None).await.unwrap();
+    let refused = crate::api::send(&world, "PUT /api/v1/machines/door", DOOR).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("links")), "{}", refused.text);
+}

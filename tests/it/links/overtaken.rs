@@ -76,3 +76,20 @@ async fn two_processes_at_linked_instances_neither_lose_nor_double_what_is_raise
     assert_eq!(show(&other, "thing/hub").await["data"], json!({ "told": "two" }));
     assert_replay_is_exact(one.server.engine.store(), &["lease", "thing"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_target_somebody_rewrites_as_it_comes_to_be_does_not_come_to_be_without_it() {
+    let world = world().await;
+    create(&world, "thing/t1", json!({})).await;
+    let pool = world.database.pool().await;
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("UPDATE instance SET data = '{}' WHERE name = 't1'").execute(&mut *other).await.unwrap();
+    let links = json!({ "links": { "thing": "t1" } });
+    let (status, answer) = call(&world, Method::PUT, "lease/l1", Some(links.clone())).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (503, &json!("unavailable")), "{answer}");
+    assert_eq!(call(&world, Method::GET, "lease/l1", None).await.0, 404);
+    other.commit().await.unwrap();
+    create(&world, "lease/l1", links["links"].clone()).await;
+    assert_eq!(show(&world, "thing/t1").await["state"], "Booting");
+    assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
+}

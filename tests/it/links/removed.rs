@@ -4,6 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{assert_replay_is_exact, call, create, history, leased, post, show};
+use crate::world::ask;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
@@ -41,4 +42,27 @@ async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
     assert_eq!(show(&world, "thing/t1").await["data"], json!({ "told": "two" }));
     post(&other, "lease/l2", "rq-end").await;
     assert_eq!(show(&world, "thing/t1").await["state"], "Free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
+    let world = leased().await;
+    let pool = world.database.pool().await;
+    // Another process, between the removal and its commit.
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM instance WHERE name = 't1'").execute(&mut *other).await.unwrap();
+    let overtaken = world.server.engine.retries().overtaken.get();
+    let raised = async {
+        ask("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
+        assert_eq!(
+            show(&world, "lease/l1").await["state"],
+            "Leased",
+            "it waits for what becomes of its target"
+        );
+        other.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(post(&world, "lease/l1", "rq-end"), raised);
+    assert_eq!(answer["to"], "Ended", "{answer}");
+    assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
+    assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
 }
