@@ -98,7 +98,8 @@ fn take(
         facts.insert("granted".to_owned(), chosen.into());
     }
     let job = Job {
-        settings: settings.clone(),
+        // What makes up for an action is another one, which knows nothing of its settings.
+        settings: if next.action.is_rescue { Map::new() } else { settings.clone() },
         attempts: next.attempts,
         findings: engine.findings_of(&next.action, life),
         ..Job::new(id.0, action.clone(), subject, facts)
