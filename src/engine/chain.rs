@@ -194,3 +194,88 @@ impl<'a> Run<'a> {
         Ok(Some(linked))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::actions::Registry;
+    use crate::engine::rules::InForce;
+    use crate::machine::{EventName, LinkName, MachineName, NamedActions, Source, Vocabulary};
+    use crate::store::actions::ActionId;
+    use crate::store::definitions::Adopted;
+    use crate::store::groups::{RowVersion, Seen};
+
+    const DOOR: &str = "machine: door
+initial: Shut
+links: { bell: bell }
+events: { knock: { from: operator } }
+states:
+  Shut: { about: nobody is in, resting: true, on: { knock: { do: { raise: { event: ring, to: bell } } } } }
+";
+    const BELL: &str = "machine: bell
+initial: Quiet
+events: { ring: { from: { machine: door } } }
+states:
+  Quiet: { about: nobody is at the door, resting: true, on: { ring: { do: { set: { rung: true } } } } }
+";
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn rules() -> Known {
+        let mut known = Known::default();
+        for source in [DOOR, BELL] {
+            let vocabulary = Vocabulary::new(Arc::new(NamedActions::default()));
+            let definition = Arc::new(machine::load(source, &vocabulary).unwrap());
+            let machine = definition.machine.clone();
+            let adopted = Adopted {
+                machine: machine.clone(),
+                number: 1,
+                digest: String::new(),
+                at: NOW,
+                origin: String::new(),
+                sender: None,
+                first_history: 0,
+            };
+            known.machines.insert(machine, Arc::new(InForce { adopted, definition }));
+        }
+        known
+    }
+
+    fn draft(rules: &Known, id: i64, machine: &str, linked: LinkedIds) -> Draft {
+        let definition = rules.definition(&MachineName::new(machine).unwrap()).unwrap();
+        let to = |link: &machine::LinkName| {
+            let to = Address { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
+            (link.clone(), machine::Link { to, visit: None })
+        };
+        let links = linked.keys().map(to).collect();
+        let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
+        let (id, version) = (InstanceId(id), RowVersion::nth(1));
+        let seen = Seen { id, version, instance, linked, facts: None, has_actions: true };
+        Draft::new(seen, &Arc::new(Registry::default()))
+    }
+
+    #[test]
+    fn what_is_raised_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
+        let (rules, mut drafts) = (rules(), Drafts::default());
+        let bell = LinkedIds::from([(LinkName::new("bell").unwrap(), InstanceId(2))]);
+        drafts.add(draft(&rules, 1, "door", bell));
+        drafts.add(draft(&rules, 2, "bell", LinkedIds::new()));
+        let knock = Cause::Event {
+            name: EventName::new("knock").unwrap(),
+            source: Source::Operator,
+            args: Map::new(),
+            visit: None,
+        };
+        let knock = Submission::new(Target::Id(InstanceId(1)), knock);
+        let decide = |drafts: &Drafts| {
+            let scene = Scene { drafts, rules: &rules, shared: None, now: NOW };
+            scene
+                .decide(InstanceId(1), &knock)
+                .map(|steps| steps.iter().map(|step| step.id.0).collect::<Vec<_>>())
+        };
+        assert_eq!(decide(&drafts), Ok(vec![1, 2]));
+        drafts.get_mut(InstanceId(2)).unwrap().end(ActionId(7));
+        assert_eq!(decide(&drafts), Err(Lack::Turn));
+    }
+}

@@ -18,6 +18,12 @@ use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 pub struct RowVersion(u32);
 
 impl RowVersion {
+    /// The version that the `number`th transaction wrote.
+    #[cfg(test)]
+    pub(crate) fn nth(number: u32) -> Self {
+        Self(number)
+    }
+
     pub(super) fn of(xmin: i64) -> Result<Self, StoreError> {
         u32::try_from(xmin).map(Self).map_err(StoreError::unreadable)
     }

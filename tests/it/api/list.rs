@@ -15,6 +15,8 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use super::{contract, laid_out, over, send, send_to, serve};
+use crate::links::THING;
+use crate::versions::changed;
 use crate::world::{World, ask, unreachable_power, within};
 
 /// The names of a list.
@@ -313,6 +315,46 @@ async fn a_farm_at_rest_changes_no_list() {
     let told = "SELECT count(*), count(DISTINCT d) FROM rearmed, unnest(instances) d";
     let told: (i64, i64) = sqlx::query_as(told).fetch_one(&world.database.pool().await).await.unwrap();
     assert_eq!(told, (18, 3), "other processes learn the deadlines");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_what_is_shown() {
+    let unset = "      - unset: [next_image, next_boot_config, failure, is_running]\n    invoke: [poll]\n";
+    let takes = "      rq-take: { do: { link: { thing: $args.thing } } }\n";
+    let notes = "      rq-note: { do: { set: { failure: noted } } }\n";
+    let world = World::under(&changed(&[
+        ("initial: New\n", "initial: New\nlinks: { thing: thing }\n"),
+        (
+            "\nevents:\n",
+            "\nevents:\n  rq-take: { from: operator, args: [thing] }\n  rq-note: { from: operator }\n",
+        ),
+        (unset, &format!("      - unlink: thing\n{unset}")),
+        (
+            "      poll-failed: RebootRebooting\n",
+            &format!("      poll-failed: RebootRebooting\n{takes}{notes}"),
+        ),
+    ]))
+    .await;
+    assert_eq!(send(&world, "PUT /api/v1/machines/thing", THING).await.status, 200);
+    assert_eq!(send(&world, "PUT /api/v1/machines/thing/t1", "").await.status, 201);
+    world.register("b1", json!({})).await;
+    world.force("b1", "Ready").await;
+    world.until("b1", "it is polled", |device| device["actions"][0]["began_at"].is_string()).await;
+    let shown = async || {
+        let board = world.get("/api/v1/devices/b1").await;
+        (board["data"]["failure"].is_string(), board.get("links").is_some())
+    };
+    for (request, body, before) in
+        [("rq-note", json!({}), (true, false)), ("rq-take", json!({ "thing": "t1" }), (false, true))]
+    {
+        let (status, answer) = world.request("b1", request, body).await;
+        assert_eq!((status.as_u16(), shown().await), (200, before), "{answer}");
+        let mut cursor = world.get("/api/v1/devices").await["cursor"].as_str().unwrap().to_owned();
+        assert_eq!(since(&world, "", &mut cursor).await, "");
+        world.pass_deadline("b1").await;
+        assert_eq!(since(&world, "", &mut cursor).await, "b1 Ready", "{request}");
+        assert_eq!(shown().await, (false, false));
+    }
 }
 
 /// Asks what changed since the cursor, which goes on with the answer: the boards with their states, and what is gone.

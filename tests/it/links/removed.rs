@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::{assert_replay_is_exact, call, create, history, leased, post, show};
+use super::{LEASE, assert_replay_is_exact, call, create, history, leased, load, post, show};
 use crate::world::ask;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,4 +65,28 @@ async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
     assert_eq!(answer["to"], "Ended", "{answer}");
     assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
     assert_replay_is_exact(world.server.engine.store(), &["lease"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_what_was_removed_stays_one_when_another_link_is_made() {
+    let world = leased().await;
+    let with_spare = LEASE
+        .replace("links: { thing:", "links: { spare: thing, thing:")
+        .replace("\nevents:\n", "\nevents:\n  rq-spare: { from: operator, args: [thing] }\n")
+        .replace(
+            "      rq-tell:\n",
+            "      rq-spare: { do: { link: { spare: $args.thing } } }\n      rq-tell:\n",
+        );
+    load(&world, "lease", &with_spare).await;
+    assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
+    for name in ["t1", "t2"] {
+        create(&world, &format!("thing/{name}"), json!({})).await;
+    }
+    let spare = Some(json!({ "thing": "t2" }));
+    assert_eq!(call(&world, Method::POST, "lease/l1/events/rq-spare", spare).await.0, StatusCode::OK);
+    assert_eq!(show(&world, "lease/l1").await["links"]["spare"]["name"], "t2");
+    post(&world, "lease/l1", "rq-tell").await;
+    assert_eq!(history(&world, "thing/t1").await, ["created: Free → Free"]);
+    post(&world, "lease/l1", "rq-end").await;
+    assert_eq!(show(&world, "lease/l1").await["data"], json!({ "why": "there is no thing/t1" }));
 }
