@@ -26,8 +26,8 @@
 //!
 //! * [`store`]: the SQL of the core.
 //! * [`engine`]: drives instances: commits, deadlines, handing out actions.
-//! * [`boards`]: a face of the engine: what is known of boards, with its SQL.
-//! * [`actions`]: what changes the world: power, boot configuration, probes.
+//! * [`boards`]: a face of the engine: what is known of boards, with its SQL, and what they boot.
+//! * [`actions`]: what changes the world: power, probes, notifications.
 //! * [`model`]: hosted prediction models.
 //! * [`worker`]: who carries actions out.
 //! * [`api`]: HTTP, one file an endpoint.
