@@ -12,6 +12,9 @@
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`diagram`]: machine definitions as drawings.
 //! * [`simulate`]: a farm under virtual time.
+//! * [`explain`]: what an instance waits for, and why it stands where it stands.
+//! * [`activation`]: what it means that a definition takes another's place.
+//! * [`import`]: StateService's files as machine definitions.
 //! * [`clock`]: the farm's time, as an argument.
 //! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
 //! * [`power`]: power outlets, one file a driver.
@@ -56,4 +59,7 @@ pub mod store;
 pub mod worker;
 
 // What stands by itself is a crate, and goes by the name that it has here.
-pub use {boot_tree, clock, diagram, directories, farm, machine, random, simulate, tftp};
+pub use {
+    activation, boot_tree, clock, diagram, directories, explain, farm, import, machine, random, simulate,
+    tftp,
+};

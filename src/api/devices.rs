@@ -21,7 +21,8 @@ use super::json_body::Body;
 use super::problem::Problem;
 use crate::boards::{self, Board, Device, DeviceChange};
 use crate::engine::Outlook;
-use crate::machine::{CounterName, Explanation, Links, StateName, Visit, explain, plain};
+use crate::explain::{Explanation, explain};
+use crate::machine::{CounterName, Links, StateName, Visit, plain};
 use crate::store::actions::{self, OpenAction};
 
 /// The routes of this file.

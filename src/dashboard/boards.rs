@@ -13,8 +13,8 @@ use super::farm::Farm;
 use super::faults::without_boards;
 use super::layout::{fresh, whole};
 use crate::boards::store::lists::Shown;
+use crate::diagram::escaped;
 use crate::machine::Definition;
-use crate::machine::words::escaped;
 use crate::store::{Snapshot, StoreError};
 
 /// How often the farm's page refreshes itself, in seconds.

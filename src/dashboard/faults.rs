@@ -7,8 +7,8 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use super::layout::whole;
+use crate::diagram::escaped;
 use crate::engine::EngineError;
-use crate::machine::words::escaped;
 use crate::store::StoreError;
 
 /// How often such a page refreshes itself, in seconds: at first it is the database that is away, and soon back.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::csp;
 use crate::diagram::DIAGRAM_STYLE;
-use crate::machine::words::escaped;
+use crate::diagram::escaped;
 
 /// The style of all pages.
 const STYLE: &str = concat!("\n", include_str!("page.css"));

@@ -9,8 +9,9 @@ use super::error::EngineError;
 use super::handle::Engine;
 use super::link_check;
 use super::rules::Rules;
+use crate::activation::{self, Activation, Difference};
 use crate::clock;
-use crate::machine::{self, Adoption, Definition, Difference, MachineName, Vocabulary};
+use crate::machine::{self, Definition, MachineName, Vocabulary};
 use crate::store::changes::Origin;
 use crate::store::definitions::{self, Adopted, Provenance};
 use crate::store::instances::{self, Stranded};
@@ -56,7 +57,7 @@ pub struct CarriedOver {
     /// The state that they are in.
     pub state: String,
     /// What becomes of them.
-    pub carried: machine::Carried,
+    pub carried: activation::Carried,
     /// How many they are.
     pub instances: i64,
 }
@@ -176,7 +177,7 @@ async fn compare(
     db: &mut Connection,
     vocabulary: &Vocabulary,
     loaded: &Loaded,
-) -> Result<(Replacement, Adoption), EngineError> {
+) -> Result<(Replacement, Activation), EngineError> {
     let Loaded { source, definition, from: _ } = loaded;
     let machine = definition.machine.clone();
     let was =
@@ -188,7 +189,7 @@ async fn compare(
     // One that this program does not understand any more can still be replaced.
     let before = before.and_then(|source| machine::load_stored(&source, vocabulary).ok());
     let before = before.map(|(before, _)| before);
-    let adoption = Adoption::new(before.as_ref(), definition);
+    let adoption = Activation::new(before.as_ref(), definition);
     let states: Vec<String> = adoption.states.keys().map(ToString::to_string).collect();
     let stranded = instances::list_stranded(db, &machine, &states).await?;
     let counts = instances::count_by_state(db, &machine).await?;

@@ -10,9 +10,9 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::activation::{Activation, Course, Recorded, WhatIf};
 use crate::machine::{
-    self, Adoption, Cause, Course, Decision, Definition, Instance, MachineName, Outcome, Recorded, Stimulus,
-    Vocabulary, WhatIf,
+    self, Cause, Decision, Definition, Instance, MachineName, Outcome, Stimulus, Vocabulary,
 };
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry, Told};
@@ -145,11 +145,11 @@ impl Timeline {
     }
 
     /// How instances were carried over to what was in force for entry `id`.
-    fn adoption(&self, id: i64) -> Adoption {
+    fn adoption(&self, id: i64) -> Activation {
         let place = self.at(id);
         let before = place.checked_sub(1).and_then(|before| self.adopted.get(before));
-        let Some((_, present)) = self.adopted.get(place) else { return Adoption::default() };
-        Adoption::new(before.map(|(_, definition)| &**definition), present)
+        let Some((_, present)) = self.adopted.get(place) else { return Activation::default() };
+        Activation::new(before.map(|(_, definition)| &**definition), present)
     }
 }
 

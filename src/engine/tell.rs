@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::machine::words::time;
+use crate::explain::words::time;
 use crate::machine::{Cause, Source, Stimulus};
 use crate::store::history::{Entry, Told};
 

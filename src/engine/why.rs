@@ -11,11 +11,9 @@ use super::handle::Engine;
 use super::resources::Outlook;
 use super::tell::{arrived, heard_at, seen};
 use crate::actions::Registry;
-use crate::machine::words::{span, time};
-use crate::machine::{
-    self, Awaited, Circumstances, Definition, Doing, Instance, Kind, Links, MachineName, Request, StateName,
-    Then, Visit,
-};
+use crate::explain::words::{span, time};
+use crate::explain::{self, Awaited, Circumstances, Doing, Request, Then};
+use crate::machine::{Definition, Instance, Kind, Links, MachineName, StateName, Visit};
 use crate::store::actions::{self, OpenAction};
 use crate::store::definitions::{self, Adopted};
 use crate::store::history::{self, Entry};
@@ -260,10 +258,10 @@ fn put_together(
 ) -> Why {
     let instance = &record.instance;
     let (doing, since) = (record.doing(), instance.since);
-    let may = machine::requests(definition, instance, &record.account.facts, now);
+    let may = explain::requests(definition, instance, &record.account.facts, now);
     let circumstances = Circumstances { since, doing: &doing, requests: &may };
-    let mut sentences = machine::why(definition, instance, circumstances, now);
-    let explanation = machine::explain(definition, instance);
+    let mut sentences = explain::why(definition, instance, circumstances, now);
+    let explanation = explain::explain(definition, instance);
     let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
     let entered_under = record.entered_under(in_force.number);
     sentences.push(match &record.arrival {
@@ -297,7 +295,7 @@ fn put_together(
         since,
         visit: instance.visit,
         entered_at: instance.entered_at,
-        waits_for: machine::awaited(definition, instance, &doing),
+        waits_for: explain::awaited(definition, instance, &doing),
         until: instance.deadline_at,
         then: explanation.then,
         usual,

@@ -6,7 +6,8 @@ use sqlx::postgres::PgConnection;
 use super::changes::{MOST_IN_ROW, Origin};
 use super::instances::name;
 use super::{StoreError, Tx};
-use crate::machine::{Adoption, MachineName, Rearm};
+use crate::activation::{Activation, Rearm};
+use crate::machine::MachineName;
 
 /// Numbers the moments at which another definition came into force; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -242,7 +243,7 @@ pub async fn carry_over(
     tx: &mut Tx,
     machine: &MachineName,
     number: i32,
-    adoption: &Adoption,
+    adoption: &Activation,
     origin: Origin,
     sender: Option<&str>,
     now: DateTime<Utc>,

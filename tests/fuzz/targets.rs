@@ -230,7 +230,7 @@ pub(crate) fn guards(bytes: &[u8]) {
 pub(crate) fn state_service_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let machine = MachineName::new("states").expect("a name");
-    match machine::import::import(text, &machine, &from_wall, lifeguard::boards::vocabulary()) {
+    match lifeguard::import::import(text, &machine, &from_wall, lifeguard::boards::vocabulary()) {
         Ok(imported) => {
             machine::load(&imported.source, lifeguard::boards::vocabulary())
                 .expect("what was imported loads again");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Each crate that stands by itself, and those of them that it may use.
 const CRATES: &[(&str, &[&str])] = &[
+    ("activation", &["machine"]),
     // The one that measures the product, and so has it.
     ("bench", &["clock", "directories", "lifeguard", "machine", "private-postgres"]),
     ("boot-tree", &[]),
@@ -12,7 +13,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("device-io", &["clock"]),
     ("diagram", &["machine"]),
     ("directories", &[]),
+    ("explain", &["machine"]),
     ("farm", &["clock", "random", "tftp"]),
+    ("import", &["machine"]),
     ("machine", &["random"]),
     ("power", &["clock", "device-io", "machine"]),
     ("private-postgres", &["directories"]),
@@ -28,11 +31,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &["clock"]),
     ("actions", &["boot_tree", "clock", "device_io", "machine", "power"]),
     ("worker", &["actions", "clock", "machine"]),
-    ("store", &["machine"]),
-    ("engine", &["actions", "clock", "diagram", "machine", "model", "store", "worker"]),
+    ("store", &["activation", "machine"]),
+    (
+        "engine",
+        &["actions", "activation", "clock", "diagram", "explain", "machine", "model", "store", "worker"],
+    ),
     ("boards", &["actions", "boot_tree", "engine", "machine", "store"]),
-    ("api", &["actions", "boards", "clock", "csp", "diagram", "engine", "machine", "model", "store"]),
-    ("dashboard", &["boards", "csp", "diagram", "engine", "machine", "store"]),
+    (
+        "api",
+        &[
+            "actions",
+            "activation",
+            "boards",
+            "clock",
+            "csp",
+            "diagram",
+            "engine",
+            "explain",
+            "machine",
+            "model",
+            "store",
+        ],
+    ),
+    ("dashboard", &["boards", "csp", "diagram", "engine", "explain", "machine", "store"]),
     (
         "cli",
         &[
@@ -46,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "directories",
             "engine",
             "farm",
+            "import",
             "machine",
             "model",
             "simulate",

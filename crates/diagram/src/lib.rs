@@ -23,6 +23,7 @@ mod cards;
 mod contents;
 mod dot;
 mod draw;
+mod escaped;
 mod graph;
 mod grid;
 mod lanes;
@@ -38,6 +39,7 @@ mod top;
 mod words;
 
 pub use dot::dot;
+pub use escaped::escaped;
 pub use marks::Marks;
 pub use mermaid::mermaid;
 pub use svg::{Picture, STYLE as DIAGRAM_STYLE, svg};

@@ -3,13 +3,13 @@
 use std::fmt::{self, Write};
 
 use super::draw;
+use super::escaped::escaped;
 use super::graph::Trigger;
 use super::marks::Marks;
 use super::scene::{Anchor, Frame, Line, Part, Rect, Scene, Text};
 use super::text::Font;
 use super::words::summary;
 use machine::Definition;
-use machine::words::escaped;
 
 /// What stands between `<style>` and `</style>` of each picture.
 pub const STYLE: &str = concat!("\n", include_str!("style.css"));

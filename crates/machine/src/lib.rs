@@ -1,18 +1,16 @@
 //! The kernel: what a machine is, and what follows when something happens to an instance of one.
 //!
 //! Pure: nothing here reads a file, a clock or a table, and equal arguments give equal results.
+//!
+//! What needs only a definition stands beside it, in crates of its own: drawings, simulations, explanations, comparisons and
+//! translations from other languages.
 
-mod adopt;
 mod check;
-mod compare;
 mod components;
 mod decide;
 mod definition;
-mod explain;
 mod fault;
-mod foreign;
 mod guard;
-pub mod import;
 mod instance;
 mod link;
 mod linked;
@@ -35,17 +33,12 @@ pub mod testing;
 pub mod text;
 mod visit;
 mod vocabulary;
-mod what_if;
-mod why;
 
-pub use adopt::{Adoption, Carried, Rearm};
 pub use check::{Checked, check, load, load_stored};
-pub use compare::{Change, Difference};
 pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
     Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
 };
-pub use explain::{Awaited, Explanation, Then, explain};
 pub use fault::{Fault, Faults, nearest, suggestion};
 pub use guard::{Guard, Variables};
 pub use instance::Instance;
@@ -72,6 +65,3 @@ pub use visit::Visit;
 pub use vocabulary::{
     ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,
 };
-pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
-pub use why::words;
-pub use why::{Circumstances, Doing, Request, awaited, requests, why};

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::api::context::Api;
 use crate::api::etag;
 use crate::api::problem::{Problem, fault};
-use crate::machine::{CounterName, Explanation, Links, MachineName, StateName, Visit, explain};
+use crate::explain::{Explanation, explain};
+use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
 use crate::store::groups::Seen;
 
 /// An instance in full.

@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::checking::read;
+use crate::activation::{Difference, Rearm};
 use crate::api::client::{Client, Sender};
 use crate::api::context::{Api, Routes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
 use crate::engine::{CarriedOver, EngineError, Loaded, Provenance, Replacement, Stranded};
-use crate::machine::{Difference, Rearm};
 
 /// How many stranded instances an answer names.
 const MAX_STRANDED: usize = 1000;

@@ -9,6 +9,7 @@ use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
 use super::checking::read;
+use crate::activation::{Both, WhatIf};
 use crate::api::client::Client;
 use crate::api::context::{Api, Routes};
 use crate::api::definition_text::DefinitionText;
@@ -17,7 +18,7 @@ use crate::api::large_requests::TURN_TIMEOUT;
 use crate::api::problem::Problem;
 use crate::api::query::Parameters;
 use crate::engine::replay::{self as engine, Differs, ReplayError, Replayed, Unreadable, Wanted};
-use crate::machine::{Both, MachineName, WhatIf};
+use crate::machine::MachineName;
 
 /// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.
 static ONE_REPLAY: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(1));

@@ -8,8 +8,8 @@ use clap::Args;
 use super::super::{faces, output};
 use super::file;
 use crate::clock::from_wall;
+use crate::import::{self, Imported};
 use crate::machine::MachineName;
-use crate::machine::import::{self, Imported};
 
 /// Options of `lifeguard machine import`.
 #[derive(Debug, Args)]

@@ -98,7 +98,7 @@ pub(super) fn load(path: Option<&Path>, machine: Option<&Path>) -> Result<Defini
 /// current state.
 fn load_shared(path: &Path) -> Result<(Read, Option<String>), Box<dyn Error>> {
     let (file, text) = (file::name(path), file::read(path)?);
-    if machine::import::is_definition(&text) {
+    if crate::import::is_definition(&text) {
         return Ok((check(&file, text, Provenance::File)?, None));
     }
     let imported = import::translate(&file, &text, &import::machine_name(path)?)?;

@@ -7,6 +7,7 @@ mod circles;
 mod counters;
 mod endings;
 mod events;
+mod foreign;
 mod groups;
 mod hold;
 mod known;
@@ -24,7 +25,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::{Definition, State, Transition};
 use crate::fault::{Collector, Fault, Faults, Position};
-use crate::foreign;
 use crate::guard::Guard;
 use crate::names::{EventName, StateName};
 use crate::prediction::Question;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::text::{percent, when};
+use crate::diagram::escaped;
 use crate::machine::Kind;
-use crate::machine::words::escaped;
 use crate::simulate::{MachineReport, Report, Series, StateShare};
 
 /// Where the areas are drawn, and how large everything is. Lengths are in pixels.

@@ -7,16 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use machine::{
+    ActionName, Cause, Decision, Definition, Effect, EventName, Instance, Kind, Links, Outcome, Source,
+    StateName, Stimulus, create_linked, decide, says_failed,
+};
 use serde::Serialize;
 
-use super::adopt::{Adoption, Rearm};
-use super::decide::{create_linked, decide};
-use super::definition::{Definition, Kind};
-use super::instance::Instance;
-use super::link::Links;
-use super::names::{ActionName, EventName, StateName, says_failed};
-use super::sender::Source;
-use super::stimulus::{Cause, Decision, Effect, Outcome, Stimulus};
+use crate::carry::{Activation, Rearm};
 
 /// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
 const GRACE: TimeDelta = TimeDelta::seconds(1);
@@ -96,8 +93,8 @@ impl<'a> Course<'a> {
         instance: &Instance,
         at: DateTime<Utc>,
     ) -> Option<Self> {
-        let adoption = Adoption::new(Some(before), definition);
-        let carried = adoption.states.get(&instance.state)?;
+        let activation = Activation::new(Some(before), definition);
+        let carried = activation.states.get(&instance.state)?;
         let mut instance = instance.clone();
         let deadline_at = match carried.deadline {
             Rearm::Keep => instance.deadline_at,
@@ -108,7 +105,7 @@ impl<'a> Course<'a> {
             Rearm::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
             Rearm::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
         };
-        adoption.apply(&mut instance, carried.to.clone(), deadline_at);
+        activation.apply(&mut instance, carried.to.clone(), deadline_at);
         Some(Self::of(definition, instance))
     }
 

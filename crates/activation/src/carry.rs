@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::definition::{Definition, Due, State};
-use super::instance::Instance;
-use super::names::{CounterName, StateName};
+use machine::{CounterName, Definition, Due, Instance, State, StateName};
 
 /// How instances go on under another definition: in the same visit, by the names of their states.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Adoption {
+pub struct Activation {
     /// What becomes of those in each state; those in a state that is not here are stranded.
     pub states: BTreeMap<StateName, Carried>,
     /// The counters that have another name: those of limits of states that have another name.
@@ -42,7 +40,7 @@ pub enum Rearm {
     Arm(TimeDelta),
 }
 
-impl Adoption {
+impl Activation {
     /// Says how instances go on that followed `old` (nothing, where it cannot be read any more).
     #[must_use]
     pub fn new(old: Option<&Definition>, new: &Definition) -> Self {
@@ -125,9 +123,10 @@ fn delta(span: Duration) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
+    use machine::load;
+    use machine::testing::vocabulary;
+
     use super::*;
-    use crate::testing::vocabulary;
 
     fn definition(work: &str) -> Definition {
         let text = format!(
@@ -161,11 +160,11 @@ mod tests {
             (&none, &none, Rearm::Keep),
             (&kept("5m"), &kept("7m"), Rearm::Keep),
         ] {
-            let adoption = Adoption::new(Some(was), is);
-            assert_eq!(adoption.states["Work"].deadline, expected, "{was:?} {is:?}");
+            let activation = Activation::new(Some(was), is);
+            assert_eq!(activation.states["Work"].deadline, expected, "{was:?} {is:?}");
         }
         assert_eq!(
-            Adoption::new(None, &after("60s")).states["Work"].deadline,
+            Activation::new(None, &after("60s")).states["Work"].deadline,
             Rearm::Arm(TimeDelta::seconds(60))
         );
     }

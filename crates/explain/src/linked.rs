@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::words::list;
-use crate::definition::{State, TransitionEffect};
-use crate::explain::Awaited;
-use crate::instance::Instance;
-use crate::operation::{Operation, Raises};
-use crate::sender::Sender;
+use machine::{Instance, Operation, Raises, Sender, State, TransitionEffect};
+
+use crate::explanation::Awaited;
+use crate::words::list;
 
 /// To whom it is linked, and what its state raises there.
-pub(super) fn sentences(instance: &Instance, state: &State) -> Vec<String> {
+pub(crate) fn sentences(instance: &Instance, state: &State) -> Vec<String> {
     if instance.links.is_empty() {
         return Vec::new();
     }
@@ -37,7 +35,7 @@ pub(super) fn sentences(instance: &Instance, state: &State) -> Vec<String> {
 }
 
 /// What is awaited of those that it is linked to: `ready from thing/t1`.
-pub(super) fn awaited(instance: &Instance, awaited: &[Awaited]) -> Vec<String> {
+pub(crate) fn awaited(instance: &Instance, awaited: &[Awaited]) -> Vec<String> {
     let mut by_sender: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for one in awaited {
         let machine = one.from.iter().find_map(|from| match from {

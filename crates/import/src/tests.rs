@@ -1,8 +1,9 @@
 use insta::assert_snapshot;
 
-use super::super::{self as machine, Cause, Instance, Outcome, Source, StateName, Stimulus, check};
+use machine::testing::vocabulary;
+use machine::{Cause, Instance, Outcome, Source, StateName, Stimulus, check};
+
 use super::*;
-use crate::testing::vocabulary;
 
 fn name() -> MachineName {
     MachineName::new("states").unwrap()

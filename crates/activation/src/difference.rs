@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use machine::{
+    Definition, Event, Invoke, Operation, ResourceName, State, StateName, Timeout, Transition,
+    TransitionEffect,
+};
 use serde::Serialize;
-
-use super::definition::{Definition, Event, Invoke, State, Timeout, Transition, TransitionEffect};
-use super::names::{ResourceName, StateName};
-use super::operation::Operation;
 
 /// What differs between two definitions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -164,9 +164,10 @@ fn operations(all: &[Operation]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
+    use machine::load;
+    use machine::testing::vocabulary;
+
     use super::*;
-    use crate::testing::vocabulary;
 
     const ACTIONS: &[&str] = &["poll"];
 

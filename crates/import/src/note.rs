@@ -1,6 +1,6 @@
 //! What is odd about a StateService file and does no harm.
 
-use crate::fault::Position;
+use machine::text::Position;
 
 /// Something that is odd about a StateService file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use machine::{
+    Definition, Due, Event, EventName, Instance, Kind, Sender, StateName, Timeout, Transition,
+    TransitionEffect,
+};
 use serde::Serialize;
 
-use super::definition::{Definition, Due, Event, Kind, Timeout, Transition, TransitionEffect};
-use super::instance::Instance;
-use super::names::{EventName, StateName};
-use super::sender::Sender;
+use crate::targets::targets;
 
 /// What may happen next to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -103,22 +104,6 @@ fn is_only_noted(name: &EventName, event: &Event, transitions: &[Transition]) ->
     let is_failure = event.from.iter().eq(&[Sender::Action]) && name.as_str().ends_with("-failed");
     let stays = |transition: &Transition| matches!(transition.effect, TransitionEffect::Stay { .. });
     is_failure && transitions.iter().all(stays)
-}
-
-/// The states that `transitions` of the state `here` may lead to.
-pub(super) fn targets(transitions: &[Transition], here: &StateName) -> Vec<StateName> {
-    let mut targets: Vec<StateName> = Vec::new();
-    for transition in transitions {
-        let target = match &transition.effect {
-            TransitionEffect::Move { target, .. } => target,
-            TransitionEffect::Stay { .. } => here,
-            TransitionEffect::Refuse { .. } => continue,
-        };
-        if !targets.contains(target) {
-            targets.push(target.clone());
-        }
-    }
-    targets
 }
 
 fn then(definition: &Definition, timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {

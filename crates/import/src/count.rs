@@ -2,8 +2,7 @@
 
 use serde_json::Number;
 
-use super::super::fault::Collector;
-use super::super::source::{Content, Node};
+use machine::text::{Collector, Content, Node};
 
 /// How often one is added to a fraction before it is said that this takes too long.
 pub(super) const MAX_ADDED: u64 = 100_000;

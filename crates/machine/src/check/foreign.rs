@@ -1,6 +1,6 @@
 //! Files of other programs that people take for definitions: each is told by its name, with what to do about it.
 
-use super::source::{Content, Node};
+use crate::source::{Content, Node};
 
 /// How the text of `root`, or one that is not YAML, is known to be of another kind; nothing where it may be a definition.
 pub(super) fn describe(text: &str, root: Option<&Node>) -> Option<String> {

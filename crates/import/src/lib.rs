@@ -10,15 +10,10 @@ mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use machine::text::{self as source, Collector};
+use machine::{Checked, Definition, Fault, Faults, MachineName, Vocabulary, check};
 
 pub use note::Note;
-
-use super::check::{Checked, check};
-use super::definition::Definition;
-use super::fault::{Collector, Fault, Faults};
-use super::names::MachineName;
-use super::source;
-use super::vocabulary::Vocabulary;
 
 /// A StateService file in our language.
 #[derive(Debug)]

@@ -2,16 +2,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
-use serde_json::json;
+use machine::testing::{load_unproved, vocabulary};
+use machine::{
+    ActionName, Address, CounterName, Definition, EventName, Instance, Kind, Link, LinkName, Links,
+    MachineName, Sender, StateName, Visit, load,
+};
+use serde_json::{Map, json};
 
-use super::*;
-use crate::testing::load_unproved;
-use crate::testing::vocabulary;
-use crate::{ActionName, CounterName, Visit, load};
+use crate::words::{list, span, time};
+use crate::*;
 
-const BOARD: &str = include_str!("../../../../states/board.yaml");
+const BOARD: &str = include_str!("../../../states/board.yaml");
 const ACTIONS: &[&str] = &["clear-pxe", "poll", "power-cycle", "power-off", "power-on", "set-pxe"];
 
 fn board() -> Definition {
@@ -34,7 +37,7 @@ fn instance(definition: &Definition, state: &str) -> Instance {
         remaining: None,
         counters: BTreeMap::new(),
         data: Map::new(),
-        links: crate::Links::new(),
+        links: Links::new(),
     }
 }
 
@@ -364,9 +367,9 @@ states:
     Waits since 12:00:00 UTC (0 s) for ready from a thing.
     Meanwhile an operator may ask for rq-end, or move it by force.
     ");
-    let to = crate::Address { machine: crate::MachineName::new("thing").unwrap(), name: "t1".to_owned() };
-    let link = crate::Link { to, visit: Some(Visit(3)) };
-    lease.links.insert(crate::LinkName::new("thing").unwrap(), link);
+    let to = Address { machine: MachineName::new("thing").unwrap(), name: "t1".to_owned() };
+    let link = Link { to, visit: Some(Visit(3)) };
+    lease.links.insert(LinkName::new("thing").unwrap(), link);
     assert_snapshot!(told(&lease), @r"
     Waits since 12:00:00 UTC (0 s) for ready from thing/t1.
     Meanwhile an operator may ask for rq-end, or move it by force.

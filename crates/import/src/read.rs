@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use machine::Rule;
+use machine::text::{Collector, Content, Node, Position};
 
-use super::super::fault::{Collector, Position};
-use super::super::rule::Rule;
-use super::super::source::{Content, Node};
 use super::count::{MAX_ADDED, number, puts};
 use super::note::{Note, note};
 

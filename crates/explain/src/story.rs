@@ -1,190 +1,30 @@
-//! Why an instance stands where it stands, in sentences for people.
-//!
-//! All of it is made from the definition and from what is recorded, so that it is right for any definition: whatever the
-//! state, the first sentence says what is awaited, or what somebody may do.
-
-mod linked;
-pub mod words;
+//! What there is to tell of an instance, and how it is told.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use machine::{Due, Instance, Kind, Sender, State, StateName, Timeout};
 
-use super::decide::decide;
-use super::definition::{Definition, Due, Kind, State, Timeout};
-use super::explain::{Awaited, Then, explain, targets};
-use super::instance::Instance;
-use super::names::{EventName, StateName};
-use super::sender::{Sender, Source};
-use super::stimulus::{Cause, Ignored, Outcome, Stimulus};
-use words::{list, since, span, time};
-
-/// What is known of an instance besides itself and its definition.
-#[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
-    /// Since when it is in its state, tries that its own time limit began anew included.
-    pub since: DateTime<Utc>,
-    /// What it still has to do, in order.
-    pub doing: &'a [Doing],
-    /// What an operator may ask for.
-    pub requests: &'a [Request],
-}
-
-/// An action that is still to be done or being done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Doing {
-    /// Which action.
-    pub action: String,
-    /// When it began to run; nothing while it waits.
-    pub began_at: Option<DateTime<Utc>>,
-    /// What it holds or needs that others need as well.
-    pub resource: Option<String>,
-    /// How many instances hold that or come before it.
-    pub ahead: i64,
-    /// Who holds it now, where that is another instance.
-    pub holder: Option<String>,
-    /// When its turn may come, while it waits for that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected_at: Option<DateTime<Utc>>,
-    /// Whether it belongs to a state that has been left.
-    pub is_leftover: bool,
-    /// Since when it is suspended, because trouble that says nothing about the instance stands in its way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub suspended_at: Option<DateTime<Utc>>,
-    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl Doing {
-    /// Since when and why it is suspended, in words.
-    fn suspended(&self, now: DateTime<Utc>) -> Option<String> {
-        let since = since(self.suspended_at?, now);
-        let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        Some(format!("{} is suspended {since} by trouble that says nothing about it{why}", self.action))
-    }
-}
-
-/// Something that an operator may ask for in a state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Request {
-    /// The event.
-    pub event: EventName,
-    /// What the definition says of it, or empty.
-    pub about: String,
-    /// The states that it may lead to.
-    pub to: Vec<StateName>,
-    /// The arguments that it must bring.
-    pub needs: Vec<String>,
-    /// Why it would be refused now, as far as that can be told without its arguments.
-    pub refused: Option<String>,
-}
-
-/// What an operator may ask for now; `facts` is what guards may know of it besides.
-#[must_use]
-pub fn requests(
-    definition: &Definition,
-    instance: &Instance,
-    facts: &Map<String, Value>,
-    now: DateTime<Utc>,
-) -> Vec<Request> {
-    let Some(state) = definition.states.get(&instance.state) else { return Vec::new() };
-    let request = |event: &EventName| {
-        let declared = definition.events.get(event).filter(|event| event.from.contains(&Sender::Operator))?;
-        let mut to = state.on.get(event).map(|on| targets(on, &instance.state)).unwrap_or_default();
-        let mut refused = None;
-        // What the arguments would say is not known, and guards may look at them.
-        if declared.args.is_empty() {
-            let (source, args) = (Source::Operator, Map::new());
-            let cause = Cause::Event { name: event.clone(), source, args, visit: None };
-            let stimulus = Stimulus { facts: facts.clone(), ..Stimulus::new(cause) };
-            let decision = decide(definition, instance, &stimulus, now);
-            match decision.outcome {
-                Outcome::Moved { to: there, .. } => to = vec![there],
-                Outcome::Ignored(why @ (Ignored::Refused { .. } | Ignored::NoGuardHolds { .. })) => {
-                    refused = Some(why.to_string());
-                }
-                Outcome::Stayed | Outcome::Ignored(_) => {}
-            }
-        }
-        Some(Request {
-            event: event.clone(),
-            about: declared.about.clone(),
-            to,
-            needs: declared.args.iter().cloned().collect(),
-            refused,
-        })
-    };
-    state.on.keys().filter_map(request).collect()
-}
-
-/// The events that can still come: the end of an action that is over cannot.
-#[must_use]
-pub fn awaited(definition: &Definition, instance: &Instance, doing: &[Doing]) -> Vec<Awaited> {
-    let mut awaited = explain(definition, instance).waits_for;
-    awaited.retain(|awaited| awaited.from != [Sender::Action] || ends_one_of(&awaited.event, doing));
-    // What is hoped for comes first.
-    awaited.sort_by_key(|awaited| awaited.to.iter().any(|to| is_failure(definition, to)));
-    awaited
-}
-
-fn ends_one_of(event: &EventName, doing: &[Doing]) -> bool {
-    let name = event.as_str();
-    let action = name.strip_suffix("-ok").or_else(|| name.strip_suffix("-failed"));
-    doing.iter().any(|doing| !doing.is_leftover && Some(doing.action.as_str()) == action)
-}
-
-fn is_failure(definition: &Definition, state: &StateName) -> bool {
-    definition.states.get(state).is_some_and(|state| state.kind == Kind::Failed)
-}
-
-/// Says in sentences why `instance` stands where it stands at `now`: the first says what is awaited or what somebody may
-/// do, whatever the state; more follow where there is more to say.
-#[must_use]
-pub fn why(
-    definition: &Definition,
-    instance: &Instance,
-    circumstances: Circumstances<'_>,
-    now: DateTime<Utc>,
-) -> Vec<String> {
-    let Circumstances { since, doing, requests } = circumstances;
-    let Some(state) = definition.states.get(&instance.state) else {
-        return vec![format!(
-            "Waits for a forced move: the definition in force has no state {}, so nothing else moves it.",
-            instance.state
-        )];
-    };
-    let own: Vec<&Doing> = doing.iter().filter(|doing| !doing.is_leftover).collect();
-    let awaited = awaited(definition, instance, doing);
-    let then = explain(definition, instance).then;
-    let story = Story { instance, state, since, own, awaited, then, requests, now };
-    let mut sentences = vec![story.main()];
-    if state.kind != Kind::Failed {
-        sentences
-            .extend(story.failure().map(|failure| format!("The last failure that was told: {failure}.")));
-    }
-    sentences.extend(doing.iter().filter(|doing| doing.is_leftover).map(|doing| story.leftover(doing)));
-    sentences.extend(story.operator());
-    sentences.extend(linked::sentences(instance, state));
-    sentences.extend(refused(requests));
-    sentences
-}
+use crate::doing::Doing;
+use crate::explanation::{Awaited, Then};
+use crate::linked;
+use crate::requests::Request;
+use crate::targets::targets;
+use crate::words::{self, list, since, span, time};
 
 /// What there is to tell.
-struct Story<'a> {
-    instance: &'a Instance,
-    state: &'a State,
-    since: DateTime<Utc>,
-    own: Vec<&'a Doing>,
-    awaited: Vec<Awaited>,
-    then: Option<Then>,
-    requests: &'a [Request],
-    now: DateTime<Utc>,
+pub(crate) struct Story<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) state: &'a State,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) own: Vec<&'a Doing>,
+    pub(crate) awaited: Vec<Awaited>,
+    pub(crate) then: Option<Then>,
+    pub(crate) requests: &'a [Request],
+    pub(crate) now: DateTime<Utc>,
 }
 
 impl Story<'_> {
     /// What is awaited, or who may do what.
-    fn main(&self) -> String {
+    pub(crate) fn main(&self) -> String {
         let clauses = match self.state.kind {
             Kind::Working => [Some(self.work()), self.clock(), None, None],
             Kind::Resting => {
@@ -352,11 +192,11 @@ impl Story<'_> {
     }
 
     /// The last reason that was told for a failure.
-    fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure(&self) -> Option<&str> {
         self.instance.data.get("failure")?.as_str()
     }
 
-    fn leftover(&self, doing: &Doing) -> String {
+    pub(crate) fn leftover(&self, doing: &Doing) -> String {
         match doing.began_at {
             Some(began_at) => {
                 format!("Its earlier {} still runs, {}.", doing.action, since(began_at, self.now))
@@ -366,7 +206,7 @@ impl Story<'_> {
     }
 
     /// What an operator may do meanwhile, where the first sentence does not say so.
-    fn operator(&self) -> Option<String> {
+    pub(crate) fn operator(&self) -> Option<String> {
         let is_said = self.state.kind != Kind::Working;
         (!is_said).then(|| format!("Meanwhile {}.", may_ask(self.requests)))
     }
@@ -402,13 +242,3 @@ fn may_ask(requests: &[Request]) -> String {
     }
     format!("an operator may ask for {}, or move it by force", list(&taken, "or"))
 }
-
-/// What an operator may ask for in this state, but not now, and why.
-fn refused(requests: &[Request]) -> Option<String> {
-    let reason = |request: &Request| Some(format!("{} ({})", request.event, request.refused.as_ref()?));
-    let refused: Vec<String> = requests.iter().filter_map(reason).collect();
-    (!refused.is_empty()).then(|| format!("Refused now: {}.", refused.join(", ")))
-}
-
-#[cfg(test)]
-mod tests;

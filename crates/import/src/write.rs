@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::super::fault::Position;
-use super::super::names::{MachineName, StateName, says_failed};
-use super::super::vocabulary::ActionCatalogue;
+use machine::text::Position;
+use machine::{ActionCatalogue, MachineName, StateName, says_failed};
+
 use super::read::{Declared, States, Step};
 
 /// A definition's text, and which of its lines tell of what is where in the file.

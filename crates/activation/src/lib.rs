@@ -1,0 +1,12 @@
+//! What it means that a definition takes another's place: what differs, what becomes of the instances that are there, and
+//! what would have become of those whose history is known.
+//!
+//! Made from the two definitions, and from the record; nothing here changes what is in force.
+
+mod carry;
+mod difference;
+mod what_if;
+
+pub use carry::{Activation, Carried, Rearm};
+pub use difference::{Change, Difference};
+pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
