@@ -74,7 +74,7 @@ impl TypedKind for Power {
             compensation: (self.operation == Operation::Cycle).then_some("power-on"),
             supersedes: &["power-on"],
             facts: &[POWER_URL],
-            simulation: SimulatedAction::of_power(),
+            simulation: SimulatedAction::of_resource(),
             // Releases before took any settings and looked at none.
             bad_settings: BadSettings::Ignore,
             ..Description::new(name, about, limit(self.operation))

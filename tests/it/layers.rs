@@ -267,6 +267,13 @@ pub(crate) fn root() -> &'static Path {
 
 /// The files with code in `folder`, without those that hold nothing but tests.
 pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = files(folder);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files
+}
+
+/// The files in `folder`, without those that hold nothing but tests.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -274,9 +281,7 @@ pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !is_tests(path.strip_prefix(root()).unwrap())
-            {
+            } else if !is_tests(path.strip_prefix(root()).unwrap()) {
                 files.push(path);
             }
         }

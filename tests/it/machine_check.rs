@@ -330,3 +330,28 @@ fn rules_are_explained() {
         "{unknown}"
     );
 }
+
+/// The example below `heading`, without its indentation.
+fn example(page: &str, heading: &str) -> String {
+    let below = page.split(&format!("\n{heading}\n\n")).nth(1).unwrap_or_default();
+    let lines = below.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_page_shows_what_its_rule_finds_and_what_is_right() {
+    for rule in Rule::ALL {
+        let page = told(&["--explain", rule.id()], b"");
+        assert!(page.starts_with(&format!("{rule} ({})\n", rule.severity())), "{rule}: {page}");
+        for heading in ["Why it matters", "Wrong", "Right", "Meant so?"] {
+            assert!(page.contains(&format!("\n\n{heading}\n\n")), "{rule}: {heading}");
+        }
+        let found = |heading| {
+            let faults = check(&example(&page, heading), lifeguard::boards::vocabulary()).faults;
+            faults.iter().map(|fault| fault.rule).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(found("Wrong"), BTreeSet::from([*rule]), "{rule}");
+        assert_eq!(found("Right"), BTreeSet::new(), "{rule}");
+        assert!(page.lines().all(|line| line.chars().count() <= 120), "{rule}");
+    }
+}

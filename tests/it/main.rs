@@ -52,4 +52,5 @@ mod suspension;
 mod tftp;
 mod versions;
 mod walk;
+mod words;
 mod world;

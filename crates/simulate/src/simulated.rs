@@ -93,7 +93,7 @@ impl<'a> SimulatedMachine<'a> {
     /// Whether any of its actions is done at a device.
     pub(super) fn uses_devices(&self) -> bool {
         let actions = self.behaviour.classes.iter().flat_map(|class| &class.actions);
-        actions.into_iter().any(|action| action.at == Site::RelayBoard)
+        actions.into_iter().any(|action| action.at == Site::Resource)
     }
 }
 
@@ -111,7 +111,7 @@ fn stage<'a>(
     let step = |invoke: &Invoke| {
         let action = behaviour.actions.binary_search(&invoke.action).unwrap_or(0);
         let simulated = sound.and_then(|class| class.actions.get(action));
-        is_needed |= simulated.is_some_and(|action| action.at == Site::RelayBoard);
+        is_needed |= simulated.is_some_and(|action| action.at == Site::Resource);
         let limit_ms = invoke.limit.and_then(|limit| u64::try_from(limit.as_millis()).ok());
         Step { action, limit_ms, holds_device: is_needed }
     };

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{faces, output};
-use super::file;
+use super::{file, rules};
 use crate::actions::{Commands, page};
 use crate::machine::{self, ActionCatalogue as _, Checked, Definition, LinkFault, Rule};
 
@@ -130,7 +130,7 @@ impl Found {
 /// Prints the page of a rule or of an action, or lists all of them.
 fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(rule) = Rule::find(what) {
-        output::print(rule.page().trim_end())?;
+        output::print(rules::page(rule).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let kinds = faces::kinds(Path::new(""), Commands::default());

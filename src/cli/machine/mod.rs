@@ -6,6 +6,7 @@ pub(super) mod file;
 pub(super) mod import;
 mod load;
 mod replay;
+mod rules;
 mod simulate;
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! The rules that definitions are checked against. Each has a page that explains it.
+//! The rules that definitions are checked against.
 
 use std::fmt;
 
@@ -51,12 +51,6 @@ macro_rules! rules {
             #[must_use]
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$rule => $summary,)+ }
-            }
-
-            /// The page that explains it: what it finds, why that matters, what is wrong and what is right.
-            #[must_use]
-            pub fn page(self) -> &'static str {
-                match self { $(Self::$rule => include_str!(concat!("pages/", $id, ".txt")),)+ }
             }
         }
     };

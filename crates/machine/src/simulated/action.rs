@@ -16,27 +16,27 @@ pub struct SimulatedAction {
     pub fails: f64,
     /// How long it takes then.
     pub fails_after: Distribution,
-    /// How long it takes to fail where what it is done at has no power.
+    /// How long it takes to fail where what it is done at is cut off by an outage.
     pub dark_after: Distribution,
 }
 
 /// Where an action is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Site {
-    /// At the relay board, one at a time: it needs the resource, and switches power.
-    RelayBoard,
-    /// At the board, which must have power.
-    Board,
-    /// At the server: nothing else is needed.
+    /// At the resource that it claims, one at a time; what began there is brought to its end.
+    Resource,
+    /// At what the instance stands for.
+    Instance,
+    /// At the server: no outage cuts it off.
     Server,
 }
 
 impl SimulatedAction {
-    /// One that switches power at a relay board, within seconds.
+    /// One that operates the resource that it claims, within seconds.
     #[must_use]
-    pub fn of_power() -> Self {
+    pub fn of_resource() -> Self {
         Self {
-            at: Site::RelayBoard,
+            at: Site::Resource,
             takes: Distribution::log_normal(3.0, 5.0),
             fails: FAILS,
             fails_after: Distribution::Constant(30.0),
@@ -44,11 +44,11 @@ impl SimulatedAction {
         }
     }
 
-    /// One that watches a board for up to `longest` seconds, and finds one in a hundred silent.
+    /// One that watches what the instance stands for, up to `longest` seconds, and finds one in a hundred silent.
     #[must_use]
     pub fn of_watch(longest: f64) -> Self {
         Self {
-            at: Site::Board,
+            at: Site::Instance,
             takes: Distribution::Constant(longest),
             fails: 0.01,
             fails_after: Distribution::Uniform { from: 0.0, to: longest },

@@ -160,8 +160,8 @@ impl Reader<'_> {
         let places = ["relay-board", "board", "server", "resource", "instance"];
         if let Some(node) = fields.get("at") {
             match node.text("`relay-board`, `board` or `server`", self.faults) {
-                Some("relay-board" | "resource") => action.at = Site::RelayBoard,
-                Some("board" | "instance") => action.at = Site::Board,
+                Some("relay-board" | "resource") => action.at = Site::Resource,
+                Some("board" | "instance") => action.at = Site::Instance,
                 Some("server") => action.at = Site::Server,
                 Some(other) => self.faults.add_unknown(node.at, Rule::Form, "place", other, places),
                 None => {}

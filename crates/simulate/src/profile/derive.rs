@@ -161,7 +161,7 @@ fn tried(
 /// The ways of being broken: a few instances are dead, and some die.
 pub(super) fn broken(sound: &Class) -> Vec<Class> {
     let mut actions = sound.actions.clone();
-    actions.iter_mut().filter(|action| action.at == Site::Board).for_each(|action| {
+    actions.iter_mut().filter(|action| action.at == Site::Instance).for_each(|action| {
         action.fails = 1.0;
         action.fails_after = action.dark_after;
     });

@@ -55,8 +55,8 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
         .collect();
     let expected = [
         ("clear-pxe", Site::Server),
-        ("poll", Site::Board),
-        ("power-cycle", Site::RelayBoard),
+        ("poll", Site::Instance),
+        ("power-cycle", Site::Resource),
         ("set-pxe", Site::Server),
     ];
     assert_eq!(places, expected);

@@ -105,7 +105,7 @@ impl<'a> Shard<'a> {
         it.run = it.run.wrapping_add(1);
         it.work = Work::Runs { step, succeeds };
         let run = it.run;
-        if *at == Site::RelayBoard {
+        if *at == Site::Resource {
             self.tally.operations += 1;
             self.resources.operate(it.device);
         }
@@ -115,7 +115,7 @@ impl<'a> Shard<'a> {
     /// Starts a running action over, if it is done at what the instance stands for, which is no longer what it was.
     pub(super) fn start_over_at_instance(&mut self, id: usize) {
         if let Work::Runs { step, .. } = self.instances[id].work
-            && self.simulated(id, step).at == Site::Board
+            && self.simulated(id, step).at == Site::Instance
         {
             self.start(id, step);
         }
@@ -144,7 +144,7 @@ impl<'a> Shard<'a> {
         if self.instances[id].run != run {
             return Ok(());
         }
-        if !succeeds && self.simulated(id, step).at == Site::RelayBoard {
+        if !succeeds && self.simulated(id, step).at == Site::Resource {
             self.tally.operations_failed += 1;
         }
         self.instances[id].work = Work::Done;
@@ -207,7 +207,7 @@ impl<'a> Shard<'a> {
             Work::Runs { step, .. } => {
                 let action = self.simulated(id, step);
                 let it = &mut self.instances[id];
-                if action.at == Site::RelayBoard {
+                if action.at == Site::Resource {
                     // What began at a device is brought to its end, and holds the device meanwhile.
                     it.abandoned = Some(it.run);
                     return;

@@ -19,7 +19,7 @@ fn holders(shard: &Shard<'_>) -> Vec<Option<usize>> {
         let operates = match it.work {
             Work::Runs { step, .. } => {
                 let action = shard.stage(id).steps[step].action;
-                simulation.profile.machines[0].classes[it.class].actions[action].at == Site::RelayBoard
+                simulation.profile.machines[0].classes[it.class].actions[action].at == Site::Resource
             }
             Work::Done | Work::Blocked | Work::Waits { .. } => false,
         };

@@ -30,7 +30,7 @@ impl ActionCatalogue for Actions {
 
     fn simulate(&self, action: &ActionName) -> SimulatedAction {
         match action.as_str() {
-            "power-cycle" => SimulatedAction::of_power(),
+            "power-cycle" => SimulatedAction::of_resource(),
             "poll" => SimulatedAction::of_watch(86400.0),
             _ => SimulatedAction::of_server(),
         }
