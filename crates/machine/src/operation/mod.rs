@@ -49,3 +49,16 @@ impl Operation {
         Self::parse_one(&key.text, value, names, faults)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::KEYS;
+
+    #[test]
+    fn every_operation_is_in_the_page_for_authors() {
+        let page = include_str!("../../../../docs/operations.md");
+        for key in KEYS {
+            assert!(page.contains(&format!("\n| `{key}: ")), "{key}");
+        }
+    }
+}
