@@ -79,16 +79,7 @@ fn check(definitions: &[&Definition]) -> Result<(), SimulateError> {
 
 /// The links that `definition` sets itself, except those by which an instance raises something as it is created.
 fn links_set_later(definition: &Definition) -> BTreeSet<&LinkName> {
-    let set = operations(definition).filter_map(|operation| match operation {
-        Operation::Link(links) => Some(links.0.iter().map(|new| &new.link)),
-        Operation::Clear(_)
-        | Operation::Count(_)
-        | Operation::Raise(_)
-        | Operation::Set(_)
-        | Operation::Unlink(_)
-        | Operation::Unset(_) => None,
-    });
-    let mut later: BTreeSet<&LinkName> = set.flatten().collect();
+    let mut later: BTreeSet<&LinkName> = operations(definition).flat_map(Operation::links).collect();
     let initial = definition.states.get(&definition.initial);
     let raised = initial.into_iter().flat_map(|state| &state.entry).filter_map(Operation::raises);
     raised.for_each(|raises| _ = later.remove(raises.to));

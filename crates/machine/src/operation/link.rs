@@ -52,6 +52,10 @@ impl Operate for Link {
         }
     }
 
+    fn links(&self) -> Vec<&LinkName> {
+        self.0.iter().map(|new| &new.link).collect()
+    }
+
     fn describe(&self) -> String {
         let links = self.0.iter().map(|NewLink { link, name, visit, .. }| {
             let visit = visit.as_ref().map(|visit| format!(" in visit {visit}")).unwrap_or_default();

@@ -17,6 +17,7 @@ pub(crate) use raise::refusal;
 pub use setting::Setting;
 
 use crate::fault::Collector;
+use crate::names::LinkName;
 use crate::rule::Rule;
 use crate::source::{Content, Node};
 use operate::Operate;

@@ -31,6 +31,11 @@ pub(crate) trait Operate: Sized {
         OnCounters::Nothing
     }
 
+    /// The links that it makes: whoever makes instances up leaves them to it.
+    fn links(&self) -> Vec<&LinkName> {
+        Vec::new()
+    }
+
     /// What it raises: whether that comes to an end is proved across machines.
     fn raises(&self) -> Option<Raises<'_>> {
         None

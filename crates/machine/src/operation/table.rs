@@ -44,6 +44,12 @@ macro_rules! operations {
                 match self { $(Self::$kind(operation) => operation.describe(),)+ }
             }
 
+            /// The links that it makes.
+            #[must_use]
+            pub fn links(&self) -> Vec<&LinkName> {
+                match self { $(Self::$kind(operation) => operation.links(),)+ }
+            }
+
             /// What it raises.
             #[must_use]
             pub fn raises(&self) -> Option<Raises<'_>> {
