@@ -167,7 +167,7 @@ fn faults_of_states_are_told_with_their_places() {
         ("entry: [{ cleer: counters }]", "f:6:15: error[form]: unknown key `cleer`; did you mean `clear`?"),
         (
             "entry: [{ clear: a, count: b }]",
-            "f:6:13: error[form]: an operation is one of: clear, count, link, raise, set, unlink, unset",
+            "f:6:13: error[form]: an operation is one of: append, clear, count, link, raise, set, unlink, unset",
         ),
         (
             "entry: [clear]",

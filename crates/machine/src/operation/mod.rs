@@ -24,6 +24,7 @@ use operate::Operate;
 use table::operations;
 
 operations! {
+    append: Append,
     clear: Clear,
     count: Count,
     link: Link,

@@ -23,7 +23,8 @@ const GUARDS: [&str; 11] = [
     "data.k + 9223372036854775807 > 0",
     "predict('m', args.x) in ['bad', 'worse'] && counters.c < 4",
 ];
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 9] = [
+    "{ append: { to: k, value: $args.x, last: 2 } }",
     "{ count: c }",
     "{ count: d }",
     "{ set: { k: $args.x } }",
