@@ -292,6 +292,7 @@ fn rules_are_explained() {
     unknown-counter   error     a condition names a counter that nothing counts
     unknown-variable  error     a condition names a variable that there is not
     unknown-link      error     a link is named that there is not
+    unknown-resource  error     a resource is named that is not declared, or a selector that there is not
     settings          error     an action is given settings that it does not take
     guard-form        error     a condition is not one: it cannot be parsed, or does what conditions may not
     guard-type        error     a condition takes a text for a number, or the like
@@ -310,6 +311,7 @@ fn rules_are_explained() {
     unhandled-failed  error     a state says nothing of its action's failure
     never-holds       warning   a condition never holds
     unused-event      warning   no state takes an event
+    unused-resource   warning   a resource is declared, and no state holds it
     idle-counter      warning   a counter is counted or cleared to no purpose
     no-about          warning   a state does not say what it is about
     long-duration     warning   a duration is in months or years
