@@ -128,3 +128,10 @@ impl<'a> ClaimColumns<'a> {
 pub(super) fn claims_of(claims: Option<Vec<Claim>>, place: Option<&str>) -> Vec<Claim> {
     claims.unwrap_or_else(|| place.map(Claim::exclusive).into_iter().collect())
 }
+
+/// What of `claims` is still to be had: not what the instance holds already by the names `held`. What is left of an action
+/// speaks for no state, and needs nothing that states hold.
+pub(super) fn lacking(mut claims: Vec<Claim>, held: &[String], is_rescue: bool) -> Vec<Claim> {
+    claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !is_rescue && !held.contains(name)));
+    claims
+}

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 
 use super::StoreError;
 use super::actions::{ActionId, Startable};
-use super::claims::{Claim, Grant, GrantedUnits, Limits, claims_of};
+use super::claims::{Claim, Grant, GrantedUnits, Limits, claims_of, lacking};
 use super::instances::InstanceId;
 
 /// An action that waits for what it claims.
@@ -123,18 +123,21 @@ pub async fn list_claimants(
     // Of what has no limit, or whose users are about to give it back, more than enough.
     let rows = sqlx::query!(
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
-                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?",
+                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
              FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS turn_at, l.line,
                           row_number() OVER (PARTITION BY l.line
                                                  ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
                      FROM action a,
-                          -- What its instance holds already is not waited for.
-                          LATERAL (SELECT CASE WHEN NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
-                                               THEN coalesce(a.queue, a.place)
+                          -- What its instance holds already is not waited for; what is left of an action needs nothing
+                          -- that states hold.
+                          LATERAL (SELECT CASE WHEN a.claims IS NULL THEN a.place
+                                               WHEN NOT a.rescue
+                                                    AND NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
+                                               THEN a.queue
                                                ELSE (SELECT coalesce(c.value ->> 'select', c.value -> 'any_of' ->> 0)
                                                        FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
-                                                      WHERE NOT EXISTS (
+                                                      WHERE NOT (a.rescue AND c.value ? 'hold') AND NOT EXISTS (
                                                                 SELECT FROM hold h
                                                                  WHERE h.instance_id = a.instance_id
                                                                    AND h.name = c.value ->> 'hold')
@@ -160,8 +163,8 @@ pub async fn list_claimants(
     .fetch_all(db)
     .await?;
     let claimants = rows.into_iter().map(|row| {
-        let mut claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !row.held.contains(name)));
+        let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
+        let claims = lacking(claims, &row.held, row.rescue);
         Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims }
     });
     Ok(claimants.collect())

@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::actions::ActionId;
-use super::claims::{Claim, GrantedUnits, claims_of};
+use super::claims::{Claim, GrantedUnits, claims_of, lacking};
 use super::definitions::AdoptionId;
 use super::instances::InstanceId;
 use super::queue::{self, ResourceState, SetLimits};
@@ -174,7 +174,7 @@ pub async fn list_waiters(
 ) -> Result<Vec<Waiter>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance!", i.machine, i.name, w.action AS "action!",
-                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.asked_at AS "asked_at!",
+                  w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!", w.asked_at AS "asked_at!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
              FROM (SELECT DISTINCT ON (a.instance_id) a.*
                      FROM action a
@@ -194,8 +194,8 @@ pub async fn list_waiters(
     .fetch_all(db)
     .await?;
     let waiters = rows.into_iter().map(|row| {
-        let mut claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !row.held.contains(name)));
+        let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
+        let claims = lacking(claims, &row.held, row.rescue);
         let party = Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
         Waiter { id: ActionId(row.action_id), party, action: row.action, claims, since: row.asked_at }
     });

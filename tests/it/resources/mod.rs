@@ -9,9 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use lifeguard::engine::{self, Faces, Startables};
 use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
-use lifeguard::store::actions::{self, ActionId, NewAction, Startable, WorkerId};
+use lifeguard::store::actions::{self, ActionId, NewAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::Origin;
-use lifeguard::store::claims::{Claim, Limits};
+use lifeguard::store::claims::{Claim, GrantedUnits, Limits};
 use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Applied, Decided, Group};
 use lifeguard::store::instances::{self, InstanceId};
@@ -310,6 +310,45 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
     instances::delete(&mut tx, looked.actions[0].instance).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(one.look(at(5)).await.actions.len(), 1, "of what is gone nothing is held");
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
+    for name in ["b0", "b1"] {
+        one.ask(name, vec![hold.clone(), claim("relay", 1, 0, 0)], None, at(0)).await;
+    }
+    let sql = "UPDATE action SET compensation = 'undo'";
+    sqlx::query(sql).execute(&database.pool().await).await.unwrap();
+    let looked = one.look(at(1)).await;
+    assert_eq!(one.start(&looked.actions, at(1)).await.len(), 1);
+    let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
+    // The state is left, and somebody else holds what it held, before the action is seen to stop in the middle.
+    let decision = one.decided(first).await;
+    let decision = Decided { left: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
+    one.write(&[decision], at(2)).await;
+    let suspension = Suspension {
+        action,
+        trouble: "test".to_owned(),
+        reason: "it is not known how it ended".to_owned(),
+        is_counted: true,
+        is_rescue: true,
+    };
+    let decision = one.decided(first).await;
+    let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None }];
+    one.write(&[Decided { suspended: Some(suspension), released, ..decision }], at(3)).await;
+    assert_eq!(one.holders("imaging").await, ["b1"]);
+    let sql = "UPDATE action SET granted = NULL, granted_at = NULL WHERE instance_id <> $1";
+    sqlx::query(sql).bind(first.0).execute(&database.pool().await).await.unwrap();
+    let sql = "INSERT INTO hold (instance_id, name, resource, units, granted_at)
+               SELECT instance_id, 'imaging', 'imaging', 1, now() FROM instance WHERE instance_id <> $1";
+    sqlx::query(sql).bind(first.0).execute(&database.pool().await).await.unwrap();
+    let looked = one.look(at(4)).await;
+    let [rescue] = &looked.actions[..] else { panic!("{looked:?}") };
+    let units: Vec<&str> = rescue.grant.units.iter().map(|units| units.resource.as_str()).collect();
+    assert_eq!((rescue.instance, units), (first, vec!["relay"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
