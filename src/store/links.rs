@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::instances::InstanceId;
+use super::instance_ids::InstanceId;
 use crate::machine::{Address, Link, LinkName, Links, MachineName, Visit};
 
 /// The numbers of linked instances, by link; one that was not there when it was linked has none.

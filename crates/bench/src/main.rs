@@ -9,6 +9,7 @@
 mod bench;
 mod client;
 mod database;
+mod figure;
 mod figures;
 mod listener;
 mod load;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::figures::Figure;
+use crate::figure::Figure;
 use crate::sizes::Sizes;
 
 /// What the bench can be told.

@@ -6,9 +6,9 @@ use clock::{Clock, SystemClock};
 use lifeguard::cli::serve::Server;
 
 use super::failure::Failure;
-use super::figure::Figure;
 use crate::bench::{Bench, Lives};
 use crate::database::{Boards, Scratch};
+use crate::figure::Figure;
 use crate::listener::PollListener;
 use crate::load::{self, Plan};
 use crate::postgres::{FORMS, PGBENCH_BOARDS, Pgbench};

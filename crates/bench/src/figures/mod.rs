@@ -4,7 +4,6 @@ mod day;
 mod deadlines;
 mod events;
 mod failure;
-mod figure;
 mod handout;
 mod idle;
 mod memory;
@@ -15,8 +14,8 @@ mod start;
 mod takeover;
 
 use crate::bench::Bench;
+use crate::figure::Figure;
 use crate::report::Report;
-pub(crate) use figure::Figure;
 
 /// Measures `figures`. One that fails does not keep the others from being measured; the names of those are returned.
 pub(crate) async fn run(bench: &Bench, figures: &[Figure], report: &mut Report) -> Vec<&'static str> {
