@@ -18,7 +18,7 @@ use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
 use crate::machine::{Cause, Definition, EventName, Source, Visit};
 use crate::store::Life;
 use crate::store::actions::{ActionStatus, LiveAction, RunningAction, Startable, Suspension};
-use crate::store::claims::{Grant, GrantedUnits};
+use crate::store::claims::{Claim, Grant, GrantedUnits};
 use crate::store::instances::{InstanceId, Target};
 
 /// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
@@ -109,9 +109,14 @@ fn take(
 
 /// The resources that were chosen for an action where any of several would do.
 fn chosen(action: &RunningAction, grant: &Grant) -> Vec<String> {
-    let has_choice = |units: &&GrantedUnits| {
-        action.claims.iter().any(|claim| claim.any_of.len() > 1 && claim.any_of.contains(&units.resource))
+    let claims = action.claims.iter().filter(|claim| claim.has_choice());
+    let claims: Vec<&Claim> = claims.collect();
+    // What a selector means is not in the row: of those claims all that states hold by their names was chosen.
+    let is_of = |claim: &Claim, units: &GrantedUnits| match claim.select {
+        Some(_) => claim.hold.is_some() && claim.hold == units.hold,
+        None => claim.any_of.contains(&units.resource),
     };
+    let has_choice = |units: &&GrantedUnits| claims.iter().any(|claim| is_of(claim, units));
     grant.units.iter().filter(has_choice).map(|units| units.resource.clone()).collect()
 }
 
@@ -346,22 +351,56 @@ mod tests {
     use super::*;
     use crate::machine::ActionName;
     use crate::store::actions::ActionId;
+    use crate::store::claims::Limits;
     use crate::store::instances::InstanceId;
 
-    #[test]
-    fn a_rescue_that_cannot_be_carried_out_is_given_up_after_a_thousand_tries() {
-        let rescue = RunningAction {
+    fn action(claims: Vec<Claim>) -> RunningAction {
+        RunningAction {
             id: ActionId(1),
             instance: InstanceId(1),
             visit: Visit(1),
-            is_rescue: true,
+            is_rescue: false,
             action: ActionName::new("put-back").unwrap(),
             settings: Map::new(),
             limit: None,
-            claims: Vec::new(),
+            claims,
             granted: Vec::new(),
             compensation: None,
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_is_told_where_there_was_a_choice() {
+        let claim = |any_of: &[&str], select: Option<&str>, hold: Option<&str>| Claim {
+            any_of: any_of.iter().map(|name| (*name).to_owned()).collect(),
+            select: select.map(str::to_owned),
+            units: 1,
+            limits: Limits::default(),
+            hold: hold.map(str::to_owned),
         };
+        let units = |resource: &str, hold: Option<&str>| GrantedUnits {
+            resource: resource.to_owned(),
+            units: 1,
+            hold: hold.map(str::to_owned),
+        };
+        let action = action(vec![
+            claim(&[], Some("idle-workers"), Some("worker")),
+            claim(&["imaging"], None, Some("imaging")),
+            claim(&["x", "y"], None, None),
+            claim(&["relay"], None, None),
+        ]);
+        let units = vec![
+            units("w2", Some("worker")),
+            units("imaging", Some("imaging")),
+            units("y", None),
+            units("relay", None),
+        ];
+        assert_eq!(chosen(&action, &Grant { units, taken_from: Vec::new() }), ["w2", "y"]);
+    }
+
+    #[test]
+    fn a_rescue_that_cannot_be_carried_out_is_given_up_after_a_thousand_tries() {
+        let rescue = RunningAction { is_rescue: true, ..action(Vec::new()) };
         let result = Err(Unfinished {
             reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),

@@ -226,10 +226,14 @@ async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreErro
     if !by.life.is_present(&mut tx).await? {
         return Ok(0);
     }
-    let revoked = actions::revoke_grants(&mut tx, engine.clock().now() - GRANT_HOLDS).await?;
-    let strays = resources::drop_stray_holds(&mut tx, &engine.held_by_states()).await?;
+    let now = engine.clock().now();
+    let revoked = actions::revoke_grants(&mut tx, now - GRANT_HOLDS).await?;
+    tx.commit().await?;
+    // By itself: instances are locked above, and resources are locked before them.
+    let mut tx = engine.store().begin().await?;
+    let strays = resources::drop_stray_holds(&mut tx, &engine.held_by_states(), now).await?;
+    tx.commit().await?;
     if revoked > 0 || strays > 0 {
-        tx.commit().await?;
         engine.inner.actions_changed.notify_one();
         engine.inner.written.notify_one();
     }

@@ -13,7 +13,7 @@ use crate::store::actions::Startable;
 use crate::store::claims::{Claim, Grant, GrantedUnits, Limits, TakenFrom};
 use crate::store::groups::{Decided, GrantedOn};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, Claimant, ResourceState};
+use crate::store::queue::{self, Claimant, MAX_OF_QUEUE, ResourceState};
 use crate::store::{Connection, StoreError, resources};
 
 /// How many actions are looked up at a time.
@@ -61,8 +61,9 @@ pub async fn find_startable(
     let states = queue::read_resources(db, &named(&claimants)).await?;
     let plan = plan(&claimants, &states, now);
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
-    // Where nothing could be begun, looking again at once would find the same.
-    found.has_more &= !(found.actions.is_empty() && plan.grants.is_empty());
+    // Of a queue not all were looked at, perhaps. Where nothing could be begun, looking again at once would find the same.
+    let begun = found.actions.len() + plan.grants.len();
+    found.has_more = begun > 0 && (has_more || i64::try_from(begun).is_ok_and(|begun| begun >= MAX_OF_QUEUE));
     for grant in plan.grants {
         let Some(claimant) = claimants.get(grant.key) else { continue };
         let grant = granted(claimant, &grant.units, &states);

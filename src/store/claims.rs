@@ -1,5 +1,6 @@
 //! What actions and states ask for and hold of resources, as rows have it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -60,9 +61,20 @@ impl Claim {
         Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None }
     }
 
-    /// Where it waits: with those that want the same resource first, or the same choice of them.
-    fn queue(&self) -> Option<&str> {
-        self.select.as_deref().or_else(|| self.any_of.first().map(String::as_str))
+    /// What it wants, in words: the resource, or any of several. Those that want the same wait for it one after the other.
+    #[must_use]
+    pub fn wanted(&self) -> Cow<'_, str> {
+        match (&self.select, self.any_of.as_slice()) {
+            (Some(selector), _) => Cow::Borrowed(selector),
+            (None, [resource]) => Cow::Borrowed(resource),
+            (None, several) => Cow::Owned(several.join(" or ")),
+        }
+    }
+
+    /// Whether any of several resources will do.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        self.select.is_some() || self.any_of.len() > 1
     }
 
     /// The resource, where only one will do and only one may have it at a time.
@@ -109,7 +121,7 @@ pub struct Grant {
 /// What claims come to in a row: the claims, their queue, and what servers of the release before lock.
 pub(super) struct ClaimColumns<'a> {
     pub(super) claims: Option<&'a [Claim]>,
-    pub(super) queue: Option<&'a str>,
+    pub(super) queue: Option<Cow<'a, str>>,
     pub(super) place: Option<&'a str>,
 }
 
@@ -117,7 +129,7 @@ impl<'a> ClaimColumns<'a> {
     pub(super) fn of(claims: &'a [Claim]) -> Self {
         Self {
             claims: (!claims.is_empty()).then_some(claims),
-            queue: claims.first().and_then(Claim::queue),
+            queue: claims.first().map(Claim::wanted),
             // What states hold, servers of the release before know nothing of.
             place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::place),
         }

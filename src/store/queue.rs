@@ -120,40 +120,49 @@ pub async fn list_claimants(
     troubles: &[String],
     resources: Option<&[String]>,
 ) -> Result<Vec<Claimant>, StoreError> {
-    // Of what has no limit, or whose users are about to give it back, more than enough.
     let rows = sqlx::query!(
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance_id!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!",
                   ARRAY(SELECT h.name FROM hold h WHERE h.instance_id = w.instance_id) AS "held!"
-             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS turn_at, l.line,
+             FROM (SELECT a.*, coalesce(a.queue_at, a.asked_at) AS turn_at, f.first, l.line,
                           row_number() OVER (PARTITION BY l.line
                                                  ORDER BY coalesce(a.queue_at, a.asked_at), a.action_id) AS nth
                      FROM action a,
-                          -- What its instance holds already is not waited for; what is left of an action needs nothing
-                          -- that states hold.
-                          LATERAL (SELECT CASE WHEN a.claims IS NULL THEN a.place
+                          -- The first of what it lacks. What its instance holds already is not waited for; what is left of an
+                          -- action needs nothing that states hold.
+                          LATERAL (SELECT CASE WHEN a.claims IS NULL
+                                               THEN jsonb_build_object('any_of', jsonb_build_array(a.place),
+                                                                       'limits', jsonb_build_object('capacity', 1))
                                                WHEN NOT a.rescue
                                                     AND NOT EXISTS (SELECT FROM hold h WHERE h.instance_id = a.instance_id)
-                                               THEN a.queue
-                                               ELSE (SELECT coalesce(c.value ->> 'select', c.value -> 'any_of' ->> 0)
+                                               THEN a.claims -> 0
+                                               ELSE (SELECT c.value
                                                        FROM jsonb_array_elements(a.claims) WITH ORDINALITY c (value, nth)
                                                       WHERE NOT (a.rescue AND c.value ? 'hold') AND NOT EXISTS (
                                                                 SELECT FROM hold h
                                                                  WHERE h.instance_id = a.instance_id
                                                                    AND h.name = c.value ->> 'hold')
-                                                      ORDER BY c.nth LIMIT 1) END AS line) l
+                                                      ORDER BY c.nth LIMIT 1) END AS first) f,
+                          LATERAL (SELECT coalesce(f.first ->> 'select', array_to_string(
+                                              ARRAY(SELECT jsonb_array_elements_text(f.first -> 'any_of')), ' or ')) AS line) l
                     WHERE a.status = 'WAITING' AND (a.trouble IS NULL OR a.trouble <> ALL($2))
                       AND coalesce(a.queue, a.place) IS NOT NULL AND a.granted IS NULL
+                      AND ($3::text[] IS NULL OR coalesce(a.queue, a.place) = ANY ($3) OR EXISTS (
+                              SELECT FROM jsonb_array_elements(a.claims) c
+                               WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3))
                       AND NOT EXISTS (SELECT FROM action b
                                        WHERE b.instance_id = a.instance_id AND (b.visit, b.seq) < (a.visit, a.seq)
                                          AND NOT (b.rescue AND b.status = 'WAITING' AND b.trouble IS NOT NULL))) w
              LEFT JOIN resource r ON r.name = w.line
-             LEFT JOIN resource_use() u ON u.name = w.line
-            WHERE CASE WHEN $3::text[] IS NULL
-                       THEN w.nth <= coalesce(coalesce(r.set_capacity, r.capacity) - coalesce(u.units, 0), $4)
-                       ELSE w.nth <= $4 AND (w.line = ANY ($3) OR EXISTS (
-                           SELECT FROM jsonb_array_elements(w.claims) c
-                            WHERE c.value ? 'select' OR c.value -> 'any_of' ?| $3)) END
+             LEFT JOIN resource_use() u ON u.name = w.line,
+                  -- How many there is left for. Of what has no limit, or is one of several, or is about to be given back,
+                  -- more than enough.
+                  LATERAL (SELECT CASE WHEN $3 IS NULL AND jsonb_array_length(w.first -> 'any_of') = 1
+                                       THEN coalesce(r.set_capacity,
+                                                     CASE WHEN w.first -> 'limits' <> '{}'
+                                                          THEN (w.first -> 'limits' ->> 'capacity')::int
+                                                          ELSE r.capacity END) - coalesce(u.units, 0) END AS left) c
+            WHERE w.nth <= least(c.left, $4)
             ORDER BY w.turn_at, w.action_id LIMIT $1"#,
         most,
         troubles,
@@ -171,7 +180,7 @@ pub async fn list_claimants(
 }
 
 /// How many of one queue are looked at, at most: its order is kept, however long it is.
-const MAX_OF_QUEUE: i64 = 64;
+pub const MAX_OF_QUEUE: i64 = 64;
 
 /// Reads how resources are, all of one moment; those of which nothing was ever granted as well.
 ///

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::actions::ActionId;
 use super::claims::{Claim, GrantedUnits, claims_of, lacking};
 use super::definitions::AdoptionId;
-use super::instances::InstanceId;
+use super::instances::{self, InstanceId};
 use super::queue::{self, ResourceState, SetLimits};
 use super::{StoreError, Tx};
 
@@ -107,15 +107,69 @@ pub async fn list_holds(
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the statement fails.
-pub async fn drop_stray_holds(tx: &mut Tx, by: &HeldByStates) -> Result<u64, StoreError> {
+/// [`StoreError`] when a statement fails.
+pub async fn drop_stray_holds(
+    tx: &mut Tx,
+    by: &HeldByStates,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let strays = list_strays(tx, by).await?;
+    if strays.is_empty() {
+        return Ok(0);
+    }
+    let resources: Vec<String> = strays.iter().map(|stray| stray.resource.clone()).collect();
+    // Resources are locked before instances, everywhere.
+    sqlx::query!(
+        "UPDATE resource r SET released_at = $2, revision = r.revision + 1
+           FROM (SELECT name FROM resource WHERE name = ANY($1) ORDER BY name COLLATE \"C\" FOR UPDATE) locked
+          WHERE r.name = locked.name",
+        &resources,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let ids: Vec<i64> = strays.iter().map(|stray| stray.instance).collect();
+    let instances = sqlx::query_scalar!(
+        "SELECT instance_id FROM instance WHERE instance_id = ANY($1) ORDER BY instance_id FOR UPDATE",
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    // Whoever has read of them what they hold decides anew.
+    let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
+    instances::touch(tx, &instances).await?;
+    // They may have gone on until they were locked.
+    let strays = list_strays(tx, by).await?;
+    let strays = strays.iter().filter(|stray| ids.contains(&stray.instance));
+    let (ids, names): (Vec<i64>, Vec<String>) =
+        strays.map(|stray| (stray.instance, stray.name.clone())).unzip();
+    sqlx::query!(
+        "DELETE FROM hold h USING unnest($1::bigint[], $2::text[]) AS s (id, name)
+          WHERE h.instance_id = s.id AND h.name = s.name",
+        &ids,
+        &names,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(ids.len())
+}
+
+/// What an instance holds that its state does not.
+struct Stray {
+    instance: i64,
+    name: String,
+    resource: String,
+}
+
+async fn list_strays(db: &mut PgConnection, by: &HeldByStates) -> Result<Vec<Stray>, StoreError> {
     let HeldByStates { under, machines, held } = by;
     let column =
         |which: fn(&(String, String, String)) -> &String| held.iter().map(which).cloned().collect::<Vec<_>>();
-    let done = sqlx::query!(
-        "DELETE FROM hold h USING instance i
-          WHERE h.instance_id = i.instance_id
-            AND i.machine = ANY ($5) AND NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $4)
+    let strays = sqlx::query_as!(
+        Stray,
+        "SELECT h.instance_id AS instance, h.name, h.resource
+           FROM hold h JOIN instance i USING (instance_id)
+          WHERE i.machine = ANY ($5) AND NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $4)
             AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[], $3::text[]) AS s (machine, state, name)
                              WHERE s.machine = i.machine AND s.state = i.state AND s.name = h.name)",
         &column(|one| &one.0),
@@ -123,10 +177,8 @@ pub async fn drop_stray_holds(tx: &mut Tx, by: &HeldByStates) -> Result<u64, Sto
         &column(|one| &one.2),
         under.0,
         machines.as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+    );
+    Ok(strays.fetch_all(db).await?)
 }
 
 /// Lists who holds units of `resources`, the first of them first.

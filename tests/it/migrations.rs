@@ -1,5 +1,7 @@
 //! What migrations make of rows that programs of before have written, and of what these write beside newer ones.
 
+use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::machine::MachineName;
 use lifeguard::store::history::{self, Told};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::database::empty_database;
+use crate::replay::{assert_history_gives_instances, boards};
 
 /// The last migration before compensations were in the rows of actions, and the one that put them there.
 const BEFORE_COMPENSATION: i64 = 20_261_130_070_000;
@@ -56,4 +59,28 @@ async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
     });
     let expected = ["linux", "before", "now"].map(|image| json!({ "images": [image] }));
     assert_eq!(facts.collect::<Vec<_>>(), expected);
+}
+
+/// The last migration of the release that wrote the sample farm.
+const OF_FARM: i64 = 20_261_130_070_000;
+
+#[tokio::test]
+async fn the_history_of_a_farm_of_the_release_before_gives_its_instances_exactly() {
+    let database = empty_database().await;
+    let mut connection = PgConnection::connect_with(&database.connect_options()).await.unwrap();
+    MIGRATOR.run_to(OF_FARM, &mut connection).await.unwrap();
+    let farm = include_str!("../../fixtures/migrations/20261130070000_farm.sql");
+    sqlx::raw_sql(farm).execute(&mut connection).await.unwrap();
+    let store = Store::open(database.connect_options()).await.unwrap();
+    assert_history_gives_instances(&store).await;
+    let wanted = Wanted { machine: MachineName::new("door").unwrap(), name: None, since: None, with: None };
+    let door = replay(&store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
+    assert_eq!((door.instances, door.forgotten, door.difference), (1, 0, None));
+    let states: Vec<(String, String)> = boards(&store)
+        .await
+        .into_iter()
+        .map(|board| (board.instance.name.clone(), board.instance.state.to_string()))
+        .collect();
+    let locked = ("board-001".to_owned(), "LockedOut".to_owned());
+    assert!(states.len() == 6 && states.contains(&locked), "{states:?}");
 }

@@ -42,7 +42,7 @@ pub async fn hand_back(
                   WHERE l.name IN (SELECT g.value ->> 'resource' FROM action, jsonb_array_elements(granted) g
                                     WHERE granted IS NOT NULL AND worker_id = ANY($1)
                                       AND ($2::bigint[] IS NULL OR action_id = ANY($2)))
-                  ORDER BY l.name FOR UPDATE) locked
+                  ORDER BY l.name COLLATE \"C\" FOR UPDATE) locked
           WHERE r.name = locked.name",
         &workers,
         actions.as_deref(),

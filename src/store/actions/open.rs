@@ -49,7 +49,7 @@ impl OpenAction {
     #[must_use]
     pub fn resource(&self) -> Option<String> {
         let names: Vec<String> = if self.granted.is_empty() {
-            self.claims.iter().map(|claim| claim.any_of.join(" or ")).collect()
+            self.claims.iter().map(|claim| claim.wanted().into_owned()).collect()
         } else {
             self.granted.iter().map(|units| units.resource.clone()).collect()
         };

@@ -28,7 +28,7 @@ pub async fn insert(
     let limits: Vec<Option<i64>> = actions.iter().map(NewAction::limit_ms).collect();
     let columns: Vec<ClaimColumns<'_>> = actions.iter().map(|new| ClaimColumns::of(&new.claims)).collect();
     let claims: Vec<Option<Json<&[Claim]>>> = columns.iter().map(|one| one.claims.map(Json)).collect();
-    let queues: Vec<Option<&str>> = columns.iter().map(|one| one.queue).collect();
+    let queues: Vec<Option<&str>> = columns.iter().map(|one| one.queue.as_deref()).collect();
     let queue_at: Vec<Option<DateTime<Utc>>> = actions.iter().map(|new| new.queue_at).collect();
     let places: Vec<Option<&str>> = columns.iter().map(|one| one.place).collect();
     let compensations: Vec<Option<&str>> =
@@ -117,10 +117,12 @@ pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Resu
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
-    let ClaimColumns { claims, queue, place } = ClaimColumns::of(claims);
+    let ClaimColumns { claims, place, .. } = ClaimColumns::of(claims);
     sqlx::query!(
         "UPDATE action a
-            SET claims = n.claims, queue = coalesce(n.claims -> 0 -> 'any_of' ->> 0, $3), place = $4, trouble = NULL
+            SET claims = n.claims, place = $3, trouble = NULL,
+                queue = coalesce(n.claims -> 0 ->> 'select', nullif(array_to_string(
+                            ARRAY(SELECT jsonb_array_elements_text(n.claims -> 0 -> 'any_of')), ' or '), ''))
            FROM (SELECT b.action_id,
                         nullif(coalesce((SELECT jsonb_agg(c.value) FROM jsonb_array_elements(b.claims) c
                                           WHERE c.value ? 'hold'), '[]') || coalesce($2::jsonb, '[]'), '[]') AS claims
@@ -129,7 +131,6 @@ pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -
             AND a.granted IS NULL",
         instance.0,
         claims.map(Json) as _,
-        queue,
         place,
     )
     .execute(&mut **tx)

@@ -1,5 +1,6 @@
 //! A group as the statement takes it: an array for each column.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ pub(super) struct Invoked<'a> {
     pub(super) limits: Vec<Option<i64>>,
     pub(super) places: Vec<Option<&'a str>>,
     pub(super) claims: Sparse<Json<&'a [Claim]>>,
-    pub(super) queues: Sparse<&'a str>,
+    pub(super) queues: Sparse<Cow<'a, str>>,
     pub(super) queue_at: Sparse<DateTime<Utc>>,
     pub(super) compensations: Vec<Option<&'a str>>,
     pub(super) kept: Vec<bool>,

@@ -424,7 +424,13 @@ pub async fn write(
     } else if !group.is_linked() && resources.is_empty() {
         run_whole!(["", "", "", "", ""], "")
     } else if !group.is_linked() {
-        run_resources!(["", " AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))", "", ""])
+        run_resources!([
+            "",
+            // Resources are locked first.
+            " AND (SELECT count(*) FROM touched) >= 0 AND i.instance_id <> ALL (ARRAY(SELECT id FROM refused))",
+            "",
+            ""
+        ])
     } else {
         run_resources!(
             [
@@ -436,7 +442,8 @@ pub async fn write(
                                       unnest($81::bigint[]) AS coupling, unnest($82::bigint[]) AS size) n
                          JOIN instance i ON i.instance_id = n.id
                         WHERE i.xmin = n.version AND (SELECT is_so FROM ruled)
-                          AND n.id <> ALL (ARRAY(SELECT id FROM refused))
+                          -- Resources are locked first.
+                          AND (SELECT count(*) FROM touched) >= 0 AND n.id <> ALL (ARRAY(SELECT id FROM refused))
                           FOR UPDATE OF i SKIP LOCKED
                    ),
                    whole AS MATERIALIZED (

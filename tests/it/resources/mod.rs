@@ -16,6 +16,7 @@ use lifeguard::store::definitions::AdoptionId;
 use lifeguard::store::groups::{self, Applied, Decided, Group};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
+use lifeguard::store::queue::SetLimits;
 use lifeguard::store::{Store, resources, workers};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -282,6 +283,75 @@ async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
         one.end(first.instance, at(now)).await;
     }
     assert_eq!(order, ["x", "x+y", "y+x", "x"]);
+}
+
+#[tokio::test]
+async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let mut tx = one.store.begin().await.unwrap();
+    let none = SetLimits { capacity: Some(0), ..SetLimits::default() };
+    resources::set_limits(&mut tx, "x", none).await.unwrap();
+    tx.commit().await.unwrap();
+    let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
+    for name in ["b0", "b1"] {
+        one.ask(name, vec![any.clone()], None, at(0)).await;
+    }
+    let looked = one.look(at(1)).await;
+    let units: Vec<_> = looked.actions.iter().map(|one| one.grant.units[0].resource.as_str()).collect();
+    assert_eq!(units, ["y"]);
+    one.start(&looked.actions, at(1)).await;
+    one.end(looked.actions[0].instance, at(2)).await;
+    assert_eq!(one.holders("y").await, ["b1"], "granted on");
+}
+
+#[tokio::test]
+async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    for number in 0..70 {
+        let unlimited = Claim { limits: Limits::default(), ..claim("line", 1, 0, 0) };
+        one.ask(&format!("b{number}"), vec![unlimited], None, at(0)).await;
+    }
+    let looked = one.look(at(1)).await;
+    assert_eq!((looked.actions.len(), looked.has_more), (64, true));
+    one.start(&looked.actions, at(1)).await;
+    let looked = one.look(at(1)).await;
+    assert_eq!((looked.actions.len(), looked.has_more), (6, false));
+}
+
+#[tokio::test]
+async fn resources_are_locked_before_instances_also_where_units_are_only_given_back() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    one.ask("b0", vec![claim("r", 1, 0, 0)], None, at(0)).await;
+    let looked = one.look(at(1)).await;
+    one.start(&looked.actions, at(1)).await;
+    let instance = looked.actions[0].instance;
+    let pool = database.pool().await;
+    let mut keeper = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM resource WHERE name = 'r' FOR UPDATE").execute(&mut *keeper).await.unwrap();
+    let mut db = one.store.connect().await.unwrap();
+    let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
+    let decision = one.decided(instance).await;
+    let decided = [Decided { ended: vec![live.id], released: live.granted, ..decision }];
+    let group = Group { decided: &decided, let_go: &[], granted_on: &[] };
+    let under = AdoptionId(i64::MAX);
+    let writing = groups::write(&mut db, group, Origin(1), under, Some(one.worker), at(2));
+    let looking = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        ask("it waits for the resource", async || {
+            sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() == 1
+        })
+        .await;
+        let free = "SELECT instance_id FROM instance FOR UPDATE SKIP LOCKED";
+        let free: Vec<i64> = sqlx::query_scalar(free).fetch_all(&pool).await.unwrap();
+        keeper.rollback().await.unwrap();
+        free
+    };
+    let (applied, free) = tokio::join!(writing, looking);
+    assert_eq!(free, [instance.0], "it keeps no instance while it waits");
+    assert_eq!(applied.unwrap().overtaken.len(), 0);
 }
 
 #[tokio::test]
