@@ -12,7 +12,7 @@ use super::draft::Draft;
 use super::drafts::Drafts;
 use super::error::EngineError;
 use super::face::{NewFacts, SharedByFace};
-use super::grants;
+use super::grants::{PassedOn, pass_on};
 use super::handle::Engine;
 use super::rules::Known;
 use super::step::Lack;
@@ -198,8 +198,9 @@ impl Engine {
         drafts.keep_raised(steps, now);
         let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
         born.raised = touched.map(|draft| Draft::finish(*draft)).collect();
-        let let_go = grants::let_go(tx, &born.raised).await?;
-        let raised = Group { decided: &born.raised, let_go: &let_go, granted_on: &[] };
+        let (faces, troubles) = (&self.inner.faces, self.inner.troubles.keys());
+        let PassedOn { let_go, granted_on } = pass_on(tx, &born.raised, faces, &troubles, now).await?;
+        let raised = Group { decided: &born.raised, let_go: &let_go, granted_on: &granted_on };
         let applied = groups::write(tx, raised, self.inner.origin, rules.adoption, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
         Ok(if is_whole { Raised::Applied(applied) } else { Raised::Overtaken })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decisions::Decisions;
-use super::grants;
+use super::grants::{PassedOn, pass_on};
 use super::handle::Engine;
 use super::rules::Known;
 use super::work::{Committed, Done, Work};
@@ -33,10 +33,8 @@ pub(super) async fn write(
     }
     let write = async {
         // What is given back goes to whoever is next, in the same transaction.
-        let let_go = grants::let_go(db, decided).await?;
-        let given_back = grants::given_back(decided, &let_go);
-        let next = (&engine.inner.faces, engine.inner.troubles.keys());
-        let granted_on = grants::grant_on(db, decided, &given_back, next, *at).await?;
+        let (faces, troubles) = (&engine.inner.faces, engine.inner.troubles.keys());
+        let PassedOn { let_go, granted_on } = pass_on(db, decided, faces, &troubles, *at).await?;
         let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
         groups::write(db, group, engine.inner.origin, rules.adoption, *worker, *at).await
     };

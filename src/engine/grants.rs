@@ -72,24 +72,46 @@ pub async fn find_startable(
     Ok(found)
 }
 
-/// Decides to whom of those that wait what `decided` [gives back](given_back) at `now` is granted on; those that are suspended by
-/// one of `troubles` are left out.
+/// What is given back by what was decided, and to whom it is granted on.
+#[derive(Debug, Default)]
+pub struct PassedOn {
+    /// What states held.
+    pub let_go: Vec<(InstanceId, GrantedUnits)>,
+    /// Who gets what.
+    pub granted_on: Vec<GrantedOn>,
+}
+
+/// Decides to whom of those that wait what `decided` gives back at `now` is granted on; those that are suspended by one of
+/// `troubles` are left out.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn grant_on(
+pub async fn pass_on(
+    db: &mut Connection,
+    decided: &[Decided],
+    faces: &Faces,
+    troubles: &[String],
+    now: DateTime<Utc>,
+) -> Result<PassedOn, StoreError> {
+    let let_go = let_go(db, decided).await?;
+    let given_back = given_back(decided, &let_go);
+    let granted_on = grant_on(db, decided, &given_back, (faces, troubles), now).await?;
+    Ok(PassedOn { let_go, granted_on })
+}
+
+async fn grant_on(
     db: &mut Connection,
     decided: &[Decided],
     given_back: &BTreeMap<String, u32>,
-    (faces, troubles): (&Faces, Vec<String>),
+    (faces, troubles): (&Faces, &[String]),
     now: DateTime<Utc>,
 ) -> Result<Vec<GrantedOn>, StoreError> {
     if given_back.is_empty() {
         return Ok(Vec::new());
     }
     let released: Vec<String> = given_back.keys().cloned().collect();
-    let mut claimants = queue::list_claimants(db, BATCH, &troubles, Some(&released)).await?;
+    let mut claimants = queue::list_claimants(db, BATCH, troubles, Some(&released)).await?;
     // What becomes of these is decided on here, and nothing of it is to be seen yet.
     let own: HashSet<_> = decided.iter().map(Decided::id).collect();
     claimants.retain(|claimant| !own.contains(&claimant.instance));
@@ -119,11 +141,7 @@ pub async fn grant_on(
 }
 
 /// What states held that `decided` drops.
-///
-/// # Errors
-///
-/// [`StoreError`] when the statement fails.
-pub async fn let_go(
+async fn let_go(
     db: &mut Connection,
     decided: &[Decided],
 ) -> Result<Vec<(InstanceId, GrantedUnits)>, StoreError> {
@@ -143,8 +161,7 @@ pub async fn let_go(
 }
 
 /// How many units of each resource are given back: those of actions, and those that states held.
-#[must_use]
-pub fn given_back(decided: &[Decided], let_go: &[(InstanceId, GrantedUnits)]) -> BTreeMap<String, u32> {
+fn given_back(decided: &[Decided], let_go: &[(InstanceId, GrantedUnits)]) -> BTreeMap<String, u32> {
     let mut given_back: BTreeMap<String, u32> = BTreeMap::new();
     let of_actions = decided.iter().flat_map(|one| &one.released);
     for units in of_actions.chain(let_go.iter().map(|(_, units)| units)) {

@@ -81,7 +81,7 @@ pub use self::creation::{NewLink, NewLinks};
 pub use self::error::EngineError;
 pub use self::face::{Account, ChangedFacts, Face, Faces, FactChange, LearnedFact, NewFacts, Removal};
 pub use self::feed::{Follower, News};
-pub use self::grants::{Startables, find_startable, given_back, grant_on, let_go};
+pub use self::grants::{PassedOn, Startables, find_startable, pass_on};
 pub use self::handle::Engine;
 pub use self::kept::{Counts, Kept, Reading};
 pub use self::predictions::Predictions;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::engine::{self, Faces, Startables};
+use lifeguard::engine::{self, Faces, PassedOn, Startables};
 use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, ActionId, NewAction, Startable, Suspension, WorkerId};
 use lifeguard::store::changes::Origin;
@@ -121,10 +121,8 @@ impl Process {
 
     async fn write(&self, decided: &[Decided], now: DateTime<Utc>) -> Applied {
         let mut db = self.store.connect().await.unwrap();
-        let let_go = engine::let_go(&mut db, decided).await.unwrap();
-        let given_back = engine::given_back(decided, &let_go);
-        let next = (&self.faces, Vec::new());
-        let granted_on = engine::grant_on(&mut db, decided, &given_back, next, now).await.unwrap();
+        let passed = engine::pass_on(&mut db, decided, &self.faces, &[], now).await.unwrap();
+        let PassedOn { let_go, granted_on } = passed;
         let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
         let origin = Origin(1);
         groups::write(&mut db, group, origin, AdoptionId(i64::MAX), Some(self.worker), now).await.unwrap()
