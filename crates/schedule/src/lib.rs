@@ -7,7 +7,8 @@
 //!   waiting for another, and no two requests can wait for each other.
 //! * A need may name several resources, any of which will do; the first that is free is taken.
 //! * The queue is strict: what an earlier request waits for is not given to a later one. So nobody waits for ever, however
-//!   many come later; requests that wait for other resources go past.
+//!   many come later; requests that wait for other resources go past. A request that needs more resources than there are
+//!   waits until there are more, and holds nobody up.
 //! * After a grant a resource grants nothing for its gap, after a release nothing for its settle time.
 //!
 //! Times are numbers in a unit of the caller's choice, the same one everywhere.

@@ -24,7 +24,8 @@ impl<R> Need<R> {
 pub struct Request<K, R> {
     /// How the caller knows it.
     pub key: K,
-    /// All that it needs. No two needs may name the same resource.
+    /// All that it needs. Needs that name the same resource share its units: two that name one of a single unit, and no
+    /// other, never get it.
     pub needs: Vec<Need<R>>,
 }
 

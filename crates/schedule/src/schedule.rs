@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::request::{Grant, Need, Request};
 use crate::resource::{Resource, Units};
 
+/// How many picks are tried for the needs of one request: only of many that name the same resources there are more.
+const MAX_TRIES: usize = 1000;
+
 /// What is granted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<K, R> {
@@ -52,10 +55,6 @@ impl Left {
     fn clamp(&self, units: u32) -> i64 {
         i64::from(units.min(self.resource.capacity).max(1))
     }
-
-    fn has(&self, units: u32) -> bool {
-        self.units >= self.clamp(units)
-    }
 }
 
 struct State<'a, R> {
@@ -97,43 +96,90 @@ impl<'a, R: Clone + Ord> State<'a, R> {
 
     /// Grants all of `needs`, or keeps for them what they wait for.
     fn choose(&mut self, needs: &[Need<R>]) -> Choice<R> {
-        let chosen: Vec<Option<&R>> = needs.iter().map(|need| self.candidate(need)).collect();
-        let later = chosen.iter().flatten().filter_map(|name| self.left.get(name)).map(|left| left.free_from);
-        let free_from = later.max().unwrap_or(i64::MIN);
-        let has_all = chosen.iter().all(Option::is_some);
-        let is_granted = has_all && free_from <= self.now;
-        let mut units = Vec::with_capacity(needs.len());
-        for (need, chosen) in needs.iter().zip(chosen) {
-            let Some(name) = chosen.or(need.any_of.first()) else { continue };
-            self.take(name, need.units, is_granted);
-            units.push(Units { resource: name.clone(), units: need.units });
+        let Some(chosen) = self.pick(needs, |left| left.units) else {
+            // What it would get if nobody held anything. Where even that is not enough, it keeps nothing from others.
+            for (name, units) in self.pick(needs, |left| left.resource.capacity.into()).unwrap_or_default() {
+                self.take(name, units);
+            }
+            return Choice::Waits;
+        };
+        for (name, units) in &chosen {
+            self.take(name, *units);
         }
-        match (is_granted, has_all) {
-            (true, _) => Choice::Granted(units),
-            (false, true) => Choice::Later(free_from),
-            (false, false) => Choice::Waits,
+        let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
+        if free_from > self.now {
+            return Choice::Later(free_from);
         }
+        let grant = |(name, units): (&R, u32)| {
+            self.delay(name);
+            Units { resource: name.clone(), units }
+        };
+        Choice::Granted(chosen.into_iter().map(grant).collect())
     }
 
-    /// The resource that `need` gets: one that grants now before one that does so later.
-    fn candidate<'n>(&self, need: &'n Need<R>) -> Option<&'n R> {
-        let free_from = |name: &R| match self.left.get(name) {
-            Some(left) => left.has(need.units).then_some(left.free_from.max(self.now)),
-            None => Some(self.now),
-        };
-        let free = need.any_of.iter().filter_map(|name| Some((free_from(name)?, name)));
-        // Of those that are equal the first.
-        free.min_by_key(|(at, _)| *at).map(|(_, name)| name)
+    /// Picks a resource for each of `needs` from as many units as `there_are`; one that grants now before one that does so
+    /// later, and of those that are equal the first. Needs that name the same resource share its units.
+    fn pick<'n>(&self, needs: &'n [Need<R>], there_are: impl Fn(&Left) -> i64) -> Option<Vec<(&'n R, u32)>> {
+        let mut picks = Picks { needs, chosen: Vec::new(), tries: MAX_TRIES, state: self, there_are };
+        // Most that wait lack something whatever they pick for the rest.
+        let may_have = |need: &Need<R>| need.any_of.iter().any(|name| picks.has(name, need.units));
+        let has_all = needs.iter().all(may_have) && picks.complete();
+        has_all.then(|| picks.chosen.into_iter().zip(needs.iter().map(|need| need.units)).collect())
+    }
+
+    /// From when on a resource grants something.
+    fn free_from(&self, name: &R) -> i64 {
+        self.left.get(name).map_or(self.now, |left| left.free_from.max(self.now))
     }
 
     /// Takes units away: they are granted, or kept for who waits for them.
-    fn take(&mut self, name: &R, units: u32, is_granted: bool) {
+    fn take(&mut self, name: &R, units: u32) {
         let Some(left) = self.left.get_mut(name) else { return };
         let was_open = left.units > 0;
         left.units -= left.clamp(units);
-        if is_granted && left.resource.gap > 0 {
+        self.open -= usize::from(was_open && left.units <= 0);
+    }
+
+    /// Begins the gap after a grant.
+    fn delay(&mut self, name: &R) {
+        if let Some(left) = self.left.get_mut(name).filter(|left| left.resource.gap > 0) {
             left.free_from = left.free_from.max(self.now.saturating_add(left.resource.gap));
         }
-        self.open -= usize::from(was_open && left.units <= 0);
+    }
+}
+
+/// The resources that are picked for the needs of one request, in their order.
+struct Picks<'p, 'n, R, F> {
+    needs: &'n [Need<R>],
+    chosen: Vec<&'n R>,
+    tries: usize,
+    state: &'p State<'p, R>,
+    there_are: F,
+}
+
+impl<R: Clone + Ord, F: Fn(&Left) -> i64> Picks<'_, '_, R, F> {
+    /// Picks for the needs that have nothing yet; where a later one then gets nothing, what is picked for an earlier one changes.
+    fn complete(&mut self) -> bool {
+        let Some(need) = self.needs.get(self.chosen.len()) else { return true };
+        let mut free: Vec<_> = need.any_of.iter().filter(|name| self.has(name, need.units)).collect();
+        free.sort_by_key(|name| self.state.free_from(name));
+        for name in free {
+            let Some(left) = self.tries.checked_sub(1) else { return false };
+            self.tries = left;
+            self.chosen.push(name);
+            if self.complete() {
+                return true;
+            }
+            self.chosen.pop();
+        }
+        false
+    }
+
+    /// Whether so many units are there besides those that other needs have.
+    fn has(&self, name: &R, units: u32) -> bool {
+        let Some(left) = self.state.left.get(name) else { return true };
+        let others = self.needs.iter().zip(&self.chosen).filter(|(_, chosen)| **chosen == name);
+        let others: i64 = others.map(|(need, _)| left.clamp(need.units)).sum();
+        (self.there_are)(left) - others >= left.clamp(units)
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -46,6 +46,25 @@ fn any_of_several_is_the_first_that_is_free() {
     let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
     let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
     assert_eq!(chosen, [(1, "a"), (2, "b")]);
+}
+
+#[test]
+fn needs_of_one_request_share_the_units_of_a_resource() {
+    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+    let any = |any_of: &[&'static str]| Need { any_of: any_of.to_vec(), units: 1 };
+    let both = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])] }];
+    let units = |plan: Plan<u32, &'static str>| {
+        plan.grants[0].units.iter().map(|units| units.resource).collect::<Vec<_>>()
+    };
+    assert_eq!(units(schedule(&resources, &[], &both, 0)), ["a", "b"]);
+    let held = [Units { resource: "b", units: 1 }];
+    assert_eq!(granted(&schedule(&resources, &held, &both, 0)), []);
+    // The first takes what the second can do without.
+    let one = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])] }];
+    assert_eq!(units(schedule(&resources, &[], &one, 0)), ["b", "a"]);
+    // What can never be granted keeps nothing from others.
+    let queue = [request(1, &[("a", 1), ("a", 1)]), request(2, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
 }
 
 #[test]
@@ -102,14 +121,15 @@ fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
 /// What happens in a run: a request comes, or so much time passes.
 #[derive(Debug, Clone)]
 enum Step {
-    Comes { needs: Vec<(usize, u32)>, any: bool, takes: i64 },
+    Comes { needs: Vec<Need<usize>>, takes: i64 },
     Passes(i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let needs = prop::collection::vec((0..4_usize, 1..4_u32), 1..3);
-    let comes =
-        (needs, any::<bool>(), 1..30_i64).prop_map(|(needs, any, takes)| Step::Comes { needs, any, takes });
+    let any_of = prop::sample::subsequence(vec![0, 1, 2, 3], 1..4);
+    let need = (any_of, 1..4_u32).prop_map(|(any_of, units)| Need { any_of, units });
+    let needs = prop::collection::vec(need, 1..4);
+    let comes = (needs, 1..30_i64).prop_map(|(needs, takes)| Step::Comes { needs, takes });
     prop::collection::vec(prop_oneof![comes, (1..20_i64).prop_map(Step::Passes)], 1..80)
 }
 
@@ -120,6 +140,26 @@ fn farm() -> impl Strategy<Value = BTreeMap<usize, Resource>> {
         ..Resource::of(capacity)
     });
     prop::collection::vec(resource, 4).prop_map(|all| all.into_iter().enumerate().collect())
+}
+
+/// Whether there is enough for all of `needs` besides what is `chosen` for the first of them, if nobody else has anything.
+fn is_possible(
+    resources: &BTreeMap<usize, Resource>,
+    needs: &[Need<usize>],
+    chosen: &mut Vec<usize>,
+) -> bool {
+    let Some(need) = needs.get(chosen.len()) else {
+        return resources.iter().all(|(name, resource)| {
+            let of = needs.iter().zip(&*chosen).filter(|(_, chosen)| *chosen == name);
+            of.map(|(need, _)| need.units.min(resource.capacity)).sum::<u32>() <= resource.capacity
+        });
+    };
+    need.any_of.iter().any(|name| {
+        chosen.push(*name);
+        let is_possible = is_possible(resources, needs, chosen);
+        chosen.pop();
+        is_possible
+    })
 }
 
 /// A farm as it goes on: what is held, and until when.
@@ -148,6 +188,7 @@ impl Run {
                 // Nobody who came before and goes on waiting needs that and nothing else.
                 let overtaken = requests[..at].iter().find(|earlier| {
                     !plan.grants.iter().any(|grant| grant.key == earlier.key)
+                        && is_possible(&self.resources, &earlier.needs, &mut vec![])
                         && earlier.needs.iter().all(|need| need.any_of == [units.resource])
                 });
                 let left = self.left(units.resource);
@@ -158,12 +199,14 @@ impl Run {
             let takes = self.queue.iter().find(|(_, request)| request.key == key).unwrap().0;
             self.queue.retain(|(_, request)| request.key != key);
             self.granted.push(key);
-            for units in units {
-                let now = self.now;
-                let resource = self.resources.get_mut(&units.resource).unwrap();
+            let now = self.now;
+            for units in &units {
+                let resource = &self.resources[&units.resource];
                 prop_assert!(resource.granted_at.is_none_or(|at| at + resource.gap <= now), "gap");
                 prop_assert!(resource.released_at.is_none_or(|at| at + resource.settle <= now), "settle");
-                resource.granted_at = Some(now);
+            }
+            for units in units {
+                self.resources.get_mut(&units.resource).unwrap().granted_at = Some(now);
                 self.held.push((now + takes, units));
             }
         }
@@ -210,35 +253,30 @@ proptest! {
         resources in farm(), steps in steps(),
     ) {
         let mut run = Run { resources, held: vec![], queue: vec![], now: 0, granted: vec![] };
-        let mut came = 0;
+        let (mut came, mut possible) = (0, BTreeSet::new());
         for step in steps {
             match step {
                 Step::Passes(span) => run.pass(run.now + span)?,
-                Step::Comes { mut needs, any, takes } => {
-                    needs.sort_unstable();
-                    needs.dedup_by_key(|(name, _)| *name);
-                    let needs = if any {
-                        let units = needs[0].1;
-                        vec![Need { any_of: needs.iter().map(|(name, _)| *name).collect(), units }]
-                    } else {
-                        needs.iter().map(|(name, units)| Need::of(*name, *units)).collect()
-                    };
+                Step::Comes { needs, takes } => {
+                    if is_possible(&run.resources, &needs, &mut vec![]) {
+                        possible.insert(came);
+                    }
                     run.queue.push((takes, Request { key: came, needs }));
                     came += 1;
                     run.grant()?;
                 }
             }
         }
-        // Nobody comes any more: all those that wait have their turn.
+        // Nobody comes any more: all those that wait have their turn, but for those that need more than there is.
         let expected = forecast(
             &run.resources,
             &run.held.iter().map(|(end, units)| Timed { what: units.clone(), takes: Some(end - run.now) }).collect::<Vec<_>>(),
             &run.queue.iter().map(|(takes, request)| Timed { what: request.clone(), takes: Some(*takes) }).collect::<Vec<_>>(),
             run.now,
         );
-        prop_assert!(expected.iter().all(|one| one.at.is_some()), "{:?}", expected);
+        prop_assert!(expected.iter().all(|one| one.at.is_some() == possible.contains(&one.key)), "{:?}", expected);
         run.pass(run.now + 1_000_000)?;
-        prop_assert_eq!(run.granted.len(), came);
+        prop_assert_eq!(run.granted.into_iter().collect::<BTreeSet<_>>(), possible);
     }
 
     #[test]
