@@ -11,10 +11,11 @@
 //!
 //! * [`machine`]: the kernel. Pure: no I/O, no clock, no async, no SQL.
 //! * [`diagram`]: machine definitions as drawings.
-//! * [`simulate`]: a farm under virtual time.
 //! * [`explain`]: what an instance waits for, and why it stands where it stands.
 //! * [`activation`]: what it means that a definition takes another's place.
 //! * [`import`]: StateService's files as machine definitions.
+//! * [`schedule`]: who is granted what is limited, and when whoever waits may expect a turn.
+//! * [`simulate`]: fleets of instances under virtual time.
 //! * [`clock`]: the farm's time, as an argument.
 //! * [`device_io`]: how devices are named and reached, and trouble of our own told apart from theirs.
 //! * [`power`]: power outlets, one file a driver.
@@ -38,13 +39,21 @@
 //! * [`csp`]: what browsers may do with them.
 //! * [`cli`]: one file a command.
 //!
+//! Above it stands `crates/bench`: what measures the product, as the program `lifeguard-bench`.
+//!
 //! # Glossary
 //!
 //! * **Instance**: one thing with a lifecycle: for `states/board.yaml`, one board.
 //! * **Visit**: one entry of a state, numbered; whatever speaks of an earlier visit is stale and changes nothing.
 //! * **Stimulus**: what happens to an instance: an event, an action's beginning, a deadline, a forced move.
 //! * **Action**: something to do in the world because a state was entered; it ends in `NAME-ok` or `NAME-failed`.
-//! * **Place**: what only one action may hold at a time, such as a relay board's one connection.
+//! * **Resource**: what is limited, such as a relay board's connections: so many units, with a gap between grants and a settle
+//!   time after a release.
+//! * **Claim**: what an action needs of a resource before it may begin; it gets all of its claims at once, in the order of the
+//!   queue.
+//! * **Hold**: units that an instance keeps for as long as it is in certain states.
+//! * **Selector**: a name by which a face says which resources will do, where the definition does not name them.
+//! * **Link**: an instance that another one knows by a name of its own, and may raise events at.
 //! * **Boot config**: the file that a board's boot loader follows, one for each image and hardware type.
 
 pub mod actions;

@@ -10,6 +10,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::client::Client;
 use super::context::{Api, Routes};
 use super::etag::tagged;
 use super::json_body::Body;
@@ -36,7 +37,8 @@ struct NewLimitsBody {
 }
 
 /// `GET /api/v1/resources`: all resources that anybody ever claimed or set limits of.
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list(State(api): State<Arc<Api>>, client: Client, headers: HeaderMap) -> Result<Response, Problem> {
+    let _permit = api.snapshots.acquire(client).await?;
     Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
 }
 
@@ -44,15 +46,17 @@ async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Respons
 async fn show(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(tagged(&headers, &find(&api, &name).await?))
+    Ok(tagged(&headers, &find(&api, client, &name).await?))
 }
 
 /// `PUT /api/v1/resources/{name}`: an operator sets its limits, in the place of all that were set before.
 async fn set(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
+    client: Client,
     Body(NewLimitsBody { capacity, gap_s, settle_s }): Body<NewLimitsBody>,
 ) -> Result<Json<ResourceView>, Problem> {
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
@@ -64,10 +68,10 @@ async fn set(
     let limits =
         NewLimits { capacity, gap_ms: millis("gap_s", gap_s)?, settle_ms: millis("settle_s", settle_s)? };
     api.engine.set_limits(&name, limits).await?;
-    Ok(Json(find(&api, &name).await?))
+    Ok(Json(find(&api, client, &name).await?))
 }
 
-async fn find(api: &Api, name: &str) -> Result<ResourceView, Problem> {
+async fn find(api: &Api, client: Client, name: &str) -> Result<ResourceView, Problem> {
     let no_such = || {
         let detail = format!("nobody has claimed a resource {name:?} yet, nor set its limits");
         Problem::new(StatusCode::NOT_FOUND, "no_resource", detail)
@@ -75,6 +79,7 @@ async fn find(api: &Api, name: &str) -> Result<ResourceView, Problem> {
     if name.contains('\0') {
         return Err(no_such());
     }
+    let _permit = api.snapshots.acquire(client).await?;
     api.engine.resources(Some(name)).await?.pop().ok_or_else(no_such)
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
     };
     let (answer, text): (Value, fn(&Value) -> String) = match command {
         InstanceCommand::Create { which, links } => {
-            let links: BTreeMap<String, String> = links.into_iter().collect();
+            let links = distinct(links)?;
             let body = (!links.is_empty()).then(|| json!({ "links": links }));
             (call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
         }
@@ -120,6 +120,18 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
     };
     let told = if server.json { serde_json::to_string_pretty(&answer)? } else { text(&answer) };
     Ok(output::print(&told)?)
+}
+
+/// The name of an instance for each link; none may be given twice.
+fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+    let mut links = BTreeMap::new();
+    for (link, name) in given {
+        if links.contains_key(&link) {
+            return Err(format!("--link {link} is given twice; it leads to one instance"));
+        }
+        links.insert(link, name);
+    }
+    Ok(links)
 }
 
 /// Reads `LINK=NAME`.
@@ -161,4 +173,16 @@ fn list(answer: &Value) -> String {
         ]));
     }
     output::table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_is_given_twice() {
+        let given = |links: [&str; 2]| distinct(links.map(|link| new_link(link).unwrap()).to_vec());
+        assert_eq!(given(["a=t1", "b=t1"]).unwrap().len(), 2);
+        assert_eq!(given(["a=t1", "a=t2"]).unwrap_err(), "--link a is given twice; it leads to one instance");
+    }
 }

@@ -11,6 +11,9 @@ use super::client::{Client, ServerOptions};
 use super::describe::time;
 use super::output::{self, text};
 
+/// The longest gap and settle time.
+const MAX_SPAN: Duration = Duration::from_hours(24);
+
 /// The command's options.
 #[derive(Debug, Args)]
 pub(super) struct ResourceOptions {
@@ -37,10 +40,10 @@ enum ResourceCommand {
         #[arg(long)]
         capacity: Option<u32>,
         /// The time between two grants, such as 5s
-        #[arg(long, value_parser = humantime::parse_duration)]
+        #[arg(long, value_parser = span)]
         gap: Option<Duration>,
         /// The time between a release and the next grant, such as 500ms
-        #[arg(long, value_parser = humantime::parse_duration)]
+        #[arg(long, value_parser = span)]
         settle: Option<Duration>,
     },
 }
@@ -64,6 +67,12 @@ pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> 
     let told = if options.server.json { serde_json::to_string_pretty(&answer)? } else { told(&answer) };
     output::print(&told)?;
     Ok(())
+}
+
+/// Reads a span of at most a day, as servers take it.
+fn span(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if span > MAX_SPAN { Err("at most a day".to_owned()) } else { Ok(span) }
 }
 
 /// How much of it is in use.
@@ -120,4 +129,25 @@ fn full(resource: &Value) -> String {
         ]);
     }
     output::table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: ResourceOptions,
+    }
+
+    #[test]
+    fn a_span_of_more_than_a_day_is_refused_by_the_name_of_its_option() {
+        let read = |span| Line::try_parse_from(["resource", "set", "a", "--gap", span]);
+        assert!(read("24h").is_ok());
+        let error = read("100000d").unwrap_err().to_string();
+        assert!(error.contains("'--gap <GAP>'") && error.contains("at most a day"), "{error}");
+    }
 }

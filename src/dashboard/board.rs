@@ -8,13 +8,14 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use super::context::Pages;
+use super::farm::rank;
 use super::faults::at_fault;
 use super::layout::{fresh, whole};
 use crate::diagram::escaped;
 use crate::engine::{EngineError, Why, values, what_happened};
 use crate::explain::Request;
 use crate::explain::words::{span, time};
-use crate::machine::{Kind, StateName};
+use crate::machine::StateName;
 use crate::store::StoreError;
 use crate::store::history::{self, Entry};
 use crate::store::instances::InstanceId;
@@ -57,12 +58,7 @@ async fn read_timeline(pages: &Pages, id: InstanceId) -> Result<Vec<Entry>, Stor
 
 fn main(why: &Why, timeline: &[Entry], picture: &str, now: DateTime<Utc>) -> String {
     let mut main = String::from("<nav><a href=\"/\">All boards</a></nav>");
-    let rank = match why.kind {
-        Kind::Failed => 0,
-        Kind::Working => 1,
-        Kind::Resting if why.state.as_str() != "Ready" => 2,
-        Kind::Resting | Kind::Final => 3,
-    };
+    let rank = rank(why.kind);
     let (name, state) = (escaped(&why.name), escaped(why.state.as_str()));
     let _ = write!(main, "<section class=\"why rank{rank}\"><h2>{name} <small>{state}</small></h2>");
     for sentence in &why.sentences {

@@ -22,10 +22,10 @@ const REFRESH_S: u32 = 2;
 
 /// `GET /`: the boards by state, those that need hands first.
 pub(super) async fn show(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
-    let farm =
-        farm.get(engine.store(), async |snapshot: &mut Snapshot| Farm::read(snapshot, &machine).await).await;
-    let now = engine.clock().now();
     let definition = engine.definition(&machine).ok();
+    let read = async |snapshot: &mut Snapshot| Farm::read(snapshot, &machine, definition.as_deref()).await;
+    let farm = farm.get(engine.store(), read).await;
+    let now = engine.clock().now();
     match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
         Ok(page) => fresh(page),
         Err(error) => without_boards(&error, now),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 
 use crate::boards::store::lists::{self, Filter, Listed};
-use crate::machine::{MachineName, says_failed};
+use crate::machine::{Definition, Kind, MachineName, says_failed};
 use crate::store::{Snapshot, StoreError, instances};
 
 /// How many boards the page shows at most; of a farm that has more, those that need hands come first.
@@ -19,10 +19,14 @@ pub(super) struct Farm {
 
 impl Farm {
     /// Reads how many boards there are in each state, and those that are shown.
-    pub(super) async fn read(snapshot: &mut Snapshot, machine: &MachineName) -> Result<Self, StoreError> {
+    pub(super) async fn read(
+        snapshot: &mut Snapshot,
+        machine: &MachineName,
+        definition: Option<&Definition>,
+    ) -> Result<Self, StoreError> {
         let counts = instances::count_by_state(snapshot, machine).await?;
-        let counts: BTreeMap<_, _> =
-            counts.into_iter().map(|(state, count)| ((rank(&state), state), count)).collect();
+        let ranked = |(state, count): (String, i64)| ((rank(kind(definition, &state)), state), count);
+        let counts: BTreeMap<_, _> = counts.into_iter().map(ranked).collect();
         let mut left = MAX_SHOWN;
         let mut states = Vec::new();
         for ((_, state), count) in &counts {
@@ -41,12 +45,17 @@ impl Farm {
     }
 }
 
-/// Where a state stands on the page: what needs hands, what is under way, what rests.
-fn rank(state: &str) -> u8 {
-    match state {
-        failed if says_failed(failed) => 0,
-        "Ready" => 3,
-        "New" | "Maintenance" | "LockedOut" => 2,
-        _ => 1,
+/// Where a state of this kind stands on the page: what needs hands, what is under way, what rests.
+pub(super) fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::Failed => 0,
+        Kind::Working => 1,
+        Kind::Resting | Kind::Final => 2,
     }
+}
+
+/// What being in `state` means; where no definition in force has it, its name says whether it needs hands.
+fn kind(definition: Option<&Definition>, state: &str) -> Kind {
+    let known = definition.and_then(|definition| definition.states.get(state));
+    known.map_or(if says_failed(state) { Kind::Failed } else { Kind::Working }, |known| known.kind)
 }

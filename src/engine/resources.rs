@@ -1,6 +1,7 @@
 //! Resources for people: what there is, who holds it, and when whoever waits may expect a turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use schedule::{Request, Resource, Timed, Units, forecast};
@@ -98,6 +99,9 @@ impl Outlook {
     }
 }
 
+/// Of who waits: how many come before it, and when its turn may come.
+type Expected = HashMap<ActionId, (usize, Option<DateTime<Utc>>)>;
+
 /// All that is known of some resources, of nearly one moment.
 struct Picture {
     states: Vec<ResourceState>,
@@ -124,26 +128,26 @@ impl Picture {
         })
     }
 
-    /// The limits of a resource: as an operator set them, or as who waits for it or had it says.
-    fn limits(&self, state: &ResourceState) -> Limits {
+    /// The limits of each resource: as an operator set them, or as who waits for it or had it says.
+    fn limits(&self) -> HashMap<&str, Limits> {
         let claims = self.waiters.iter().flat_map(|waiter| &waiter.claims);
-        let mut claimed = claims.filter(|claim| claim.any_of.contains(&state.name)).map(|claim| claim.limits);
-        let said = claimed.rfind(|limits| *limits != Limits::default());
-        let said = said.or(state.declared).or_else(|| self.declared.get(&state.name).copied());
-        state.set.over(said.unwrap_or_default())
+        let said = claims.filter(|claim| claim.limits != Limits::default());
+        let said = said.flat_map(|claim| claim.any_of.iter().map(|name| (name.as_str(), claim.limits)));
+        let said: HashMap<&str, Limits> = said.collect();
+        let limits = |state: &ResourceState| {
+            let said = said.get(state.name.as_str()).copied().or(state.declared);
+            let said = said.or_else(|| self.declared.get(&state.name).copied());
+            state.set.over(said.unwrap_or_default())
+        };
+        self.states.iter().map(|state| (state.name.as_str(), limits(state))).collect()
     }
 
     /// Where each who waits stands, and when its turn may come.
-    fn expected(
-        &self,
-        times: &TurnTimes,
-        now: DateTime<Utc>,
-    ) -> HashMap<ActionId, (usize, Option<DateTime<Utc>>)> {
-        let mut resources: BTreeMap<&str, Resource> = BTreeMap::new();
-        for state in &self.states {
-            resources
-                .extend(resource(state, self.limits(state)).map(|resource| (state.name.as_str(), resource)));
-        }
+    fn expected(&self, times: &TurnTimes, now: DateTime<Utc>) -> Expected {
+        let limits = self.limits();
+        let resource = |state: &'_ ResourceState| resource(state, *limits.get(state.name.as_str())?);
+        let resources = self.states.iter().filter_map(|state| Some((state.name.as_str(), resource(state)?)));
+        let resources: BTreeMap<&str, Resource> = resources.collect();
         let held: Vec<_> = self.holders.iter().map(|holder| held(holder, times, now)).collect();
         let queue: Vec<_> = self.waiters.iter().map(|waiter| queued(waiter, times)).collect();
         let at = |at: Option<i64>| at.and_then(DateTime::from_timestamp_micros);
@@ -153,40 +157,66 @@ impl Picture {
             .collect()
     }
 
-    fn view(&self, state: &ResourceState, times: &TurnTimes, now: DateTime<Utc>) -> ResourceView {
-        let expected = self.expected(times, now);
-        let Limits { capacity, gap_ms, settle_ms } = self.limits(state);
-        let SetLimits { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.set;
-        let set = [
-            ("capacity", set_capacity.is_some()),
-            ("gap", set_gap.is_some()),
-            ("settle", set_settle.is_some()),
-        ];
-        let holders = self.holders.iter().filter(|holder| holder.resource == state.name);
-        let waits = |waiter: &&Waiter| waiter.claims.iter().any(|claim| claim.any_of.contains(&state.name));
-        let waiters = self.waiters.iter().filter(waits).map(|waiter| {
-            let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
-            let Party { machine, name, .. } = waiter.party.clone();
-            WaiterView {
-                machine,
-                name,
-                action: waiter.action.clone(),
-                ahead,
-                since: waiter.since,
-                expected_at,
-            }
-        });
-        ResourceView {
-            name: state.name.clone(),
-            capacity,
-            gap_s: seconds(gap_ms),
-            settle_s: seconds(settle_ms),
-            set: set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
-            in_use: state.in_use,
-            holders: holders.map(holder_view).collect(),
-            queue: waiters.collect(),
-        }
+    /// What the action of `instance` that waits may expect.
+    fn outlook(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> Outlook {
+        let Some(own) = self.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
+            return Outlook::default();
+        };
+        let (waiting, expected_at) = self.expected(times, now).get(&own.id).copied().unwrap_or_default();
+        let needs = |holder: &&Holder| {
+            holder.party.instance != instance
+                && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
+        };
+        let holders = self.holders.iter().filter(needs).map(|holder| holder.party.name.clone());
+        let holders: BTreeSet<String> = holders.collect();
+        let ahead = waiting + holders.len();
+        Outlook { ahead, holders: holders.into_iter().collect(), expected_at }
     }
+
+    /// What people see of the resources called `names`.
+    fn views(&self, names: &[String], times: &TurnTimes, now: DateTime<Utc>) -> Vec<ResourceView> {
+        let (limits, expected) = (self.limits(), self.expected(times, now));
+        let mut holders: HashMap<&str, Vec<HolderView>> = HashMap::new();
+        for holder in &self.holders {
+            holders.entry(&holder.resource).or_default().push(holder_view(holder));
+        }
+        let mut queues: HashMap<&str, Vec<WaiterView>> = HashMap::new();
+        for waiter in &self.waiters {
+            let names: BTreeSet<&String> = waiter.claims.iter().flat_map(|claim| &claim.any_of).collect();
+            for name in names {
+                queues.entry(name).or_default().push(waiter_view(waiter, &expected));
+            }
+        }
+        let names: BTreeSet<&String> = names.iter().collect();
+        let wanted = self.states.iter().filter(|state| names.contains(&state.name));
+        let view = |state: &ResourceState| {
+            let name = state.name.as_str();
+            let Limits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
+            let SetLimits { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.set;
+            let set = [
+                ("capacity", set_capacity.is_some()),
+                ("gap", set_gap.is_some()),
+                ("settle", set_settle.is_some()),
+            ];
+            ResourceView {
+                name: state.name.clone(),
+                capacity,
+                gap_s: seconds(gap_ms),
+                settle_s: seconds(settle_ms),
+                set: set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
+                in_use: state.in_use,
+                holders: holders.remove(name).unwrap_or_default(),
+                queue: queues.remove(name).unwrap_or_default(),
+            }
+        };
+        wanted.map(view).collect()
+    }
+}
+
+fn waiter_view(waiter: &Waiter, expected: &Expected) -> WaiterView {
+    let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
+    let Waiter { party: Party { machine, name, .. }, action, since, .. } = waiter.clone();
+    WaiterView { machine, name, action, ahead, since, expected_at }
 }
 
 fn holder_view(holder: &Holder) -> HolderView {
@@ -215,14 +245,14 @@ fn queued<'a>(waiter: &'a Waiter, times: &TurnTimes) -> Timed<Request<ActionId, 
 }
 
 impl Engine {
-    /// Says of resources how they are: of the one called so, or of all.
+    /// Says of resources how they are: of the one called so, or of all. It takes a snapshot.
     ///
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
     pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceView>, EngineError> {
         let now = self.clock().now();
-        let mut db = self.store().reader().await?;
+        let mut db = self.store().snapshot().await?;
         let declared = self.declared();
         let mut all: BTreeSet<String> = resources::list_names(&mut db).await?.into_iter().collect();
         all.extend(declared.keys().cloned());
@@ -230,8 +260,18 @@ impl Engine {
             all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
         let mut picture = Picture::read(&mut db, &self.inner.faces, &names).await?;
         picture.declared = declared;
-        let wanted = picture.states.iter().filter(|state| names.contains(&state.name));
-        Ok(wanted.map(|state| picture.view(state, &self.inner.turn_times, now)).collect())
+        drop(db);
+        self.aside(move |times| picture.views(&names, times, now)).await
+    }
+
+    /// Looks ahead aside: where many wait it takes a while, and other requests are not to wait for that.
+    async fn aside<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&TurnTimes) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let inner = Arc::clone(&self.inner);
+        let looked = tokio::task::spawn_blocking(move || look(&inner.turn_times));
+        looked.await.map_err(|_| EngineError::Stopping)
     }
 
     /// The resources that the definitions in force declare by their names, and what they say of them.
@@ -275,13 +315,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a statement fails.
+    /// [`EngineError::Store`] when the database fails.
     pub async fn outlook(
         &self,
         db: &mut Connection,
         instance: InstanceId,
         actions: &[OpenAction],
-    ) -> Result<Outlook, StoreError> {
+    ) -> Result<Outlook, EngineError> {
         let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| action.claims.clone());
         let mut claims: Vec<Claim> = claims.collect();
         self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
@@ -290,18 +330,7 @@ impl Engine {
             return Ok(Outlook::default());
         }
         let picture = Picture::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
-        let Some(own) = picture.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
-            return Ok(Outlook::default());
-        };
-        let expected = picture.expected(&self.inner.turn_times, self.clock().now());
-        let (waiting, expected_at) = expected.get(&own.id).copied().unwrap_or_default();
-        let needs = |holder: &&Holder| {
-            holder.party.instance != instance
-                && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
-        };
-        let holders = picture.holders.iter().filter(needs).map(|holder| holder.party.name.clone());
-        let holders: BTreeSet<String> = holders.collect();
-        let ahead = waiting + holders.len();
-        Ok(Outlook { ahead, holders: holders.into_iter().collect(), expected_at })
+        let now = self.clock().now();
+        self.aside(move |times| picture.outlook(instance, times, now)).await
     }
 }

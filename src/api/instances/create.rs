@@ -77,12 +77,19 @@ fn links(links: Value) -> Result<NewLinks, Problem> {
     };
     let link = |(link, to): (String, Value)| {
         let name = LinkName::new(&link).map_err(|error| Problem::invalid(format!("links: {error}")))?;
-        let to = if let Value::String(name) = to {
-            NewLink { name, visit: None }
-        } else {
-            let GivenLink { name, visit } = serde_json::from_value(to)
-                .map_err(|error| Problem::invalid(format!("links.{link}: {}", plain(&error.to_string()))))?;
-            NewLink { name, visit }
+        let invalid = |what: &str| Problem::invalid(format!("links.{link}: {what}"));
+        let to = match to {
+            Value::String(name) => NewLink { name, visit: None },
+            Value::Object(_) => {
+                let GivenLink { name, visit } =
+                    serde_json::from_value(to).map_err(|error| invalid(&plain(&error.to_string())))?;
+                NewLink { name, visit }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+                return Err(invalid(
+                    "the name of an instance is needed, or an object with `name` and `visit`",
+                ));
+            }
         };
         check_name(&format!("links.{link}"), &to.name)?;
         Ok((name, to))

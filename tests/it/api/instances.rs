@@ -275,6 +275,8 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
             ("PUT /api/v1/machines/rollout/instances", ""),
             ("PUT /api/v1/machines/rollout/definitions", ""),
             ("PUT /api/v1/machines/rollout/web", r#"{"data": {}}"#),
+            ("PUT /api/v1/machines/rollout/web", r#"{"links": {"thing": 7}}"#),
+            ("PUT /api/v1/machines/rollout/web", r#"{"links": {"thing": {"visit": 1}}}"#),
             ("PUT /api/v1/machines/board/b2", ""),
             ("DELETE /api/v1/machines/board/b1", ""),
             ("PUT /api/v1/machines/board/b1/state?event=rq-reboot", ""),
@@ -320,6 +322,12 @@ async fn what_cannot_be_done_to_an_instance_is_said() {
 
     PUT /api/v1/machines/rollout/web
     422 invalid: data: unknown; an instance begins with nothing but its `links` and its machine's initial state
+
+    PUT /api/v1/machines/rollout/web
+    422 invalid: links.thing: the name of an instance is needed, or an object with `name` and `visit`
+
+    PUT /api/v1/machines/rollout/web
+    422 invalid: links.thing: missing field `name`
 
     PUT /api/v1/machines/board/b2
     409 is_board: boards are at /api/v1/devices, where what is known of them is told too
