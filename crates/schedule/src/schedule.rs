@@ -97,8 +97,11 @@ impl<'a, R: Clone + Ord> State<'a, R> {
     /// Grants all of `needs`, or keeps for them what they wait for.
     fn choose(&mut self, needs: &[Need<R>]) -> Choice<R> {
         let Some(chosen) = self.pick(needs, |left| left.units) else {
-            // What it would get if nobody held anything. Where even that is not enough, it keeps nothing from others.
-            for (name, units) in self.pick(needs, |left| left.resource.capacity.into()).unwrap_or_default() {
+            // What it would get if nobody held anything; if need be, of what is out of use for now. Where even that is not
+            // enough, it keeps nothing from others.
+            let in_use = self.pick(needs, |left| left.resource.capacity.into());
+            let all = in_use.or_else(|| self.pick(needs, |left| left.resource.capacity.max(1).into()));
+            for (name, units) in all.unwrap_or_default() {
                 self.take(name, units);
             }
             return Choice::Waits;

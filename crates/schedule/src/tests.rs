@@ -92,6 +92,9 @@ fn more_than_there_is_stands_for_all_of_it_and_nothing_is_granted_of_nothing() {
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
     let held = [Units { resource: "a", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), []);
+    // What is out of use is waited for, and the rest is kept meanwhile.
+    let queue = [request(1, &[("none", 1), ("a", 2)]), request(2, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), []);
 }
 
 #[test]
