@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
@@ -10,6 +9,7 @@ use reqwest::Client;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
+use tokio::sync::watch::{self, Receiver};
 use tokio::task::JoinSet;
 
 use crate::database::database;
@@ -62,14 +62,14 @@ impl Drop for Telling {
     }
 }
 
-/// Whom the jobs tell, as long as `serving` lasts.
-async fn listener(told: &Arc<Told>, serving: &mut JoinSet<()>) -> String {
+/// Whom the jobs tell, as long as `serving` lasts; it answers while it may.
+async fn listener(told: &Arc<Told>, may_answer: Receiver<bool>, serving: &mut JoinSet<()>) -> String {
     let told = Arc::clone(told);
     let answer = move || {
         let telling = Telling::begin(&told);
+        let mut may_answer = may_answer.clone();
         async move {
-            #[expect(clippy::disallowed_methods, reason = "a server is to be killed in the middle of it")]
-            tokio::time::sleep(Duration::from_millis(80)).await;
+            may_answer.wait_for(|may| *may).await.unwrap();
             drop(telling);
             "done"
         }
@@ -81,7 +81,7 @@ async fn listener(told: &Arc<Told>, serving: &mut JoinSet<()>) -> String {
 }
 
 /// Looks at how much is in use until `is_over`; gives the most that it saw.
-async fn watch(pool: PgPool, is_over: Arc<AtomicBool>) -> i64 {
+async fn look_on(pool: PgPool, is_over: Arc<AtomicBool>) -> i64 {
     let mut most = 0;
     while !is_over.load(Ordering::SeqCst) {
         let sql = "SELECT coalesce(sum(units), 0)::bigint FROM resource_use() WHERE name = 'slot'";
@@ -106,7 +106,8 @@ async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
     let (mut serving, mut watching) = (JoinSet::new(), JoinSet::new());
     let mut servers = [ServerProcess::start(&options()), ServerProcess::start(&options())];
     let base = |server: &ServerProcess| format!("http://{}/api/v1/machines", server.http());
-    let job = JOB.replace("URL", &listener(&told, &mut serving).await);
+    let (answers, may_answer) = watch::channel(false);
+    let job = JOB.replace("URL", &listener(&told, may_answer, &mut serving).await);
     let loaded = http.put(format!("{}/job", base(&servers[0]))).body(job).send().await.unwrap();
     let status = loaded.status();
     assert_eq!(status, 200, "{}", loaded.text().await.unwrap());
@@ -117,22 +118,22 @@ async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
     let other = base(&servers[1]);
     ask("the other server knows the machine", async || state(&http, &other, 0).await.is_some()).await;
     let is_over = Arc::new(AtomicBool::new(false));
-    watching.spawn(watch(database.pool().await, Arc::clone(&is_over)));
+    watching.spawn(look_on(database.pool().await, Arc::clone(&is_over)));
     for round in 0..4 {
         let (killed, other) = (round % 2, base(&servers[1 - round % 2]));
         for number in 0..JOBS {
             let url = format!("{other}/job/j{number}/events/go");
             assert_eq!(http.post(url).send().await.unwrap().status(), 200);
         }
-        // Some have been told, others wait for their turn.
-        ask("some are over", async || told.most.load(Ordering::SeqCst) >= CAPACITY).await;
-        #[expect(clippy::disallowed_methods, reason = "it is to be in the middle of something")]
-        tokio::time::sleep(Duration::from_millis(60 * (1 + round as u64))).await;
+        // Some are being told, others wait for their turn.
+        ask("all of it is in use", async || told.now.load(Ordering::SeqCst) == CAPACITY).await;
         servers[killed].kill();
+        answers.send_replace(true);
         for number in 0..JOBS {
             ask("a job is over", async || state(&http, &other, number).await.as_deref() == Some("Idle"))
                 .await;
         }
+        answers.send_replace(false);
         servers[killed] = ServerProcess::start(&options());
     }
     is_over.store(true, Ordering::SeqCst);
