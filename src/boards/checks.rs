@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::mac::Mac;
 use crate::actions::{PollUrl, PowerUrl};
-use crate::machine::plain;
+use crate::machine::{is_instance_name, plain};
 
 /// How much of what is wrong is repeated, in characters.
 const MAX_SHOWN: usize = 80;
@@ -19,11 +19,7 @@ const MAX_SHOWN: usize = 80;
 ///
 /// What would be right.
 pub fn checked_name(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let is_label = |label: &str| {
-        label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
-    };
-    if text.len() <= 64 && text.split('.').all(is_label) {
+    if is_instance_name(text) {
         return Ok(text.to_owned());
     }
     let shown: String = text.chars().take(MAX_SHOWN).collect();

@@ -44,11 +44,12 @@ pub use guard::{Guard, Variables};
 pub use instance::Instance;
 pub use link::{Address, Link, LinkDeclaration, Links};
 pub use linked::{
-    Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked, decide_linked,
+    Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked,
+    decide_linked,
 };
 pub use names::{
     ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName,
-    StateName, says_failed,
+    StateName, is_instance_name, says_failed,
 };
 pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
 pub use plain::plain;

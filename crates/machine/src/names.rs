@@ -20,6 +20,16 @@ pub(super) fn is_name(text: &str) -> bool {
     begins && goes_on && text.len() <= MAX_NAME
 }
 
+/// Whether `text` is the name of an instance, which goes into paths and file names: a host name's label or labels.
+#[must_use]
+pub fn is_instance_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| {
+        label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
+    };
+    text.len() <= MAX_NAME && text.split('.').all(is_label)
+}
+
 fn checked(text: &str) -> Result<Arc<str>, BadName> {
     if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME).collect())) }
 }

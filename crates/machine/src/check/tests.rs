@@ -503,6 +503,19 @@ fn faults_of_links_and_of_what_is_raised_are_told_with_their_places() {
             "entry: { link: { leese: $args.by } }",
             "f:7:22: error[unknown-link]: unknown link `leese`; did you mean `lease`?",
         ),
+        ("entry: { link: { lease: { name: l-1.b, visit: 3 } } }", "no fault"),
+        (
+            "entry: { link: { lease: 5 } }",
+            "f:7:29: error[form]: 5 is not the name of an instance: a text of 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`",
+        ),
+        (
+            "entry: { link: { lease: { name: '' } } }",
+            "f:7:37: error[form]: \"\" is not the name of an instance: a text of 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`",
+        ),
+        (
+            "entry: { link: { lease: ../b } }",
+            "f:7:29: error[form]: \"../b\" is not the name of an instance: a text of 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`",
+        ),
         (
             "entry: { unlink: leese }",
             "f:7:22: error[unknown-link]: unknown link `leese`; did you mean `lease`?",

@@ -7,7 +7,7 @@ use super::setting::Setting;
 use crate::fault::Collector;
 use crate::visit::Visit;
 use crate::link::{self, Address};
-use crate::names::{LinkName, MachineName};
+use crate::names::{LinkName, MachineName, is_instance_name};
 use crate::reading::required;
 use crate::rule::Rule;
 use crate::source::{Content, Key, Node};
@@ -82,5 +82,21 @@ fn parse((key, node): &(Key, Node), names: Names<'_>, faults: &mut Collector) ->
         None => None,
     };
     let (link, machine) = (link.clone(), declared.machine.clone());
-    Some(NewLink { link, machine, name: Setting::parse(name, faults)?, visit })
+    Some(NewLink { link, machine, name: instance(name, faults)?, visit })
+}
+
+/// The name of an instance, or where it comes from.
+fn instance(node: &Node, faults: &mut Collector) -> Option<Setting> {
+    let name = Setting::parse(node, faults)?;
+    if let Setting::Value(value) = &name
+        && !value.as_str().is_some_and(is_instance_name)
+    {
+        let message = format!(
+            "{value} is not the name of an instance: a text of 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or \
+             digit first and after each `.`"
+        );
+        faults.add(node.at, Rule::Form, message);
+        return None;
+    }
+    Some(name)
 }
