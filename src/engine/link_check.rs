@@ -1,4 +1,4 @@
-//! Whether definitions that are linked to one another belong together.
+//! Whether definitions that are linked to one another, or hold the same resources, belong together.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::machine::{self, Definition, LinkFault, MachineName, Vocabulary, check
 use crate::store::definitions::{self, Adopted};
 use crate::store::{Connection, StoreError};
 
-/// Checks that what `own` raises is declared where it is raised, and that it declares what others raise at it: of
-/// `beside`, which come into force with it, and of what is in force. A machine that is linked to and not there yet may come
+/// Checks that what `own` raises is declared where it is raised, and that it declares what others raise at it; that it
+/// declares the same of resources as others, and takes them in the same order: of `beside`, which come into force with it, and of what is in force. A machine that is linked to and not there yet may come
 /// later; what is raised at it until then is refused.
 ///
 /// # Errors
@@ -49,8 +49,9 @@ async fn read(
 ) -> Result<Option<Arc<Definition>>, StoreError> {
     let source = definitions::read_source(db, &adopted.machine, adopted.number).await?.unwrap_or_default();
     let is_target = own.links.values().any(|link| link.machine == adopted.machine);
+    let may_share = !own.resources.is_empty() && source.contains("resources");
     // Whoever links to anything says so by this word; the proofs of a large definition take their time.
-    if !is_target && !source.contains("links") {
+    if !is_target && !may_share && !source.contains("links") {
         return Ok(None);
     }
     Ok(machine::load_stored(&source, vocabulary).ok().map(|(definition, _)| Arc::new(definition)))
@@ -63,5 +64,7 @@ fn concerns(fault: &LinkFault, own: &MachineName) -> bool {
         LinkFault::NotDeclared { machine, target, .. }
         | LinkFault::MissingArgument { machine, target, .. } => machine == own || target == own,
         LinkFault::Endless(circle) => circle.iter().any(|(machine, _)| machine == own),
+        LinkFault::HoldOrder(circle) => circle.iter().any(|way| way.machine == *own),
+        LinkFault::OtherLimits { machine, other, .. } => machine == own || other == own,
     }
 }

@@ -307,6 +307,7 @@ fn rules_are_explained() {
     no-deadline       error     a working state may last for ever
     endless-loop      error     working states can follow one another for ever
     unclaimed-hold    error     a state holds a resource that nothing claims on the way into it
+    hold-order        error     states take what they hold in different orders
     unhandled-ok      error     nobody waits for an action's success
     unhandled-failed  error     a state says nothing of its action's failure
     never-holds       warning   a condition never holds

@@ -44,7 +44,7 @@ pub use guard::{Guard, Variables};
 pub use instance::Instance;
 pub use link::{Address, Link, LinkDeclaration, Links};
 pub use linked::{
-    Chain, DecidedLinked, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked,
+    Chain, DecidedLinked, KeptWhileWaiting, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked,
     decide_linked,
 };
 pub use names::{

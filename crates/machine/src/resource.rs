@@ -22,6 +22,13 @@ pub struct ResourceDeclaration {
     pub about: String,
 }
 
+impl ResourceDeclaration {
+    /// Whether `other` says the same of how much there is and when.
+    pub(super) fn has_limits_of(&self, other: &Self) -> bool {
+        (self.capacity, self.gap, self.settle) == (other.capacity, other.gap, other.settle)
+    }
+}
+
 impl fmt::Display for ResourceDeclaration {
     /// As it is written in a definition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +41,7 @@ impl fmt::Display for ResourceDeclaration {
             span("gap", self.gap),
             span("settle", self.settle),
         ];
-        write!(f, "{{ {} }}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        if parts.is_empty() { f.write_str("{}") } else { write!(f, "{{ {parts} }}") }
     }
 }

@@ -3,12 +3,12 @@
 //! Pure: it reads no clock and keeps nothing. The engine calls it with what the database holds, the simulator with what it
 //! simulates; so both hand out resources alike.
 //!
-//! * A request asks for units of one or several resources, and gets all of them at once or none. So nobody holds one while
-//!   waiting for another, and no two requests can wait for each other.
+//! * A request asks for units of one or several resources, and gets all of them at once or none. Where whoever asks holds
+//!   something already, two can wait for each other all the same: the caller sees to it that these ask in one order.
 //! * A need may name several resources, any of which will do; the first that is free is taken.
-//! * The queue is strict: what an earlier request waits for is not given to a later one. So nobody waits for ever, however
-//!   many come later; requests that wait for other resources go past. A request that needs more resources than there are
-//!   waits until there are more, and holds nobody up.
+//! * The queue is strict: what an earlier request waits for is not given to a later one, however many come later; requests
+//!   that wait for other resources go past. A request that needs more resources than there are waits until there are more,
+//!   and holds nobody up.
 //! * After a grant a resource grants nothing for its gap, after a release nothing for its settle time.
 //!
 //! Times are numbers in a unit of the caller's choice, the same one everywhere.

@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
     Ok(Found { file: file::name(path), checked, links: Vec::new() })
 }
 
-/// Notes what does not go together of machines that are linked, where all of them are right by themselves.
+/// Notes what does not go together of machines that are linked or hold the same, where all of them are right by themselves.
 fn check_links(all: &mut [Found]) {
     let definitions: Vec<&Definition> =
         all.iter().filter_map(|found| found.checked.definition.as_ref()).collect();
@@ -81,8 +81,10 @@ fn check_links(all: &mut [Found]) {
         let machine = match &fault {
             LinkFault::NoMachine { machine, .. }
             | LinkFault::NotDeclared { machine, .. }
-            | LinkFault::MissingArgument { machine, .. } => Some(machine),
+            | LinkFault::MissingArgument { machine, .. }
+            | LinkFault::OtherLimits { machine, .. } => Some(machine),
             LinkFault::Endless(circle) => circle.first().map(|(machine, _)| machine),
+            LinkFault::HoldOrder(circle) => circle.first().map(|way| &way.machine),
         };
         let is_its =
             |found: &&mut Found| found.checked.definition.as_ref().map(|one| &one.machine) == machine;

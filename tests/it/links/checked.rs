@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{THING, create, show, world};
+use super::{THING, create, load, show, world};
+use crate::api::send;
 use crate::cli::lifeguard;
 
 /// What the program prints, its errors after that, and how it ends.
@@ -39,6 +40,34 @@ async fn files_that_are_checked_together_are_checked_against_one_another() {
     let told =
         "error[links]: lease raises `release` at thing, which does not declare it `from: { machine: lease }`";
     assert!(wrong.contains(told) && wrong.ends_with("exit 1"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_refuses_what_declares_or_takes_resources_otherwise_than_what_is_in_force() {
+    let job = |machine: &str, first: &str, capacity: u32| {
+        format!(
+            "machine: {machine}\ninitial: Idle\nresources: {{ a: 1, b: {capacity} }}\nevents: {{ go: {{ from: operator }} }}\n\
+             states:\n  Idle: {{ resting: true, about: x, on: {{ go: First }} }}\n  \
+             First: {{ about: x, hold: {{ {first}: 1 }}, invoke: [power-cycle], timeout: {{ after: 1s, target: Idle }}, \
+             on: {{ power-cycle-ok: Both, power-cycle-failed: Idle }} }}\n  \
+             Both: {{ about: x, hold: {{ a: 1, b: 1 }}, invoke: [power-cycle], timeout: {{ after: 1s, target: Idle }}, \
+             on: {{ power-cycle-ok: Idle, power-cycle-failed: Idle }} }}\n"
+        )
+    };
+    let world = world().await;
+    load(&world, "one", &job("one", "a", 1)).await;
+    load(&world, "two", &job("two", "a", 1)).await;
+    for (text, told) in [
+        (
+            job("two", "b", 1),
+            "instances may wait for one another for ever: in one from `First` to `Both` `a` is kept",
+        ),
+        (job("two", "a", 2), "two declares `b` as { capacity: 2 }, and one as { capacity: 1 }"),
+    ] {
+        let answer = send(&world, "PUT /api/v1/machines/two", text).await;
+        assert_eq!(answer.status, 409, "{}", answer.text);
+        assert!(answer.text.contains("\"code\":\"links\"") && answer.text.contains(told), "{}", answer.text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,6 +34,7 @@ use crate::source::{self, Content, Node};
 use crate::vocabulary::Vocabulary;
 use known::Known;
 use places::Places;
+pub(crate) use proofs::{Waiting, growths, waits_in_circles};
 
 /// A definition's text, checked.
 #[derive(Debug)]

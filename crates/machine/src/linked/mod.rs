@@ -11,7 +11,7 @@ mod raises;
 
 pub use chain::{Chain, MAX_DEPTH, MAX_RAISED};
 pub use decide::{DecidedLinked, LinkedInstances, decide_linked};
-pub use prove::{LinkFault, check_linked};
+pub use prove::{KeptWhileWaiting, LinkFault, check_linked};
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
-//! What is proved of several definitions together: what one raises the other takes, and it comes to an end.
+//! What is proved of several definitions together: what one raises the other takes, and it comes to an end; they declare the
+//! same of what they both hold, and take it in one order.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::circles::endless;
 use super::raises::edges;
+use crate::check::{Waiting, growths, waits_in_circles};
 use crate::definition::{Definition, TransitionEffect};
-use crate::names::{EventName, LinkName, MachineName};
+use crate::names::{EventName, LinkName, MachineName, ResourceName, StateName};
 use crate::operation::{Operation, Raises};
+use crate::resource::ResourceDeclaration;
 use crate::sender::Sender;
 
-/// What is wrong between linked machines.
+/// What is wrong between machines: those that are linked, and those whose states hold the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum LinkFault {
     /// There is no such machine among those that were looked at.
@@ -52,6 +56,52 @@ pub enum LinkFault {
         /// The events on the way round, in order.
         Vec<(MachineName, EventName)>,
     ),
+    /// Instances may wait for one another for ever.
+    #[error("instances may wait for one another for ever: {}", waits(.0))]
+    HoldOrder(
+        /// The ways on which they wait, in a circle.
+        Vec<KeptWhileWaiting>,
+    ),
+    /// Another machine declares other limits of a resource.
+    #[error("{machine} declares `{resource}` as {limits}, and {other} as {other_limits}")]
+    OtherLimits {
+        /// The machine.
+        machine: MachineName,
+        /// The resource.
+        resource: ResourceName,
+        /// What it says of it.
+        limits: String,
+        /// The other machine.
+        other: MachineName,
+        /// What that says of it.
+        other_limits: String,
+    },
+}
+
+/// What is kept on a way from state to state while something else is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeptWhileWaiting {
+    /// The machine.
+    pub machine: MachineName,
+    /// The state that is left.
+    pub from: StateName,
+    /// The state that is entered.
+    pub to: StateName,
+    /// What is kept, as one says it.
+    pub keeps: String,
+    /// What is waited for, as one says it.
+    pub waits_for: String,
+}
+
+impl fmt::Display for KeptWhileWaiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { machine, from, to, keeps, waits_for } = self;
+        write!(f, "in {machine} from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
+    }
+}
+
+fn waits(circle: &[KeptWhileWaiting]) -> String {
+    circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
 }
 
 fn path(circle: &[(MachineName, EventName)]) -> String {
@@ -59,7 +109,7 @@ fn path(circle: &[(MachineName, EventName)]) -> String {
     steps.collect::<Vec<_>>().join(" → ")
 }
 
-/// Checks definitions that may be linked to one another; each machine is to be here once.
+/// Checks definitions that may be linked to one another and hold the same resources; each machine is to be here once.
 #[must_use]
 pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
     let by_machine: BTreeMap<&MachineName, &Definition> =
@@ -83,8 +133,45 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
         let circle = circle.into_iter().map(|(machine, event)| (machine.clone(), event));
         faults.push(LinkFault::Endless(circle.collect()));
     }
+    let growths: Vec<_> = by_machine.values().flat_map(|definition| growths(definition)).collect();
+    for circle in waits_in_circles(&growths) {
+        faults.push(LinkFault::HoldOrder(circle.iter().map(kept_while_waiting).collect()));
+    }
+    faults.extend(other_limits(by_machine.values().copied()));
     faults.sort();
     faults.dedup();
+    faults
+}
+
+fn kept_while_waiting(Waiting { growth, keeps, waits_for }: &Waiting<'_>) -> KeptWhileWaiting {
+    KeptWhileWaiting {
+        machine: growth.machine.clone(),
+        from: growth.from.clone(),
+        to: growth.to.clone(),
+        keeps: keeps.to_string(),
+        waits_for: waits_for.to_string(),
+    }
+}
+
+/// Where a definition says of a resource other than the first that declares it.
+fn other_limits<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<LinkFault> {
+    let mut first: BTreeMap<&ResourceName, (&MachineName, &ResourceDeclaration)> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for Definition { machine, resources, .. } in definitions {
+        // What a selector says is called otherwise.
+        for (resource, limits) in resources.iter().filter(|(_, declared)| declared.any.is_none()) {
+            let (other, other_limits) = *first.entry(resource).or_insert((machine, limits));
+            if !limits.has_limits_of(other_limits) {
+                faults.push(LinkFault::OtherLimits {
+                    machine: machine.clone(),
+                    resource: resource.clone(),
+                    limits: limits.to_string(),
+                    other: other.clone(),
+                    other_limits: other_limits.to_string(),
+                });
+            }
+        }
+    }
     faults
 }
 

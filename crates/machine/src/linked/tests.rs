@@ -280,6 +280,44 @@ fn events_that_may_raise_one_another_for_ever_are_a_fault_unless_a_counter_ends_
     assert_eq!(lines(&[&cleared, &pong]).len(), 1);
 }
 
+/// A machine that holds `first`, and then both `a` and `b`.
+fn growing(machine: &str, first: &str, resources: &str) -> String {
+    format!(
+        "machine: {machine}\ninitial: Rest\nresources: {{ {resources} }}\nevents: {{ go: {{ from: operator }} }}\nstates:\n  \
+         Rest: {{ resting: true, on: {{ go: First }} }}\n  \
+         First: {{ hold: {{ {first}: 1 }}, invoke: poll, on: {{ poll-ok: Both }} }}\n  \
+         Both: {{ hold: {{ a: 1, b: 1 }}, invoke: poll, on: {{ poll-ok: Rest }} }}\n"
+    )
+}
+
+#[test]
+fn machines_that_take_what_they_hold_in_different_orders_do_not_go_together() {
+    let of = |machine, first| growing(machine, first, "a: 1, b: 1");
+    assert_eq!(lines(&[&of("m", "a"), &of("n", "a")]), Vec::<String>::new());
+    assert_eq!(
+        lines(&[&of("m", "a"), &of("n", "b")]),
+        [
+            "instances may wait for one another for ever: in m from `First` to `Both` `a` is kept while `b` is waited for, and \
+             in n from `First` to `Both` `b` is kept while `a` is waited for"
+        ]
+    );
+}
+
+#[test]
+fn machines_that_declare_one_resource_differently_do_not_go_together() {
+    let of = |machine, a: &str| growing(machine, "a", &format!("a: {a}, b: 1"));
+    for (one, other, told) in [
+        ("8", "{ capacity: 8, about: the same }", None),
+        ("{ any: idle-workers }", "8", None),
+        ("8", "4", Some(("{ capacity: 4 }", "{ capacity: 8 }"))),
+        ("8", "{ capacity: 8, settle: 2s }", Some(("{ capacity: 8, settle: 2s }", "{ capacity: 8 }"))),
+        ("{ gap: 1s }", "{}", Some(("{}", "{ gap: 1s }"))),
+    ] {
+        let told = told.map(|(n, m)| format!("n declares `a` as {n}, and m as {m}"));
+        assert_eq!(lines(&[&of("m", one), &of("n", other)]), Vec::from_iter(told));
+    }
+}
+
 #[test]
 fn a_refusal_that_asks_again_at_once_is_a_fault() {
     let text = LEASE.replace("claim-refused: { target: Refused,", "claim-refused: { target: Asking,");

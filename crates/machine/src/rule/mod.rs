@@ -85,6 +85,7 @@ rules! {
     NoDeadline = "no-deadline", Error, "a working state may last for ever";
     EndlessLoop = "endless-loop", Error, "working states can follow one another for ever";
     UnclaimedHold = "unclaimed-hold", Error, "a state holds a resource that nothing claims on the way into it";
+    HoldOrder = "hold-order", Error, "states take what they hold in different orders";
     UnhandledOk = "unhandled-ok", Error, "nobody waits for an action's success";
     UnhandledFailed = "unhandled-failed", Error, "a state says nothing of its action's failure";
 

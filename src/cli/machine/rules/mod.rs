@@ -31,6 +31,7 @@ pub(super) fn page(rule: Rule) -> &'static str {
         Rule::NoDeadline => include_str!("no-deadline.txt"),
         Rule::EndlessLoop => include_str!("endless-loop.txt"),
         Rule::UnclaimedHold => include_str!("unclaimed-hold.txt"),
+        Rule::HoldOrder => include_str!("hold-order.txt"),
         Rule::UnhandledOk => include_str!("unhandled-ok.txt"),
         Rule::UnhandledFailed => include_str!("unhandled-failed.txt"),
         Rule::NeverHolds => include_str!("never-holds.txt"),

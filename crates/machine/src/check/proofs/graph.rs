@@ -203,6 +203,14 @@ impl<'d> Graph<'d> {
         self.edges.push(edge);
     }
 
+    /// The edges that leave `state`.
+    pub(super) fn edges_from(&self, state: usize) -> &[Edge<'d>] {
+        // They were added state by state.
+        let first = self.edges.partition_point(|edge| edge.from < state);
+        let end = self.edges.partition_point(|edge| edge.from <= state);
+        &self.edges[first..end]
+    }
+
     /// Whether entering `state` clears `counter`.
     pub(super) fn clears_on_entry(&self, state: usize, counter: &CounterName) -> bool {
         operations_clear(&self.states[state].1.entry).has(counter)

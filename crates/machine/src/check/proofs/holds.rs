@@ -1,23 +1,31 @@
 //! What states hold is claimed before: by an action of theirs, or on every way into them.
 
+use std::collections::BTreeSet;
+
+use super::super::super::sender::Sender;
 use super::super::places::Places;
-use super::graph::Graph;
-use crate::definition::State;
+use super::graph::{Edge, EdgeCause, Graph};
+use super::trace;
+use crate::definition::{Due, State};
 use crate::fault::Collector;
+use crate::names::ResourceName;
 use crate::rule::Rule;
+
+/// A resource that a state holds, by the state's number.
+type Held<'d> = (usize, &'d ResourceName);
 
 /// Notes states that hold what nothing claims.
 pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collector) {
+    let waiting = waiting(graph);
     for (number, (name, state)) in graph.states.iter().enumerate() {
         if state.hold.is_empty() || !state.invoke.is_empty() {
             continue;
         }
-        let is_initial = number == graph.initial;
-        let mut ways = graph.edges.iter().filter(|edge| edge.to == number).map(|edge| edge.from);
-        let poor = ways.find(|from| !holds_as_much(graph.states[*from].1, state));
+        let mut ways = graph.edges.iter().filter(|edge| edge.to == number);
+        let poor = ways.find_map(|edge| poor(graph, edge, state, &waiting));
         let from = match poor {
-            Some(from) => format!("from `{}`, which does not hold as much", graph.states[from].0),
-            None if is_initial => "when the instance comes to be".to_owned(),
+            Some(from) => from,
+            None if number == graph.initial => "when the instance comes to be".to_owned(),
             None => continue,
         };
         let message =
@@ -26,6 +34,51 @@ pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collect
     }
 }
 
-fn holds_as_much(before: &State, state: &State) -> bool {
-    state.hold.keys().all(|resource| before.hold.contains_key(resource))
+/// Why an instance that goes this way into `state` may lack something that this holds.
+fn poor(graph: &Graph<'_>, edge: &Edge<'_>, state: &State, waiting: &BTreeSet<Held<'_>>) -> Option<String> {
+    let (name, before) = graph.states[edge.from];
+    if state.hold.keys().any(|resource| !before.hold.contains_key(resource)) {
+        return Some(format!("from `{name}`, which does not hold as much"));
+    }
+    if is_granted_before(graph, edge) {
+        return None;
+    }
+    let resource = state.hold.keys().find(|resource| waiting.contains(&(edge.from, resource)))?;
+    Some(format!("from `{name}` by {}, where `{name}` may still wait for `{resource}`", trace::event(edge)))
+}
+
+/// What states with actions hold, where an instance may be in them that was not granted it yet.
+fn waiting<'d>(graph: &Graph<'d>) -> BTreeSet<Held<'d>> {
+    let claimed = |number: usize| {
+        let (_, state) = graph.states[number];
+        state.hold.keys().filter(|_| !state.invoke.is_empty()).map(move |resource| (number, resource))
+    };
+    let lacks = |edge: &Edge<'_>, resource| !graph.states[edge.from].1.hold.contains_key(resource);
+    let entered = graph
+        .edges
+        .iter()
+        .flat_map(|edge| claimed(edge.to).filter(move |(_, resource)| lacks(edge, *resource)));
+    let mut open: Vec<Held<'d>> = claimed(graph.initial).chain(entered).collect();
+    let mut waiting = BTreeSet::new();
+    while let Some((from, resource)) = open.pop() {
+        if !waiting.insert((from, resource)) {
+            continue;
+        }
+        let ways = graph.edges_from(from).iter().filter(|edge| !is_granted_before(graph, edge));
+        open.extend(ways.flat_map(|edge| claimed(edge.to)).filter(|(_, other)| *other == resource));
+    }
+    waiting
+}
+
+/// Whether nobody goes this way before the first action of the state that it leaves has begun, and with it what the state
+/// holds is granted: an action that ends has begun, and a time limit runs from then on.
+fn is_granted_before(graph: &Graph<'_>, edge: &Edge<'_>) -> bool {
+    match edge.cause {
+        EdgeCause::Event(event) => {
+            let event = graph.definition.events.get(event);
+            event.is_some_and(|event| event.from.iter().eq([&Sender::Action]))
+        }
+        EdgeCause::Passed(due, _) | EdgeCause::Exceeded(due, _) => matches!(due, Due::After(_)),
+        EdgeCause::Always => false,
+    }
 }

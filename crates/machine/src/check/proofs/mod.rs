@@ -6,6 +6,7 @@
 mod endless;
 mod ends;
 mod graph;
+mod hold_order;
 mod holds;
 mod odd;
 mod trace;
@@ -17,6 +18,7 @@ use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::places::Places;
 use graph::Graph;
+pub(crate) use hold_order::{Waiting, growths, waits_in_circles};
 
 /// Proves what can be proved of `definition`, and notes where that fails.
 pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
@@ -26,6 +28,7 @@ pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut C
     ways::check(&graph, &endless, places, faults);
     ends::check(definition, places, faults);
     holds::check(&graph, places, faults);
+    hold_order::check(&graph, places, faults);
     odd::check(definition, places, faults);
 }
 

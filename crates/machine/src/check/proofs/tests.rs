@@ -480,6 +480,93 @@ fn ends_of_actions_come_only_where_these_are_invoked() {
     assert!(!definition.states["A"].on.contains_key("power-cycle-failed"));
 }
 
+/// The first error of a definition that declares what its states may hold, without its line.
+fn of_holding(states: &str) -> String {
+    let resources = "resources: { a: 1, b: 1, w: { any: idle-workers }, v: { any: idle-workers } }";
+    let errors = errors(&with(states).replace("states:\n", &format!("{resources}\nstates:\n")));
+    let first = errors.lines().next().and_then(|line| line.split_once(' '));
+    first.map(|(_, told)| told.to_owned()).unwrap_or_default()
+}
+
+/// A state that holds something and invokes an action, which `on` takes besides where it fails.
+fn working(name: &str, hold: &str, on: &str) -> String {
+    format!(
+        "  {name}: {{ hold: {{ {hold} }}, invoke: set-pxe, timeout: {{ after: 1s, target: Rest }}, on: {{ set-pxe-failed: Rest, {on} }} }}\n"
+    )
+}
+
+/// A state that holds something and invokes nothing.
+fn keeping(name: &str, hold: &str, on: &str) -> String {
+    format!("  {name}: {{ hold: {{ {hold} }}, timeout: {{ after: 1s, target: Rest }}, on: {{ {on} }} }}\n")
+}
+
+#[test]
+fn what_a_state_without_actions_holds_was_granted_on_every_way_into_it() {
+    let kept = keeping("K", "a: 1", "");
+    let first = |on: &str| working("A", "a: 1", on);
+    let timed = |due: &str| {
+        first("set-pxe-ok: Rest").replace("after: 1s, target: Rest", &format!("{due}, target: K"))
+    };
+    let refused = |from: &str, by: &str| {
+        format!(
+            "unclaimed-hold: `K` invokes no action with which its resources are claimed, and is entered from `{from}` by {by}, \
+             where `{from}` may still wait for `a`"
+        )
+    };
+    for (states, told) in [
+        // An action that ends has begun, and so has one by whose beginning the time is counted.
+        (first("set-pxe-ok: K"), String::new()),
+        (timed("after: 1s"), String::new()),
+        (timed("at: 2030-01-01T00:00:00Z"), refused("A", "the timeout")),
+        // Anybody else may be sooner than the first action.
+        (first("set-pxe-ok: K, ev: K"), refused("A", "`ev`")),
+        (
+            first("set-pxe-ok: K").replace("A: {", "A: { always: [{ if: has(data.x), target: K }],"),
+            refused("A", "`always`"),
+        ),
+        // Who held it before does not wait for it.
+        (first("set-pxe-ok: B") + &working("B", "a: 1, b: 1", "set-pxe-ok: K, ev: K"), String::new()),
+        (first("set-pxe-ok: B, ev: B") + &working("B", "a: 1", "set-pxe-ok: K, ev: K"), refused("B", "`ev`")),
+        (
+            working("A", "b: 1", "set-pxe-ok: B") + &working("B", "a: 1, b: 1", "set-pxe-ok: K, ev: K"),
+            refused("B", "`ev`"),
+        ),
+    ] {
+        assert_eq!(of_holding(&(states.clone() + &kept)), told, "{states}");
+    }
+}
+
+#[test]
+fn states_that_take_what_they_hold_in_different_orders_are_refused() {
+    let first = |hold: &str| working("A", hold, "set-pxe-ok: C, ev: B");
+    let second = |hold: &str| working("B", hold, "set-pxe-ok: C");
+    let both = working("C", "a: 1, b: 1", "set-pxe-ok: Rest");
+    let refused = "hold-order: instances may wait for one another for ever: from `A` to `C` `a` is kept while `b` is waited \
+                   for, and from `B` to `C` `b` is kept while `a` is waited for";
+    for (states, told) in [
+        (first("a: 1") + &second("b: 1") + &both, refused),
+        (first("a: 1") + &second("a: 1") + &both, ""),
+        // What is given back before is nothing to wait for.
+        (first("a: 1") + &working("B", "b: 1", "set-pxe-ok: Rest") + &both, ""),
+        // Through a state that is left at once nothing is given back.
+        (
+            first("a: 1")
+                + &second("b: 1").replace("set-pxe-ok: C", "set-pxe-ok: D")
+                + &both
+                + "  D: { always: [{ if: has(data.x), target: C }, Rest] }\n",
+            refused,
+        ),
+        // Two of one selector are two of the same.
+        (
+            first("w: 1") + &second("w: 1") + &working("C", "w: 1, v: 1", "set-pxe-ok: Rest"),
+            "hold-order: instances may wait for one another for ever: from `A` to `C` one of `any: idle-workers` is kept \
+             while one of `any: idle-workers` is waited for",
+        ),
+    ] {
+        assert_eq!(of_holding(&states), told, "{states}");
+    }
+}
+
 #[test]
 fn what_is_too_much_to_be_proved_soon_is_refused() {
     let many =

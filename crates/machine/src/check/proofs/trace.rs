@@ -189,7 +189,8 @@ fn where_cleared(graph: &Graph<'_>, set: &[usize], found: &Loop, counter: &Count
         .map(|stay| format!("`{}` in `{}`", stay.event, name(stay.state)))
 }
 
-fn event(edge: &Edge<'_>) -> String {
+/// What makes an instance go this way.
+pub(super) fn event(edge: &Edge<'_>) -> String {
     match edge.cause {
         EdgeCause::Event(event) => format!("`{event}`"),
         EdgeCause::Passed(..) | EdgeCause::Exceeded(..) => "the timeout".to_owned(),
