@@ -220,7 +220,11 @@ fn plan<'a>(claimants: &'a [Claimant], states: &[ResourceState], now: DateTime<U
         }
     }
     held.retain(|held| held.units > 0);
-    let request = |(key, claimant): (usize, &'a Claimant)| Request { key, needs: needs(&claimant.claims) };
+    let request = |(key, claimant): (usize, &'a Claimant)| Request {
+        key,
+        needs: needs(&claimant.claims),
+        holds: claimant.holds,
+    };
     let queue: Vec<_> = claimants.iter().enumerate().map(request).collect();
     schedule(&resources, &held, &queue, now.timestamp_micros())
 }
@@ -271,7 +275,7 @@ mod tests {
     }
 
     fn claimant(id: i64, claims: Vec<Claim>) -> Claimant {
-        Claimant { id: ActionId(id), instance: InstanceId(id), claims }
+        Claimant { id: ActionId(id), instance: InstanceId(id), claims, holds: false }
     }
 
     fn keys(claimants: &[Claimant], states: &[ResourceState]) -> Vec<usize> {

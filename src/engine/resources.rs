@@ -236,7 +236,7 @@ fn held<'a>(holder: &'a Holder, times: &TurnTimes, now: DateTime<Utc>) -> Timed<
 }
 
 fn queued<'a>(waiter: &'a Waiter, times: &TurnTimes) -> Timed<Request<ActionId, &'a str>> {
-    let what = Request { key: waiter.id, needs: needs(&waiter.claims) };
+    let what = Request { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.holds };
     // What a state holds is held for longer than the action, and nobody knows how long.
     let is_known = waiter.claims.iter().all(|claim| claim.hold.is_none());
     let names = waiter.claims.iter().flat_map(|claim| &claim.any_of);

@@ -18,6 +18,8 @@ pub struct Claimant {
     pub instance: InstanceId,
     /// What it needs and does not have yet.
     pub claims: Vec<Claim>,
+    /// Whether its instance holds something already.
+    pub holds: bool,
 }
 
 /// A resource, and how much of it is in use.
@@ -108,7 +110,7 @@ pub async fn list_startable(
 }
 
 /// Lists at most `most` actions that wait for what they claim, in the order of their turns: of each queue as many as there
-/// is left for of its resource; only of `resources` where that is said. Which of them may be started at all is told as by
+/// is left for of its resource, and all whose instances hold something; only of `resources` where that is said. Which of them may be started at all is told as by
 /// [`list_startable`].
 ///
 /// # Errors
@@ -162,7 +164,8 @@ pub async fn list_claimants(
                                                      CASE WHEN w.first -> 'limits' <> '{}'
                                                           THEN (w.first -> 'limits' ->> 'capacity')::int
                                                           ELSE r.capacity END) - coalesce(u.units, 0) END AS left) c
-            WHERE w.nth <= least(c.left, $4)
+            -- Whoever holds something may be waited for by those before it.
+            WHERE w.nth <= least(c.left, $4) OR EXISTS (SELECT FROM hold h WHERE h.instance_id = w.instance_id)
             ORDER BY w.turn_at, w.action_id LIMIT $1"#,
         most,
         troubles,
@@ -174,7 +177,8 @@ pub async fn list_claimants(
     let claimants = rows.into_iter().map(|row| {
         let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
         let claims = lacking(claims, &row.held, row.rescue);
-        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims }
+        let holds = !row.held.is_empty();
+        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims, holds }
     });
     Ok(claimants.collect())
 }

@@ -48,6 +48,8 @@ pub struct Waiter {
     pub action: String,
     /// What it needs and does not have yet.
     pub claims: Vec<Claim>,
+    /// Whether its instance holds something already.
+    pub holds: bool,
     /// Since when it waits.
     pub since: DateTime<Utc>,
 }
@@ -249,7 +251,8 @@ pub async fn list_waiters(
         let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
         let claims = lacking(claims, &row.held, row.rescue);
         let party = Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
-        Waiter { id: ActionId(row.action_id), party, action: row.action, claims, since: row.asked_at }
+        let holds = !row.held.is_empty();
+        Waiter { id: ActionId(row.action_id), party, action: row.action, claims, holds, since: row.asked_at }
     });
     Ok(waiters.collect())
 }

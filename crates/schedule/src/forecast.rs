@@ -41,7 +41,7 @@ pub fn forecast<K: Copy + Ord, R: Clone + Ord>(
     let (starts, _) = starts(resources, held, queue, now);
     let mut waiting: BTreeMap<&R, usize> = BTreeMap::new();
     let mut expected = Vec::with_capacity(queue.len());
-    for Timed { what: Request { key, needs }, .. } in queue {
+    for Timed { what: Request { key, needs, .. }, .. } in queue {
         let named = || needs.iter().flat_map(|need| &need.any_of);
         // Mostly there is one; of several the longest queue is what it waits for.
         let ahead = named().filter_map(|name| waiting.get(name).copied()).max().unwrap_or(0);
@@ -162,7 +162,7 @@ mod tests {
 
     fn queue(waiters: usize, needs: impl Fn(usize) -> Vec<usize>) -> Queue {
         let need = |name| crate::request::Need::of(name, 1);
-        let request = |key| Request { key, needs: needs(key).into_iter().map(need).collect() };
+        let request = |key| Request { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
         // At each resource of a hundred turns take another time, so that they end apart.
         (0..waiters)
             .map(|key| Timed { what: request(key), takes: i64::try_from(5 + key % 100).ok() })

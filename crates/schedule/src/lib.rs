@@ -9,6 +9,7 @@
 //! * The queue is strict: what an earlier request waits for is not given to a later one, however many come later; requests
 //!   that wait for other resources go past. A request that needs more resources than there are waits until there are more,
 //!   and holds nobody up.
+//! * What is free is not kept from those who hold something already: whoever waits may wait for just that.
 //! * After a grant a resource grants nothing for its gap, after a release nothing for its settle time.
 //!
 //! Times are numbers in a unit of the caller's choice, the same one everywhere.

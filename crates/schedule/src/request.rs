@@ -27,6 +27,9 @@ pub struct Request<K, R> {
     /// All that it needs. Needs that name the same resource share its units: two that name one of a single unit, and no
     /// other, never get it.
     pub needs: Vec<Need<R>>,
+    /// Whether whoever asks holds units of something already, and goes on to hold them while this waits. What others wait for
+    /// is then perhaps just that, so nothing that is free is kept for them.
+    pub holds: bool,
 }
 
 /// A request that gets what it asked for.

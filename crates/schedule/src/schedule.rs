@@ -33,7 +33,7 @@ pub fn schedule<K: Clone, R: Clone + Ord>(
         if state.is_exhausted() {
             break;
         }
-        match state.choose(&request.needs) {
+        match state.choose(request) {
             Choice::Granted(units) => plan.grants.push(Grant { key: request.key.clone(), units }),
             Choice::Later(at) => plan.next_at = Some(plan.next_at.map_or(at, |next| next.min(at))),
             Choice::Waits => {}
@@ -46,6 +46,8 @@ pub fn schedule<K: Clone, R: Clone + Ord>(
 struct Left {
     resource: Resource,
     units: i64,
+    /// How many of them are kept for those who wait for something else besides.
+    kept: i64,
     /// When it may grant something next.
     free_from: i64,
 }
@@ -76,6 +78,7 @@ impl<'a, R: Clone + Ord> State<'a, R> {
         let left = |resource: &Resource| Left {
             resource: *resource,
             units: i64::from(resource.capacity),
+            kept: 0,
             free_from: resource.free_from(now),
         };
         let mut left: BTreeMap<&R, Left> =
@@ -94,15 +97,17 @@ impl<'a, R: Clone + Ord> State<'a, R> {
         self.open == 0 && !self.left.is_empty()
     }
 
-    /// Grants all of `needs`, or keeps for them what they wait for.
-    fn choose(&mut self, needs: &[Need<R>]) -> Choice<R> {
-        let Some(chosen) = self.pick(needs, |left| left.units) else {
+    /// Grants all that is asked for, or keeps it for whoever waits.
+    ///
+    /// What is free is not kept from those who hold something already: whoever waits may wait for just that.
+    fn choose<K>(&mut self, Request { needs, holds, .. }: &Request<K, R>) -> Choice<R> {
+        let Some(chosen) = self.pick(needs, |left| left.units - if *holds { 0 } else { left.kept }) else {
             // What it would get if nobody held anything; if need be, of what is out of use for now. Where even that is not
             // enough, it keeps nothing from others.
             let in_use = self.pick(needs, |left| left.resource.capacity.into());
             let all = in_use.or_else(|| self.pick(needs, |left| left.resource.capacity.max(1).into()));
             for (name, units) in all.unwrap_or_default() {
-                self.take(name, units);
+                self.keep(name, units);
             }
             return Choice::Waits;
         };
@@ -135,7 +140,15 @@ impl<'a, R: Clone + Ord> State<'a, R> {
         self.left.get(name).map_or(self.now, |left| left.free_from.max(self.now))
     }
 
-    /// Takes units away: they are granted, or kept for who waits for them.
+    /// Keeps units for who waits: of what is lacking all that there is, of the rest only from those who hold nothing.
+    fn keep(&mut self, name: &R, units: u32) {
+        match self.left.get_mut(name) {
+            Some(left) if left.units >= left.clamp(units) => left.kept += left.clamp(units),
+            _ => self.take(name, units),
+        }
+    }
+
+    /// Takes units away: they are granted, or nobody else gets them.
     fn take(&mut self, name: &R, units: u32) {
         let Some(left) = self.left.get_mut(name) else { return };
         let was_open = left.units > 0;

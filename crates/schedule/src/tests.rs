@@ -9,7 +9,8 @@ fn resources(all: &[(&'static str, Resource)]) -> BTreeMap<&'static str, Resourc
 }
 
 fn request(key: u32, needs: &[(&'static str, u32)]) -> Request<u32, &'static str> {
-    Request { key, needs: needs.iter().map(|(name, units)| Need::of(*name, *units)).collect() }
+    let needs = needs.iter().map(|(name, units)| Need::of(*name, *units)).collect();
+    Request { key, needs, holds: false }
 }
 
 fn granted(plan: &Plan<u32, &'static str>) -> Vec<u32> {
@@ -40,9 +41,24 @@ fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
 }
 
 #[test]
+fn what_is_free_is_not_kept_from_whoever_holds_what_is_waited_for() {
+    let holder = |key, needs| Request { holds: true, ..request(key, needs) };
+    let first = request(1, &[("a", 1), ("b", 1)]);
+    let one = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+    let held = [Units { resource: "b", units: 1 }];
+    let queue = [first.clone(), request(2, &[("a", 1)]), holder(3, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&one, &held, &queue, 0)), [3]);
+    // What is lacking is kept from everybody: those who have the rest of it give it back without that.
+    let some = resources(&[("a", Resource::of(3)), ("b", Resource::of(1))]);
+    let held = [Units { resource: "a", units: 2 }];
+    let queue = [request(1, &[("a", 2), ("b", 1)]), holder(2, &[("b", 1)]), holder(3, &[("a", 1)])];
+    assert_eq!(granted(&schedule(&some, &held, &queue, 0)), [2]);
+}
+
+#[test]
 fn any_of_several_is_the_first_that_is_free() {
     let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let any = |key| Request { key, needs: vec![Need { any_of: vec!["a", "b"], units: 1 }] };
+    let any = |key| Request { key, needs: vec![Need { any_of: vec!["a", "b"], units: 1 }], holds: false };
     let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
     let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
     assert_eq!(chosen, [(1, "a"), (2, "b")]);
@@ -52,7 +68,7 @@ fn any_of_several_is_the_first_that_is_free() {
 fn needs_of_one_request_share_the_units_of_a_resource() {
     let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
     let any = |any_of: &[&'static str]| Need { any_of: any_of.to_vec(), units: 1 };
-    let both = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])] }];
+    let both = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], holds: false }];
     let units = |plan: Plan<u32, &'static str>| {
         plan.grants[0].units.iter().map(|units| units.resource).collect::<Vec<_>>()
     };
@@ -60,7 +76,7 @@ fn needs_of_one_request_share_the_units_of_a_resource() {
     let held = [Units { resource: "b", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &both, 0)), []);
     // The first takes what the second can do without.
-    let one = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])] }];
+    let one = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], holds: false }];
     assert_eq!(units(schedule(&resources, &[], &one, 0)), ["b", "a"]);
     // What can never be granted keeps nothing from others.
     let queue = [request(1, &[("a", 1), ("a", 1)]), request(2, &[("a", 1)])];
@@ -264,7 +280,7 @@ proptest! {
                     if is_possible(&run.resources, &needs, &mut vec![]) {
                         possible.insert(came);
                     }
-                    run.queue.push((takes, Request { key: came, needs }));
+                    run.queue.push((takes, Request { key: came, needs, holds: false }));
                     came += 1;
                     run.grant()?;
                 }
@@ -287,7 +303,7 @@ proptest! {
         units in prop::collection::vec(1..3_u32, 1..20), capacity in 1..4_u32,
     ) {
         let resources = BTreeMap::from([(0, Resource::of(capacity))]);
-        let queue = units.iter().enumerate().map(|(key, units)| (5, Request { key, needs: vec![Need::of(0, *units)] }));
+        let queue = units.iter().enumerate().map(|(key, units)| (5, Request { key, needs: vec![Need::of(0, *units)], holds: false }));
         let mut run = Run { resources, held: vec![], queue: queue.collect(), now: 0, granted: vec![] };
         run.pass(1_000_000)?;
         prop_assert_eq!(run.granted, (0..units.len()).collect::<Vec<_>>());

@@ -35,9 +35,9 @@ impl Dispatcher {
         self.resources.insert(number, resource);
     }
 
-    /// Lets an instance wait for all that it needs.
-    pub(super) fn wait(&mut self, instance: usize, needs: Vec<Need<usize>>, now_ms: u64) {
-        self.waiting.push(Request { key: Waiting { instance, since_ms: now_ms }, needs });
+    /// Lets an instance wait for all that it needs; it may hold something already.
+    pub(super) fn wait(&mut self, instance: usize, needs: Vec<Need<usize>>, holds: bool, now_ms: u64) {
+        self.waiting.push(Request { key: Waiting { instance, since_ms: now_ms }, needs, holds });
     }
 
     /// An instance waits no more. Says what for.
@@ -110,7 +110,7 @@ mod tests {
         let one = Units { resource: 0, units: 1 };
         assert_eq!(device.grant(0), Granted::default());
         for (instance, at_ms) in [(7, 100), (8, 110), (9, 120)] {
-            device.wait(instance, vec![Need::of(0, 1)], at_ms);
+            device.wait(instance, vec![Need::of(0, 1)], false, at_ms);
         }
         assert_eq!(granted(&device.grant(120)), [(7, 100)]);
         assert_eq!(device.grant(150), Granted::default());
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(device.grant(170), Granted::default(), "that is planned already");
         assert_eq!(granted(&device.grant(210)), [(9, 120)]);
         device.release(&one, 220);
-        device.wait(7, vec![Need::of(0, 1)], 230);
+        device.wait(7, vec![Need::of(0, 1)], false, 230);
         assert_eq!(device.grant(230).again_ms, Some(270), "what was planned before is over");
     }
 
@@ -129,10 +129,10 @@ mod tests {
         let mut both = Dispatcher::default();
         both.add(0, Resource::of(1));
         both.add(1, Resource::of(2));
-        both.wait(1, vec![Need::of(1, 2)], 0);
+        both.wait(1, vec![Need::of(1, 2)], false, 0);
         assert_eq!(granted(&both.grant(0)), [(1, 0)]);
-        both.wait(2, vec![Need::of(1, 1), Need::of(0, 1)], 1);
-        both.wait(3, vec![Need::of(0, 1)], 2);
+        both.wait(2, vec![Need::of(1, 1), Need::of(0, 1)], false, 1);
+        both.wait(3, vec![Need::of(0, 1)], false, 2);
         assert_eq!(granted(&both.grant(2)), []);
         both.release(&Units { resource: 1, units: 2 }, 3);
         assert_eq!(granted(&both.grant(3)), [(2, 1)]);

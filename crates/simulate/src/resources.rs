@@ -117,13 +117,19 @@ impl Resources {
     }
 
     /// Lets an instance wait for units of resources that are limited. Says which dispatcher it waits for.
-    pub(super) fn wait(&mut self, instance: usize, units: &[Units<usize>], now_ms: u64) -> Option<usize> {
+    pub(super) fn wait(
+        &mut self,
+        instance: usize,
+        units: &[Units<usize>],
+        holds: bool,
+        now_ms: u64,
+    ) -> Option<usize> {
         let dispatcher = units.iter().find_map(|units| self.granted_by[units.resource])?;
         for units in units {
             self.usage[units.resource].waiting += 1;
         }
         let needs = units.iter().map(|units| Need::of(units.resource, units.units)).collect();
-        self.dispatchers[dispatcher].wait(instance, needs, now_ms);
+        self.dispatchers[dispatcher].wait(instance, needs, holds, now_ms);
         Some(dispatcher)
     }
 

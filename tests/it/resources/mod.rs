@@ -381,6 +381,29 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
 }
 
 #[tokio::test]
+async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free() {
+    let database = database().await;
+    let one = Process::new(&database).await;
+    let hold = Claim { hold: Some("b".to_owned()), ..claim("b", 1, 0, 0) };
+    one.ask("holder", vec![hold], None, at(0)).await;
+    let looked = one.look(at(1)).await;
+    one.start(&looked.actions, at(1)).await;
+    let holder = looked.actions[0].instance;
+    one.end(holder, at(2)).await;
+    for name in ["b0", "b1"] {
+        one.ask(name, vec![claim("a", 1, 0, 0), claim("b", 1, 0, 0)], None, at(3)).await;
+    }
+    assert_eq!(one.look(at(4)).await.actions, []);
+    let mut tx = one.store.begin().await.unwrap();
+    let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+    let new = NewAction { invoke, claims: vec![claim("a", 1, 0, 0)], queue_at: None, compensation: None };
+    actions::insert(&mut tx, holder, Visit(1), &[new], at(5)).await.unwrap();
+    tx.commit().await.unwrap();
+    let looked = one.look(at(6)).await;
+    assert_eq!(looked.actions.iter().map(|one| one.instance).collect::<Vec<_>>(), [holder]);
+}
+
+#[tokio::test]
 async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
     let database = database().await;
     let one = Process::new(&database).await;

@@ -38,7 +38,8 @@ impl<'a> Shard<'a> {
         let mut units = self.needs(id, step);
         // What has no limit is there at once; it is taken together with what has.
         units.retain(|units| self.resources.is_limited(units.resource));
-        let Some(dispatcher) = self.resources.wait(id, &units, self.now_ms) else {
+        let holds = !self.instances[id].holds.is_empty();
+        let Some(dispatcher) = self.resources.wait(id, &units, holds, self.now_ms) else {
             self.take_unlimited(id, step);
             return self.begin_action(id, step);
         };
