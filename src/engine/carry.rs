@@ -236,7 +236,7 @@ fn suspend(
     now: DateTime<Utc>,
 ) {
     let action = &row.action;
-    if row.is_cancelled && action.compensation.is_none() {
+    if row.is_cancelled && !owes_compensation(row, has_acted) {
         draft.end(action.id);
         return;
     }
@@ -257,6 +257,12 @@ fn suspend(
     let (action, reason) = (action.id, reason.clone());
     let is_rescue = row.is_cancelled || row.action.is_rescue;
     draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted, is_rescue });
+}
+
+/// Whether an action that nobody wants any more may have left something to be made up for. A run that did nothing left nothing;
+/// a run before it that was not seen to end may have.
+fn owes_compensation(row: &LiveAction, has_acted: bool) -> bool {
+    row.action.compensation.is_some() && (has_acted || row.attempts > 1)
 }
 
 /// The event that the end of an action is, where there is one to decide on.
@@ -408,5 +414,28 @@ mod tests {
         });
         assert!(dark(&rescue, 1000, &result).is_some());
         assert!(dark(&rescue, 1001, &result).is_none());
+    }
+
+    #[test]
+    fn what_did_nothing_owes_nothing_unless_a_run_before_it_may_have_acted() {
+        let table = [
+            (Some("give-back"), false, 1, false),
+            (Some("give-back"), true, 1, true),
+            (Some("give-back"), false, 2, true),
+            (None, true, 2, false),
+        ];
+        for (compensation, has_acted, attempts, owes) in table {
+            let compensation = compensation.map(|action| ActionName::new(action).unwrap());
+            let row = LiveAction {
+                action: RunningAction { compensation, ..action(Vec::new()) },
+                seq: 0,
+                status: ActionStatus::Running,
+                is_suspended: false,
+                is_cancelled: true,
+                worker: None,
+                attempts,
+            };
+            assert_eq!(owes_compensation(&row, has_acted), owes, "{row:?}, has acted: {has_acted}");
+        }
     }
 }

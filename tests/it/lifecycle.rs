@@ -77,7 +77,11 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
     let failed = world.until_state("b1", "FailedRebootRebooting").await;
     assert_eq!(failed["counters"], json!({ "RebootRebooting": 201 }));
     assert_eq!(failed["deadline"], Value::Null);
-    world.pass_time_until("b1", "nothing is under way", |device| device["actions"] == json!([])).await;
+    // Where a loaded machine lost its lease amid a try, power is owed for as long as the relay board is away.
+    let is_over = |device: &Value| {
+        device["actions"].as_array().unwrap().iter().all(|action| action["action"] == "power-on")
+    };
+    world.pass_time_until("b1", "no cycle is under way", is_over).await;
 
     // What led here does not count against the next request.
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
