@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::machine::{self, Cause, Definition, EventName, Instance, Source, StateName, Stimulus};
+use lifeguard::machine::{self, Cause, Definition, EventName, Instance, EventSource, StateName, Stimulus};
 use serde_json::{Map, Value, json};
 
 /// How many decisions are timed together, and how often; the cases take turns.
@@ -19,17 +19,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         (
             "an event that moves",
             "RebootComplete",
-            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+            event("image-running", lifeguard::boards::BOARD_SOURCE, json!({}))?,
         ),
         (
             "an event that a guard looks at",
             "Ready",
-            event("rq-reimage", Source::Operator, json!({ "image": "a" }))?,
+            event("rq-reimage", EventSource::Operator, json!({ "image": "a" }))?,
         ),
         (
             "an event that changes nothing",
             "Ready",
-            event("image-running", lifeguard::boards::BOARD, json!({}))?,
+            event("image-running", lifeguard::boards::BOARD_SOURCE, json!({}))?,
         ),
         ("a deadline", "RebootComplete", Cause::Deadline { visit: machine::Visit(1) }),
     ];
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn event(name: &str, source: Source, args: Value) -> Result<Cause, Box<dyn Error>> {
+fn event(name: &str, source: EventSource, args: Value) -> Result<Cause, Box<dyn Error>> {
     let args: Map<String, Value> = serde_json::from_value(args)?;
     Ok(Cause::Event { name: EventName::new(name)?, source, args, visit: None })
 }

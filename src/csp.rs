@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 /// For what is no document: nothing at all.
-pub const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+pub const DENY_ALL: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// For a document with these texts between `<style>` and `</style>`, and no others.
 #[must_use]

@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long work that runs aside may take to end once everything has stopped in order. A model that does not return
 /// would take for ever.
-const LEAVE: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> io::Result<ExitCode> {
     let cli = match cli::parse() {
@@ -23,6 +23,6 @@ fn main() -> io::Result<ExitCode> {
     };
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(cli::run(cli));
-    runtime.shutdown_timeout(LEAVE);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(code)
 }

@@ -2,7 +2,7 @@
 
 /// Whether a server runs the programs that definitions name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Commands {
+pub enum CommandPolicy {
     /// Such an action fails.
     #[default]
     Refused,

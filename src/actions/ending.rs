@@ -5,6 +5,6 @@ pub use device_io::Evidence;
 use super::trouble::Trouble;
 
 /// A run that ended without what its action is for.
-pub type Unfinished = device_io::Unfinished<Trouble>;
+pub type UnfinishedAction = device_io::RunError<Trouble>;
 /// What that means for the action.
-pub type Ending = device_io::Ending<Trouble>;
+pub type ActionEnding = device_io::RunErrorKind<Trouble>;

@@ -21,24 +21,24 @@ pub enum Finding {
 
 /// Where an action reports what it finds; nowhere, where nobody listens.
 #[derive(Clone, Default)]
-pub struct Findings(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
+pub struct FindingReporter(Option<Arc<dyn Fn(Finding) + Send + Sync>>);
 
-impl Findings {
+impl FindingReporter {
     /// Findings that go to `listener`.
     #[must_use]
-    pub fn told_to(listener: impl Fn(Finding) + Send + Sync + 'static) -> Self {
+    pub fn to_listener(listener: impl Fn(Finding) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(listener)))
     }
 
     /// Reports what was found.
-    pub fn tell(&self, finding: Finding) {
+    pub fn report(&self, finding: Finding) {
         if let Some(listener) = &self.0 {
             listener(finding);
         }
     }
 }
 
-impl fmt::Debug for Findings {
+impl fmt::Debug for FindingReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Findings").field(&self.0.is_some()).finish()
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use device_io::{LocalTrouble, Unreached, address, resolve};
+use device_io::{LocalTrouble, ConnectError, address, resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -15,20 +15,20 @@ use reqwest::{Client, RequestBuilder, Response};
 use url::Url;
 
 use super::trouble::Trouble;
-use crate::clock::{Clock, after};
+use crate::clock::{Clock, time_after};
 
 /// How such a URL is written.
-const FORM: &str = "`http://HOST[:PORT]/PATH`";
+const HTTP_URL_FORM: &str = "`http://HOST[:PORT]/PATH`";
 
 /// Reads the URL of something to ask.
 ///
 /// # Errors
 ///
 /// What is wrong with it, and what would be right.
-pub fn url(text: &str) -> Result<Url, String> {
-    let url = address::parse(text, FORM)?;
+pub fn parse_url(text: &str) -> Result<Url, String> {
+    let url = address::parse(text, HTTP_URL_FORM)?;
     if url.scheme() != "http" {
-        return Err(format!("there is no scheme `{}`; write {FORM}", url.scheme()));
+        return Err(format!("there is no scheme `{}`; write {HTTP_URL_FORM}", url.scheme()));
     }
     address::host(&url)?;
     Ok(url)
@@ -39,7 +39,7 @@ pub fn url(text: &str) -> Result<Url, String> {
 /// # Errors
 ///
 /// The one that cannot be sent.
-pub fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+pub fn parse_headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
         let key = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
@@ -68,16 +68,16 @@ pub enum NoAnswer {
     Silent(Duration),
 }
 
-impl From<Unreached> for NoAnswer {
-    fn from(unreached: Unreached) -> Self {
+impl From<ConnectError> for NoAnswer {
+    fn from(unreached: ConnectError) -> Self {
         match unreached {
-            Unreached::Ours { trouble, reason } => Self::Ours { trouble: trouble.into(), reason },
-            Unreached::NoSuchName(host) => {
+            ConnectError::Local { trouble, reason } => Self::Ours { trouble: trouble.into(), reason },
+            ConnectError::NoSuchName(host) => {
                 let trouble = LocalTrouble::Name(host);
                 Self::Ours { reason: trouble.to_string(), trouble: trouble.into() }
             }
-            Unreached::Refused(error) => Self::Refused(cause(&error)),
-            Unreached::Silent(limit) => Self::Silent(limit),
+            ConnectError::Refused(error) => Self::Refused(innermost_cause(&error)),
+            ConnectError::TimedOut(limit) => Self::Silent(limit),
         }
     }
 }
@@ -87,14 +87,14 @@ pub struct HttpTarget {
     client: Client,
     url: Url,
     host: String,
-    resolved: Resolved,
+    resolved: PresetResolver,
 }
 
 /// The addresses that the client is to use, so that resolving and connecting are told apart.
 #[derive(Clone, Default)]
-struct Resolved(Arc<Mutex<Vec<SocketAddr>>>);
+struct PresetResolver(Arc<Mutex<Vec<SocketAddr>>>);
 
-impl Resolved {
+impl PresetResolver {
     fn set(&self, addresses: Vec<SocketAddr>) {
         // A panic elsewhere cannot have left it half-written.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
@@ -105,7 +105,7 @@ impl Resolved {
     }
 }
 
-impl Resolve for Resolved {
+impl Resolve for PresetResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let addresses: Addrs = Box::new(self.get().into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
@@ -119,7 +119,7 @@ impl HttpTarget {
     ///
     /// What is wrong with its host, or with this process.
     pub fn new(url: Url) -> Result<Self, String> {
-        let (host, resolved) = (address::host(&url)?, Resolved::default());
+        let (host, resolved) = (address::host(&url)?, PresetResolver::default());
         // A fresh connection each time: an open one says little about whoever boots or restarts meanwhile.
         let client = Client::builder()
             .redirect(Policy::none())
@@ -141,7 +141,7 @@ impl HttpTarget {
         limit: Duration,
         build: impl FnOnce(&Client, Url) -> RequestBuilder,
     ) -> Result<Response, NoAnswer> {
-        let ends_at = after(clock.now(), limit);
+        let ends_at = time_after(clock.now(), limit);
         let addresses = resolve(clock, &self.host, 0, limit).await?;
         let first = addresses.first().map(SocketAddr::ip);
         self.resolved.set(addresses);
@@ -150,8 +150,8 @@ impl HttpTarget {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 Err(match first.and_then(|address| LocalTrouble::of_socket(&error, address)) {
-                    Some(trouble) => NoAnswer::Ours { trouble: trouble.into(), reason: cause(&error) },
-                    None => NoAnswer::Refused(cause(&error)),
+                    Some(trouble) => NoAnswer::Ours { trouble: trouble.into(), reason: innermost_cause(&error) },
+                    None => NoAnswer::Refused(innermost_cause(&error)),
                 })
             }
             None => Err(NoAnswer::Silent(limit)),
@@ -160,7 +160,7 @@ impl HttpTarget {
 }
 
 /// The innermost cause of `error`: what lies around it says only that a request failed.
-fn cause(error: &(dyn Error + 'static)) -> String {
+fn innermost_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -172,7 +172,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The first bytes of an answer's body, as text.
-pub async fn beginning(mut answer: Response, most: usize) -> String {
+pub async fn read_beginning(mut answer: Response, most: usize) -> String {
     let mut kept = Vec::new();
     while kept.len() < most {
         let Ok(Some(chunk)) = answer.chunk().await else { break };

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use device_io::Lease;
+use device_io::ProcessLease;
 use serde_json::{Map, Value};
 
-use super::finding::Findings;
+use super::finding::FindingReporter;
 use crate::clock::{Clock, SystemClock};
 use crate::machine::{ActionName, MachineName, StateName, Visit};
 
@@ -15,7 +15,7 @@ pub type Facts = Map<String, Value>;
 
 /// The instance that an action is carried out for, as it stood when the action began.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct JobSubject {
     /// Its machine.
     pub machine: MachineName,
     /// Its name.
@@ -26,7 +26,7 @@ pub struct Subject {
     pub visit: Visit,
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for JobSubject {
     /// As people are told of it: `board b1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.machine, self.name)
@@ -41,7 +41,7 @@ pub struct Job {
     /// Which action.
     pub action: ActionName,
     /// For which instance.
-    pub subject: Subject,
+    pub subject: JobSubject,
     /// What is known of that instance.
     pub facts: Facts,
     /// The settings in the machine definition.
@@ -50,9 +50,9 @@ pub struct Job {
     /// the middle, or the action was suspended after it may have acted. 0 in its first run.
     pub attempts: u32,
     /// Until when it may write to devices: it asks immediately before each write.
-    pub lease: Lease,
+    pub lease: ProcessLease,
     /// Where it reports what it finds while it runs.
-    pub findings: Findings,
+    pub findings: FindingReporter,
     /// By which it measures time.
     pub clock: Arc<dyn Clock>,
 }
@@ -60,7 +60,7 @@ pub struct Job {
 impl Job {
     /// The first run of `action` for `subject`, by a process that may always act, on the system's clock.
     #[must_use]
-    pub fn new(id: i64, action: ActionName, subject: Subject, facts: Facts) -> Self {
+    pub fn new(id: i64, action: ActionName, subject: JobSubject, facts: Facts) -> Self {
         Self {
             id,
             action,
@@ -68,8 +68,8 @@ impl Job {
             facts,
             settings: Map::new(),
             attempts: 0,
-            lease: Lease::default(),
-            findings: Findings::default(),
+            lease: ProcessLease::default(),
+            findings: FindingReporter::default(),
             clock: Arc::new(SystemClock),
         }
     }

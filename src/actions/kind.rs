@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Evidence, Unfinished};
+use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
-use super::settings::{self, SettingInfo, Settings};
+use super::settings::{self, SettingInfo, ActionSettings};
 use super::trouble::Trouble;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
 
 /// What is true of a kind of action whatever its settings are.
 #[derive(Debug, Clone)]
-pub struct Description {
+pub struct ActionDescription {
     /// By which definitions invoke it.
     pub name: &'static str,
     /// What it does, for people: a sentence or two.
@@ -27,7 +27,7 @@ pub struct Description {
     /// The longest that a run may take where the definition does not say otherwise.
     pub limit: Duration,
     /// What it means when a run does not end within its limit: trouble of our own, or nothing where that is a failure.
-    pub late: Option<Trouble>,
+    pub late_trouble: Option<Trouble>,
     /// The action that makes up for this one where it began and was not seen to end.
     pub compensation: Option<&'static str>,
     /// The compensations that are not needed any more once this action succeeded at the same resource.
@@ -35,16 +35,16 @@ pub struct Description {
     /// The facts of the instance that it works with.
     pub facts: &'static [&'static str],
     /// Those of them whose change begins a running one anew.
-    pub begins_anew_with: &'static [&'static str],
+    pub restarted_by_facts: &'static [&'static str],
     /// Where it may run.
-    pub runs: Runs,
+    pub run_location: RunLocation,
     /// How it goes in a simulated farm whose profile does not say.
     pub simulation: SimulatedAction,
     /// What a run does with settings that it does not take: an earlier release may have accepted them.
-    pub bad_settings: BadSettings,
+    pub bad_settings: BadSettingsPolicy,
 }
 
-impl Description {
+impl ActionDescription {
     /// The description of an action that has nothing special about it.
     #[must_use]
     pub fn new(name: &'static str, about: &'static str, limit: Duration) -> Self {
@@ -52,14 +52,14 @@ impl Description {
             name,
             about,
             limit,
-            late: None,
+            late_trouble: None,
             compensation: None,
             supersedes: &[],
             facts: &[],
-            begins_anew_with: &[],
-            runs: Runs::Anywhere,
+            restarted_by_facts: &[],
+            run_location: RunLocation::Anywhere,
             simulation: SimulatedAction::of_server(),
-            bad_settings: BadSettings::Fail,
+            bad_settings: BadSettingsPolicy::Fail,
         }
     }
 
@@ -72,7 +72,7 @@ impl Description {
 
 /// Where an action may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runs {
+pub enum RunLocation {
     /// Only in the server's own process: it needs what the server has, such as its boot tree.
     InServer,
     /// In the server, or on a worker elsewhere.
@@ -82,7 +82,7 @@ pub enum Runs {
 /// What a run does with settings that its kind does not take. They are refused where a definition is loaded; a definition
 /// that came into force before is still followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadSettings {
+pub enum BadSettingsPolicy {
     /// It fails as misconfigured.
     Fail,
     /// It does without those that are wrong.
@@ -93,7 +93,7 @@ pub enum BadSettings {
 
 /// A number of units of a resource, held while an action runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct ResourceClaim {
     /// The resource, in one spelling: all claims of the same one have the same text. Where there are several, any of them
     /// will do, and the first that is free is taken.
     pub any_of: Vec<String>,
@@ -107,7 +107,7 @@ pub struct Claim {
     pub settle: Duration,
 }
 
-impl Claim {
+impl ResourceClaim {
     /// All of a resource that only one action may hold at a time.
     #[must_use]
     pub fn exclusive(resource: String) -> Self {
@@ -123,21 +123,21 @@ impl Claim {
 
 /// One kind of action, with its settings as a type.
 #[async_trait]
-pub trait TypedKind: Send + Sync + 'static {
+pub trait TypedActionKind: Send + Sync + 'static {
     /// What a definition may say under `with:`.
-    type Settings: Settings;
+    type Settings: ActionSettings;
 
     /// What is true of it whatever its settings are.
-    fn description(&self) -> Description;
+    fn description(&self) -> ActionDescription;
 
     /// The resources that it holds while it runs with these settings for an instance with these facts.
-    fn claims(&self, settings: &Self::Settings, facts: &Facts) -> Vec<Claim> {
+    fn claims(&self, settings: &Self::Settings, facts: &Facts) -> Vec<ResourceClaim> {
         let (_, _) = (settings, facts);
         Vec::new()
     }
 
     /// Why a run does nothing for an instance with these facts, where it does nothing.
-    fn idle(&self, facts: &Facts) -> Option<String> {
+    fn idle_reason(&self, facts: &Facts) -> Option<String> {
         let _ = facts;
         None
     }
@@ -162,14 +162,14 @@ pub trait TypedKind: Send + Sync + 'static {
         job: &Job,
         settings: &Self::Settings,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished>;
+    ) -> Result<Evidence, UnfinishedAction>;
 }
 
 /// One kind of action, whatever its settings are.
 #[async_trait]
-pub trait Kind: Send + Sync + 'static {
+pub trait ActionKind: Send + Sync + 'static {
     /// What is true of it whatever its settings are.
-    fn description(&self) -> Description;
+    fn description(&self) -> ActionDescription;
 
     /// The settings that there are, with their defaults.
     fn settings(&self) -> Vec<SettingInfo>;
@@ -178,23 +178,23 @@ pub trait Kind: Send + Sync + 'static {
     fn check_settings(&self, given: &Map<String, Value>) -> Vec<SettingFault>;
 
     /// The resources that it holds while it runs; none, where its settings are no good.
-    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim>;
+    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<ResourceClaim>;
 
     /// Why a run does nothing for an instance with these facts, where it does nothing.
-    fn idle(&self, facts: &Facts) -> Option<String>;
+    fn idle_reason(&self, facts: &Facts) -> Option<String>;
 
     /// Carries `job` out, as [`TypedKind::run`] does.
     ///
     /// # Errors
     ///
     /// [`Unfinished`], also where the job's settings are no good.
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished>;
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction>;
 }
 
 #[async_trait]
-impl<T: TypedKind> Kind for T {
-    fn description(&self) -> Description {
-        TypedKind::description(self)
+impl<T: TypedActionKind> ActionKind for T {
+    fn description(&self) -> ActionDescription {
+        TypedActionKind::description(self)
     }
 
     fn settings(&self) -> Vec<SettingInfo> {
@@ -205,40 +205,40 @@ impl<T: TypedKind> Kind for T {
         settings::read::<T::Settings>(given).err().unwrap_or_default()
     }
 
-    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<Claim> {
+    fn claims(&self, given: &Map<String, Value>, facts: &Facts) -> Vec<ResourceClaim> {
         if given.is_empty() {
             // Mostly, and while others wait for a decision.
-            return TypedKind::claims(self, &T::Settings::default(), facts);
+            return TypedActionKind::claims(self, &T::Settings::default(), facts);
         }
-        let read = match TypedKind::description(self).bad_settings {
-            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(given),
-            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(given),
+        let read = match TypedActionKind::description(self).bad_settings {
+            BadSettingsPolicy::Ignore => settings::read_valid::<T::Settings>(given),
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Wait => settings::read::<T::Settings>(given),
         };
-        read.map(|settings| TypedKind::claims(self, &settings, facts)).unwrap_or_default()
+        read.map(|settings| TypedActionKind::claims(self, &settings, facts)).unwrap_or_default()
     }
 
-    fn idle(&self, facts: &Facts) -> Option<String> {
-        TypedKind::idle(self, facts)
+    fn idle_reason(&self, facts: &Facts) -> Option<String> {
+        TypedActionKind::idle_reason(self, facts)
     }
 
-    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, Unfinished> {
-        let description = TypedKind::description(self);
+    async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction> {
+        let description = TypedActionKind::description(self);
         let read = match description.bad_settings {
-            BadSettings::Ignore => settings::read_what_is_good::<T::Settings>(&job.settings),
-            BadSettings::Fail | BadSettings::Wait => settings::read::<T::Settings>(&job.settings),
+            BadSettingsPolicy::Ignore => settings::read_valid::<T::Settings>(&job.settings),
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Wait => settings::read::<T::Settings>(&job.settings),
         };
         let faults = match read {
-            Ok(settings) => return TypedKind::run(self, job, &settings, cancel).await,
+            Ok(settings) => return TypedActionKind::run(self, job, &settings, cancel).await,
             Err(faults) => faults,
         };
         let faults: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
         let reason = format!("the settings of `{}` are wrong: {}", description.name, faults.join("; "));
         match description.bad_settings {
-            BadSettings::Fail | BadSettings::Ignore => Err(Unfinished::misconfigured(reason)),
-            BadSettings::Wait => {
-                job.findings.tell(Finding::Misconfigured(reason));
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Ignore => Err(UnfinishedAction::misconfigured(reason)),
+            BadSettingsPolicy::Wait => {
+                job.findings.report(Finding::Misconfigured(reason));
                 cancel.cancelled().await;
-                Err(Unfinished::failed("abandoned", Evidence::new()))
+                Err(UnfinishedAction::failed("abandoned", Evidence::new()))
             }
         }
     }

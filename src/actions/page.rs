@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 
 use humantime::format_duration;
 
-use super::kind::{Description, Kind, Runs};
+use super::kind::{ActionDescription, ActionKind, RunLocation};
 use super::settings::SettingInfo;
 
 /// How wide a line of running text may be.
-const WIDTH: usize = 100;
+const MAX_LINE_WIDTH: usize = 100;
 
 /// Describes a kind: what it does, its settings with their defaults, its ends and its limit.
 #[must_use]
-pub fn page(kind: &dyn Kind) -> String {
+pub fn describe_kind(kind: &dyn ActionKind) -> String {
     let description = kind.description();
-    let mut page = format!("{} (action)\n\n{}\n", description.name, filled(description.about));
+    let mut page = format!("{} (action)\n\n{}\n", description.name, wrap_text(description.about));
     page += "\nSettings (`with:`)\n\n";
     match kind.settings() {
         settings if settings.is_empty() => page += "    none\n",
@@ -34,7 +34,7 @@ pub fn page(kind: &dyn Kind) -> String {
     if let Some(compensation) = description.compensation {
         let _ = write!(page, "\nIf it is interrupted\n\n    {compensation} is run\n");
     }
-    let _ = write!(page, "\nIt runs\n\n    {}\n", place(&description));
+    let _ = write!(page, "\nIt runs\n\n    {}\n", run_location(&description));
     page
 }
 
@@ -50,20 +50,20 @@ fn add_setting(page: &mut String, info: &SettingInfo) {
     );
 }
 
-fn place(description: &Description) -> &'static str {
-    match description.runs {
-        Runs::InServer => "in the server",
-        Runs::Anywhere => "in the server, or on a worker elsewhere",
+fn run_location(description: &ActionDescription) -> &'static str {
+    match description.run_location {
+        RunLocation::InServer => "in the server",
+        RunLocation::Anywhere => "in the server, or on a worker elsewhere",
     }
 }
 
 /// Breaks running text into lines.
-fn filled(text: &str) -> String {
+fn wrap_text(text: &str) -> String {
     let mut filled = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > WIDTH {
+        if column > 0 && column + 1 + width > MAX_LINE_WIDTH {
             filled.push('\n');
             column = 0;
         } else if column > 0 {

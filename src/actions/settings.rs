@@ -4,14 +4,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::machine::{SettingFault, nearest, plain};
+use crate::machine::{SettingFault, nearest, reword_library_error};
 
 /// The settings of one kind of action. Each may be left out: then its default holds.
 ///
 /// The type refuses fields that it does not have (`#[serde(default, deny_unknown_fields)]`).
-pub trait Settings: Default + Serialize + DeserializeOwned + Send + Sync {
+pub trait ActionSettings: Default + Serialize + DeserializeOwned + Send + Sync {
     /// The fields, for people.
-    const FIELDS: &'static [Field];
+    const FIELDS: &'static [SettingField];
 
     /// Checks what no field shows alone.
     ///
@@ -25,7 +25,7 @@ pub trait Settings: Default + Serialize + DeserializeOwned + Send + Sync {
 
 /// One setting, as it is described to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
+pub struct SettingField {
     /// Its name.
     pub name: &'static str,
     /// How it is written, with its unit: `a time such as 30s`.
@@ -38,18 +38,18 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingInfo {
     /// Its description.
-    pub field: Field,
+    pub field: SettingField,
     /// Its default, as a definition would say it; nothing where nothing holds.
     pub default: Option<String>,
 }
 
 /// The setting `key` is wrong.
-pub(super) fn fault(key: &str, message: impl Into<String>) -> SettingFault {
+pub(super) fn setting_fault(key: &str, message: impl Into<String>) -> SettingFault {
     SettingFault { key: Some(key.to_owned()), message: message.into() }
 }
 
 /// The settings are wrong together.
-pub(super) fn fault_of_all(message: impl Into<String>) -> SettingFault {
+pub(super) fn settings_fault(message: impl Into<String>) -> SettingFault {
     SettingFault { key: None, message: message.into() }
 }
 
@@ -58,14 +58,14 @@ pub(super) fn fault_of_all(message: impl Into<String>) -> SettingFault {
 #[serde(default, deny_unknown_fields)]
 pub struct NoSettings {}
 
-impl Settings for NoSettings {
-    const FIELDS: &'static [Field] = &[];
+impl ActionSettings for NoSettings {
+    const FIELDS: &'static [SettingField] = &[];
 }
 
 /// The settings that `S` has, with their defaults.
-pub(super) fn list<S: Settings>() -> Vec<SettingInfo> {
+pub(super) fn list<S: ActionSettings>() -> Vec<SettingInfo> {
     let defaults = serde_json::to_value(S::default()).unwrap_or_default();
-    let default = |field: &Field| match defaults.get(field.name)? {
+    let default = |field: &SettingField| match defaults.get(field.name)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
         Value::Array(all) => (!all.is_empty()).then(|| Value::from(all.as_slice()).to_string()),
@@ -80,10 +80,10 @@ pub(super) fn list<S: Settings>() -> Vec<SettingInfo> {
 /// # Errors
 ///
 /// What is wrong, in the order in which it is given.
-pub(super) fn read<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+pub(super) fn read<S: ActionSettings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
     let faults: Vec<SettingFault> =
-        given.iter().filter_map(|(key, value)| fault_of::<S>(key, value)).collect();
-    if faults.is_empty() { together(given.clone()) } else { Err(faults) }
+        given.iter().filter_map(|(key, value)| find_fault::<S>(key, value)).collect();
+    if faults.is_empty() { read_together(given.clone()) } else { Err(faults) }
 }
 
 /// Reads settings without those that are wrong.
@@ -91,38 +91,38 @@ pub(super) fn read<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<Set
 /// # Errors
 ///
 /// What is wrong with the rest.
-pub(super) fn read_what_is_good<S: Settings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
-    let good = given.iter().filter(|(key, value)| fault_of::<S>(key, value).is_none());
-    together(good.map(|(key, value)| (key.clone(), value.clone())).collect())
+pub(super) fn read_valid<S: ActionSettings>(given: &Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+    let good = given.iter().filter(|(key, value)| find_fault::<S>(key, value).is_none());
+    read_together(good.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-fn together<S: Settings>(given: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
+fn read_together<S: ActionSettings>(given: Map<String, Value>) -> Result<S, Vec<SettingFault>> {
     let read = serde_json::from_value::<S>(Value::Object(given));
-    let settings = read.map_err(|error| vec![fault_of_all(plain(&error.to_string()))])?;
+    let settings = read.map_err(|error| vec![settings_fault(reword_library_error(&error.to_string()))])?;
     settings.check().map_err(|fault| vec![fault])?;
     Ok(settings)
 }
 
 /// What is wrong with one setting by itself.
-fn fault_of<S: Settings>(key: &str, value: &Value) -> Option<SettingFault> {
+fn find_fault<S: ActionSettings>(key: &str, value: &Value) -> Option<SettingFault> {
     let Some(field) = S::FIELDS.iter().find(|field| field.name == key) else {
         let shown: String = key.chars().take(80).collect();
         let message = match nearest(&shown, S::FIELDS.iter().map(|field| field.name)) {
-            Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", listed::<S>()),
-            None => format!("unknown setting `{shown}`. {}", listed::<S>()),
+            Some(near) => format!("unknown setting `{shown}`; did you mean `{near}`? {}", list_names::<S>()),
+            None => format!("unknown setting `{shown}`. {}", list_names::<S>()),
         };
-        return Some(fault(key, message));
+        return Some(setting_fault(key, message));
     };
     let alone = Map::from_iter([(key.to_owned(), value.clone())]);
     let error = serde_json::from_value::<S>(Value::Object(alone)).err()?;
-    let message = format!("`{key}`: {}; it is {}", plain(&error.to_string()), field.form);
-    Some(fault(key, message))
+    let message = format!("`{key}`: {}; it is {}", reword_library_error(&error.to_string()), field.form);
+    Some(setting_fault(key, message))
 }
 
 /// All settings in a sentence.
-fn listed<S: Settings>() -> String {
+fn list_names<S: ActionSettings>() -> String {
     let one = |info: SettingInfo| {
-        let Field { name, form, .. } = info.field;
+        let SettingField { name, form, .. } = info.field;
         match info.default {
             Some(default) => format!("`{name}` ({form}; {default} if left out)"),
             None => format!("`{name}` ({form})"),
@@ -188,7 +188,7 @@ mod tests {
         let faults = read::<PollSettings>(&settings).unwrap_err();
         let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_deref().unwrap()).collect();
         assert_eq!(keys, ["intervall", "limit"]);
-        let rest: PollSettings = read_what_is_good(&settings).unwrap();
+        let rest: PollSettings = read_valid(&settings).unwrap();
         assert_eq!(rest, PollSettings { failures: 2, ..PollSettings::default() });
     }
 }

@@ -7,11 +7,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use device_io::{LocalTrouble, is_over, system_code};
+use device_io::{LocalTrouble, is_trouble_over, system_code};
 use fs_err as fs;
 use nix::errno::Errno;
 
-use crate::boot_tree::{CONFIGS, LINKS};
+use crate::boot_tree::{CONFIGS_FOLDER, LINKS_FOLDER};
 
 /// What stands in the way, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,11 +70,11 @@ impl Trouble {
     /// then the action itself shows.
     pub async fn is_over(&self) -> bool {
         match self {
-            Self::Local(trouble) => is_over(trouble).await,
+            Self::Local(trouble) => is_trouble_over(trouble).await,
             Self::Unrestored { .. } | Self::Program(_) | Self::Renewal => true,
             Self::Storage(folder) => {
                 let folder = folder.clone();
-                tokio::task::spawn_blocking(move || takes_files(&folder)).await.unwrap_or(false)
+                tokio::task::spawn_blocking(move || is_writable_tree(&folder)).await.unwrap_or(false)
             }
         }
     }
@@ -118,14 +118,14 @@ fn is_of_disk(code: Errno) -> bool {
 /// Whether a file can be made and written in the boot tree at `root`, where links are made; it is gone afterwards.
 ///
 /// A tree without its folder of configs is a share that is not mounted, whose mount point is empty.
-fn takes_files(root: &Path) -> bool {
-    let links = root.join(LINKS);
+fn is_writable_tree(root: &Path) -> bool {
+    let links = root.join(LINKS_FOLDER);
     let folder = if links.is_dir() { &links } else { root };
     let file = folder.join(format!(".lifeguard-probe-{}", std::process::id()));
     let written = fs::write(&file, [0; 4096]).and_then(|()| fs::File::open(&file)?.sync_all());
     // Where it could not be made there is nothing to remove.
     let removed = fs::remove_file(&file);
-    written.is_ok() && removed.is_ok() && root.join(CONFIGS).is_dir()
+    written.is_ok() && removed.is_ok() && root.join(CONFIGS_FOLDER).is_dir()
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn trouble_that_is_over_is_seen_to_be_over() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(CONFIGS)).unwrap();
+        fs::create_dir(folder.path().join(CONFIGS_FOLDER)).unwrap();
         for trouble in [
             Trouble::Local(LocalTrouble::Descriptors),
             Trouble::Local(LocalTrouble::Name("localhost".to_owned())),
@@ -171,7 +171,7 @@ mod tests {
             assert!(!trouble.is_over().await, "{trouble}");
         }
         // Links are made in their own folder, which may be elsewhere: here, where nobody makes files, whoever asks.
-        std::os::unix::fs::symlink("/proc/self", folder.path().join(LINKS)).unwrap();
+        std::os::unix::fs::symlink("/proc/self", folder.path().join(LINKS_FOLDER)).unwrap();
         assert!(!Trouble::Storage(folder.path().to_owned()).is_over().await);
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::engine::Committed;
+use crate::engine::CommittedSubmission;
 use crate::machine::{Outcome, StateName, Visit};
 
 /// What came of an event or a request.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum EventOutcome {
     /// A state was entered.
     Moved {
         /// The state left.
@@ -36,8 +36,8 @@ pub(super) enum Answer {
     },
 }
 
-impl From<Committed> for Answer {
-    fn from(committed: Committed) -> Self {
+impl From<CommittedSubmission> for EventOutcome {
+    fn from(committed: CommittedSubmission) -> Self {
         let (state, visit) = (committed.instance.state.clone(), committed.instance.visit);
         match committed.outcome {
             Outcome::Moved { from, to } => Self::Moved { from, to, visit },

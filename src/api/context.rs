@@ -7,25 +7,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::timeouts::ListTimeouts;
 use super::long_polls::LongPolls;
-use super::report_pace::ReportPace;
+use super::report_pace::ReportRateLimiter;
 use super::snapshots::SnapshotPermits;
-use crate::boards::Boards;
+use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::machine::MachineName;
 
 /// Paths, and the methods that each takes.
-pub(super) type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
+pub(super) type ApiRoutes = Vec<(&'static str, MethodRouter<Arc<ApiContext>>)>;
 
 /// What handlers work with.
-pub struct Api {
+pub struct ApiContext {
     /// The engine.
     pub engine: Engine,
     /// The boards.
-    pub boards: Boards,
+    pub boards: BoardService,
     /// The machine whose instances the boards are.
     pub machine: MachineName,
     /// The instance that StateService's `/state` is about, if there is one.
-    pub shared: Option<(MachineName, String)>,
+    pub shared_instance: Option<(MachineName, String)>,
     /// Cancelled when nobody is to wait any longer.
     pub stopping: CancellationToken,
     /// Requests that wait for a change.
@@ -33,7 +33,7 @@ pub struct Api {
     /// How long a list may take.
     pub list_timeouts: ListTimeouts,
     /// How often boards report what changes nothing.
-    pub reports: ReportPace,
+    pub report_rates: ReportRateLimiter,
     /// Who reads snapshots of the database.
-    pub snapshots: SnapshotPermits,
+    pub snapshot_permits: SnapshotPermits,
 }

@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::check_name::check_name;
-use super::client::Sender;
-use super::context::{Api, Routes};
-use super::device_lookup::{find, target};
+use super::client::RequestSender;
+use super::context::{ApiContext, ApiRoutes};
+use super::device_lookup::{find_board, device_target};
 use super::etag::tagged;
-use super::json_body::Body;
+use super::json_body::JsonBody;
 use super::problem::Problem;
 use crate::boards::{self, Board, Device, DeviceChange};
-use crate::engine::Outlook;
+use crate::engine::WaitForecast;
 use crate::explain::{Explanation, explain};
-use crate::machine::{CounterName, Links, StateName, Visit, plain};
-use crate::store::actions::{self, OpenAction};
+use crate::machine::{CounterName, Links, StateName, Visit, reword_library_error};
+use crate::store::actions::{self, ActionSummary};
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/devices", post(register)),
         ("/api/v1/devices/{name}", get(show).patch(change).delete(remove)),
@@ -44,7 +44,7 @@ struct DeviceView {
     image: Option<Value>,
     next_image: Option<Value>,
     #[serde(flatten)]
-    known: Map<String, Value>,
+    facts: Map<String, Value>,
 }
 
 /// A board in full: why it stands where it stands, and what may happen next.
@@ -66,16 +66,16 @@ struct FullDeviceView {
 
 /// A board as it was written, and what is odd about it.
 #[derive(Debug, Serialize)]
-struct WrittenView {
+struct SavedDeviceView {
     #[serde(flatten)]
     device: FullDeviceView,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-impl WrittenView {
+impl SavedDeviceView {
     /// Shows the board `name`, whose hardware was written to be `hardware`, where it was.
-    async fn of(api: &Api, name: &str, hardware: Option<&str>) -> Result<Self, Problem> {
+    async fn of(api: &ApiContext, name: &str, hardware: Option<&str>) -> Result<Self, Problem> {
         let device = view(api, name).await?;
         let warning = match hardware {
             Some(hardware) => api.boards.warn_of_hardware(hardware).await?,
@@ -110,12 +110,12 @@ struct ActionView {
 }
 
 impl ActionView {
-    fn new(action: OpenAction, outlook: &Outlook) -> Self {
+    fn new(action: ActionSummary, outlook: &WaitForecast) -> Self {
         let (resource, outlook) = (action.resource(), outlook.of(&action));
         Self {
             action: action.action,
             status: action.status,
-            cancelled: action.cancelled,
+            cancelled: action.is_cancelled,
             resource,
             asked_at: action.asked_at,
             began_at: action.began_at,
@@ -139,14 +139,14 @@ impl From<Board> for DeviceView {
             since: instance.since,
             visit: instance.visit,
             deadline: instance.deadline_at,
-            known: device.known(),
+            facts: device.to_fields(),
         }
     }
 }
 
 /// `GET /api/v1/devices/{name}`: one board in full.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -154,23 +154,23 @@ async fn show(
 }
 
 /// How often a board is read anew that moved on while it was read.
-const TRIES: usize = 3;
+const MAX_READS: usize = 3;
 
-async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
-    let mut board = find(api, name).await?;
+async fn view(api: &ApiContext, name: &str) -> Result<FullDeviceView, Problem> {
+    let mut board = find_board(api, name).await?;
     let definition = api.engine.definition(&api.machine)?;
-    let mut actions = actions::list_open(&mut *api.engine.store().reader().await?, board.id).await?;
-    for _ in 0..TRIES {
+    let mut actions = actions::list_summaries(&mut *api.engine.store().reader().await?, board.id).await?;
+    for _ in 0..MAX_READS {
         // What is not of one moment is read again.
-        let later = find(api, name).await?;
+        let later = find_board(api, name).await?;
         if later.instance == board.instance {
             break;
         }
         board = later;
-        actions = actions::list_open(&mut *api.engine.store().reader().await?, board.id).await?;
+        actions = actions::list_summaries(&mut *api.engine.store().reader().await?, board.id).await?;
     }
     let mut db = api.engine.store().reader().await?;
-    let outlook = api.engine.outlook(&mut db, board.id, &actions).await?;
+    let outlook = api.engine.wait_forecasts(&mut db, board.id, &actions).await?;
     drop(db);
     let boot = api.boards.boot(board.id).await?;
     Ok(FullDeviceView {
@@ -186,45 +186,45 @@ async fn view(api: &Api, name: &str) -> Result<FullDeviceView, Problem> {
 
 /// `POST /api/v1/devices`: registers a board, in the machine's initial state.
 async fn register(
-    State(api): State<Arc<Api>>,
-    Sender(sender): Sender,
-    Body(new): Body<Map<String, Value>>,
+    State(api): State<Arc<ApiContext>>,
+    RequestSender(sender): RequestSender,
+    JsonBody(new): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let name = match new.get("name") {
         Some(name) => String::deserialize(name)
-            .map_err(|error| Problem::invalid(format!("name: {}", plain(&error.to_string()))))?,
+            .map_err(|error| Problem::invalid(format!("name: {}", reword_library_error(&error.to_string()))))?,
         None => return Err(Problem::invalid("missing field `name`")),
     };
     check_name("name", &name)?;
     let device = Device::read(&name, &new).map_err(Problem::invalid)?;
     api.boards.register(&name, &device, sender).await?;
     let location = format!("/api/v1/devices/{name}");
-    let view = WrittenView::of(&api, &name, Some(&device.hardware)).await?;
+    let view = SavedDeviceView::of(&api, &name, Some(&device.hardware)).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
 /// `PATCH /api/v1/devices/{name}`: changes what is known of a board, not its state.
 async fn change(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
-    Sender(sender): Sender,
-    Body(new): Body<Map<String, Value>>,
+    RequestSender(sender): RequestSender,
+    JsonBody(new): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    target(&api, &name)?;
+    device_target(&api, &name)?;
     let change = DeviceChange::read(&new).map_err(Problem::invalid)?;
     let new_hardware = change.get("hardware").and_then(Value::as_str).map(str::to_owned);
     api.boards.change(&name, change, sender).await?;
     // No header of the request can make a 304 of what has been changed.
-    Ok(tagged(&HeaderMap::new(), &WrittenView::of(&api, &name, new_hardware.as_deref()).await?))
+    Ok(tagged(&HeaderMap::new(), &SavedDeviceView::of(&api, &name, new_hardware.as_deref()).await?))
 }
 
 /// `DELETE /api/v1/devices/{name}`: forgets a board; what it still had to do is cancelled.
 async fn remove(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
-    Sender(sender): Sender,
+    RequestSender(sender): RequestSender,
 ) -> Result<StatusCode, Problem> {
-    target(&api, &name)?;
+    device_target(&api, &name)?;
     api.boards.remove(&name, sender).await?;
     Ok(StatusCode::NO_CONTENT)
 }

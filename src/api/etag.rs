@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::problem::fault;
+use super::problem::internal_error;
 
 /// The entity tags of what the client has, without their quotes; `*` stands for any (Source: RFC 9110 §13.1.2).
 pub(super) fn known_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -57,7 +57,7 @@ pub(super) fn with_tag(tag: &str, mut response: Response) -> Response {
 pub(super) fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = match serde_json::to_vec(value) {
         Ok(body) => body,
-        Err(error) => return fault(&error).into_response(),
+        Err(error) => return internal_error(&error).into_response(),
     };
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);

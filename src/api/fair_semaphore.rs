@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::client::Client;
-use super::problem::{Problem, fault};
-use crate::clock::pause;
+use super::client::ClientKey;
+use super::problem::{Problem, internal_error};
+use crate::clock::sleep_real_time;
 
 /// A semaphore with a share for each client.
 ///
@@ -21,7 +21,7 @@ pub(super) struct FairSemaphore {
     /// How many permits one client may have.
     share: usize,
     /// Those who have a permit or wait for one.
-    clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
+    clients: Mutex<HashMap<ClientKey, Weak<Semaphore>>>,
 }
 
 /// A permit, which is free again when this is dropped.
@@ -42,7 +42,7 @@ impl FairSemaphore {
     /// Waits for a permit, but not longer than `longest`, in real time; `others` says in the plural who has the permits.
     pub(super) async fn acquire(
         &self,
-        client: Client,
+        client: ClientKey,
         longest: Duration,
         others: &str,
     ) -> Result<FairPermit, Problem> {
@@ -54,8 +54,8 @@ impl FairSemaphore {
         };
         tokio::select! {
             biased;
-            permit = permit => permit.map_err(|error: tokio::sync::AcquireError| fault(&error)),
-            () = pause(longest) => {
+            permit = permit => permit.map_err(|error: tokio::sync::AcquireError| internal_error(&error)),
+            () = sleep_real_time(longest) => {
                 let detail =
                     format!("other {others} take longer than {} s; try again shortly", longest.as_secs());
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
@@ -63,7 +63,7 @@ impl FairSemaphore {
         }
     }
 
-    fn share_of(&self, client: Client) -> Arc<Semaphore> {
+    fn share_of(&self, client: ClientKey) -> Arc<Semaphore> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = clients.get(&client).and_then(Weak::upgrade) {
             return own;
@@ -84,8 +84,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(1);
 
-    fn client(number: u8) -> Client {
-        Client::of([192, 0, 2, number].into())
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([192, 0, 2, number].into())
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use crate::machine::{Cause, StateName};
 /// A forced move, as operators ask for it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewForce {
+pub(super) struct NewForcedMove {
     /// The state that the board is believed to be in.
     from: StateName,
     /// The state to enter.
@@ -18,7 +18,7 @@ pub(super) struct NewForce {
 }
 
 /// A forced move, and what history says of it.
-pub(super) fn forced(NewForce { from, to, reason }: NewForce) -> Result<(Cause, Option<String>), Problem> {
+pub(super) fn forced(NewForcedMove { from, to, reason }: NewForcedMove) -> Result<(Cause, Option<String>), Problem> {
     if reason.trim().is_empty() {
         return Err(Problem::invalid("`reason` must say why the move is forced"));
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use tower::Service;
 
-use super::client::Peer;
+use super::client::ConnectionInfo;
 use super::names::ServerNames;
 use super::problem::{Problem, as_problem};
 use crate::csp;
@@ -18,19 +18,19 @@ use crate::store::Store;
 
 /// Answers every HTTP request: checks it, has the routes answer it, and adds headers to the answer.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct HttpFrontend {
     pub(super) routes: Router,
     pub(super) names: ServerNames,
     pub(super) store: Option<Store>,
 }
 
-impl Front {
+impl HttpFrontend {
     /// Answers a request.
     pub(super) async fn answer(&self, mut request: Request) -> Result<Response, Infallible> {
-        if let Some(clean) = clean(request.uri()) {
+        if let Some(clean) = without_empty_segments(request.uri()) {
             *request.uri_mut() = clean;
         }
-        let mut response = if let Some(problem) = refused(&request, &self.names) {
+        let mut response = if let Some(problem) = refusal(&request, &self.names) {
             problem.into_response()
         } else {
             let is_head = request.method() == Method::HEAD;
@@ -46,7 +46,7 @@ impl Front {
                 response
             }
         };
-        protect(response.headers_mut());
+        add_security_headers(response.headers_mut());
         Ok(response)
     }
 
@@ -69,7 +69,7 @@ fn needs_database(path: &str) -> bool {
 }
 
 /// The same without empty parts in its path, where it has any: a base URL may end in a slash.
-fn clean(uri: &Uri) -> Option<Uri> {
+fn without_empty_segments(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if path.len() < 2 || !(path.ends_with('/') || path.contains("//")) {
         return None;
@@ -96,14 +96,14 @@ fn clean(uri: &Uri) -> Option<Uri> {
 /// nothing. Boards may report by GET, so such a path changes something. Of a GET, browsers say where it comes from only to
 /// `https` and to loopback addresses (Source: W3C Fetch Metadata §2.3, "potentially trustworthy URL"); elsewhere a page's
 /// `<img>` is told from a board by what browsers always send and wget, curl, iPXE and busybox do not.
-fn refused(request: &Request, names: &ServerNames) -> Option<Problem> {
+fn refusal(request: &Request, names: &ServerNames) -> Option<Problem> {
     let headers = request.headers();
     // Whom a request in absolute form is for is in its target (Source: RFC 9112 §3.2.2).
     let target = request.uri().authority().map(|authority| Cow::Borrowed(authority.as_str()));
     let hosts = headers.get_all(header::HOST);
     let mut hosts =
         target.into_iter().chain(hosts.iter().map(|host| String::from_utf8_lossy(host.as_bytes())));
-    if let Some(foreign) = hosts.find(|host| !names.is_ours(host)) {
+    if let Some(foreign) = hosts.find(|host| !names.is_our_name(host)) {
         return Some(wrong_host(&foreign, request, names));
     }
     let changes = !request.method().is_safe() || request.uri().path().contains("/events/");
@@ -137,21 +137,21 @@ fn origin_of(page: &str) -> &str {
 }
 
 fn wrong_host(host: &str, request: &Request, names: &ServerNames) -> Problem {
-    let peer = request.extensions().get().map(|peer: &Peer| peer.address.as_ref());
-    names.log_foreign(host, peer);
+    let peer = request.extensions().get().map(|peer: &ConnectionInfo| peer.address.as_ref());
+    names.log_foreign_name(host, peer);
     let shown: String = host.chars().take(100).collect();
     let detail = format!(
         "this server is not called {shown:?}; call it by an address or by one of its names: {} \
          (--server-name gives it another)",
-        names.in_words()
+        names.joined()
     );
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", detail)
 }
 
 /// Says what a browser may do with an answer, where the answer does not say it itself.
-fn protect(headers: &mut HeaderMap) {
+fn add_security_headers(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(csp::NOTHING));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(csp::DENY_ALL));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -174,7 +174,7 @@ mod tests {
             ("///a///b///", Some("/a/b")),
             ("http://box1//a/", Some("/a")),
         ] {
-            let cleaned = clean(&path.parse().unwrap()).map(|uri| uri.to_string());
+            let cleaned = without_empty_segments(&path.parse().unwrap()).map(|uri| uri.to_string());
             assert_eq!(cleaned.as_deref(), expected, "{path}");
         }
     }

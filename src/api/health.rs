@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use super::problem::Problem;
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/healthz", get(alive)), ("/readyz", get(ready))]
 }
 
@@ -23,7 +23,7 @@ async fn alive() -> Json<Value> {
 
 /// `GET /readyz`: the database answers and takes what events need, and the boot tree can be read. What keeps this process
 /// from running actions is listed in `troubles`: another process may run them, and requests are served all the same.
-async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
+async fn ready(State(api): State<Arc<ApiContext>>) -> Result<Json<Value>, Problem> {
     api.engine.store().ready().await?;
     if let Some(fault) = api.boards.boot_fault() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "boot_tree_unreadable", fault));

@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 
 use super::body::read;
 use super::problem::Problem;
-use crate::machine::{plain, storable};
+use crate::machine::{reword_library_error, storable};
 
 /// The largest body of JSON, in bytes: a board's report is a few lines.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_JSON_BYTES: usize = 64 * 1024;
 
 /// A JSON object, or nothing at all: boards send an empty body, with whatever content type their tool makes up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Object(pub(super) Map<String, Value>);
+pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
-impl<S: Send + Sync> FromRequest<S> for Object {
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request, MAX_BODY).await?;
+        let bytes = read(request, MAX_JSON_BYTES).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
@@ -33,13 +33,13 @@ impl<S: Send + Sync> FromRequest<S> for Object {
 
 /// A JSON body of a known shape.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read(request, MAX_BODY).await?;
+        let bytes = read(request, MAX_JSON_BYTES).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             let detail = "the body is empty; a JSON object is needed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_json", detail));
@@ -51,7 +51,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            let what = plain(&error.into_inner().to_string());
+            let what = reword_library_error(&error.into_inner().to_string());
             // Where the message names the member already, the path is that of the whole or of the member.
             Problem::invalid(if path == "." || what.contains(&format!("`{path}`")) {
                 what

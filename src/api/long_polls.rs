@@ -6,45 +6,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::StatusCode;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
-use super::client::Client;
+use super::client::ClientKey;
 use super::problem::Problem;
 
 /// How many of them read from the database at once, when something has changed for all of them: others need it too.
-const MAX_READERS: usize = 4;
+const MAX_CONCURRENT_READS: usize = 4;
 
 /// The requests that wait.
 #[derive(Clone)]
 pub struct LongPolls {
     /// How many may wait at once; each holds a connection.
-    max_waits: usize,
-    waiting: Arc<Mutex<Counts>>,
+    max_long_polls: usize,
+    waiting: Arc<Mutex<LongPollCounts>>,
     readers: Arc<Semaphore>,
 }
 
 /// How many wait.
 #[derive(Debug, Default)]
-struct Counts {
+struct LongPollCounts {
     all: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientKey, usize>,
 }
 
 /// A request that waits, and counts until this is dropped.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    waiting: Arc<Mutex<Counts>>,
-    client: Client,
+pub(super) struct WaitingLongPoll {
+    waiting: Arc<Mutex<LongPollCounts>>,
+    client: ClientKey,
 }
 
 impl LongPolls {
     /// At most so many at once.
     #[must_use]
     pub fn new(max_waits: usize) -> Self {
-        Self { max_waits, waiting: Arc::default(), readers: Arc::new(Semaphore::new(MAX_READERS)) }
+        Self { max_long_polls: max_waits, waiting: Arc::default(), readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)) }
     }
 
     /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
-    fn max_waits_per_client(&self) -> usize {
-        self.max_waits.div_ceil(2)
+    fn max_long_polls_per_client(&self) -> usize {
+        self.max_long_polls.div_ceil(2)
     }
 
     /// Waits for a turn to read from the database.
@@ -53,24 +53,24 @@ impl LongPolls {
     }
 
     /// Counts a request of `client` that is to wait; one more than may wait is refused.
-    pub(super) fn begin(&self, client: Client) -> Result<Waiting, Problem> {
+    pub(super) fn begin(&self, client: ClientKey) -> Result<WaitingLongPoll, Problem> {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let own = counts.by_client.get(&client).copied().unwrap_or(0);
-        let who = if counts.all >= self.max_waits {
-            format!("{} clients wait", self.max_waits)
-        } else if own >= self.max_waits_per_client() {
-            format!("{} requests of this client wait", self.max_waits_per_client())
+        let who = if counts.all >= self.max_long_polls {
+            format!("{} clients wait", self.max_long_polls)
+        } else if own >= self.max_long_polls_per_client() {
+            format!("{} requests of this client wait", self.max_long_polls_per_client())
         } else {
             counts.all += 1;
             counts.by_client.insert(client, own + 1);
-            return Ok(Waiting { waiting: Arc::clone(&self.waiting), client });
+            return Ok(WaitingLongPoll { waiting: Arc::clone(&self.waiting), client });
         };
         let detail = format!("{who} already; ask again without `wait`");
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingLongPoll {
     fn drop(&mut self) {
         let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -89,10 +89,10 @@ mod tests {
 
     #[test]
     fn one_client_leaves_room_for_others_to_wait() {
-        let of = |text: &str| Client::of(text.parse().unwrap());
+        let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let polls = LongPolls::new(5);
         let own = |number: usize| of(&format!("2001:db8::{number:x}"));
-        let mut waiting: Vec<Waiting> = (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
+        let mut waiting: Vec<WaitingLongPoll> = (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
         assert!(polls.begin(own(3)).is_err(), "its network has many addresses");
         let other = |number: usize| of(&format!("2001:db8:0:{:x}::1", number + 1));
         waiting.extend((0..2).map(|number| polls.begin(other(number)).unwrap()));

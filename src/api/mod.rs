@@ -54,12 +54,12 @@ mod snapshots;
 mod version;
 mod wait;
 
-pub use self::connections::{HttpOptions, Limits, serve};
-pub use self::context::Api;
+pub use self::connections::{HttpOptions, HttpLimits, serve};
+pub use self::context::ApiContext;
 pub use self::list::timeouts::ListTimeouts;
 pub use self::long_polls::LongPolls;
 pub use self::names::ServerNames;
 pub use self::problem::Problem;
-pub use self::report_pace::ReportPace;
+pub use self::report_pace::ReportRateLimiter;
 pub use self::router::router;
 pub use self::snapshots::SnapshotPermits;

@@ -10,21 +10,21 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::body::MAX_DRAINED;
-use super::context::{Api, Routes};
+use super::body::MAX_DRAINED_BYTES;
+use super::context::{ApiContext, ApiRoutes};
 use super::etag::tagged;
 use super::json_body::parse;
-use super::large_requests::LargeRequest;
-use super::problem::{Problem, fault};
+use super::large_requests::LargeRequestPermit;
+use super::problem::{Problem, internal_error};
 use crate::model::{ModelError, ModelView, Values};
 
 /// The largest body with values, in bytes.
-pub(super) const MAX_VALUES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_VALUES_BYTES: usize = 8 * 1024 * 1024;
 
-const _: () = assert!(MAX_VALUES < MAX_DRAINED, "a body that is a little too large is still answered");
+const _: () = assert!(MAX_VALUES_BYTES < MAX_DRAINED_BYTES, "a body that is a little too large is still answered");
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/models", get(list)),
         ("/api/v1/models/{name}", get(show)),
@@ -34,14 +34,14 @@ pub(super) fn routes() -> Routes {
 }
 
 /// `GET /api/v1/models`: all models, and what runs them.
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+async fn list(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Response {
     let models = api.engine.models();
     tagged(&headers, &json!({ "models": models.list(), "runtime": models.runtime() }))
 }
 
 /// `GET /api/v1/models/{name}`: one model.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -49,17 +49,17 @@ async fn show(
 }
 
 /// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
-async fn load(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<ModelView>, Problem> {
+async fn load(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<Json<ModelView>, Problem> {
     Ok(Json(api.engine.models().load(&name).await?))
 }
 
 /// `POST /api/v1/models/{name}/predictions`: the state of each row.
 async fn predict(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
+    let (permit, bytes) = LargeRequestPermit::read(request, MAX_VALUES_BYTES).await?;
     let parsed = permit.work(move || {
         let Value::Object(mut body) = parse(&bytes)? else {
             return Err(Problem::invalid("the body must be a JSON object"));
@@ -71,13 +71,13 @@ async fn predict(
     if let Some(key) = extra {
         return Err(Problem::invalid(format!("unknown field `{key}`, expected `values`")));
     }
-    let states = api.engine.models().judge(&name, values).await?;
-    permit.answer(move || serde_json::to_vec(&Judged { states }).map_err(|error| fault(&error))).await
+    let states = api.engine.models().predict_values(&name, values).await?;
+    permit.answer(move || serde_json::to_vec(&PredictionsView { states }).map_err(|error| internal_error(&error))).await
 }
 
 /// The answer to values.
 #[derive(Serialize)]
-struct Judged {
+struct PredictionsView {
     states: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl From<ModelError> for Problem {
                 (StatusCode::INTERNAL_SERVER_ERROR, "bad_config")
             }
             ModelError::File { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "bad_model"),
-            ModelError::Fault(_) => return fault(&error),
+            ModelError::Fault(_) => return internal_error(&error),
         };
         Self::new(status, code, error.to_string())
     }

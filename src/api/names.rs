@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 /// How many names that are not ours the log names.
-const MAX_LOGGED: usize = 16;
+const MAX_LOGGED_NAMES: usize = 16;
 /// How much of such a name it shows.
-const MAX_SHOWN: usize = 100;
+const MAX_SHOWN_CHARS: usize = 100;
 
 /// The server's names, in small letters.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl ServerNames {
     }
 
     /// Whether a `Host` is an address or one of our names.
-    pub(super) fn is_ours(&self, authority: &str) -> bool {
+    pub(super) fn is_our_name(&self, authority: &str) -> bool {
         let (host, _) = split_port(authority);
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed {
@@ -71,15 +71,15 @@ impl ServerNames {
     }
 
     /// The names in words, for whoever called us by another.
-    pub(super) fn in_words(&self) -> String {
+    pub(super) fn joined(&self) -> String {
         self.own.iter().chain(&self.configured).map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// Logs that somebody calls us by a name that is not ours: once for each.
-    pub(super) fn log_foreign(&self, host: &str, peer: Option<&str>) {
-        let shown: String = host.chars().take(MAX_SHOWN).collect();
+    pub(super) fn log_foreign_name(&self, host: &str, peer: Option<&str>) {
+        let shown: String = host.chars().take(MAX_SHOWN_CHARS).collect();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_LOGGED && logged.insert(shown.clone()) {
+        if logged.len() < MAX_LOGGED_NAMES && logged.insert(shown.clone()) {
             tracing::warn!(
                 host = shown,
                 peer,
@@ -123,7 +123,7 @@ mod tests {
             "lab.example",
             "lab.example:1",
         ] {
-            assert!(names().is_ours(host), "{host}");
+            assert!(names().is_our_name(host), "{host}");
         }
         for host in [
             "",
@@ -139,7 +139,7 @@ mod tests {
             "0x7f.1",
             "boards.lab:x",
         ] {
-            assert!(!names().is_ours(host), "{host}");
+            assert!(!names().is_our_name(host), "{host}");
         }
     }
 

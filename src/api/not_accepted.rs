@@ -3,26 +3,26 @@
 use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::machine::{Definition, EventName, Ignored, Instance, Sender};
+use crate::machine::{Definition, EventName, IgnoreReason, Instance, Sender};
 
 /// What `instance` does not take now, whoever asks, and what it does take.
-pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &Ignored) -> Problem {
-    let accepted = definition.accepted(instance.state.as_str(), &Sender::Operator);
+pub(super) fn not_accepted(definition: &Definition, instance: &Instance, why: &IgnoreReason) -> Problem {
+    let accepted = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
     let problem = match why {
-        Ignored::NoState { .. } => {
+        IgnoreReason::NoState { .. } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_state", why.to_string())
                 .with("states", definition.states.keys().collect::<Vec<_>>())
         }
-        Ignored::Unexpected { .. }
-        | Ignored::NoGuardHolds { .. }
-        | Ignored::Stale { .. }
-        | Ignored::Future { .. }
-        | Ignored::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
-        Ignored::NotHandled { .. }
-        | Ignored::LeftToDeadline { .. }
-        | Ignored::MissingArgument { .. }
-        | Ignored::Refused { .. }
-        | Ignored::NotAllowed { .. } => {
+        IgnoreReason::Unexpected { .. }
+        | IgnoreReason::NoGuardHolds { .. }
+        | IgnoreReason::Stale { .. }
+        | IgnoreReason::Future { .. }
+        | IgnoreReason::NotDue => Problem::new(StatusCode::CONFLICT, "not_accepted", why.to_string()),
+        IgnoreReason::NotHandled { .. }
+        | IgnoreReason::LeftToDeadline { .. }
+        | IgnoreReason::MissingArgument { .. }
+        | IgnoreReason::Refused { .. }
+        | IgnoreReason::NotAllowed { .. } => {
             let detail = if accepted.is_empty() {
                 format!("{why}, nor for any other request; only a forced move leaves it")
             } else {

@@ -11,10 +11,10 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::engine::{EngineError, Refusal};
+use crate::engine::{EngineError, FaceRefusal};
 use crate::machine::MachineName;
 use crate::store::StoreError;
-use crate::store::instances::Target;
+use crate::store::instances::InstanceKey;
 
 /// How long a client should wait for a database that is away, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -29,7 +29,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    extensions: Map<String, Value>,
 }
 
 impl Problem {
@@ -37,7 +37,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem");
-        Self { status, code, title, detail: detail.into(), more: Map::new() }
+        Self { status, code, title, detail: detail.into(), extensions: Map::new() }
     }
 
     /// Something in the request that cannot be accepted as it is.
@@ -73,7 +73,7 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
         if let Ok(value) = serde_json::to_value(value) {
-            self.more.insert(member.to_owned(), value);
+            self.extensions.insert(member.to_owned(), value);
         }
         self
     }
@@ -107,8 +107,8 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match &error {
-            EngineError::NoInstance(Target::Name(_, name)) => Self::no_device(name),
-            EngineError::NoInstance(Target::Id(_)) => {
+            EngineError::NoInstance(InstanceKey::Name(_, name)) => Self::no_device(name),
+            EngineError::NoInstance(InstanceKey::Id(_)) => {
                 Self::new(StatusCode::NOT_FOUND, "no_device", error.to_string())
             }
             EngineError::Changed => Self::new(
@@ -117,10 +117,10 @@ impl From<EngineError> for Problem {
                 "it has changed since: read it again, and send the new `ETag` as `If-Match`",
             ),
             EngineError::Exists(_) => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
-            EngineError::Refused(Refusal { code, detail, more }) => {
-                Self { more: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
+            EngineError::Refused(FaceRefusal { code, detail, more }) => {
+                Self { extensions: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
             }
-            EngineError::RescueOwed(_) => Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string()),
+            EngineError::CompensationOwed(_) => Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string()),
             EngineError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
@@ -131,26 +131,26 @@ impl From<EngineError> for Problem {
                 "stopping",
                 "this server stops; another one may serve, or this one again shortly",
             ),
-            EngineError::Store(store) if store.is_passing() => unavailable(store),
+            EngineError::Store(store) if store.is_transient() => unavailable(store),
             // Another version of the program put it in force, or nobody has; the log says so where it was noticed.
             EngineError::NoMachine(machine) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_definition",
                 format!("no definition of the machine {machine} is in force that this server can follow"),
             ),
-            EngineError::Links { faults, .. } => {
+            EngineError::MismatchedLinks { faults, .. } => {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 Self::new(StatusCode::CONFLICT, "links", error.to_string()).with("faults", faults)
             }
             EngineError::NoLink { .. } => Self::invalid(error.to_string()),
-            EngineError::Strands { .. } | EngineError::Store(_) => fault(&error),
+            EngineError::StrandsInstances { .. } | EngineError::Store(_) => internal_error(&error),
         }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_passing() { unavailable(&error) } else { fault(&error) }
+        if error.is_transient() { unavailable(&error) } else { internal_error(&error) }
     }
 }
 
@@ -161,7 +161,7 @@ fn unavailable(error: &StoreError) -> Problem {
     let Some(cause) = error.cause() else {
         return Problem::new(status, "unavailable", "another transaction is in the way; try again shortly");
     };
-    let detail = match cause.word() {
+    let detail = match cause.code() {
         "read_only" | "in_recovery" => "the database can only be read from; try again shortly",
         "disk_full" => "the database's disk is full",
         "disk_error" => "the database cannot read or write its disk",
@@ -178,11 +178,11 @@ fn unavailable(error: &StoreError) -> Problem {
         }
         _ => "the database is away; try again shortly",
     };
-    Problem::new(status, "unavailable", detail).with("cause", cause.word())
+    Problem::new(status, "unavailable", detail).with("cause", cause.code())
 }
 
 /// A fault of ours: the log says what, the client only that.
-pub(super) fn fault(error: &(dyn Error + 'static)) -> Problem {
+pub(super) fn internal_error(error: &(dyn Error + 'static)) -> Problem {
     tracing::error!(error, "answered 500");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the server; its log says more")
 }

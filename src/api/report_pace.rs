@@ -10,27 +10,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 use crate::machine::Visit;
 
 /// How many such reports in a row are answered at once.
-const MAX_AT_ONCE: u32 = 10;
+const MAX_REPORT_BURST: u32 = 10;
 /// How long those that come after them wait for each other, in real time; after as long again without any, one more is
 /// answered at once.
-const INTERVAL: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Of how many boards it is known; those that have been quiet are forgotten.
-const MAX_BOARDS: usize = 10_000;
+const MAX_TRACKED_BOARDS: usize = 10_000;
 
 /// The pace of each board that reported what changed nothing lately.
 #[derive(Debug, Default)]
-pub struct ReportPace {
-    boards: Mutex<HashMap<String, Pace>>,
+pub struct ReportRateLimiter {
+    boards: Mutex<HashMap<String, BoardReportRate>>,
     /// How many they are: mostly none, and then nothing else is looked at.
     count: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct Pace {
+struct BoardReportRate {
     visit: Visit,
     /// How many more are answered at once.
     left: u32,
@@ -38,14 +38,14 @@ struct Pace {
     since: Instant,
 }
 
-impl Pace {
+impl BoardReportRate {
     fn left_at(&self, now: Instant) -> u32 {
-        let rested = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
-        self.left.saturating_add(u32::try_from(rested).unwrap_or(MAX_AT_ONCE)).min(MAX_AT_ONCE)
+        let rested = now.saturating_duration_since(self.since).as_secs() / REPORT_INTERVAL.as_secs();
+        self.left.saturating_add(u32::try_from(rested).unwrap_or(MAX_REPORT_BURST)).min(MAX_REPORT_BURST)
     }
 }
 
-impl ReportPace {
+impl ReportRateLimiter {
     /// Waits for the turn of `board`.
     pub(super) async fn wait(&self, board: &str) {
         if self.count.load(Ordering::Relaxed) == 0 {
@@ -56,10 +56,10 @@ impl ReportPace {
             boards
                 .get(board)
                 .filter(|pace| pace.left_at(Instant::now()) == 0)
-                .map(|pace| pace.since + INTERVAL)
+                .map(|pace| pace.since + REPORT_INTERVAL)
         };
         if let Some(turn) = turn {
-            pause(turn.saturating_duration_since(Instant::now())).await;
+            sleep_real_time(turn.saturating_duration_since(Instant::now())).await;
         }
     }
 
@@ -68,14 +68,14 @@ impl ReportPace {
         let now = Instant::now();
         let mut boards = self.boards.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pace) = boards.get_mut(board) {
-            let left = if pace.visit == visit { pace.left_at(now) } else { MAX_AT_ONCE };
-            *pace = Pace { visit, left: left.saturating_sub(1), since: now };
+            let left = if pace.visit == visit { pace.left_at(now) } else { MAX_REPORT_BURST };
+            *pace = BoardReportRate { visit, left: left.saturating_sub(1), since: now };
         } else {
-            if boards.len() >= MAX_BOARDS {
-                boards.retain(|_, pace| pace.left_at(now) < MAX_AT_ONCE);
+            if boards.len() >= MAX_TRACKED_BOARDS {
+                boards.retain(|_, pace| pace.left_at(now) < MAX_REPORT_BURST);
             }
-            if boards.len() < MAX_BOARDS {
-                boards.insert(board.to_owned(), Pace { visit, left: MAX_AT_ONCE - 1, since: now });
+            if boards.len() < MAX_TRACKED_BOARDS {
+                boards.insert(board.to_owned(), BoardReportRate { visit, left: MAX_REPORT_BURST - 1, since: now });
             }
         }
         self.count.store(boards.len(), Ordering::Relaxed);
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_board_that_reports_what_changes_nothing_again_and_again_waits_and_others_do_not() {
-        let pace = ReportPace::default();
+        let pace = ReportRateLimiter::default();
         for _ in 0..10 {
             assert!(pace.wait("b1").now_or_never().is_some());
             pace.note_ignored("b1", Visit(1));
@@ -107,12 +107,12 @@ mod tests {
 
     #[test]
     fn of_very_many_boards_those_are_forgotten_that_have_been_quiet() {
-        let pace = ReportPace::default();
+        let pace = ReportRateLimiter::default();
         for board in 0..=10_000 {
             pace.note_ignored(&board.to_string(), Visit(1));
         }
         assert_eq!(pace.boards.lock().unwrap().len(), 10_000, "none has been quiet yet");
-        let long_ago = Instant::now().checked_sub(INTERVAL * MAX_AT_ONCE).unwrap();
+        let long_ago = Instant::now().checked_sub(REPORT_INTERVAL * MAX_REPORT_BURST).unwrap();
         pace.boards.lock().unwrap().values_mut().for_each(|pace| pace.since = long_ago);
         pace.note_ignored("b1", Visit(1));
         assert_eq!(pace.boards.lock().unwrap().len(), 1);

@@ -10,22 +10,22 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::Answer;
-use super::client::Sender;
-use super::context::{Api, Routes};
-use super::device_lookup::{find, target};
-use super::forced_move::{NewForce, forced};
-use super::json_body::{Body, Object};
+use super::answer::EventOutcome;
+use super::client::RequestSender;
+use super::context::{ApiContext, ApiRoutes};
+use super::device_lookup::{find_board, device_target};
+use super::forced_move::{NewForcedMove, forced};
+use super::json_body::{JsonBody, JsonObject};
 use super::not_accepted::not_accepted;
 use super::problem::Problem;
-use super::query::Parameters;
-use crate::boards::BOARD;
+use super::query::QueryParameters;
+use crate::boards::BOARD_SOURCE;
 use crate::boards::store::images;
-use crate::engine::{Committed, Submission};
-use crate::machine::{Cause, EventName, Ignored, Outcome, Source, suggestion};
+use crate::engine::{CommittedSubmission, Submission};
+use crate::machine::{Cause, EventName, IgnoreReason, Outcome, EventSource, suggestion};
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![
         ("/api/v1/devices/{name}/requests/{request}", post(request)),
         ("/api/v1/devices/{name}/force", post(force)),
@@ -34,27 +34,27 @@ pub(super) fn routes() -> Routes {
 
 /// How much later the turn of each of many requests is that are made at once: of so many, one is sure of its turn in this
 /// time whatever is asked for besides, and what is asked for besides need not wait for more of them.
-const TURN: TimeDelta = TimeDelta::minutes(1);
+const BULK_REQUEST_SPACING: TimeDelta = TimeDelta::minutes(1);
 
 /// How a request may be made.
 #[derive(Debug, Deserialize)]
-struct RequestQuery {
+struct OperatorRequestQuery {
     /// Which of many that are made at once this is, from 0 on.
     position: Option<u16>,
 }
 
 /// `POST /api/v1/devices/{name}/requests/{request}?position=`: an operator asks for something.
 async fn request(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((name, request)): Path<(String, String)>,
-    Sender(sender): Sender,
-    Parameters(RequestQuery { position }): Parameters<RequestQuery>,
-    Object(args): Object,
-) -> Result<Json<Answer>, Problem> {
+    RequestSender(sender): RequestSender,
+    QueryParameters(OperatorRequestQuery { position }): QueryParameters<OperatorRequestQuery>,
+    JsonObject(args): JsonObject,
+) -> Result<Json<EventOutcome>, Problem> {
     let definition = api.engine.definition(&api.machine)?;
     let known = definition.events_from(&crate::machine::Sender::Operator);
     let Some(event) = known.iter().find(|name| name.as_str() == request) else {
-        let is_boards = definition.events_from(&BOARD.into()).iter().any(|name| name.as_str() == request);
+        let is_boards = definition.events_from(&BOARD_SOURCE.into()).iter().any(|name| name.as_str() == request);
         let detail = if is_boards {
             format!(
                 "{request} is a board's event, not an operator's request: boards send it to …/events/{request}"
@@ -73,62 +73,62 @@ async fn request(
         return Err(Problem::invalid("`boot_config` must be a JSON object"));
     }
     let image = args.get("image").and_then(Value::as_str).map(str::to_owned);
-    let cause = Cause::Event { name: (*event).clone(), source: Source::Operator, args, visit: None };
-    let queue_at = position.map(|position| api.engine.clock().now() + TURN * i32::from(position));
-    let submission = Submission { sender, queue_at, ..Submission::new(target(&api, &name)?, cause) };
-    let asked = Asked { event, image };
+    let cause = Cause::Event { name: (*event).clone(), source: EventSource::Operator, args, visit: None };
+    let queue_at = position.map(|position| api.engine.clock().now() + BULK_REQUEST_SPACING * i32::from(position));
+    let submission = Submission { sender, queue_at, ..Submission::new(device_target(&api, &name)?, cause) };
+    let asked = AskedEvent { event, image };
     answer(&api, &name, Some(asked), api.engine.submit(submission).await?).await
 }
 
 /// `POST /api/v1/devices/{name}/force`: an operator moves a board whatever its state accepts, if it is where they
 /// believe it to be.
 async fn force(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
-    Sender(sender): Sender,
-    Body(new): Body<NewForce>,
-) -> Result<Json<Answer>, Problem> {
+    RequestSender(sender): RequestSender,
+    JsonBody(new): JsonBody<NewForcedMove>,
+) -> Result<Json<EventOutcome>, Problem> {
     let (cause, remark) = forced(new)?;
-    let submission = Submission { sender, remark, ..Submission::new(target(&api, &name)?, cause) };
+    let submission = Submission { sender, reason: remark, ..Submission::new(device_target(&api, &name)?, cause) };
     answer(&api, &name, None, api.engine.submit(submission).await?).await
 }
 
 /// What an operator asked for.
-struct Asked<'a> {
+struct AskedEvent<'a> {
     event: &'a EventName,
     image: Option<String>,
 }
 
 /// What operators are told: a request that did nothing is an error to them.
 async fn answer(
-    api: &Api,
+    api: &ApiContext,
     name: &str,
-    asked: Option<Asked<'_>>,
-    committed: Committed,
-) -> Result<Json<Answer>, Problem> {
+    asked: Option<AskedEvent<'_>>,
+    committed: CommittedSubmission,
+) -> Result<Json<EventOutcome>, Problem> {
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     let definition = api.engine.definition(&api.machine)?;
     match why {
-        Ignored::MissingArgument { .. } | Ignored::Refused { .. } | Ignored::NoGuardHolds { .. } => {
+        IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. } => {
             let accepted =
-                definition.accepted(committed.instance.state.as_str(), &crate::machine::Sender::Operator);
+                definition.accepted_events(committed.instance.state.as_str(), &crate::machine::Sender::Operator);
             let problem = refused(api, name, why, asked).await?;
             Err(problem.with("state", &committed.instance.state).with("accepted", accepted))
         }
-        Ignored::NoState { .. }
-        | Ignored::Unexpected { .. }
-        | Ignored::Stale { .. }
-        | Ignored::Future { .. }
-        | Ignored::NotDue
-        | Ignored::NotHandled { .. }
-        | Ignored::LeftToDeadline { .. }
-        | Ignored::NotAllowed { .. } => Err(not_accepted(&definition, &committed.instance, why)),
+        IgnoreReason::NoState { .. }
+        | IgnoreReason::Unexpected { .. }
+        | IgnoreReason::Stale { .. }
+        | IgnoreReason::Future { .. }
+        | IgnoreReason::NotDue
+        | IgnoreReason::NotHandled { .. }
+        | IgnoreReason::LeftToDeadline { .. }
+        | IgnoreReason::NotAllowed { .. } => Err(not_accepted(&definition, &committed.instance, why)),
     }
 }
 
 /// A request that the state takes, but not with these arguments: says which images this board can be given.
-async fn refused(api: &Api, name: &str, why: &Ignored, asked: Option<Asked<'_>>) -> Result<Problem, Problem> {
-    let hardware = find(api, name).await?.device.hardware;
+async fn refused(api: &ApiContext, name: &str, why: &IgnoreReason, asked: Option<AskedEvent<'_>>) -> Result<Problem, Problem> {
+    let hardware = find_board(api, name).await?.device.hardware;
     let all = images::list(&mut *api.engine.store().reader().await?).await?;
     let fitting: Vec<&str> = all
         .iter()
@@ -137,11 +137,11 @@ async fn refused(api: &Api, name: &str, why: &Ignored, asked: Option<Asked<'_>>)
         .collect();
     let is_unknown = |image: &String| !all.iter().any(|one| one.name == *image);
     let detail = match (why, asked) {
-        (Ignored::Refused { .. }, Some(Asked { event, image: Some(image) })) if is_unknown(&image) => {
+        (IgnoreReason::Refused { .. }, Some(AskedEvent { event, image: Some(image) })) if is_unknown(&image) => {
             let suggestion = suggestion(&image, all.iter().map(|image| image.name.as_str()));
             format!("{event}: there is no image `{image}`{suggestion}")
         }
-        (Ignored::Refused { .. }, Some(Asked { event, .. })) => format!("{event}: {why}"),
+        (IgnoreReason::Refused { .. }, Some(AskedEvent { event, .. })) => format!("{event}: {why}"),
         _ => why.to_string(),
     };
     Ok(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", detail)

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 
 /// Where instances of machines are.
-const INSTANCE: &str = "/api/v1/machines/{machine}/{instance}";
+const INSTANCE_PATH: &str = "/api/v1/machines/{machine}/{instance}";
 
 /// The names that no instance can have.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub(super) struct ReservedNames(Arc<BTreeSet<&'static str>>);
 impl ReservedNames {
     /// The fixed words that stand in one of `paths` where an instance's name does in others.
     pub(super) fn of(paths: impl Iterator<Item = &'static str>) -> Self {
-        Self(Arc::new(fixed_words(paths, INSTANCE)))
+        Self(Arc::new(fixed_words(paths, INSTANCE_PATH)))
     }
 
     /// Whether an instance cannot have this name.
@@ -30,7 +30,7 @@ impl ReservedNames {
     /// The name that is reserved for `path`, if it stands where otherwise an instance does.
     pub(super) fn of_path(&self, path: &'static str) -> Option<&'static str> {
         let (_, last) = path.rsplit_once('/')?;
-        let (before, _) = INSTANCE.rsplit_once('/')?;
+        let (before, _) = INSTANCE_PATH.rsplit_once('/')?;
         let is_in_place = path.strip_prefix(before).and_then(|rest| rest.strip_prefix('/')) == Some(last);
         (is_in_place && self.contains(last)).then_some(last)
     }

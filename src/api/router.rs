@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::Method;
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use super::reserved::{self, ReservedNames};
 
 /// The routes of all files. The fixed words of a path are not free for what others have a parameter in that place for:
 /// [`ReservedNames`] knows which those are.
-fn routes() -> Routes {
+fn routes() -> ApiRoutes {
     let mut routes = [
         super::list::devices::routes(),
         super::list::states::routes(),
@@ -47,7 +47,7 @@ fn routes() -> Routes {
 }
 
 /// Makes the router.
-pub fn router(api: Api) -> Router {
+pub fn router(api: ApiContext) -> Router {
     let routes = routes();
     let reserved = ReservedNames::of(routes.iter().map(|(path, _)| *path));
     let mut router = Router::new();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::client::Client;
+use super::client::ClientKey;
 use super::fair_semaphore::{FairPermit, FairSemaphore};
 use super::problem::Problem;
-use crate::store::Connections;
+use crate::store::ConnectionBudget;
 
 /// How long a request waits for a snapshot that others have, in real time.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The permits.
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub struct SnapshotPermits(FairSemaphore);
 impl SnapshotPermits {
     /// Permits for as many as `connections` has.
     #[must_use]
-    pub fn of(connections: Connections) -> Self {
+    pub fn of(connections: ConnectionBudget) -> Self {
         Self(FairSemaphore::new(connections.snapshots.try_into().unwrap_or(usize::MAX)))
     }
 
     /// Waits for a permit to take a snapshot, but not for long.
-    pub(super) async fn acquire(&self, client: Client) -> Result<FairPermit, Problem> {
-        self.0.acquire(client, MAX_WAIT, "lists").await
+    pub(super) async fn acquire(&self, client: ClientKey) -> Result<FairPermit, Problem> {
+        self.0.acquire(client, SNAPSHOT_TIMEOUT, "lists").await
     }
 }

@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::routing::get;
 use serde::Serialize;
 
-use super::context::{Api, Routes};
+use super::context::{ApiContext, ApiRoutes};
 use crate::store::MIGRATOR;
 
 /// The version of this interface: what its paths begin with.
-const API: &str = "v1";
+const API_VERSION: &str = "v1";
 
 /// The routes of this file.
-pub(super) fn routes() -> Routes {
+pub(super) fn routes() -> ApiRoutes {
     vec![("/api/v1/version", get(show))]
 }
 
@@ -31,12 +31,12 @@ struct VersionView {
 }
 
 /// `GET /api/v1/version`: the versions of this program, its interface, its schema and its database server.
-async fn show(State(api): State<Arc<Api>>) -> Json<VersionView> {
+async fn show(State(api): State<Arc<ApiContext>>) -> Json<VersionView> {
     // The connection knows it from its start: nothing is asked of the database.
     let number = api.engine.store().reader().await.ok().and_then(|db| db.server_version_num());
     Json(VersionView {
         version: env!("CARGO_PKG_VERSION"),
-        api: API,
+        api: API_VERSION,
         schema: MIGRATOR.iter().map(|migration| migration.version).max(),
         postgresql: number.map(|number| format!("{}.{}", number / 10_000, number % 10_000)),
     })

@@ -2,37 +2,37 @@
 
 use std::time::Duration;
 
-use super::client::Client;
-use super::context::Api;
-use super::problem::{Problem, fault};
-use crate::clock::pause;
-use crate::engine::News;
+use super::client::ClientKey;
+use super::context::ApiContext;
+use super::problem::{Problem, internal_error};
+use crate::clock::sleep_real_time;
+use crate::engine::FeedUpdate;
 use crate::machine::{MachineName, parse_span};
-use crate::store::groups::Seen;
+use crate::store::groups::VersionedInstance;
 
 /// The longest that a client may wait in one request; proxies and clients give up before long.
-const MAX_WAIT: Duration = Duration::from_mins(10);
+const MAX_LONG_POLL: Duration = Duration::from_mins(10);
 
 /// Takes the text of a `wait` parameter, such as `30s`.
 pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
-    let most = humantime::format_duration(MAX_WAIT);
+    let most = humantime::format_duration(MAX_LONG_POLL);
     let wrong = |what: String| Problem::invalid(format!("wait={text:?}: {what}; say `30s`, {most} at most"));
     let longest = parse_span(text).map_err(|error| wrong(error.to_string()))?;
-    if longest > MAX_WAIT { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }
+    if longest > MAX_LONG_POLL { Err(wrong("that is too long".to_owned())) } else { Ok(longest) }
 }
 
 /// How often a definition is looked up again that may have been replaced, in real time: that need not change any instance.
-const DEFINITION_INTERVAL: Duration = Duration::from_secs(1);
+const DEFINITION_RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads an instance, and again whenever it changes, until it is as `is_so` says, or `longest` has passed in
 /// real time, or the server stops; gives it as it was last.
 pub(super) async fn until(
-    api: &Api,
-    client: Client,
+    api: &ApiContext,
+    client: ClientKey,
     longest: Duration,
     (machine, name): (&MachineName, &str),
-    is_so: impl Fn(&Seen) -> bool,
-) -> Result<Seen, Problem> {
+    is_so: impl Fn(&VersionedInstance) -> bool,
+) -> Result<VersionedInstance, Problem> {
     let _waiting = api.long_polls.begin(client)?;
     // Following begins before reading, so that nothing comes unnoticed in between.
     let mut follower = api.engine.follow();
@@ -46,14 +46,14 @@ pub(super) async fn until(
         while !is_so(&seen) {
             let is_news = tokio::select! {
                 news = follower.next() => match news {
-                    Some(News::Changed(changed, _)) => changed.iter().any(|one| one.changed.id == id),
-                    Some(News::Anew) => true,
+                    Some(FeedUpdate::Changed(changed, _)) => changed.iter().any(|one| one.change.id == id),
+                    Some(FeedUpdate::Reset) => true,
                     None => break,
                 },
-                () = pause(DEFINITION_INTERVAL) => false,
+                () = sleep_real_time(DEFINITION_RECHECK_INTERVAL) => false,
             };
             if is_news {
-                let _turn = api.long_polls.read_permit().await.map_err(|error| fault(&error))?;
+                let _turn = api.long_polls.read_permit().await.map_err(|error| internal_error(&error))?;
                 seen = find().await?;
             }
         }
@@ -61,7 +61,7 @@ pub(super) async fn until(
     };
     tokio::select! {
         watched = watch => watched?,
-        () = pause(longest) => {}
+        () = sleep_real_time(longest) => {}
         () = api.stopping.cancelled() => {}
     }
     Ok(seen)

@@ -3,15 +3,15 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use super::boot::{Boot, seconds};
-use super::handle::Boards;
+use super::boot::{BootProgress, seconds};
+use super::handle::BoardService;
 use super::store::{boots, devices};
-use crate::engine::{EngineError, Note};
+use crate::engine::{EngineError, InstanceNote};
 use crate::store::history::{self, NoteId};
 use crate::store::instances::InstanceId;
 
 /// How many requests are told one by one in the words of an entry.
-const TOLD_REQUESTS: usize = 4;
+const MAX_REQUESTS_IN_REASON: usize = 4;
 
 /// What a board asked for in one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct LoggedRequest {
 
 /// Where a boot log is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedAt {
+pub struct BootLogEntry {
     instance: InstanceId,
     note: NoteId,
     /// When the power had last come on.
@@ -53,7 +53,7 @@ pub struct LoggedAt {
     has_asked: bool,
 }
 
-impl LoggedAt {
+impl BootLogEntry {
     /// A place that stands for none, for tests.
     #[cfg(test)]
     pub(crate) fn of_test(has_asked: bool) -> Self {
@@ -63,7 +63,7 @@ impl LoggedAt {
     }
 }
 
-impl Boards {
+impl BoardService {
     /// Writes a boot log into the board's history: a new entry, or the one that is `written` already, which then tells more.
     /// A board that nobody registered has none.
     ///
@@ -73,19 +73,19 @@ impl Boards {
     pub async fn log_boot(
         &self,
         log: &BootLog,
-        written: Option<LoggedAt>,
-    ) -> Result<Option<LoggedAt>, EngineError> {
+        written: Option<BootLogEntry>,
+    ) -> Result<Option<BootLogEntry>, EngineError> {
         let (instance, boot) = {
             let mut db = self.engine().store().reader().await?;
             let Some(id) = devices::find_by_mac(&mut db, &log.mac).await? else { return Ok(None) };
             (id, boots::read_boot(&mut db, id, self.engine().clock().now()).await?)
         };
         let mut place = match written {
-            Some(place) if place.instance == instance => self.log_on(log, &boot, place).await?,
+            Some(place) if place.instance == instance => self.extend_entry(log, &boot, place).await?,
             Some(_) | None => None,
         };
         if place.is_none() {
-            place = self.log_anew(log, &boot, instance).await?;
+            place = self.begin_entry(log, &boot, instance).await?;
         }
         let Some(mut place) = place else { return Ok(None) };
         let asked = log.requests.iter().find(|one| one.is_boot_config && one.at >= place.since);
@@ -101,33 +101,33 @@ impl Boards {
     }
 
     /// Tells more in an entry; nothing where another one has to begin: the power came on, or the entry is gone.
-    async fn log_on(
+    async fn extend_entry(
         &self,
         log: &BootLog,
-        boot: &Boot,
-        place: LoggedAt,
-    ) -> Result<Option<LoggedAt>, EngineError> {
+        boot: &BootProgress,
+        place: BootLogEntry,
+    ) -> Result<Option<BootLogEntry>, EngineError> {
         let is_new_boot = boot.powered_at > place.powered_at
             && log.requests.iter().any(|one| Some(one.at) >= boot.powered_at);
         if is_new_boot {
             return Ok(None);
         }
-        let (evidence, remark) = told(log, place.since);
+        let (evidence, remark) = summarize(log, place.since);
         let mut tx = self.engine().store().begin().await?;
         let is_there = history::rewrite_note(&mut tx, place.instance, place.note, &evidence, &remark).await?;
         tx.commit().await?;
         Ok(is_there.then_some(place))
     }
 
-    async fn log_anew(
+    async fn begin_entry(
         &self,
         log: &BootLog,
-        boot: &Boot,
+        boot: &BootProgress,
         instance: InstanceId,
-    ) -> Result<Option<LoggedAt>, EngineError> {
+    ) -> Result<Option<BootLogEntry>, EngineError> {
         let since = boot.powered_at.filter(|at| log.requests.iter().any(|one| one.at >= *at));
         let since = since.unwrap_or(DateTime::<Utc>::MIN_UTC);
-        let (evidence, remark) = told(log, since);
+        let (evidence, remark) = summarize(log, since);
         if !self.write_note(instance, "fetched", log, evidence, remark).await? {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl Boards {
         let note =
             history::find_last_note(&mut db, instance, "fetched", &log.peer, self.engine().clock().now())
                 .await?;
-        let place = |note| LoggedAt { instance, note, powered_at: boot.powered_at, since, has_asked: false };
+        let place = |note| BootLogEntry { instance, note, powered_at: boot.powered_at, since, has_asked: false };
         Ok(note.map(place))
     }
 
@@ -148,7 +148,7 @@ impl Boards {
         evidence: Map<String, Value>,
         remark: String,
     ) -> Result<bool, EngineError> {
-        let note = Note { name, sender: Some(log.peer.clone()), evidence, remark: Some(remark) };
+        let note = InstanceNote { name, sender: Some(log.peer.clone()), evidence, reason: Some(remark) };
         match self.engine().note(instance, note).await {
             Err(EngineError::NoInstance(_)) => Ok(false),
             written => written.map(|()| true),
@@ -157,18 +157,18 @@ impl Boards {
 }
 
 /// A boot log's requests since `since` as evidence and in words.
-fn told(log: &BootLog, since: DateTime<Utc>) -> (Map<String, Value>, String) {
+fn summarize(log: &BootLog, since: DateTime<Utc>) -> (Map<String, Value>, String) {
     let requests: Vec<&LoggedRequest> = log.requests.iter().filter(|one| one.at >= since).collect();
     let words = |one: &&LoggedRequest| {
         let what = if one.is_boot_config { "its boot config" } else { one.file.as_str() };
         format!("{what}: {}", one.end.as_deref().unwrap_or("is being fetched"))
     };
     let count = requests.len() + log.omitted;
-    let remark = if count <= TOLD_REQUESTS {
+    let remark = if count <= MAX_REQUESTS_IN_REASON {
         requests.iter().map(words).collect::<Vec<_>>().join("; ")
     } else {
         let last = requests.last().map(words).unwrap_or_default();
-        let missing = requests.iter().filter(|one| one.end.as_deref() == Some(NO_FILE)).count();
+        let missing = requests.iter().filter(|one| one.end.as_deref() == Some(NO_SUCH_FILE)).count();
         let config = requests.iter().find(|one| one.is_boot_config).map(words);
         let config = config.map(|config| format!("; {config}")).unwrap_or_default();
         format!("{count} requests, {missing} for files that there are not{config}; the last, {last}")
@@ -182,7 +182,7 @@ fn told(log: &BootLog, since: DateTime<Utc>) -> (Map<String, Value>, String) {
 }
 
 /// How a request for a file ends that there is not.
-pub const NO_FILE: &str = "there is none";
+pub const NO_SUCH_FILE: &str = "there is none";
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -192,7 +192,7 @@ fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn after_power(boot: &Boot, at: DateTime<Utc>) -> String {
+fn after_power(boot: &BootProgress, at: DateTime<Utc>) -> String {
     let powered_at = boot.powered_at.filter(|powered_at| at >= *powered_at);
     powered_at.map(|powered_at| format!(" {} after power-on", seconds(at - powered_at))).unwrap_or_default()
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::mac::Mac;
 use crate::actions::{PollUrl, PowerUrl};
-use crate::machine::{is_instance_name, plain};
+use crate::machine::{is_instance_name, reword_library_error};
 
 /// How much of what is wrong is repeated, in characters.
-const MAX_SHOWN: usize = 80;
+const MAX_ECHOED_CHARS: usize = 80;
 
 /// Checks a name that goes into paths and file names: a host name's label or labels.
 ///
@@ -22,7 +22,7 @@ pub fn checked_name(text: &str) -> Result<String, String> {
     if is_instance_name(text) {
         return Ok(text.to_owned());
     }
-    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    let shown: String = text.chars().take(MAX_ECHOED_CHARS).collect();
     Err(format!(
         "{shown:?} is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each \
          `.`"
@@ -34,7 +34,7 @@ pub(super) fn checked_host(text: &str) -> Result<String, String> {
     if is_address || (text.len() <= 253 && text.split('.').all(|label| checked_name(label).is_ok())) {
         return Ok(text.to_owned());
     }
-    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    let shown: String = text.chars().take(MAX_ECHOED_CHARS).collect();
     Err(format!("{shown:?} is neither a host name nor an address"))
 }
 
@@ -61,7 +61,7 @@ pub(super) fn checked_labels(said: &Value) -> Result<Value, String> {
             text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
         }
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Vec::deserialize(said).map_err(|error| plain(&error.to_string()))?
+            Vec::deserialize(said).map_err(|error| reword_library_error(&error.to_string()))?
         }
     };
     let labels = labels.iter().map(|label| checked_name(label)).collect::<Result<BTreeSet<_>, _>>()?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::field::{FIELDS, Unsaid};
+use super::field::{DEVICE_FIELDS, FieldDefault};
 use crate::machine::Instance;
 use crate::store::instances::InstanceId;
 
@@ -53,12 +53,12 @@ impl Device {
     pub fn read(name: &str, said: &Map<String, Value>) -> Result<Self, String> {
         refuse_unknown(said, &["name"])?;
         let mut known = Map::new();
-        for field in FIELDS {
-            let value = match (said.get(field.name), field.unsaid) {
-                (Some(Value::Null) | None, Unsaid::Name) => field.read(&Value::from(name))?,
+        for field in DEVICE_FIELDS {
+            let value = match (said.get(field.name), field.default) {
+                (Some(Value::Null) | None, FieldDefault::BoardName) => field.read(&Value::from(name))?,
                 (Some(said), _) => field.read(said)?,
-                (None, Unsaid::Needed) => return Err(format!("missing field `{}`", field.name)),
-                (None, Unsaid::Nothing | Unsaid::Empty) => field.read(&Value::Null)?,
+                (None, FieldDefault::Required) => return Err(format!("missing field `{}`", field.name)),
+                (None, FieldDefault::Null | FieldDefault::Empty) => field.read(&Value::Null)?,
             };
             known.insert(field.name.to_owned(), value);
         }
@@ -67,7 +67,7 @@ impl Device {
 
     /// All that is known, field by field.
     #[must_use]
-    pub fn known(&self) -> Map<String, Value> {
+    pub fn to_fields(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(known)) => known,
             // A struct is an object.
@@ -85,7 +85,7 @@ impl DeviceChange {
     pub fn read(said: &Map<String, Value>) -> Result<Self, String> {
         refuse_unknown(said, &[])?;
         let mut change = Map::new();
-        for field in FIELDS {
+        for field in DEVICE_FIELDS {
             if let Some(said) = said.get(field.name) {
                 change.insert(field.name.to_owned(), field.read(said)?);
             }
@@ -101,7 +101,7 @@ impl DeviceChange {
 
     /// Makes the change, and says what it was: field → new value.
     pub(super) fn make(&self, device: &mut Device) -> Map<String, Value> {
-        let mut known = device.known();
+        let mut known = device.to_fields();
         let mut changed = self.0.clone();
         changed.retain(|field, value| known.get(field) != Some(value));
         known.extend(changed.clone());
@@ -114,7 +114,7 @@ impl DeviceChange {
 
 /// Refuses what nobody can say of a board.
 fn refuse_unknown(said: &Map<String, Value>, more: &[&str]) -> Result<(), String> {
-    let fields = || more.iter().copied().chain(FIELDS.iter().map(|field| field.name));
+    let fields = || more.iter().copied().chain(DEVICE_FIELDS.iter().map(|field| field.name));
     let Some(unknown) = said.keys().find(|key| !fields().any(|field| field == *key)) else { return Ok(()) };
     let known: Vec<String> = fields().map(|field| format!("`{field}`")).collect();
     Err(format!("unknown field `{unknown}`, expected one of {}", known.join(", ")))

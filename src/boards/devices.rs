@@ -7,17 +7,17 @@ use chrono::{DateTime, Utc};
 
 use super::device::{Device, DeviceChange};
 use super::facts::BoardFacts;
-use super::handle::Boards;
+use super::handle::BoardService;
 use super::outlets::outlet_of;
 use super::refusals;
-use super::store::devices::{self, Wiring};
+use super::store::devices::{self, OutletAssignment};
 use crate::actions;
-use crate::engine::{ChangedFacts, Committed, EngineError, FactChange, NewFacts};
+use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts};
 use crate::store::claims::Claim;
-use crate::store::instances::{InstanceId, Locked, Target};
+use crate::store::instances::{InstanceId, LockedInstance, InstanceKey};
 use crate::store::{InstanceFacts, Tx};
 
-impl Boards {
+impl BoardService {
     /// Registers a board, in its machine's initial state.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Boards {
         name: &str,
         device: &Device,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
+    ) -> Result<CommittedSubmission, EngineError> {
         self.engine().create(self.machine(), name, Some(&NewDevice(device)), sender).await
     }
 
@@ -46,7 +46,7 @@ impl Boards {
         change: DeviceChange,
         sender: Option<String>,
     ) -> Result<(), EngineError> {
-        let target = Target::Name(self.machine().clone(), name.to_owned());
+        let target = InstanceKey::Name(self.machine().clone(), name.to_owned());
         self.engine().change_facts(&target, &change, sender).await
     }
 
@@ -75,8 +75,8 @@ impl NewFacts for NewDevice<'_> {
         let Self(device) = *self;
         let outlet = outlet_of(device);
         if !devices::insert(tx, id, device, outlet.as_deref(), now).await? {
-            let rival = devices::find_rival(tx, None, &device.mac, outlet.as_deref()).await?;
-            return Err(refusals::has_rival(device, rival));
+            let rival = devices::find_conflict(tx, None, &device.mac, outlet.as_deref()).await?;
+            return Err(refusals::conflict_error(device, rival));
         }
         Ok(Arc::new(BoardFacts { device: device.clone(), answered_url: None }))
     }
@@ -84,28 +84,28 @@ impl NewFacts for NewDevice<'_> {
 
 #[async_trait]
 impl FactChange for DeviceChange {
-    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError> {
+    async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError> {
         let (id, name) = (locked.id, &locked.instance.name);
         let machine = locked.instance.machine.clone();
-        let no_board = || EngineError::NoInstance(Target::Name(machine, name.clone()));
+        let no_board = || EngineError::NoInstance(InstanceKey::Name(machine, name.clone()));
         let mut device = devices::find_device(tx, id).await?.ok_or_else(no_board)?;
         let changed = self.make(&mut device);
         if changed.is_empty() {
             return Ok(None);
         }
         if changed.contains_key("mac")
-            && let Some(refusal) = refusals::has_link(&locked.instance)
+            && let Some(refusal) = refusals::boot_link_refusal(&locked.instance)
         {
             return Err(refusal.into());
         }
         // Boards that share an outlet since before that was refused may be changed otherwise.
         let is_rewired = changed.contains_key("power_url");
         let outlet = outlet_of(&device).filter(|_| is_rewired);
-        let rival = devices::find_rival(tx, Some(id), &device.mac, outlet.as_deref()).await?;
+        let rival = devices::find_conflict(tx, Some(id), &device.mac, outlet.as_deref()).await?;
         if rival.is_some() {
-            return Err(refusals::has_rival(&device, rival));
+            return Err(refusals::conflict_error(&device, rival));
         }
-        let wiring = is_rewired.then(|| Wiring {
+        let wiring = is_rewired.then(|| OutletAssignment {
             id,
             name: name.clone(),
             power_url: device.power_url.clone(),
@@ -115,7 +115,7 @@ impl FactChange for DeviceChange {
             devices::save(tx, id, &device).await?;
             devices::save_outlets(tx, wiring.as_slice()).await
         };
-        saved.await.map_err(|error| refusals::or_has_rival(error, &device))?;
+        saved.await.map_err(|error| refusals::map_conflict(error, &device))?;
         let relay = device.power_url.as_deref().and_then(actions::power_resource);
         let claims = is_rewired.then(|| relay.as_deref().map(Claim::exclusive).into_iter().collect());
         Ok(Some(ChangedFacts { changed, claims }))

@@ -7,21 +7,21 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::boot::{Coverage, describe_boot};
+use super::boot::{BootCoverage, describe_boot};
 use super::facts::{ANSWERED_URL, BOOT_CONFIG, shared};
 use super::name::FACE;
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
-use crate::engine::{Account, Face, LearnedFact, Refusal, Removal};
+use crate::engine::{FaceSummary, Face, LearnedFact, FaceRefusal, InstanceRemoval};
 use crate::machine::{Instance, MachineName};
 use crate::store::instances::InstanceId;
-use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError};
+use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError};
 
 /// Boards, as the engine knows them.
 #[derive(Debug)]
 pub struct BoardFace {
     machine: MachineName,
-    coverage: Mutex<Coverage>,
+    coverage: Mutex<BootCoverage>,
     boot_fault: Mutex<Option<String>>,
 }
 
@@ -39,11 +39,11 @@ impl BoardFace {
     }
 
     /// What can have been missed of boards' requests.
-    pub(super) fn coverage(&self) -> Coverage {
+    pub(super) fn coverage(&self) -> BootCoverage {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_coverage(&self, coverage: Coverage) {
+    pub(super) fn set_coverage(&self, coverage: BootCoverage) {
         *self.coverage.lock().unwrap_or_else(PoisonError::into_inner) = coverage;
     }
 
@@ -63,30 +63,30 @@ impl Face for BoardFace {
         FACE
     }
 
-    fn is_about(&self, machine: &MachineName) -> bool {
+    fn is_face_of(&self, machine: &MachineName) -> bool {
         self.machine == *machine
     }
 
     async fn read_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         ids: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
         let read = devices::read_facts(db, ids).await?;
         Ok(read.into_iter().map(|(id, facts)| (id, Arc::new(facts) as Arc<dyn InstanceFacts>)).collect())
     }
 
-    async fn read_shared(&self, db: &mut Connection) -> Result<SharedFacts, StoreError> {
+    async fn read_shared(&self, db: &mut DbConnection) -> Result<SharedFacts, StoreError> {
         Ok(shared(images::list_by_hardware(db).await?))
     }
 
-    fn shares(&self, fact: &str) -> bool {
+    fn is_shared_fact(&self, fact: &str) -> bool {
         fact == BOOT_CONFIG
     }
 
     async fn read_silence(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         silent: &[InstanceId],
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
@@ -95,16 +95,16 @@ impl Face for BoardFace {
         Ok(boots.into_iter().filter_map(|(id, boot)| Some((id, describe_boot(&boot, coverage)?))).collect())
     }
 
-    async fn account(
+    async fn summarize(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         id: InstanceId,
         instance: &Instance,
         now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
+    ) -> Result<FaceSummary, StoreError> {
         let facts = devices::read_facts(db, &[id]).await?.pop().map(|(_, facts)| facts);
         let boot = describe_boot(&boots::read_boot(db, id, now).await?, self.coverage());
-        let mut account = Account::default();
+        let mut account = FaceSummary::default();
         account.details.insert("boot".to_owned(), json!(boot));
         account.progress = boot.map(|boot| format!("Of its present boot: {boot}."));
         if let Some(facts) = facts {
@@ -115,9 +115,9 @@ impl Face for BoardFace {
         Ok(account)
     }
 
-    async fn learn(
+    async fn record_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         learned: &[LearnedFact<'_>],
     ) -> Result<Vec<InstanceId>, StoreError> {
         let answers: Vec<(InstanceId, &str)> = learned
@@ -125,23 +125,23 @@ impl Face for BoardFace {
             .filter(|fact| fact.name == ANSWERED_URL)
             .filter_map(|fact| Some((fact.instance, fact.value.as_str()?)))
             .collect();
-        devices::remember_answers(db, &answers).await
+        devices::save_answered_urls(db, &answers).await
     }
 
     async fn refuse_removal(
         &self,
-        db: &mut Connection,
-        Removal { id, instance, is_rescue_owed }: Removal<'_>,
-    ) -> Result<Option<Refusal>, StoreError> {
+        db: &mut DbConnection,
+        InstanceRemoval { id, instance, is_compensation_owed }: InstanceRemoval<'_>,
+    ) -> Result<Option<FaceRefusal>, StoreError> {
         if devices::find_device(db, id).await?.is_some()
-            && let Some(refusal) = refusals::has_link(instance)
+            && let Some(refusal) = refusals::boot_link_refusal(instance)
         {
             return Ok(Some(refusal));
         }
-        Ok(is_rescue_owed.then(|| refusals::owes_power(&instance.name)))
+        Ok(is_compensation_owed.then(|| refusals::power_owed_refusal(&instance.name)))
     }
 
     async fn start(&self, store: &Store) {
-        outlets::learn(store).await;
+        outlets::assign_outlets(store).await;
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::device::Device;
-use super::field::FIELDS;
+use super::field::DEVICE_FIELDS;
 use super::image::BootConfigs;
 use super::name::FACE;
 use crate::machine::Instance;
@@ -45,10 +45,10 @@ impl InstanceFacts for BoardFacts {
     }
 
     fn for_guards(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value> {
-        let known = self.device.known();
-        let conditions = FIELDS.iter().filter_map(|field| Some((field.condition?, known.get(field.name)?)));
+        let known = self.device.to_fields();
+        let conditions = DEVICE_FIELDS.iter().filter_map(|field| Some((field.guard_fact?, known.get(field.name)?)));
         let mut facts: Map<String, Value> = conditions
-            .map(|(condition, value)| (condition.name.to_owned(), (condition.fact)(value)))
+            .map(|(condition, value)| (condition.name.to_owned(), (condition.from_field)(value)))
             .collect();
         facts.insert("name".to_owned(), json!(instance.name));
         let images = shared.get(&self.device.hardware).and_then(|facts| facts.get(IMAGES));
@@ -57,9 +57,9 @@ impl InstanceFacts for BoardFacts {
     }
 
     fn for_actions(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value> {
-        let mut facts = self.device.known();
+        let mut facts = self.device.to_fields();
         facts.retain(|name, value| {
-            !value.is_null() && FIELDS.iter().any(|field| field.name == *name && field.is_for_actions)
+            !value.is_null() && DEVICE_FIELDS.iter().any(|field| field.name == *name && field.is_for_actions)
         });
         facts.insert("name".to_owned(), json!(instance.name));
         if let Some(url) = &self.answered_url {

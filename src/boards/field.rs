@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::checks::{any_text, checked_host, checked_mac, checked_poll_url, checked_power_url};
 use super::checks::{checked_labels, checked_name};
 use crate::actions::power_schemes;
-use crate::machine::{FactKind, plain};
+use crate::machine::{FactKind, reword_library_error};
 
 /// One thing that is known of a board.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub struct DeviceField {
     /// By which JSON, the database and the command line know it.
     pub name: &'static str,
     /// What it is, in a sentence without its full stop.
@@ -20,11 +20,11 @@ pub struct Field {
     /// The same at length, where there is more to say.
     pub help: Option<fn() -> String>,
     /// What it is where nobody has said.
-    pub unsaid: Unsaid,
+    pub default: FieldDefault,
     /// What its values are.
-    pub form: Form,
+    pub parser: FieldParser,
     /// By what conditions may read it.
-    pub condition: Option<Condition>,
+    pub guard_fact: Option<GuardFact>,
     /// Whether actions get it.
     pub is_for_actions: bool,
     /// Whether lists show it; what is secret is shown nowhere else than with its board.
@@ -35,20 +35,20 @@ pub struct Field {
 
 /// What a field is where nobody has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsaid {
+pub enum FieldDefault {
     /// It has to be said.
-    Needed,
+    Required,
     /// The board's name.
-    Name,
+    BoardName,
     /// Nothing.
-    Nothing,
+    Null,
     /// Empty.
     Empty,
 }
 
 /// What the values of a field are.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
+pub enum FieldParser {
     /// A text: gives it in the spelling in which it is kept, or says what is wrong with it.
     Text(fn(&str) -> Result<String, String>),
     /// Anything else: the same for any JSON.
@@ -57,13 +57,13 @@ pub enum Form {
 
 /// A fact as conditions read it.
 #[derive(Debug, Clone, Copy)]
-pub struct Condition {
+pub struct GuardFact {
     /// By which name.
     pub name: &'static str,
     /// What kind of value it is.
     pub kind: FactKind,
     /// The fact, made of the field.
-    pub fact: fn(&Value) -> Value,
+    pub from_field: fn(&Value) -> Value,
 }
 
 /// A filter of lists.
@@ -78,36 +78,36 @@ pub struct FieldFilter {
 }
 
 /// A field of which nothing is known but the board itself.
-const PLAIN: Field = Field {
+const DEFAULT_FIELD: DeviceField = DeviceField {
     name: "",
     about: "",
     help: None,
-    unsaid: Unsaid::Nothing,
-    form: Form::Text(any_text),
-    condition: None,
+    default: FieldDefault::Null,
+    parser: FieldParser::Text(any_text),
+    guard_fact: None,
     is_for_actions: false,
     is_listed: false,
     filter: None,
 };
 
 /// All that is known of a board besides its lifecycle.
-pub const FIELDS: &[Field] = &[
-    Field {
+pub const DEVICE_FIELDS: &[DeviceField] = &[
+    DeviceField {
         name: "mac",
         about: "Its MAC address, such as aa:bb:cc:dd:ee:ff",
-        unsaid: Unsaid::Needed,
-        form: Form::Text(checked_mac),
-        condition: Some(same("mac")),
+        default: FieldDefault::Required,
+        parser: FieldParser::Text(checked_mac),
+        guard_fact: Some(text_fact("mac")),
         is_for_actions: true,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "hardware",
         about: "Its type of hardware",
-        unsaid: Unsaid::Needed,
-        form: Form::Text(checked_name),
-        condition: Some(same("hardware")),
+        default: FieldDefault::Required,
+        parser: FieldParser::Text(checked_name),
+        guard_fact: Some(text_fact("hardware")),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -115,46 +115,46 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("d.hardware = {value}"),
             none_has: |value| format!("no board has hardware `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "fqdn",
         about: "The host name or address that it answers on [default: its name]",
-        unsaid: Unsaid::Name,
-        form: Form::Text(checked_host),
-        condition: Some(same("fqdn")),
+        default: FieldDefault::BoardName,
+        parser: FieldParser::Text(checked_host),
+        guard_fact: Some(text_fact("fqdn")),
         is_for_actions: true,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "power_url",
         about: "Where its power is switched, such as `modbus://relay-3.lab:502/5`; without it a board takes no request that \
                 cycles its power",
         help: Some(power_help),
-        form: Form::Text(checked_power_url),
+        parser: FieldParser::Text(checked_power_url),
         // It may hold a password.
-        condition: Some(Condition {
+        guard_fact: Some(GuardFact {
             name: "power",
             kind: FactKind::Boolean,
-            fact: |url| json!(!url.is_null()),
+            from_field: |url| json!(!url.is_null()),
         }),
         is_for_actions: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "poll_url",
         about: "What answers when it is up: `tcp://HOST:PORT` or `http://HOST:PORT/PATH` [default: it is not polled]",
-        form: Form::Text(checked_poll_url),
+        parser: FieldParser::Text(checked_poll_url),
         is_for_actions: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "environment",
         about: "Which part of the farm it belongs to",
-        unsaid: Unsaid::Empty,
-        form: Form::Text(checked_name),
-        condition: Some(same("environment")),
+        default: FieldDefault::Empty,
+        parser: FieldParser::Text(checked_name),
+        guard_fact: Some(text_fact("environment")),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -162,14 +162,14 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("d.environment = {value}"),
             none_has: |value| format!("no board is in the environment `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "labels",
         about: "Words by which it is told apart from others, separated by commas",
-        unsaid: Unsaid::Empty,
-        form: Form::Json(checked_labels),
-        condition: Some(Condition { name: "labels", kind: FactKind::List, fact: Value::clone }),
+        default: FieldDefault::Empty,
+        parser: FieldParser::Json(checked_labels),
+        guard_fact: Some(GuardFact { name: "labels", kind: FactKind::List, from_field: Value::clone }),
         is_for_actions: true,
         is_listed: true,
         filter: Some(FieldFilter {
@@ -177,20 +177,20 @@ pub const FIELDS: &[Field] = &[
             sql: |value| format!("{value} = ANY (d.labels)"),
             none_has: |value| format!("no board has the label `{value}`"),
         }),
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
-    Field {
+    DeviceField {
         name: "comments",
         about: "What people should know of it",
-        unsaid: Unsaid::Empty,
+        default: FieldDefault::Empty,
         is_listed: true,
-        ..PLAIN
+        ..DEFAULT_FIELD
     },
 ];
 
 /// A text that conditions read as it is.
-const fn same(name: &'static str) -> Condition {
-    Condition { name, kind: FactKind::Text, fact: Value::clone }
+const fn text_fact(name: &'static str) -> GuardFact {
+    GuardFact { name, kind: FactKind::Text, from_field: Value::clone }
 }
 
 /// What a power URL may be, by all schemes that there are.
@@ -202,21 +202,21 @@ fn power_help() -> String {
     )
 }
 
-impl Field {
+impl DeviceField {
     /// Reads what somebody says, and gives it as it is kept.
     ///
     /// # Errors
     ///
     /// What is wrong with it, and what would be right.
     pub fn read(&self, said: &Value) -> Result<Value, String> {
-        let read = match (self.unsaid, said, self.form) {
-            (Unsaid::Nothing, Value::Null, _) => Ok(Value::Null),
-            (Unsaid::Empty, Value::Null, Form::Text(_)) => Ok(Value::from("")),
-            (_, _, Form::Json(check)) => check(said),
-            (unsaid, _, Form::Text(check)) => String::deserialize(said)
-                .map_err(|error| plain(&error.to_string()))
+        let read = match (self.default, said, self.parser) {
+            (FieldDefault::Null, Value::Null, _) => Ok(Value::Null),
+            (FieldDefault::Empty, Value::Null, FieldParser::Text(_)) => Ok(Value::from("")),
+            (_, _, FieldParser::Json(check)) => check(said),
+            (unsaid, _, FieldParser::Text(check)) => String::deserialize(said)
+                .map_err(|error| reword_library_error(&error.to_string()))
                 .and_then(|text| {
-                    let is_empty = unsaid == Unsaid::Empty && text.is_empty();
+                    let is_empty = unsaid == FieldDefault::Empty && text.is_empty();
                     if is_empty { Ok(text) } else { check(&text) }
                 })
                 .map(Value::from),
@@ -244,8 +244,8 @@ mod tests {
             labels: Vec::new(),
             comments: String::new(),
         };
-        let known = device.known();
+        let known = device.to_fields();
         let known: BTreeSet<&str> = known.keys().map(String::as_str).collect();
-        assert_eq!(FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), known);
+        assert_eq!(DEVICE_FIELDS.iter().map(|field| field.name).collect::<BTreeSet<_>>(), known);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::boot::{Boot, Coverage};
+use super::boot::{BootProgress, BootCoverage};
 use super::device::Board;
 use super::face::BoardFace;
 use super::store::{boots, devices};
@@ -13,12 +13,12 @@ use crate::store::instances::InstanceId;
 
 /// The boards of a farm, over the engine that drives them.
 #[derive(Clone)]
-pub struct Boards {
+pub struct BoardService {
     engine: Engine,
     face: Arc<BoardFace>,
 }
 
-impl Boards {
+impl BoardService {
     /// The boards of `face`, which `engine` was made with.
     #[must_use]
     pub fn new(engine: Engine, face: Arc<BoardFace>) -> Self {
@@ -54,7 +54,7 @@ impl Boards {
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn boot(&self, id: InstanceId) -> Result<Boot, EngineError> {
+    pub async fn boot(&self, id: InstanceId) -> Result<BootProgress, EngineError> {
         let now = self.engine.clock().now();
         Ok(boots::read_boot(&mut *self.engine.store().reader().await?, id, now).await?)
     }
@@ -70,13 +70,13 @@ impl Boards {
     }
 
     /// Learns what can have been missed of boards' requests.
-    pub fn cover_boots(&self, coverage: Coverage) {
+    pub fn set_boot_coverage(&self, coverage: BootCoverage) {
         self.face.set_coverage(coverage);
     }
 
     /// What can have been missed of boards' requests.
     #[must_use]
-    pub fn boot_coverage(&self) -> Coverage {
+    pub fn boot_coverage(&self) -> BootCoverage {
         self.face.coverage()
     }
 

@@ -1,8 +1,8 @@
 //! Images come, change and go.
 
-use super::handle::Boards;
+use super::handle::BoardService;
 use super::image::Image;
-use super::refusals::image_in_use;
+use super::refusals::image_in_use_refusal;
 use super::store::{devices, images};
 use crate::engine::EngineError;
 use crate::machine::{MachineName, suggestion};
@@ -10,21 +10,21 @@ use crate::store::Tx;
 
 /// An image that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImagePut {
+pub struct ImageWritten {
     /// Whether there was none of this name.
     pub is_new: bool,
     /// What is odd about it, in sentences.
     pub warnings: Vec<String>,
 }
 
-impl Boards {
+impl BoardService {
     /// Registers an image, or writes it anew.
     ///
     /// # Errors
     ///
     /// [`EngineError::Refused`] when boards are being given it and it would have no boot config for them any
     /// more; nothing was written. [`EngineError::Store`] when the database fails.
-    pub async fn put_image(&self, image: &Image) -> Result<ImagePut, EngineError> {
+    pub async fn put_image(&self, image: &Image) -> Result<ImageWritten, EngineError> {
         let mut tx = self.engine().store().begin().await?;
         let kept: Vec<String> = image.boot_configs.keys().cloned().collect();
         refuse_in_use(&mut tx, self.machine(), &image.name, &kept).await?;
@@ -39,7 +39,7 @@ impl Boards {
                 suggestion(hardware, known.iter().map(String::as_str))
             )
         });
-        Ok(ImagePut { is_new, warnings: warnings.collect() })
+        Ok(ImageWritten { is_new, warnings: warnings.collect() })
     }
 
     /// Forgets an image; false when there was none.
@@ -81,5 +81,5 @@ async fn refuse_in_use(
     kept: &[String],
 ) -> Result<(), EngineError> {
     let boards = images::list_recipients(tx, machine, image, kept).await?;
-    if boards.is_empty() { Ok(()) } else { Err(image_in_use(image, &boards).into()) }
+    if boards.is_empty() { Ok(()) } else { Err(image_in_use_refusal(image, &boards).into()) }
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::boot_link::{ClearBootLink, SetBootLink};
-use crate::actions::{Commands, Registry};
+use crate::actions::{CommandPolicy, ActionRegistry};
 
 /// The kinds that instances of any machine may invoke, and boards' own, which change links in the boot tree at `boot_root`.
 #[must_use]
-pub fn kinds(boot_root: &Path, commands: Commands) -> Registry {
-    Registry::standard(commands)
+pub fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
+    ActionRegistry::standard(commands)
         .with(ClearBootLink::new(boot_root.to_owned()))
         .with(SetBootLink::new(boot_root.to_owned()))
 }
@@ -22,8 +22,8 @@ mod tests {
     use super::*;
     use crate::machine::{ActionCatalogue as _, ActionName};
 
-    fn registry() -> Registry {
-        kinds(Path::new(""), Commands::Refused)
+    fn registry() -> ActionRegistry {
+        action_kinds(Path::new(""), CommandPolicy::Refused)
     }
 
     fn name(name: &str) -> ActionName {
@@ -34,7 +34,7 @@ mod tests {
     fn every_kind_says_what_there_is_to_say_of_it() {
         let registry = registry();
         for action in registry.names() {
-            let description = registry.described(action).unwrap();
+            let description = registry.description(action).unwrap();
             assert!(ActionName::new(action).is_ok() && !description.about.is_empty(), "{action}");
             let known = |other: &&str| registry.find(other).is_some();
             assert!(description.compensation.iter().all(known), "{action}");
@@ -42,7 +42,7 @@ mod tests {
             let none = registry.check_settings(&name(action), &Map::new());
             assert!(none.iter().all(|fault| fault.key.is_none()), "{action}: {none:?}");
         }
-        let limit = |name: &str| registry.described(name).map(|one| one.limit);
+        let limit = |name: &str| registry.description(name).map(|one| one.limit);
         assert_eq!(limit("power-on"), Some(Duration::from_secs(15)));
         assert_eq!(limit("power-off"), Some(Duration::from_secs(30)));
         assert_eq!(limit("power-cycle"), Some(Duration::from_secs(95)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use super::device::Device;
-use super::store::devices::{self, Wiring};
+use super::store::devices::{self, OutletAssignment};
 use crate::actions;
 use crate::store::{Store, StoreError};
 
@@ -15,15 +15,15 @@ pub(super) fn outlet_of(device: &Device) -> Option<String> {
 
 /// Fills in the outlets of boards that were written by a program which does not know them, and names the boards that
 /// share one: they stay, each power operation on one of them strikes the other, and only a person knows which is right.
-pub(super) async fn learn(store: &Store) {
-    if let Err(error) = store.within(Store::LONGEST, fill_in(store)).await {
+pub(super) async fn assign_outlets(store: &Store) {
+    if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, try_assign_outlets(store)).await {
         tracing::warn!(error = &error as &dyn Error, "power outlets not compared; boards may share one");
     }
 }
 
-async fn fill_in(store: &Store) -> Result<(), StoreError> {
-    let wirings = devices::list_wirings(&mut *store.reader().await?).await?;
-    let changed = compare(wirings, |first, second, outlet| {
+async fn try_assign_outlets(store: &Store) -> Result<(), StoreError> {
+    let wirings = devices::list_outlet_assignments(&mut *store.reader().await?).await?;
+    let changed = find_changed_assignments(wirings, |first, second, outlet| {
         tracing::warn!(outlet, first, second, "two boards share a power outlet; change the power URL of one");
     });
     if changed.is_empty() {
@@ -35,7 +35,7 @@ async fn fill_in(store: &Store) -> Result<(), StoreError> {
 }
 
 /// The wirings whose outlets are to be written; `shared` is told of each board that has another one's.
-fn compare(wirings: Vec<Wiring>, mut shared: impl FnMut(&str, &str, &str)) -> Vec<Wiring> {
+fn find_changed_assignments(wirings: Vec<OutletAssignment>, mut shared: impl FnMut(&str, &str, &str)) -> Vec<OutletAssignment> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut changed = Vec::new();
     for wiring in wirings {
@@ -49,7 +49,7 @@ fn compare(wirings: Vec<Wiring>, mut shared: impl FnMut(&str, &str, &str)) -> Ve
         });
         owners.extend(outlet.clone().map(|outlet| (outlet, wiring.name.clone())));
         if outlet != wiring.outlet {
-            changed.push(Wiring { outlet, ..wiring });
+            changed.push(OutletAssignment { outlet, ..wiring });
         }
     }
     changed
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_first_of_several_boards_has_the_outlet_and_all_others_are_told() {
-        let wiring = |id, url: Option<&str>, outlet: Option<&str>| Wiring {
+        let wiring = |id, url: Option<&str>, outlet: Option<&str>| OutletAssignment {
             id: InstanceId(id),
             name: format!("b{id}"),
             power_url: url.map(str::to_owned),
@@ -79,7 +79,7 @@ mod tests {
         ];
         let mut told = Vec::new();
         let changed =
-            compare(wirings, |first, second, outlet| told.push(format!("{first} {second} {outlet}")));
+            find_changed_assignments(wirings, |first, second, outlet| told.push(format!("{first} {second} {outlet}")));
         assert_eq!(told, [format!("b1 b2 {five}"), format!("b3 b4 {six}")]);
         let changed: Vec<_> = changed.into_iter().map(|wiring| (wiring.name, wiring.outlet)).collect();
         let expected = [("b1", Some(five)), ("b4", None), ("b5", None)];

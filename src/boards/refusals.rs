@@ -2,8 +2,8 @@
 
 use serde_json::{Map, json};
 
-use super::store::devices::Rival;
-use crate::engine::{EngineError, Refusal};
+use super::store::devices::DeviceConflict;
+use crate::engine::{EngineError, FaceRefusal};
 use crate::machine::Instance;
 use crate::store::StoreError;
 
@@ -15,13 +15,13 @@ fn owner(board: Option<&str>) -> String {
 }
 
 fn taken(what: &str, by: Option<&str>) -> EngineError {
-    Refusal::new("taken", format!("{what} belongs to {} already", owner(by))).into()
+    FaceRefusal::new("taken", format!("{what} belongs to {} already", owner(by))).into()
 }
 
 /// Another board has its MAC address or its outlet already: `rival`, if it is still there.
-pub(super) fn has_rival(device: &Device, rival: Option<Rival>) -> EngineError {
+pub(super) fn conflict_error(device: &Device, rival: Option<DeviceConflict>) -> EngineError {
     match (rival, outlet_of(device)) {
-        (Some(Rival { name, has_mac: false }), Some(outlet)) => {
+        (Some(DeviceConflict { name, has_mac: false }), Some(outlet)) => {
             taken(&format!("the power outlet {outlet}"), Some(&name))
         }
         (rival, _) => {
@@ -31,44 +31,44 @@ pub(super) fn has_rival(device: &Device, rival: Option<Rival>) -> EngineError {
 }
 
 /// The same, where it was seen only as the row was written: another board got it in the same moment.
-pub(super) fn or_has_rival(error: StoreError, device: &Device) -> EngineError {
+pub(super) fn map_conflict(error: StoreError, device: &Device) -> EngineError {
     match outlet_of(device) {
         Some(outlet) if error.is_constraint("device_power_outlet_key") => {
             taken(&format!("the power outlet {outlet}"), None)
         }
-        _ if error.is_constraint("device_mac_key") => has_rival(device, None),
+        _ if error.is_constraint("device_mac_key") => conflict_error(device, None),
         _ => error.into(),
     }
 }
 
 /// The board may have a boot link, which is known by its network address: nobody would remove it, and the board would
 /// install at every boot.
-pub(super) fn has_link(instance: &Instance) -> Option<Refusal> {
+pub(super) fn boot_link_refusal(instance: &Instance) -> Option<FaceRefusal> {
     let image = instance.data.get("next_image")?.as_str()?;
     let detail = format!(
         "{} may have a boot link for {image}; a cancellation or a reboot removes it, by force if need be (to Cancelling)",
         instance.name
     );
-    Some(Refusal::new("boot_link", detail))
+    Some(FaceRefusal::new("boot_link", detail))
 }
 
 /// The board's power may be off and is still to be given back, which needs its power URL.
-pub(super) fn owes_power(board: &str) -> Refusal {
+pub(super) fn power_owed_refusal(board: &str) -> FaceRefusal {
     let detail = format!(
         "{board} may be without power, which is still to be given back; it can go when it has it, or when it has no power \
          URL any more"
     );
-    Refusal::new("power_owed", detail)
+    FaceRefusal::new("power_owed", detail)
 }
 
 /// Boards are being given an image that would have no boot config for them any more: each further try would fail.
-pub(super) fn image_in_use(image: &str, boards: &[String]) -> Refusal {
+pub(super) fn image_in_use_refusal(image: &str, boards: &[String]) -> FaceRefusal {
     let detail = format!(
         "{image} is being given to {}; it can go when they have it, or when that is cancelled",
         first_of(boards)
     );
     let more = Map::from_iter([("boards".to_owned(), json!(boards))]);
-    Refusal { more, ..Refusal::new("image_in_use", detail) }
+    FaceRefusal { more, ..FaceRefusal::new("image_in_use", detail) }
 }
 
 /// The first names of a list that may be long.

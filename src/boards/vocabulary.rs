@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use super::field::FIELDS;
-use super::kinds::kinds;
-use crate::actions::Commands;
-use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, Source, Vocabulary};
+use super::field::DEVICE_FIELDS;
+use super::kinds::action_kinds;
+use crate::actions::CommandPolicy;
+use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, EventSource, Vocabulary};
 
 /// What a board says itself, while it boots and runs.
-pub const BOARD: Source = Source::Face(SENDER);
+pub const BOARD_SOURCE: EventSource = EventSource::Face(SENDER);
 const SENDER: SenderName = SenderName::of("board");
 
 /// What is known of a board from outside, and may be read in conditions as `device.FIELD`.
 fn device() -> FactObject {
-    let conditions = FIELDS.iter().filter_map(|field| field.condition);
+    let conditions = DEVICE_FIELDS.iter().filter_map(|field| field.guard_fact);
     let known = conditions.map(|condition| (condition.name, condition.kind));
     let more = [("images", FactKind::List), ("name", FactKind::Text)];
     FactObject::new("device", &known.chain(more).collect::<Vec<_>>())
@@ -29,7 +29,7 @@ pub fn vocabulary() -> &'static Vocabulary {
 }
 
 fn build() -> Result<Vocabulary, BadVocabulary> {
-    Vocabulary::new(Arc::new(kinds(Path::new(""), Commands::default())))
+    Vocabulary::new(Arc::new(action_kinds(Path::new(""), CommandPolicy::default())))
         .with_sender(SENDER)?
         .with_facts(device())
 }

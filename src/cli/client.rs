@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 /// How long an answer may take, in real time.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which server a command speaks to.
 #[derive(Debug, Clone, Args)]
@@ -20,7 +20,7 @@ pub(super) struct ServerOptions {
         env = "LIFEGUARD_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:8080",
-        value_parser = server,
+        value_parser = parse_server,
         help_heading = "Server"
     )]
     server: Url,
@@ -31,7 +31,7 @@ pub(super) struct ServerOptions {
 }
 
 /// Takes a server's URL, to which paths can be put.
-fn server(text: &str) -> Result<Url, String> {
+fn parse_server(text: &str) -> Result<Url, String> {
     const FORM: &str = "http://HOST:PORT is needed";
     let url: Url = text.parse().map_err(|_| FORM.to_owned())?;
     match url.scheme() {
@@ -43,7 +43,7 @@ fn server(text: &str) -> Result<Url, String> {
 
 /// Why a call did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+pub(super) enum ApiClientError {
     /// The server could not be reached, or did not speak HTTP.
     #[error("no answer from {server} (is `lifeguard serve` running there?)")]
     NoAnswer {
@@ -74,29 +74,29 @@ pub(super) enum ClientError {
 
 /// Speaks to one server.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(super) struct ApiClient {
     server: Url,
     http: reqwest::Client,
-    longest: Duration,
+    timeout: Duration,
 }
 
-impl Client {
-    pub(super) fn new(options: &ServerOptions) -> Result<Self, ClientError> {
+impl ApiClient {
+    pub(super) fn new(options: &ServerOptions) -> Result<Self, ApiClientError> {
         Self::of(options.server.clone())
     }
 
-    pub(super) fn of(server: Url) -> Result<Self, ClientError> {
+    pub(super) fn of(server: Url) -> Result<Self, ApiClientError> {
         // A server is on the farm's own network; what a proxy would answer is not the server's word.
         let http = reqwest::Client::builder().no_proxy().build();
         match http {
-            Ok(http) => Ok(Self { server, http, longest: TIMEOUT }),
-            Err(source) => Err(ClientError::NoAnswer { server, source }),
+            Ok(http) => Ok(Self { server, http, timeout: REQUEST_TIMEOUT }),
+            Err(source) => Err(ApiClientError::NoAnswer { server, source }),
         }
     }
 
     /// Waits for answers as long as they take.
-    pub(super) fn patient(self) -> Self {
-        Self { longest: Duration::from_hours(24), ..self }
+    pub(super) fn with_long_timeout(self) -> Self {
+        Self { timeout: Duration::from_hours(24), ..self }
     }
 
     /// Calls the path made of `segments` and gives the answer's JSON, null where it has none.
@@ -106,7 +106,7 @@ impl Client {
         segments: &[&str],
         query: &[(&str, String)],
         body: Option<&Value>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Value, ApiClientError> {
         let mut request = self.http.request(method, self.url(segments)?).query(query);
         if let Some(body) = body {
             request = request.json(body);
@@ -121,25 +121,25 @@ impl Client {
         segments: &[&str],
         query: &[(&str, String)],
         text: String,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Value, ApiClientError> {
         let request = self.http.request(method, self.url(segments)?).query(query).body(text);
         self.json(&self.answer(request).await?)
     }
 
     /// Gets a text.
-    pub(super) async fn get_text(&self, segments: &[&str]) -> Result<String, ClientError> {
+    pub(super) async fn get_text(&self, segments: &[&str]) -> Result<String, ApiClientError> {
         let bytes = self.answer(self.http.get(self.url(segments)?)).await?;
-        String::from_utf8(bytes).map_err(|_| ClientError::NotLifeguard(self.server.clone()))
+        String::from_utf8(bytes).map_err(|_| ApiClientError::NotLifeguard(self.server.clone()))
     }
 
-    fn url(&self, segments: &[&str]) -> Result<Url, ClientError> {
+    fn url(&self, segments: &[&str]) -> Result<Url, ApiClientError> {
         let mut url = self.server.clone();
         // A path would lose them, and then mean something else.
         if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-            return Err(ClientError::BadName((*bad).to_owned()));
+            return Err(ApiClientError::BadName((*bad).to_owned()));
         }
         url.path_segments_mut()
-            .map_err(|()| ClientError::BadUrl(self.server.clone()))?
+            .map_err(|()| ApiClientError::BadUrl(self.server.clone()))?
             .pop_if_empty()
             .extend(["api", "v1"])
             .extend(segments);
@@ -147,12 +147,12 @@ impl Client {
     }
 
     /// The body of what the server answers, if it does not refuse.
-    async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ClientError> {
+    async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiClientError> {
         let no_answer = |source: reqwest::Error| {
             let source = source.without_url();
-            ClientError::NoAnswer { server: self.server.clone(), source }
+            ApiClientError::NoAnswer { server: self.server.clone(), source }
         };
-        let response = request.timeout(self.longest).send().await.map_err(no_answer)?;
+        let response = request.timeout(self.timeout).send().await.map_err(no_answer)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(no_answer)?;
         if status.is_success() {
@@ -160,25 +160,25 @@ impl Client {
         }
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str).map(str::to_owned);
-        Err(ClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
+        Err(ApiClientError::Refused { status, detail: detail.unwrap_or_else(|| status.to_string()) })
     }
 
-    fn json(&self, bytes: &[u8]) -> Result<Value, ClientError> {
+    fn json(&self, bytes: &[u8]) -> Result<Value, ApiClientError> {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(bytes).map_err(|_| ClientError::NotLifeguard(self.server.clone()))
+        serde_json::from_slice(bytes).map_err(|_| ApiClientError::NotLifeguard(self.server.clone()))
     }
 
     pub(super) async fn get(
         &self,
         segments: &[&str],
         query: &[(&str, String)],
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Value, ApiClientError> {
         self.call(Method::GET, segments, query, None).await
     }
 
-    pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ClientError> {
+    pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ApiClientError> {
         self.call(Method::POST, segments, &[], Some(body)).await
     }
 }

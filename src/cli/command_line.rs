@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::log::LogArgs;
 use super::{demo, device, image, instance, machine, model, output, resource, serve};
-use crate::machine::plain;
+use crate::machine::reword_library_error;
 
 /// Keeps the boards of a bare-metal farm moving through their lifecycles.
 #[derive(Debug, Parser)]
@@ -20,7 +20,7 @@ pub struct Cli {
     pub(super) log: LogArgs,
 
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: CliCommand,
 }
 
 /// Takes the value out of an error that is about the database's URL: it may hold a password.
@@ -43,7 +43,7 @@ pub fn without_empty_variables(command: clap::Command) -> clap::Command {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Run the server: engine, HTTP, TFTP, and a private PostgreSQL where no database is named
     Serve(serve::ServeOptions),
     /// Show it all with simulated boards and relay boards on loopback
@@ -59,7 +59,7 @@ pub(super) enum Command {
     /// Check, draw and try machine definitions
     Machine(machine::MachineOptions),
     /// Make hosted models of scikit-learn's, and ask a server's
-    Model(model::ModelOptions),
+    Model(model::ModelCommandOptions),
 }
 
 /// Reads the command line. What is wrong with it is on standard error, and help on standard output: then there is nothing
@@ -85,7 +85,7 @@ pub fn parse_from(words: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode
     });
     cli.map_err(|mut error| {
         hide_secret(&mut error);
-        let text = plain(&error.render().to_string());
+        let text = reword_library_error(&error.render().to_string());
         if error.use_stderr() {
             output::complain_as_it_is(&text);
             return ExitCode::from(2);

@@ -14,13 +14,13 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError};
+use super::client::{ApiClient, ApiClientError};
 use super::output;
-use super::serve::{ServeOptions, Server, asked_to_stop};
-use crate::clock::{Clock, ScaledClock, after, pause};
+use super::serve::{ServeOptions, LifeguardServer, asked_to_stop};
+use crate::clock::{Clock, ScaledClock, time_after, sleep_real_time};
 use crate::directories;
-use crate::farm::{self, Farm, FarmOptions, Faults, Registration, SimulatedBoard};
-use crate::machine::says_failed;
+use crate::farm::{self, SimulatedFarm, FarmOptions, FaultRates, BoardRegistration, SimulatedBoard};
+use crate::machine::is_failed_state_name;
 
 /// What `demo` can be told, besides what `serve` can.
 #[derive(Debug, Args)]
@@ -30,11 +30,11 @@ pub(super) struct DemoOptions {
     boards: u16,
 
     /// How often things go wrong, from 0 (never) to 1
-    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    #[arg(long, default_value_t = 0.0, value_parser = parse_rate)]
     faults: f64,
 
     /// How many times as fast as real time the farm's clock runs
-    #[arg(long, default_value_t = 10.0, value_parser = speed)]
+    #[arg(long, default_value_t = 10.0, value_parser = parse_speed)]
     speed: f64,
 
     /// Where chance begins: the same seed gives the same faults
@@ -49,14 +49,14 @@ pub(super) struct DemoOptions {
     serve: ServeOptions,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+fn parse_rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate| (0.0..=1.0).contains(rate))
         .ok_or_else(|| "a number from 0 to 1".to_owned())
 }
 
-fn speed(text: &str) -> Result<f64, String> {
+fn parse_speed(text: &str) -> Result<f64, String> {
     let fits = |speed: &f64| (0.1..=1000.0).contains(speed);
     text.parse().ok().filter(fits).ok_or_else(|| "a number from 0.1 to 1000".to_owned())
 }
@@ -66,48 +66,48 @@ const STEP_TIMEOUT: Duration = Duration::from_mins(10);
 /// In how many groups the rolling reboot goes through the farm.
 const REBOOT_GROUPS: usize = 6;
 /// How often the story looks at the farm, in real time.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const STATE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the server is asked again while its database is away, once a second.
-const MAX_TRIES: usize = 30;
+const MAX_UNAVAILABLE_RETRIES: usize = 30;
 
 pub(super) async fn run(options: DemoOptions) -> Result<(), Box<dyn Error>> {
     let signal = asked_to_stop()?;
     let mut serve = options.serve.clone().with_secrets()?;
-    let scratch = Scratch::unless_given(&mut serve)?;
+    let scratch = DemoDirectory::make_unless_given(&mut serve)?;
     serve.tftp_listen.get_or_insert(([127, 0, 0, 1], 0).into());
     let clock: Arc<dyn Clock> = Arc::new(ScaledClock::new(options.speed));
 
-    let server = Server::start(serve, Arc::clone(&clock)).await?;
-    let result = show(&options, &server, clock, signal).await;
+    let server = LifeguardServer::start(serve, Arc::clone(&clock)).await?;
+    let result = run_demo(&options, &server, clock, signal).await;
     server.stop().await?;
     drop(scratch);
     output::print("Stopped; nothing is left running.")?;
     result
 }
 
-async fn show(
+async fn run_demo(
     options: &DemoOptions,
-    server: &Server,
+    server: &LifeguardServer,
     clock: Arc<dyn Clock>,
     signal: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
     let Some(tftp) = server.tftp else { return Err("the demo's boards boot by TFTP".into()) };
     farm::write_boot_tree(&server.boot_root)?;
-    let farm = Farm::start(&FarmOptions {
+    let farm = SimulatedFarm::start(&FarmOptions {
         boards: options.boards,
         seed: options.seed,
-        faults: Faults::at(options.faults),
+        faults: FaultRates::with_rate(options.faults),
         ..FarmOptions::new(Arc::clone(&clock), format!("http://{}", server.http), tftp)
     })?;
     output::print(&format!(
         "{} boards on relay boards by Modbus TCP; time runs {} times as fast.\nLook at http://{}/ — Ctrl-C ends it.\n",
         options.boards, options.speed, server.http
     ))?;
-    let client = Client::of(format!("http://{}", server.http).parse()?)?;
-    let mut story = Story { client, began_at: clock.now(), clock, last: String::new() };
-    let registrations: Vec<&Registration> = farm.boards().map(SimulatedBoard::registration).collect();
+    let client = ApiClient::of(format!("http://{}", server.http).parse()?)?;
+    let mut story = DemoScript { client, began_at: clock.now(), clock, last_line: String::new() };
+    let registrations: Vec<&BoardRegistration> = farm.boards().map(SimulatedBoard::registration).collect();
     let result = tokio::select! {
-        told = story.play(&registrations, options.once) => told,
+        told = story.run_steps(&registrations, options.once) => told,
         () = signal => Ok(()),
     };
     farm.stop().await;
@@ -115,30 +115,30 @@ async fn show(
 }
 
 /// An operator's day.
-struct Story {
-    client: Client,
+struct DemoScript {
+    client: ApiClient,
     clock: Arc<dyn Clock>,
     began_at: DateTime<Utc>,
-    last: String,
+    last_line: String,
 }
 
-impl Story {
-    async fn play(&mut self, boards: &[&Registration], is_once: bool) -> Result<(), Box<dyn Error>> {
+impl DemoScript {
+    async fn run_steps(&mut self, boards: &[&BoardRegistration], is_once: bool) -> Result<(), Box<dyn Error>> {
         self.register(boards).await?;
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
         self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
-        self.settle(Some(STEP_TIMEOUT)).await?;
+        self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
         for image in ["base-2", "base-1"].into_iter().cycle() {
             for group in 0..REBOOT_GROUPS {
                 // Across the relay boards, of which each does one thing at a time.
                 let names: Vec<&str> = names.iter().copied().skip(group).step_by(REBOOT_GROUPS).collect();
                 self.ask(&format!("Rolling reboot, group {}", group + 1), &names, "rq-reboot", json!({}))
                     .await?;
-                self.settle(Some(STEP_TIMEOUT)).await?;
+                self.wait_until_resting(Some(STEP_TIMEOUT)).await?;
             }
             let some = &names[..names.len().div_ceil(3)];
             self.ask(&format!("{image} is installed"), some, "rq-reimage", json!({ "image": image })).await?;
-            self.settle(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
+            self.wait_until_resting(if is_once { None } else { Some(STEP_TIMEOUT) }).await?;
             self.sum_up().await?;
             if is_once {
                 break;
@@ -147,9 +147,9 @@ impl Story {
         Ok(())
     }
 
-    async fn register(&self, boards: &[&Registration]) -> Result<(), Box<dyn Error>> {
+    async fn register(&self, boards: &[&BoardRegistration]) -> Result<(), Box<dyn Error>> {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": HashMap::from(configs) });
             self.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
         }
@@ -160,7 +160,7 @@ impl Story {
             });
             let change = self.call(Method::PATCH, &["devices", &board.name], &[], Some(&body)).await;
             // In a data directory of an earlier demo the boards are there, and only their sockets are new.
-            if matches!(&change, Err(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
+            if matches!(&change, Err(ApiClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND)
             {
                 body["name"] = json!(board.name);
                 self.post(&["devices"], &body).await?;
@@ -183,7 +183,7 @@ impl Story {
         for name in names {
             match self.post(&["devices", name, "requests", request], &body).await {
                 Ok(_) => asked += 1,
-                Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
+                Err(ApiClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -193,8 +193,8 @@ impl Story {
     }
 
     /// Shows the states as they change, until every board rests or `timeout` has passed.
-    async fn settle(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
-        let give_up_at = timeout.map(|timeout| after(self.clock.now(), timeout));
+    async fn wait_until_resting(&mut self, timeout: Option<Duration>) -> Result<(), Box<dyn Error>> {
+        let give_up_at = timeout.map(|timeout| time_after(self.clock.now(), timeout));
         loop {
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
             let answer = self.get(&["devices"], &[]).await?;
@@ -203,18 +203,18 @@ impl Story {
             }
             let line =
                 counts.iter().map(|(state, count)| format!("{state} {count}")).collect::<Vec<_>>().join("  ");
-            if line != self.last {
+            if line != self.last_line {
                 self.say(&format!("  {line}"))?;
-                self.last = line;
+                self.last_line = line;
             }
-            let rests = |state: &&str| matches!(*state, "Ready" | "New") || says_failed(state);
+            let rests = |state: &&str| matches!(*state, "Ready" | "New") || is_failed_state_name(state);
             if counts.keys().all(rests) {
                 return Ok(());
             }
             if give_up_at.is_some_and(|at| self.clock.now() >= at) {
                 return self.say("  The others are tried on while the story goes on");
             }
-            pause(LOOK_INTERVAL).await;
+            sleep_real_time(STATE_POLL_INTERVAL).await;
         }
     }
 
@@ -243,26 +243,26 @@ impl Story {
         segments: &[&str],
         query: &[(&str, String)],
         body: Option<&Value>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<Value, ApiClientError> {
         let mut tries = 0;
         loop {
             match self.client.call(method.clone(), segments, query, body).await {
-                Err(ClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
-                    if tries < MAX_TRIES =>
+                Err(ApiClientError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. })
+                    if tries < MAX_UNAVAILABLE_RETRIES =>
                 {
                     tries += 1;
-                    pause(Duration::from_secs(1)).await;
+                    sleep_real_time(Duration::from_secs(1)).await;
                 }
                 result => return result,
             }
         }
     }
 
-    async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+    async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ApiClientError> {
         self.call(Method::GET, segments, query, None).await
     }
 
-    async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ClientError> {
+    async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, ApiClientError> {
         self.call(Method::POST, segments, &[], Some(body)).await
     }
 
@@ -273,26 +273,26 @@ impl Story {
 }
 
 /// A directory for a demo that was given none; it goes with the demo.
-struct Scratch(Option<PathBuf>);
+struct DemoDirectory(Option<PathBuf>);
 
-impl Scratch {
-    fn unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
+impl DemoDirectory {
+    fn make_unless_given(serve: &mut ServeOptions) -> Result<Self, Box<dyn Error>> {
         if serve.data_dir.is_some() || (serve.database_url.is_some() && serve.boot_root.is_some()) {
             return Ok(Self(None));
         }
         let path = std::env::temp_dir().join(format!("lifeguard-demo-{}", std::process::id()));
         // Root's Postgres runs as another user, who must come to its own directory in there.
-        directories::make(&path, 0o711)?;
+        directories::create_with_mode(&path, 0o711)?;
         if serve.database_url.is_none() {
             serve.data_dir = Some(path.clone());
         }
         let boot_root = serve.boot_root.get_or_insert_with(|| path.join("boot"));
-        directories::make_all(boot_root, 0o755)?;
+        directories::create_all_with_mode(boot_root, 0o755)?;
         Ok(Self(Some(path)))
     }
 }
 
-impl Drop for Scratch {
+impl Drop for DemoDirectory {
     fn drop(&mut self) {
         if let Some(path) = &self.0
             && let Err(error) = fs_err::remove_dir_all(path)

@@ -4,16 +4,16 @@ use chrono::{DateTime, Local};
 use serde_json::Value;
 
 use super::output::{self, row, text};
-use crate::boards::FIELDS;
+use crate::boards::DEVICE_FIELDS;
 
 /// A time as the people at this terminal tell it.
-pub(super) fn time(answer: &Value, key: &str) -> String {
+pub(super) fn local_time(answer: &Value, key: &str) -> String {
     let time = answer[key].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     time.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
 }
 
 /// What came of an event or a request.
-pub(super) fn outcome(answer: &Value) -> String {
+pub(super) fn describe_outcome(answer: &Value) -> String {
     match answer["outcome"].as_str() {
         Some("moved") => format!("{} → {}", text(answer, "from"), text(answer, "to")),
         Some("stayed") => format!("noted, still {}", text(answer, "state")),
@@ -30,7 +30,7 @@ fn names(values: &Value, key: &str) -> String {
 }
 
 /// All that is known of one.
-pub(super) fn full(device: &Value) -> String {
+pub(super) fn describe_instance(device: &Value) -> String {
     let mut rows = Vec::new();
     let mut say = |what: &str, text: String| {
         if !text.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn full(device: &Value) -> String {
     };
     say("machine", text(device, "machine"));
     say("name", text(device, "name"));
-    say("state", format!("{} since {}", text(device, "state"), time(device, "since")));
+    say("state", format!("{} since {}", text(device, "state"), local_time(device, "since")));
     say("", text(device, "about"));
     say("failure", text(&device["data"], "failure"));
     say("locked out", text(&device["data"], "lock_reason"));
@@ -53,7 +53,7 @@ pub(super) fn full(device: &Value) -> String {
         say("linked", format!("{link}: {}/{}", text(to, "machine"), text(to, "name")));
     }
     say("", text(device, "boot"));
-    say("until", time(device, "deadline"));
+    say("until", local_time(device, "deadline"));
     let then = &device["then"];
     if then.is_object() {
         let count = match (then["count"].as_i64(), then["most"].as_i64()) {
@@ -79,7 +79,7 @@ pub(super) fn full(device: &Value) -> String {
     }
     say("you may", names(&device["may"], "event"));
     let first = ["image", "next_image", "hardware", "environment", "fqdn"];
-    let rest = FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
+    let rest = DEVICE_FIELDS.iter().map(|field| field.name).filter(|name| !first.contains(name));
     for key in first.into_iter().chain(rest) {
         let words = device[key]
             .as_array()
@@ -93,7 +93,7 @@ pub(super) fn full(device: &Value) -> String {
 }
 
 /// What happened to one, the newest last.
-pub(super) fn history(answer: &Value) -> String {
+pub(super) fn describe_history(answer: &Value) -> String {
     let mut rows =
         vec![row(["AT", "WHAT", "FROM", "TO", "VISIT", "DEFINITION", "BY", "REMARK"].map(str::to_owned))];
     for entry in answer["history"].as_array().into_iter().flatten().rev() {
@@ -103,7 +103,7 @@ pub(super) fn history(answer: &Value) -> String {
         // Why a board or an action says that it failed.
         let remark = remark.unwrap_or_else(|| text(&entry["args"], "reason"));
         rows.push(row([
-            time(entry, "at"),
+            local_time(entry, "at"),
             text(entry, "event"),
             if moved { text(entry, "from") } else { String::new() },
             if moved { text(entry, "to") } else { String::new() },

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actions::{Commands, Registry};
+use crate::actions::{CommandPolicy, ActionRegistry};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;
 
 /// The kinds of action that a server has whose boards boot from `boot_root`.
-pub(super) fn kinds(boot_root: &Path, commands: Commands) -> Registry {
-    boards::kinds(boot_root, commands)
+pub(super) fn action_kinds(boot_root: &Path, commands: CommandPolicy) -> ActionRegistry {
+    boards::action_kinds(boot_root, commands)
 }
 
 /// What definitions may name.

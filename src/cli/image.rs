@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ServerOptions};
+use super::client::{ApiClient, ServerOptions};
 use super::output;
 
 /// The command's options.
@@ -53,7 +53,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(options: ImageOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server)?;
+    let client = ApiClient::new(&options.server)?;
     let answer = match options.command {
         ImageCommand::Set { name, about, boot_configs } => {
             let boot_configs: BTreeMap<_, _> = boot_configs.into_iter().collect();

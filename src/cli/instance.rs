@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError, ServerOptions};
-use super::describe::{full, history, outcome, time};
+use super::client::{ApiClient, ApiClientError, ServerOptions};
+use super::describe::{describe_instance, describe_history, describe_outcome, local_time};
 use super::output::{self, json_object, row, text};
 use super::why;
 
@@ -23,7 +23,7 @@ pub(super) struct InstanceOptions {
 
 /// Which instance is meant.
 #[derive(Debug, Args)]
-struct Which {
+struct InstanceArgs {
     /// The machine
     machine: String,
     /// The instance
@@ -35,9 +35,9 @@ enum InstanceCommand {
     /// Create an instance, in its machine's initial state; one that is there already stays as it is
     Create {
         #[command(flatten)]
-        which: Which,
+        which: InstanceArgs,
         /// An instance to link it to, by the name that its machine has for the link; may be given several times
-        #[arg(long = "link", value_name = "LINK=NAME", value_parser = new_link)]
+        #[arg(long = "link", value_name = "LINK=NAME", value_parser = parse_link)]
         links: Vec<(String, String)>,
     },
     /// List a machine's instances
@@ -46,11 +46,11 @@ enum InstanceCommand {
         machine: String,
     },
     /// Show an instance: where it is, why, until when, and what may happen next
-    Show(Which),
+    Show(InstanceArgs),
     /// Send an event to an instance
     Send {
         #[command(flatten)]
-        which: Which,
+        which: InstanceArgs,
         /// The event
         event: String,
         /// Its arguments, a JSON object
@@ -58,11 +58,11 @@ enum InstanceCommand {
         args: Option<Value>,
     },
     /// Say why an instance stands where it stands: what it waits for, until when, what then, and what may be done
-    Why(Which),
+    Why(InstanceArgs),
     /// Show what happened to an instance, the newest last
     History {
         #[command(flatten)]
-        which: Which,
+        which: InstanceArgs,
         /// At most so many entries
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -70,7 +70,7 @@ enum InstanceCommand {
     /// Move an instance by force, if it is where you believe it to be
     Force {
         #[command(flatten)]
-        which: Which,
+        which: InstanceArgs,
         /// The state that it is in
         #[arg(long)]
         from: String,
@@ -82,36 +82,36 @@ enum InstanceCommand {
         reason: String,
     },
     /// Forget an instance; its history stays
-    Remove(Which),
+    Remove(InstanceArgs),
 }
 
 pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> {
     let InstanceOptions { server, command } = options;
-    let client = Client::new(&server)?;
-    let call = async |method: Method, which: &Which, more: &[&str], query: &[_], body: Option<&Value>| {
+    let client = ApiClient::new(&server)?;
+    let call = async |method: Method, which: &InstanceArgs, more: &[&str], query: &[_], body: Option<&Value>| {
         let path: Vec<&str> = ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
         client.call(method, &path, query, body).await
     };
     let (answer, text): (Value, fn(&Value) -> String) = match command {
         InstanceCommand::Create { which, links } => {
-            let links = distinct(links)?;
+            let links = distinct_links(links)?;
             let body = (!links.is_empty()).then(|| json!({ "links": links }));
             (call(Method::PUT, &which, &[], &[], body.as_ref()).await?, created)
         }
-        InstanceCommand::List { machine } => (all(&client, &machine).await?, list),
-        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, full),
+        InstanceCommand::List { machine } => (list_all(&client, &machine).await?, instance_table),
+        InstanceCommand::Show(which) => (call(Method::GET, &which, &[], &[], None).await?, describe_instance),
         InstanceCommand::Send { which, event, args } => {
             let args = args.unwrap_or_else(|| json!({}));
-            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, outcome)
+            (call(Method::POST, &which, &["events", &event], &[], Some(&args)).await?, describe_outcome)
         }
         InstanceCommand::Why(which) => (call(Method::GET, &which, &["why"], &[], None).await?, why::describe),
         InstanceCommand::History { which, limit } => {
             let query = [("limit", limit.to_string())];
-            (call(Method::GET, &which, &["history"], &query, None).await?, history)
+            (call(Method::GET, &which, &["history"], &query, None).await?, describe_history)
         }
         InstanceCommand::Force { which, from, to, reason } => {
             let body = json!({ "from": from, "to": to, "reason": reason });
-            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, outcome)
+            (call(Method::POST, &which, &["force"], &[], Some(&body)).await?, describe_outcome)
         }
         InstanceCommand::Remove(which) => {
             call(Method::DELETE, &which, &[], &[], None).await?;
@@ -123,7 +123,7 @@ pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> 
 }
 
 /// The name of an instance for each link; none may be given twice.
-fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+fn distinct_links(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
     let mut links = BTreeMap::new();
     for (link, name) in given {
         if links.contains_key(&link) {
@@ -135,7 +135,7 @@ fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, St
 }
 
 /// Reads `LINK=NAME`.
-fn new_link(text: &str) -> Result<(String, String), String> {
+fn parse_link(text: &str) -> Result<(String, String), String> {
     let (link, name) = text.split_once('=').ok_or("the name of a link, `=`, and the name of an instance")?;
     Ok((link.to_owned(), name.to_owned()))
 }
@@ -145,7 +145,7 @@ fn created(answer: &Value) -> String {
 }
 
 /// Lists a machine's instances, page by page.
-async fn all(client: &Client, machine: &str) -> Result<Value, ClientError> {
+async fn list_all(client: &ApiClient, machine: &str) -> Result<Value, ApiClientError> {
     let mut instances = Vec::new();
     let mut after = String::new();
     loop {
@@ -161,14 +161,14 @@ async fn all(client: &Client, machine: &str) -> Result<Value, ClientError> {
     }
 }
 
-fn list(answer: &Value) -> String {
+fn instance_table(answer: &Value) -> String {
     let mut rows = vec![row(["NAME", "STATE", "SINCE", "UNTIL", "VISIT"].map(str::to_owned))];
     for one in answer["instances"].as_array().into_iter().flatten() {
         rows.push(row([
             text(one, "name"),
             text(one, "state"),
-            time(one, "since"),
-            time(one, "deadline"),
+            local_time(one, "since"),
+            local_time(one, "deadline"),
             text(one, "visit"),
         ]));
     }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn no_link_is_given_twice() {
-        let given = |links: [&str; 2]| distinct(links.map(|link| new_link(link).unwrap()).to_vec());
+        let given = |links: [&str; 2]| distinct_links(links.map(|link| parse_link(link).unwrap()).to_vec());
         assert_eq!(given(["a=t1", "b=t1"]).unwrap().len(), 2);
         assert_eq!(given(["a=t1", "a=t2"]).unwrap_err(), "--link a is given twice; it leads to one instance");
     }

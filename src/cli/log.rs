@@ -16,9 +16,9 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How many lines wait to be written at most; more are dropped. At 200 bytes a line that is under a megabyte.
-const QUEUE_LINES: usize = 4096;
+const MAX_QUEUED_LINES: usize = 4096;
 /// How long the end of the program waits for its last lines, in real time.
-const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Our crates that log. To whoever sets `lifeguard=debug` they are Lifeguard.
 const OUR_CRATES: [&str; 4] = ["device_io", "farm", "private_postgres", "tftp"];
@@ -51,7 +51,7 @@ pub struct LogArgs {
 }
 
 /// What the writing thread is sent.
-enum Message {
+enum LogMessage {
     Line {
         text: Vec<u8>,
         /// Of how many dropped lines it tells.
@@ -63,20 +63,20 @@ enum Message {
 
 /// The log of this process.
 #[derive(Debug, Clone)]
-pub struct Log {
-    queue: SyncSender<Message>,
+pub struct ProcessLog {
+    queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
     /// [`FLUSH_LIMIT`], except in tests.
-    flush_limit: Duration,
+    flush_timeout: Duration,
 }
 
-impl Log {
+impl ProcessLog {
     /// Begins to log on standard error what was asked for, or what `usual` lets pass; panics are logged too.
     ///
     /// # Errors
     ///
     /// When the filter is none, or the system gives no thread.
-    pub fn start(args: &LogArgs, usual: &str) -> Result<Self, StartError> {
+    pub fn start(args: &LogArgs, usual: &str) -> Result<Self, LogStartError> {
         let filter = EnvFilter::try_new(with_our_crates(args.log.as_deref().unwrap_or(usual)))?;
         let log = Self::writing_to(io::stderr(), |_, lines| {
             tracing::warn!(lines, "log lines were dropped: standard error could not be written");
@@ -100,8 +100,8 @@ impl Log {
 
     /// Starts the thread that writes to `out`; `tell_dropped` logs how many lines were dropped.
     fn writing_to(out: impl Write + Send + 'static, tell_dropped: fn(&Self, u64)) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE_LINES);
-        let log = Self { queue, dropped: Arc::default(), flush_limit: FLUSH_LIMIT };
+        let (queue, lines) = sync_channel(MAX_QUEUED_LINES);
+        let log = Self { queue, dropped: Arc::default(), flush_timeout: FLUSH_TIMEOUT };
         let own = log.clone();
         // It ends with the program: whatever waits then is waited for by `flush`.
         std::thread::Builder::new()
@@ -111,12 +111,12 @@ impl Log {
     }
 
     /// Writes what comes, for as long as the program runs.
-    fn write(&self, mut out: impl Write, messages: &Receiver<Message>, tell_dropped: fn(&Self, u64)) {
+    fn write(&self, mut out: impl Write, messages: &Receiver<LogMessage>, tell_dropped: fn(&Self, u64)) {
         // Whether the line that tells of dropped ones is in the queue.
         let mut is_told = false;
         for message in messages {
             match message {
-                Message::Line { text, tells_dropped } => {
+                LogMessage::Line { text, tells_dropped } => {
                     let is_written = out.write_all(&text).and_then(|()| out.flush()).is_ok();
                     is_told &= tells_dropped == 0;
                     match (is_written, tells_dropped) {
@@ -133,7 +133,7 @@ impl Log {
                     }
                 }
                 // Whoever asked may have given up.
-                Message::Flush(done) => drop(done.try_send(())),
+                LogMessage::Flush(done) => drop(done.try_send(())),
             }
         }
     }
@@ -142,15 +142,15 @@ impl Log {
     pub fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         // A queue that is full belongs to a reader who does not read: there is nothing to wait for.
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(self.flush_limit);
+        if self.queue.try_send(LogMessage::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(self.flush_timeout);
         }
     }
 }
 
 /// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum LogStartError {
     /// The filter is none.
     #[error("--log: {0}")]
     Filter(#[from] ParseError),
@@ -181,20 +181,20 @@ thread_local! {
 
 /// One line, which is handed over as a whole.
 #[derive(Debug)]
-pub struct Line<'a> {
-    log: &'a Log,
+pub struct LogLine<'a> {
+    log: &'a ProcessLog,
     text: Vec<u8>,
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for ProcessLog {
+    type Writer = LogLine<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line { log: self, text: Vec::new() }
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine { log: self, text: Vec::new() }
     }
 }
 
-impl Write for Line<'_> {
+impl Write for LogLine<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -205,10 +205,10 @@ impl Write for Line<'_> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for LogLine<'_> {
     fn drop(&mut self) {
         let tells_dropped = TELLS_DROPPED.get();
-        let line = Message::Line { text: std::mem::take(&mut self.text), tells_dropped };
+        let line = LogMessage::Line { text: std::mem::take(&mut self.text), tells_dropped };
         match self.log.queue.try_send(line) {
             Ok(()) => {}
             // It is told later, then.
@@ -232,17 +232,17 @@ mod tests {
 
     /// A file that takes nothing, or nothing yet.
     #[derive(Clone, Default)]
-    struct Out(Arc<(Mutex<State>, Condvar)>);
+    struct TestOutput(Arc<(Mutex<OutputState>, Condvar)>);
 
     #[derive(Default)]
-    struct State {
+    struct OutputState {
         is_full: bool,
         is_stuck: bool,
         text: Vec<u8>,
     }
 
-    impl Out {
-        fn set(&self, change: impl FnOnce(&mut State)) {
+    impl TestOutput {
+        fn set(&self, change: impl FnOnce(&mut OutputState)) {
             change(&mut self.0.0.lock().unwrap());
             self.0.1.notify_all();
         }
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    impl Write for Out {
+    impl Write for TestOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.is_stuck).unwrap();
             if state.is_full {
@@ -271,11 +271,11 @@ mod tests {
         }
     }
 
-    fn line(log: &Log) {
+    fn line(log: &ProcessLog) {
         log.make_writer().write_all(b"one\n").unwrap();
     }
 
-    fn tell(log: &Log, lines: u64) {
+    fn tell(log: &ProcessLog, lines: u64) {
         log.make_writer().write_all(format!("dropped {lines}\n").as_bytes()).unwrap();
     }
 
@@ -309,8 +309,8 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_later_ones_are_written() {
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), tell).unwrap();
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), tell).unwrap();
         out.set(|state| state.is_full = true);
         line(&log);
         line(&log);
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn dropped_lines_are_told_of_although_the_queue_is_full_when_they_are_to_be() {
         static IS_FIRST: AtomicBool = AtomicBool::new(true);
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), |log, lines| {
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), |log, lines| {
             if IS_FIRST.swap(false, Ordering::Relaxed) {
                 // Other threads log as fast as they can.
                 let fill = || {
@@ -360,8 +360,8 @@ mod tests {
 
     #[test]
     fn a_reader_who_does_not_read_delays_nobody() {
-        let out = Out::default();
-        let log = Log::writing_to(out.clone(), tell).unwrap();
+        let out = TestOutput::default();
+        let log = ProcessLog::writing_to(out.clone(), tell).unwrap();
         out.set(|state| state.is_stuck = true);
         for _ in 0..2 * 4096 {
             line(&log);
@@ -378,10 +378,10 @@ mod tests {
 
     #[test]
     fn the_end_of_the_program_waits_for_its_last_lines_a_second() {
-        let out = Out::default();
-        let (usual, short) = (Log::writing_to(out.clone(), tell).unwrap(), Duration::from_millis(100));
-        assert_eq!(usual.flush_limit, Duration::from_secs(1));
-        let log = Log { flush_limit: short, ..usual };
+        let out = TestOutput::default();
+        let (usual, short) = (ProcessLog::writing_to(out.clone(), tell).unwrap(), Duration::from_millis(100));
+        assert_eq!(usual.flush_timeout, Duration::from_secs(1));
+        let log = ProcessLog { flush_timeout: short, ..usual };
         out.set(|state| state.is_stuck = true);
         line(&log);
         let (tell, told) = sync_channel(1);

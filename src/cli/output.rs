@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::machine::plain;
+use crate::machine::reword_library_error;
 
 /// Prints a text; a reader that has gone away is no fault.
 ///
@@ -129,7 +129,7 @@ pub(super) fn json_object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err("a JSON object is needed".to_owned()),
-        Err(error) => Err(plain(&error.to_string())),
+        Err(error) => Err(reword_library_error(&error.to_string())),
     }
 }
 

@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ServerOptions};
-use super::describe::time;
+use super::client::{ApiClient, ServerOptions};
+use super::describe::local_time;
 use super::output::{self, text};
 
 /// The longest gap and settle time.
-const MAX_SPAN: Duration = Duration::from_hours(24);
+const MAX_LIMIT_SPAN: Duration = Duration::from_hours(24);
 
 /// The command's options.
 #[derive(Debug, Args)]
@@ -54,14 +54,14 @@ enum ResourceCommand {
 ///
 /// What kept it from being done, for people.
 pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server)?;
+    let client = ApiClient::new(&options.server)?;
     let (answer, told): (Value, fn(&Value) -> String) = match options.command {
-        ResourceCommand::List => (client.get(&["resources"], &[]).await?, list),
-        ResourceCommand::Show { name } => (client.get(&["resources", &name], &[]).await?, full),
+        ResourceCommand::List => (client.get(&["resources"], &[]).await?, resource_table),
+        ResourceCommand::Show { name } => (client.get(&["resources", &name], &[]).await?, describe_resource),
         ResourceCommand::Set { name, capacity, gap, settle } => {
             let seconds = |span: Option<Duration>| span.map(|span| span.as_secs_f64());
             let body = json!({ "capacity": capacity, "gap_s": seconds(gap), "settle_s": seconds(settle) });
-            (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, full)
+            (client.call(Method::PUT, &["resources", &name], &[], Some(&body)).await?, describe_resource)
         }
     };
     let told = if options.server.json { serde_json::to_string_pretty(&answer)? } else { told(&answer) };
@@ -72,7 +72,7 @@ pub(super) async fn run(options: ResourceOptions) -> Result<(), Box<dyn Error>> 
 /// Reads a span of at most a day, as servers take it.
 fn span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if span > MAX_SPAN { Err("at most a day".to_owned()) } else { Ok(span) }
+    if span > MAX_LIMIT_SPAN { Err("at most a day".to_owned()) } else { Ok(span) }
 }
 
 /// How much of it is in use.
@@ -88,7 +88,7 @@ fn names(holders: &Value) -> String {
     output::clipped(&names.collect::<Vec<_>>().join(", "))
 }
 
-fn list(answer: &Value) -> String {
+fn resource_table(answer: &Value) -> String {
     let mut rows = vec![["RESOURCE", "IN USE", "HOLDERS", "WAITING"].map(str::to_owned).to_vec()];
     for resource in answer["resources"].as_array().into_iter().flatten() {
         let waiting = resource["queue"].as_array().map_or(0, Vec::len);
@@ -102,7 +102,7 @@ fn list(answer: &Value) -> String {
     output::table(&rows)
 }
 
-fn full(resource: &Value) -> String {
+fn describe_resource(resource: &Value) -> String {
     let mut rows =
         vec![vec!["name".to_owned(), text(resource, "name")], vec!["in use".to_owned(), in_use(resource)]];
     for (name, key) in [("gap", "gap_s"), ("settle", "settle_s")] {
@@ -114,15 +114,15 @@ fn full(resource: &Value) -> String {
         let what = holder["action"].as_str().map(|action| format!(" for {action}")).unwrap_or_default();
         rows.push(vec![
             "held by".to_owned(),
-            format!("{}{what} since {}", text(holder, "name"), time(holder, "since")),
+            format!("{}{what} since {}", text(holder, "name"), local_time(holder, "since")),
         ]);
     }
     for waiter in resource["queue"].as_array().into_iter().flatten() {
         let expected = match waiter["expected_at"].as_str() {
-            Some(_) => format!(", its turn expected at {}", time(waiter, "expected_at")),
+            Some(_) => format!(", its turn expected at {}", local_time(waiter, "expected_at")),
             None => String::new(),
         };
-        let since = time(waiter, "since");
+        let since = local_time(waiter, "since");
         rows.push(vec![
             "waits".to_owned(),
             format!("{} for {} since {since}{expected}", text(waiter, "name"), text(waiter, "action")),
@@ -138,14 +138,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         options: ResourceOptions,
     }
 
     #[test]
     fn a_span_of_more_than_a_day_is_refused_by_the_name_of_its_option() {
-        let read = |span| Line::try_parse_from(["resource", "set", "a", "--gap", span]);
+        let read = |span| TestArgs::try_parse_from(["resource", "set", "a", "--gap", span]);
         assert!(read("24h").is_ok());
         let error = read("100000d").unwrap_err().to_string();
         assert!(error.contains("'--gap <GAP>'") && error.contains("at most a day"), "{error}");

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use super::command_line::{Cli, Command};
-use super::log::Log;
+use super::command_line::{Cli, CliCommand};
+use super::log::ProcessLog;
 use super::{demo, device, image, instance, machine, model, output, resource, serve};
 
 /// Runs one command; what went wrong is on standard error.
@@ -12,27 +12,27 @@ pub async fn run(cli: Cli) -> ExitCode {
     let Cli { log, command } = cli;
     let usual = match &command {
         // The demo tells its own story; its faults are meant to be. What is wrong with a model is the command's answer.
-        Command::Demo(_) | Command::Model(_) => "error",
-        Command::Serve(_)
-        | Command::Device(_)
-        | Command::Image(_)
-        | Command::Resource(_)
-        | Command::Instance(_)
-        | Command::Machine(_) => "info,sqlx=error",
+        CliCommand::Demo(_) | CliCommand::Model(_) => "error",
+        CliCommand::Serve(_)
+        | CliCommand::Device(_)
+        | CliCommand::Image(_)
+        | CliCommand::Resource(_)
+        | CliCommand::Instance(_)
+        | CliCommand::Machine(_) => "info,sqlx=error",
     };
-    let log = match Log::start(&log, usual) {
+    let log = match ProcessLog::start(&log, usual) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
     let result = match command {
-        Command::Serve(options) => done(serve::run(options).await),
-        Command::Demo(options) => done(demo::run(options).await),
-        Command::Device(options) => done(device::run(options).await),
-        Command::Image(options) => done(image::run(options).await),
-        Command::Resource(options) => done(resource::run(options).await),
-        Command::Instance(options) => done(instance::run(options).await),
-        Command::Machine(options) => machine::run(options).await,
-        Command::Model(options) => done(model::run(options).await),
+        CliCommand::Serve(options) => done(serve::run(options).await),
+        CliCommand::Demo(options) => done(demo::run(options).await),
+        CliCommand::Device(options) => done(device::run(options).await),
+        CliCommand::Image(options) => done(image::run(options).await),
+        CliCommand::Resource(options) => done(resource::run(options).await),
+        CliCommand::Instance(options) => done(instance::run(options).await),
+        CliCommand::Machine(options) => machine::run(options).await,
+        CliCommand::Model(options) => done(model::run(options).await),
     };
     // What is said last comes last.
     log.flush();

@@ -8,40 +8,40 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 
-use super::context::Pages;
-use super::farm::Farm;
-use super::faults::without_boards;
-use super::layout::{fresh, whole};
-use crate::boards::store::lists::Shown;
-use crate::diagram::escaped;
+use super::context::DashboardContext;
+use super::farm::FarmOverview;
+use super::faults::database_error_page;
+use super::layout::{uncached, full_page};
+use crate::boards::store::lists::BoardSummary;
+use crate::diagram::escape_xml;
 use crate::machine::Definition;
 use crate::store::{Snapshot, StoreError};
 
 /// How often the farm's page refreshes itself, in seconds.
-const REFRESH_S: u32 = 2;
+const FARM_REFRESH_S: u32 = 2;
 
 /// `GET /`: the boards by state, those that need hands first.
-pub(super) async fn show(State(Pages { engine, machine, farm }): State<Pages>) -> Response {
+pub(super) async fn show(State(DashboardContext { engine, machine, overview: farm }): State<DashboardContext>) -> Response {
     let definition = engine.definition(&machine).ok();
-    let read = async |snapshot: &mut Snapshot| Farm::read(snapshot, &machine, definition.as_deref()).await;
+    let read = async |snapshot: &mut Snapshot| FarmOverview::read(snapshot, &machine, definition.as_deref()).await;
     let farm = farm.get(engine.store(), read).await;
     let now = engine.clock().now();
     match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
-        Ok(page) => fresh(page),
-        Err(error) => without_boards(&error, now),
+        Ok(page) => uncached(page),
+        Err(error) => database_error_page(&error, now),
     }
 }
 
-fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
-    let mut by_state: BTreeMap<&str, Vec<Shown<'_>>> = BTreeMap::new();
-    for listed in &farm.shown {
+fn page(farm: &FarmOverview, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
+    let mut by_state: BTreeMap<&str, Vec<BoardSummary<'_>>> = BTreeMap::new();
+    for listed in &farm.boards {
         let board = listed.read()?;
         by_state.entry(board.state).or_default().push(board);
     }
     let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
     for ((rank, state), count) in &farm.counts {
         let _ =
-            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escaped(state));
+            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escape_xml(state));
         match by_state.get(state.as_str()) {
             Some(boards) => {
                 main.push_str("<ul>");
@@ -61,13 +61,13 @@ fn page(farm: &Farm, definition: Option<&Definition>, now: DateTime<Utc>) -> Res
         1_i64 => "1 board".to_owned(),
         many => format!("{many} boards"),
     };
-    Ok(whole(&title, REFRESH_S, &main, now))
+    Ok(full_page(&title, FARM_REFRESH_S, &main, now))
 }
 
-fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
-    let name = escaped(board.name);
+fn item(board: &BoardSummary<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
+    let name = escape_xml(board.name);
     let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
-    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escaped(&text));
+    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escape_xml(&text));
     if let Some(next) = board.next_image.and_then(text) {
         let _ = write!(item, " <span>→ {next}</span>");
     } else if let Some(image) = board.image.and_then(text) {
@@ -77,16 +77,16 @@ fn item(board: &Shown<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
         let _ = write!(item, " <span>try {}</span>", tries + 1);
     }
     if let Some(failure) = board.failure {
-        let _ = write!(item, " <em>{}</em>", escaped(failure));
+        let _ = write!(item, " <em>{}</em>", escape_xml(failure));
     }
     if let Some(reason) = board.lock_reason {
-        let _ = write!(item, " <em>locked out: {}</em>", escaped(reason));
+        let _ = write!(item, " <em>locked out: {}</em>", escape_xml(reason));
     }
     item
 }
 
 /// How often the time limit of the board's state has passed without success.
-fn failed_tries(definition: Option<&Definition>, board: &Shown<'_>) -> Option<i64> {
+fn failed_tries(definition: Option<&Definition>, board: &BoardSummary<'_>) -> Option<i64> {
     definition?.failed_tries(board.state, &serde_json::from_str(board.counters.get()).ok()?)
 }
 

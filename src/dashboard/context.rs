@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::farm::Farm;
-use crate::engine::{Engine, Kept};
+use super::farm::FarmOverview;
+use crate::engine::{Engine, CachedView};
 use crate::machine::MachineName;
 
 /// What the handlers of pages work with.
 #[derive(Clone)]
-pub(super) struct Pages {
+pub(super) struct DashboardContext {
     pub(super) engine: Engine,
     pub(super) machine: MachineName,
     /// The farm as it was read last, for all who look at the same time.
-    pub(super) farm: Arc<Kept<Farm>>,
+    pub(super) overview: Arc<CachedView<FarmOverview>>,
 }

@@ -3,21 +3,21 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::context::Pages;
-use super::faults::at_fault;
-use super::layout::{fresh, whole};
+use super::context::DashboardContext;
+use super::faults::engine_error_page;
+use super::layout::{uncached, full_page};
 
 /// How often the picture of the lifecycle does.
-const REFRESH_S: u32 = 5;
+const LIFECYCLE_REFRESH_S: u32 = 5;
 
 /// `GET /lifecycle`: the machine, with the number of boards in each state.
-pub(super) async fn show(State(Pages { engine, machine, .. }): State<Pages>) -> Response {
+pub(super) async fn show(State(DashboardContext { engine, machine, .. }): State<DashboardContext>) -> Response {
     let now = engine.clock().now();
-    match engine.picture(&machine, None).await {
+    match engine.draw_diagram(&machine, None).await {
         Ok(picture) => {
             let main = format!("<nav><a href=\"/\">All boards</a></nav><div class=\"wide\">{picture}</div>");
-            fresh(whole("the lifecycle", REFRESH_S, &main, now))
+            uncached(full_page("the lifecycle", LIFECYCLE_REFRESH_S, &main, now))
         }
-        Err(error) => at_fault(error, now),
+        Err(error) => engine_error_page(error, now),
     }
 }

@@ -5,47 +5,47 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::draft::Draft;
-use super::drafts::Drafts;
+use super::draft::PendingUpdate;
+use super::drafts::PendingUpdates;
 use super::error::EngineError;
-use super::face::SharedByFace;
+use super::face::SharedFactsByFace;
 use super::handle::Engine;
-use super::lease::Identity;
-use super::rest::rest;
-use super::step::Step;
-use super::work::{Ended, Started, Submission};
-use crate::actions::{Ending, Evidence, Job, Subject, Trouble, Unfinished};
-use crate::machine::{Cause, Definition, EventName, Source, Visit};
-use crate::store::Life;
-use crate::store::actions::{ActionStatus, LiveAction, RunningAction, Startable, Suspension};
+use super::lease::WorkerIdentity;
+use super::rest::pause_before_retry;
+use super::step::ChainStep;
+use super::work::{EndedRun, StartedRun, Submission};
+use crate::actions::{ActionEnding, Evidence, Job, JobSubject, Trouble, UnfinishedAction};
+use crate::machine::{Cause, Definition, EventName, EventSource, Visit};
+use crate::store::DatabaseLife;
+use crate::store::actions::{ActionStatus, LiveAction, RunningAction, StartableAction, Suspension};
 use crate::store::claims::{Claim, Grant, GrantedUnits};
-use crate::store::instances::{InstanceId, Target};
+use crate::store::instances::{InstanceId, InstanceKey};
 
 /// How often a rescue is tried that could not be carried out before: with a minute between two tries for the better part of a
 /// day.
-const MAX_RESCUES: u32 = 1000;
+const MAX_COMPENSATION_TRIES: u32 = 1000;
 
 /// What is decided on beside an instance when one of its actions begins or ends.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub(super) struct ActionContext<'a> {
     pub(super) engine: &'a Engine,
     pub(super) definition: &'a Definition,
     /// What the instance has to do.
-    pub(super) live: &'a [LiveAction],
+    pub(super) live_actions: &'a [LiveAction],
     /// What instances have in common, where one of the actions needs it.
-    pub(super) shared: &'a SharedByFace,
+    pub(super) shared_facts: &'a SharedFactsByFace,
     pub(super) now: DateTime<Utc>,
 }
 
 /// Decides to begin an action, if it is still to be done, and lets the state's time limit begin to run where it is the
 /// first of its visit.
-pub(super) fn begin(
-    context: Context<'_>,
-    draft: &mut Draft,
-    startable: &Startable,
-    life: Life,
-) -> Option<Box<Started>> {
-    let Context { definition, live, now, .. } = context;
+pub(super) fn begin_action(
+    context: ActionContext<'_>,
+    draft: &mut PendingUpdate,
+    startable: &StartableAction,
+    life: DatabaseLife,
+) -> Option<Box<StartedRun>> {
+    let ActionContext { definition, live_actions: live, now, .. } = context;
     let action = startable.id;
     let next = live.iter().find(|live| live.action.id == action)?;
     if next.status != ActionStatus::Waiting {
@@ -53,40 +53,40 @@ pub(super) fn begin(
     }
     if next.is_cancelled {
         // Nobody wants it any more. (One of an earlier visit that is not cancelled is a rescue.)
-        draft.sweep(action);
+        draft.delete_action(action);
         return None;
     }
     if live.iter().any(|other| other.is_before(next)) {
         return None;
     }
     let mut evidence = Map::from_iter([("action".to_owned(), Value::from(next.action.action.as_str()))]);
-    let chosen = chosen(&next.action, &startable.grant);
+    let chosen = chosen_resources(&next.action, &startable.grant);
     if !chosen.is_empty() {
         evidence.insert("granted".to_owned(), Value::from(chosen));
     }
     // A rescue speaks for no visit: no time limit depends on it.
-    if !next.action.is_rescue {
+    if !next.action.is_compensation {
         let cause = Cause::Began { visit: draft.instance().visit };
-        let began = Submission { evidence: Some(evidence), ..Submission::new(Target::Id(draft.id()), cause) };
-        draft.decide(definition, &began, &SharedByFace::default(), now);
+        let began = Submission { evidence: Some(evidence), ..Submission::new(InstanceKey::Id(draft.id()), cause) };
+        draft.decide(definition, &began, &SharedFactsByFace::default(), now);
     }
-    Some(take(context, draft, next, startable.grant.clone(), life))
+    Some(start_run(context, draft, next, startable.grant.clone(), life))
 }
 
 /// Takes an action for this process, in this life of the database, and gathers what its driver must know.
-fn take(
-    context: Context<'_>,
-    draft: &mut Draft,
+fn start_run(
+    context: ActionContext<'_>,
+    draft: &mut PendingUpdate,
     next: &LiveAction,
     grant: Grant,
-    life: Life,
-) -> Box<Started> {
-    let Context { engine, shared, .. } = context;
-    let (chosen, granted) = (chosen(&next.action, &grant), grant.units.clone());
-    draft.start(next.action.id, grant);
-    let hold = engine.inner.running.enter(&next.action);
+    life: DatabaseLife,
+) -> Box<StartedRun> {
+    let ActionContext { engine, shared_facts: shared, .. } = context;
+    let (chosen, granted) = (chosen_resources(&next.action, &grant), grant.units.clone());
+    draft.start_action(next.action.id, grant);
+    let hold = engine.inner.running.register(&next.action);
     let RunningAction { id, action, settings, visit, .. } = &next.action;
-    let subject = Subject {
+    let subject = JobSubject {
         machine: draft.instance().machine.clone(),
         name: draft.instance().name.clone(),
         state: draft.instance().state.clone(),
@@ -99,16 +99,16 @@ fn take(
     }
     let job = Job {
         // What makes up for an action is another one, which knows nothing of its settings.
-        settings: if next.action.is_rescue { Map::new() } else { settings.clone() },
+        settings: if next.action.is_compensation { Map::new() } else { settings.clone() },
         attempts: next.attempts,
-        findings: engine.findings_of(&next.action, life),
+        findings: engine.finding_reporter(&next.action, life),
         ..Job::new(id.0, action.clone(), subject, facts)
     };
-    Box::new(Started { action: next.action.clone(), granted, job, hold })
+    Box::new(StartedRun { action: next.action.clone(), granted, job, guard: hold })
 }
 
 /// The resources that were chosen for an action where any of several would do.
-fn chosen(action: &RunningAction, grant: &Grant) -> Vec<String> {
+fn chosen_resources(action: &RunningAction, grant: &Grant) -> Vec<String> {
     let claims = action.claims.iter().filter(|claim| claim.has_choice());
     let claims: Vec<&Claim> = claims.collect();
     // What a selector means is not in the row: of those claims all that states hold by their names was chosen.
@@ -123,21 +123,21 @@ fn chosen(action: &RunningAction, grant: &Grant) -> Vec<String> {
 /// Decides on the event that the end of an action is, and takes the next of its visit.
 ///
 /// `steps` is what was decided already on [`report_of`] it, where the instance may be linked.
-pub(super) fn end(
-    context: Context<'_>,
-    drafts: &mut Drafts,
+pub(super) fn end_action(
+    context: ActionContext<'_>,
+    drafts: &mut PendingUpdates,
     id: InstanceId,
-    ended: &Ended,
-    steps: Option<Vec<Step>>,
-) -> Option<Box<Started>> {
-    let Ended { action, by, result, token } = ended;
+    ended: &EndedRun,
+    steps: Option<Vec<ChainStep>>,
+) -> Option<Box<StartedRun>> {
+    let EndedRun { action, worker: by, result, token } = ended;
     // Where it was taken from this worker, whose lease ran out, others have it.
-    let row = context.live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
+    let row = context.live_actions.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     if token.is_cancelled() && result.is_err() && !row.is_cancelled {
         // Stopped because this process stops, not because the state was left: whoever comes next does it again.
         return None;
     }
-    let next = conclude(context, drafts, id, (ended, row), steps);
+    let next = decide_after_end(context, drafts, id, (ended, row), steps);
     let draft = drafts.get_mut(id)?;
     let held_on: Vec<GrantedUnits> = draft.started_units().to_vec();
     draft.release(row.action.granted.iter().filter(|units| !held_on.contains(units)).cloned());
@@ -145,48 +145,48 @@ pub(super) fn end(
 }
 
 /// Decides on what follows from the end of the action `row`.
-fn conclude(
-    context: Context<'_>,
-    drafts: &mut Drafts,
+fn decide_after_end(
+    context: ActionContext<'_>,
+    drafts: &mut PendingUpdates,
     id: InstanceId,
-    (ended, row): (&Ended, &LiveAction),
-    steps: Option<Vec<Step>>,
-) -> Option<Box<Started>> {
-    let Context { engine, definition, live, now, .. } = context;
+    (ended, row): (&EndedRun, &LiveAction),
+    steps: Option<Vec<ChainStep>>,
+) -> Option<Box<StartedRun>> {
+    let ActionContext { engine, definition, live_actions: live, now, .. } = context;
     let draft = drafts.get_mut(id)?;
-    let Ended { action, by, result, token: _ } = ended;
+    let EndedRun { action, worker: by, result, token: _ } = ended;
     // What it left to be made up for does not go with it.
     if row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none() {
-        draft.sweep(action.id);
+        draft.delete_action(action.id);
         return None;
     }
-    if let Err(unfinished @ Unfinished { ending: Ending::Suspended { trouble, has_acted }, .. }) = result {
-        suspend(definition, draft, row, unfinished, (trouble, *has_acted), now);
+    if let Err(unfinished @ UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted }, .. }) = result {
+        suspend_action(definition, draft, row, unfinished, (trouble, *has_acted), now);
         return None;
     }
-    let dark = dark(action, row.attempts, result);
+    let dark = find_unrestored(action, row.attempts, result);
     if result.is_ok() || dark.is_some() {
         // What an earlier one left to do is done, or left to this one.
         let is_settled = |rescue: &RunningAction| engine.kinds().settles(&action.action, &rescue.action);
         for other in live.iter().filter(|other| other.is_superseded_by(action) && is_settled(&other.action)) {
-            draft.sweep(other.action.id);
+            draft.delete_action(other.action.id);
         }
     }
     match &dark {
-        Some((trouble, reason)) => draft.suspend(Suspension {
+        Some((trouble, reason)) => draft.suspend_action(Suspension {
             action: action.id,
             trouble: trouble.key(),
             reason: (*reason).to_owned(),
             is_counted: true,
-            is_rescue: true,
+            is_compensation: true,
         }),
-        None => draft.end(action.id),
+        None => draft.end_action(action.id),
     }
     let present = draft.instance().visit;
-    if let Some(report) = report_of(context, draft, ended) {
-        let none = SharedByFace::default();
+    if let Some(report) = end_event(context, draft, ended) {
+        let none = SharedFactsByFace::default();
         drafts.decide(id, &report, steps, (definition, &none, now));
-    } else if dark.is_some() && action.is_rescue {
+    } else if dark.is_some() && action.is_compensation {
         return None;
     }
     let draft = drafts.get_mut(id)?;
@@ -195,29 +195,29 @@ fn conclude(
     }
     if result.is_err() {
         // What was to follow makes no sense without this one.
-        draft.give_up(action.visit);
+        draft.abandon_actions(action.visit);
         return None;
     }
     // One that needs something else waits for its turn there.
     let next = live.iter().filter(|live| live.is_next_after(action)).min_by_key(|live| live.seq)?;
     let units = next.action.claims.iter().filter(|claim| claim.hold.is_none());
     let units: Option<Vec<GrantedUnits>> = units.map(|claim| row.action.units_for(claim).cloned()).collect();
-    let grant = Grant { units: units?, taken_from: Vec::new() };
-    Some(take(context, draft, next, grant, by.life))
+    let grant = Grant { units: units?, based_on: Vec::new() };
+    Some(start_run(context, draft, next, grant, by.life))
 }
 
 /// What keeps an action from making up for what it did, and why, where that is to be tried again.
 ///
 /// It is a rescue from then on: its state may be left, fail or be entered anew meanwhile, and each of these would forget it.
-fn dark<'a>(
+fn find_unrestored<'a>(
     action: &RunningAction,
     attempts: u32,
-    result: &'a Result<Evidence, Unfinished>,
+    result: &'a Result<Evidence, UnfinishedAction>,
 ) -> Option<(Trouble, &'a str)> {
-    let makes_up = action.is_rescue || action.compensation.is_some();
+    let makes_up = action.is_compensation || action.compensation.is_some();
     match result {
-        Err(Unfinished { ending: Ending::Unrestored { what, at }, reason, .. })
-            if makes_up && attempts <= MAX_RESCUES =>
+        Err(UnfinishedAction { kind: ActionEnding::Unrestored { what, at }, reason, .. })
+            if makes_up && attempts <= MAX_COMPENSATION_TRIES =>
         {
             Some((Trouble::Unrestored { what, at: at.clone() }, reason))
         }
@@ -227,36 +227,36 @@ fn dark<'a>(
 
 /// Hands an action back that trouble of our own stopped, with the state's time limit standing still. Of one whose visit has
 /// ended only the compensation is left.
-fn suspend(
+fn suspend_action(
     definition: &Definition,
-    draft: &mut Draft,
+    draft: &mut PendingUpdate,
     row: &LiveAction,
-    unfinished: &Unfinished,
+    unfinished: &UnfinishedAction,
     (trouble, has_acted): (&Trouble, bool),
     now: DateTime<Utc>,
 ) {
     let action = &row.action;
     if row.is_cancelled && !owes_compensation(row, has_acted) {
-        draft.end(action.id);
+        draft.end_action(action.id);
         return;
     }
-    let Unfinished { reason, evidence, .. } = unfinished;
-    if !row.is_cancelled && !action.is_rescue {
+    let UnfinishedAction { reason, evidence, .. } = unfinished;
+    if !row.is_cancelled && !action.is_compensation {
         let mut evidence = evidence.clone();
         evidence.insert("action".to_owned(), Value::from(action.action.as_str()));
         evidence.insert("trouble".to_owned(), Value::from(trouble.kind()));
         let cause = Cause::Suspend { visit: draft.instance().visit };
-        let target = Target::Id(draft.id());
+        let target = InstanceKey::Id(draft.id());
         let suspended = Submission {
             evidence: Some(evidence),
-            remark: Some(reason.clone()),
+            reason: Some(reason.clone()),
             ..Submission::new(target, cause)
         };
-        draft.decide(definition, &suspended, &SharedByFace::default(), now);
+        draft.decide(definition, &suspended, &SharedFactsByFace::default(), now);
     }
     let (action, reason) = (action.id, reason.clone());
-    let is_rescue = row.is_cancelled || row.action.is_rescue;
-    draft.suspend(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted, is_rescue });
+    let is_rescue = row.is_cancelled || row.action.is_compensation;
+    draft.suspend_action(Suspension { action, trouble: trouble.key(), reason, is_counted: has_acted, is_compensation: is_rescue });
 }
 
 /// Whether an action that nobody wants any more may have left something to be made up for. A run that did nothing left nothing;
@@ -266,28 +266,28 @@ fn owes_compensation(row: &LiveAction, has_acted: bool) -> bool {
 }
 
 /// The event that the end of an action is, where there is one to decide on.
-pub(super) fn report_of(context: Context<'_>, draft: &Draft, ended: &Ended) -> Option<Submission> {
-    let Ended { action, by, result, token } = ended;
-    let row = context.live.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
+pub(super) fn end_event(context: ActionContext<'_>, draft: &PendingUpdate, ended: &EndedRun) -> Option<Submission> {
+    let EndedRun { action, worker: by, result, token } = ended;
+    let row = context.live_actions.iter().find(|live| live.action.id == action.id && live.worker == Some(by.id))?;
     let is_given_up = token.is_cancelled() && result.is_err() && !row.is_cancelled;
     let is_swept = row.is_cancelled && action.claims.is_empty() && row.action.compensation.is_none();
-    let is_suspended = matches!(result, Err(Unfinished { ending: Ending::Suspended { .. }, .. }));
+    let is_suspended = matches!(result, Err(UnfinishedAction { kind: ActionEnding::Suspended { .. }, .. }));
     // It was told when the action failed; the end of the rescue is told when it comes.
-    let is_told = action.is_rescue && dark(action, row.attempts, result).is_some();
+    let is_told = action.is_compensation && find_unrestored(action, row.attempts, result).is_some();
     if is_given_up || is_swept || is_suspended || is_told {
         return None;
     }
     // For the record where it is stale: whether an abandoned action left something undone.
     let visit = if row.is_cancelled { action.visit } else { action.speaks_for(draft.instance().visit) };
-    report(draft, action, visit, result)
+    build_end_event(draft, action, visit, result)
 }
 
 /// The event that an action's end is, for `visit`.
-fn report(
-    draft: &Draft,
+fn build_end_event(
+    draft: &PendingUpdate,
     action: &RunningAction,
     visit: Visit,
-    result: &Result<Evidence, Unfinished>,
+    result: &Result<Evidence, UnfinishedAction>,
 ) -> Option<Submission> {
     let (suffix, evidence, remark) = match result {
         Ok(evidence) => ("ok", evidence, None),
@@ -299,41 +299,41 @@ fn report(
     if let Some(reason) = &remark {
         args.insert("reason".to_owned(), Value::from(reason.as_str()));
     }
-    if result.as_ref().is_err_and(|failed| failed.ending == Ending::Misconfigured) {
+    if result.as_ref().is_err_and(|failed| failed.kind == ActionEnding::Misconfigured) {
         args.insert("fault".to_owned(), Value::from("configuration"));
     }
-    let cause = Cause::Event { name, source: Source::Action, args, visit: Some(visit) };
+    let cause = Cause::Event { name, source: EventSource::Action, args, visit: Some(visit) };
     let evidence = (!evidence.is_empty()).then(|| evidence.clone());
-    Some(Submission { evidence, remark, ..Submission::new(Target::Id(draft.id()), cause) })
+    Some(Submission { evidence, reason: remark, ..Submission::new(InstanceKey::Id(draft.id()), cause) })
 }
 
 /// Carries an action out, and those that follow it in its visit.
-pub(super) async fn carry_out(engine: &Engine, by: Identity, first: Box<Started>) {
+pub(super) async fn run_actions(engine: &Engine, by: WorkerIdentity, first: Box<StartedRun>) {
     let (held, began_at) = (first.granted.clone(), engine.clock().now());
     let mut next = Some(first);
     while let Some(started) = next {
-        let Started { action, granted: _, job, hold } = *started;
+        let StartedRun { action, granted: _, job, guard: hold } = *started;
         let attempts = job.attempts.saturating_add(1);
         let result = engine.inner.worker.run(job, action.limit, &hold.token).await;
         let trouble = match &result {
-            Err(Unfinished { ending: Ending::Suspended { trouble, .. }, reason, .. }) => {
+            Err(UnfinishedAction { kind: ActionEnding::Suspended { trouble, .. }, reason, .. }) => {
                 Some((trouble.clone(), reason.as_str()))
             }
-            Ok(_) | Err(_) => dark(&action, attempts, &result),
+            Ok(_) | Err(_) => find_unrestored(&action, attempts, &result),
         };
         if let Some((trouble, reason)) = trouble {
             // Before others see it wait: it is not to be begun here again at once.
-            engine.inner.troubles.meet(&trouble, &action, reason);
+            engine.inner.troubles.report(&trouble, &action, reason);
         }
-        hold.ends();
-        let ended = Arc::new(Ended { action, by, result, token: hold.token.clone() });
+        hold.mark_ended();
+        let ended = Arc::new(EndedRun { action, worker: by, result, token: hold.token.clone() });
         next = loop {
             match engine.report_end(Arc::clone(&ended)).await {
                 Ok(next) => break next,
                 // Whoever takes over does it again, and would be told that this one was lost.
-                Err(_) if engine.inner.running.lets_everything_go() => break None,
+                Err(_) if engine.inner.running.is_stopping_all() => break None,
                 // The end of an action is not lost with a connection: it is reported until it is durable.
-                Err(EngineError::Store(error)) if error.is_passing() => rest().await,
+                Err(EngineError::Store(error)) if error.is_transient() => pause_before_retry().await,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -357,7 +357,7 @@ mod tests {
     use super::*;
     use crate::machine::ActionName;
     use crate::store::actions::ActionId;
-    use crate::store::claims::Limits;
+    use crate::store::claims::ResourceLimits;
     use crate::store::instances::InstanceId;
 
     fn action(claims: Vec<Claim>) -> RunningAction {
@@ -365,7 +365,7 @@ mod tests {
             id: ActionId(1),
             instance: InstanceId(1),
             visit: Visit(1),
-            is_rescue: false,
+            is_compensation: false,
             action: ActionName::new("put-back").unwrap(),
             settings: Map::new(),
             limit: None,
@@ -381,7 +381,7 @@ mod tests {
             any_of: any_of.iter().map(|name| (*name).to_owned()).collect(),
             select: select.map(str::to_owned),
             units: 1,
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
             hold: hold.map(str::to_owned),
         };
         let units = |resource: &str, hold: Option<&str>| GrantedUnits {
@@ -401,19 +401,19 @@ mod tests {
             units("y", None),
             units("relay", None),
         ];
-        assert_eq!(chosen(&action, &Grant { units, taken_from: Vec::new() }), ["w2", "y"]);
+        assert_eq!(chosen_resources(&action, &Grant { units, based_on: Vec::new() }), ["w2", "y"]);
     }
 
     #[test]
     fn a_rescue_that_cannot_be_carried_out_is_given_up_after_a_thousand_tries() {
-        let rescue = RunningAction { is_rescue: true, ..action(Vec::new()) };
-        let result = Err(Unfinished {
+        let rescue = RunningAction { is_compensation: true, ..action(Vec::new()) };
+        let result = Err(UnfinishedAction {
             reason: "nobody answers".to_owned(),
             evidence: Evidence::new(),
-            ending: Ending::Unrestored { what: "heat", at: "outlet 1".to_owned() },
+            kind: ActionEnding::Unrestored { what: "heat", at: "outlet 1".to_owned() },
         });
-        assert!(dark(&rescue, 1000, &result).is_some());
-        assert!(dark(&rescue, 1001, &result).is_none());
+        assert!(find_unrestored(&rescue, 1000, &result).is_some());
+        assert!(find_unrestored(&rescue, 1001, &result).is_none());
     }
 
     #[test]

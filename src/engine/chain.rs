@@ -9,36 +9,36 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::claims::StateHolds;
-use super::draft::Draft;
-use super::drafts::Drafts;
-use super::face::SharedByFace;
-use super::rules::Known;
-use super::step::{Lack, Step};
+use super::claims::HoldChanges;
+use super::draft::PendingUpdate;
+use super::drafts::PendingUpdates;
+use super::face::SharedFactsByFace;
+use super::rules::DefinitionSet;
+use super::step::{MissingInput, ChainStep};
 use super::work::Submission;
 use crate::machine::{
-    self, Address, Cause, Chain, Decision, Definition, Effect, Instance, Links, Predicted, Stimulus,
+    self, InstanceAddress, Cause, RaiseChain, Decision, Definition, Effect, Instance, Links, ModelAnswers, Stimulus,
 };
-use crate::store::instances::{InstanceId, Target};
+use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 
 /// What a chain may look at.
 #[derive(Clone, Copy)]
-pub(super) struct Scene<'a> {
-    pub(super) drafts: &'a Drafts,
-    pub(super) rules: &'a Known,
+pub(super) struct ChainContext<'a> {
+    pub(super) pending: &'a PendingUpdates,
+    pub(super) definitions: &'a DefinitionSet,
     /// What instances have in common, where that was read.
-    pub(super) shared: Option<&'a SharedByFace>,
+    pub(super) shared_facts: Option<&'a SharedFactsByFace>,
     pub(super) now: DateTime<Utc>,
 }
 
-impl Scene<'_> {
+impl ChainContext<'_> {
     /// Decides on what happens to the instance `id`, and on all that is raised because of it; nothing is kept.
-    pub(super) fn decide(self, id: InstanceId, submission: &Submission) -> Result<Vec<Step>, Lack> {
-        let Some(draft) = self.drafts.get(id) else { return Ok(Vec::new()) };
-        let chain = Chain::new(address(draft.instance()), submission.cause.clone());
-        let mut run = Run { submission: Some(submission), ..Run::new(self, id, chain) };
-        run.go_on()?;
+    pub(super) fn decide(self, id: InstanceId, submission: &Submission) -> Result<Vec<ChainStep>, MissingInput> {
+        let Some(draft) = self.pending.get(id) else { return Ok(Vec::new()) };
+        let chain = RaiseChain::new(address(draft.instance()), submission.cause.clone());
+        let mut run = ChainRun { submission: Some(submission), ..ChainRun::new(self, id, chain) };
+        run.decide_all()?;
         Ok(run.steps)
     }
 
@@ -48,60 +48,60 @@ impl Scene<'_> {
         id: InstanceId,
         created: &Cause,
         decision: &Decision,
-    ) -> Result<Vec<Step>, Lack> {
-        let Some(draft) = self.drafts.get(id) else { return Ok(Vec::new()) };
+    ) -> Result<Vec<ChainStep>, MissingInput> {
+        let Some(draft) = self.pending.get(id) else { return Ok(Vec::new()) };
         let own = address(draft.instance());
-        let mut run = Run::new(self, id, Chain::new(own.clone(), created.clone()));
+        let mut run = ChainRun::new(self, id, RaiseChain::new(own.clone(), created.clone()));
         run.note_routes(&own, (&decision.instance.links, draft.linked()), &decision.effects);
         run.chain.decided(&decision.outcome, &decision.effects);
-        run.go_on()?;
+        run.decide_all()?;
         Ok(run.steps)
     }
 }
 
 /// The address of an instance.
-pub(super) fn address(instance: &Instance) -> Address {
-    Address { machine: instance.machine.clone(), name: instance.name.clone() }
+pub(super) fn address(instance: &Instance) -> InstanceAddress {
+    InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
 }
 
 /// How an instance stands in the middle of a chain.
-struct Standing {
+struct ChainInstance {
     instance: Arc<Instance>,
     linked: LinkedIds,
 }
 
-struct Run<'a> {
-    scene: Scene<'a>,
-    chain: Chain,
+struct ChainRun<'a> {
+    context: ChainContext<'a>,
+    chain: RaiseChain,
     /// What it begins with, until that is decided on.
     submission: Option<&'a Submission>,
     /// Whoever has decided something.
-    met: BTreeMap<Address, InstanceId>,
-    standing: HashMap<InstanceId, Standing>,
+    ids_by_address: BTreeMap<InstanceAddress, InstanceId>,
+    instances: HashMap<InstanceId, ChainInstance>,
     /// To which instances what one raises at an address may go: its links say so.
-    routes: HashMap<(Address, Address), BTreeSet<InstanceId>>,
-    steps: Vec<Step>,
+    routes: HashMap<(InstanceAddress, InstanceAddress), BTreeSet<InstanceId>>,
+    steps: Vec<ChainStep>,
 }
 
-impl<'a> Run<'a> {
-    fn new(scene: Scene<'a>, id: InstanceId, chain: Chain) -> Self {
-        let first = scene.drafts.get(id).map(|draft| (address(draft.instance()), id));
+impl<'a> ChainRun<'a> {
+    fn new(scene: ChainContext<'a>, id: InstanceId, chain: RaiseChain) -> Self {
+        let first = scene.pending.get(id).map(|draft| (address(draft.instance()), id));
         Self {
-            scene,
+            context: scene,
             chain,
             submission: None,
-            met: first.into_iter().collect(),
-            standing: HashMap::new(),
+            ids_by_address: first.into_iter().collect(),
+            instances: HashMap::new(),
             routes: HashMap::new(),
             steps: Vec::new(),
         }
     }
 
-    fn go_on(&mut self) -> Result<(), Lack> {
+    fn decide_all(&mut self) -> Result<(), MissingInput> {
         while let Some((to, cause)) = self.chain.next().map(|(to, cause)| (to.clone(), cause.clone())) {
-            let definition = self.scene.rules.definition(&to.machine).cloned();
+            let definition = self.context.definitions.definition(&to.machine).cloned();
             match (self.find(&to)?, definition) {
-                (Some(draft), Ok(definition)) => self.take_turn(&to, draft, cause, &definition)?,
+                (Some(draft), Ok(definition)) => self.decide_next(&to, draft, cause, &definition)?,
                 (None, _) => self.chain.undecided(&format!("there is no {to}")),
                 (_, Err(error)) => self.chain.undecided(&error.to_string()),
             }
@@ -110,63 +110,63 @@ impl<'a> Run<'a> {
     }
 
     /// Whose turn it is.
-    fn find(&self, to: &Address) -> Result<Option<&'a Draft>, Lack> {
-        let drafts = self.scene.drafts;
+    fn find(&self, to: &InstanceAddress) -> Result<Option<&'a PendingUpdate>, MissingInput> {
+        let drafts = self.context.pending;
         let Some(sender) = self.chain.raised_by() else {
             // It began the chain, or raised something that is refused.
-            return Ok(self.met.get(to).and_then(|id| drafts.get(*id)));
+            return Ok(self.ids_by_address.get(to).and_then(|id| drafts.get(*id)));
         };
         let ids = self.routes.get(&(sender.clone(), to.clone()));
         // The last one to get the name, where it was another's before.
         for id in ids.into_iter().flatten().rev() {
             match drafts.get(*id) {
-                Some(draft) if draft.is_closed() && !self.met.contains_key(to) => return Err(Lack::Turn),
+                Some(draft) if draft.is_closed() && !self.ids_by_address.contains_key(to) => return Err(MissingInput::NextBatch),
                 Some(draft) => return Ok(Some(draft)),
-                None if drafts.is_gone(*id) => {}
-                None => return Err(Lack::Instance(Target::Id(*id))),
+                None if drafts.is_missing(*id) => {}
+                None => return Err(MissingInput::Instance(InstanceKey::Id(*id))),
             }
         }
         Ok(None)
     }
 
-    fn take_turn(
+    fn decide_next(
         &mut self,
-        to: &Address,
-        draft: &'a Draft,
+        to: &InstanceAddress,
+        draft: &'a PendingUpdate,
         cause: Cause,
         definition: &Definition,
-    ) -> Result<(), Lack> {
+    ) -> Result<(), MissingInput> {
         let id = draft.id();
-        let before = self.standing.remove(&id).unwrap_or_else(|| Standing {
+        let before = self.instances.remove(&id).unwrap_or_else(|| ChainInstance {
             instance: Arc::clone(draft.instance()),
             linked: draft.linked().clone(),
         });
         let facts =
-            match (machine::reads_facts(definition, &before.instance.state, &cause), self.scene.shared) {
+            match (machine::reads_facts(definition, &before.instance.state, &cause), self.context.shared_facts) {
                 (false, _) => Map::new(),
                 (true, Some(shared)) => draft.facts_of(&before.instance, shared),
-                (true, None) => return Err(Lack::Shared),
+                (true, None) => return Err(MissingInput::SharedFacts),
             };
         // No model is asked about what is raised.
         let predicted =
-            self.submission.take().map_or_else(Predicted::default, |one| one.predictions.answers());
+            self.submission.take().map_or_else(ModelAnswers::default, |one| one.predictions.answers());
         let stimulus = Stimulus { cause, facts, predicted };
-        let decision = machine::decide(definition, &before.instance, &stimulus, self.scene.now);
-        self.met.insert(to.clone(), id);
+        let decision = machine::decide(definition, &before.instance, &stimulus, self.context.now);
+        self.ids_by_address.insert(to.clone(), id);
         self.note_routes(to, (&before.instance.links, &before.linked), &decision.effects);
-        let linked = self.link(&before, &decision.instance)?;
+        let linked = self.find_new_links(&before, &decision.instance)?;
         let present = linked.as_ref().unwrap_or(&before.linked).clone();
         self.note_routes(to, (&decision.instance.links, &present), &decision.effects);
         self.chain.decided(&decision.outcome, &decision.effects);
         let instance = Arc::new(decision.instance.clone());
-        self.standing.insert(id, Standing { instance, linked: present });
-        let holds = StateHolds::of(definition, &before.instance.state, &decision.instance.state);
-        self.steps.push(Step { id, stimulus, decision, holds, linked });
+        self.instances.insert(id, ChainInstance { instance, linked: present });
+        let holds = HoldChanges::of(definition, &before.instance.state, &decision.instance.state);
+        self.steps.push(ChainStep { id, stimulus, decision, holds, linked });
         Ok(())
     }
 
     /// Notes to whom what `sender` raises may go: a link may be new, or removed with what is raised.
-    fn note_routes(&mut self, sender: &Address, (links, linked): (&Links, &LinkedIds), effects: &[Effect]) {
+    fn note_routes(&mut self, sender: &InstanceAddress, (links, linked): (&Links, &LinkedIds), effects: &[Effect]) {
         for effect in effects {
             let Effect::Raise(raised) = effect else { continue };
             let ids = links.iter().filter(|(_, link)| link.to == raised.to);
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
     }
 
     /// The numbers of the instances that one is linked to from here on, where its links are not what they were.
-    fn link(&self, before: &Standing, after: &Instance) -> Result<Option<LinkedIds>, Lack> {
+    fn find_new_links(&self, before: &ChainInstance, after: &Instance) -> Result<Option<LinkedIds>, MissingInput> {
         if before.instance.links == after.links {
             return Ok(None);
         }
@@ -184,10 +184,10 @@ impl<'a> Run<'a> {
         for (name, link) in &after.links {
             let id = if before.instance.links.get(name) == Some(link) {
                 before.linked.get(name).copied()
-            } else if let Some(id) = self.met.get(&link.to) {
+            } else if let Some(id) = self.ids_by_address.get(&link.to) {
                 Some(*id)
             } else {
-                self.scene.drafts.number(&link.to)?
+                self.context.pending.find_id(&link.to)?
             };
             linked.extend(id.map(|id| (name.clone(), id)));
         }
@@ -200,12 +200,12 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::actions::Registry;
-    use crate::engine::rules::InForce;
-    use crate::machine::{EventName, LinkName, MachineName, NamedActions, Source, Vocabulary};
+    use crate::actions::ActionRegistry;
+    use crate::engine::rules::ActiveDefinition;
+    use crate::machine::{EventName, LinkName, MachineName, NamedActions, EventSource, Vocabulary};
     use crate::store::actions::ActionId;
-    use crate::store::definitions::Adopted;
-    use crate::store::groups::{RowVersion, Seen};
+    use crate::store::definitions::ActivatedDefinition;
+    use crate::store::groups::{RowVersion, VersionedInstance};
 
     const DOOR: &str = "machine: door
 initial: Shut
@@ -222,13 +222,13 @@ states:
 ";
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    fn rules() -> Known {
-        let mut known = Known::default();
+    fn rules() -> DefinitionSet {
+        let mut known = DefinitionSet::default();
         for source in [DOOR, BELL] {
             let vocabulary = Vocabulary::new(Arc::new(NamedActions::default()));
             let definition = Arc::new(machine::load(source, &vocabulary).unwrap());
             let machine = definition.machine.clone();
-            let adopted = Adopted {
+            let adopted = ActivatedDefinition {
                 machine: machine.clone(),
                 number: 1,
                 digest: String::new(),
@@ -237,45 +237,45 @@ states:
                 sender: None,
                 first_history: 0,
             };
-            known.machines.insert(machine, Arc::new(InForce { adopted, definition }));
+            known.machines.insert(machine, Arc::new(ActiveDefinition { activated: adopted, definition }));
         }
         known
     }
 
-    fn draft(rules: &Known, id: i64, machine: &str, linked: LinkedIds) -> Draft {
+    fn draft(rules: &DefinitionSet, id: i64, machine: &str, linked: LinkedIds) -> PendingUpdate {
         let definition = rules.definition(&MachineName::new(machine).unwrap()).unwrap();
         let to = |link: &machine::LinkName| {
-            let to = Address { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
+            let to = InstanceAddress { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
             (link.clone(), machine::Link { to, visit: None })
         };
         let links = linked.keys().map(to).collect();
         let instance = Arc::new(machine::create_linked(definition, "a", links, Map::new(), NOW).instance);
         let (id, version) = (InstanceId(id), RowVersion::nth(1));
-        let seen = Seen { id, version, instance, linked, facts: None, has_actions: true };
-        Draft::new(seen, &Arc::new(Registry::default()))
+        let seen = VersionedInstance { id, version, instance, linked, facts: None, has_actions: true };
+        PendingUpdate::new(seen, &Arc::new(ActionRegistry::default()))
     }
 
     #[test]
     fn what_is_raised_waits_for_the_next_batch_where_an_action_of_its_target_ends_in_this_one() {
-        let (rules, mut drafts) = (rules(), Drafts::default());
+        let (rules, mut drafts) = (rules(), PendingUpdates::default());
         let bell = LinkedIds::from([(LinkName::new("bell").unwrap(), InstanceId(2))]);
         drafts.add(draft(&rules, 1, "door", bell));
         drafts.add(draft(&rules, 2, "bell", LinkedIds::new()));
         let knock = Cause::Event {
             name: EventName::new("knock").unwrap(),
-            source: Source::Operator,
+            source: EventSource::Operator,
             args: Map::new(),
             visit: None,
         };
-        let knock = Submission::new(Target::Id(InstanceId(1)), knock);
-        let decide = |drafts: &Drafts| {
-            let scene = Scene { drafts, rules: &rules, shared: None, now: NOW };
+        let knock = Submission::new(InstanceKey::Id(InstanceId(1)), knock);
+        let decide = |drafts: &PendingUpdates| {
+            let scene = ChainContext { pending: drafts, definitions: &rules, shared_facts: None, now: NOW };
             scene
                 .decide(InstanceId(1), &knock)
                 .map(|steps| steps.iter().map(|step| step.id.0).collect::<Vec<_>>())
         };
         assert_eq!(decide(&drafts), Ok(vec![1, 2]));
-        drafts.get_mut(InstanceId(2)).unwrap().end(ActionId(7));
-        assert_eq!(decide(&drafts), Err(Lack::Turn));
+        drafts.get_mut(InstanceId(2)).unwrap().end_action(ActionId(7));
+        assert_eq!(decide(&drafts), Err(MissingInput::NextBatch));
     }
 }

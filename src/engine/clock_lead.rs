@@ -10,35 +10,35 @@ use tokio_util::sync::CancellationToken;
 
 use super::deadlines::Deadlines;
 use super::handle::Engine;
-use super::timekeeping::{REMARKABLE, seconds, take};
-use super::work::Note;
-use crate::clock::pause;
+use super::timekeeping::{CLOCK_WARNING_THRESHOLD, seconds, set_clock};
+use super::work::InstanceNote;
+use crate::clock::sleep_real_time;
 use crate::store::instances::InstanceId;
 
 /// How often the clock is led, in real time.
-const PERIOD: Duration = Duration::from_secs(1);
+const CLOCK_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// In the history of how many instances a step is noted at most: those whose deadlines come next.
-const MAX_NOTED: usize = 1000;
+const MAX_NOTED_INSTANCES: usize = 1000;
 /// So many readings running show that this server's time is not the farm's: one may have come late.
-const READINGS: usize = 3;
+const REQUIRED_READINGS: usize = 3;
 /// Leads the clock until `stop`, and tells when the wall clock was stepped.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     let mut readings = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = pause(PERIOD) => {}
+            () = sleep_real_time(CLOCK_SYNC_INTERVAL) => {}
         }
         let clock = engine.clock();
         let own = clock.now();
         let target = engine.inner.farm_time.target(own);
         // This server started while the others could not be seen: what is stored was meant by their time.
-        let is_other = target.is_some_and(|target| (target - own).abs() >= REMARKABLE);
+        let is_other = target.is_some_and(|target| (target - own).abs() >= CLOCK_WARNING_THRESHOLD);
         readings = if is_other { readings + 1 } else { 0 };
-        if readings >= READINGS
+        if readings >= REQUIRED_READINGS
             && let Some(target) = target
         {
-            take(clock, target);
+            set_clock(clock, target);
             readings = 0;
         }
         if let Some(step) = clock.follow(target) {
@@ -46,14 +46,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             tracing::warn!(step_s, "the wall clock was stepped; deadlines run on elapsed time");
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = note(&engine, step) => {}
+                () = note_step(&engine, step) => {}
             }
         }
     }
 }
 
 /// Notes a step in the history of instances whose deadlines run, of this server's share.
-async fn note(engine: &Engine, step: TimeDelta) {
+async fn note_step(engine: &Engine, step: TimeDelta) {
     let note = |id| {
         let direction = if step > TimeDelta::zero() { "forward" } else { "back" };
         let span = Duration::from_secs(step.num_seconds().unsigned_abs());
@@ -62,10 +62,10 @@ async fn note(engine: &Engine, step: TimeDelta) {
         let remark = Some(format!(
             "the server's wall clock was put {direction} by {span}; the deadline runs on elapsed time"
         ));
-        engine.note(id, Note { name: "clock-stepped", sender: None, evidence, remark })
+        engine.note(id, InstanceNote { name: "clock-stepped", sender: None, evidence, reason: remark })
     };
     let mut notes =
-        to_note(engine.inner.queue.deadlines()).into_iter().map(note).collect::<FuturesUnordered<_>>();
+        instances_to_note(engine.inner.queue.deadlines()).into_iter().map(note).collect::<FuturesUnordered<_>>();
     let mut failed = 0_usize;
     while let Some(noted) = notes.next().await {
         failed += usize::from(noted.is_err());
@@ -76,8 +76,8 @@ async fn note(engine: &Engine, step: TimeDelta) {
 }
 
 /// In whose history a step is noted.
-fn to_note(deadlines: &Deadlines) -> Vec<InstanceId> {
-    deadlines.next_of_share(MAX_NOTED)
+fn instances_to_note(deadlines: &Deadlines) -> Vec<InstanceId> {
+    deadlines.next_of_share(MAX_NOTED_INSTANCES)
 }
 
 #[cfg(test)]
@@ -85,20 +85,20 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::engine::deadlines::Share;
+    use crate::engine::deadlines::DeadlineShare;
     use crate::machine::Visit;
-    use crate::store::Life;
+    use crate::store::DatabaseLife;
 
     #[test]
     fn a_step_is_noted_where_deadlines_come_next_and_not_everywhere() {
         let deadlines = Deadlines::default();
         for number in 0..1200 {
             let at = DateTime::from_timestamp(2000 - number, 0);
-            deadlines.learn(Life::default(), InstanceId(number), Visit(1), at);
+            deadlines.update(DatabaseLife::default(), InstanceId(number), Visit(1), at);
         }
-        let noted = |deadlines| to_note(deadlines).into_iter().map(|id| id.0).collect::<Vec<_>>();
+        let noted = |deadlines| instances_to_note(deadlines).into_iter().map(|id| id.0).collect::<Vec<_>>();
         assert!(noted(&deadlines).into_iter().eq((200..1200).rev()));
-        deadlines.set_share(Share { rank: 1, of: 2 });
+        deadlines.set_share(DeadlineShare { rank: 1, of: 2 });
         assert!(noted(&deadlines).into_iter().eq((0..1200).rev().filter(|number| number % 2 == 1)));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use super::handle::Engine;
-use super::kept::{Counts, Reading};
+use super::kept::{StateCounts, CachedValue};
 use crate::machine::MachineName;
 use crate::store::{Snapshot, instances};
 
@@ -14,9 +14,9 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
-    pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<Reading<Counts>>, EngineError> {
+    pub async fn count_by_state(&self, machine: &MachineName) -> Result<Arc<CachedValue<StateCounts>>, EngineError> {
         self.definition(machine)?;
-        let kept = self.inner.counts.of(machine);
+        let kept = self.inner.state_counts.of(machine);
         let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
         Ok(kept.get(self.store(), count).await?)
     }

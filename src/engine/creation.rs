@@ -6,35 +6,35 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use super::chain::Scene;
-use super::claims::{StateHolds, hold_first, with_claims};
-use super::draft::Draft;
-use super::drafts::Drafts;
+use super::chain::ChainContext;
+use super::claims::{HoldChanges, prepend_holds, with_claims};
+use super::draft::PendingUpdate;
+use super::drafts::PendingUpdates;
 use super::error::EngineError;
-use super::face::{NewFacts, SharedByFace};
-use super::grants::{PassedOn, pass_on};
+use super::face::{NewFacts, SharedFactsByFace};
+use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
-use super::rules::Known;
-use super::step::Lack;
-use super::work::Committed;
+use super::rules::DefinitionSet;
+use super::step::MissingInput;
+use super::work::CommittedSubmission;
 use super::{durable, linked};
 use crate::clock;
 use crate::machine::{
-    self, Address, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
+    self, InstanceAddress, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
 };
-use crate::store::groups::{self, Applied, Decided, Group};
-use crate::store::history::{self, NewEntry, Told};
-use crate::store::instances::{self, InstanceId, Target};
+use crate::store::groups::{self, BatchResult, DecidedUpdate, Batch};
+use crate::store::history::{self, NewHistoryEntry, HistoryContent};
+use crate::store::instances::{self, InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 use crate::store::{SharedFacts, StoreError, Tx, actions};
 
 /// How often an instance is brought to be anew where another one changed to which it raises something as it begins.
-const MAX_TRIES: usize = 20;
+const MAX_CREATION_TRIES: usize = 20;
 
 /// An instance to which a new one is to be linked: its name, and which visit of it is meant; the present one where nothing
 /// is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewLink {
+pub struct LinkTarget {
     /// Its name.
     pub name: String,
     /// Its visit.
@@ -42,25 +42,25 @@ pub struct NewLink {
 }
 
 /// The links of a new instance, by the names that its definition has for them.
-pub type NewLinks = BTreeMap<LinkName, NewLink>;
+pub type LinkTargets = BTreeMap<LinkName, LinkTarget>;
 
 /// What became of what a new instance raised.
-enum Raised {
+enum RaiseOutcome {
     /// It raised nothing.
     Nothing,
     /// It is written.
-    Applied(Applied),
+    Applied(BatchResult),
     /// One to whom it was raised was rewritten meanwhile: it is to be decided on anew.
     Overtaken,
 }
 
 /// What of an instance was decided as it came to be.
-struct Born {
+struct CreatedInstance {
     id: InstanceId,
     cause: Cause,
     decision: Decision,
     /// What others decided because of it, and it in turn.
-    raised: Vec<Decided>,
+    raised: Vec<DecidedUpdate>,
 }
 
 impl Engine {
@@ -76,8 +76,8 @@ impl Engine {
         name: &str,
         known: Option<&dyn NewFacts>,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
-        self.create_linked((machine, name), &NewLinks::new(), known, sender).await
+    ) -> Result<CommittedSubmission, EngineError> {
+        self.create_linked((machine, name), &LinkTargets::new(), known, sender).await
     }
 
     /// The same with links to other instances. What it raises at them as it begins, they decide in the same transaction.
@@ -88,35 +88,35 @@ impl Engine {
     pub async fn create_linked(
         &self,
         (machine, name): (&MachineName, &str),
-        links: &NewLinks,
+        links: &LinkTargets,
         known: Option<&dyn NewFacts>,
         sender: Option<String>,
-    ) -> Result<Committed, EngineError> {
-        for _ in 0..MAX_TRIES {
+    ) -> Result<CommittedSubmission, EngineError> {
+        for _ in 0..MAX_CREATION_TRIES {
             let mut tx = self.store().begin().await?;
-            let rules = self.hold_rules(&mut tx).await?;
+            let rules = self.lock_definitions(&mut tx).await?;
             let now = self.clock().now();
             let definition = rules.definition(machine)?;
             let (links, ids) = find_linked(&mut tx, definition, links).await?;
             let created = (definition.as_ref(), name, links, ids);
             let mut born = self.insert(&mut tx, created, known, (sender.clone(), now)).await?;
-            let raised = self.raise(&mut tx, &rules, &mut born, now).await?;
-            if matches!(raised, Raised::Overtaken) {
+            let raised = self.decide_raised(&mut tx, &rules, &mut born, now).await?;
+            if matches!(raised, RaiseOutcome::Overtaken) {
                 // What it met is not so any more; nothing of this is durable.
                 drop(tx);
-                clock::pause(Duration::from_millis(5)).await;
+                clock::sleep_real_time(Duration::from_millis(5)).await;
                 continue;
             }
             let life = tx.life();
             tx.commit().await?;
-            let Born { id, ref decision, .. } = born;
+            let CreatedInstance { id, ref decision, .. } = born;
             let own = born.raised.iter().find(|one| one.id() == id).and_then(|one| one.instance.clone());
             let instance = own.unwrap_or_else(|| decision.instance.clone().into());
-            self.learn(life, id, &instance);
-            if let Raised::Applied(applied) = raised {
-                durable::learn(self, life, born.raised, &applied);
+            self.note_written(life, id, &instance);
+            if let RaiseOutcome::Applied(applied) = raised {
+                durable::update_caches(self, life, born.raised, &applied);
             }
-            return Ok(Committed { id, outcome: born.decision.outcome, instance });
+            return Ok(CommittedSubmission { id, outcome: born.decision.outcome, instance });
         }
         Err(StoreError::overtaken().into())
     }
@@ -128,7 +128,7 @@ impl Engine {
         (definition, name, links, ids): (&Definition, &str, Links, LinkedIds),
         known: Option<&dyn NewFacts>,
         (sender, now): (Option<String>, DateTime<Utc>),
-    ) -> Result<Born, EngineError> {
+    ) -> Result<CreatedInstance, EngineError> {
         // No guard on the way into the initial state can ask for facts of a thing that is only just coming to be.
         let facts = Map::new();
         let decision = machine::create_linked(definition, name, links.clone(), facts.clone(), now);
@@ -139,10 +139,10 @@ impl Engine {
             None => None,
         };
         let cause = Cause::Created { links };
-        let entry = NewEntry {
+        let entry = NewHistoryEntry {
             instance: id,
             at: now,
-            told: Told::Stimulus(Stimulus { facts, ..Stimulus::new(cause.clone()) }),
+            content: HistoryContent::Stimulus(Stimulus { facts, ..Stimulus::new(cause.clone()) }),
             sender,
             outcome: Some(decision.outcome.clone()),
             from: decision.instance.state.clone(),
@@ -159,51 +159,51 @@ impl Engine {
             // There is no visit yet whose actions could be cancelled.
             if let Effect::Invoke { visit, actions: invoked } = effect {
                 let mut new = with_claims(self.kinds(), &of_actions, invoked, None);
-                let held = StateHolds::of(definition, &decision.instance.state, &decision.instance.state);
-                hold_first(&mut new, &held.entered);
+                let held = HoldChanges::of(definition, &decision.instance.state, &decision.instance.state);
+                prepend_holds(&mut new, &held.entered);
                 actions::insert(tx, id, *visit, &new, now).await?;
             }
         }
-        Ok(Born { id, cause, decision, raised: Vec::new() })
+        Ok(CreatedInstance { id, cause, decision, raised: Vec::new() })
     }
 
     /// Lets others decide on what a new instance raised.
-    async fn raise(
+    async fn decide_raised(
         &self,
         tx: &mut Tx,
-        rules: &Known,
-        born: &mut Born,
+        rules: &DefinitionSet,
+        born: &mut CreatedInstance,
         now: DateTime<Utc>,
-    ) -> Result<Raised, EngineError> {
+    ) -> Result<RaiseOutcome, EngineError> {
         if !born.decision.effects.iter().any(|effect| matches!(effect, Effect::Raise(_))) {
-            return Ok(Raised::Nothing);
+            return Ok(RaiseOutcome::Nothing);
         }
-        let mut drafts = Drafts::default();
-        linked::read_anew(self, tx, &mut drafts, [Target::Id(born.id)].into()).await?;
-        let mut shared: Option<SharedByFace> = None;
+        let mut drafts = PendingUpdates::default();
+        linked::read_in_transaction(self, tx, &mut drafts, [InstanceKey::Id(born.id)].into()).await?;
+        let mut shared: Option<SharedFactsByFace> = None;
         let steps = loop {
-            let scene = Scene { drafts: &drafts, rules, shared: shared.as_ref(), now };
+            let scene = ChainContext { pending: &drafts, definitions: rules, shared_facts: shared.as_ref(), now };
             match scene.follow(born.id, &born.cause, &born.decision) {
                 Ok(steps) => break steps,
-                Err(Lack::Instance(target)) => {
-                    linked::read_anew(self, tx, &mut drafts, [target].into()).await?;
+                Err(MissingInput::Instance(target)) => {
+                    linked::read_in_transaction(self, tx, &mut drafts, [target].into()).await?;
                 }
-                Err(Lack::Shared) => shared = Some(self.inner.faces.read_shared(tx).await?),
+                Err(MissingInput::SharedFacts) => shared = Some(self.inner.faces.read_shared(tx).await?),
                 // Nothing begins or ends here.
-                Err(Lack::Turn) => return Ok(Raised::Overtaken),
+                Err(MissingInput::NextBatch) => return Ok(RaiseOutcome::Overtaken),
             }
         };
         let ids: BTreeSet<InstanceId> = steps.iter().map(|step| step.id).collect();
         drafts.couple(&ids);
-        drafts.keep_raised(steps, now);
+        drafts.apply_raised(steps, now);
         let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
-        born.raised = touched.map(|draft| Draft::finish(*draft)).collect();
+        born.raised = touched.map(|draft| PendingUpdate::into_decided(*draft)).collect();
         let (faces, troubles) = (&self.inner.faces, self.inner.troubles.keys());
-        let PassedOn { let_go, granted_on } = pass_on(tx, &born.raised, faces, &troubles, now).await?;
-        let raised = Group { decided: &born.raised, let_go: &let_go, granted_on: &granted_on };
-        let applied = groups::write(tx, raised, self.inner.origin, rules.adoption, None, now).await?;
+        let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } = pass_on(tx, &born.raised, faces, &troubles, now).await?;
+        let raised = Batch { decided: &born.raised, dropped_holds: &let_go, passed_on_grants: &granted_on };
+        let applied = groups::write(tx, raised, self.inner.origin, rules.activation, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
-        Ok(if is_whole { Raised::Applied(applied) } else { Raised::Overtaken })
+        Ok(if is_whole { RaiseOutcome::Applied(applied) } else { RaiseOutcome::Overtaken })
     }
 }
 
@@ -211,17 +211,17 @@ impl Engine {
 async fn find_linked(
     tx: &mut Tx,
     definition: &Definition,
-    links: &NewLinks,
+    links: &LinkTargets,
 ) -> Result<(Links, LinkedIds), EngineError> {
     let (mut found, mut ids) = (Links::new(), LinkedIds::new());
-    for (link, NewLink { name, visit }) in links {
+    for (link, LinkTarget { name, visit }) in links {
         let no_link = || EngineError::NoLink { machine: definition.machine.clone(), link: link.clone() };
         let machine = &definition.links.get(link).ok_or_else(no_link)?.machine;
         let named = [(machine.clone(), name.clone())];
         let seen = groups::read(tx, &[], &named).await?.pop();
         let seen =
-            seen.ok_or_else(|| EngineError::NoInstance(Target::Name(machine.clone(), name.clone())))?;
-        let to = Address { machine: machine.clone(), name: name.clone() };
+            seen.ok_or_else(|| EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.clone())))?;
+        let to = InstanceAddress { machine: machine.clone(), name: name.clone() };
         let visit = visit.or(Some(seen.instance.visit));
         found.insert(link.clone(), Link { to, visit });
         ids.insert(link.clone(), seen.id);

@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
-use super::work::{Done, Work};
+use super::work::{WorkResult, WorkItem};
 use crate::store::actions::{ActionId, WorkerId};
-use crate::store::groups::Decided;
+use crate::store::groups::DecidedUpdate;
 use crate::store::instances::InstanceId;
 
 /// A group whose fate is decided, and who is answered then.
-pub(super) struct Decisions {
-    pub(super) decided: Vec<Decided>,
+pub(super) struct BatchDecisions {
+    pub(super) decided: Vec<DecidedUpdate>,
     /// With whose part each becomes durable.
-    pub(super) done: Vec<(InstanceId, Work, Done)>,
+    pub(super) answers: Vec<(InstanceId, WorkItem, WorkResult)>,
     pub(super) worker: Option<WorkerId>,
-    pub(super) at: DateTime<Utc>,
+    pub(super) decided_at: DateTime<Utc>,
     /// Actions of instances that are gone, and who asks.
-    pub(super) orphans: Vec<(ActionId, Work)>,
+    pub(super) orphans: Vec<(ActionId, WorkItem)>,
 }

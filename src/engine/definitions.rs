@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use super::handle::Engine;
-use super::rules::{InForce, Known};
+use super::rules::{ActiveDefinition, DefinitionSet};
 use crate::machine::{Definition, MachineName, Vocabulary};
 use crate::store::definitions;
-use crate::store::groups::Seen;
+use crate::store::groups::VersionedInstance;
 use crate::store::{StoreError, Tx};
 
 impl Engine {
     /// What definitions may name.
     #[must_use]
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
-        self.inner.rules.vocabulary()
+        self.inner.definitions.vocabulary()
     }
 
     /// The definition of `machine` that is in force.
@@ -23,34 +23,34 @@ impl Engine {
     ///
     /// [`EngineError::NoMachine`] when there is none, or none that this program understands.
     pub fn definition(&self, machine: &MachineName) -> Result<Arc<Definition>, EngineError> {
-        self.inner.rules.known().definition(machine).cloned()
+        self.inner.definitions.current().definition(machine).cloned()
     }
 
     /// The entity tag of an instance as it was read: another one after each change of it, or of its definition.
     #[must_use]
-    pub fn tag(&self, seen: &Seen) -> String {
-        self.inner.rules.known().tag(seen)
+    pub fn tag(&self, seen: &VersionedInstance) -> String {
+        self.inner.definitions.current().tag(seen)
     }
 
     /// The definitions that are in force, by machine.
     #[must_use]
-    pub fn in_force(&self) -> Vec<Arc<InForce>> {
-        self.inner.rules.all()
+    pub fn active_definitions(&self) -> Vec<Arc<ActiveDefinition>> {
+        self.inner.definitions.list()
     }
 
     /// What is in force, and stays so until `tx` ends.
-    pub(super) async fn hold_rules(&self, tx: &mut Tx) -> Result<Arc<Known>, StoreError> {
-        let adoption = definitions::hold(tx).await?;
-        let known = self.inner.rules.known();
-        if (known.life, known.adoption) != (tx.life(), adoption) {
-            self.inner.rules.look(tx.life(), tx).await?;
+    pub(super) async fn lock_definitions(&self, tx: &mut Tx) -> Result<Arc<DefinitionSet>, StoreError> {
+        let adoption = definitions::block_activations(tx).await?;
+        let known = self.inner.definitions.current();
+        if (known.life, known.activation) != (tx.life(), adoption) {
+            self.inner.definitions.refresh(tx.life(), tx).await?;
         }
-        Ok(self.inner.rules.known())
+        Ok(self.inner.definitions.current())
     }
 
     /// Looks what is in force now.
-    pub(super) async fn look_again(&self) -> Result<(), StoreError> {
+    pub(super) async fn reload_definitions(&self) -> Result<(), StoreError> {
         let mut db = self.store().reader().await?;
-        self.inner.rules.look(db.life(), &mut db).await
+        self.inner.definitions.refresh(db.life(), &mut db).await
     }
 }

@@ -14,72 +14,72 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::carry::carry_out;
+use super::carry::run_actions;
 use super::error::EngineError;
-use super::grants::{self, Startables};
+use super::grants::{self, StartableActions};
 use super::handle::Engine;
-use super::lease::{self, AheadLeases, Identity, Registered, Renewal};
-use super::rest::rest;
-use super::running::LetGo;
-use crate::clock::pause;
-use crate::store::actions::{self, Startable};
-use crate::store::workers::{self, News};
+use super::lease::{self, FutureLeases, WorkerIdentity, RegisteredWorker, LeaseRenewal};
+use super::rest::pause_before_retry;
+use super::running::StopScope;
+use crate::clock::sleep_real_time;
+use crate::store::actions::{self, StartableAction};
+use crate::store::workers::{self, WorkerStatus};
 use crate::store::{Store, StoreError, resources};
 
 /// How long a granted action may wait for somebody to start it, in the farm's time: whoever could may have other trouble.
-const GRANT_HOLDS: TimeDelta = TimeDelta::seconds(5);
+const GRANT_TIMEOUT: TimeDelta = TimeDelta::seconds(5);
 
 /// Hands out actions until `stop`, then lets go of them.
 pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let store = engine.store();
-        match store.within(Store::LONGEST, Registered::register(store)).await {
-            Ok(registered) => serve(&engine, registered, &stop).await,
+        match store.within(Store::MAX_STATEMENT_TIME, RegisteredWorker::register(store)).await {
+            Ok(registered) => run_registered(&engine, registered, &stop).await,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "cannot register as a worker yet");
-                rest().await;
+                pause_before_retry().await;
             }
         }
     }
 }
 
 /// Lets deadlines pass. While there was no server, nobody could report anything, and silence says nothing.
-fn allow_deadlines(engine: &Engine, registered: &Registered) {
-    let hold = registered.hold;
-    if hold >= lease::HOLDS {
+fn allow_deadlines(engine: &Engine, registered: &RegisteredWorker) {
+    let hold = registered.hold_deadlines_for;
+    if hold >= lease::LEASE_DURATION {
         let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             hold_ms,
             "no server was running: deadlines are held, so that what could not be reported meanwhile can be reported"
         );
     }
-    engine.inner.queue.deadlines().allow(hold, registered.holds_until());
+    engine.inner.queue.deadlines().allow_after(hold, registered.lease_ends_at());
     engine.inner.queue.wake();
 }
 
 /// Works under one registration, until it lapses or `stop`.
-async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken) {
-    engine.inner.worker.lease().extend(registered.holds_until());
-    engine.inner.running.let_go(LetGo::Nothing);
+async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &CancellationToken) {
+    engine.inner.worker.lease().extend(registered.lease_ends_at());
+    engine.inner.running.stop(StopScope::Nothing);
     allow_deadlines(engine, &registered);
     let by = registered.identity;
     let lapsed = CancellationToken::new();
     // Beside the work, which may be much: a lease must not lapse because there is a lot to hand out.
     let mut keeper = JoinSet::new();
     let is_needed = Arc::new(Notify::new());
-    keeper.spawn(keep(engine.clone(), registered, Arc::clone(&is_needed), lapsed.clone()));
-    keeper.spawn(tend(engine.clone(), by, is_needed));
+    keeper.spawn(renew_lease(engine.clone(), registered, Arc::clone(&is_needed), lapsed.clone()));
+    keeper.spawn(reclaim(engine.clone(), by, is_needed));
     let mut tasks = JoinSet::new();
     let mut is_well = true;
     while !stop.is_cancelled() && !lapsed.is_cancelled() {
         let looked = tokio::select! {
-            looked = engine.store().within(Store::LONGEST, look(engine, by)) => looked,
+            looked = engine.store().within(Store::MAX_STATEMENT_TIME, find_work(engine, by)) => looked,
             () = stop.cancelled() => break,
             () = lapsed.cancelled() => break,
         };
         let mut next_at = None;
         let handed_out = match looked {
-            Ok(Startables { actions, has_more, next_at: next }) => {
+            Ok(StartableActions { actions, has_more, next_at: next }) => {
                 next_at = next;
                 hand_out(engine, by, actions, &mut tasks).await.map(|started| has_more && started > 0)
             }
@@ -91,10 +91,10 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             Ok(false) => is_well = true,
             Err(error) => {
                 // That the database is away is told by the store.
-                if !error.is_passing() && std::mem::replace(&mut is_well, false) {
+                if !error.is_transient() && std::mem::replace(&mut is_well, false) {
                     tracing::warn!(error = &error as &dyn Error, "actions cannot be handed out");
                 }
-                rest().await;
+                pause_before_retry().await;
             }
         }
         tokio::select! {
@@ -102,64 +102,64 @@ async fn serve(engine: &Engine, registered: Registered, stop: &CancellationToken
             () = lapsed.cancelled() => {}
             () = engine.inner.actions_changed.notified() => {}
             // A resource has settled, or its gap is over.
-            () = until(engine, next_at) => {}
+            () = sleep_until(engine, next_at) => {}
             // Only the safety net: whatever there is to hand out was hinted at.
-            () = pause(lease::HOLDS) => {}
+            () = sleep_real_time(lease::LEASE_DURATION) => {}
         }
         while tasks.try_join_next().is_some() {}
     }
-    wind_up(engine, by, tasks, keeper, &lapsed).await;
+    drain(engine, by, tasks, keeper, &lapsed).await;
 }
 
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
-async fn keep(engine: Engine, mut registered: Registered, is_needed: Arc<Notify>, lapsed: CancellationToken) {
+async fn renew_lease(engine: Engine, mut registered: RegisteredWorker, is_needed: Arc<Notify>, lapsed: CancellationToken) {
     loop {
-        let listens = engine.inner.queue.deadlines().listens();
-        let news = News { now: engine.clock().now(), uptime: engine.uptime(), listens };
+        let listens = engine.inner.queue.deadlines().is_listening();
+        let news = WorkerStatus { now: engine.clock().now(), running_for: engine.uptime(), is_listening: listens };
         match registered.renew(engine.store(), news).await {
-            Renewal::Holds(colleagues) => {
-                engine.inner.farm_time.learn(colleagues.time);
-                engine.inner.worker.lease().extend(registered.holds_until());
+            LeaseRenewal::Renewed(colleagues) => {
+                engine.inner.farm_time.update(colleagues.farm_time);
+                engine.inner.worker.lease().extend(registered.lease_ends_at());
                 let deadlines = engine.inner.queue.deadlines();
-                let had_ended = deadlines.extend(registered.holds_until());
-                if deadlines.set_share(registered.share(&colleagues)) || had_ended {
+                let had_ended = deadlines.extend_lease(registered.lease_ends_at());
+                if deadlines.set_share(registered.deadline_share(&colleagues)) || had_ended {
                     engine.inner.queue.wake();
                 }
-                if colleagues.has_dead {
+                if colleagues.has_expired {
                     is_needed.notify_one();
                 }
-                if engine.inner.rules.hear(registered.identity.life, colleagues.adoption) {
+                if engine.inner.definitions.note_activation(registered.identity.life, colleagues.activation) {
                     is_needed.notify_one();
                 }
             }
-            Renewal::Unknown => {}
-            Renewal::Lapsed => return lapsed.cancel(),
+            LeaseRenewal::Failed => {}
+            LeaseRenewal::Expired => return lapsed.cancel(),
         }
-        pause(lease::PERIOD).await;
+        sleep_real_time(lease::RENEWAL_INTERVAL).await;
     }
 }
 
 /// Takes over from the dead, hands back what was lost, and looks what is in force.
-async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
-    let mut leases = AheadLeases::default();
+async fn reclaim(engine: Engine, by: WorkerIdentity, is_needed: Arc<Notify>) {
+    let mut leases = FutureLeases::default();
     let store = engine.store();
     loop {
         // Both are tried again soon.
-        match store.within(Store::LONGEST, hand_back_lost(&engine, by)).await {
+        match store.within(Store::MAX_STATEMENT_TIME, release_lost_actions(&engine, by)).await {
             Ok(0) => {}
             Ok(lost) => tracing::info!(actions = lost, "handed back what was lost in the middle of a commit"),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn Error, "what was lost cannot be handed back yet");
             }
         }
-        match store.within(Store::LONGEST, revoke_grants(&engine, by)).await {
+        match store.within(Store::MAX_STATEMENT_TIME, revoke_grants(&engine, by)).await {
             Ok(0) => {}
             Ok(revoked) => {
                 tracing::info!(actions = revoked, "grants revoked of actions that were not started");
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "grants cannot be revoked yet"),
         }
-        match store.within(Store::LONGEST, leases.bury(store, engine.clock().now())).await {
+        match store.within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now())).await {
             Ok(0) => {}
             Ok(dead) => {
                 tracing::info!(workers = dead, "reclaimed actions of expired workers");
@@ -168,41 +168,41 @@ async fn tend(engine: Engine, by: Identity, is_needed: Arc<Notify>) {
             Err(error) => tracing::debug!(error = &error as &dyn Error, "cannot take over from the dead yet"),
         }
         // Whoever decides looks by itself; this is for what is explained meanwhile.
-        if engine.inner.rules.is_behind()
-            && let Err(error) = store.within(Store::LONGEST, engine.look_again()).await
+        if engine.inner.definitions.is_behind()
+            && let Err(error) = store.within(Store::MAX_STATEMENT_TIME, engine.reload_definitions()).await
         {
             tracing::debug!(error = &error as &dyn Error, "cannot see what is in force yet");
         }
         tokio::select! {
             () = is_needed.notified() => {}
-            () = pause(Duration::from_secs(1)) => {}
+            () = sleep_real_time(Duration::from_secs(1)) => {}
         }
     }
 }
 
 /// Lets short work end, stops what would go on for ever, and hands the rest back; all of it at once where the lease has
 /// lapsed.
-async fn wind_up(
+async fn drain(
     engine: &Engine,
-    by: Identity,
+    by: WorkerIdentity,
     mut tasks: JoinSet<()>,
     mut keeper: JoinSet<()>,
     lapsed: &CancellationToken,
 ) {
-    engine.inner.running.let_go(LetGo::Long);
+    engine.inner.running.stop(StopScope::LongRunning);
     tokio::select! {
         () = lapsed.cancelled() => {
             // Nothing is done any more in the name of a worker that others may have taken over from.
             keeper.shutdown().await;
             tracing::warn!("the lease ran out: others may have taken over, so everything is let go");
-            engine.inner.running.let_go(LetGo::Everything);
+            engine.inner.running.stop(StopScope::Everything);
             while tasks.join_next().await.is_some() {}
         }
         () = async { while tasks.join_next().await.is_some() {} } => {
             // Or it could remove our own row, by which others learn since when nobody listened.
             keeper.shutdown().await;
             let store = engine.store();
-            if let Err(error) = store.within(Store::LONGEST, workers::retire(store, by.id, by.life, engine.clock().now())).await {
+            if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, workers::retire(store, by.id, by.life, engine.clock().now())).await {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "could not hand actions back; the lease will lapse"
@@ -213,7 +213,7 @@ async fn wind_up(
 }
 
 /// Ends at `at`, if there is such a time.
-async fn until(engine: &Engine, at: Option<DateTime<Utc>>) {
+async fn sleep_until(engine: &Engine, at: Option<DateTime<Utc>>) {
     match at {
         Some(at) => engine.clock().sleep_until(at).await,
         None => std::future::pending().await,
@@ -221,13 +221,13 @@ async fn until(engine: &Engine, at: Option<DateTime<Utc>>) {
 }
 
 /// Takes back what was granted to actions that nobody starts.
-async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
+async fn revoke_grants(engine: &Engine, by: WorkerIdentity) -> Result<usize, StoreError> {
     let mut tx = engine.store().begin().await?;
     if !by.life.is_present(&mut tx).await? {
         return Ok(0);
     }
     let now = engine.clock().now();
-    let revoked = actions::revoke_grants(&mut tx, now - GRANT_HOLDS).await?;
+    let revoked = actions::revoke_grants(&mut tx, now - GRANT_TIMEOUT).await?;
     tx.commit().await?;
     // By itself: instances are locked above, and resources are locked before them.
     let mut tx = engine.store().begin().await?;
@@ -241,11 +241,11 @@ async fn revoke_grants(engine: &Engine, by: Identity) -> Result<usize, StoreErro
 }
 
 /// Stops what was cancelled, and gives what may start.
-async fn look(engine: &Engine, by: Identity) -> Result<Startables, StoreError> {
+async fn find_work(engine: &Engine, by: WorkerIdentity) -> Result<StartableActions, StoreError> {
     let mut db = engine.store().reader().await?;
     if db.life() != by.life {
         // The lease lapses before long.
-        return Ok(Startables::default());
+        return Ok(StartableActions::default());
     }
     for cancelled in actions::list_cancelled(&mut db, by.id).await? {
         engine.inner.running.cancel(cancelled);
@@ -257,8 +257,8 @@ async fn look(engine: &Engine, by: Identity) -> Result<Startables, StoreError> {
 /// Starts what may start; says how many were started.
 async fn hand_out(
     engine: &Engine,
-    by: Identity,
-    startable: Vec<Startable>,
+    by: WorkerIdentity,
+    startable: Vec<StartableAction>,
     tasks: &mut JoinSet<()>,
 ) -> Result<i64, StoreError> {
     let (mut started, mut fault) = (0, None);
@@ -270,12 +270,12 @@ async fn hand_out(
             Ok(Some(first)) => {
                 started += 1;
                 let engine = engine.clone();
-                tasks.spawn(async move { carry_out(&engine, by, first).await });
+                tasks.spawn(async move { run_actions(&engine, by, first).await });
             }
             // A server of the release before took it between our look and our transaction, or somebody keeps the row.
             Err(EngineError::Store(error)) if error.is_constraint("action_place") => {}
             Ok(None) | Err(EngineError::Store(StoreError::Locked(_) | StoreError::Conflict(_))) => {}
-            Err(EngineError::Store(error)) if error.is_passing() => fault = Some(error),
+            Err(EngineError::Store(error)) if error.is_transient() => fault = Some(error),
             // One that cannot be begun does not keep the others waiting.
             Err(error) => tracing::error!(error = &error as &dyn Error, "an action cannot be started"),
         }
@@ -284,7 +284,7 @@ async fn hand_out(
 }
 
 /// Hands back what is this worker's by the database and nobody here knows of; says how much that was.
-async fn hand_back_lost(engine: &Engine, by: Identity) -> Result<usize, StoreError> {
+async fn release_lost_actions(engine: &Engine, by: WorkerIdentity) -> Result<usize, StoreError> {
     // Read before it is compared: what is read was entered before its start was committed.
     let mut lost = {
         let mut db = engine.store().reader().await?;

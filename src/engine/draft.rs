@@ -7,34 +7,34 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::claims::{StateHolds, hold_first, with_claims};
-use super::face::SharedByFace;
+use super::claims::{HoldChanges, prepend_holds, with_claims};
+use super::face::SharedFactsByFace;
 use super::repeats;
-use super::rules::Known;
-use super::work::{Note, Submission};
-use crate::actions::{Facts, Registry};
+use super::rules::DefinitionSet;
+use super::work::{InstanceNote, Submission};
+use crate::actions::{Facts, ActionRegistry};
 use crate::machine::{
-    self, Cause, Decision, Definition, Effect, Ignored, Instance, Outcome, ResourceName, Source, StateName,
+    self, Cause, Decision, Definition, Effect, IgnoreReason, Instance, Outcome, ResourceName, EventSource, StateName,
     Stimulus, Visit,
 };
 use crate::store::actions::{ActionId, NewAction, Suspension};
 use crate::store::claims::{Grant, GrantedUnits};
-use crate::store::groups::{Decided, Seen};
-use crate::store::history::{NewEntry, Told};
+use crate::store::groups::{DecidedUpdate, VersionedInstance};
+use crate::store::history::{NewHistoryEntry, HistoryContent};
 use crate::store::instances::InstanceId;
 use crate::store::links::LinkedIds;
 
 /// An instance in the making.
 #[expect(clippy::struct_excessive_bools, reason = "they say different things of one instance")]
-pub(super) struct Draft {
-    seen: Seen,
-    kinds: Arc<Registry>,
+pub(super) struct PendingUpdate {
+    base: VersionedInstance,
+    kinds: Arc<ActionRegistry>,
     instance: Arc<Instance>,
-    entries: Vec<NewEntry>,
-    left: Option<Visit>,
+    entries: Vec<NewHistoryEntry>,
+    left_visit: Option<Visit>,
     invoked: Vec<NewAction>,
-    kept: Option<(StateName, Visit)>,
-    goes_on: bool,
+    reentered: Option<(StateName, Visit)>,
+    keeps_actions: bool,
     ended: Vec<ActionId>,
     started: Option<(ActionId, Grant)>,
     released: Vec<GrantedUnits>,
@@ -47,27 +47,27 @@ pub(super) struct Draft {
     is_rewritten: bool,
     /// Whether something else moved it than the end of a time that begins anew with the state's actions going on.
     is_moved: bool,
-    is_remembered: bool,
+    is_cached: bool,
 }
 
-impl Draft {
+impl PendingUpdate {
     /// Begins with an instance as it was remembered: whether it is still so shows when something is written.
-    pub(super) fn remembered(seen: Seen, kinds: &Arc<Registry>) -> Self {
-        Self { is_remembered: true, ..Self::new(seen, kinds) }
+    pub(super) fn from_cache(seen: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
+        Self { is_cached: true, ..Self::new(seen, kinds) }
     }
 
     /// Begins with an instance as it was read just now.
-    pub(super) fn new(seen: Seen, kinds: &Arc<Registry>) -> Self {
+    pub(super) fn new(seen: VersionedInstance, kinds: &Arc<ActionRegistry>) -> Self {
         Self {
             instance: Arc::clone(&seen.instance),
-            seen,
+            base: seen,
             kinds: Arc::clone(kinds),
             // Mostly one thing happens to it.
             entries: Vec::with_capacity(1),
-            left: None,
+            left_visit: None,
             invoked: Vec::new(),
-            kept: None,
-            goes_on: false,
+            reentered: None,
+            keeps_actions: false,
             ended: Vec::new(),
             started: None,
             released: Vec::new(),
@@ -78,12 +78,12 @@ impl Draft {
             coupling: None,
             is_rewritten: false,
             is_moved: false,
-            is_remembered: false,
+            is_cached: false,
         }
     }
 
     pub(super) fn id(&self) -> InstanceId {
-        self.seen.id
+        self.base.id
     }
 
     /// The instance as it stands now.
@@ -102,15 +102,15 @@ impl Draft {
     }
 
     /// Whether nobody has looked whether it is still so.
-    pub(super) fn is_remembered(&self) -> bool {
-        self.is_remembered
+    pub(super) fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// Whether it is as its sender has seen it, where the submission depends on that.
-    pub(super) fn is_as_seen(&self, submission: &Submission, rules: &Known) -> bool {
+    pub(super) fn has_expected_tag(&self, submission: &Submission, rules: &DefinitionSet) -> bool {
         // What was decided on in this group has no version yet that anybody could have seen.
-        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&rules.tag(&self.seen));
-        submission.only_as.as_ref().is_none_or(is_one_of)
+        let is_one_of = |tags: &Vec<String>| !self.is_rewritten && tags.contains(&rules.tag(&self.base));
+        submission.expected_tags.as_ref().is_none_or(is_one_of)
     }
 
     /// Whether a guard may read facts when `cause` happens now.
@@ -123,26 +123,26 @@ impl Draft {
         &mut self,
         definition: &Definition,
         submission: &Submission,
-        shared: &SharedByFace,
+        shared: &SharedFactsByFace,
         now: DateTime<Utc>,
     ) -> Outcome {
         let Submission { cause, predictions, .. } = submission;
         let facts = if self.reads_facts(definition, cause) { self.facts(shared) } else { Map::new() };
         let stimulus = Stimulus { cause: cause.clone(), facts, predicted: predictions.answers() };
         let decision = machine::decide(definition, &self.instance, &stimulus, now);
-        let holds = StateHolds::of(definition, &self.instance.state, &decision.instance.state);
-        self.keep(submission, stimulus, (decision, &holds), now)
+        let holds = HoldChanges::of(definition, &self.instance.state, &decision.instance.state);
+        self.apply(submission, stimulus, (decision, &holds), now)
     }
 
     /// Keeps what follows from a decision.
-    pub(super) fn keep(
+    pub(super) fn apply(
         &mut self,
         submission: &Submission,
         mut stimulus: Stimulus,
-        (decision, holds): (Decision, &StateHolds),
+        (decision, holds): (Decision, &HoldChanges),
         now: DateTime<Utc>,
     ) -> Outcome {
-        let Submission { sender, evidence, remark, predictions, .. } = submission;
+        let Submission { sender, evidence, reason: remark, predictions, .. } = submission;
         let is_ours =
             matches!(stimulus.cause, Cause::Deadline { .. } | Cause::Began { .. } | Cause::Suspend { .. });
         if is_ours && matches!(decision.outcome, Outcome::Ignored(_)) {
@@ -150,29 +150,29 @@ impl Draft {
             return decision.outcome;
         }
         // An action whose end a state leaves to its deadline, or does not list, is no surprise: it ends.
-        let is_action = matches!(stimulus.cause, Cause::Event { source: Source::Action, .. });
+        let is_action = matches!(stimulus.cause, Cause::Event { source: EventSource::Action, .. });
         let ignored = match &decision.outcome {
             Outcome::Ignored(
-                Ignored::LeftToDeadline { .. } | Ignored::NotHandled { .. } | Ignored::NotAllowed { .. },
+                IgnoreReason::LeftToDeadline { .. } | IgnoreReason::NotHandled { .. } | IgnoreReason::NotAllowed { .. },
             ) if is_action => None,
             Outcome::Ignored(why) => Some(why.to_string()),
             Outcome::Moved { .. } | Outcome::Stayed => None,
         };
         let is_ignored_report = ignored.is_some() && submission.is_report();
         if is_ignored_report {
-            repeats::shorten(&mut stimulus, &decision.outcome);
+            repeats::shorten_args(&mut stimulus, &decision.outcome);
         }
         // Of what is at rest and stays there, one entry tells for many; and nobody asks how its last boot went.
         if decision.keeps_actions() && self.is_untouched() && stimulus.facts.is_empty() {
-            self.kept = Some((decision.instance.state.clone(), decision.instance.visit));
-        } else if !is_ignored_report || !repeats::count(self.entries.last_mut(), &stimulus, &decision.outcome)
+            self.reentered = Some((decision.instance.state.clone(), decision.instance.visit));
+        } else if !is_ignored_report || !repeats::count_repeat(self.entries.last_mut(), &stimulus, &decision.outcome)
         {
             let reasons: Vec<String> =
                 ignored.into_iter().chain(remark.clone()).chain(predictions.failures()).collect();
-            self.entries.push(NewEntry {
+            self.entries.push(NewHistoryEntry {
                 instance: self.id(),
                 at: now,
-                told: Told::Stimulus(stimulus),
+                content: HistoryContent::Stimulus(stimulus),
                 sender: sender.clone(),
                 outcome: Some(decision.outcome.clone()),
                 from: self.instance.state.clone(),
@@ -185,23 +185,23 @@ impl Draft {
         for effect in &decision.effects {
             match effect {
                 Effect::Cancel { visit } => {
-                    if self.seen.has_actions {
-                        self.give_up(*visit);
+                    if self.base.has_actions {
+                        self.abandon_actions(*visit);
                     }
                     // What an earlier stimulus of this group asked for was never written.
                     self.invoked.clear();
-                    self.goes_on = false;
+                    self.keeps_actions = false;
                 }
                 // What an earlier stimulus of this group asked for begins with the present visit.
                 Effect::Keep { .. } if !self.invoked.is_empty() => {}
-                Effect::Hold { .. } => self.hold(holds),
+                Effect::Hold { .. } => self.release_dropped_holds(holds),
                 // Whoever has all that is linked at hand lets the others decide on what is raised.
                 Effect::Raise(_) => {}
                 Effect::Invoke { actions, .. } | Effect::Keep { actions, .. } => {
-                    let facts = self.action_facts(&SharedByFace::default());
+                    let facts = self.action_facts(&SharedFactsByFace::default());
                     self.invoked = with_claims(&self.kinds, &facts, actions, submission.queue_at);
-                    hold_first(&mut self.invoked, &holds.entered);
-                    self.goes_on = matches!(effect, Effect::Keep { .. });
+                    prepend_holds(&mut self.invoked, &holds.entered);
+                    self.keeps_actions = matches!(effect, Effect::Keep { .. });
                 }
             }
         }
@@ -215,18 +215,18 @@ impl Draft {
 
     /// The numbers of the instances that it is linked to.
     pub(super) fn linked(&self) -> &LinkedIds {
-        self.linked.as_ref().unwrap_or(&self.seen.linked)
+        self.linked.as_ref().unwrap_or(&self.base.linked)
     }
 
     /// Takes the numbers of the instances that it is linked to from here on.
-    pub(super) fn link(&mut self, linked: LinkedIds) {
+    pub(super) fn set_linked(&mut self, linked: LinkedIds) {
         self.linked = Some(linked);
     }
 
     /// What its part and those of others have in common that are written together with it or not at all; its own number
     /// where there are none.
     pub(super) fn coupling(&self) -> InstanceId {
-        self.coupling.unwrap_or(self.seen.id)
+        self.coupling.unwrap_or(self.base.id)
     }
 
     /// Lets its part be written only together with all others that have `coupling` in common.
@@ -235,12 +235,12 @@ impl Draft {
     }
 
     /// Writes down what was noticed.
-    pub(super) fn note(&mut self, note: Note, now: DateTime<Utc>) {
-        let Note { name, sender, evidence, remark } = note;
-        self.entries.push(NewEntry {
+    pub(super) fn add_note(&mut self, note: InstanceNote, now: DateTime<Utc>) {
+        let InstanceNote { name, sender, evidence, reason: remark } = note;
+        self.entries.push(NewHistoryEntry {
             instance: self.id(),
             at: now,
-            told: Told::Note(name.to_owned()),
+            content: HistoryContent::Note(name.to_owned()),
             sender,
             outcome: None,
             from: self.instance.state.clone(),
@@ -253,7 +253,7 @@ impl Draft {
 
     /// Gives back what the states that were left held and the one that is entered does not. What that holds besides is taken
     /// with its first action.
-    fn hold(&mut self, holds: &StateHolds) {
+    fn release_dropped_holds(&mut self, holds: &HoldChanges) {
         self.held.extend(holds.left.iter().cloned());
         let is_held = |name: &&ResourceName| {
             holds.entered.iter().any(|claim| claim.hold.as_deref() == Some(name.as_str()))
@@ -263,19 +263,19 @@ impl Draft {
     }
 
     /// Lets nothing more be done for `visit` and those before it.
-    pub(super) fn give_up(&mut self, visit: Visit) {
-        self.left = self.left.max(Some(visit));
+    pub(super) fn abandon_actions(&mut self, visit: Visit) {
+        self.left_visit = self.left_visit.max(Some(visit));
         self.is_rewritten = true;
     }
 
     /// Lets a waiting action run, which gets `grant`.
-    pub(super) fn start(&mut self, action: ActionId, grant: Grant) {
+    pub(super) fn start_action(&mut self, action: ActionId, grant: Grant) {
         self.started = Some((action, grant));
         self.is_rewritten = true;
     }
 
     /// Lets a running action wait until its trouble is over.
-    pub(super) fn suspend(&mut self, suspension: Suspension) {
+    pub(super) fn suspend_action(&mut self, suspension: Suspension) {
         self.suspended = Some(suspension);
         self.is_rewritten = true;
     }
@@ -291,28 +291,28 @@ impl Draft {
     }
 
     /// Takes an action's row away, of which others have to take note.
-    pub(super) fn end(&mut self, action: ActionId) {
+    pub(super) fn end_action(&mut self, action: ActionId) {
         self.ended.push(action);
         self.is_rewritten = true;
     }
 
     /// Takes away the row of an action that counts no more.
-    pub(super) fn sweep(&mut self, action: ActionId) {
+    pub(super) fn delete_action(&mut self, action: ActionId) {
         self.ended.push(action);
     }
 
     /// What is to be written.
-    pub(super) fn finish(self) -> Decided {
+    pub(super) fn into_decided(self) -> DecidedUpdate {
         let is_silent = self.is_silent();
         let (linked, coupling) = (self.linked.clone(), self.coupling);
         let Self {
-            seen,
+            base: seen,
             instance,
             entries,
-            left,
+            left_visit: left,
             invoked,
-            kept,
-            goes_on,
+            reentered: kept,
+            keeps_actions: goes_on,
             ended,
             started,
             suspended,
@@ -321,19 +321,19 @@ impl Draft {
             ..
         } = self;
         let instance = self.is_rewritten.then_some(instance);
-        Decided {
-            seen,
+        DecidedUpdate {
+            base: seen,
             instance,
-            left,
+            left_visit: left,
             entries,
-            kept,
+            reentered: kept,
             ended,
             started,
             suspended,
             released,
             dropped_holds,
             invoked,
-            goes_on,
+            keeps_actions: goes_on,
             linked,
             coupling,
             is_silent,
@@ -343,30 +343,30 @@ impl Draft {
     /// Whether its state was entered anew, its actions go on, and all that lists and pages show is as it was but for when
     /// its time passes.
     fn is_silent(&self) -> bool {
-        let (before, after) = (&*self.seen.instance, &*self.instance);
+        let (before, after) = (&*self.base.instance, &*self.instance);
         self.is_rewritten
             && !self.is_moved
             && !self.is_closed()
-            && self.left.is_none()
+            && self.left_visit.is_none()
             && (&before.state, before.since, &before.counters, &before.data, before.remaining)
                 == (&after.state, after.since, &after.counters, &after.data, after.remaining)
             && before.links == after.links
     }
 
     /// What actions may know of what the instance stands for.
-    pub(super) fn action_facts(&self, shared: &SharedByFace) -> Facts {
-        let facts = self.seen.facts.as_ref();
+    pub(super) fn action_facts(&self, shared: &SharedFactsByFace) -> Facts {
+        let facts = self.base.facts.as_ref();
         facts.map(|facts| facts.for_actions(&self.instance, shared.of(facts.face()))).unwrap_or_default()
     }
 
     /// What guards may know of what the instance stands for.
-    fn facts(&self, shared: &SharedByFace) -> Map<String, Value> {
+    fn facts(&self, shared: &SharedFactsByFace) -> Map<String, Value> {
         self.facts_of(&self.instance, shared)
     }
 
     /// The same, where the instance is as `instance` says.
-    pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedByFace) -> Map<String, Value> {
-        let facts = self.seen.facts.as_ref();
+    pub(super) fn facts_of(&self, instance: &Instance, shared: &SharedFactsByFace) -> Map<String, Value> {
+        let facts = self.base.facts.as_ref();
         facts.map(|facts| facts.for_guards(instance, shared.of(facts.face()))).unwrap_or_default()
     }
 }

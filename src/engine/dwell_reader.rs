@@ -4,45 +4,45 @@ use std::error::Error;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::dwell_times::{Read, Times};
+use super::dwell_times::{CachedDwellTimes, MachineDwellTimes};
 use super::handle::Engine;
 use crate::machine::MachineName;
 use crate::store::StoreError;
 use crate::store::stays;
 
 /// How long what was read is good enough at the least, in real time.
-const LEAST_REST: Duration = Duration::from_mins(1);
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_mins(1);
 /// How much longer than a reading took the next one has to wait: reading takes at most a hundredth of a processor.
-const REST: u32 = 99;
+const READ_PAUSE_FACTOR: u32 = 99;
 
 impl Engine {
     /// The usual times of the states of `machine`; nothing where they cannot be read, for want of time or otherwise.
     ///
     /// Whoever asks first waits until they are read. Whoever asks later is given what there is, while one of them reads
     /// them anew.
-    pub(super) async fn usual_times(&self, machine: &MachineName) -> Option<Arc<Times>> {
-        let usual = self.inner.usual.of(machine);
-        let (times, is_good) = usual.look(self.store().life());
+    pub(super) async fn dwell_times(&self, machine: &MachineName) -> Option<Arc<MachineDwellTimes>> {
+        let usual = self.inner.dwell_times.of(machine);
+        let (times, is_good) = usual.get(self.store().life());
         if is_good {
             return times;
         }
         let _one = match times {
-            None => usual.reading.lock().await,
-            Some(times) => match usual.reading.try_lock() {
+            None => usual.read_lock.lock().await,
+            Some(times) => match usual.read_lock.try_lock() {
                 Ok(one) => one,
                 Err(_) => return Some(times),
             },
         };
         // Somebody else may have read them meanwhile.
-        let (times, is_good) = usual.look(self.store().life());
+        let (times, is_good) = usual.get(self.store().life());
         if is_good {
             return times;
         }
         let (begun, life) = (Instant::now(), self.store().life());
-        let read = self.read_times(machine).await;
-        let mut kept = usual.read.write().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read_dwell_times(machine).await;
+        let mut kept = usual.cached.write().unwrap_or_else(PoisonError::into_inner);
         if kept.life != life {
-            *kept = Read { life, ..Read::default() };
+            *kept = CachedDwellTimes { life, ..CachedDwellTimes::default() };
         }
         match read {
             Ok(times) => kept.times = Some(Arc::new(times)),
@@ -50,14 +50,14 @@ impl Engine {
                 tracing::debug!(error = &error as &dyn Error, "usual times cannot be read now");
             }
         }
-        kept.rests_until = Some(Instant::now() + (begun.elapsed() * REST).max(LEAST_REST));
+        kept.next_read_at = Some(Instant::now() + (begun.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
         kept.times.clone()
     }
 
-    async fn read_times(&self, machine: &MachineName) -> Result<Times, StoreError> {
+    async fn read_dwell_times(&self, machine: &MachineName) -> Result<MachineDwellTimes, StoreError> {
         let mut snapshot = self.store().snapshot().await?;
-        let (window, times) = stays::read_times(&mut snapshot, machine, self.clock().now()).await?;
+        let (window, times) = stays::read_dwell_statistics(&mut snapshot, machine, self.clock().now()).await?;
         let by_state = times.into_iter().map(|times| (times.state.clone(), times)).collect();
-        Ok(Times { window, by_state })
+        Ok(MachineDwellTimes { window, by_state })
     }
 }

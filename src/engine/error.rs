@@ -1,16 +1,16 @@
 //! Why the engine could not do what it was asked.
 
-use super::refusal::Refusal;
+use super::refusal::FaceRefusal;
 use crate::machine::{LinkFault, LinkName, MachineName};
 use crate::store::StoreError;
-use crate::store::instances::{Stranded, Target};
+use crate::store::instances::{StrandedInstance, InstanceKey};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
     /// There is no such instance; nothing was written.
     #[error("there is no {}", named(.0))]
-    NoInstance(Target),
+    NoInstance(InstanceKey),
     /// No definition of the machine is in force, or none that this program understands; nothing was written.
     #[error("no definition of the machine {0} is in force")]
     NoMachine(MachineName),
@@ -24,7 +24,7 @@ pub enum EngineError {
     },
     /// A definition raises what other machines do not take, or does not take what they raise; nothing was written.
     #[error("{}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Links {
+    MismatchedLinks {
         /// The machine.
         machine: MachineName,
         /// What does not belong together.
@@ -38,17 +38,17 @@ pub enum EngineError {
     Exists(String),
     /// The face of the instance does not let it be done; nothing was written.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] FaceRefusal),
     /// What an action of the instance left undone is still to be made up for; nothing was written.
     #[error("what an action of {0} left undone is still to be made up for")]
-    RescueOwed(String),
+    CompensationOwed(String),
     /// A definition would strand instances that are in states which it does not have; nothing was written.
     #[error("the definition of {machine} lacks states that instances are in: {}", strandeds(.stranded))]
-    Strands {
+    StrandsInstances {
         /// The machine.
         machine: MachineName,
         /// The instances.
-        stranded: Vec<Stranded>,
+        stranded: Vec<StrandedInstance>,
     },
     /// More waits to be decided on than this process takes; nothing was written, and trying again soon helps.
     #[error("too much waits to be decided on")]
@@ -61,13 +61,13 @@ pub enum EngineError {
     Store(#[from] StoreError),
 }
 
-fn named(target: &Target) -> String {
+fn named(target: &InstanceKey) -> String {
     match target {
-        Target::Id(id) => format!("instance {}", id.0),
-        Target::Name(machine, name) => format!("{machine} {name}"),
+        InstanceKey::Id(id) => format!("instance {}", id.0),
+        InstanceKey::Name(machine, name) => format!("{machine} {name}"),
     }
 }
 
-fn strandeds(stranded: &[Stranded]) -> String {
+fn strandeds(stranded: &[StrandedInstance]) -> String {
     stranded.iter().map(|one| format!("{} in {}", one.name, one.state)).collect::<Vec<_>>().join(", ")
 }

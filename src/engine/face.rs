@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::error::EngineError;
-use super::refusal::Refusal;
+use super::refusal::FaceRefusal;
 use crate::machine::{Instance, MachineName};
 use crate::store::claims::Claim;
-use crate::store::groups::Seen;
-use crate::store::instances::{InstanceId, Locked};
-use crate::store::{Connection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
+use crate::store::groups::VersionedInstance;
+use crate::store::instances::{InstanceId, LockedInstance};
+use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 
 /// Knows the things that the instances of a machine stand for.
 #[async_trait]
@@ -26,7 +26,7 @@ pub trait Face: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Whether the instances of `machine` are its own.
-    fn is_about(&self, machine: &MachineName) -> bool;
+    fn is_face_of(&self, machine: &MachineName) -> bool;
 
     /// Reads what is known of those of its instances that it knows, in one statement.
     ///
@@ -35,7 +35,7 @@ pub trait Face: Send + Sync + 'static {
     /// [`StoreError`] when the statement fails.
     async fn read_facts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         ids: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError>;
 
@@ -45,12 +45,12 @@ pub trait Face: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    async fn read_shared(&self, _db: &mut Connection) -> Result<SharedFacts, StoreError> {
+    async fn read_shared(&self, _db: &mut DbConnection) -> Result<SharedFacts, StoreError> {
         Ok(SharedFacts::new())
     }
 
     /// Whether the fact `fact`, which actions work with, comes from what instances have in common.
-    fn shares(&self, _fact: &str) -> bool {
+    fn is_shared_fact(&self, _fact: &str) -> bool {
         false
     }
 
@@ -61,7 +61,7 @@ pub trait Face: Send + Sync + 'static {
     /// [`StoreError`] when a statement fails.
     async fn read_silence(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _silent: &[InstanceId],
         _now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
@@ -73,14 +73,14 @@ pub trait Face: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
-    async fn account(
+    async fn summarize(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _id: InstanceId,
         _instance: &Instance,
         _now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
-        Ok(Account::default())
+    ) -> Result<FaceSummary, StoreError> {
+        Ok(FaceSummary::default())
     }
 
     /// Writes down facts that actions found out, where they are news; gives the instances whose facts changed, and has
@@ -89,9 +89,9 @@ pub trait Face: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
-    async fn learn(
+    async fn record_facts(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _learned: &[LearnedFact<'_>],
     ) -> Result<Vec<InstanceId>, StoreError> {
         Ok(Vec::new())
@@ -109,7 +109,7 @@ pub trait Face: Send + Sync + 'static {
     /// [`StoreError`] when a statement fails.
     async fn select(
         &self,
-        _db: &mut Connection,
+        _db: &mut DbConnection,
         _selector: &str,
         _of: InstanceId,
     ) -> Result<Vec<String>, StoreError> {
@@ -123,9 +123,9 @@ pub trait Face: Send + Sync + 'static {
     /// [`StoreError`] when a statement fails.
     async fn refuse_removal(
         &self,
-        _db: &mut Connection,
-        _removal: Removal<'_>,
-    ) -> Result<Option<Refusal>, StoreError> {
+        _db: &mut DbConnection,
+        _removal: InstanceRemoval<'_>,
+    ) -> Result<Option<FaceRefusal>, StoreError> {
         Ok(None)
     }
 
@@ -135,13 +135,13 @@ pub trait Face: Send + Sync + 'static {
 
 /// An instance that is to be removed.
 #[derive(Debug, Clone, Copy)]
-pub struct Removal<'a> {
+pub struct InstanceRemoval<'a> {
     /// Its number.
     pub id: InstanceId,
     /// The instance.
     pub instance: &'a Instance,
     /// Whether an action that was begun and not seen to end is still to be made up for.
-    pub is_rescue_owed: bool,
+    pub is_compensation_owed: bool,
 }
 
 /// A fact that an action found out.
@@ -157,7 +157,7 @@ pub struct LearnedFact<'a> {
 
 /// What a face knows of one instance, for people.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Account {
+pub struct FaceSummary {
     /// What guards may read.
     pub facts: Map<String, Value>,
     /// What actions get; nobody is shown it.
@@ -192,7 +192,7 @@ pub trait FactChange: Send + Sync {
     /// # Errors
     ///
     /// [`EngineError::Refused`], [`EngineError::Store`]: then nothing is changed.
-    async fn apply(&self, tx: &mut Tx, locked: &Locked) -> Result<Option<ChangedFacts>, EngineError>;
+    async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError>;
 }
 
 /// What became of facts.
@@ -210,14 +210,14 @@ pub struct Faces(Vec<Arc<dyn Face>>);
 
 /// What instances have in common, by face.
 #[derive(Debug, Default)]
-pub(super) struct SharedByFace(BTreeMap<&'static str, SharedFacts>);
+pub(super) struct SharedFactsByFace(BTreeMap<&'static str, SharedFacts>);
 
-static NOTHING_SHARED: SharedFacts = SharedFacts::new();
+static NO_SHARED_FACTS: SharedFacts = SharedFacts::new();
 
-impl SharedByFace {
+impl SharedFactsByFace {
     /// What the instances of `face` have in common, where it was read.
     pub(super) fn of(&self, face: &str) -> &SharedFacts {
-        self.0.get(face).unwrap_or(&NOTHING_SHARED)
+        self.0.get(face).unwrap_or(&NO_SHARED_FACTS)
     }
 }
 
@@ -230,7 +230,7 @@ impl Faces {
 
     /// The face of `machine`.
     pub(super) fn of(&self, machine: &MachineName) -> Option<&dyn Face> {
-        self.0.iter().find(|face| face.is_about(machine)).map(|face| &**face)
+        self.0.iter().find(|face| face.is_face_of(machine)).map(|face| &**face)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Face> {
@@ -238,9 +238,9 @@ impl Faces {
     }
 
     /// Adds what is known to instances that were just read.
-    pub(super) async fn add_facts(&self, db: &mut Connection, read: &mut [Seen]) -> Result<(), StoreError> {
+    pub(super) async fn add_facts(&self, db: &mut DbConnection, read: &mut [VersionedInstance]) -> Result<(), StoreError> {
         for face in self.iter() {
-            let own = read.iter().filter(|seen| face.is_about(&seen.instance.machine));
+            let own = read.iter().filter(|seen| face.is_face_of(&seen.instance.machine));
             let ids: Vec<InstanceId> = own.map(|seen| seen.id).collect();
             if ids.is_empty() {
                 continue;
@@ -254,18 +254,18 @@ impl Faces {
     }
 
     /// Reads what instances have in common.
-    pub(super) async fn read_shared(&self, db: &mut Connection) -> Result<SharedByFace, StoreError> {
+    pub(super) async fn read_shared(&self, db: &mut DbConnection) -> Result<SharedFactsByFace, StoreError> {
         let mut shared = BTreeMap::new();
         for face in self.iter() {
             shared.insert(face.name(), face.read_shared(db).await?);
         }
-        Ok(SharedByFace(shared))
+        Ok(SharedFactsByFace(shared))
     }
 
     /// Says of the claims that have a selector which resources this means now.
     pub(super) async fn select<'a>(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         claims: impl Iterator<Item = (InstanceId, &'a mut Vec<Claim>)>,
     ) -> Result<(), StoreError> {
         for (instance, claims) in claims {
@@ -282,20 +282,20 @@ impl Faces {
     }
 
     /// Whether an action that works with `facts` needs what instances have in common.
-    pub(super) fn need_shared(&self, facts: &[&str]) -> bool {
-        self.iter().any(|face| facts.iter().any(|fact| face.shares(fact)))
+    pub(super) fn needs_shared_facts(&self, facts: &[&str]) -> bool {
+        self.iter().any(|face| facts.iter().any(|fact| face.is_shared_fact(fact)))
     }
 
     /// Says what is known of instances that were silent until their time passed.
     pub(super) async fn read_silence(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         silent: &[(InstanceId, MachineName)],
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<InstanceId, String>, StoreError> {
         let mut told = BTreeMap::new();
         for face in self.iter() {
-            let own = silent.iter().filter(|(_, machine)| face.is_about(machine));
+            let own = silent.iter().filter(|(_, machine)| face.is_face_of(machine));
             let ids: Vec<InstanceId> = own.map(|(id, _)| *id).collect();
             if !ids.is_empty() {
                 told.extend(face.read_silence(db, &ids, now).await?);

@@ -15,46 +15,46 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast};
 
-use crate::store::changes::{Cursor, Logged};
+use crate::store::changes::{ChangeCursor, LoggedChange};
 
 /// How many news a follower may lag behind.
-const BACKLOG: usize = 1024;
+const MAX_FEED_BACKLOG: usize = 1024;
 /// What followers are told.
 #[derive(Debug, Clone)]
-pub enum News {
+pub enum FeedUpdate {
     /// What changed, whoever changed it, and from where a log of it would be read on.
-    Changed(Arc<[Logged]>, Cursor),
+    Changed(Arc<[LoggedChange]>, ChangeCursor),
     /// Something was missed: whatever is kept must be read anew.
-    Anew,
+    Reset,
 }
 
 /// Tells the process's followers what the log of changes says.
 #[derive(Debug)]
-pub(super) struct Feed {
-    news: broadcast::Sender<News>,
+pub(super) struct ChangeFeed {
+    updates: broadcast::Sender<FeedUpdate>,
     wake: Notify,
     /// What has been told when the feed begins.
-    begin: Cursor,
+    start_cursor: ChangeCursor,
 }
 
-impl Feed {
+impl ChangeFeed {
     /// Makes a feed that tells what changes after `begin`.
-    pub(super) fn new(begin: Cursor) -> Self {
-        Self { news: broadcast::Sender::new(BACKLOG), wake: Notify::new(), begin }
+    pub(super) fn new(begin: ChangeCursor) -> Self {
+        Self { updates: broadcast::Sender::new(MAX_FEED_BACKLOG), wake: Notify::new(), start_cursor: begin }
     }
 
     /// Follows what changes from now on.
-    pub(super) fn follow(&self) -> Follower {
-        Follower(self.news.subscribe())
+    pub(super) fn follow(&self) -> FeedFollower {
+        FeedFollower(self.updates.subscribe())
     }
 
     /// What has been told when the feed begins.
-    pub(super) fn begin(&self) -> &Cursor {
-        &self.begin
+    pub(super) fn start_cursor(&self) -> &ChangeCursor {
+        &self.start_cursor
     }
 
     /// Waits until there may be news.
-    pub(super) async fn awakened(&self) {
+    pub(super) async fn wait(&self) {
         self.wake.notified().await;
     }
 
@@ -66,31 +66,31 @@ impl Feed {
     /// Says that this process has written something. The memory of deadlines knows already; if nobody else follows,
     /// there is no hurry.
     pub(super) fn wake_for_own(&self) {
-        if self.news.receiver_count() > 1 {
+        if self.updates.receiver_count() > 1 {
             self.wake.notify_one();
         }
     }
 
     /// Tells whoever follows.
-    pub(super) fn tell(&self, news: News) {
+    pub(super) fn publish(&self, news: FeedUpdate) {
         // Nobody need follow.
-        let _ = self.news.send(news);
+        let _ = self.updates.send(news);
     }
 }
 
 /// Somebody who is told what changes.
 #[derive(Debug)]
-pub struct Follower(broadcast::Receiver<News>);
+pub struct FeedFollower(broadcast::Receiver<FeedUpdate>);
 
-impl Follower {
+impl FeedFollower {
     /// Waits for the next news; `None` when the engine is gone.
-    pub async fn next(&mut self) -> Option<News> {
+    pub async fn next(&mut self) -> Option<FeedUpdate> {
         match self.0.recv().await {
             Ok(news) => Some(news),
             Err(broadcast::error::RecvError::Lagged(_)) => {
                 // What is still there is older than what will be read anew.
                 self.0 = self.0.resubscribe();
-                Some(News::Anew)
+                Some(FeedUpdate::Reset)
             }
             Err(broadcast::error::RecvError::Closed) => None,
         }
@@ -103,17 +103,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_that_lags_is_told_to_read_anew_and_then_goes_on() {
-        let feed = Feed::new("0-0".parse().unwrap());
+        let feed = ChangeFeed::new("0-0".parse().unwrap());
         let mut follower = feed.follow();
-        let tell = || feed.tell(News::Changed(Arc::new([]), "0-1".parse().unwrap()));
+        let tell = || feed.publish(FeedUpdate::Changed(Arc::new([]), "0-1".parse().unwrap()));
         tell();
-        assert!(matches!(follower.next().await, Some(News::Changed(..))));
-        for _ in 0..=BACKLOG {
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Changed(..))));
+        for _ in 0..=MAX_FEED_BACKLOG {
             tell();
         }
-        assert!(matches!(follower.next().await, Some(News::Anew)));
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Reset)));
         tell();
-        assert!(matches!(follower.next().await, Some(News::Changed(..))));
+        assert!(matches!(follower.next().await, Some(FeedUpdate::Changed(..))));
         drop(feed);
         assert!(follower.next().await.is_none());
     }

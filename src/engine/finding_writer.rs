@@ -11,32 +11,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::EngineError;
 use super::face::LearnedFact;
-use super::findings::Told;
+use super::findings::ReportedFinding;
 use super::handle::Engine;
-use super::rest::rest;
-use super::work::Note;
-use crate::actions::{Finding, Findings};
-use crate::clock::pause;
+use super::rest::pause_before_retry;
+use super::work::InstanceNote;
+use crate::actions::{Finding, FindingReporter};
+use crate::clock::sleep_real_time;
 use crate::store::actions::{self, ActionId, RunningAction};
-use crate::store::{Life, Store, StoreError};
+use crate::store::{DatabaseLife, Store, StoreError};
 
 /// How often findings are written, in real time: when many things are begun at once, all of them are heard of for the first
 /// time, and two commits for each few of them would slow down the events.
 const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The note that something is wrong with how an instance is configured.
-const MISCONFIGURED: &str = "misconfigured";
+const MISCONFIGURED_NOTE: &str = "misconfigured";
 /// The note that it is not any more.
-const CONFIGURED: &str = "configured";
+const CONFIGURED_NOTE: &str = "configured";
 
 impl Engine {
     /// Where an action that began in `life` tells what it finds.
-    pub(super) fn findings_of(&self, action: &RunningAction, life: Life) -> Findings {
+    pub(super) fn finding_reporter(&self, action: &RunningAction, life: DatabaseLife) -> FindingReporter {
         let (engine, id, instance) = (self.clone(), action.id, action.instance);
-        Findings::told_to(move |finding| {
+        FindingReporter::to_listener(move |finding| {
             let pending = &engine.inner.findings;
-            pending.with(|told| _ = told.insert(id, Told { life, instance, finding }));
-            pending.is_told.notify_one();
+            pending.with(|told| _ = told.insert(id, ReportedFinding { life, instance, finding }));
+            pending.reported.notify_one();
         })
     }
 }
@@ -47,9 +47,9 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = pending.is_told.notified() => {}
+            () = pending.reported.notified() => {}
         }
-        pause(WRITE_INTERVAL).await;
+        sleep_real_time(WRITE_INTERVAL).await;
         let told = pending.with(|told| told.clone());
         let left = match write(&engine, &told).await {
             Ok(left) => left,
@@ -62,8 +62,8 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
         pending
             .with(|now| now.retain(|action, news| left.contains(action) || told.get(action) != Some(news)));
         if !left.is_empty() {
-            pending.is_told.notify_one();
-            rest().await;
+            pending.reported.notify_one();
+            pause_before_retry().await;
         }
     }
 }
@@ -71,14 +71,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 /// Writes what was told; gives the actions of which it could not be written yet.
 ///
 /// A note is in history before its reason is at the action: whoever sees only the first of the two writes it again.
-async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTreeSet<ActionId>, StoreError> {
+async fn write(engine: &Engine, told: &BTreeMap<ActionId, ReportedFinding>) -> Result<BTreeSet<ActionId>, StoreError> {
     let store = engine.store();
     let mut left = BTreeSet::new();
     let (mut facts, mut reasons) = (Vec::new(), BTreeMap::new());
     let look = async {
         let mut db = store.reader().await?;
         let life = db.life();
-        for (action, Told { life: of, instance, finding }) in told {
+        for (action, ReportedFinding { life: of, instance, finding }) in told {
             match finding {
                 _ if *of > life => _ = left.insert(*action),
                 // In this life its numbers are others'.
@@ -92,13 +92,13 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
             }
         }
         for face in engine.inner.faces.iter().filter(|_| !facts.is_empty()) {
-            let changed = face.learn(&mut db, &facts).await?;
-            engine.inner.recent.forget(changed.into_iter());
+            let changed = face.record_facts(&mut db, &facts).await?;
+            engine.inner.instance_cache.remove(changed.into_iter());
         }
         let ids: Vec<ActionId> = reasons.keys().copied().collect();
         Ok::<_, StoreError>((life, actions::list_reasons(&mut db, &ids).await?))
     };
-    let (life, before) = store.within(Store::LONGEST, look).await?;
+    let (life, before) = store.within(Store::MAX_STATEMENT_TIME, look).await?;
     let mut notes = FuturesUnordered::new();
     for (action, before) in before {
         let (Some(told), Some(now)) = (told.get(&action), reasons.get(&action)) else { continue };
@@ -106,10 +106,10 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
             continue;
         }
         let (name, remark) = match now {
-            Some(reason) => (MISCONFIGURED, (*reason).to_owned()),
-            None => (CONFIGURED, format!("no longer so: {}", before.unwrap_or_default())),
+            Some(reason) => (MISCONFIGURED_NOTE, (*reason).to_owned()),
+            None => (CONFIGURED_NOTE, format!("no longer so: {}", before.unwrap_or_default())),
         };
-        let note = Note { name, sender: None, evidence: Map::new(), remark: Some(remark) };
+        let note = InstanceNote { name, sender: None, evidence: Map::new(), reason: Some(remark) };
         notes.push(async move { (action, engine.note(told.instance, note).await) });
     }
     let mut changed = Vec::new();
@@ -129,7 +129,7 @@ async fn write(engine: &Engine, told: &BTreeMap<ActionId, Told>) -> Result<BTree
             let mut db = store.reader().await?;
             if db.life() == life { actions::set_reasons(&mut db, &changed).await } else { Ok(()) }
         };
-        store.within(Store::LONGEST, set).await?;
+        store.within(Store::MAX_STATEMENT_TIME, set).await?;
     }
     Ok(left)
 }

@@ -9,30 +9,30 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::actions::{Facts, Finding};
-use crate::store::Life;
+use crate::store::DatabaseLife;
 use crate::store::actions::ActionId;
 use crate::store::instances::InstanceId;
 
 /// What an action told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ReportedFinding {
     /// The life of the database in which the numbers of the action and the instance mean something.
-    pub(super) life: Life,
+    pub(super) life: DatabaseLife,
     pub(super) instance: InstanceId,
     pub(super) finding: Finding,
 }
 
 /// What was told and is not written yet, the latest of each action.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
-    told: Mutex<BTreeMap<ActionId, Told>>,
-    pub(super) is_told: Notify,
+pub(super) struct PendingFindings {
+    by_action: Mutex<BTreeMap<ActionId, ReportedFinding>>,
+    pub(super) reported: Notify,
 }
 
-impl Pending {
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ActionId, Told>) -> T) -> T {
+impl PendingFindings {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ActionId, ReportedFinding>) -> T) -> T {
         // A panic elsewhere cannot have left it half-written: each use is one call.
-        work(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.by_action.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds the facts that were found out about an instance and that the database does not know yet.
@@ -53,9 +53,9 @@ mod tests {
 
     #[test]
     fn what_was_found_out_counts_before_it_is_written() {
-        let (pending, instance) = (Pending::default(), InstanceId(1));
+        let (pending, instance) = (PendingFindings::default(), InstanceId(1));
         let finding = Finding::Fact { name: "answered_url", value: "tcp://b1:22".into() };
-        pending.with(|told| _ = told.insert(ActionId(1), Told { life: Life::nth(1), instance, finding }));
+        pending.with(|told| _ = told.insert(ActionId(1), ReportedFinding { life: DatabaseLife::nth(1), instance, finding }));
         let facts_of = |instance| {
             let mut facts = Facts::new();
             pending.add_facts(instance, &mut facts);

@@ -7,57 +7,57 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::face::Faces;
-use super::feed::Feed;
-use super::queue::Queue;
-use super::recent::Recent;
+use super::feed::ChangeFeed;
+use super::queue::WorkQueue;
+use super::recent::InstanceCache;
 use super::retention::Retention;
-use super::retries::Retries;
+use super::retries::RetryCounters;
 use super::{dwell_times, findings, kept, pictures, rules, running, timekeeping, troubles, turn_times};
-use crate::actions::Registry;
+use crate::actions::ActionRegistry;
 use crate::clock::Clock;
 use crate::machine::Instance;
 use crate::model::Models;
-use crate::store::changes::Origin;
+use crate::store::changes::ChangeOrigin;
 use crate::store::instances::InstanceId;
-use crate::store::{Life, Store};
+use crate::store::{DatabaseLife, Store};
 use crate::worker::Worker;
 
 /// Drives the instances of the machines that it was given.
 #[derive(Clone)]
 pub struct Engine {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<EngineInner>,
 }
 
 /// What all parts of an engine work with.
-pub(super) struct Inner {
+pub(super) struct EngineInner {
     pub(super) store: Store,
-    pub(super) rules: rules::Rules,
+    pub(super) definitions: rules::DefinitionCache,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) worker: Worker,
     pub(super) models: Models,
     pub(super) faces: Faces,
     /// By what this process knows its own changes in the log.
-    pub(super) origin: Origin,
+    pub(super) origin: ChangeOrigin,
     pub(super) retention: Retention,
-    pub(super) began: Instant,
+    pub(super) started_at: Instant,
     /// How long an event may wait for its answer.
     pub(super) event_timeout: Duration,
-    pub(super) running: running::Running,
-    pub(super) troubles: troubles::Troubles,
-    pub(super) findings: findings::Pending,
-    pub(super) queue: Queue,
-    pub(super) recent: Recent,
-    pub(super) retries: Retries,
+    pub(super) running: running::RunningActions,
+    pub(super) troubles: troubles::TroubleTracker,
+    pub(super) findings: findings::PendingFindings,
+    pub(super) queue: WorkQueue,
+    pub(super) instance_cache: InstanceCache,
+    pub(super) retries: RetryCounters,
     /// There may be actions to begin.
     pub(super) actions_changed: Notify,
     /// Something was written that other processes may want to know of.
     pub(super) written: Notify,
-    pub(super) feed: Feed,
-    pub(super) counts: kept::ByMachine,
-    pub(super) usual: dwell_times::ByMachine,
+    pub(super) feed: ChangeFeed,
+    pub(super) state_counts: kept::StateCountsByMachine,
+    pub(super) dwell_times: dwell_times::DwellTimesByMachine,
     pub(super) turn_times: turn_times::TurnTimes,
     pub(super) farm_time: timekeeping::FarmTime,
-    pub(super) pictures: pictures::Pictures,
+    pub(super) diagrams: pictures::DiagramCache,
 }
 
 impl Engine {
@@ -67,7 +67,7 @@ impl Engine {
 
     /// The kinds of action that there are.
     #[must_use]
-    pub fn kinds(&self) -> &Arc<Registry> {
+    pub fn kinds(&self) -> &Arc<ActionRegistry> {
         self.inner.worker.kinds()
     }
 
@@ -86,12 +86,12 @@ impl Engine {
     /// Lets no deadline pass any more, because from now on nobody can report anything to this process: to be called before
     /// it stops to listen. Other processes let those pass that fall to it.
     pub fn hold_deadlines(&self) {
-        self.inner.queue.deadlines().hold();
+        self.inner.queue.deadlines().hold_all();
     }
 
     /// For how long it has been running, in real time.
     pub(super) fn uptime(&self) -> Duration {
-        self.inner.began.elapsed()
+        self.inner.started_at.elapsed()
     }
 
     /// The models that this process hosts.
@@ -102,13 +102,13 @@ impl Engine {
 
     /// What had to be tried again since the engine was made.
     #[must_use]
-    pub fn retries(&self) -> &Retries {
+    pub fn retries(&self) -> &RetryCounters {
         &self.inner.retries
     }
 
     /// Learns that an instance was written outside the pipeline.
-    pub(super) fn learn(&self, life: Life, id: InstanceId, instance: &Instance) {
-        if self.inner.queue.deadlines().learn(life, id, instance.visit, instance.deadline_at) {
+    pub(super) fn note_written(&self, life: DatabaseLife, id: InstanceId, instance: &Instance) {
+        if self.inner.queue.deadlines().update(life, id, instance.visit, instance.deadline_at) {
             self.inner.queue.wake();
         }
         self.inner.actions_changed.notify_one();

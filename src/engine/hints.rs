@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
-use super::rest::rest;
+use super::rest::pause_before_retry;
 use crate::clock;
 use crate::store::Store;
 
 /// Tells other processes that something was written: after the commit, for what is to be done is in rows, and one for
 /// all that were written meanwhile. (A notification within a transaction takes a lock that all commits share.)
-pub(super) async fn give(engine: Engine, stop: CancellationToken) {
+pub(super) async fn send(engine: Engine, stop: CancellationToken) {
     let give = async {
         loop {
             engine.inner.written.notified().await;
@@ -21,10 +21,10 @@ pub(super) async fn give(engine: Engine, stop: CancellationToken) {
             }
             // Whoever misses a hint looks by itself before long.
             let store = engine.store();
-            if let Err(error) = store.within(Store::LONGEST, store.hint(engine.inner.origin)).await {
+            if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, store.hint(engine.inner.origin)).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");
             }
-            clock::pause(Duration::from_millis(2)).await;
+            clock::sleep_real_time(Duration::from_millis(2)).await;
         }
     };
     tokio::select! {
@@ -34,7 +34,7 @@ pub(super) async fn give(engine: Engine, stop: CancellationToken) {
 }
 
 /// Looks at what another process has written as soon as it says so.
-pub(super) async fn hear(engine: Engine, stop: CancellationToken) {
+pub(super) async fn receive(engine: Engine, stop: CancellationToken) {
     let hear = async {
         loop {
             match engine.inner.store.listen().await {
@@ -50,7 +50,7 @@ pub(super) async fn hear(engine: Engine, stop: CancellationToken) {
                     tracing::debug!(error = &error as &dyn std::error::Error, "cannot listen for hints");
                 }
             }
-            rest().await;
+            pause_before_retry().await;
         }
     };
     tokio::select! {

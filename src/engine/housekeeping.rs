@@ -13,46 +13,46 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
-use crate::clock::{Clock, after, pause};
+use crate::clock::{Clock, time_after, sleep_real_time};
 use crate::store::{Store, StoreError, partitions};
 
 /// How many days have their partitions ahead of time: a week in which nobody has to look at a fault.
-const AHEAD: Days = Days::new(7);
+const PARTITIONS_AHEAD: Days = Days::new(7);
 /// The time from one round to the next, on the farm's clock.
-const PERIOD: Duration = Duration::from_hours(1);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_hours(1);
 /// The time to the next round after one that failed, in real time: somebody held a lock, or the database was away.
-const SOON: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How far apart clocks that agree may be.
-const AGREEMENT: TimeDelta = TimeDelta::minutes(5);
+const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::minutes(5);
 /// In how many rounds running the clocks must have agreed before anything is dropped.
-const CONFIRMATIONS: u32 = 3;
+const REQUIRED_CONFIRMATIONS: u32 = 3;
 
 /// Whether the time is known well enough to drop what is too old by it.
 #[derive(Debug, Default)]
-pub(super) struct Confirmation {
+pub(super) struct ClockConfirmation {
     /// In how many rounds running the clocks agreed.
-    agreed: u32,
+    agreed_rounds: u32,
     is_warned: bool,
 }
 
-impl Confirmation {
+impl ClockConfirmation {
     /// Compares the clocks once more; true when they have agreed often enough. A clock that follows no wall clock, as in
     /// tests and the demo, needs no confirmation.
     fn confirm(&mut self, clock: &dyn Clock, database: DateTime<Utc>) -> bool {
         let Some(wall) = clock.wall() else { return true };
         let own = clock.now();
-        let agree = |one: DateTime<Utc>, other: DateTime<Utc>| (one - other).abs() <= AGREEMENT;
+        let agree = |one: DateTime<Utc>, other: DateTime<Utc>| (one - other).abs() <= MAX_CLOCK_DIFFERENCE;
         if agree(own, wall) && agree(wall, database) && agree(database, own) {
-            self.agreed = self.agreed.saturating_add(1);
+            self.agreed_rounds = self.agreed_rounds.saturating_add(1);
             self.is_warned = false;
         } else {
-            self.agreed = 0;
+            self.agreed_rounds = 0;
             if !std::mem::replace(&mut self.is_warned, true) {
                 tracing::warn!(%own, %wall, %database, "clocks disagree: no history is dropped until they agree");
             }
         }
-        self.agreed >= CONFIRMATIONS
+        self.agreed_rounds >= REQUIRED_CONFIRMATIONS
     }
 }
 
@@ -61,14 +61,14 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
     for face in engine.inner.faces.iter() {
         face.start(engine.store()).await;
     }
-    let mut confirmation = Confirmation::default();
+    let mut confirmation = ClockConfirmation::default();
     let mut is_well = true;
     // A dump that was restored may lack the days since.
     let mut life = engine.store().follow_life();
     while !stop.is_cancelled() {
-        let next_at = after(engine.clock().now(), PERIOD);
+        let next_at = time_after(engine.clock().now(), HOUSEKEEPING_INTERVAL);
         let done = tokio::select! {
-            done = round(&engine, &mut confirmation) => done,
+            done = run_round(&engine, &mut confirmation) => done,
             () = stop.cancelled() => return,
         };
         match &done {
@@ -86,26 +86,26 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
             () = stop.cancelled() => {}
             () = engine.clock().sleep_until(next_at), if is_well => {}
             Ok(()) = life.changed() => {}
-            () = pause(SOON), if !is_well => {}
+            () = sleep_real_time(RETRY_INTERVAL), if !is_well => {}
         }
     }
 }
 
 /// Makes what will be needed, and drops one day of what is too old.
-pub(super) async fn round(engine: &Engine, confirmation: &mut Confirmation) -> Result<(), StoreError> {
+pub(super) async fn run_round(engine: &Engine, confirmation: &mut ClockConfirmation) -> Result<(), StoreError> {
     let now = engine.clock().now();
     let today = now.date_naive();
-    let last = today.checked_add_days(AHEAD).unwrap_or(today);
+    let last = today.checked_add_days(PARTITIONS_AHEAD).unwrap_or(today);
     let store = engine.store();
-    let made = store.within(Store::LONGEST, partitions::ensure(store, today, last)).await?;
+    let made = store.within(Store::MAX_STATEMENT_TIME, partitions::ensure(store, today, last)).await?;
     if made > 0 {
         tracing::info!(made, "made partitions of history");
     }
-    let database = store.within(Store::LONGEST, partitions::database_time(store)).await?;
+    let database = store.within(Store::MAX_STATEMENT_TIME, partitions::database_time(store)).await?;
     let is_confirmed = confirmation.confirm(engine.clock(), database);
     if let Some(horizon) = engine.inner.retention.horizon(now).filter(|_| is_confirmed)
         && let Some(day) =
-            store.within(Store::LONGEST, partitions::drop_oldest_before(store, horizon.date_naive())).await?
+            store.within(Store::MAX_STATEMENT_TIME, partitions::drop_oldest_before(store, horizon.date_naive())).await?
     {
         tracing::info!(%day, "dropped a partition of history");
     }
@@ -147,7 +147,7 @@ mod tests {
         let now = DateTime::UNIX_EPOCH;
         let later = now + TimeDelta::days(400);
         let right = Readings { own: now, wall: now };
-        let mut confirmation = Confirmation::default();
+        let mut confirmation = ClockConfirmation::default();
         let mut confirm = |clock: &Readings, database| confirmation.confirm(clock, database);
         assert_eq!([(); 3].map(|()| confirm(&right, now)), [false, false, true]);
         // Whichever clock is wrong, once: it begins anew.

@@ -1,13 +1,13 @@
 //! Instances are found, and go.
 
 use super::error::EngineError;
-use super::face::Removal;
+use super::face::InstanceRemoval;
 use super::handle::Engine;
 use crate::machine::{Instance, MachineName};
-use crate::store::changes::{self, Changed, Now};
-use crate::store::groups::{self, Seen};
-use crate::store::history::{self, NewEntry, Told};
-use crate::store::instances::{self, InstanceId, Locked, Target};
+use crate::store::changes::{self, InstanceChange, InstanceChangeKind};
+use crate::store::groups::{self, VersionedInstance};
+use crate::store::history::{self, NewHistoryEntry, HistoryContent};
+use crate::store::instances::{self, InstanceId, LockedInstance, InstanceKey};
 use crate::store::{Tx, actions};
 
 impl Engine {
@@ -16,7 +16,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn find(&self, machine: &MachineName, name: &str) -> Result<Option<Seen>, EngineError> {
+    pub async fn find(&self, machine: &MachineName, name: &str) -> Result<Option<VersionedInstance>, EngineError> {
         if name.contains('\0') {
             return Ok(None);
         }
@@ -41,31 +41,31 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
         // What is told of its deadline is not to come after what an adoption made of it.
-        self.hold_rules(&mut tx).await?;
-        let locked = self.lock(&mut tx, &Target::Name(machine.clone(), name.to_owned())).await?;
+        self.lock_definitions(&mut tx).await?;
+        let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
         if let Some(tags) = only_as {
             let seen = groups::read(&mut tx, &[locked.id], &[]).await?.pop();
             if !seen.is_some_and(|seen| tags.contains(&self.tag(&seen))) {
                 return Err(EngineError::Changed);
             }
         }
-        let is_rescue_owed = actions::is_rescue_owed(&mut tx, locked.id).await?;
-        let removal = Removal { id: locked.id, instance: &locked.instance, is_rescue_owed };
+        let is_rescue_owed = actions::is_compensation_owed(&mut tx, locked.id).await?;
+        let removal = InstanceRemoval { id: locked.id, instance: &locked.instance, is_compensation_owed: is_rescue_owed };
         if let Some(face) = self.inner.faces.of(machine)
             && let Some(refusal) = face.refuse_removal(&mut tx, removal).await?
         {
             return Err(refusal.into());
         }
         if is_rescue_owed {
-            return Err(EngineError::RescueOwed(name.to_owned()));
+            return Err(EngineError::CompensationOwed(name.to_owned()));
         }
         actions::cancel_all(&mut tx, locked.id).await?;
         let remark = Some(format!("{name} was removed"));
-        let removed = NewEntry { reason: remark, ..self.note_of(&locked, "removed", sender) };
+        let removed = NewHistoryEntry { reason: remark, ..self.note_entry(&locked, "removed", sender) };
         history::append(&mut tx, &removed).await?;
         instances::delete(&mut tx, locked.id).await?;
-        let now = Now::Removed { machine: machine.clone(), name: name.to_owned() };
-        changes::append(&mut tx, self.inner.origin, &[Changed { id: locked.id, now }]).await?;
+        let now = InstanceChangeKind::Removed { machine: machine.clone(), name: name.to_owned() };
+        changes::append(&mut tx, self.inner.origin, &[InstanceChange { id: locked.id, kind: now }]).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// Locks `target` until `tx` ends.
-    pub(super) async fn lock(&self, tx: &mut Tx, target: &Target) -> Result<Locked, EngineError> {
+    pub(super) async fn lock(&self, tx: &mut Tx, target: &InstanceKey) -> Result<LockedInstance, EngineError> {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
     }
 
@@ -85,16 +85,16 @@ impl Engine {
         id: InstanceId,
         instance: &Instance,
     ) -> Result<(), EngineError> {
-        let now = Now::Is { visit: instance.visit, deadline_at: instance.deadline_at };
-        Ok(changes::append(tx, self.inner.origin, &[Changed { id, now }]).await?)
+        let now = InstanceChangeKind::Written { visit: instance.visit, deadline_at: instance.deadline_at };
+        Ok(changes::append(tx, self.inner.origin, &[InstanceChange { id, kind: now }]).await?)
     }
 
     /// A note about an instance that is locked.
-    pub(super) fn note_of(&self, locked: &Locked, name: &str, sender: Option<String>) -> NewEntry {
-        NewEntry {
+    pub(super) fn note_entry(&self, locked: &LockedInstance, name: &str, sender: Option<String>) -> NewHistoryEntry {
+        NewHistoryEntry {
             instance: locked.id,
             at: self.clock().now(),
-            told: Told::Note(name.to_owned()),
+            content: HistoryContent::Note(name.to_owned()),
             sender,
             outcome: None,
             from: locked.instance.state.clone(),

@@ -9,126 +9,126 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::deadlines::Share;
+use super::deadlines::DeadlineShare;
 use crate::store::actions::WorkerId;
-use crate::store::workers::{self, Colleagues, News};
-use crate::store::{Life, Session, Store, StoreError};
+use crate::store::workers::{self, Peers, WorkerStatus};
+use crate::store::{DatabaseLife, DatabaseSession, Store, StoreError};
 
 /// How long a process that says nothing is taken to be alive.
-pub(super) const HOLDS: Duration = Duration::from_millis(1600);
+pub(super) const LEASE_DURATION: Duration = Duration::from_millis(1600);
 /// How often a lease is renewed: often enough that five renewals may fail.
-pub(super) const PERIOD: Duration = Duration::from_millis(250);
+pub(super) const RENEWAL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long deadlines are held at most after nobody could report anything: long enough to report again, and to begin
 /// anew what was interrupted.
-const LONGEST_HOLD: Duration = Duration::from_mins(5);
+const MAX_DEADLINE_HOLD: Duration = Duration::from_mins(5);
 
 /// Which worker this process is: in another life of the database its number may be another process's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct WorkerIdentity {
     pub(super) id: WorkerId,
     /// The life of the database that it is registered in.
-    pub(super) life: Life,
+    pub(super) life: DatabaseLife,
 }
 
 /// A registered worker that knows until when it may act.
 #[derive(Debug)]
-pub(super) struct Registered {
-    pub(super) identity: Identity,
+pub(super) struct RegisteredWorker {
+    pub(super) identity: WorkerIdentity,
     /// For how long it lets no deadline pass, from the beginning.
-    pub(super) hold: Duration,
-    holds_until: Instant,
-    db: Option<Session>,
+    pub(super) hold_deadlines_for: Duration,
+    lease_ends_at: Instant,
+    db: Option<DatabaseSession>,
 }
 
 /// Leases that are too far ahead to have been given by the database's clock as it is, and since when each has been seen
 /// unchanged. Where that clock was put back, the lease of a process that died would hold for as long as it was put back by.
 #[derive(Debug, Default)]
-pub(super) struct AheadLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
+pub(super) struct FutureLeases(HashMap<WorkerId, (DateTime<Utc>, Instant)>);
 
-impl AheadLeases {
+impl FutureLeases {
     /// Takes what is seen `now`, and gives those that nobody has renewed for as long as a lease holds: by elapsed time, their
     /// processes are dead.
-    fn silent(&mut self, seen: Vec<(WorkerId, DateTime<Utc>)>, now: Instant) -> Vec<WorkerId> {
+    fn find_expired(&mut self, seen: Vec<(WorkerId, DateTime<Utc>)>, now: Instant) -> Vec<WorkerId> {
         let before = std::mem::take(&mut self.0);
         self.0.extend(seen.into_iter().map(|(worker, until)| {
             let known = before.get(&worker).filter(|(known, _)| *known == until);
             (worker, (until, known.map_or(now, |(_, since)| *since)))
         }));
-        let is_silent = |since: Instant| now.saturating_duration_since(since) > HOLDS;
+        let is_silent = |since: Instant| now.saturating_duration_since(since) > LEASE_DURATION;
         self.0.iter().filter(|(_, (_, since))| is_silent(*since)).map(|(worker, _)| *worker).collect()
     }
 
     /// Removes the workers whose leases have run out, and puts their actions back; says how many workers those were.
-    pub(super) async fn bury(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let ahead = workers::list_ahead(store, 2 * HOLDS).await?;
-        let silent = self.silent(ahead, Instant::now());
-        workers::bury(store, &silent, 2 * HOLDS, now).await
+    pub(super) async fn reclaim_expired(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let ahead = workers::list_leases_ahead(store, 2 * LEASE_DURATION).await?;
+        let silent = self.find_expired(ahead, Instant::now());
+        workers::reclaim_expired(store, &silent, 2 * LEASE_DURATION, now).await
     }
 }
 
 /// What renewing a lease came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Renewal {
+pub(super) enum LeaseRenewal {
     /// The lease holds, and these live.
-    Holds(Colleagues),
+    Renewed(Peers),
     /// It could not be renewed, and holds for a while yet.
-    Unknown,
+    Failed,
     /// It has run out.
-    Lapsed,
+    Expired,
 }
 
-impl Registered {
+impl RegisteredWorker {
     /// Registers this process.
     pub(super) async fn register(store: &Store) -> Result<Self, StoreError> {
         // Asked for first: where that changes meanwhile the lease is void, and this process registers again.
         let (asked, life) = (Instant::now(), store.life());
         let name = format!("pid {}", std::process::id());
-        let workers::Registration { id, hold } = workers::register(store, &name, HOLDS, LONGEST_HOLD).await?;
-        Ok(Self { identity: Identity { id, life }, hold, holds_until: asked + HOLDS, db: None })
+        let workers::WorkerRegistration { id, hold_deadlines_for: hold } = workers::register(store, &name, LEASE_DURATION, MAX_DEADLINE_HOLD).await?;
+        Ok(Self { identity: WorkerIdentity { id, life }, hold_deadlines_for: hold, lease_ends_at: asked + LEASE_DURATION, db: None })
     }
 
     /// Until when this process may act on what it has.
-    pub(super) fn holds_until(&self) -> Instant {
-        self.holds_until
+    pub(super) fn lease_ends_at(&self) -> Instant {
+        self.lease_ends_at
     }
 
     /// Renews the lease, and tells the others how this process is.
-    pub(super) async fn renew(&mut self, store: &Store, news: News) -> Renewal {
+    pub(super) async fn renew(&mut self, store: &Store, news: WorkerStatus) -> LeaseRenewal {
         let asked = Instant::now();
-        let left = self.holds_until.saturating_duration_since(asked);
+        let left = self.lease_ends_at.saturating_duration_since(asked);
         #[expect(clippy::disallowed_methods, reason = "a lease is about this process, not about the farm")]
-        let renewed = tokio::time::timeout(left, self.ask(store, news)).await;
+        let renewed = tokio::time::timeout(left, self.renew_row(store, news)).await;
         match renewed {
             Ok(Ok(Some(colleagues))) => {
-                self.holds_until = asked + HOLDS;
-                Renewal::Holds(colleagues)
+                self.lease_ends_at = asked + LEASE_DURATION;
+                LeaseRenewal::Renewed(colleagues)
             }
-            Ok(Err(_)) if Instant::now() < self.holds_until => Renewal::Unknown,
-            Ok(Ok(None) | Err(_)) | Err(_) => Renewal::Lapsed,
+            Ok(Err(_)) if Instant::now() < self.lease_ends_at => LeaseRenewal::Failed,
+            Ok(Ok(None) | Err(_)) | Err(_) => LeaseRenewal::Expired,
         }
     }
 
-    async fn ask(&mut self, store: &Store, news: News) -> Result<Option<Colleagues>, StoreError> {
+    async fn renew_row(&mut self, store: &Store, news: WorkerStatus) -> Result<Option<Peers>, StoreError> {
         // Kept only if it worked: one that broke is made anew.
         let mut db = match self.db.take() {
             Some(db) => db,
             None => store.connect_for_lease().await?,
         };
-        let Identity { id, life } = self.identity;
+        let WorkerIdentity { id, life } = self.identity;
         if store.life() != life || db.life() != life {
             return Ok(None);
         }
-        let colleagues = workers::renew(&mut db, id, life, HOLDS, news).await?;
+        let colleagues = workers::renew(&mut db, id, life, LEASE_DURATION, news).await?;
         self.db = Some(db);
         Ok(colleagues)
     }
 
     /// Which deadlines fall to this process.
-    pub(super) fn share(&self, colleagues: &Colleagues) -> Share {
+    pub(super) fn deadline_share(&self, colleagues: &Peers) -> DeadlineShare {
         let rank = colleagues.alive.iter().position(|worker| *worker == self.identity.id).unwrap_or_default();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Share { rank: number(rank), of: number(colleagues.alive.len()) }
+        DeadlineShare { rank: number(rank), of: number(colleagues.alive.len()) }
     }
 }
 
@@ -138,16 +138,16 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_too_far_ahead_ends_when_nobody_renewed_it_for_as_long_as_it_holds() {
-        let (mut leases, begin) = (AheadLeases::default(), Instant::now());
+        let (mut leases, begin) = (FutureLeases::default(), Instant::now());
         let until = |second| DateTime::from_timestamp(second, 0).unwrap();
         let (dead, alive) = (WorkerId(1), WorkerId(2));
         let mut look = |second: i64, after: Duration| {
-            leases.silent(vec![(dead, until(3600)), (alive, until(3600 + second))], begin + after)
+            leases.find_expired(vec![(dead, until(3600)), (alive, until(3600 + second))], begin + after)
         };
         assert_eq!(look(0, Duration::ZERO), []);
-        assert_eq!(look(1, HOLDS), []);
-        assert_eq!(look(2, HOLDS + PERIOD), [dead]);
+        assert_eq!(look(1, LEASE_DURATION), []);
+        assert_eq!(look(2, LEASE_DURATION + RENEWAL_INTERVAL), [dead]);
         // One that is renewed begins anew.
-        assert_eq!(leases.silent(vec![(dead, until(3601))], begin + 2 * HOLDS), []);
+        assert_eq!(leases.find_expired(vec![(dead, until(3601))], begin + 2 * LEASE_DURATION), []);
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use crate::machine::{self, Definition, LinkFault, MachineName, Vocabulary, check_linked};
-use crate::store::definitions::{self, Adopted};
-use crate::store::{Connection, StoreError};
+use crate::store::definitions::{self, ActivatedDefinition};
+use crate::store::{DbConnection, StoreError};
 
 /// Checks that what `own` raises is declared where it is raised, and that it declares what others raise at it; that it
 /// declares the same of resources as others, and takes them in the same order: of `beside`, which come into force with it, and of what is in force. A machine that is linked to and not there yet may come
@@ -15,7 +15,7 @@ use crate::store::{Connection, StoreError};
 ///
 /// [`EngineError::Links`], [`EngineError::Store`].
 pub(super) async fn check(
-    db: &mut Connection,
+    db: &mut DbConnection,
     vocabulary: &Vocabulary,
     own: &Arc<Definition>,
     beside: &[Arc<Definition>],
@@ -23,7 +23,7 @@ pub(super) async fn check(
     let is_other = |machine: &MachineName| *machine != own.machine;
     let mut others: Vec<Arc<Definition>> = beside.to_vec();
     others.retain(|other| is_other(&other.machine));
-    for adopted in definitions::read_in_force(db).await?.definitions {
+    for adopted in definitions::read_active(db).await?.definitions {
         let is_beside = others.iter().any(|other| other.machine == adopted.machine);
         if is_other(&adopted.machine) && !is_beside {
             others.extend(read(db, vocabulary, own, &adopted).await?);
@@ -37,15 +37,15 @@ pub(super) async fn check(
     for fault in missing {
         tracing::warn!(machine = %own.machine, "no such machine yet: {fault}");
     }
-    if faults.is_empty() { Ok(()) } else { Err(EngineError::Links { machine: own.machine.clone(), faults }) }
+    if faults.is_empty() { Ok(()) } else { Err(EngineError::MismatchedLinks { machine: own.machine.clone(), faults }) }
 }
 
 /// Reads a definition that is in force, where it may have to do with `own`.
 async fn read(
-    db: &mut Connection,
+    db: &mut DbConnection,
     vocabulary: &Vocabulary,
     own: &Definition,
-    adopted: &Adopted,
+    adopted: &ActivatedDefinition,
 ) -> Result<Option<Arc<Definition>>, StoreError> {
     let source = definitions::read_source(db, &adopted.machine, adopted.number).await?.unwrap_or_default();
     let is_target = own.links.values().any(|link| link.machine == adopted.machine);

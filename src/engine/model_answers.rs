@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::handle::Engine;
 use super::work::Submission;
-use crate::machine::{self, Cause, Definition, Prediction, Question};
+use crate::machine::{self, Cause, Definition, Prediction, ModelQuestion};
 use crate::model::ModelError;
 
 impl Submission {
     /// What has to be asked before `definition` can decide on it.
-    pub(super) fn unasked(&self, definition: &Definition) -> Vec<Question> {
+    pub(super) fn missing_questions(&self, definition: &Definition) -> Vec<ModelQuestion> {
         let Self { cause, predictions, .. } = self;
         let asked = machine::questions(definition, cause);
         asked.filter(|question| !predictions.has(question)).cloned().collect()
@@ -22,14 +22,14 @@ impl Submission {
 
 impl Engine {
     /// Asks models. A question without an answer is asked once: what it is for does not hold then, and history says why.
-    pub(super) async fn ask(&self, submission: &mut Submission, questions: Vec<Question>) {
+    pub(super) async fn ask_models(&self, submission: &mut Submission, questions: Vec<ModelQuestion>) {
         let Cause::Event { args, .. } = &submission.cause else { return };
         for question in questions {
-            let Question { model, argument } = &question;
+            let ModelQuestion { model, argument } = &question;
             let Some(values) = args.get(argument) else { continue };
             let answer = self.models().predict(model, &rows(values)).await;
             let answer = answer.map(|rows| Prediction::of(values, rows)).map_err(|error| {
-                log(model, &error);
+                log_model_error(model, &error);
                 error.to_string()
             });
             submission.predictions.add(question, answer);
@@ -39,14 +39,14 @@ impl Engine {
 
 /// The rows of values: a plain list is the row of one thing.
 fn rows(values: &Value) -> Cow<'_, Value> {
-    if machine::is_one(values) {
+    if machine::is_single_row(values) {
         Cow::Owned(Value::Array(vec![values.clone()]))
     } else {
         Cow::Borrowed(values)
     }
 }
 
-fn log(model: &str, error: &ModelError) {
+fn log_model_error(model: &str, error: &ModelError) {
     let fault = error as &dyn Error;
     match error {
         ModelError::Unknown(_) | ModelError::Busy(_) | ModelError::Fault(_) => {

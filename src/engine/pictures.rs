@@ -6,40 +6,40 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::error::EngineError;
-use crate::clock::pause;
-use crate::diagram::{Marks, Picture};
+use crate::clock::sleep_real_time;
+use crate::diagram::{InstanceOverlay, DiagramPicture};
 use crate::machine::Definition;
 
 /// How many pictures are kept; the one that was asked for least recently goes first.
-const MAX_KEPT: usize = 16;
+const MAX_CACHED_DIAGRAMS: usize = 16;
 /// How long whoever asks waits for others' pictures, in real time: one is drawn at a time, or else they would take the
 /// processors from the events.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+const DIAGRAM_WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A picture, once it is drawn.
-type Cell = Arc<OnceLock<Picture>>;
+type DiagramCell = Arc<OnceLock<DiagramPicture>>;
 
 /// The pictures of definitions that were asked for.
 #[derive(Debug)]
-pub(super) struct Pictures {
+pub(super) struct DiagramCache {
     /// The least recently used first. A definition that is kept here is the same as long as its place in memory is.
-    kept: Mutex<Vec<(Arc<Definition>, Cell)>>,
-    turn: Arc<Semaphore>,
-    longest_wait: Duration,
+    cached: Mutex<Vec<(Arc<Definition>, DiagramCell)>>,
+    draw_permit: Arc<Semaphore>,
+    wait_timeout: Duration,
 }
 
-impl Default for Pictures {
+impl Default for DiagramCache {
     fn default() -> Self {
-        Self { kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)), longest_wait: LONGEST_WAIT }
+        Self { cached: Mutex::default(), draw_permit: Arc::new(Semaphore::new(1)), wait_timeout: DIAGRAM_WAIT_TIMEOUT }
     }
 }
 
-impl Pictures {
-    fn cell(&self, definition: &Arc<Definition>) -> Cell {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+impl DiagramCache {
+    fn cell(&self, definition: &Arc<Definition>) -> DiagramCell {
+        let mut kept = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.iter().position(|(known, _)| Arc::ptr_eq(known, definition));
-        let one = known.map_or_else(|| (Arc::clone(definition), Cell::default()), |at| kept.remove(at));
-        if kept.len() >= MAX_KEPT {
+        let one = known.map_or_else(|| (Arc::clone(definition), DiagramCell::default()), |at| kept.remove(at));
+        if kept.len() >= MAX_CACHED_DIAGRAMS {
             kept.remove(0);
         }
         let cell = Arc::clone(&one.1);
@@ -52,16 +52,16 @@ impl Pictures {
     pub(super) async fn draw(
         &self,
         definition: Arc<Definition>,
-        marks: Marks,
+        marks: InstanceOverlay,
     ) -> Result<String, EngineError> {
         let cell = self.cell(&definition);
         let turn = tokio::select! {
-            turn = Arc::clone(&self.turn).acquire_owned() => turn.map_err(|_| EngineError::Stopping)?,
-            () = pause(self.longest_wait) => return Err(EngineError::Busy),
+            turn = Arc::clone(&self.draw_permit).acquire_owned() => turn.map_err(|_| EngineError::Stopping)?,
+            () = sleep_real_time(self.wait_timeout) => return Err(EngineError::Busy),
         };
         let drawn = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            cell.get_or_init(|| Picture::new(&definition)).svg(&marks)
+            cell.get_or_init(|| DiagramPicture::new(&definition)).svg(&marks)
         });
         drawn.await.map_err(|_| EngineError::Stopping)
     }
@@ -80,37 +80,37 @@ mod tests {
     #[tokio::test]
     async fn a_definition_is_laid_out_once_however_its_instances_stand_and_the_least_asked_for_is_forgotten()
     {
-        let pictures = Pictures::default();
+        let pictures = DiagramCache::default();
         let first = definition("first");
         let cell = pictures.cell(&first);
         for count in [1, 2] {
             let counts = first.states.keys().map(|state| (state.clone(), count)).collect();
-            let drawn = pictures.draw(Arc::clone(&first), Marks { present: None, counts }).await.unwrap();
+            let drawn = pictures.draw(Arc::clone(&first), InstanceOverlay { present: None, counts }).await.unwrap();
             assert!(drawn.contains("class=\"count\""), "{drawn}");
             assert!(Arc::ptr_eq(&cell, &pictures.cell(&first)) && cell.get().is_some());
         }
         for number in 0..15 {
             pictures.cell(&definition(&format!("other-{number}")));
         }
-        assert_eq!(pictures.kept.lock().unwrap().len(), 16);
+        assert_eq!(pictures.cached.lock().unwrap().len(), 16);
         // The least asked for is not the first any more.
         assert!(Arc::ptr_eq(&cell, &pictures.cell(&first)));
         for number in 0..16 {
             pictures.cell(&definition(&format!("another-{number}")));
         }
-        assert_eq!(pictures.kept.lock().unwrap().len(), 16);
+        assert_eq!(pictures.cached.lock().unwrap().len(), 16);
         assert!(!Arc::ptr_eq(&cell, &pictures.cell(&first)));
     }
 
     #[tokio::test]
     async fn one_picture_is_drawn_at_a_time_and_nobody_waits_for_ever() {
-        assert_eq!(Pictures::default().longest_wait, Duration::from_secs(20));
-        let pictures = Pictures { longest_wait: Duration::from_millis(10), ..Pictures::default() };
+        assert_eq!(DiagramCache::default().wait_timeout, Duration::from_secs(20));
+        let pictures = DiagramCache { wait_timeout: Duration::from_millis(10), ..DiagramCache::default() };
         let first = definition("first");
-        let turn = Arc::clone(&pictures.turn).acquire_owned().await.unwrap();
-        let refused = pictures.draw(Arc::clone(&first), Marks::default()).await;
+        let turn = Arc::clone(&pictures.draw_permit).acquire_owned().await.unwrap();
+        let refused = pictures.draw(Arc::clone(&first), InstanceOverlay::default()).await;
         assert!(matches!(refused, Err(EngineError::Busy)), "{refused:?}");
         drop(turn);
-        pictures.draw(first, Marks::default()).await.unwrap();
+        pictures.draw(first, InstanceOverlay::default()).await.unwrap();
     }
 }

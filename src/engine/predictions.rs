@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::{Predicted, Prediction, Question};
+use crate::machine::{ModelAnswers, Prediction, ModelQuestion};
 
 /// What models were asked, and what each answered, or why it did not.
 #[derive(Debug, Clone, Default)]
-pub struct Predictions(BTreeMap<Question, Result<Prediction, String>>);
+pub struct Predictions(BTreeMap<ModelQuestion, Result<Prediction, String>>);
 
 impl Predictions {
     /// The answers.
-    pub(super) fn answers(&self) -> Predicted {
-        let mut answers = Predicted::default();
+    pub(super) fn answers(&self) -> ModelAnswers {
+        let mut answers = ModelAnswers::default();
         for (question, answer) in &self.0 {
             if let Ok(answer) = answer {
                 answers.insert(question.clone(), answer.clone());
@@ -21,12 +21,12 @@ impl Predictions {
     }
 
     /// Whether `question` was asked.
-    pub(super) fn has(&self, question: &Question) -> bool {
+    pub(super) fn has(&self, question: &ModelQuestion) -> bool {
         self.0.contains_key(question)
     }
 
     /// Adds what was answered, or why nothing was.
-    pub(super) fn add(&mut self, question: Question, answer: Result<Prediction, String>) {
+    pub(super) fn add(&mut self, question: ModelQuestion, answer: Result<Prediction, String>) {
         self.0.insert(question, answer);
     }
 

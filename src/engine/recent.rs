@@ -9,31 +9,31 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::machine::MachineName;
-use crate::store::Life;
-use crate::store::groups::Seen;
-use crate::store::instances::{InstanceId, Target};
+use crate::store::DatabaseLife;
+use crate::store::groups::VersionedInstance;
+use crate::store::instances::{InstanceId, InstanceKey};
 
 /// How many instances are remembered: a large farm's, at about a kilobyte each.
-const MOST: usize = 32_768;
+const MAX_CACHED_INSTANCES: usize = 32_768;
 
 /// What is remembered.
 #[derive(Default)]
-pub(super) struct Recent {
-    state: Mutex<State>,
+pub(super) struct InstanceCache {
+    state: Mutex<InstanceCacheState>,
 }
 
 #[derive(Default)]
-struct State {
+struct InstanceCacheState {
     /// The life of the database that all of it is of.
-    life: Life,
-    seen: HashMap<InstanceId, Seen>,
-    names: HashMap<MachineName, HashMap<String, InstanceId>>,
+    life: DatabaseLife,
+    instances: HashMap<InstanceId, VersionedInstance>,
+    ids_by_name: HashMap<MachineName, HashMap<String, InstanceId>>,
     /// In the order in which they came; one that was forgotten may still be here.
     order: VecDeque<InstanceId>,
 }
 
-impl Recent {
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+impl InstanceCache {
+    fn with<T>(&self, work: impl FnOnce(&mut InstanceCacheState) -> T) -> T {
         // A panic elsewhere can at worst have left something wrong, and that does no harm.
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -41,67 +41,67 @@ impl Recent {
     /// Finds what is remembered of some instances, in the order in which they are asked for.
     pub(super) fn find<'a>(
         &self,
-        life: Life,
-        targets: impl Iterator<Item = &'a Target>,
-    ) -> Vec<Option<Seen>> {
+        life: DatabaseLife,
+        targets: impl Iterator<Item = &'a InstanceKey>,
+    ) -> Vec<Option<VersionedInstance>> {
         self.with(|state| {
-            let is_present = state.enter(life);
+            let is_present = state.enter_life(life);
             targets.map(|target| state.find(target).filter(|_| is_present).cloned()).collect()
         })
     }
 
     /// Remembers instances as they are now.
-    pub(super) fn remember(&self, life: Life, seen: impl Iterator<Item = Seen>) {
+    pub(super) fn insert(&self, life: DatabaseLife, seen: impl Iterator<Item = VersionedInstance>) {
         self.with(|state| {
-            if state.enter(life) {
-                seen.for_each(|seen| state.remember(seen));
+            if state.enter_life(life) {
+                seen.for_each(|seen| state.insert(seen));
             }
         });
     }
 
     /// Forgets instances of which something else is true by now.
-    pub(super) fn forget(&self, ids: impl Iterator<Item = InstanceId>) {
-        self.with(|state| ids.for_each(|id| state.forget(id)));
+    pub(super) fn remove(&self, ids: impl Iterator<Item = InstanceId>) {
+        self.with(|state| ids.for_each(|id| state.remove(id)));
     }
 }
 
-impl State {
+impl InstanceCacheState {
     /// Whether `life` is the present one; where it is a later one, nothing is remembered any more.
-    fn enter(&mut self, life: Life) -> bool {
+    fn enter_life(&mut self, life: DatabaseLife) -> bool {
         if life > self.life {
             *self = Self { life, ..Self::default() };
         }
         life == self.life
     }
 
-    fn find(&self, target: &Target) -> Option<&Seen> {
+    fn find(&self, target: &InstanceKey) -> Option<&VersionedInstance> {
         let id = match target {
-            Target::Id(id) => id,
-            Target::Name(machine, name) => self.names.get(machine)?.get(name)?,
+            InstanceKey::Id(id) => id,
+            InstanceKey::Name(machine, name) => self.ids_by_name.get(machine)?.get(name)?,
         };
-        self.seen.get(id)
+        self.instances.get(id)
     }
 
-    fn remember(&mut self, seen: Seen) {
+    fn insert(&mut self, seen: VersionedInstance) {
         let id = seen.id;
-        let new = match self.seen.entry(id) {
+        let new = match self.instances.entry(id) {
             Entry::Occupied(mut known) => return *known.get_mut() = seen,
             Entry::Vacant(place) => place.insert(seen),
         };
-        let names = self.names.entry(new.instance.machine.clone()).or_default();
+        let names = self.ids_by_name.entry(new.instance.machine.clone()).or_default();
         // Whoever had the name before is gone.
         names.insert(new.instance.name.clone(), id);
         self.order.push_back(id);
-        while self.order.len() > MOST {
+        while self.order.len() > MAX_CACHED_INSTANCES {
             if let Some(oldest) = self.order.pop_front() {
-                self.forget(oldest);
+                self.remove(oldest);
             }
         }
     }
 
-    fn forget(&mut self, id: InstanceId) {
-        let Some(Seen { instance, .. }) = self.seen.remove(&id) else { return };
-        if let Some(names) = self.names.get_mut(&instance.machine)
+    fn remove(&mut self, id: InstanceId) {
+        let Some(VersionedInstance { instance, .. }) = self.instances.remove(&id) else { return };
+        if let Some(names) = self.ids_by_name.get_mut(&instance.machine)
             && names.get(&instance.name) == Some(&id)
         {
             names.remove(&instance.name);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 /// Why something cannot be done as things stand; nothing was written.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{detail}")]
-pub struct Refusal {
+pub struct FaceRefusal {
     /// A fixed word that clients may rely on.
     pub code: &'static str,
     /// In words for people, with what would help.
@@ -14,7 +14,7 @@ pub struct Refusal {
     pub more: Map<String, Value>,
 }
 
-impl Refusal {
+impl FaceRefusal {
     /// A refusal about which there is nothing more to say.
     #[must_use]
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {

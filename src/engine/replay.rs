@@ -10,21 +10,21 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::activation::{Activation, Course, Recorded, WhatIf};
+use crate::activation::{Activation, WhatIfReplay, RecordedDecision, WhatIfReport};
 use crate::machine::{
     self, Cause, Decision, Definition, Instance, MachineName, Outcome, Stimulus, Vocabulary,
 };
-use crate::store::definitions::{self, Adopted};
-use crate::store::history::{self, Entry, Told};
-use crate::store::instances::{self, InstanceId, Stored};
+use crate::store::definitions::{self, ActivatedDefinition};
+use crate::store::history::{self, HistoryEntry, HistoryContent};
+use crate::store::instances::{self, InstanceId, StoredInstance};
 use crate::store::{Snapshot, Store, StoreError};
 
 /// How long the database may take for one reading of all there is.
-const LONGEST: Duration = Duration::from_hours(24);
+const REPLAY_READ_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// What is to be replayed.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ReplayRequest {
     /// The machine whose instances' history it is.
     pub machine: MachineName,
     /// Only this instance's.
@@ -33,12 +33,12 @@ pub struct Wanted {
     /// compared with the record is from then on, too.
     pub since: Option<DateTime<Utc>>,
     /// The other definition.
-    pub with: Option<Arc<Definition>>,
+    pub what_if_definition: Option<Arc<Definition>>,
 }
 
 /// What a replay came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Replayed {
+pub struct ReplayReport {
     /// How many instances were replayed.
     pub instances: u64,
     /// How many entries of history.
@@ -46,16 +46,16 @@ pub struct Replayed {
     /// Instances whose first entries are gone, so that nothing can be said of them.
     pub forgotten: u64,
     /// Instances of which something cannot be read: they are replayed up to there.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableRecord>,
     /// The first thing that is not as it is stored.
-    pub difference: Option<Differs>,
+    pub difference: Option<ReplayDifference>,
     /// What would have gone differently under another definition.
-    pub what_if: Option<WhatIf>,
+    pub what_if: Option<WhatIfReport>,
 }
 
 /// Something stored that this program cannot read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Unreadable {
+pub struct UnreadableRecord {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
@@ -66,7 +66,7 @@ pub struct Unreadable {
 
 /// Something that replay does not give as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Differs {
+pub struct ReplayDifference {
     /// The instance's name.
     pub name: String,
     /// The entry of history; nothing where it is the instance itself.
@@ -98,7 +98,7 @@ pub enum ReplayError {
         /// The definition's number.
         number: i32,
         /// What is wrong with it.
-        faults: machine::Faults,
+        faults: machine::SourceFaults,
     },
     /// The store failed.
     #[error("the store failed")]
@@ -106,19 +106,19 @@ pub enum ReplayError {
 }
 
 /// The definitions that were in force, and from which entry of history on.
-struct Timeline {
-    adopted: Vec<(Adopted, Arc<Definition>)>,
+struct DefinitionTimeline {
+    activations: Vec<(ActivatedDefinition, Arc<Definition>)>,
 }
 
-impl Timeline {
+impl DefinitionTimeline {
     async fn read(
         db: &mut Snapshot,
         vocabulary: &Vocabulary,
         machine: &MachineName,
     ) -> Result<Self, ReplayError> {
-        let mut timeline = Self { adopted: Vec::new() };
+        let mut timeline = Self { activations: Vec::new() };
         let mut known: BTreeMap<i32, Arc<Definition>> = BTreeMap::new();
-        for adopted in definitions::list(db, machine).await? {
+        for adopted in definitions::list_activated(db, machine).await? {
             let number = adopted.number;
             let definition = if let Some(definition) = known.get(&number) {
                 Arc::clone(definition)
@@ -129,33 +129,33 @@ impl Timeline {
                 Arc::new(machine::load_stored(&source, vocabulary).map_err(unreadable)?.0)
             };
             known.insert(number, Arc::clone(&definition));
-            timeline.adopted.push((adopted, definition));
+            timeline.activations.push((adopted, definition));
         }
         Ok(timeline)
     }
 
     /// The place in the timeline of what was in force for entry `id`.
-    fn at(&self, id: i64) -> usize {
-        self.adopted.partition_point(|(adopted, _)| adopted.first_history <= id).saturating_sub(1)
+    fn index_at(&self, id: i64) -> usize {
+        self.activations.partition_point(|(adopted, _)| adopted.first_history <= id).saturating_sub(1)
     }
 
     /// What was in force for entry `id`.
     fn definition(&self, id: i64) -> Option<&Definition> {
-        self.adopted.get(self.at(id)).map(|(_, definition)| &**definition)
+        self.activations.get(self.index_at(id)).map(|(_, definition)| &**definition)
     }
 
     /// How instances were carried over to what was in force for entry `id`.
-    fn adoption(&self, id: i64) -> Activation {
-        let place = self.at(id);
-        let before = place.checked_sub(1).and_then(|before| self.adopted.get(before));
-        let Some((_, present)) = self.adopted.get(place) else { return Activation::default() };
+    fn activation(&self, id: i64) -> Activation {
+        let place = self.index_at(id);
+        let before = place.checked_sub(1).and_then(|before| self.activations.get(before));
+        let Some((_, present)) = self.activations.get(place) else { return Activation::default() };
         Activation::new(before.map(|(_, definition)| &**definition), present)
     }
 }
 
 /// One instance on its way through its history.
 #[derive(Default)]
-struct Life<'a> {
+struct InstanceReplay<'a> {
     name: String,
     instance: Option<Instance>,
     /// Whether its first entries are gone.
@@ -163,8 +163,8 @@ struct Life<'a> {
     /// Whether one of its entries cannot be read, so that nothing can be said of what comes after it.
     is_unreadable: bool,
     /// Entries of one moment, which belong to one transaction: their order is that of their visits.
-    moment: Vec<Entry>,
-    course: Option<Course<'a>>,
+    pending_entries: Vec<HistoryEntry>,
+    what_if: Option<WhatIfReplay<'a>>,
 }
 
 /// Replays history, of one moment of the database: others may go on writing. Definitions may name what `vocabulary` has.
@@ -175,20 +175,20 @@ struct Life<'a> {
 pub async fn replay(
     store: &Store,
     vocabulary: &Vocabulary,
-    wanted: &Wanted,
-) -> Result<Replayed, ReplayError> {
-    let Wanted { machine, name, .. } = wanted;
+    wanted: &ReplayRequest,
+) -> Result<ReplayReport, ReplayError> {
+    let ReplayRequest { machine, name, .. } = wanted;
     let mut snapshot = store.snapshot().await?;
     // All of it is read in one go, however much there is.
-    snapshot.take_time(LONGEST).await?;
-    let timeline = Timeline::read(&mut snapshot, vocabulary, machine).await?;
+    snapshot.take_time(REPLAY_READ_TIMEOUT).await?;
+    let timeline = DefinitionTimeline::read(&mut snapshot, vocabulary, machine).await?;
     let stored = instances::list(&mut snapshot, machine, name.as_deref()).await?;
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
     }
-    let life = |stored: &Stored| (stored.id, Life { name: stored.name.clone(), ..Life::default() });
-    let mut lives: HashMap<InstanceId, Life> = stored.iter().map(life).collect();
-    let mut replayed = Replayed::default();
+    let life = |stored: &StoredInstance| (stored.id, InstanceReplay { name: stored.name.clone(), ..InstanceReplay::default() });
+    let mut lives: HashMap<InstanceId, InstanceReplay> = stored.iter().map(life).collect();
+    let mut replayed = ReplayReport::default();
     let mut until = DateTime::<Utc>::MIN_UTC;
     {
         let mut entries = std::pin::pin!(history::stream(&mut snapshot, machine, name.as_deref()));
@@ -200,15 +200,15 @@ pub async fn replay(
             if life.is_unreadable {
                 continue;
             }
-            if life.moment.first().is_some_and(|first| first.at != entry.at) {
-                live(life, &timeline, wanted, &mut replayed);
+            if life.pending_entries.first().is_some_and(|first| first.at != entry.at) {
+                replay_moment(life, &timeline, wanted, &mut replayed);
             }
-            life.moment.push(entry);
+            life.pending_entries.push(entry);
         }
     }
-    for Stored { id, name, instance: stored } in stored {
+    for StoredInstance { id, name, instance: stored } in stored {
         let Some(mut life) = lives.remove(&id) else { continue };
-        live(&mut life, &timeline, wanted, &mut replayed);
+        replay_moment(&mut life, &timeline, wanted, &mut replayed);
         if life.is_forgotten {
             replayed.forgotten += 1;
             continue;
@@ -220,14 +220,14 @@ pub async fn replay(
         let stored = match stored {
             Ok(stored) => stored,
             Err(reason) => {
-                replayed.unreadable.push(Unreadable { name, entry: None, reason });
+                replayed.unreadable.push(UnreadableRecord { name, entry: None, reason });
                 continue;
             }
         };
         if let Some(instance) = &life.instance {
             compare(instance, &stored, &mut replayed.difference);
         }
-        if let Some(course) = life.course {
+        if let Some(course) = life.what_if {
             course.end(&stored, until, replayed.what_if.get_or_insert_default());
             // Under another definition very many time limits may pass; what is reported is not to wait for that.
             tokio::task::yield_now().await;
@@ -237,45 +237,45 @@ pub async fn replay(
 }
 
 /// Lets `life` go through what happened at one moment.
-fn live<'a>(life: &mut Life<'a>, timeline: &Timeline, wanted: &'a Wanted, replayed: &mut Replayed) {
-    let mut moment = std::mem::take(&mut life.moment);
+fn replay_moment<'a>(life: &mut InstanceReplay<'a>, timeline: &DefinitionTimeline, wanted: &'a ReplayRequest, replayed: &mut ReplayReport) {
+    let mut moment = std::mem::take(&mut life.pending_entries);
     // What began a visit comes before all else of that visit.
     moment.sort_by_key(|entry| (entry.visit, entry.outcome != "moved", entry.id));
     for entry in &moment {
         let Some(definition) = timeline.definition(entry.id) else { continue };
         let is_since = wanted.since.is_none_or(|since| entry.at >= since);
-        match &entry.told {
-            Told::Stimulus(stimulus) => {
+        match &entry.content {
+            HistoryContent::Stimulus(stimulus) => {
                 let Some(decision) = life.decide(definition, stimulus, entry.at) else { continue };
                 if let Some(before) = life.instance.as_ref().filter(|_| is_since) {
                     check(&decision, before, entry, &mut replayed.difference);
                 }
-                if let Some(with) = wanted.with.as_ref().filter(|_| is_since) {
-                    let recorded = Recorded { at: entry.at, stimulus, decision: &decision };
-                    life.go_on_with(with, definition, recorded);
+                if let Some(with) = wanted.what_if_definition.as_ref().filter(|_| is_since) {
+                    let recorded = RecordedDecision { at: entry.at, stimulus, decision: &decision };
+                    life.advance_what_if(with, definition, recorded);
                 }
                 life.instance = Some(decision.instance);
             }
-            Told::Note(note) if note == "adopted" => {
+            HistoryContent::Note(note) if note == "adopted" => {
                 let deadline = entry.evidence.as_ref().and_then(|evidence| evidence.get("deadline"));
                 let deadline_at = deadline.and_then(Value::as_str).and_then(|at| at.parse().ok());
                 if let Some(instance) = &mut life.instance {
-                    timeline.adoption(entry.id).apply(instance, entry.to.clone(), deadline_at);
+                    timeline.activation(entry.id).apply(instance, entry.to.clone(), deadline_at);
                 }
             }
-            Told::Note(_) => {}
-            Told::Unreadable(why) => {
+            HistoryContent::Note(_) => {}
+            HistoryContent::Unreadable(why) => {
                 // What it did to the instance cannot be known, nor what came of that.
                 life.is_unreadable = true;
                 let (name, reason) = (life.name.clone(), why.clone());
-                replayed.unreadable.push(Unreadable { name, entry: Some(entry.id), reason });
+                replayed.unreadable.push(UnreadableRecord { name, entry: Some(entry.id), reason });
                 return;
             }
         }
     }
 }
 
-impl<'a> Life<'a> {
+impl<'a> InstanceReplay<'a> {
     /// What the definition in force makes of an entry; nothing where the instance's first entries are gone.
     fn decide(
         &mut self,
@@ -295,13 +295,13 @@ impl<'a> Life<'a> {
     }
 
     /// Lets what would have been go on beside what was.
-    fn go_on_with(&mut self, with: &'a Definition, definition: &Definition, recorded: Recorded<'_>) {
-        match (&mut self.course, &self.instance) {
+    fn advance_what_if(&mut self, with: &'a Definition, definition: &Definition, recorded: RecordedDecision<'_>) {
+        match (&mut self.what_if, &self.instance) {
             (Some(course), _) => course.follow(recorded),
-            (None, None) => self.course = Some(Course::begin(with, &self.name, recorded)),
+            (None, None) => self.what_if = Some(WhatIfReplay::begin(with, &self.name, recorded)),
             (None, Some(before)) => {
-                self.course = Course::branch_off(with, definition, before, recorded.at);
-                if let Some(course) = &mut self.course {
+                self.what_if = WhatIfReplay::branch_off(with, definition, before, recorded.at);
+                if let Some(course) = &mut self.what_if {
                     course.follow(recorded);
                 }
             }
@@ -310,7 +310,7 @@ impl<'a> Life<'a> {
 }
 
 /// Notes where an entry does not tell what the kernel makes of its stimulus.
-fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut Option<Differs>) {
+fn check(decision: &Decision, before: &Instance, entry: &HistoryEntry, difference: &mut Option<ReplayDifference>) {
     let outcome = match &decision.outcome {
         Outcome::Moved { .. } => "moved",
         Outcome::Stayed => "stayed",
@@ -323,11 +323,11 @@ fn check(decision: &Decision, before: &Instance, entry: &Entry, difference: &mut
         ("state after", entry.to.to_string(), after.state.to_string()),
         ("visit", entry.visit.to_string(), after.visit.to_string()),
     ];
-    note(&before.name, Some(entry.id), pairs, difference);
+    record_difference(&before.name, Some(entry.id), pairs, difference);
 }
 
 /// Notes where an instance is not as it is stored.
-fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Differs>) {
+fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<ReplayDifference>) {
     let time = |at: Option<DateTime<Utc>>| at.map_or_else(|| "none".to_owned(), |at| at.to_rfc3339());
     let span = |left: Option<Duration>| format!("{left:?}");
     let pairs = [
@@ -341,17 +341,17 @@ fn compare(replayed: &Instance, stored: &Instance, difference: &mut Option<Diffe
         ("data", json!(stored.data).to_string(), json!(replayed.data).to_string()),
         ("links", json!(stored.links).to_string(), json!(replayed.links).to_string()),
     ];
-    note(&stored.name, None, pairs, difference);
+    record_difference(&stored.name, None, pairs, difference);
 }
 
-fn note<const N: usize>(
+fn record_difference<const N: usize>(
     name: &str,
     entry: Option<i64>,
     pairs: [(&str, String, String); N],
-    difference: &mut Option<Differs>,
+    difference: &mut Option<ReplayDifference>,
 ) {
     let differs = pairs.into_iter().find(|(_, stored, replayed)| stored != replayed);
     if let (None, Some((what, stored, replayed))) = (&difference, differs) {
-        *difference = Some(Differs { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
+        *difference = Some(ReplayDifference { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
     }
 }

@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use schedule::{Request, Resource, Timed, Units, forecast};
+use schedule::{ResourceRequest, LimitedResource, WithDuration, ResourceUnits, forecast};
 use serde::Serialize;
 
-use super::claims::limits;
+use super::claims::declared_limits;
 use super::error::EngineError;
 use super::face::Faces;
 use super::grants::{needs, resource};
 use super::handle::Engine;
 use super::turn_times::TurnTimes;
-use crate::store::actions::{ActionId, OpenAction};
-use crate::store::claims::{Claim, Limits};
+use crate::store::actions::{ActionId, ActionSummary};
+use crate::store::claims::{Claim, ResourceLimits};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, ResourceState, SetLimits};
-use crate::store::resources::{self, HeldByStates, Holder, Party, Waiter};
-use crate::store::{Connection, StoreError};
+use crate::store::queue::{self, ResourceState, LimitOverrides};
+use crate::store::resources::{self, DefinedHolds, ResourceHolder, InstanceRef, ResourceWaiter};
+use crate::store::{DbConnection, StoreError};
 
 /// How many of those who wait are looked at.
 const MAX_WAITERS: i64 = 10_000;
@@ -78,11 +78,11 @@ pub struct WaiterView {
 }
 
 /// Limits that an operator sets for a resource; what is not there is as whoever claims it says.
-pub type NewLimits = SetLimits;
+pub type NewLimits = LimitOverrides;
 
 /// What an action that waits may expect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outlook {
+pub struct WaitForecast {
     /// How many instances hold what it needs, or come before it.
     pub ahead: usize,
     /// Who holds it.
@@ -91,30 +91,30 @@ pub struct Outlook {
     pub expected_at: Option<DateTime<Utc>>,
 }
 
-impl Outlook {
+impl WaitForecast {
     /// What `action` may expect, one of the instance that this is of: only those that wait for resources expect anything.
     #[must_use]
-    pub fn of(&self, action: &OpenAction) -> Self {
-        if action.queues() { self.clone() } else { Self::default() }
+    pub fn of(&self, action: &ActionSummary) -> Self {
+        if action.is_queued() { self.clone() } else { Self::default() }
     }
 }
 
 /// Of who waits: how many come before it, and when its turn may come.
-type Expected = HashMap<ActionId, (usize, Option<DateTime<Utc>>)>;
+type ExpectedTurns = HashMap<ActionId, (usize, Option<DateTime<Utc>>)>;
 
 /// All that is known of some resources, of nearly one moment.
-struct Picture {
+struct ResourceSnapshot {
     states: Vec<ResourceState>,
-    holders: Vec<Holder>,
-    waiters: Vec<Waiter>,
+    holders: Vec<ResourceHolder>,
+    waiters: Vec<ResourceWaiter>,
     /// What definitions say of those that they declare.
-    declared: BTreeMap<String, Limits>,
+    declared: BTreeMap<String, ResourceLimits>,
 }
 
-impl Picture {
-    async fn read(db: &mut Connection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
+impl ResourceSnapshot {
+    async fn read(db: &mut DbConnection, faces: &Faces, names: &[String]) -> Result<Self, StoreError> {
         let mut waiters = resources::list_waiters(db, names, MAX_WAITERS).await?;
-        faces.select(db, waiters.iter_mut().map(|one| (one.party.instance, &mut one.claims))).await?;
+        faces.select(db, waiters.iter_mut().map(|one| (one.owner.instance, &mut one.claims))).await?;
         // What they wait for besides says as well when their turn comes.
         let claims = waiters.iter().flat_map(|waiter| &waiter.claims);
         let mut all: BTreeSet<String> = claims.flat_map(|claim| claim.any_of.iter().cloned()).collect();
@@ -129,27 +129,27 @@ impl Picture {
     }
 
     /// The limits of each resource: as an operator set them, or as who waits for it or had it says.
-    fn limits(&self) -> HashMap<&str, Limits> {
+    fn limits(&self) -> HashMap<&str, ResourceLimits> {
         let claims = self.waiters.iter().flat_map(|waiter| &waiter.claims);
-        let said = claims.filter(|claim| claim.limits != Limits::default());
+        let said = claims.filter(|claim| claim.limits != ResourceLimits::default());
         let said = said.flat_map(|claim| claim.any_of.iter().map(|name| (name.as_str(), claim.limits)));
-        let said: HashMap<&str, Limits> = said.collect();
+        let said: HashMap<&str, ResourceLimits> = said.collect();
         let limits = |state: &ResourceState| {
             let said = said.get(state.name.as_str()).copied().or(state.declared);
             let said = said.or_else(|| self.declared.get(&state.name).copied());
-            state.set.over(said.unwrap_or_default())
+            state.overrides.apply_to(said.unwrap_or_default())
         };
         self.states.iter().map(|state| (state.name.as_str(), limits(state))).collect()
     }
 
     /// Where each who waits stands, and when its turn may come.
-    fn expected(&self, times: &TurnTimes, now: DateTime<Utc>) -> Expected {
+    fn expected_turns(&self, times: &TurnTimes, now: DateTime<Utc>) -> ExpectedTurns {
         let limits = self.limits();
         let resource = |state: &'_ ResourceState| resource(state, *limits.get(state.name.as_str())?);
         let resources = self.states.iter().filter_map(|state| Some((state.name.as_str(), resource(state)?)));
-        let resources: BTreeMap<&str, Resource> = resources.collect();
-        let held: Vec<_> = self.holders.iter().map(|holder| held(holder, times, now)).collect();
-        let queue: Vec<_> = self.waiters.iter().map(|waiter| queued(waiter, times)).collect();
+        let resources: BTreeMap<&str, LimitedResource> = resources.collect();
+        let held: Vec<_> = self.holders.iter().map(|holder| timed_holder(holder, times, now)).collect();
+        let queue: Vec<_> = self.waiters.iter().map(|waiter| timed_waiter(waiter, times)).collect();
         let at = |at: Option<i64>| at.and_then(DateTime::from_timestamp_micros);
         forecast(&resources, &held, &queue, now.timestamp_micros())
             .into_iter()
@@ -158,24 +158,24 @@ impl Picture {
     }
 
     /// What the action of `instance` that waits may expect.
-    fn outlook(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> Outlook {
-        let Some(own) = self.waiters.iter().find(|waiter| waiter.party.instance == instance) else {
-            return Outlook::default();
+    fn wait_forecast(&self, instance: InstanceId, times: &TurnTimes, now: DateTime<Utc>) -> WaitForecast {
+        let Some(own) = self.waiters.iter().find(|waiter| waiter.owner.instance == instance) else {
+            return WaitForecast::default();
         };
-        let (waiting, expected_at) = self.expected(times, now).get(&own.id).copied().unwrap_or_default();
-        let needs = |holder: &&Holder| {
-            holder.party.instance != instance
+        let (waiting, expected_at) = self.expected_turns(times, now).get(&own.id).copied().unwrap_or_default();
+        let needs = |holder: &&ResourceHolder| {
+            holder.owner.instance != instance
                 && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
         };
-        let holders = self.holders.iter().filter(needs).map(|holder| holder.party.name.clone());
+        let holders = self.holders.iter().filter(needs).map(|holder| holder.owner.name.clone());
         let holders: BTreeSet<String> = holders.collect();
         let ahead = waiting + holders.len();
-        Outlook { ahead, holders: holders.into_iter().collect(), expected_at }
+        WaitForecast { ahead, holders: holders.into_iter().collect(), expected_at }
     }
 
     /// What people see of the resources called `names`.
     fn views(&self, names: &[String], times: &TurnTimes, now: DateTime<Utc>) -> Vec<ResourceView> {
-        let (limits, expected) = (self.limits(), self.expected(times, now));
+        let (limits, expected) = (self.limits(), self.expected_turns(times, now));
         let mut holders: HashMap<&str, Vec<HolderView>> = HashMap::new();
         for holder in &self.holders {
             holders.entry(&holder.resource).or_default().push(holder_view(holder));
@@ -191,8 +191,8 @@ impl Picture {
         let wanted = self.states.iter().filter(|state| names.contains(&state.name));
         let view = |state: &ResourceState| {
             let name = state.name.as_str();
-            let Limits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
-            let SetLimits { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.set;
+            let ResourceLimits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
+            let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.overrides;
             let set = [
                 ("capacity", set_capacity.is_some()),
                 ("gap", set_gap.is_some()),
@@ -213,14 +213,14 @@ impl Picture {
     }
 }
 
-fn waiter_view(waiter: &Waiter, expected: &Expected) -> WaiterView {
+fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView {
     let (ahead, expected_at) = expected.get(&waiter.id).copied().unwrap_or_default();
-    let Waiter { party: Party { machine, name, .. }, action, since, .. } = waiter.clone();
+    let ResourceWaiter { owner: InstanceRef { machine, name, .. }, action, since, .. } = waiter.clone();
     WaiterView { machine, name, action, ahead, since, expected_at }
 }
 
-fn holder_view(holder: &Holder) -> HolderView {
-    let Holder { party: Party { machine, name, .. }, action, units, since, .. } = holder.clone();
+fn holder_view(holder: &ResourceHolder) -> HolderView {
+    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } = holder.clone();
     HolderView { machine, name, action, units, since }
 }
 
@@ -228,20 +228,20 @@ fn seconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
-fn held<'a>(holder: &'a Holder, times: &TurnTimes, now: DateTime<Utc>) -> Timed<Units<&'a str>> {
-    let usual = holder.action.as_ref().and_then(|_| times.usual(&holder.resource));
+fn timed_holder<'a>(holder: &'a ResourceHolder, times: &TurnTimes, now: DateTime<Utc>) -> WithDuration<ResourceUnits<&'a str>> {
+    let usual = holder.action.as_ref().and_then(|_| times.average(&holder.resource));
     let so_far = (now - holder.since).num_microseconds().unwrap_or_default();
-    let what = Units { resource: holder.resource.as_str(), units: holder.units };
-    Timed { what, takes: usual.map(|usual| usual.saturating_sub(so_far).max(0)) }
+    let what = ResourceUnits { resource: holder.resource.as_str(), units: holder.units };
+    WithDuration { item: what, duration: usual.map(|usual| usual.saturating_sub(so_far).max(0)) }
 }
 
-fn queued<'a>(waiter: &'a Waiter, times: &TurnTimes) -> Timed<Request<ActionId, &'a str>> {
-    let what = Request { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.holds };
+fn timed_waiter<'a>(waiter: &'a ResourceWaiter, times: &TurnTimes) -> WithDuration<ResourceRequest<ActionId, &'a str>> {
+    let what = ResourceRequest { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.has_holds };
     // What a state holds is held for longer than the action, and nobody knows how long.
     let is_known = waiter.claims.iter().all(|claim| claim.hold.is_none());
     let names = waiter.claims.iter().flat_map(|claim| &claim.any_of);
-    let takes = if is_known { names.filter_map(|name| times.usual(name)).max() } else { None };
-    Timed { what, takes }
+    let takes = if is_known { names.filter_map(|name| times.average(name)).max() } else { None };
+    WithDuration { item: what, duration: takes }
 }
 
 impl Engine {
@@ -258,14 +258,14 @@ impl Engine {
         all.extend(declared.keys().cloned());
         let names: Vec<String> =
             all.into_iter().filter(|known| name.is_none_or(|name| name == known)).collect();
-        let mut picture = Picture::read(&mut db, &self.inner.faces, &names).await?;
+        let mut picture = ResourceSnapshot::read(&mut db, &self.inner.faces, &names).await?;
         picture.declared = declared;
         drop(db);
-        self.aside(move |times| picture.views(&names, times, now)).await
+        self.run_blocking(move |times| picture.views(&names, times, now)).await
     }
 
     /// Looks ahead aside: where many wait it takes a while, and other requests are not to wait for that.
-    async fn aside<T: Send + 'static>(
+    async fn run_blocking<T: Send + 'static>(
         &self,
         look: impl FnOnce(&TurnTimes) -> T + Send + 'static,
     ) -> Result<T, EngineError> {
@@ -275,23 +275,23 @@ impl Engine {
     }
 
     /// The resources that the definitions in force declare by their names, and what they say of them.
-    fn declared(&self) -> BTreeMap<String, Limits> {
-        let known = self.inner.rules.known();
+    fn declared(&self) -> BTreeMap<String, ResourceLimits> {
+        let known = self.inner.definitions.current();
         let declared = known.machines.values().flat_map(|in_force| &in_force.definition.resources);
         let named = declared.filter(|(_, declared)| declared.any.is_none());
-        named.map(|(name, declared)| (name.to_string(), limits(declared))).collect()
+        named.map(|(name, declared)| (name.to_string(), declared_limits(declared))).collect()
     }
 
     /// What states hold by the definitions in force, and since when these are: machine, state, and the name of what is held.
-    pub(super) fn held_by_states(&self) -> HeldByStates {
-        let known = self.inner.rules.known();
-        let mut all = HeldByStates { under: known.adoption, machines: Vec::new(), held: Vec::new() };
+    pub(super) fn held_by_states(&self) -> DefinedHolds {
+        let known = self.inner.definitions.current();
+        let mut all = DefinedHolds { activation: known.activation, machines: Vec::new(), holds: Vec::new() };
         for in_force in known.machines.values() {
-            let machine = in_force.adopted.machine.as_str();
+            let machine = in_force.activated.machine.as_str();
             all.machines.push(machine.to_owned());
             for (state, definition) in &in_force.definition.states {
                 let names = definition.hold.keys();
-                all.held.extend(names.map(|name| (machine.to_owned(), state.to_string(), name.to_string())));
+                all.holds.extend(names.map(|name| (machine.to_owned(), state.to_string(), name.to_string())));
             }
         }
         all
@@ -304,7 +304,7 @@ impl Engine {
     /// [`EngineError::Store`] when the database fails.
     pub async fn set_limits(&self, name: &str, limits: NewLimits) -> Result<(), EngineError> {
         let mut tx = self.store().begin().await?;
-        resources::set_limits(&mut tx, name, limits).await?;
+        resources::override_limits(&mut tx, name, limits).await?;
         tx.commit().await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -316,21 +316,21 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn outlook(
+    pub async fn wait_forecasts(
         &self,
-        db: &mut Connection,
+        db: &mut DbConnection,
         instance: InstanceId,
-        actions: &[OpenAction],
-    ) -> Result<Outlook, EngineError> {
-        let claims = actions.iter().filter(|action| action.queues()).flat_map(|action| action.claims.clone());
+        actions: &[ActionSummary],
+    ) -> Result<WaitForecast, EngineError> {
+        let claims = actions.iter().filter(|action| action.is_queued()).flat_map(|action| action.claims.clone());
         let mut claims: Vec<Claim> = claims.collect();
         self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
         let names: BTreeSet<String> = claims.into_iter().flat_map(|claim| claim.any_of).collect();
         if names.is_empty() {
-            return Ok(Outlook::default());
+            return Ok(WaitForecast::default());
         }
-        let picture = Picture::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
+        let picture = ResourceSnapshot::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
         let now = self.clock().now();
-        self.aside(move |times| picture.outlook(instance, times, now)).await
+        self.run_blocking(move |times| picture.wait_forecast(instance, times, now)).await
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct RetryCounter(AtomicU64);
 
-impl Count {
+impl RetryCounter {
     pub(super) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -20,11 +20,11 @@ impl Count {
 
 /// What had to be tried again since the engine was made.
 #[derive(Debug, Default)]
-pub struct Retries {
+pub struct RetryCounters {
     /// Groups that the database refused because of a deadlock or a conflict of transactions (40P01, 40001), and that were
     /// tried again. There should be none: locks are taken in one order.
-    pub conflicts: Count,
+    pub conflicts: RetryCounter,
     /// Decisions that were made anew because another process, or another group of this one, had rewritten the
     /// row meanwhile.
-    pub overtaken: Count,
+    pub overtaken: RetryCounter,
 }

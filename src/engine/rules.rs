@@ -9,30 +9,30 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::error::EngineError;
 use crate::machine::{self, Definition, MachineName, Vocabulary};
-use crate::store::definitions::{self, Adopted, AdoptionId};
-use crate::store::groups::Seen;
-use crate::store::{Connection, Life, StoreError};
+use crate::store::definitions::{self, ActivatedDefinition, ActivationId};
+use crate::store::groups::VersionedInstance;
+use crate::store::{DbConnection, DatabaseLife, StoreError};
 
 /// A definition in force.
 #[derive(Debug, Clone)]
-pub struct InForce {
+pub struct ActiveDefinition {
     /// Which one it is, and since when.
-    pub adopted: Adopted,
+    pub activated: ActivatedDefinition,
     /// The definition.
     pub definition: Arc<Definition>,
 }
 
 /// What this process knows of what is in force.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Known {
+pub(super) struct DefinitionSet {
     /// In which life of the database it is so.
-    pub(super) life: Life,
+    pub(super) life: DatabaseLife,
     /// Since when it is so.
-    pub(super) adoption: AdoptionId,
-    pub(super) machines: BTreeMap<MachineName, Arc<InForce>>,
+    pub(super) activation: ActivationId,
+    pub(super) machines: BTreeMap<MachineName, Arc<ActiveDefinition>>,
 }
 
-impl Known {
+impl DefinitionSet {
     /// The definition of `machine`.
     pub(super) fn definition(&self, machine: &MachineName) -> Result<&Arc<Definition>, EngineError> {
         let in_force = self.machines.get(machine);
@@ -40,30 +40,30 @@ impl Known {
     }
 
     /// The tag of an instance as it was read ([`Seen::tag`]).
-    pub(super) fn tag(&self, seen: &Seen) -> String {
+    pub(super) fn tag(&self, seen: &VersionedInstance) -> String {
         let in_force = self.machines.get(&seen.instance.machine);
-        seen.tag(self.life, in_force.map_or(0, |one| one.adopted.number))
+        seen.entity_tag(self.life, in_force.map_or(0, |one| one.activated.number))
     }
 
-    fn has(&self, one: &InForce) -> bool {
-        self.machines.get(&one.adopted.machine).is_some_and(|known| known.adopted == one.adopted)
+    fn has(&self, one: &ActiveDefinition) -> bool {
+        self.machines.get(&one.activated.machine).is_some_and(|known| known.activated == one.activated)
     }
 }
 
 /// What is in force, as this process knows it.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct DefinitionCache {
     /// What definitions may name.
     vocabulary: Arc<Vocabulary>,
-    known: RwLock<Arc<Known>>,
+    current: RwLock<Arc<DefinitionSet>>,
     /// The last adoption that was heard of, and in which life of the database.
-    heard: Mutex<(Life, AdoptionId)>,
+    latest_activation: Mutex<(DatabaseLife, ActivationId)>,
 }
 
-impl Rules {
+impl DefinitionCache {
     /// Nothing is known yet.
     pub(super) fn new(vocabulary: Arc<Vocabulary>) -> Self {
-        Self { vocabulary, known: RwLock::default(), heard: Mutex::default() }
+        Self { vocabulary, current: RwLock::default(), latest_activation: Mutex::default() }
     }
 
     /// What definitions may name.
@@ -72,19 +72,19 @@ impl Rules {
     }
 
     /// All that are in force.
-    pub(super) fn all(&self) -> Vec<Arc<InForce>> {
-        self.known().machines.values().cloned().collect()
+    pub(super) fn list(&self) -> Vec<Arc<ActiveDefinition>> {
+        self.current().machines.values().cloned().collect()
     }
 
     /// What is known.
-    pub(super) fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn current(&self) -> Arc<DefinitionSet> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Hears which adoption is the last one; true when it is news.
-    pub(super) fn hear(&self, life: Life, adoption: AdoptionId) -> bool {
+    pub(super) fn note_activation(&self, life: DatabaseLife, adoption: ActivationId) -> bool {
         let is_news = {
-            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut heard = self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
             let before = *heard;
             *heard = before.max((life, adoption));
             *heard > before
@@ -94,28 +94,28 @@ impl Rules {
 
     /// Whether something else is in force than is known here.
     pub(super) fn is_behind(&self) -> bool {
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known();
-        heard > (known.life, known.adoption)
+        let heard = *self.latest_activation.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.current();
+        heard > (known.life, known.activation)
     }
 
     /// Looks what is in force now, on a connection to this life of the database.
-    pub(super) async fn look(&self, life: Life, db: &mut Connection) -> Result<(), StoreError> {
-        let now = definitions::read_in_force(db).await?;
-        let before = self.known();
-        let mut known = Known { life, adoption: now.adoption, machines: BTreeMap::new() };
+    pub(super) async fn refresh(&self, life: DatabaseLife, db: &mut DbConnection) -> Result<(), StoreError> {
+        let now = definitions::read_active(db).await?;
+        let before = self.current();
+        let mut known = DefinitionSet { life, activation: now.activation, machines: BTreeMap::new() };
         for adopted in now.definitions {
             let machine = adopted.machine.clone();
             let in_force = match before.machines.get(&machine) {
-                Some(same) if same.adopted == adopted => Some(Arc::clone(same)),
+                Some(same) if same.activated == adopted => Some(Arc::clone(same)),
                 _ => read(db, &self.vocabulary, adopted).await?.map(Arc::new),
             };
             known.machines.extend(in_force.map(|in_force| (machine, in_force)));
         }
-        let mut present = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut present = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Another task may have looked later and been faster.
-        if (known.life, known.adoption) > (present.life, present.adoption) {
-            for InForce { adopted: Adopted { machine, number, digest, .. }, .. } in
+        if (known.life, known.activation) > (present.life, present.activation) {
+            for ActiveDefinition { activated: ActivatedDefinition { machine, number, digest, .. }, .. } in
                 known.machines.values().map(|one| &**one).filter(|one| !present.has(one))
             {
                 tracing::info!(%machine, number, digest, "definition {number} of {machine} is in force");
@@ -128,11 +128,11 @@ impl Rules {
 
 /// Reads a definition that is in force; nothing where this program does not understand it.
 async fn read(
-    db: &mut Connection,
+    db: &mut DbConnection,
     vocabulary: &Vocabulary,
-    adopted: Adopted,
-) -> Result<Option<InForce>, StoreError> {
-    let Adopted { machine, number, .. } = &adopted;
+    adopted: ActivatedDefinition,
+) -> Result<Option<ActiveDefinition>, StoreError> {
+    let ActivatedDefinition { machine, number, .. } = &adopted;
     let source = definitions::read_source(db, machine, *number).await?.unwrap_or_default();
     match machine::load_stored(&source, vocabulary) {
         Ok((definition, faults)) => {
@@ -144,7 +144,7 @@ async fn read(
                     "the definition in force gives actions settings that they do not take; load it anew without them"
                 );
             }
-            Ok(Some(InForce { definition: Arc::new(definition), adopted }))
+            Ok(Some(ActiveDefinition { definition: Arc::new(definition), activated: adopted }))
         }
         Err(faults) => {
             tracing::error!(

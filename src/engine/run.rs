@@ -20,10 +20,10 @@ impl Engine {
         let told = CancellationToken::new();
         let mut loops = JoinSet::new();
         loops.spawn(deadline_feed::run(self.clone(), told.clone()));
-        loops.spawn(hints::give(self.clone(), told.clone()));
+        loops.spawn(hints::send(self.clone(), told.clone()));
         loops.spawn(feed_reader::run(self.clone(), told.clone()));
         loops.spawn(watch_database(self.clone(), told.clone()));
-        loops.spawn(hints::hear(self.clone(), told.clone()));
+        loops.spawn(hints::receive(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
         loops.spawn(clock_lead::run(self.clone(), told.clone()));
         loops.spawn(trouble_watch::run(self.clone(), told.clone()));

@@ -7,75 +7,75 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 use crate::store::actions::{ActionId, RunningAction};
 use crate::store::instances::InstanceId;
 
 /// How long a report waits for the end of an action that it may depend on.
-const LONGEST_END: Duration = Duration::from_secs(5);
+const ACTION_END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What this process is carrying out.
 ///
 /// An action is in here from before its start is committed until after its end is: one that the database gives this
 /// process and that is not in here was lost with a connection, in the middle of a commit.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Running {
-    held: Arc<Mutex<Held>>,
+pub(super) struct RunningActions {
+    state: Arc<Mutex<RunningState>>,
     /// The actions that have ended while that is not written down yet, and whose they are.
     ending: watch::Sender<HashMap<ActionId, InstanceId>>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
-    actions: HashMap<ActionId, Stoppable>,
-    let_go: LetGo,
+struct RunningState {
+    actions: HashMap<ActionId, StoppableAction>,
+    stop_scope: StopScope,
 }
 
 #[derive(Debug)]
-struct Stoppable {
+struct StoppableAction {
     token: CancellationToken,
     is_short: bool,
 }
 
 /// What this process stops because it cannot or will not go on, what begins meanwhile included.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) enum LetGo {
+pub(super) enum StopScope {
     #[default]
     Nothing,
     /// What holds a resource, or would have to be made up for, is short and better ended than begun again elsewhere; the rest may go on for hours.
-    Long,
+    LongRunning,
     Everything,
 }
 
-impl LetGo {
-    fn stops(self, action: &Stoppable) -> bool {
+impl StopScope {
+    fn stops(self, action: &StoppableAction) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Long => !action.is_short,
+            Self::LongRunning => !action.is_short,
             Self::Everything => true,
         }
     }
 }
 
-impl Running {
-    fn with<T>(&self, work: impl FnOnce(&mut Held) -> T) -> T {
+impl RunningActions {
+    fn with<T>(&self, work: impl FnOnce(&mut RunningState) -> T) -> T {
         // A panic elsewhere cannot have left it half-written: each use is one call.
-        work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn enter(&self, action: &RunningAction) -> Hold {
+    pub(super) fn register(&self, action: &RunningAction) -> RunningActionGuard {
         let token = CancellationToken::new();
-        let stoppable = Stoppable {
+        let stoppable = StoppableAction {
             token: token.clone(),
             is_short: !action.claims.is_empty() || action.compensation.is_some(),
         };
         self.with(|held| {
-            if held.let_go.stops(&stoppable) {
+            if held.stop_scope.stops(&stoppable) {
                 token.cancel();
             }
             held.actions.insert(action.id, stoppable);
         });
-        Hold { running: self.clone(), action: action.id, instance: action.instance, token }
+        RunningActionGuard { running: self.clone(), action: action.id, instance: action.instance, token }
     }
 
     pub(super) fn has(&self, action: ActionId) -> bool {
@@ -86,9 +86,9 @@ impl Running {
         self.with(|held| held.actions.get(&action).map(|one| one.token.cancel()));
     }
 
-    pub(super) fn let_go(&self, what: LetGo) {
+    pub(super) fn stop(&self, what: StopScope) {
         self.with(|held| {
-            held.let_go = what;
+            held.stop_scope = what;
             for action in held.actions.values().filter(|action| what.stops(action)) {
                 action.token.cancel();
             }
@@ -96,8 +96,8 @@ impl Running {
     }
 
     /// Whether this process lets go of everything, because others may have taken over.
-    pub(super) fn lets_everything_go(&self) -> bool {
-        self.with(|held| matches!(held.let_go, LetGo::Everything))
+    pub(super) fn is_stopping_all(&self) -> bool {
+        self.with(|held| matches!(held.stop_scope, StopScope::Everything))
     }
 
     /// Whether an action of `instance` has ended and that is still to be written down.
@@ -111,7 +111,7 @@ impl Running {
         tokio::select! {
             // The sender lives as long as we do.
             _ = ending.wait_for(|ending| !is_among(ending, instance)) => {}
-            () = pause(LONGEST_END) => {}
+            () = sleep_real_time(ACTION_END_TIMEOUT) => {}
         }
     }
 }
@@ -122,22 +122,22 @@ fn is_among(ending: &HashMap<ActionId, InstanceId>, instance: InstanceId) -> boo
 
 /// An action among what this process carries out; given up when this is dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
-    running: Running,
+pub(super) struct RunningActionGuard {
+    running: RunningActions,
     action: ActionId,
     instance: InstanceId,
     /// Cancelled when the action is to stop.
     pub(super) token: CancellationToken,
 }
 
-impl Hold {
+impl RunningActionGuard {
     /// Says that the action has ended and that this is about to be written down.
-    pub(super) fn ends(&self) {
+    pub(super) fn mark_ended(&self) {
         self.running.ending.send_modify(|ending| _ = ending.insert(self.action, self.instance));
     }
 }
 
-impl Drop for Hold {
+impl Drop for RunningActionGuard {
     fn drop(&mut self) {
         self.running.with(|held| held.actions.remove(&self.action));
         self.running.ending.send_if_modified(|ending| ending.remove(&self.action).is_some());

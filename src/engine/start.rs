@@ -6,27 +6,27 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::activation::{self, Adopting, Loaded};
+use super::activation::{self, ActivationContext, LoadedDefinition};
 use super::error::EngineError;
 use super::face::Faces;
-use super::feed::Feed;
-use super::handle::{Engine, Inner};
-use super::housekeeping::{self, Confirmation};
-use super::queue::Queue;
-use super::recent::Recent;
+use super::feed::ChangeFeed;
+use super::handle::{Engine, EngineInner};
+use super::housekeeping::{self, ClockConfirmation};
+use super::queue::WorkQueue;
+use super::recent::InstanceCache;
 use super::retention::Retention;
-use super::retries::Retries;
-use super::rules::Rules;
+use super::retries::RetryCounters;
+use super::rules::DefinitionCache;
 use super::{dwell_times, findings, kept, pictures, running, timekeeping, troubles, turn_times};
 use crate::clock::Clock;
 use crate::machine::Vocabulary;
 use crate::model::Models;
-use crate::store::changes::{self, Cursor, Origin};
+use crate::store::changes::{self, ChangeCursor, ChangeOrigin};
 use crate::store::{StartupWait, Store};
 use crate::worker::Worker;
 
 /// What an engine is made of.
-pub struct Parts {
+pub struct EngineParts {
     /// The database.
     pub store: Store,
     /// The farm's clock.
@@ -43,7 +43,7 @@ pub struct Parts {
 
 /// How an engine is to work.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct EngineOptions {
     /// How long history is kept.
     pub retention: Retention,
     /// How long an event may wait for its answer.
@@ -57,50 +57,50 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Strands`] when an instance is in a state that its definition does not have.
-    pub async fn new(parts: Parts, loaded: Vec<Loaded>, options: Options) -> Result<Self, EngineError> {
-        let Parts { store, clock, worker, models, vocabulary, faces } = parts;
-        let Options { retention, event_timeout } = options;
+    pub async fn new(parts: EngineParts, loaded: Vec<LoadedDefinition>, options: EngineOptions) -> Result<Self, EngineError> {
+        let EngineParts { store, clock, worker, models, vocabulary, faces } = parts;
+        let EngineOptions { retention, event_timeout } = options;
         let origin = changes::new_origin();
         let mut waiting = StartupWait::default();
         let (rules, seen) = loop {
-            match look_around(&store, origin, (&vocabulary, &loaded), &*clock).await {
+            match join_and_activate(&store, origin, (&vocabulary, &loaded), &*clock).await {
                 Ok(found) => break found,
                 // It went away since it was connected to.
                 Err(EngineError::Store(error)) => waiting.wait(error).await?,
                 Err(error) => return Err(error),
             }
         };
-        let queue = Queue::new(Arc::clone(&clock));
-        let inner = Inner {
+        let queue = WorkQueue::new(Arc::clone(&clock));
+        let inner = EngineInner {
             store,
-            rules,
+            definitions: rules,
             clock,
             worker,
             models,
             faces,
             origin,
             retention,
-            began: Instant::now(),
+            started_at: Instant::now(),
             event_timeout,
-            running: running::Running::default(),
-            troubles: troubles::Troubles::default(),
-            findings: findings::Pending::default(),
+            running: running::RunningActions::default(),
+            troubles: troubles::TroubleTracker::default(),
+            findings: findings::PendingFindings::default(),
             queue,
-            recent: Recent::default(),
-            retries: Retries::default(),
+            instance_cache: InstanceCache::default(),
+            retries: RetryCounters::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
-            feed: Feed::new(seen),
-            counts: kept::ByMachine::default(),
-            usual: dwell_times::ByMachine::default(),
+            feed: ChangeFeed::new(seen),
+            state_counts: kept::StateCountsByMachine::default(),
+            dwell_times: dwell_times::DwellTimesByMachine::default(),
             turn_times: turn_times::TurnTimes::default(),
             farm_time: timekeeping::FarmTime::default(),
-            pictures: pictures::Pictures::default(),
+            diagrams: pictures::DiagramCache::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
-        match housekeeping::round(&engine, &mut Confirmation::default()).await {
+        match housekeeping::run_round(&engine, &mut ClockConfirmation::default()).await {
             // It is tried again while we serve, and the default partition takes what comes meanwhile.
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "history could not be tidied yet");
             }
             result => result?,
@@ -110,15 +110,15 @@ impl Engine {
 }
 
 /// Takes the time of the servers that run, puts `loaded` in force, and gives what is in force then and what has been told.
-async fn look_around(
+async fn join_and_activate(
     store: &Store,
-    origin: Origin,
-    (vocabulary, loaded): (&Arc<Vocabulary>, &[Loaded]),
+    origin: ChangeOrigin,
+    (vocabulary, loaded): (&Arc<Vocabulary>, &[LoadedDefinition]),
     clock: &dyn Clock,
-) -> Result<(Rules, Cursor), EngineError> {
-    timekeeping::join(&mut *store.reader().await?, clock).await?;
-    let adopting = Adopting { vocabulary, origin, beside: &[], sender: None, now: clock.now() };
-    let rules = activation::begin(store, loaded, adopting).await?;
-    let seen = changes::state(&mut *store.reader().await?).await?;
+) -> Result<(DefinitionCache, ChangeCursor), EngineError> {
+    timekeeping::join_farm_time(&mut *store.reader().await?, clock).await?;
+    let adopting = ActivationContext { vocabulary, origin, loaded_together: &[], sender: None, now: clock.now() };
+    let rules = activation::activate_at_start(store, loaded, adopting).await?;
+    let seen = changes::current_cursor(&mut *store.reader().await?).await?;
     Ok((rules, seen))
 }

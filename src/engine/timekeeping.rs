@@ -11,12 +11,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::clock::{self, Clock};
-use crate::store::{Connection, StoreError, workers};
+use crate::store::{DbConnection, StoreError, workers};
 
 /// For how long another server's time is followed after it was last told.
-const FRESH_FOR: Duration = Duration::from_secs(2);
+const FARM_TIME_TIMEOUT: Duration = Duration::from_secs(2);
 /// A difference that is worth a warning.
-pub(super) const REMARKABLE: TimeDelta = TimeDelta::seconds(1);
+pub(super) const CLOCK_WARNING_THRESHOLD: TimeDelta = TimeDelta::seconds(1);
 
 /// What is known of the farm's time, and since when: the time of another server, or none where this one's is the farm's.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct FarmTime(Mutex<Option<(Instant, Option<DateTime<Utc>>)>>);
 
 impl FarmTime {
     /// Takes what another server tells; `None` where this one's time is the farm's.
-    pub(super) fn learn(&self, time: Option<DateTime<Utc>>) {
+    pub(super) fn update(&self, time: Option<DateTime<Utc>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), time));
     }
 
@@ -33,7 +33,7 @@ impl FarmTime {
     pub(super) fn target(&self, own: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known.map(|(told_at, time)| (told_at.elapsed(), time)) {
-            Some((age, time)) if age <= FRESH_FOR => time.map(|time| clock::after(time, age)),
+            Some((age, time)) if age <= FARM_TIME_TIMEOUT => time.map(|time| clock::time_after(time, age)),
             Some(_) | None => Some(own),
         }
     }
@@ -44,17 +44,17 @@ impl FarmTime {
 /// # Errors
 ///
 /// [`StoreError`] when the database does not say.
-pub(super) async fn join(db: &mut Connection, clock: &dyn Clock) -> Result<(), StoreError> {
-    if let Some(time) = workers::find_time(db).await? {
-        take(clock, time);
+pub(super) async fn join_farm_time(db: &mut DbConnection, clock: &dyn Clock) -> Result<(), StoreError> {
+    if let Some(time) = workers::find_farm_time(db).await? {
+        set_clock(clock, time);
     }
     Ok(())
 }
 
 /// Makes `clock` show the farm's time.
-pub(super) fn take(clock: &dyn Clock, time: DateTime<Utc>) {
+pub(super) fn set_clock(clock: &dyn Clock, time: DateTime<Utc>) {
     let ahead = clock.join(time);
-    if ahead.abs() >= REMARKABLE {
+    if ahead.abs() >= CLOCK_WARNING_THRESHOLD {
         tracing::warn!(
             ahead_s = seconds(ahead),
             "the other servers' time differs from this machine's clock and is used"

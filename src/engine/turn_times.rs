@@ -8,13 +8,13 @@ use chrono::TimeDelta;
 use crate::store::claims::GrantedUnits;
 
 /// How much of what is usual a new turn counts.
-const NEW_PART: f64 = 0.2;
+const NEW_SAMPLE_WEIGHT: f64 = 0.2;
 
 /// How long turns at resources take, as this process has seen it.
 #[derive(Debug, Default)]
 pub(super) struct TurnTimes {
     /// In microseconds.
-    usual: Mutex<HashMap<String, f64>>,
+    averages: Mutex<HashMap<String, f64>>,
 }
 
 impl TurnTimes {
@@ -23,16 +23,16 @@ impl TurnTimes {
         let Some(took) = took.num_microseconds().filter(|took| *took >= 0) else { return };
         #[expect(clippy::cast_precision_loss, reason = "a span of a turn, in microseconds")]
         let took = took as f64;
-        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usual = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
         for GrantedUnits { resource, .. } in units {
             let known = usual.entry(resource.clone()).or_insert(took);
-            *known += (took - *known) * NEW_PART;
+            *known += (took - *known) * NEW_SAMPLE_WEIGHT;
         }
     }
 
     /// How long a turn at `resource` takes, or one at any that was seen.
-    pub(super) fn usual(&self, resource: &str) -> Option<i64> {
-        let usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn average(&self, resource: &str) -> Option<i64> {
+        let usual = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
         let any = || usual.values().copied().max_by(f64::total_cmp);
         #[expect(clippy::cast_possible_truncation, reason = "a span of a turn, in microseconds")]
         usual.get(resource).copied().or_else(any).map(|micros| micros as i64)
@@ -46,14 +46,14 @@ mod tests {
     #[test]
     fn a_resource_that_had_no_turn_yet_is_expected_to_be_as_slow_as_the_slowest() {
         let times = TurnTimes::default();
-        assert_eq!(times.usual("a"), None);
+        assert_eq!(times.average("a"), None);
         let of = |resource: &str| [GrantedUnits { resource: resource.to_owned(), units: 1, hold: None }];
         times.note(&of("a"), TimeDelta::seconds(10));
         times.note(&of("a"), TimeDelta::seconds(20));
         times.note(&of("b"), TimeDelta::seconds(4));
-        assert_eq!(times.usual("a"), Some(12_000_000));
-        assert_eq!((times.usual("b"), times.usual("c")), (Some(4_000_000), Some(12_000_000)));
+        assert_eq!(times.average("a"), Some(12_000_000));
+        assert_eq!((times.average("b"), times.average("c")), (Some(4_000_000), Some(12_000_000)));
         times.note(&of("d"), TimeDelta::seconds(-1));
-        assert_eq!(times.usual("d"), Some(12_000_000), "the clock was put back meanwhile");
+        assert_eq!(times.average("d"), Some(12_000_000), "the clock was put back meanwhile");
     }
 }

@@ -4,28 +4,28 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::dwell_times::Times;
+use super::dwell_times::MachineDwellTimes;
 use super::error::EngineError;
-use super::face::{Account, Faces};
+use super::face::{FaceSummary, Faces};
 use super::handle::Engine;
-use super::resources::Outlook;
-use super::tell::{arrived, heard_at, seen};
-use crate::actions::Registry;
+use super::resources::WaitForecast;
+use super::tell::{describe_arrival, observed_at, describe_evidence};
+use crate::actions::ActionRegistry;
 use crate::explain::words::{span, time};
-use crate::explain::{self, Awaited, Circumstances, Doing, Request, Then};
-use crate::machine::{Definition, Instance, Kind, Links, MachineName, StateName, Visit};
-use crate::store::actions::{self, OpenAction};
-use crate::store::definitions::{self, Adopted};
-use crate::store::history::{self, Entry};
-use crate::store::instances::{self, InstanceId, Locked, Target};
-use crate::store::{Connection, StoreError, stays};
+use crate::explain::{self, AwaitedEvent, InstanceCircumstances, PendingAction, PossibleRequest, TimeoutConsequence};
+use crate::machine::{Definition, Instance, StateKind, Links, MachineName, StateName, Visit};
+use crate::store::actions::{self, ActionSummary};
+use crate::store::definitions::{self, ActivatedDefinition};
+use crate::store::history::{self, HistoryEntry};
+use crate::store::instances::{self, InstanceId, LockedInstance, InstanceKey};
+use crate::store::{DbConnection, StoreError, stays};
 
 /// How often an instance is read anew that moved on while it was read.
-const TRIES: usize = 3;
+const MAX_READ_TRIES: usize = 3;
 
 /// Why an instance stands where it stands.
 #[derive(Debug, Clone, Serialize)]
-pub struct Why {
+pub struct InstanceExplanation {
     /// The instance's number.
     #[serde(skip)]
     pub id: InstanceId,
@@ -34,7 +34,7 @@ pub struct Why {
     /// Its state.
     pub state: StateName,
     /// What being in the state means.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// What the definition says of the state, or empty.
     pub about: String,
     /// All of this in sentences for people, the answer first.
@@ -46,13 +46,13 @@ pub struct Why {
     /// When that began.
     pub entered_at: DateTime<Utc>,
     /// The events that can still come, from outside and from its actions.
-    pub waits_for: Vec<Awaited>,
+    pub waits_for: Vec<AwaitedEvent>,
     /// Until when, once the state's time runs.
     pub until: Option<DateTime<Utc>>,
     /// What happens then, and how many tries are left.
-    pub then: Option<Then>,
+    pub then: Option<TimeoutConsequence>,
     /// How long instances usually stay in this state; nothing where none has left it lately.
-    pub usual: Option<UsualStay>,
+    pub usual: Option<StateDwellStatistics>,
     /// What was last heard from the world: a read-back, a file that was fetched, a report.
     pub evidence: Option<LastEvidence>,
     /// The instances that it is linked to.
@@ -62,9 +62,9 @@ pub struct Why {
     #[serde(flatten)]
     pub details: Map<String, Value>,
     /// What it still has to do, and what it queues for.
-    pub doing: Vec<Doing>,
+    pub doing: Vec<PendingAction>,
     /// What an operator may ask for now. A forced move is always possible.
-    pub may: Vec<Request>,
+    pub may: Vec<PossibleRequest>,
     /// The last reason that was told for a failure.
     pub failure: Option<String>,
     /// The number of the definition that is in force.
@@ -75,7 +75,7 @@ pub struct Why {
 
 /// How long instances usually stay in a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct UsualStay {
+pub struct StateDwellStatistics {
     /// Half of the stays took no longer, in seconds.
     pub p50_s: f64,
     /// Of a hundred, ninety-five took no longer, in seconds.
@@ -103,35 +103,35 @@ pub struct LastEvidence {
 
 /// By what a record is read.
 #[derive(Clone, Copy)]
-struct Context<'a> {
+struct RecordContext<'a> {
     faces: &'a Faces,
-    in_force: &'a Adopted,
+    active: &'a ActivatedDefinition,
     now: DateTime<Utc>,
 }
 
 /// What is recorded of an instance.
-struct Record {
+struct InstanceRecord {
     id: InstanceId,
     instance: Instance,
-    actions: Vec<OpenAction>,
+    actions: Vec<ActionSummary>,
     /// What those may expect that wait for resources.
-    outlook: Outlook,
-    arrival: Option<Entry>,
-    evidence: Option<Entry>,
-    account: Account,
+    wait_forecast: WaitForecast,
+    arrival: Option<HistoryEntry>,
+    evidence: Option<HistoryEntry>,
+    summary: FaceSummary,
     /// The definitions that came into force, where one did since it entered its state.
-    adopted: Vec<Adopted>,
+    activations: Vec<ActivatedDefinition>,
 }
 
-impl Record {
+impl InstanceRecord {
     /// Reads it; what is not of one moment is read again.
     async fn read(
-        db: &mut Connection,
+        db: &mut DbConnection,
         (machine, name): (&MachineName, &str),
-        context: Context<'_>,
+        context: RecordContext<'_>,
     ) -> Result<Option<Self>, StoreError> {
         let mut found = find(db, machine, name).await?;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_READ_TRIES {
             let Some(before) = found else { break };
             let record = Self::of(db, before.clone(), context).await?;
             found = find(db, machine, name).await?;
@@ -147,46 +147,46 @@ impl Record {
     }
 
     async fn of(
-        db: &mut Connection,
+        db: &mut DbConnection,
         (id, instance): (InstanceId, Instance),
-        Context { faces, in_force, now }: Context<'_>,
+        RecordContext { faces, active: in_force, now }: RecordContext<'_>,
     ) -> Result<Self, StoreError> {
-        let landmarks = stays::find_landmarks(db, id).await?;
+        let landmarks = stays::find_key_entries(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
         let account = match faces.of(&instance.machine) {
-            Some(face) => face.account(db, id, &instance, now).await?,
-            None => Account::default(),
+            Some(face) => face.summarize(db, id, &instance, now).await?,
+            None => FaceSummary::default(),
         };
         Ok(Self {
-            actions: actions::list_open(db, id).await?,
-            outlook: Outlook::default(),
+            actions: actions::list_summaries(db, id).await?,
+            wait_forecast: WaitForecast::default(),
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
-            account,
-            adopted: if has_changed { definitions::list(db, &instance.machine).await? } else { Vec::new() },
+            summary: account,
+            activations: if has_changed { definitions::list_activated(db, &instance.machine).await? } else { Vec::new() },
             id,
             instance,
         })
     }
 
     /// Says of actions that do nothing why that is so.
-    fn explain_idle(&mut self, kinds: &Registry) {
+    fn explain_idle(&mut self, kinds: &ActionRegistry) {
         for action in self.actions.iter_mut().filter(|action| action.reason.is_none()) {
-            action.reason = kinds.idle(&action.action, &self.account.action_facts);
+            action.reason = kinds.idle_reason(&action.action, &self.summary.action_facts);
         }
     }
 
-    fn doing(&self) -> Vec<Doing> {
-        let doing = |action: &OpenAction| {
-            let outlook = self.outlook.of(action);
-            Doing {
+    fn doing(&self) -> Vec<PendingAction> {
+        let doing = |action: &ActionSummary| {
+            let outlook = self.wait_forecast.of(action);
+            PendingAction {
                 action: action.action.clone(),
                 began_at: action.began_at,
                 resource: action.resource(),
                 ahead: i64::try_from(outlook.ahead).unwrap_or(i64::MAX),
                 holder: (!outlook.holders.is_empty()).then(|| outlook.holders.join(", ")),
                 expected_at: outlook.expected_at,
-                is_leftover: action.cancelled || action.rescue,
+                is_leftover: action.is_cancelled || action.is_compensation,
                 suspended_at: action.suspended_at,
                 reason: action.reason.clone(),
             }
@@ -197,26 +197,26 @@ impl Record {
     /// The number of the definition under which it entered its state, if another one is in force.
     fn entered_under(&self, in_force: i32) -> Option<i32> {
         let arrival = self.arrival.as_ref()?.id;
-        let then = self.adopted.iter().rfind(|adopted| adopted.first_history <= arrival)?;
+        let then = self.activations.iter().rfind(|adopted| adopted.first_history <= arrival)?;
         (then.number != in_force).then_some(then.number)
     }
 }
 
 async fn find(
-    db: &mut Connection,
+    db: &mut DbConnection,
     machine: &MachineName,
     name: &str,
 ) -> Result<Option<(InstanceId, Instance)>, StoreError> {
     let stored = instances::list(db, machine, Some(name)).await?.pop();
-    let locked = stored.map(Locked::try_from).transpose()?;
-    Ok(locked.map(|Locked { id, instance }| (id, instance)))
+    let locked = stored.map(LockedInstance::try_from).transpose()?;
+    Ok(locked.map(|LockedInstance { id, instance }| (id, instance)))
 }
 
 async fn entry(
-    db: &mut Connection,
+    db: &mut DbConnection,
     id: InstanceId,
     number: Option<i64>,
-) -> Result<Option<Entry>, StoreError> {
+) -> Result<Option<HistoryEntry>, StoreError> {
     let Some(number) = number else { return Ok(None) };
     Ok(history::list(db, id, Some(number.saturating_add(1)), 1).await?.pop())
 }
@@ -228,64 +228,64 @@ impl Engine {
     ///
     /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::NoMachine`] when no definition is in force
     /// that this program understands; [`EngineError::Store`] when the database fails.
-    pub async fn why(&self, machine: &MachineName, name: &str) -> Result<Why, EngineError> {
-        let in_force = self.in_force().into_iter().find(|one| one.adopted.machine == *machine);
+    pub async fn why(&self, machine: &MachineName, name: &str) -> Result<InstanceExplanation, EngineError> {
+        let in_force = self.active_definitions().into_iter().find(|one| one.activated.machine == *machine);
         let in_force = in_force.ok_or_else(|| EngineError::NoMachine(machine.clone()))?;
-        let no_such = || EngineError::NoInstance(Target::Name(machine.clone(), name.to_owned()));
+        let no_such = || EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.to_owned()));
         if name.contains('\0') {
             return Err(no_such());
         }
         let now = self.clock().now();
         let mut record = {
             let mut db = self.store().reader().await?;
-            let context = Context { faces: &self.inner.faces, in_force: &in_force.adopted, now };
-            let record = Record::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
-            let outlook = self.outlook(&mut db, record.id, &record.actions).await?;
-            Record { outlook, ..record }
+            let context = RecordContext { faces: &self.inner.faces, active: &in_force.activated, now };
+            let record = InstanceRecord::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
+            let outlook = self.wait_forecasts(&mut db, record.id, &record.actions).await?;
+            InstanceRecord { wait_forecast: outlook, ..record }
         };
         record.explain_idle(self.kinds());
-        let times = self.usual_times(machine).await;
-        Ok(put_together(&record, &in_force.definition, &in_force.adopted, times.as_deref(), now))
+        let times = self.dwell_times(machine).await;
+        Ok(build_explanation(&record, &in_force.definition, &in_force.activated, times.as_deref(), now))
     }
 }
 
-fn put_together(
-    record: &Record,
+fn build_explanation(
+    record: &InstanceRecord,
     definition: &Definition,
-    in_force: &Adopted,
-    times: Option<&Times>,
+    in_force: &ActivatedDefinition,
+    times: Option<&MachineDwellTimes>,
     now: DateTime<Utc>,
-) -> Why {
+) -> InstanceExplanation {
     let instance = &record.instance;
     let (doing, since) = (record.doing(), instance.since);
-    let may = explain::requests(definition, instance, &record.account.facts, now);
-    let circumstances = Circumstances { since, doing: &doing, requests: &may };
-    let mut sentences = explain::why(definition, instance, circumstances, now);
+    let may = explain::requests(definition, instance, &record.summary.facts, now);
+    let circumstances = InstanceCircumstances { since, actions: &doing, requests: &may };
+    let mut sentences = explain::explain_in_sentences(definition, instance, circumstances, now);
     let explanation = explain::explain(definition, instance);
-    let usual = times.and_then(|times| usual_stay(times, instance.state.as_str()));
+    let usual = times.and_then(|times| state_dwell_statistics(times, instance.state.as_str()));
     let entered_under = record.entered_under(in_force.number);
     sentences.push(match &record.arrival {
-        Some(arrival) => arrived(arrival, now),
+        Some(arrival) => describe_arrival(arrival, now),
         None => "History does not tell any more how it came here.".to_owned(),
     });
-    sentences.extend(times.map(|times| usually(usual.as_ref(), times, explanation.kind, now - since)));
+    sentences.extend(times.map(|times| describe_dwell_time(usual.as_ref(), times, explanation.kind, now - since)));
     sentences.extend(record.evidence.as_ref().map(|evidence| {
         format!(
             "Last evidence, at {} ({} ago): {}.",
-            time(heard_at(evidence), now),
-            span(now - heard_at(evidence)),
-            seen(evidence)
+            time(observed_at(evidence), now),
+            span(now - observed_at(evidence)),
+            describe_evidence(evidence)
         )
     }));
     // While it queues for a resource or holds one, what is known is of the time before.
     let is_on_its_way =
-        explanation.kind == Kind::Working && doing.iter().all(|doing| doing.resource.is_none());
-    sentences.extend(record.account.progress.clone().filter(|_| is_on_its_way));
+        explanation.kind == StateKind::Working && doing.iter().all(|doing| doing.resource.is_none());
+    sentences.extend(record.summary.progress.clone().filter(|_| is_on_its_way));
     sentences.extend(entered_under.map(|number| {
         let (present, at) = (in_force.number, time(in_force.at, now));
         format!("The machine was changed since: it came here under definition {number}, and {present} is in force since {at}.")
     }));
-    Why {
+    InstanceExplanation {
         id: record.id,
         name: instance.name.clone(),
         state: instance.state.clone(),
@@ -295,18 +295,18 @@ fn put_together(
         since,
         visit: instance.visit,
         entered_at: instance.entered_at,
-        waits_for: explain::awaited(definition, instance, &doing),
+        waits_for: explain::awaited_events(definition, instance, &doing),
         until: instance.deadline_at,
         then: explanation.then,
         usual,
         evidence: record.evidence.as_ref().map(|evidence| LastEvidence {
-            at: heard_at(evidence),
-            words: seen(evidence),
+            at: observed_at(evidence),
+            words: describe_evidence(evidence),
             sender: evidence.sender.clone(),
             observed: evidence.evidence.clone(),
         }),
         links: instance.links.clone(),
-        details: record.account.details.clone(),
+        details: record.summary.details.clone(),
         failure: instance.data.get("failure").and_then(Value::as_str).map(str::to_owned),
         doing,
         may,
@@ -315,20 +315,20 @@ fn put_together(
     }
 }
 
-fn usual_stay(times: &Times, state: &str) -> Option<UsualStay> {
+fn state_dwell_statistics(times: &MachineDwellTimes, state: &str) -> Option<StateDwellStatistics> {
     let of = times.by_state.get(state)?;
     let window = times.window;
-    Some(UsualStay {
+    Some(StateDwellStatistics {
         p50_s: of.p50.as_seconds_f64(),
         p95_s: of.p95.as_seconds_f64(),
-        stays: of.stays,
+        stays: of.samples,
         since: window.since,
         one_in: window.one_in,
     })
 }
 
 /// How long instances usually stay, and whether this one stays longer.
-fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chrono::TimeDelta) -> String {
+fn describe_dwell_time(usual: Option<&StateDwellStatistics>, times: &MachineDwellTimes, kind: StateKind, stays_for: chrono::TimeDelta) -> String {
     let since = times.window.since.format("%Y-%m-%d");
     let Some(usual) = usual else {
         return format!(
@@ -344,7 +344,7 @@ fn usually(usual: Option<&UsualStay>, times: &Times, kind: Kind, stays_for: chro
         1 => String::new(),
         many => format!(", of one in {many}"),
     };
-    let is_longer = kind == Kind::Working && stays_for.as_seconds_f64() > usual.p95_s;
+    let is_longer = kind == StateKind::Working && stays_for.as_seconds_f64() > usual.p95_s;
     let longer = if is_longer { "; this one takes longer" } else { "" };
     format!(
         "Usual time here: {} (median), 95 of 100 within {}; from {stays}{among} that began and ended since {since}{longer}.",

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::ModelError;
 
 /// The largest config, in bytes.
-const MAX_SIZE: u64 = 1024 * 1024;
+const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
 
 /// What a config says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Config {
+pub(super) struct ModelConfig {
     /// What clients call the model.
     pub(super) name: String,
     /// The folder in the models folder.
@@ -26,14 +26,14 @@ pub(super) struct Config {
 
 /// The configs of a folder, by the names of their models. Each stands alone: one that is bad is the fault of its own name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Catalog {
+pub(super) struct ModelCatalog {
     /// By name; one that says no name has that of its file.
-    pub(super) models: BTreeMap<String, Result<Config, ModelError>>,
+    pub(super) models: BTreeMap<String, Result<ModelConfig, ModelError>>,
     /// Why the folder could not be read.
     pub(super) fault: Option<String>,
 }
 
-impl Catalog {
+impl ModelCatalog {
     /// Reads all `*.json` of `folder`, in any case, and not those in its folders. Blocks.
     pub(super) fn read(folder: &Path) -> Self {
         let files = match files(folder) {
@@ -42,7 +42,7 @@ impl Catalog {
                 return Self { fault: Some(error.to_string()), ..Self::default() };
             }
         };
-        let mut models: BTreeMap<String, Result<Config, ModelError>> = BTreeMap::new();
+        let mut models: BTreeMap<String, Result<ModelConfig, ModelError>> = BTreeMap::new();
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
         let mut nameless = Vec::new();
         for path in files {
@@ -105,8 +105,8 @@ fn text(path: &Path) -> Result<Vec<u8>, String> {
     if !found.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    if found.len() > MAX_SIZE {
-        return Err(format!("it has {} bytes, and a config has at most {MAX_SIZE}", found.len()));
+    if found.len() > MAX_CONFIG_BYTES {
+        return Err(format!("it has {} bytes, and a config has at most {MAX_CONFIG_BYTES}", found.len()));
     }
     fs_err::read(path).map_err(|error| format!("it cannot be read: {error}"))
 }
@@ -118,13 +118,13 @@ fn name(text: &[u8]) -> Option<String> {
     value.get("name")?.as_str().filter(is_name).map(str::to_owned)
 }
 
-fn parse(text: &[u8]) -> Result<Config, String> {
+fn parse(text: &[u8]) -> Result<ModelConfig, String> {
     let start = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if start.is_some_and(|byte| *byte != b'{') && serde_json::from_slice::<Value>(text).is_ok() {
         // Or else serde takes a list for an object without keys.
         return Err("line 1, column 1: an object with name, team, model and states is needed".to_owned());
     }
-    let config: Config = serde_json::from_slice(text).map_err(|error| {
+    let config: ModelConfig = serde_json::from_slice(text).map_err(|error| {
         let what = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let what = what.strip_suffix(&place).unwrap_or(&what);
@@ -209,7 +209,7 @@ mod tests {
         fs::create_dir(folder.path().join("sub.json")).unwrap();
         fs::write(folder.path().join("sub.json/nested.json"), good).unwrap();
 
-        let catalog = Catalog::read(folder.path());
+        let catalog = ModelCatalog::read(folder.path());
         assert_eq!(catalog.fault, None);
         let told = catalog.models.iter().map(|(name, config)| match config {
             Ok(config) => format!("{name} is {}/{}", config.team, config.model),
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_has_no_models_and_says_why() {
-        let catalog = Catalog::read(Path::new("/nowhere"));
+        let catalog = ModelCatalog::read(Path::new("/nowhere"));
         assert!(catalog.models.is_empty());
         let fault = catalog.fault.unwrap();
         assert!(fault.contains("/nowhere"), "{fault}");

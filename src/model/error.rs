@@ -77,14 +77,14 @@ impl ModelError {
 
 /// Why a session gave no states.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum PredictionFailure {
     /// The values are not what it takes.
     Values(String),
     /// The model is to blame.
     Model(String),
 }
 
-impl Failure {
+impl PredictionFailure {
     /// Says so of the model `team/model`.
     pub(super) fn of(self, team: &str, model: &str) -> ModelError {
         match self {

@@ -10,21 +10,21 @@ use nix::fcntl::OFlag;
 use super::ModelError;
 
 /// What files of Python's pickle format are called: they are code, and never run here.
-const PICKLES: [&str; 3] = ["pkl", "pickle", "joblib"];
+const PICKLE_EXTENSIONS: [&str; 3] = ["pkl", "pickle", "joblib"];
 
 /// A model's file, open.
 #[derive(Debug)]
 pub(super) struct ModelFile {
     file: File,
     /// `TEAM/MODEL`, for messages.
-    pub(super) shown: String,
+    pub(super) display_name: String,
     /// What it is like.
-    pub(super) stamp: Stamp,
+    pub(super) version: FileVersion,
 }
 
 /// What tells one version of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileVersion {
     /// Where it is, when all links are followed.
     path: PathBuf,
     device: u64,
@@ -44,7 +44,7 @@ impl ModelFile {
     pub(super) fn open(models: &Path, team: &str, model: &str) -> Result<Self, ModelError> {
         let named = Path::new(model);
         let extension = named.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        if extension.is_none_or(|extension| !PICKLES.contains(&extension.as_str())) {
+        if extension.is_none_or(|extension| !PICKLE_EXTENSIONS.contains(&extension.as_str())) {
             return Self::open_named(models, team, model);
         }
         let converted = named.with_extension("onnx");
@@ -89,7 +89,7 @@ impl ModelFile {
         if !found.is_file() {
             return Err(fault("it is not a regular file".to_owned()));
         }
-        let stamp = Stamp {
+        let stamp = FileVersion {
             path,
             device: found.dev(),
             inode: found.ino(),
@@ -97,7 +97,7 @@ impl ModelFile {
             modified: (found.mtime(), found.mtime_nsec()),
             changed: (found.ctime(), found.ctime_nsec()),
         };
-        Ok(Self { file, shown, stamp })
+        Ok(Self { file, display_name: shown, version: stamp })
     }
 
     /// Reads it all, and no more than its stamp says: what is written meanwhile is a change, which the next stamp shows.
@@ -106,16 +106,16 @@ impl ModelFile {
     ///
     /// [`ModelError::File`] when the machine fails.
     pub(super) fn read(&mut self) -> Result<Vec<u8>, ModelError> {
-        let size = usize::try_from(self.stamp.size_bytes).unwrap_or(usize::MAX);
+        let size = usize::try_from(self.version.size_bytes).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(size);
-        let read = (&mut self.file).take(self.stamp.size_bytes).read_to_end(&mut bytes);
+        let read = (&mut self.file).take(self.version.size_bytes).read_to_end(&mut bytes);
         read.map_err(|error| self.fault(format!("it cannot be read: {error}")))?;
         Ok(bytes)
     }
 
     /// Something is wrong with it.
     pub(super) fn fault(&self, fault: impl Into<String>) -> ModelError {
-        ModelError::File { file: self.shown.clone(), fault: fault.into() }
+        ModelError::File { file: self.display_name.clone(), fault: fault.into() }
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("t")).unwrap();
         let path = folder.path().join("t/m.onnx");
-        let stamp = || ModelFile::open(folder.path(), "t", "m.onnx").unwrap().stamp;
+        let stamp = || ModelFile::open(folder.path(), "t", "m.onnx").unwrap().version;
         fs::write(&path, "one").unwrap();
         let first = stamp();
         assert_eq!(first, stamp());

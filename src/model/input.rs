@@ -5,35 +5,35 @@ use std::fmt;
 use ort::session::{Session as Runner, SessionInputValue};
 use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
-use super::error::Failure;
-use super::runtime::told;
-use super::values::{Layout, Values, counted};
+use super::error::PredictionFailure;
+use super::runtime::describe_error;
+use super::values::{ValueLayout, Values, with_count};
 
 /// How many rows are run at once: a model that compares each row with many of its own would take memory for all of them.
-const MAX_RUN: usize = 1024;
+const MAX_ROWS_PER_RUN: usize = 1024;
 
 /// The most numbers that a row may have: no request can have more.
-const MAX_WIDTH: usize = 1024 * 1024;
+const MAX_ROW_WIDTH: usize = 1024 * 1024;
 
 /// What a model takes: one tensor.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Input {
-    numbers: Numbers,
+pub(super) struct ModelInput {
+    numbers: NumberType,
     /// How values must lie.
-    pub(super) layout: Layout,
+    pub(super) layout: ValueLayout,
     /// How many numbers a plain list must have, where the model says so.
     pub(super) length: Option<usize>,
 }
 
 /// The type of the numbers that a model takes.
 #[derive(Debug, Clone, Copy)]
-enum Numbers {
+enum NumberType {
     Single,
     Double,
     Integer,
 }
 
-impl Input {
+impl ModelInput {
     /// What this model takes.
     ///
     /// # Errors
@@ -41,31 +41,31 @@ impl Input {
     /// What it takes, if it is something else than we have.
     pub(super) fn of(runner: &Runner) -> Result<Self, String> {
         let [input] = runner.inputs() else {
-            let count = counted(runner.inputs().len(), "input");
+            let count = with_count(runner.inputs().len(), "input");
             return Err(format!("it takes {count}; one is needed, a tensor of [N, WIDTH] numbers"));
         };
         let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
             return Err(format!("it takes {}, not a tensor of numbers", input.dtype()));
         };
         let numbers = [
-            (TensorElementType::Float32, Numbers::Single),
-            (TensorElementType::Float64, Numbers::Double),
-            (TensorElementType::Int64, Numbers::Integer),
+            (TensorElementType::Float32, NumberType::Single),
+            (TensorElementType::Float64, NumberType::Double),
+            (TensorElementType::Int64, NumberType::Integer),
         ];
         let Some((_, numbers)) = numbers.into_iter().find(|(known, _)| known == ty) else {
             return Err(format!("it takes a tensor of {ty}; float, double and int64 are known here"));
         };
         if let Some(many) =
-            shape.iter().find(|size| usize::try_from(**size).is_ok_and(|size| size > MAX_WIDTH))
+            shape.iter().find(|size| usize::try_from(**size).is_ok_and(|size| size > MAX_ROW_WIDTH))
         {
             return Err(format!("it takes {many} numbers at a time; no request can have so many"));
         }
         let dimension = |size: i64| usize::try_from(size).ok().filter(|size| *size > 0);
         match shape[..] {
-            [length] => Ok(Self { numbers, layout: Layout::List, length: dimension(length) }),
+            [length] => Ok(Self { numbers, layout: ValueLayout::List, length: dimension(length) }),
             [-1, width] => {
                 let width = dimension(width).ok_or("its input does not say how many numbers a row has")?;
-                Ok(Self { numbers, layout: Layout::Rows(width), length: None })
+                Ok(Self { numbers, layout: ValueLayout::Rows(width), length: None })
             }
             [count, _] => Err(format!("it takes {count} rows at a time; any number is needed")),
             _ => Err(format!("it takes a tensor of {} dimensions; [N, WIDTH] is needed", shape.len())),
@@ -79,23 +79,23 @@ impl Input {
     /// How they lie, and how they must.
     pub(super) fn check(self, values: &Values) -> Result<(), String> {
         match (self.layout, values.layout()) {
-            (Layout::Rows(width), Layout::Rows(given)) if width != given => {
-                Err(format!("each row has {}, and this model takes {width}", counted(given, "number")))
+            (ValueLayout::Rows(width), ValueLayout::Rows(given)) if width != given => {
+                Err(format!("each row has {}, and this model takes {width}", with_count(given, "number")))
             }
-            (Layout::Rows(width), Layout::List) => {
-                Err(format!("a list of rows is needed, each a list of {}", counted(width, "number")))
+            (ValueLayout::Rows(width), ValueLayout::List) => {
+                Err(format!("a list of rows is needed, each a list of {}", with_count(width, "number")))
             }
-            (Layout::List, Layout::Rows(_)) => {
+            (ValueLayout::List, ValueLayout::Rows(_)) => {
                 Err("this model takes one plain list of numbers, not rows".to_owned())
             }
-            (Layout::List, Layout::List) => match self.length {
+            (ValueLayout::List, ValueLayout::List) => match self.length {
                 Some(length) if length != values.len() => Err(format!(
                     "there are {}, and this model takes {length}",
-                    counted(values.len(), "number")
+                    with_count(values.len(), "number")
                 )),
                 _ => Ok(()),
             },
-            (Layout::Rows(_), Layout::Rows(_)) => Ok(()),
+            (ValueLayout::Rows(_), ValueLayout::Rows(_)) => Ok(()),
         }
     }
 
@@ -104,17 +104,17 @@ impl Input {
     /// # Errors
     ///
     /// [`Failure::Values`] where a number does not fit, [`Failure::Model`] with what `run` says.
-    pub(super) fn each(
+    pub(super) fn run_each(
         self,
         values: &Values,
-        run: impl FnMut(SessionInputValue<'_>, Run) -> Result<(), String>,
-    ) -> Result<(), Failure> {
+        run: impl FnMut(SessionInputValue<'_>, RowRange) -> Result<(), String>,
+    ) -> Result<(), PredictionFailure> {
         match self.numbers {
-            Numbers::Single => tensors(&values.singles().map_err(Failure::Values)?, values, run),
-            Numbers::Double => tensors(values.doubles(), values, run),
-            Numbers::Integer => tensors(&values.integers().map_err(Failure::Values)?, values, run),
+            NumberType::Single => tensors(&values.singles().map_err(PredictionFailure::Values)?, values, run),
+            NumberType::Double => tensors(values.doubles(), values, run),
+            NumberType::Integer => tensors(&values.integers().map_err(PredictionFailure::Values)?, values, run),
         }
-        .map_err(Failure::Model)
+        .map_err(PredictionFailure::Model)
     }
 }
 
@@ -122,24 +122,24 @@ impl Input {
 fn tensors<T: PrimitiveTensorElementType + Clone + fmt::Debug + 'static>(
     numbers: &[T],
     values: &Values,
-    mut run: impl FnMut(SessionInputValue<'_>, Run) -> Result<(), String>,
+    mut run: impl FnMut(SessionInputValue<'_>, RowRange) -> Result<(), String>,
 ) -> Result<(), String> {
-    let fault = |error: ort::Error| told(&error);
-    let Layout::Rows(width) = values.layout() else {
+    let fault = |error: ort::Error| describe_error(&error);
+    let ValueLayout::Rows(width) = values.layout() else {
         let tensor = TensorRef::from_array_view(([numbers.len()], numbers)).map_err(fault)?;
-        return run(tensor.into(), Run { first: 0, rows: None });
+        return run(tensor.into(), RowRange { first: 0, rows: None });
     };
-    for (index, numbers) in numbers.chunks(width * MAX_RUN).enumerate() {
+    for (index, numbers) in numbers.chunks(width * MAX_ROWS_PER_RUN).enumerate() {
         let rows = numbers.len() / width;
         let tensor = TensorRef::from_array_view(([rows, width], numbers)).map_err(fault)?;
-        run(tensor.into(), Run { first: index * MAX_RUN, rows: Some(rows) })?;
+        run(tensor.into(), RowRange { first: index * MAX_ROWS_PER_RUN, rows: Some(rows) })?;
     }
     Ok(())
 }
 
 /// Which rows are run at once.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+pub(super) struct RowRange {
     /// How many were run before.
     pub(super) first: usize,
     /// How many; of a plain list, nobody can tell how many things it speaks of.

@@ -3,17 +3,17 @@
 use ort::session::SessionOutputs;
 use ort::value::{DynMapValueType, DynValueRef, TensorElementType, ValueType};
 
-use super::input::Run;
-use super::values::counted;
+use super::input::RowRange;
+use super::values::with_count;
 
 /// The states that the labels in `outputs` stand for, which are those of the rows of `run`.
 ///
 /// # Errors
 ///
 /// What the labels are, if they are not one for each row; which label no state stands for.
-pub(super) fn judged(
+pub(super) fn predicted_states(
     outputs: &SessionOutputs<'_>,
-    run: Run,
+    run: RowRange,
     states: &[String],
 ) -> Result<Vec<String>, String> {
     let labels = outputs.values().next().ok_or("it gave nothing")?;
@@ -21,8 +21,8 @@ pub(super) fn judged(
     match run.rows {
         Some(rows) if rows != judged.len() => Err(format!(
             "it gave {} for {}; one for each row is needed",
-            counted(judged.len(), "label"),
-            counted(rows, "row")
+            with_count(judged.len(), "label"),
+            with_count(rows, "row")
         )),
         _ => Ok(judged),
     }
@@ -47,38 +47,38 @@ fn to_states(labels: &DynValueRef<'_>, first: usize, states: &[String]) -> Resul
     let fault = |error: ort::Error| error.to_string();
     if *ty == TensorElementType::String {
         let (_, texts) = labels.try_extract_strings().map_err(fault)?;
-        texts.into_iter().zip(first..).map(|(text, index)| named(index, text, states)).collect()
+        texts.into_iter().zip(first..).map(|(text, index)| state_named(index, text, states)).collect()
     } else if *ty == TensorElementType::Bool {
         let (_, labels) = labels.try_extract_tensor::<bool>().map_err(fault)?;
         let labels = labels.iter().map(|label| i64::from(*label));
-        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| state_at(index, label, states)).collect()
     } else {
         let (_, labels) = labels.try_extract_tensor::<i64>().map_err(fault)?;
         let labels = labels.iter().copied();
-        labels.zip(first..).map(|(label, index)| placed(index, label, states)).collect()
+        labels.zip(first..).map(|(label, index)| state_at(index, label, states)).collect()
     }
 }
 
 /// The state at a place of the list.
-fn placed(index: usize, label: i64, states: &[String]) -> Result<String, String> {
+fn state_at(index: usize, label: i64, states: &[String]) -> Result<String, String> {
     let from_end = |label: i64| states.len().checked_sub(usize::try_from(label.unsigned_abs()).ok()?);
     let place = if label < 0 { from_end(label) } else { usize::try_from(label).ok() };
     place.and_then(|place| states.get(place)).cloned().ok_or_else(|| {
-        let states = counted(states.len(), "state");
+        let states = with_count(states.len(), "state");
         format!("row {}: the model says class {label}, and its config has {states}, from 0", index + 1)
     })
 }
 
 /// How many states a message names.
-const MOST_NAMED: usize = 10;
+const MAX_NAMED_STATES: usize = 10;
 
 /// The state of this name.
-fn named(index: usize, label: String, states: &[String]) -> Result<String, String> {
+fn state_named(index: usize, label: String, states: &[String]) -> Result<String, String> {
     if states.contains(&label) {
         return Ok(label);
     }
-    let more = if states.len() > MOST_NAMED { ", …" } else { "" };
-    let states = states.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
+    let more = if states.len() > MAX_NAMED_STATES { ", …" } else { "" };
+    let states = states.iter().take(MAX_NAMED_STATES).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
     Err(format!(
         "row {}: the model says {label:?}, which is none of its config's states: {states}",
         index + 1
@@ -112,7 +112,7 @@ pub(super) fn check_classes(outputs: &SessionOutputs<'_>, states: &[String]) -> 
     match classes(outputs) {
         Some(count) if count != states.len() => {
             let plural = if count == 1 { "" } else { "es" };
-            let states = counted(states.len(), "state");
+            let states = with_count(states.len(), "state");
             Err(format!("it has {count} class{plural}, and its config has {states}"))
         }
         _ => Ok(()),
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn numbers_are_places_in_the_list_and_negative_ones_count_from_its_end() {
         let states = ["green", "red", "blue"].map(str::to_owned);
-        let placed = |label| placed(1, label, &states);
+        let placed = |label| state_at(1, label, &states);
         for (label, state) in [(0, "green"), (2, "blue"), (-1, "blue"), (-3, "green")] {
             assert_eq!(placed(label).unwrap(), state);
         }
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn texts_are_states_themselves() {
         let states = ["green", "red"].map(str::to_owned);
-        assert_eq!(named(0, "red".to_owned(), &states).unwrap(), "red");
+        assert_eq!(state_named(0, "red".to_owned(), &states).unwrap(), "red");
         let told = "row 1: the model says \"blue\", which is none of its config's states: green, red";
-        assert_eq!(named(0, "blue".to_owned(), &states).unwrap_err(), told);
+        assert_eq!(state_named(0, "blue".to_owned(), &states).unwrap_err(), told);
     }
 }

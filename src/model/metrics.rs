@@ -15,33 +15,33 @@ use super::ModelError;
 
 /// Which model; none where a request names one that there is not, for anybody can make up names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfModel {
+struct ModelLabel {
     model: String,
 }
 
 /// Which model, and what went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failed {
+struct ModelFailureLabels {
     model: String,
     kind: &'static str,
 }
 
 /// The numbers of one server's models.
-pub(super) struct Metrics {
+pub(super) struct ModelMetrics {
     registry: Registry,
-    predictions: Family<OfModel, Counter>,
-    rows: Family<OfModel, Counter>,
-    failures: Family<Failed, Counter>,
-    prediction_seconds: Family<OfModel, Histogram>,
-    loads: Family<OfModel, Counter>,
-    load_seconds: Family<OfModel, Histogram>,
+    predictions: Family<ModelLabel, Counter>,
+    rows: Family<ModelLabel, Counter>,
+    failures: Family<ModelFailureLabels, Counter>,
+    prediction_seconds: Family<ModelLabel, Histogram>,
+    loads: Family<ModelLabel, Counter>,
+    load_seconds: Family<ModelLabel, Histogram>,
     loaded: Gauge,
     bytes: Gauge,
 }
 
 /// The counts of one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
+pub struct ModelCounts {
     /// Requests that were answered with states.
     pub predictions: u64,
     /// States that were answered.
@@ -52,7 +52,7 @@ pub struct Counts {
     pub loads: u64,
 }
 
-impl Metrics {
+impl ModelMetrics {
     /// All at zero.
     pub(super) fn new() -> Self {
         // From 16 µs to 4 s: a small tree answers in tens of microseconds, a great forest takes seconds for many rows.
@@ -107,7 +107,7 @@ impl Metrics {
     /// A request could not be answered.
     pub(super) fn failed(&self, model: &str, error: &ModelError) {
         let model = if matches!(error, ModelError::Unknown(_) | ModelError::Folder(_)) { "" } else { model };
-        self.failures.get_or_create(&Failed { model: model.to_owned(), kind: error.kind() }).inc();
+        self.failures.get_or_create(&ModelFailureLabels { model: model.to_owned(), kind: error.kind() }).inc();
     }
 
     /// A model's file was loaded, well or not.
@@ -123,13 +123,13 @@ impl Metrics {
     }
 
     /// The counts of a model.
-    pub(super) fn counts(&self, model: &str) -> Counts {
+    pub(super) fn counts(&self, model: &str) -> ModelCounts {
         let failed = |kind| {
-            let labels = Failed { model: model.to_owned(), kind };
+            let labels = ModelFailureLabels { model: model.to_owned(), kind };
             self.failures.get(&labels).map_or(0, |counter| counter.get())
         };
-        let count = |family: &Family<OfModel, Counter>| family.get(&of(model)).map_or(0, |count| count.get());
-        Counts {
+        let count = |family: &Family<ModelLabel, Counter>| family.get(&of(model)).map_or(0, |count| count.get());
+        ModelCounts {
             predictions: count(&self.predictions),
             rows: count(&self.rows),
             failures: ModelError::KINDS.iter().map(|kind| failed(kind)).sum(),
@@ -147,6 +147,6 @@ impl Metrics {
     }
 }
 
-fn of(model: &str) -> OfModel {
-    OfModel { model: model.to_owned() }
+fn of(model: &str) -> ModelLabel {
+    ModelLabel { model: model.to_owned() }
 }

@@ -32,9 +32,9 @@ mod values;
 mod view;
 
 pub use self::error::ModelError;
-pub use self::metrics::Counts;
+pub use self::metrics::ModelCounts;
 pub use self::models::Models;
-pub use self::options::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
+pub use self::options::{DEFAULT_MODEL_MEMORY_BYTES, ModelOptions, MODEL_TIMEOUT};
 pub use self::runtime::TESTED_VERSION;
 pub use self::values::Values;
-pub use self::view::{ModelView, RuntimeView, Status};
+pub use self::view::{ModelView, RuntimeView, ModelStatus};

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::config::Config;
+use super::config::ModelConfig;
 use super::error::ModelError;
-use super::host::Host;
+use super::host::ModelHost;
 use super::options::ModelOptions;
-use super::queue::{Place, Queue};
+use super::queue::{RunSlot, ModelQueue};
 use super::values::Values;
 use super::view::{ModelView, RuntimeView};
 use crate::clock::{Clock, SystemClock};
@@ -18,8 +18,8 @@ use crate::clock::{Clock, SystemClock};
 /// The models that this process hosts.
 #[derive(Clone)]
 pub struct Models {
-    host: Arc<Host>,
-    queue: Arc<Queue>,
+    host: Arc<ModelHost>,
+    queue: Arc<ModelQueue>,
 }
 
 impl Default for Models {
@@ -39,8 +39,8 @@ impl Models {
     /// Reads the configs; what is wrong with one is logged, and told to whoever asks for its model. Blocks.
     #[must_use]
     pub fn new(options: ModelOptions, clock: Arc<dyn Clock>) -> Self {
-        let queue = Arc::new(Queue::new(options.patience));
-        Self { host: Arc::new(Host::new(options, clock)), queue }
+        let queue = Arc::new(ModelQueue::new(options.timeout));
+        Self { host: Arc::new(ModelHost::new(options, clock)), queue }
     }
 
     /// Judges `values`: a row of numbers for each thing. Gives the state of each, in their order.
@@ -49,7 +49,7 @@ impl Models {
     ///
     /// [`ModelError`], with what is wrong with the model, or with the values.
     pub async fn predict(&self, model: &str, values: &Value) -> Result<Vec<String>, ModelError> {
-        self.judge(model, Values::read(values)).await
+        self.predict_values(model, Values::read(values)).await
     }
 
     /// Judges values that were read before, or could not be.
@@ -57,7 +57,7 @@ impl Models {
     /// # Errors
     ///
     /// As [`Self::predict`].
-    pub async fn judge(
+    pub async fn predict_values(
         &self,
         model: &str,
         values: Result<Values, ModelError>,
@@ -75,15 +75,15 @@ impl Models {
         let config = self.host.config(model)?;
         let values = Arc::new(values?);
         let turn = self.queue.turn(model).await?;
-        let place = self.queue.place(&turn).await?;
+        let place = self.queue.slot(&turn).await?;
         let asked = Arc::clone(&values);
         let judged =
-            self.run(place, &config, move |host, config| host.predict_loaded(config, &asked)).await?;
+            self.run_in_slot(place, &config, move |host, config| host.predict_loaded(config, &asked)).await?;
         if let Some(states) = judged {
             return Ok(states);
         }
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, move |host, config| host.predict(config, &values)).await
+        let place = self.queue.slot_to_load(&turn).await?;
+        self.run_in_slot(place, &config, move |host, config| host.predict(config, &values)).await
     }
 
     /// Reads the configs anew, and loads the model of this name.
@@ -98,8 +98,8 @@ impl Models {
         self.queue.retain(|model| self.host.config(model).is_ok());
         let config = self.host.config(model)?;
         let turn = self.queue.turn(model).await?;
-        let place = self.queue.place_to_load(&turn).await?;
-        self.run(place, &config, Host::load).await?;
+        let place = self.queue.slot_to_load(&turn).await?;
+        self.run_in_slot(place, &config, ModelHost::load).await?;
         self.show(model)
     }
 
@@ -134,11 +134,11 @@ impl Models {
     }
 
     /// Does `work` with the model of this config; where it does not return, the model is not asked again.
-    async fn run<T: Send + 'static>(
+    async fn run_in_slot<T: Send + 'static>(
         &self,
-        place: Place,
-        config: &Config,
-        work: impl FnOnce(&Host, &Config) -> Result<T, ModelError> + Send + 'static,
+        place: RunSlot,
+        config: &ModelConfig,
+        work: impl FnOnce(&ModelHost, &ModelConfig) -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, ModelError> {
         let (host, given, returned) =
             (Arc::clone(&self.host), Arc::clone(&self.host), Arc::clone(&self.host));
@@ -147,8 +147,8 @@ impl Models {
             .run(
                 place,
                 move || work(&host, &working),
-                move || given.give_up(&stuck),
-                move || returned.returned(&free),
+                move || given.mark_stuck(&stuck),
+                move || returned.mark_returned(&free),
             )
             .await
     }

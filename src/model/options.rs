@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How much of model files is kept in memory unless something else is said, in bytes.
-pub const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
+pub const DEFAULT_MODEL_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How long whoever asks waits in all unless something else is said, in real time; and how long one run may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const MODEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where models are, and how much memory they may take.
 #[derive(Debug, Clone, Default)]
@@ -23,5 +23,5 @@ pub struct ModelOptions {
     /// Where pip may have put ONNX Runtime, if it is nowhere else.
     pub onnxruntime_folder: PathBuf,
     /// How long whoever asks waits in all, and how long one run may take: [`PATIENCE`].
-    pub patience: Duration,
+    pub timeout: Duration,
 }

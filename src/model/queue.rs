@@ -13,38 +13,38 @@ use super::ModelError;
 use super::host::lock;
 
 /// What waits for its turn.
-pub(super) struct Queue {
+pub(super) struct ModelQueue {
     /// One for each model that was asked: a session runs one request.
     gates: Mutex<HashMap<String, Arc<Gate<()>>>>,
     /// One model is loaded at a time, so that the bound holds.
     loading: Arc<Gate<()>>,
     /// As many as there are processors.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     /// How long a caller waits in all, and how long one run may take.
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// A request whose model nobody else asks meanwhile.
-pub(super) struct Turn {
+pub(super) struct ModelTurn {
     gate: Arc<OwnedMutexGuard<()>>,
-    until: Instant,
+    deadline: Instant,
 }
 
 /// What work holds while it is done.
-pub(super) struct Place {
-    until: Instant,
+pub(super) struct RunSlot {
+    deadline: Instant,
     _held: (Arc<OwnedMutexGuard<()>>, Option<OwnedMutexGuard<()>>, OwnedSemaphorePermit),
 }
 
-impl Queue {
+impl ModelQueue {
     /// Nobody waits yet.
     pub(super) fn new(patience: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             gates: Mutex::default(),
             loading: Arc::default(),
-            places: Arc::new(Semaphore::new(processors)),
-            patience,
+            slots: Arc::new(Semaphore::new(processors)),
+            timeout: patience,
         }
     }
 
@@ -58,34 +58,34 @@ impl Queue {
     /// # Errors
     ///
     /// [`ModelError::Busy`], as for all that waits here.
-    pub(super) async fn turn(&self, model: &str) -> Result<Turn, ModelError> {
-        let until = Instant::now() + self.patience;
+    pub(super) async fn turn(&self, model: &str) -> Result<ModelTurn, ModelError> {
+        let until = Instant::now() + self.timeout;
         let gate = Arc::clone(lock(&self.gates).entry(model.to_owned()).or_default());
         let gate = self.wait(until, "its turn with this model", gate.lock_owned()).await?;
-        Ok(Turn { gate: Arc::new(gate), until })
+        Ok(ModelTurn { gate: Arc::new(gate), deadline: until })
     }
 
     /// Waits for a place to run.
-    pub(super) async fn place(&self, turn: &Turn) -> Result<Place, ModelError> {
-        self.place_with(turn, None).await
+    pub(super) async fn slot(&self, turn: &ModelTurn) -> Result<RunSlot, ModelError> {
+        self.slot_with(turn, None).await
     }
 
     /// Waits until no other model is loaded, and for a place then: whoever waits for loading holds none.
-    pub(super) async fn place_to_load(&self, turn: &Turn) -> Result<Place, ModelError> {
+    pub(super) async fn slot_to_load(&self, turn: &ModelTurn) -> Result<RunSlot, ModelError> {
         let loading = Arc::clone(&self.loading).lock_owned();
-        let loading = self.wait(turn.until, "other models to be loaded", loading).await?;
-        self.place_with(turn, Some(loading)).await
+        let loading = self.wait(turn.deadline, "other models to be loaded", loading).await?;
+        self.slot_with(turn, Some(loading)).await
     }
 
-    async fn place_with(
+    async fn slot_with(
         &self,
-        turn: &Turn,
+        turn: &ModelTurn,
         loading: Option<OwnedMutexGuard<()>>,
-    ) -> Result<Place, ModelError> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let place = self.wait(turn.until, "predictions of other models", place).await?;
+    ) -> Result<RunSlot, ModelError> {
+        let place = Arc::clone(&self.slots).acquire_owned();
+        let place = self.wait(turn.deadline, "predictions of other models", place).await?;
         let place = place.map_err(|error| ModelError::Fault(error.to_string()))?;
-        Ok(Place { until: turn.until, _held: (Arc::clone(&turn.gate), loading, place) })
+        Ok(RunSlot { deadline: turn.deadline, _held: (Arc::clone(&turn.gate), loading, place) })
     }
 
     /// Does `work` aside, where it keeps no other task waiting. The place is given back when it is done, and not when
@@ -94,13 +94,13 @@ impl Queue {
     /// `given_up` says so and gives the error; `returned` comes after that, if the work is done at last.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        place: RunSlot,
         work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
         given_up: impl FnOnce() -> ModelError + Send + 'static,
         returned: impl FnOnce() + Send + 'static,
     ) -> Result<T, ModelError> {
-        let until = place.until;
-        let patience = self.patience;
+        let until = place.deadline;
+        let patience = self.timeout;
         let watched = async move {
             let _held = place;
             let mut work = tokio::task::spawn_blocking(work);
@@ -129,7 +129,7 @@ impl Queue {
         it: impl Future<Output = T>,
     ) -> Result<T, ModelError> {
         let done = timeout_at(until, it).await;
-        done.map_err(|_| ModelError::Busy(format!("waited {:?} in all, at last for {what}", self.patience)))
+        done.map_err(|_| ModelError::Busy(format!("waited {:?} in all, at last for {what}", self.timeout)))
     }
 }
 

@@ -21,12 +21,12 @@ pub const TESTED_VERSION: &str = "1.28.0";
 const LINKER_NAMES: [&str; 2] = ["libonnxruntime.so", "libonnxruntime.so.1"];
 
 /// The library, loaded: there can only be one in a process.
-static LOADED: OnceLock<Loaded> = OnceLock::new();
-static LOADING: Mutex<()> = Mutex::new(());
+static LOADED_RUNTIME: OnceLock<LoadedRuntime> = OnceLock::new();
+static RUNTIME_LOAD_LOCK: Mutex<()> = Mutex::new(());
 
 /// The library as it was loaded.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedRuntime {
     /// What sessions are made with.
     pub(super) environment: Environment,
     /// The library's file.
@@ -37,38 +37,38 @@ pub(super) struct Loaded {
 
 /// Where the library is looked for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Runtime {
+pub(super) struct RuntimeLocator {
     /// This file and no other.
     pub(super) file: Option<PathBuf>,
     /// `DATA_DIR/onnxruntime`, where pip may have put it.
     pub(super) folder: PathBuf,
 }
 
-impl Runtime {
+impl RuntimeLocator {
     /// Gives the library, which is loaded if it was not yet. Blocks.
     ///
     /// # Errors
     ///
     /// [`ModelError::Runtime`] with what would mend it.
-    pub(super) fn get(&self) -> Result<&'static Loaded, ModelError> {
-        if let Some(loaded) = LOADED.get() {
+    pub(super) fn get(&self) -> Result<&'static LoadedRuntime, ModelError> {
+        if let Some(loaded) = LOADED_RUNTIME.get() {
             return Ok(loaded);
         }
-        let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = LOADED.get() {
+        let _one_at_a_time = RUNTIME_LOAD_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = LOADED_RUNTIME.get() {
             return Ok(loaded);
         }
         let loaded = self.load()?;
         tracing::info!(file = %loaded.file.display(), build = loaded.build, "ONNX Runtime is loaded");
-        Ok(LOADED.get_or_init(|| loaded))
+        Ok(LOADED_RUNTIME.get_or_init(|| loaded))
     }
 
     /// The library, if it is loaded already.
-    pub(super) fn loaded() -> Option<&'static Loaded> {
-        LOADED.get()
+    pub(super) fn loaded() -> Option<&'static LoadedRuntime> {
+        LOADED_RUNTIME.get()
     }
 
-    fn load(&self) -> Result<Loaded, ModelError> {
+    fn load(&self) -> Result<LoadedRuntime, ModelError> {
         if let Some(file) = &self.file {
             let unusable = |why: String| {
                 ModelError::Runtime(format!("--onnxruntime must name ONNX Runtime's library: {why}"))
@@ -86,14 +86,14 @@ impl Runtime {
                 Err(why) => tracing::debug!(name, why, "the system's linker gives no ONNX Runtime"),
             }
         }
-        match self.installed() {
+        match self.find_installed() {
             Some(file) => open(&file).map_err(|why| self.missing(&why)),
             None => Err(self.missing("ONNX Runtime, which runs models, is not installed")),
         }
     }
 
     /// The file that pip has put into the folder.
-    fn installed(&self) -> Option<PathBuf> {
+    fn find_installed(&self) -> Option<PathBuf> {
         let entries = fs_err::read_dir(self.folder.join("onnxruntime/capi")).ok()?;
         let files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
         let is_library = |path: &PathBuf| {
@@ -103,7 +103,7 @@ impl Runtime {
     }
 
     fn missing(&self, why: &str) -> ModelError {
-        let folder = quoted(&self.folder.to_string_lossy());
+        let folder = shell_quoted(&self.folder.to_string_lossy());
         ModelError::Runtime(format!(
             "{why}; install it with `python3 -m pip install --no-deps --target {folder} \
              onnxruntime=={TESTED_VERSION}`: it is found without a restart"
@@ -112,7 +112,7 @@ impl Runtime {
 }
 
 /// Loads the library that `path` names.
-fn open(path: &Path) -> Result<Loaded, String> {
+fn open(path: &Path) -> Result<LoadedRuntime, String> {
     let builder = ort::init_from(path).map_err(|error| error.to_string())?;
     let environment = builder
         .with_name("lifeguard")
@@ -124,20 +124,20 @@ fn open(path: &Path) -> Result<Loaded, String> {
         .build()
         .map_err(|error| format!("{}: {error}", path.display()))?;
     environment.set_log_level(LogLevel::Warning);
-    let file = mapped().unwrap_or_else(|| path.to_owned());
-    Ok(Loaded { environment, file, build: ort::info() })
+    let file = mapped_library().unwrap_or_else(|| path.to_owned());
+    Ok(LoadedRuntime { environment, file, build: ort::info() })
 }
 
 /// The file that the library was loaded from, which for one found by the linker only the kernel knows.
 /// Source: `proc_pid_maps(5)`.
-fn mapped() -> Option<PathBuf> {
+fn mapped_library() -> Option<PathBuf> {
     let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
     let path = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
     path.filter(|path| path.contains("/libonnxruntime.so")).map(PathBuf::from).next()
 }
 
 /// What the runtime says of an error, without what says that it is one.
-pub(super) fn told<R>(error: &ort::Error<R>) -> String {
+pub(super) fn describe_error<R>(error: &ort::Error<R>) -> String {
     let text = error.message();
     let text = text.strip_prefix("Fatal error: ").unwrap_or(text);
     let text = text.strip_prefix("This is an invalid model. ").unwrap_or(text);
@@ -145,7 +145,7 @@ pub(super) fn told<R>(error: &ort::Error<R>) -> String {
 }
 
 /// A word for the shell.
-fn quoted(word: &str) -> String {
+fn shell_quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
@@ -163,7 +163,7 @@ mod tests {
         for (folder, word) in
             [("/var/lib/lifeguard", "/var/lib/lifeguard"), ("/a b", "'/a b'"), ("/it's", r"'/it'\''s'")]
         {
-            let runtime = Runtime { file: None, folder: folder.into() };
+            let runtime = RuntimeLocator { file: None, folder: folder.into() };
             let told = runtime.missing("it is missing").to_string();
             assert_eq!(
                 told,
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_named_must_be_there() {
-        let runtime = Runtime { file: Some("/nowhere/lib.so".into()), folder: "/data/onnxruntime".into() };
+        let runtime = RuntimeLocator { file: Some("/nowhere/lib.so".into()), folder: "/data/onnxruntime".into() };
         let told = runtime.get().unwrap_err().to_string();
         assert!(
             told == "--onnxruntime must name ONNX Runtime's library: there is no file /nowhere/lib.so",
@@ -188,13 +188,13 @@ mod tests {
     #[test]
     fn what_pip_has_put_into_the_folder_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = Runtime { file: None, folder: folder.path().to_owned() };
-        assert_eq!(runtime.installed(), None);
+        let runtime = RuntimeLocator { file: None, folder: folder.path().to_owned() };
+        assert_eq!(runtime.find_installed(), None);
         let capi = folder.path().join("onnxruntime/capi");
         fs_err::create_dir_all(&capi).unwrap();
         for name in ["libonnxruntime.so.1.28.0", "libonnxruntime_providers_shared.so", "__init__.py"] {
             fs_err::write(capi.join(name), "").unwrap();
         }
-        assert_eq!(runtime.installed(), Some(capi.join("libonnxruntime.so.1.28.0")));
+        assert_eq!(runtime.find_installed(), Some(capi.join("libonnxruntime.so.1.28.0")));
     }
 }

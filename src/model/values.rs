@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::ModelError;
 
 /// The largest whole number up to which every one has a 64-bit floating point number of its own.
-const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// How many rows may be judged at once, or how many numbers of a plain list.
 const MAX_ROWS: usize = 100_000;
@@ -14,12 +14,12 @@ const MAX_ROWS: usize = 100_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     numbers: Vec<f64>,
-    layout: Layout,
+    layout: ValueLayout,
 }
 
 /// How the numbers lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum ValueLayout {
     /// `[1, 2]`
     List,
     /// `[[1, 2], [3, 4]]`, with so many numbers in each row.
@@ -55,7 +55,7 @@ impl Values {
                 .iter()
                 .enumerate()
                 .map(|(index, value)| number(value).map_err(|what| format!("number {}: {what}", index + 1)));
-            return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: Layout::List });
+            return Ok(Self { numbers: numbers.collect::<Result<_, _>>()?, layout: ValueLayout::List });
         };
         let width = row.len();
         let mut numbers = Vec::with_capacity(rows.len().saturating_mul(width));
@@ -67,7 +67,7 @@ impl Values {
             if row.len() != width {
                 return Err(format!(
                     "row {at} has {}, and row 1 has {width}; all must have the same number",
-                    counted(row.len(), "number")
+                    with_count(row.len(), "number")
                 ));
             }
             for (index, value) in row.iter().enumerate() {
@@ -75,28 +75,28 @@ impl Values {
                 numbers.push(number.map_err(|what| format!("row {at}, column {}: {what}", index + 1))?);
             }
         }
-        Ok(Self { numbers, layout: Layout::Rows(width) })
+        Ok(Self { numbers, layout: ValueLayout::Rows(width) })
     }
 
     /// Zeros: so many things to judge, of so many numbers each.
-    pub(super) fn zeros(count: usize, layout: Layout) -> Self {
+    pub(super) fn zeros(count: usize, layout: ValueLayout) -> Self {
         let width = match layout {
-            Layout::List => 1,
-            Layout::Rows(width) => width,
+            ValueLayout::List => 1,
+            ValueLayout::Rows(width) => width,
         };
         Self { numbers: vec![0.0; count * width], layout }
     }
 
     /// How the numbers lie.
-    pub(super) fn layout(&self) -> Layout {
+    pub(super) fn layout(&self) -> ValueLayout {
         self.layout
     }
 
     /// How many rows there are, or how many numbers in a plain list.
     pub(super) fn len(&self) -> usize {
         match self.layout {
-            Layout::List => self.numbers.len(),
-            Layout::Rows(width) => self.numbers.len().checked_div(width).unwrap_or_default(),
+            ValueLayout::List => self.numbers.len(),
+            ValueLayout::Rows(width) => self.numbers.len().checked_div(width).unwrap_or_default(),
         }
     }
 
@@ -125,7 +125,7 @@ impl Values {
     /// Which is no whole number, or beyond 2⁵³.
     pub(super) fn integers(&self) -> Result<Vec<i64>, String> {
         self.each(|number| {
-            let is_whole = number.fract() == 0.0 && number.abs() <= MAX_WHOLE;
+            let is_whole = number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER;
             #[expect(clippy::cast_possible_truncation, reason = "whole, and within 2⁵³")]
             let integer = number as i64;
             is_whole.then_some(integer).ok_or("is not a whole number within 2⁵³, which this model takes")
@@ -141,8 +141,8 @@ impl Values {
 
     fn place(&self, index: usize) -> String {
         match self.layout {
-            Layout::List => format!("number {}", index + 1),
-            Layout::Rows(width) => {
+            ValueLayout::List => format!("number {}", index + 1),
+            ValueLayout::Rows(width) => {
                 let width = width.max(1);
                 format!("row {}, column {}", index / width + 1, index % width + 1)
             }
@@ -183,7 +183,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// `1 number`, `2 numbers`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub(super) fn with_count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -199,12 +199,12 @@ mod tests {
     #[test]
     fn rows_and_lists_of_numbers_are_read() {
         let rows = Values::read(&json!([[500, "0"], [" 1e3 ", true]])).unwrap();
-        assert_eq!((rows.layout(), rows.len()), (Layout::Rows(2), 2));
+        assert_eq!((rows.layout(), rows.len()), (ValueLayout::Rows(2), 2));
         assert_eq!(rows.doubles(), [500.0, 0.0, 1000.0, 1.0]);
         let list = Values::read(&json!([1, 2, 3])).unwrap();
-        assert_eq!((list.layout(), list.len()), (Layout::List, 3));
+        assert_eq!((list.layout(), list.len()), (ValueLayout::List, 3));
         assert_eq!(Values::read(&json!(vec![[0]; 100_000])).unwrap().len(), 100_000);
-        assert_eq!(Values::read(&json!([[]])).unwrap().layout(), Layout::Rows(0));
+        assert_eq!(Values::read(&json!([[]])).unwrap().layout(), ValueLayout::Rows(0));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::config::Config;
-use super::host::{Host, lock};
-use super::metrics::Counts;
-use super::runtime::Runtime;
+use super::config::ModelConfig;
+use super::host::{ModelHost, lock};
+use super::metrics::ModelCounts;
+use super::runtime::RuntimeLocator;
 use super::{ModelError, TESTED_VERSION};
 
 /// A model, and what is known of it.
@@ -23,7 +23,7 @@ pub struct ModelView {
     /// The state that each class stands for.
     pub states: Vec<String>,
     /// How it is.
-    pub status: Status,
+    pub status: ModelStatus,
     /// What is wrong with it.
     pub error: Option<String>,
     /// How many numbers a row has; `None` until it is loaded, and of a model that takes a plain list.
@@ -34,13 +34,13 @@ pub struct ModelView {
     pub size_bytes: Option<u64>,
     /// What was counted of it since the server started.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: ModelCounts,
 }
 
 /// How a model is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum ModelStatus {
     /// In memory.
     Loaded,
     /// Not in memory: not asked yet, or it made room for others.
@@ -68,7 +68,7 @@ pub struct RuntimeView {
     pub error: Option<String>,
 }
 
-impl Host {
+impl ModelHost {
     pub(super) fn list(&self) -> Vec<ModelView> {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         catalog.models.iter().map(|(name, config)| self.view(name, config)).collect()
@@ -82,31 +82,31 @@ impl Host {
     }
 
     pub(super) fn runtime(&self) -> RuntimeView {
-        let loaded = Runtime::loaded();
+        let loaded = RuntimeLocator::loaded();
         let error = self.catalog.read().unwrap_or_else(PoisonError::into_inner).fault.clone();
         let cache = lock(&self.cache);
         RuntimeView {
             library: loaded.map(|loaded| loaded.file.display().to_string()),
             build: loaded.map(|loaded| loaded.build),
             tested_version: TESTED_VERSION,
-            memory_bytes: cache.bound_bytes(),
+            memory_bytes: cache.max_bytes(),
             used_bytes: cache.size_bytes(),
             error,
         }
     }
 
-    fn view(&self, name: &str, config: &Result<Config, ModelError>) -> ModelView {
+    fn view(&self, name: &str, config: &Result<ModelConfig, ModelError>) -> ModelView {
         let cache = lock(&self.cache);
-        let kept = cache.look(name).filter(|kept| kept.outcome.is_ok());
+        let kept = cache.peek(name).filter(|kept| kept.outcome.is_ok());
         let fault = match config {
             Ok(_) => lock(&self.faults).get(name).cloned(),
             Err(error) => Some(error.clone()),
         };
         let status = match (config, &fault, kept) {
-            (Err(_), _, _) => Status::BadConfig,
-            (Ok(_), Some(_), _) => Status::Failed,
-            (Ok(_), None, Some(_)) => Status::Loaded,
-            (Ok(_), None, None) => Status::NotLoaded,
+            (Err(_), _, _) => ModelStatus::BadConfig,
+            (Ok(_), Some(_), _) => ModelStatus::Failed,
+            (Ok(_), None, Some(_)) => ModelStatus::Loaded,
+            (Ok(_), None, None) => ModelStatus::NotLoaded,
         };
         let config = config.as_ref().ok();
         ModelView {
@@ -118,7 +118,7 @@ impl Host {
             error: fault.map(|fault| fault.to_string()),
             width: kept.and_then(|kept| kept.width),
             loaded_at: kept.map(|kept| kept.loaded_at),
-            size_bytes: kept.map(|kept| kept.stamp.size_bytes),
+            size_bytes: kept.map(|kept| kept.version.size_bytes),
             counts: self.metrics.counts(name),
         }
     }

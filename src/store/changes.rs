@@ -16,31 +16,31 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::instances::{InstanceId, name};
-use super::{Cause, Life, StoreError, Tx};
+use super::instances::{InstanceId, checked_name_of_row};
+use super::{UnavailableCause, DatabaseLife, StoreError, Tx};
 use crate::machine::{MachineName, Visit};
 
 /// How many changes one row holds at most: so many stay in one page.
-pub const MOST_IN_ROW: usize = 256;
+pub const MAX_CHANGES_PER_ROW: usize = 256;
 
 /// The number by which a process knows its own changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin(pub i64);
+pub struct ChangeOrigin(pub i64);
 
 /// What became of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct InstanceChange {
     /// Its number.
     pub id: InstanceId,
     /// What it became.
-    pub now: Now,
+    pub kind: InstanceChangeKind,
 }
 
 /// What an instance became; the row itself says the rest, if it has not changed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Now {
+pub enum InstanceChangeKind {
     /// It was made, or it or what is known of it was changed.
-    Is {
+    Written {
         /// Its visit after the change.
         visit: Visit,
         /// Its deadline after the change.
@@ -57,20 +57,20 @@ pub enum Now {
 
 /// A change as it was read, and who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
+pub struct LoggedChange {
     /// The process that wrote it.
-    pub origin: Option<Origin>,
+    pub origin: Option<ChangeOrigin>,
     /// The change.
-    pub changed: Changed,
+    pub change: InstanceChange,
 }
 
 /// What changed since a cursor, in the order of the transactions' numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changes {
+pub struct ChangesSince {
     /// The changes; an instance may be among them several times.
-    pub changed: Vec<Logged>,
+    pub changes: Vec<LoggedChange>,
     /// From where to read on.
-    pub cursor: Cursor,
+    pub cursor: ChangeCursor,
 }
 
 /// Exactly which changes of the log have been seen.
@@ -85,16 +85,16 @@ pub struct Changes {
 /// Both parts outlive a crash of the database: the greatest number is one that was committed durably, so nothing at or
 /// below it is given out again, which is not certain of numbers above it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Cursor {
+pub struct ChangeCursor {
     life: i64,
     last: i64,
     open: Vec<i64>,
 }
 
-impl Cursor {
+impl ChangeCursor {
     /// Whether it speaks of this life of the database.
     #[must_use]
-    pub fn is_of(&self, life: Life) -> bool {
+    pub fn is_of(&self, life: DatabaseLife) -> bool {
         self.life == life.id()
     }
 
@@ -104,7 +104,7 @@ impl Cursor {
     }
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for ChangeCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.life, self.last)?;
         self.open.iter().try_for_each(|open| write!(f, "-{open}"))
@@ -114,34 +114,34 @@ impl fmt::Display for Cursor {
 /// The text is not that of a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
-pub struct BadCursor(#[source] Option<ParseIntError>);
+pub struct BadChangeCursor(#[source] Option<ParseIntError>);
 
-impl From<ParseIntError> for BadCursor {
+impl From<ParseIntError> for BadChangeCursor {
     fn from(error: ParseIntError) -> Self {
         Self(Some(error))
     }
 }
 
-impl FromStr for Cursor {
-    type Err = BadCursor;
+impl FromStr for ChangeCursor {
+    type Err = BadChangeCursor;
 
-    fn from_str(text: &str) -> Result<Self, BadCursor> {
+    fn from_str(text: &str) -> Result<Self, BadChangeCursor> {
         let mut parts = text.split('-');
-        let mut part = || parts.next().ok_or(BadCursor(None));
+        let mut part = || parts.next().ok_or(BadChangeCursor(None));
         let life = u64::from_str_radix(part()?, 16)?.cast_signed();
         let last = part()?.parse()?;
         let open = parts.map(str::parse).collect::<Result<_, _>>()?;
         let cursor = Self { life, last, open };
         // Another way to write it would be another entity tag for the same.
-        if cursor.to_string() == text { Ok(cursor) } else { Err(BadCursor(None)) }
+        if cursor.to_string() == text { Ok(cursor) } else { Err(BadChangeCursor(None)) }
     }
 }
 
 /// Draws a number by which a process knows its own changes: at random, as what the database has counted may be forgotten
 /// and counted again.
 #[must_use]
-pub fn new_origin() -> Origin {
-    Origin(RandomState::new().hash_one(std::process::id()).cast_signed())
+pub fn new_origin() -> ChangeOrigin {
+    ChangeOrigin(RandomState::new().hash_one(std::process::id()).cast_signed())
 }
 
 /// Writes down what `tx` changed.
@@ -149,15 +149,15 @@ pub fn new_origin() -> Origin {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn append(tx: &mut Tx, origin: Origin, changed: &[Changed]) -> Result<(), StoreError> {
-    for changed in changed.chunks(MOST_IN_ROW) {
+pub async fn append(tx: &mut Tx, origin: ChangeOrigin, changed: &[InstanceChange]) -> Result<(), StoreError> {
+    for changed in changed.chunks(MAX_CHANGES_PER_ROW) {
         let ids: Vec<i64> = changed.iter().map(|changed| changed.id.0).collect();
         let (mut visits, mut deadlines) = (Vec::new(), Vec::new());
         let (mut machines, mut names) = (Vec::new(), Vec::new());
-        for Changed { now, .. } in changed {
+        for InstanceChange { kind: now, .. } in changed {
             let (visit, deadline_at, removed) = match now {
-                Now::Is { visit, deadline_at } => (visit.0, *deadline_at, None),
-                Now::Removed { machine, name } => (0, None, Some((machine.as_str(), name.as_str()))),
+                InstanceChangeKind::Written { visit, deadline_at } => (visit.0, *deadline_at, None),
+                InstanceChangeKind::Removed { machine, name } => (0, None, Some((machine.as_str(), name.as_str()))),
             };
             visits.push(visit);
             deadlines.push(deadline_at);
@@ -186,7 +186,7 @@ pub async fn append(tx: &mut Tx, origin: Origin, changed: &[Changed]) -> Result<
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
+pub async fn current_cursor(db: &mut PgConnection) -> Result<ChangeCursor, StoreError> {
     let row = sqlx::query!(
         r#"SELECT life.life AS "life!", last.xact AS "last!",
                   ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
@@ -196,7 +196,7 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
     .fetch_optional(db)
     .await?
     .ok_or_else(incomplete)?;
-    Ok(Cursor { life: row.life, last: row.last, open: row.open })
+    Ok(ChangeCursor { life: row.life, last: row.last, open: row.open })
 }
 
 /// Whether nothing became visible since `since`, by reading at most the log's last entry and those that were open.
@@ -204,7 +204,7 @@ pub async fn state(db: &mut PgConnection) -> Result<Cursor, StoreError> {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, StoreError> {
+pub async fn is_current(db: &mut PgConnection, since: &ChangeCursor) -> Result<bool, StoreError> {
     let row = sqlx::query!(
         r#"SELECT life.life AS "life!", log.forgotten, (SELECT coalesce(max(xact), 0) FROM change) AS "last!",
                   EXISTS (SELECT FROM change WHERE xact = ANY($1)) AS "has_ended!"
@@ -224,7 +224,7 @@ pub async fn is_current(db: &mut PgConnection, since: &Cursor) -> Result<bool, S
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Option<Changes>, StoreError> {
+pub async fn read(db: &mut PgConnection, since: &ChangeCursor, most: u16) -> Result<Option<ChangesSince>, StoreError> {
     // One statement, so that the rows, the open transactions and what was forgotten are those of one snapshot. The two
     // parts are apart and in order, so that each is a walk along the index whatever the planner believes of `since`.
     let rows = sqlx::query!(
@@ -255,31 +255,31 @@ pub async fn read(db: &mut PgConnection, since: &Cursor, most: u16) -> Result<Op
     if since.life != first.life || since.last > first.last || is_forgotten || rows.len() > usize::from(most) {
         return Ok(None);
     }
-    let cursor = Cursor { life: first.life, last: first.last, open: first.open.clone() };
+    let cursor = ChangeCursor { life: first.life, last: first.last, open: first.open.clone() };
     let mut changed = Vec::new();
     for row in rows {
         let (Some(ids), Some(visits), Some(deadlines)) = (row.instances, row.visits, row.deadlines) else {
             continue;
         };
-        let origin = row.origin.map(Origin);
+        let origin = row.origin.map(ChangeOrigin);
         let mut machines = row.machines.unwrap_or_default().into_iter();
         let mut names = row.names.unwrap_or_default().into_iter();
         for ((id, visit), deadline_at) in ids.into_iter().zip(visits).zip(deadlines) {
             let now = match (machines.next().flatten(), names.next().flatten()) {
                 (Some(machine), Some(removed)) => {
-                    Now::Removed { machine: name(MachineName::new(&machine))?, name: removed }
+                    InstanceChangeKind::Removed { machine: checked_name_of_row(MachineName::new(&machine))?, name: removed }
                 }
-                _ => Now::Is { visit: Visit(visit), deadline_at },
+                _ => InstanceChangeKind::Written { visit: Visit(visit), deadline_at },
             };
-            changed.push(Logged { origin, changed: Changed { id: InstanceId(id), now } });
+            changed.push(LoggedChange { origin, change: InstanceChange { id: InstanceId(id), kind: now } });
         }
     }
-    Ok(Some(Changes { changed, cursor }))
+    Ok(Some(ChangesSince { changes: changed, cursor }))
 }
 
 /// The tables of one row each have none: a dump is being restored.
 fn incomplete() -> StoreError {
-    Cause::Incomplete.into()
+    UnavailableCause::Incomplete.into()
 }
 
 /// Forgets all but the newest `keep` rows of the log, and none that is not older than every transaction that is open:
@@ -288,7 +288,7 @@ fn incomplete() -> StoreError {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn forget(tx: &mut Tx, keep: u32) -> Result<u64, StoreError> {
+pub async fn prune(tx: &mut Tx, keep: u32) -> Result<u64, StoreError> {
     let forgotten = sqlx::query_scalar!(
         r#"WITH edge AS (SELECT xact FROM change ORDER BY xact DESC OFFSET greatest($1::bigint, 1) LIMIT 1),
                 gone AS (DELETE FROM change

@@ -19,7 +19,7 @@ pub struct Claim {
     pub units: u32,
     /// What whoever claims it says of the resource.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// What the definition calls it, where the instance holds it for as long as it is in certain states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
@@ -27,7 +27,7 @@ pub struct Claim {
 
 /// How much there is of a resource, and how fast it may be handed out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// How many units there are; nothing is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
@@ -44,7 +44,7 @@ fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }
 
-impl Limits {
+impl ResourceLimits {
     /// Limits with these spans.
     #[must_use]
     pub fn new(capacity: Option<u32>, gap: Duration, settle: Duration) -> Self {
@@ -57,13 +57,13 @@ impl Claim {
     /// All of a resource that only one may have at a time.
     #[must_use]
     pub fn exclusive(resource: &str) -> Self {
-        let limits = Limits { capacity: Some(1), ..Limits::default() };
+        let limits = ResourceLimits { capacity: Some(1), ..ResourceLimits::default() };
         Self { any_of: vec![resource.to_owned()], select: None, units: 1, limits, hold: None }
     }
 
     /// What it wants, in words: the resource, or any of several. Those that want the same wait for it one after the other.
     #[must_use]
-    pub fn wanted(&self) -> Cow<'_, str> {
+    pub fn queue_name(&self) -> Cow<'_, str> {
         match (&self.select, self.any_of.as_slice()) {
             (Some(selector), _) => Cow::Borrowed(selector),
             (None, [resource]) => Cow::Borrowed(resource),
@@ -78,7 +78,7 @@ impl Claim {
     }
 
     /// The resource, where only one will do and only one may have it at a time.
-    pub(super) fn place(&self) -> Option<&str> {
+    pub(super) fn exclusive_resource(&self) -> Option<&str> {
         match self.any_of.as_slice() {
             [resource] if self.limits.capacity == Some(1) => Some(resource),
             _ => None,
@@ -100,13 +100,13 @@ pub struct GrantedUnits {
 
 /// A resource as it was when its units were granted: the grant stands only where it still is so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenFrom {
+pub struct GrantBasis {
     /// Its name.
     pub resource: String,
     /// Its revision.
     pub revision: i64,
     /// What whoever claims it says of it.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
 }
 
 /// What an action gets as it begins, or before.
@@ -115,7 +115,7 @@ pub struct Grant {
     /// What it holds then.
     pub units: Vec<GrantedUnits>,
     /// From what it is newly taken; nothing where it is held already.
-    pub taken_from: Vec<TakenFrom>,
+    pub based_on: Vec<GrantBasis>,
 }
 
 /// What claims come to in a row: the claims, their queue, and what servers of the release before lock.
@@ -129,9 +129,9 @@ impl<'a> ClaimColumns<'a> {
     pub(super) fn of(claims: &'a [Claim]) -> Self {
         Self {
             claims: (!claims.is_empty()).then_some(claims),
-            queue: claims.first().map(Claim::wanted),
+            queue: claims.first().map(Claim::queue_name),
             // What states hold, servers of the release before know nothing of.
-            place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::place),
+            place: claims.iter().filter(|claim| claim.hold.is_none()).find_map(Claim::exclusive_resource),
         }
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn claims_of(claims: Option<Vec<Claim>>, place: Option<&str>) -> Vec<
 
 /// What of `claims` is still to be had: not what the instance holds already by the names `held`. What is left of an action
 /// speaks for no state, and needs nothing that states hold.
-pub(super) fn lacking(mut claims: Vec<Claim>, held: &[String], is_rescue: bool) -> Vec<Claim> {
+pub(super) fn missing_claims(mut claims: Vec<Claim>, held: &[String], is_rescue: bool) -> Vec<Claim> {
     claims.retain(|claim| claim.hold.as_ref().is_none_or(|name| !is_rescue && !held.contains(name)));
     claims
 }

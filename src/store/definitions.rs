@@ -3,19 +3,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::changes::{MOST_IN_ROW, Origin};
-use super::instances::name;
+use super::changes::{MAX_CHANGES_PER_ROW, ChangeOrigin};
+use super::instances::checked_name_of_row;
 use super::{StoreError, Tx};
-use crate::activation::{Activation, Rearm};
+use crate::activation::{Activation, DeadlineAdjustment};
 use crate::machine::MachineName;
 
 /// Numbers the moments at which another definition came into force; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct AdoptionId(pub i64);
+pub struct ActivationId(pub i64);
 
 /// From where a definition comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provenance {
+pub enum DefinitionOrigin {
     /// With the program.
     BuiltIn,
     /// From a file that a server was given when it started.
@@ -24,7 +24,7 @@ pub enum Provenance {
     Loaded,
 }
 
-impl Provenance {
+impl DefinitionOrigin {
     /// As it is written down.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -38,7 +38,7 @@ impl Provenance {
 
 /// A definition, and when it came into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adopted {
+pub struct ActivatedDefinition {
     /// The machine.
     pub machine: MachineName,
     /// Its number among the machine's definitions.
@@ -57,14 +57,14 @@ pub struct Adopted {
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InForce {
+pub struct ActiveDefinitions {
     /// The moment since which it is.
-    pub adoption: AdoptionId,
+    pub activation: ActivationId,
     /// A definition for each machine.
-    pub definitions: Vec<Adopted>,
+    pub definitions: Vec<ActivatedDefinition>,
 }
 
-struct AdoptedRow {
+struct ActivatedDefinitionRow {
     machine: String,
     number: i32,
     digest: String,
@@ -74,12 +74,12 @@ struct AdoptedRow {
     first_history: i64,
 }
 
-impl TryFrom<AdoptedRow> for Adopted {
+impl TryFrom<ActivatedDefinitionRow> for ActivatedDefinition {
     type Error = StoreError;
 
-    fn try_from(row: AdoptedRow) -> Result<Self, StoreError> {
-        let AdoptedRow { machine, number, digest, at, origin, sender, first_history } = row;
-        let machine = name(MachineName::new(&machine))?;
+    fn try_from(row: ActivatedDefinitionRow) -> Result<Self, StoreError> {
+        let ActivatedDefinitionRow { machine, number, digest, at, origin, sender, first_history } = row;
+        let machine = checked_name_of_row(MachineName::new(&machine))?;
         Ok(Self { machine, number, digest, at, origin, sender, first_history })
     }
 }
@@ -89,7 +89,7 @@ impl TryFrom<AdoptedRow> for Adopted {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read_in_force(db: &mut PgConnection) -> Result<InForce, StoreError> {
+pub async fn read_active(db: &mut PgConnection) -> Result<ActiveDefinitions, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (a.machine) a.adoption_id, a.machine, a.number, d.digest, a.at, a.origin, a.sender,
                   a.first_history
@@ -98,11 +98,11 @@ pub async fn read_in_force(db: &mut PgConnection) -> Result<InForce, StoreError>
     )
     .fetch_all(db)
     .await?;
-    let adoption = rows.iter().map(|row| AdoptionId(row.adoption_id)).max().unwrap_or_default();
-    let definition = |row: AdoptedRow| Adopted::try_from(row);
+    let adoption = rows.iter().map(|row| ActivationId(row.adoption_id)).max().unwrap_or_default();
+    let definition = |row: ActivatedDefinitionRow| ActivatedDefinition::try_from(row);
     let definitions = rows
         .into_iter()
-        .map(|row| AdoptedRow {
+        .map(|row| ActivatedDefinitionRow {
             machine: row.machine,
             number: row.number,
             digest: row.digest,
@@ -113,7 +113,7 @@ pub async fn read_in_force(db: &mut PgConnection) -> Result<InForce, StoreError>
         })
         .map(definition)
         .collect::<Result<_, _>>()?;
-    Ok(InForce { adoption, definitions })
+    Ok(ActiveDefinitions { activation: adoption, definitions })
 }
 
 /// Lists the definitions that came into force for `machine`, the oldest first; one may be there several times.
@@ -121,9 +121,9 @@ pub async fn read_in_force(db: &mut PgConnection) -> Result<InForce, StoreError>
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<Adopted>, StoreError> {
+pub async fn list_activated(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<ActivatedDefinition>, StoreError> {
     let rows = sqlx::query_as!(
-        AdoptedRow,
+        ActivatedDefinitionRow,
         "SELECT a.machine, a.number, d.digest, a.at, a.origin, a.sender, a.first_history
            FROM adoption a JOIN definition d USING (machine, number)
           WHERE a.machine = $1 ORDER BY a.adoption_id",
@@ -131,7 +131,7 @@ pub async fn list(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<Ad
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Adopted::try_from).collect()
+    rows.into_iter().map(ActivatedDefinition::try_from).collect()
 }
 
 /// Reads the text of one of a machine's definitions, if there is one of that number.
@@ -160,12 +160,12 @@ pub async fn read_source(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn hold(tx: &mut Tx) -> Result<AdoptionId, StoreError> {
+pub async fn block_activations(tx: &mut Tx) -> Result<ActivationId, StoreError> {
     sqlx::query!("LOCK TABLE adoption IN ROW SHARE MODE").execute(&mut **tx).await?;
     let last = sqlx::query_scalar!(r#"SELECT coalesce(max(adoption_id), 0) AS "last!" FROM adoption"#)
         .fetch_one(&mut **tx)
         .await?;
-    Ok(AdoptionId(last))
+    Ok(ActivationId(last))
 }
 
 /// Waits until all that is being written under what is in force is durable, and lets nothing more be written until `tx`
@@ -174,7 +174,7 @@ pub async fn hold(tx: &mut Tx) -> Result<AdoptionId, StoreError> {
 /// # Errors
 ///
 /// [`StoreError::Locked`] when something that is being written does not end soon: all others wait behind this.
-pub async fn stop_the_world(tx: &mut Tx) -> Result<(), StoreError> {
+pub async fn block_decisions(tx: &mut Tx) -> Result<(), StoreError> {
     sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut **tx).await?;
     sqlx::query!("LOCK TABLE adoption IN EXCLUSIVE MODE").execute(&mut **tx).await?;
     Ok(())
@@ -198,11 +198,11 @@ pub async fn digest(db: &mut PgConnection, source: &str) -> Result<String, Store
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn adopt(
+pub async fn activate(
     tx: &mut Tx,
     machine: &MachineName,
     source: &str,
-    from: Provenance,
+    from: DefinitionOrigin,
     sender: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<i32, StoreError> {
@@ -239,12 +239,12 @@ pub async fn adopt(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn carry_over(
+pub async fn migrate_instances(
     tx: &mut Tx,
     machine: &MachineName,
     number: i32,
     adoption: &Activation,
-    origin: Origin,
+    origin: ChangeOrigin,
     sender: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
@@ -252,11 +252,11 @@ pub async fn carry_over(
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (state, carried) in adoption.changed() {
         let (how, time, shift) = match carried.deadline {
-            Rearm::Keep => ("keep", None, None),
-            Rearm::Disarm => ("disarm", None, None),
-            Rearm::At(at) => ("at", Some(at), None),
-            Rearm::Shift(by) => ("shift", None, by.num_microseconds()),
-            Rearm::Arm(after) => ("arm", now.checked_add_signed(after), None),
+            DeadlineAdjustment::Keep => ("keep", None, None),
+            DeadlineAdjustment::Disarm => ("disarm", None, None),
+            DeadlineAdjustment::At(at) => ("at", Some(at), None),
+            DeadlineAdjustment::Shift(by) => ("shift", None, by.num_microseconds()),
+            DeadlineAdjustment::Arm(after) => ("arm", now.checked_add_signed(after), None),
         };
         old_states.push(state.as_str());
         new_states.push(carried.to.as_str());
@@ -334,7 +334,7 @@ pub async fn carry_over(
         sender,
         number,
         origin.0,
-        i64::try_from(MOST_IN_ROW).unwrap_or(i64::MAX),
+        i64::try_from(MAX_CHANGES_PER_ROW).unwrap_or(i64::MAX),
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -11,7 +11,7 @@ pub enum StoreError {
     /// The database cannot serve now; trying again later helps. Where it was lost during a commit, the transaction may
     /// have become durable: whoever tries again must be safe to repeat.
     #[error("the database is unavailable")]
-    Unavailable(#[source] Arc<Cause>),
+    Unavailable(#[source] Arc<UnavailableCause>),
     /// Another transaction took what this one wanted; trying again helps.
     #[error("another transaction came first")]
     Conflict(#[source] Arc<sqlx::Error>),
@@ -45,7 +45,7 @@ pub enum StoreError {
 
 /// Why the database cannot serve.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum UnavailableCause {
     /// The connection or the server failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -88,12 +88,12 @@ pub enum Cause {
     LifeChanged,
 }
 
-impl Cause {
+impl UnavailableCause {
     /// A fixed word for it, which clients may rely on.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::Database(error) => word(error),
+            Self::Database(error) => sqlx_error_code(error),
             Self::Silent(_) => "silent",
             Self::HostUnknown(_) => "host_unknown",
             Self::Busy(_) => "busy",
@@ -110,7 +110,7 @@ impl Cause {
     #[must_use]
     pub fn is_worth_waiting(&self) -> bool {
         !matches!(
-            self.word(),
+            self.code(),
             "authentication"
                 | "no_database"
                 | "permission"
@@ -138,7 +138,7 @@ impl Cause {
 /// A fixed word for what sqlx reports.
 ///
 /// Source: PostgreSQL 15 manual, appendix A.
-fn word(error: &sqlx::Error) -> &'static str {
+fn sqlx_error_code(error: &sqlx::Error) -> &'static str {
     use sqlx::Error as E;
     if let Some(database) = error.as_database_error() {
         return match database.code().unwrap_or_default().as_ref() {
@@ -202,7 +202,7 @@ impl From<sqlx::Error> for StoreError {
             // A partition was made for the row while it was on its way to the one for what has none: there it goes now.
             "23514" if constraint.is_none() => Self::Conflict(Arc::new(error)),
             "55P03" => Self::Locked(Arc::new(error)),
-            code if is_passing(code) => Self::unavailable(error),
+            code if is_transient_code(code) => Self::unavailable(error),
             _ => match constraint {
                 Some(name) => Self::Constraint { name, source: Arc::new(error) },
                 None => Self::Statement(Arc::new(error)),
@@ -211,8 +211,8 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl From<Cause> for StoreError {
-    fn from(cause: Cause) -> Self {
+impl From<UnavailableCause> for StoreError {
+    fn from(cause: UnavailableCause) -> Self {
         Self::Unavailable(Arc::new(cause))
     }
 }
@@ -240,7 +240,7 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 /// Whether a code speaks of a server that cannot serve now, and not of the statement.
 ///
 /// Source: PostgreSQL 15 manual, appendix A.
-fn is_passing(code: &str) -> bool {
+fn is_transient_code(code: &str) -> bool {
     // Connections; authentication; resources: memory, disk, connections; operators: shutdown, crash, start; the system.
     let classes = ["08", "28", "53", "57P", "58"];
     // A standby that serves reads only, as after a fail-over; a database that lets nobody in; a limit of ours passed;
@@ -251,7 +251,7 @@ fn is_passing(code: &str) -> bool {
 
 impl StoreError {
     fn unavailable(error: sqlx::Error) -> Self {
-        Cause::Database(error).into()
+        UnavailableCause::Database(error).into()
     }
 
     /// Others rewrote a row again and again before we could.
@@ -273,13 +273,13 @@ impl StoreError {
 
     /// Whether trying the same again can help.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Locked(_))
     }
 
     /// Why the database is unavailable, if that is what it says.
     #[must_use]
-    pub fn cause(&self) -> Option<&Arc<Cause>> {
+    pub fn cause(&self) -> Option<&Arc<UnavailableCause>> {
         match self {
             Self::Unavailable(cause) => Some(cause),
             Self::Conflict(_)
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_the_system_lacks_is_told_from_what_the_database_does() {
-        let word = |code| Cause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).word();
+        let word = |code| UnavailableCause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).code();
         let codes = [23, 24, 104, 110, 111];
         assert_eq!(
             codes.map(word),

@@ -8,7 +8,7 @@ pub struct InstanceId(pub i64);
 
 /// Which instance is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum InstanceKey {
     /// The one with this number.
     Id(InstanceId),
     /// The machine's instance of this name.

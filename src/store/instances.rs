@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-pub use super::instance_ids::{InstanceId, Target};
+pub use super::instance_ids::{InstanceId, InstanceKey};
 use super::links::{LinkedIds, StoredLinks};
 use super::{StoreError, Tx};
 use crate::machine::{Instance, Links, MachineName, StateName, Visit};
 
 /// An instance that is kept from other writers until the transaction ends.
 #[derive(Debug)]
-pub struct Locked {
+pub struct LockedInstance {
     /// Its number.
     pub id: InstanceId,
     /// The instance.
@@ -26,7 +26,7 @@ pub struct Locked {
 
 /// An instance's row: it is there, whether all of it can be read or not.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredInstance {
     /// Its number.
     pub id: InstanceId,
     /// Its name.
@@ -51,7 +51,7 @@ struct InstanceRow {
     links: Option<Json<Box<RawValue>>>,
 }
 
-impl From<InstanceRow> for Stored {
+impl From<InstanceRow> for StoredInstance {
     fn from(row: InstanceRow) -> Self {
         let name = row.name.clone();
         Self { id: InstanceId(row.instance_id), name, instance: row.read() }
@@ -72,7 +72,7 @@ impl InstanceRow {
             entered_at: self.entered_at,
             since: self.since,
             deadline_at: self.deadline_at,
-            remaining: remaining(self.visit, self.remaining_us, self.remaining_visit),
+            remaining: remaining_time(self.visit, self.remaining_us, self.remaining_visit),
             counters: parse("counters", &self.counters)?,
             data: parse("data", &self.data)?,
             links,
@@ -85,22 +85,22 @@ fn parse<T: DeserializeOwned>(column: &str, Json(json): &Json<Box<RawValue>>) ->
     serde_json::from_str(json.get()).map_err(|error| format!("its `{column}` cannot be read: {error}"))
 }
 
-impl TryFrom<Stored> for Locked {
+impl TryFrom<StoredInstance> for LockedInstance {
     type Error = StoreError;
 
-    fn try_from(stored: Stored) -> Result<Self, StoreError> {
+    fn try_from(stored: StoredInstance) -> Result<Self, StoreError> {
         Ok(Self { id: stored.id, instance: stored.instance.map_err(StoreError::unreadable)? })
     }
 }
 
 /// What is left of the time limit of visit `visit`, where what a row holds is of that one.
-pub(crate) fn remaining(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
+pub(crate) fn remaining_time(visit: i64, left_us: Option<i64>, of_visit: Option<i64>) -> Option<Duration> {
     let left_us = left_us.filter(|_| of_visit == Some(visit))?;
     Some(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
 }
 
 /// Takes a name that a row holds.
-pub(crate) fn name<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
+pub(crate) fn checked_name_of_row<N>(name: Result<N, crate::machine::BadName>) -> Result<N, StoreError> {
     name.map_err(StoreError::unreadable)
 }
 
@@ -110,10 +110,10 @@ pub(crate) fn name<N>(name: Result<N, crate::machine::BadName>) -> Result<N, Sto
 ///
 /// [`StoreError`] when the statement fails.
 #[tracing::instrument(name = "store.instance.lock", level = "debug", skip_all)]
-pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreError> {
+pub async fn lock(tx: &mut Tx, target: &InstanceKey) -> Result<Option<LockedInstance>, StoreError> {
     let (id, machine, name) = match target {
-        Target::Id(id) => (Some(id.0), None, None),
-        Target::Name(machine, name) => (None, Some(machine.as_str()), Some(name.as_str())),
+        InstanceKey::Id(id) => (Some(id.0), None, None),
+        InstanceKey::Name(machine, name) => (None, Some(machine.as_str()), Some(name.as_str())),
     };
     let row = sqlx::query_as!(
         InstanceRow,
@@ -131,7 +131,7 @@ pub async fn lock(tx: &mut Tx, target: &Target) -> Result<Option<Locked>, StoreE
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(Stored::from).map(Locked::try_from).transpose()
+    row.map(StoredInstance::from).map(LockedInstance::try_from).transpose()
 }
 
 /// Lists the instances of `machine`, or the one of this name.
@@ -143,7 +143,7 @@ pub async fn list(
     db: &mut PgConnection,
     machine: &MachineName,
     name: Option<&str>,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<Vec<StoredInstance>, StoreError> {
     let rows = sqlx::query_as!(
         InstanceRow,
         r#"SELECT instance_id, machine, name, state, visit, entered_at,
@@ -156,12 +156,12 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(Stored::from).collect())
+    Ok(rows.into_iter().map(StoredInstance::from).collect())
 }
 
 /// An instance as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct InstanceSummary {
     /// Its name.
     pub name: String,
     /// The state that it is in.
@@ -184,9 +184,9 @@ pub async fn list_page(
     machine: &MachineName,
     after: &str,
     limit: i64,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<InstanceSummary>, StoreError> {
     let listed = sqlx::query_as!(
-        Listed,
+        InstanceSummary,
         r#"SELECT name, state, visit, CASE WHEN since_visit = visit THEN since ELSE entered_at END AS "since!", deadline_at
              FROM instance WHERE machine = $1 AND name > $2 ORDER BY name LIMIT $3"#,
         machine.as_str(),
@@ -283,7 +283,7 @@ pub fn stream_deadlines(db: &mut PgConnection) -> impl Stream<Item = Result<Arme
 
 /// An instance whose state is not among those that a definition has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranded {
+pub struct StrandedInstance {
     /// The instance's name.
     pub name: String,
     /// Its state.
@@ -299,9 +299,9 @@ pub async fn list_stranded(
     db: &mut PgConnection,
     machine: &MachineName,
     states: &[String],
-) -> Result<Vec<Stranded>, StoreError> {
+) -> Result<Vec<StrandedInstance>, StoreError> {
     let rows = sqlx::query_as!(
-        Stranded,
+        StrandedInstance,
         "SELECT name, state FROM instance WHERE machine = $1 AND state <> ALL($2) ORDER BY name",
         machine.as_str(),
         states,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::instance_ids::InstanceId;
-use crate::machine::{Address, Link, LinkName, Links, MachineName, Visit};
+use crate::machine::{InstanceAddress, Link, LinkName, Links, MachineName, Visit};
 
 /// The numbers of linked instances, by link; one that was not there when it was linked has none.
 pub type LinkedIds = BTreeMap<LinkName, InstanceId>;
@@ -44,7 +44,7 @@ impl StoredLinks {
         let (mut links, mut ids) = (Links::new(), LinkedIds::new());
         for (link, StoredLink { machine, name, visit, id }) in self.0 {
             ids.extend(id.map(|id| (link.clone(), InstanceId(id))));
-            links.insert(link, Link { to: Address { machine, name }, visit });
+            links.insert(link, Link { to: InstanceAddress { machine, name }, visit });
         }
         (links, ids)
     }

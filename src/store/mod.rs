@@ -26,10 +26,10 @@ pub mod workers;
 
 pub use private_postgres as private;
 
-pub(crate) use self::database::GROUPS;
+pub(crate) use self::database::BATCH_CONNECTIONS;
 pub use self::database::{
-    BadUrl, ConnectOptions, Connection, Connections, DatabaseUrl, Hints, Life, MIGRATOR, Pooled, Session,
+    BadDatabaseUrl, ConnectOptions, DbConnection, ConnectionBudget, DatabaseUrl, HintListener, DatabaseLife, MIGRATOR, PooledConnection, DatabaseSession,
     Snapshot, StartupWait, Store, Tx, hint,
 };
-pub use self::error::{Cause, StoreError};
+pub use self::error::{UnavailableCause, StoreError};
 pub use self::facts::{InstanceFacts, SharedFacts};

@@ -5,8 +5,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::StoreError;
-use super::actions::{ActionId, Startable};
-use super::claims::{Claim, Grant, GrantedUnits, Limits, claims_of, lacking};
+use super::actions::{ActionId, StartableAction};
+use super::claims::{Claim, Grant, GrantedUnits, ResourceLimits, claims_of, missing_claims};
 use super::instances::InstanceId;
 
 /// An action that waits for what it claims.
@@ -19,7 +19,7 @@ pub struct Claimant {
     /// What it needs and does not have yet.
     pub claims: Vec<Claim>,
     /// Whether its instance holds something already.
-    pub holds: bool,
+    pub has_holds: bool,
 }
 
 /// A resource, and how much of it is in use.
@@ -30,9 +30,9 @@ pub struct ResourceState {
     /// Its revision; 0 where nothing of it was ever granted.
     pub revision: i64,
     /// The limits that an operator set; of the others what whoever claims it says counts.
-    pub set: SetLimits,
+    pub overrides: LimitOverrides,
     /// The limits that whoever claimed it last said.
-    pub declared: Option<Limits>,
+    pub declared: Option<ResourceLimits>,
     /// When units of it were last granted.
     pub granted_at: Option<DateTime<Utc>>,
     /// When units of it were last given back.
@@ -43,7 +43,7 @@ pub struct ResourceState {
 
 /// Limits as an operator wants them instead of those that whoever claims a resource says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SetLimits {
+pub struct LimitOverrides {
     /// How many units there are.
     pub capacity: Option<u32>,
     /// The time between two grants, in milliseconds.
@@ -52,7 +52,7 @@ pub struct SetLimits {
     pub settle_ms: Option<u64>,
 }
 
-impl SetLimits {
+impl LimitOverrides {
     pub(super) fn of(capacity: Option<i32>, gap_ms: Option<i64>, settle_ms: Option<i64>) -> Self {
         let ms = |span: Option<i64>| span.and_then(|ms| u64::try_from(ms).ok());
         Self {
@@ -64,8 +64,8 @@ impl SetLimits {
 
     /// What holds where whoever claims the resource says `declared`.
     #[must_use]
-    pub fn over(&self, declared: Limits) -> Limits {
-        Limits {
+    pub fn apply_to(&self, declared: ResourceLimits) -> ResourceLimits {
+        ResourceLimits {
             capacity: self.capacity.or(declared.capacity),
             gap_ms: self.gap_ms.unwrap_or(declared.gap_ms),
             settle_ms: self.settle_ms.unwrap_or(declared.settle_ms),
@@ -84,7 +84,7 @@ pub async fn list_startable(
     db: &mut PgConnection,
     most: i64,
     troubles: &[String],
-) -> Result<Vec<Startable>, StoreError> {
+) -> Result<Vec<StartableAction>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT a.action_id, a.instance_id, a.granted AS "granted: Json<Vec<GrantedUnits>>"
              FROM action a
@@ -101,7 +101,7 @@ pub async fn list_startable(
     .await?;
     let startable = |id, instance, granted: Option<Json<Vec<GrantedUnits>>>| {
         let units = granted.map(|units| units.0).unwrap_or_default();
-        Startable { id, instance, grant: Grant { units, taken_from: Vec::new() } }
+        StartableAction { id, instance, grant: Grant { units, based_on: Vec::new() } }
     };
     Ok(rows
         .into_iter()
@@ -170,21 +170,21 @@ pub async fn list_claimants(
         most,
         troubles,
         resources,
-        MAX_OF_QUEUE,
+        MAX_CLAIMANTS_PER_QUEUE,
     )
     .fetch_all(db)
     .await?;
     let claimants = rows.into_iter().map(|row| {
         let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        let claims = lacking(claims, &row.held, row.rescue);
+        let claims = missing_claims(claims, &row.held, row.rescue);
         let holds = !row.held.is_empty();
-        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims, holds }
+        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims, has_holds: holds }
     });
     Ok(claimants.collect())
 }
 
 /// How many of one queue are looked at, at most: its order is kept, however long it is.
-pub const MAX_OF_QUEUE: i64 = 64;
+pub const MAX_CLAIMANTS_PER_QUEUE: i64 = 64;
 
 /// Reads how resources are, all of one moment; those of which nothing was ever granted as well.
 ///
@@ -208,11 +208,11 @@ pub async fn read_resources(
     .fetch_all(db)
     .await?;
     let states = rows.into_iter().map(|row| {
-        let declared = SetLimits::of(row.capacity, row.gap_ms, row.settle_ms).over(Limits::default());
+        let declared = LimitOverrides::of(row.capacity, row.gap_ms, row.settle_ms).apply_to(ResourceLimits::default());
         ResourceState {
             name: row.name,
             revision: row.revision,
-            set: SetLimits::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
+            overrides: LimitOverrides::of(row.set_capacity, row.set_gap_ms, row.set_settle_ms),
             declared: row.is_there.then_some(declared),
             granted_at: row.granted_at,
             released_at: row.released_at,

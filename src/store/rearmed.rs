@@ -11,20 +11,20 @@ use super::instances::InstanceId;
 use crate::machine::Visit;
 
 /// How many rows are read at most; of the rest is learned when it is due.
-const MAX_READ: i64 = 1000;
+const MAX_ROWS_READ: i64 = 1000;
 /// How many rows are kept.
-const KEPT: i64 = 10_000;
+const MAX_ROWS_KEPT: i64 = 10_000;
 
 /// Which rows have been read: all that were visible up to the last, but for those whose transactions were open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct DeadlineChangeCursor {
     last: i64,
     open: Vec<i64>,
 }
 
 /// A deadline as it is after a silent entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rearmed {
+pub struct DeadlineChange {
     /// Whose it is.
     pub id: InstanceId,
     /// The visit that armed it.
@@ -38,7 +38,7 @@ pub struct Rearmed {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn end(db: &mut PgConnection) -> Result<Position, StoreError> {
+pub async fn current_cursor(db: &mut PgConnection) -> Result<DeadlineChangeCursor, StoreError> {
     let row = sqlx::query!(
         r#"SELECT last.xact AS "last!",
                   ARRAY(SELECT open::text::bigint FROM pg_snapshot_xip(pg_current_snapshot()) open
@@ -47,7 +47,7 @@ pub async fn end(db: &mut PgConnection) -> Result<Position, StoreError> {
     )
     .fetch_one(db)
     .await?;
-    Ok(Position { last: row.last, open: row.open })
+    Ok(DeadlineChangeCursor { last: row.last, open: row.open })
 }
 
 /// Reads what became visible since `position`, which goes on with it.
@@ -55,7 +55,7 @@ pub async fn end(db: &mut PgConnection) -> Result<Position, StoreError> {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read(db: &mut PgConnection, position: &mut Position) -> Result<Vec<Rearmed>, StoreError> {
+pub async fn read(db: &mut PgConnection, position: &mut DeadlineChangeCursor) -> Result<Vec<DeadlineChange>, StoreError> {
     // One statement, so that rows and open transactions are those of one snapshot; its two parts walk along the index.
     let rows = sqlx::query!(
         r#"WITH now AS MATERIALIZED (
@@ -72,7 +72,7 @@ pub async fn read(db: &mut PgConnection, position: &mut Position) -> Result<Vec<
                            FROM rearmed WHERE xact > $1 ORDER BY xact LIMIT $3)) new ON true"#,
         position.last,
         &position.open,
-        MAX_READ,
+        MAX_ROWS_READ,
     )
     .fetch_all(db)
     .await?;
@@ -83,7 +83,7 @@ pub async fn read(db: &mut PgConnection, position: &mut Position) -> Result<Vec<
             continue;
         };
         for ((id, visit), deadline_at) in ids.into_iter().zip(visits).zip(deadlines) {
-            rearmed.push(Rearmed { id: InstanceId(id), visit: Visit(visit), deadline_at });
+            rearmed.push(DeadlineChange { id: InstanceId(id), visit: Visit(visit), deadline_at });
         }
     }
     Ok(rearmed)
@@ -94,10 +94,10 @@ pub async fn read(db: &mut PgConnection, position: &mut Position) -> Result<Vec<
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn forget(db: &mut PgConnection) -> Result<u64, StoreError> {
+pub async fn prune(db: &mut PgConnection) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "DELETE FROM rearmed WHERE xact <= (SELECT xact FROM rearmed ORDER BY xact DESC OFFSET $1 LIMIT 1)",
-        KEPT,
+        MAX_ROWS_KEPT,
     )
     .execute(db)
     .await?;

@@ -5,15 +5,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
 use super::actions::ActionId;
-use super::claims::{Claim, GrantedUnits, claims_of, lacking};
-use super::definitions::AdoptionId;
+use super::claims::{Claim, GrantedUnits, claims_of, missing_claims};
+use super::definitions::ActivationId;
 use super::instances::{self, InstanceId};
-use super::queue::{self, ResourceState, SetLimits};
+use super::queue::{self, ResourceState, LimitOverrides};
 use super::{StoreError, Tx};
 
 /// An instance, as people know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Party {
+pub struct InstanceRef {
     /// Its number.
     pub instance: InstanceId,
     /// The machine that it is an instance of.
@@ -24,11 +24,11 @@ pub struct Party {
 
 /// Who holds units of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct ResourceHolder {
     /// Of which resource.
     pub resource: String,
     /// The instance.
-    pub party: Party,
+    pub owner: InstanceRef,
     /// For which action; nothing where its state holds them.
     pub action: Option<String>,
     /// How many units.
@@ -39,17 +39,17 @@ pub struct Holder {
 
 /// Who waits for resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiter {
+pub struct ResourceWaiter {
     /// The action's number.
     pub id: ActionId,
     /// The instance.
-    pub party: Party,
+    pub owner: InstanceRef,
     /// The action.
     pub action: String,
     /// What it needs and does not have yet.
     pub claims: Vec<Claim>,
     /// Whether its instance holds something already.
-    pub holds: bool,
+    pub has_holds: bool,
     /// Since when it waits.
     pub since: DateTime<Utc>,
 }
@@ -72,13 +72,13 @@ pub async fn list_names(db: &mut PgConnection) -> Result<Vec<String>, StoreError
 
 /// What states hold by the definitions in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldByStates {
+pub struct DefinedHolds {
     /// Since when these are in force.
-    pub under: AdoptionId,
+    pub activation: ActivationId,
     /// The machines that they are of.
     pub machines: Vec<String>,
     /// Machine, state, and the name of what is held in it.
-    pub held: Vec<(String, String, String)>,
+    pub holds: Vec<(String, String, String)>,
 }
 
 /// Lists what these instances hold for as long as they are in certain states.
@@ -112,10 +112,10 @@ pub async fn list_holds(
 /// [`StoreError`] when a statement fails.
 pub async fn drop_stray_holds(
     tx: &mut Tx,
-    by: &HeldByStates,
+    by: &DefinedHolds,
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
-    let strays = list_strays(tx, by).await?;
+    let strays = list_stray_holds(tx, by).await?;
     if strays.is_empty() {
         return Ok(0);
     }
@@ -141,7 +141,7 @@ pub async fn drop_stray_holds(
     let instances: Vec<InstanceId> = instances.into_iter().map(InstanceId).collect();
     instances::touch(tx, &instances).await?;
     // They may have gone on until they were locked.
-    let strays = list_strays(tx, by).await?;
+    let strays = list_stray_holds(tx, by).await?;
     let strays = strays.iter().filter(|stray| ids.contains(&stray.instance));
     let (ids, names): (Vec<i64>, Vec<String>) =
         strays.map(|stray| (stray.instance, stray.name.clone())).unzip();
@@ -157,18 +157,18 @@ pub async fn drop_stray_holds(
 }
 
 /// What an instance holds that its state does not.
-struct Stray {
+struct StrayHold {
     instance: i64,
     name: String,
     resource: String,
 }
 
-async fn list_strays(db: &mut PgConnection, by: &HeldByStates) -> Result<Vec<Stray>, StoreError> {
-    let HeldByStates { under, machines, held } = by;
+async fn list_stray_holds(db: &mut PgConnection, by: &DefinedHolds) -> Result<Vec<StrayHold>, StoreError> {
+    let DefinedHolds { activation: under, machines, holds: held } = by;
     let column =
         |which: fn(&(String, String, String)) -> &String| held.iter().map(which).cloned().collect::<Vec<_>>();
     let strays = sqlx::query_as!(
-        Stray,
+        StrayHold,
         "SELECT h.instance_id AS instance, h.name, h.resource
            FROM hold h JOIN instance i USING (instance_id)
           WHERE i.machine = ANY ($5) AND NOT EXISTS (SELECT FROM adoption WHERE adoption_id > $4)
@@ -188,7 +188,7 @@ async fn list_strays(db: &mut PgConnection, by: &HeldByStates) -> Result<Vec<Str
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result<Vec<Holder>, StoreError> {
+pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result<Vec<ResourceHolder>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT u.resource AS "resource!", u.instance_id AS "instance!", i.machine, i.name, u.action,
                   u.units AS "units!", u.granted_at AS "granted_at!"
@@ -206,9 +206,9 @@ pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result
     )
     .fetch_all(db)
     .await?;
-    let holders = rows.into_iter().map(|row| Holder {
+    let holders = rows.into_iter().map(|row| ResourceHolder {
         resource: row.resource,
-        party: Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
+        owner: InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name },
         action: row.action,
         units: u32::try_from(row.units).unwrap_or_default(),
         since: row.granted_at,
@@ -225,7 +225,7 @@ pub async fn list_waiters(
     db: &mut PgConnection,
     resources: &[String],
     most: i64,
-) -> Result<Vec<Waiter>, StoreError> {
+) -> Result<Vec<ResourceWaiter>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT w.action_id AS "action_id!", w.instance_id AS "instance!", i.machine, i.name, w.action AS "action!",
                   w.claims AS "claims?: Json<Vec<Claim>>", w.place AS "place?", w.rescue AS "rescue!", w.asked_at AS "asked_at!",
@@ -249,10 +249,10 @@ pub async fn list_waiters(
     .await?;
     let waiters = rows.into_iter().map(|row| {
         let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
-        let claims = lacking(claims, &row.held, row.rescue);
-        let party = Party { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
+        let claims = missing_claims(claims, &row.held, row.rescue);
+        let party = InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
         let holds = !row.held.is_empty();
-        Waiter { id: ActionId(row.action_id), party, action: row.action, claims, holds, since: row.asked_at }
+        ResourceWaiter { id: ActionId(row.action_id), owner: party, action: row.action, claims, has_holds: holds, since: row.asked_at }
     });
     Ok(waiters.collect())
 }
@@ -271,7 +271,7 @@ pub async fn find(db: &mut PgConnection, name: &str) -> Result<Option<ResourceSt
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn set_limits(tx: &mut Tx, name: &str, limits: SetLimits) -> Result<(), StoreError> {
+pub async fn override_limits(tx: &mut Tx, name: &str, limits: LimitOverrides) -> Result<(), StoreError> {
     let ms = |ms: Option<u64>| ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     sqlx::query!(
         "INSERT INTO resource AS r (name, set_capacity, set_gap_ms, set_settle_ms) VALUES ($1, $2, $3, $4)

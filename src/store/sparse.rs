@@ -1,27 +1,27 @@
 //! Columns of a statement's arrays that are mostly NULL.
 
 /// A column that is mostly NULL: what is not there after the last value need not be sent.
-pub(super) struct Sparse<T> {
+pub(super) struct SparseColumn<T> {
     values: Vec<Option<T>>,
     /// How many are NULL at the end of it.
-    missing: usize,
+    trailing_nulls: usize,
 }
 
 // Not derived: that would ask for a default of what is in it.
-impl<T> Default for Sparse<T> {
+impl<T> Default for SparseColumn<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), missing: 0 }
+        Self { values: Vec::new(), trailing_nulls: 0 }
     }
 }
 
-impl<T> Sparse<T> {
+impl<T> SparseColumn<T> {
     pub(super) fn push(&mut self, value: Option<T>) {
         match value {
             Some(value) => {
-                self.values.extend((0..std::mem::take(&mut self.missing)).map(|_| None));
+                self.values.extend((0..std::mem::take(&mut self.trailing_nulls)).map(|_| None));
                 self.values.push(Some(value));
             }
-            None => self.missing += 1,
+            None => self.trailing_nulls += 1,
         }
     }
 
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn only_what_comes_before_the_last_value_is_there() {
-        let mut column = Sparse::default();
+        let mut column = SparseColumn::default();
         for (value, expected) in [
             (None, &[][..]),
             (Some(1), &[None, Some(1)]),

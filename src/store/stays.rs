@@ -11,11 +11,11 @@ use super::{Snapshot, StoreError};
 use crate::machine::MachineName;
 
 /// How far back an instance's own history is looked through, in entries.
-const MOST_ENTRIES: i64 = 2000;
+const MAX_ENTRIES_SEARCHED: i64 = 2000;
 
 /// Entries of an instance's history that explain where it stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Landmarks {
+pub struct KeyHistoryEntries {
     /// The one that its present stay began with.
     pub arrival: Option<i64>,
     /// The last one by which the world itself was heard: something was reported, a file was fetched, or an action ended.
@@ -27,16 +27,16 @@ pub struct Landmarks {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_landmarks(db: &mut PgConnection, instance: InstanceId) -> Result<Landmarks, StoreError> {
+pub async fn find_key_entries(db: &mut PgConnection, instance: InstanceId) -> Result<KeyHistoryEntries, StoreError> {
     let landmarks = sqlx::query_as!(
-        Landmarks,
+        KeyHistoryEntries,
         r#"SELECT max(history_id) FILTER (WHERE outcome IS NULL AND (to_state IS NOT NULL OR kind = 'created')) AS "arrival?",
                   max(history_id) FILTER (WHERE source <> 'operator'
                        OR (kind = 'note' AND event IN ('asked', 'fetched'))) AS "evidence?"
              FROM (SELECT history_id, kind, event, source, outcome, to_state FROM history
                     WHERE instance_id = $1 ORDER BY history_id DESC LIMIT $2) AS recent"#,
         instance.0,
-        MOST_ENTRIES,
+        MAX_ENTRIES_SEARCHED,
     )
     .fetch_one(db)
     .await?;
@@ -45,15 +45,15 @@ pub async fn find_landmarks(db: &mut PgConnection, instance: InstanceId) -> Resu
 
 /// How much of history is read to learn usual times, in bytes, if its last two days are not more already. Measured: 385 MB
 /// of two million entries take 1.4 s, on a machine that is busy otherwise 3 s; half of that is reading.
-const MOST_READ: i64 = 512 * 1024 * 1024;
+const MAX_BYTES_READ: i64 = 512 * 1024 * 1024;
 /// How much of what is read is put in order: of a farm whose history is longer, one instance in so many is looked at.
-const MOST_SORTED: i64 = 64 * 1024 * 1024;
+const MAX_BYTES_SORTED: i64 = 64 * 1024 * 1024;
 /// How many days of history are read at most.
-const MOST_DAYS: u64 = 30;
+const MAX_DAYS_READ: u64 = 30;
 
 /// Which part of history usual times are learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct SampleWindow {
     /// From when on.
     pub since: DateTime<Utc>,
     /// One instance in so many.
@@ -61,30 +61,30 @@ pub struct Window {
 }
 
 /// The days of history that come before `now`, and how large each is, as far as they are read.
-fn window(days: &[(NaiveDate, i64)], now: DateTime<Utc>) -> Window {
+fn choose_window(days: &[(NaiveDate, i64)], now: DateTime<Utc>) -> SampleWindow {
     let today = now.date_naive();
-    let earliest = today.checked_sub_days(Days::new(MOST_DAYS)).unwrap_or(today);
+    let earliest = today.checked_sub_days(Days::new(MAX_DAYS_READ)).unwrap_or(today);
     let mut past: Vec<(NaiveDate, i64)> =
         days.iter().copied().filter(|(day, _)| (earliest..=today).contains(day)).collect();
     past.sort_unstable();
     let (mut first, mut bytes) = (today, 0);
     for (number, (day, size)) in past.into_iter().rev().enumerate() {
-        if number >= 2 && bytes + size > MOST_READ {
+        if number >= 2 && bytes + size > MAX_BYTES_READ {
             break;
         }
         (first, bytes) = (day, bytes + size);
     }
     let since = first.and_time(NaiveTime::MIN).and_utc();
-    Window { since, one_in: bytes.unsigned_abs().div_ceil(MOST_SORTED.unsigned_abs()).max(1).cast_signed() }
+    SampleWindow { since, one_in: bytes.unsigned_abs().div_ceil(MAX_BYTES_SORTED.unsigned_abs()).max(1).cast_signed() }
 }
 
 /// How long stays in a state took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StayTimes {
+pub struct DwellStatistics {
     /// The state.
     pub state: String,
     /// How many stays there were.
-    pub stays: i64,
+    pub samples: i64,
     /// Half of them took no longer.
     pub p50: TimeDelta,
     /// Of a hundred, ninety-five took no longer.
@@ -98,11 +98,11 @@ pub struct StayTimes {
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails, or takes too long.
-pub async fn read_times(
+pub async fn read_dwell_statistics(
     db: &mut Snapshot,
     machine: &MachineName,
     now: DateTime<Utc>,
-) -> Result<(Window, Vec<StayTimes>), StoreError> {
+) -> Result<(SampleWindow, Vec<DwellStatistics>), StoreError> {
     let days = sqlx::query!(
         r#"SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS "day!", pg_relation_size(c.oid) AS "bytes!"
              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -111,7 +111,7 @@ pub async fn read_times(
     .fetch_all(&mut **db)
     .await?;
     let days: Vec<(NaiveDate, i64)> = days.into_iter().map(|row| (row.day, row.bytes)).collect();
-    let window = window(&days, now);
+    let window = choose_window(&days, now);
     // On one core, so that the rest of the machine is left to those whose work it is.
     sqlx::query!(
         "SELECT set_config('max_parallel_workers_per_gather', '0', true) || set_config('work_mem', '32MB', true) AS set"
@@ -138,17 +138,17 @@ pub async fn read_times(
     )
     .fetch_all(&mut **db)
     .await?;
-    let times = rows.into_iter().map(|row| StayTimes {
+    let times = rows.into_iter().map(|row| DwellStatistics {
         state: row.from_state,
-        stays: row.stays,
-        p50: span(row.p50),
-        p95: span(row.p95),
+        samples: row.stays,
+        p50: span_of_seconds(row.p50),
+        p95: span_of_seconds(row.p95),
     });
     Ok((window, times.collect()))
 }
 
 /// A span of so many seconds, to the millisecond.
-fn span(seconds: f64) -> TimeDelta {
+fn span_of_seconds(seconds: f64) -> TimeDelta {
     #[expect(clippy::cast_possible_truncation, reason = "what is no span of time is cut to the longest")]
     TimeDelta::milliseconds((seconds * 1000.0).round() as i64)
 }
@@ -164,7 +164,7 @@ mod tests {
         let told = |sizes: &[(u32, i64)]| {
             let day = |day: u32| NaiveDate::from_ymd_opt(2026, 1, day).unwrap();
             let days: Vec<_> = sizes.iter().map(|(number, size)| (day(*number), size * MB)).collect();
-            let Window { since, one_in } = window(&days, now);
+            let SampleWindow { since, one_in } = choose_window(&days, now);
             format!("{} 1/{one_in}", since.format("%d %H:%M"))
         };
         assert_eq!(told(&[]), "31 00:00 1/1");
@@ -173,10 +173,10 @@ mod tests {
         assert_eq!(told(&[(28, 1), (29, 400), (30, 100), (31, 12)]), "29 00:00 1/8");
         assert_eq!(told(&[(28, 1), (29, 1), (30, 6400), (31, 0)]), "30 00:00 1/100");
         let later = NaiveDate::from_ymd_opt(2026, 2, 1).unwrap();
-        assert_eq!(window(&[(later, 900 * MB)], now).one_in, 1, "days that are yet to come are none of it");
+        assert_eq!(choose_window(&[(later, 900 * MB)], now).one_in, 1, "days that are yet to come are none of it");
         let long_ago = NaiveDate::from_ymd_opt(2025, 12, 31).unwrap();
         assert_eq!(
-            window(&[(long_ago, MB)], now).since,
+            choose_window(&[(long_ago, MB)], now).since,
             "2026-01-31T00:00:00Z".parse::<DateTime<Utc>>().unwrap()
         );
     }

@@ -8,20 +8,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
-use super::definitions::AdoptionId;
-use super::{Connection, Life, Store, StoreError};
+use super::definitions::ActivationId;
+use super::{DbConnection, DatabaseLife, Store, StoreError};
 
-fn seconds(span: Duration) -> f64 {
+fn as_seconds(span: Duration) -> f64 {
     span.as_secs_f64()
 }
 
 /// A worker that has just registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registration {
+pub struct WorkerRegistration {
     /// Its number.
     pub id: WorkerId,
     /// For how long it lets no deadline pass.
-    pub hold: Duration,
+    pub hold_deadlines_for: Duration,
 }
 
 /// Registers a worker whose lease holds for `lease`.
@@ -37,7 +37,7 @@ pub async fn register(
     name: &str,
     lease: Duration,
     longest_hold: Duration,
-) -> Result<Registration, StoreError> {
+) -> Result<WorkerRegistration, StoreError> {
     let mut tx = store.begin().await?;
     // A lease that promises more than any does was given before the database's clock was put back.
     let row = sqlx::query!(
@@ -54,30 +54,30 @@ pub async fn register(
              FROM present, earlier
            RETURNING worker_id, extract(epoch FROM deadlines_held_until - clock_timestamp())::float8 AS "hold!""#,
         name,
-        seconds(lease),
-        seconds(longest_hold),
+        as_seconds(lease),
+        as_seconds(longest_hold),
     )
     .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
     // What has passed since is less than nothing.
-    Ok(Registration {
+    Ok(WorkerRegistration {
         id: WorkerId(row.worker_id),
-        hold: Duration::try_from_secs_f64(row.hold).unwrap_or_default(),
+        hold_deadlines_for: Duration::try_from_secs_f64(row.hold).unwrap_or_default(),
     })
 }
 
 /// Those who are registered, as a worker that renews its lease sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Colleagues {
+pub struct Peers {
     /// Whose lease holds, by number; the worker itself is among them.
     pub alive: Vec<WorkerId>,
     /// Whether there is one whose lease ran out.
-    pub has_dead: bool,
+    pub has_expired: bool,
     /// Since when what is in force is.
-    pub adoption: AdoptionId,
+    pub activation: ActivationId,
     /// The time of the one that has been running for longest, unless that is the worker itself.
-    pub time: Option<DateTime<Utc>>,
+    pub farm_time: Option<DateTime<Utc>>,
 }
 
 /// The time of the servers that run, as the one tells it that has been running for longest; `None` where none has run for
@@ -86,7 +86,7 @@ pub struct Colleagues {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub async fn find_farm_time(db: &mut DbConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     // A lease that promises more than any does was given before the database's clock was put back.
     let time = sqlx::query_scalar!(
         r#"SELECT clock_timestamp() + make_interval(secs => clock_offset_s) AS "time!" FROM worker
@@ -102,13 +102,13 @@ pub async fn find_time(db: &mut Connection) -> Result<Option<DateTime<Utc>>, Sto
 
 /// How a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct News {
+pub struct WorkerStatus {
     /// Its time.
     pub now: DateTime<Utc>,
     /// For how long its process has been running.
-    pub uptime: Duration,
+    pub running_for: Duration,
     /// Whether others can report to it: not any more while it stops.
-    pub listens: bool,
+    pub is_listening: bool,
 }
 
 /// Makes the lease hold for `lease` from now, tells how this worker is, and says who else is there; `None` when it has run out
@@ -118,12 +118,12 @@ pub struct News {
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn renew(
-    db: &mut Connection,
+    db: &mut DbConnection,
     worker: WorkerId,
-    life: Life,
+    life: DatabaseLife,
     lease: Duration,
-    News { now, uptime, listens }: News,
-) -> Result<Option<Colleagues>, StoreError> {
+    WorkerStatus { now, running_for: uptime, is_listening: listens }: WorkerStatus,
+) -> Result<Option<Peers>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH renewed AS (
                UPDATE worker SET lease_until = clock_timestamp() + make_interval(secs => $2),
@@ -142,10 +142,10 @@ pub async fn renew(
                   (SELECT coalesce(max(adoption_id), 0) FROM adoption) AS "adoption!"
              FROM worker ORDER BY worker_id"#,
         worker.0,
-        seconds(lease),
+        as_seconds(lease),
         now,
         life.id(),
-        seconds(uptime),
+        as_seconds(uptime),
         listens,
     )
     .fetch_all(db)
@@ -154,13 +154,13 @@ pub async fn renew(
         return Ok(None);
     }
     let alive = rows.iter().filter(|row| row.is_alive).map(|row| WorkerId(row.worker_id)).collect();
-    let adoption = AdoptionId(rows.first().map_or(0, |row| row.adoption));
+    let adoption = ActivationId(rows.first().map_or(0, |row| row.adoption));
     let candidates =
         rows.iter().filter(|row| row.is_alive && (row.time.is_some() || row.worker_id == worker.0));
     // The first of those that are equal.
     let oldest = candidates.rev().max_by(|one, other| one.uptime_s.total_cmp(&other.uptime_s));
     let time = oldest.filter(|row| row.worker_id != worker.0).and_then(|row| row.time);
-    Ok(Some(Colleagues { alive, has_dead: rows.iter().any(|row| !row.is_alive), adoption, time }))
+    Ok(Some(Peers { alive, has_expired: rows.iter().any(|row| !row.is_alive), activation: adoption, farm_time: time }))
 }
 
 /// Ends the lease of a worker that has stopped and puts its actions back to be handed out; nothing where the database is not
@@ -175,7 +175,7 @@ pub async fn renew(
 pub async fn retire(
     store: &Store,
     worker: WorkerId,
-    life: Life,
+    life: DatabaseLife,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
@@ -202,13 +202,13 @@ pub async fn retire(
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_ahead(
+pub async fn list_leases_ahead(
     store: &Store,
     lease: Duration,
 ) -> Result<Vec<(WorkerId, DateTime<Utc>)>, StoreError> {
     let rows = sqlx::query!(
         "SELECT worker_id, lease_until FROM worker WHERE lease_until > clock_timestamp() + make_interval(secs => $1)",
-        seconds(lease),
+        as_seconds(lease),
     )
     .fetch_all(&mut *store.reader().await?)
     .await?;
@@ -221,7 +221,7 @@ pub async fn list_ahead(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails; nothing was changed.
-pub async fn bury(
+pub async fn reclaim_expired(
     store: &Store,
     silent: &[WorkerId],
     lease: Duration,
@@ -235,7 +235,7 @@ pub async fn bury(
              OR (worker_id = ANY($1) AND lease_until > clock_timestamp() + make_interval(secs => $2))
           ORDER BY worker_id FOR UPDATE SKIP LOCKED",
         &silent,
-        seconds(lease),
+        as_seconds(lease),
     )
     .fetch_all(&mut *tx)
     .await?;

@@ -8,38 +8,38 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Ending, Evidence, Job, Lease, Registry, Trouble, Unfinished};
+use crate::actions::{ActionEnding, Evidence, Job, ProcessLease, ActionRegistry, Trouble, UnfinishedAction};
 use crate::clock::Clock;
 use crate::machine::ActionName;
 
 /// How long an action that ran out of time may take to leave its board in a sane condition: for a power cycle, to end
 /// the call under way, to restore power, and to let the relay board rest.
-const GRACE: Duration = Duration::from_secs(45);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Carries actions out in this process.
 #[derive(Clone)]
 pub struct Worker {
-    kinds: Arc<Registry>,
+    kinds: Arc<ActionRegistry>,
     clock: Arc<dyn Clock>,
-    lease: Lease,
+    lease: ProcessLease,
 }
 
 impl Worker {
     /// Makes a worker that carries out actions of `kinds` and measures their time on `clock`.
     #[must_use]
-    pub fn new(kinds: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
-        Self { kinds, clock, lease: Lease::default() }
+    pub fn new(kinds: Arc<ActionRegistry>, clock: Arc<dyn Clock>) -> Self {
+        Self { kinds, clock, lease: ProcessLease::default() }
     }
 
     /// The kinds of action that it carries out.
     #[must_use]
-    pub fn kinds(&self) -> &Arc<Registry> {
+    pub fn kinds(&self) -> &Arc<ActionRegistry> {
         &self.kinds
     }
 
     /// Until when it may act.
     #[must_use]
-    pub fn lease(&self) -> &Lease {
+    pub fn lease(&self) -> &ProcessLease {
         &self.lease
     }
 
@@ -54,15 +54,15 @@ impl Worker {
         job: Job,
         limit: Option<Duration>,
         cancel: &CancellationToken,
-    ) -> Result<Evidence, Unfinished> {
+    ) -> Result<Evidence, UnfinishedAction> {
         let action = job.action.clone();
-        let known = self.kinds.find(action.as_str()).zip(self.kinds.described(action.as_str()));
+        let known = self.kinds.find(action.as_str()).zip(self.kinds.description(action.as_str()));
         let Some((kind, description)) = known else {
             let trouble = Trouble::Program(action.to_string());
             let reason = format!("this worker does not know the action {action}");
-            return Err(Unfinished::suspended(trouble, reason, Evidence::new()));
+            return Err(UnfinishedAction::suspended(trouble, reason, Evidence::new()));
         };
-        let (limit, late) = (limit.unwrap_or(description.limit), description.late.clone());
+        let (limit, late) = (limit.unwrap_or(description.limit), description.late_trouble.clone());
         // A task of its own, so that a panic in it stops this action and nothing else.
         let mut task = JoinSet::new();
         // Its own: whoever asked must see whether it was they who cancelled, or the time that ran out.
@@ -84,10 +84,10 @@ impl Worker {
             })
             .await
         });
-        let result = |ended: Option<Result<Result<Evidence, Unfinished>, JoinError>>| match ended {
+        let result = |ended: Option<Result<Result<Evidence, UnfinishedAction>, JoinError>>| match ended {
             Some(Ok(result)) => result,
-            Some(Err(fault)) => Err(broken(&action, &format!("the action broke down: {fault}"))),
-            None => Err(broken(&action, "the action did not start")),
+            Some(Err(fault)) => Err(broken_down(&action, &format!("the action broke down: {fault}"))),
+            None => Err(broken_down(&action, "the action did not start")),
         };
         if let Some(ended) = self.clock.timeout(limit, task.join_next()).await {
             return result(ended);
@@ -95,22 +95,22 @@ impl Worker {
         stop.cancel();
         let reason = format!("not done within {}", humantime::format_duration(limit));
         // What it says of the board's condition belongs to the answer, late or not.
-        let unfinished = match self.clock.timeout(GRACE, task.join_next()).await.map(result) {
-            Some(Ok(evidence)) => Unfinished::failed(reason, evidence),
-            Some(Err(ended)) => Unfinished { reason: format!("{reason}; {}", ended.reason), ..ended },
-            None => Unfinished::failed(reason, Evidence::new()),
+        let unfinished = match self.clock.timeout(CLEANUP_TIMEOUT, task.join_next()).await.map(result) {
+            Some(Ok(evidence)) => UnfinishedAction::failed(reason, evidence),
+            Some(Err(ended)) => UnfinishedAction { reason: format!("{reason}; {}", ended.reason), ..ended },
+            None => UnfinishedAction::failed(reason, Evidence::new()),
         };
-        Err(match (late, &unfinished.ending) {
-            (Some(trouble), Ending::Failed | Ending::Misconfigured) => {
-                Unfinished { ending: Ending::Suspended { trouble, has_acted: true }, ..unfinished }
+        Err(match (late, &unfinished.kind) {
+            (Some(trouble), ActionEnding::Failed | ActionEnding::Misconfigured) => {
+                UnfinishedAction { kind: ActionEnding::Suspended { trouble, has_acted: true }, ..unfinished }
             }
-            (None, Ending::Failed | Ending::Misconfigured)
-            | (_, Ending::Unrestored { .. } | Ending::Suspended { .. }) => unfinished,
+            (None, ActionEnding::Failed | ActionEnding::Misconfigured)
+            | (_, ActionEnding::Unrestored { .. } | ActionEnding::Suspended { .. }) => unfinished,
         })
     }
 }
 
 /// How an action stands that broke down: nobody knows what it had done by then.
-fn broken(action: &ActionName, reason: &str) -> Unfinished {
-    Unfinished::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
+fn broken_down(action: &ActionName, reason: &str) -> UnfinishedAction {
+    UnfinishedAction::suspended_midway(Trouble::Program(action.to_string()), reason, Evidence::new())
 }

@@ -7,14 +7,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::DateTime;
-use lifeguard::actions::{Job, Kind, Operation, Power, Subject};
-use lifeguard::clock::{ScaledClock, from_wall};
+use lifeguard::actions::{Job, ActionKind, PowerOperation, PowerAction, JobSubject};
+use lifeguard::clock::{ScaledClock, local_to_utc};
 use lifeguard::machine::{
-    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, Source, StateName,
+    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, EventSource, StateName,
     Stimulus, Visit, storable,
 };
 use lifeguard::tftp;
-use lifeguard::tftp::packet::{Malformed, Packet};
+use lifeguard::tftp::packet::{MalformedPacket, TftpPacket};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,10 +23,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// A target's name and what it does with bytes.
-pub(crate) type Target = (&'static str, fn(&[u8]));
+pub(crate) type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[FuzzTarget] = &[
     ("tftp_packets", tftp_packets),
     ("tftp_clients", tftp_clients),
     ("modbus_answers", modbus_answers),
@@ -43,11 +43,11 @@ static BOARD: LazyLock<Definition> = LazyLock::new(|| {
 
 /// What is understood of a datagram is what would be sent for it.
 pub(crate) fn tftp_packets(bytes: &[u8]) {
-    if let Ok(packet) = Packet::parse(bytes) {
+    if let Ok(packet) = TftpPacket::parse(bytes) {
         let sent = packet.to_bytes();
         // What is no UTF-8 becomes longer, and a request may be so long only.
-        let is_longer = matches!(Packet::parse(&sent), Err(Malformed::Long)) && sent.len() > bytes.len();
-        assert!(is_longer || Packet::parse(&sent).as_ref() == Ok(&packet), "{packet:?}");
+        let is_longer = matches!(TftpPacket::parse(&sent), Err(MalformedPacket::Long)) && sent.len() > bytes.len();
+        assert!(is_longer || TftpPacket::parse(&sent).as_ref() == Ok(&packet), "{packet:?}");
     }
 }
 
@@ -67,10 +67,10 @@ static RUNTIME: LazyLock<Runtime> =
 
 struct Unwatched;
 
-impl tftp::Observer for Unwatched {
-    fn asked(&self, _: &tftp::Fetch) {}
-    fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
-    fn dropped(&self, _: &tftp::Fetch) {}
+impl tftp::TftpObserver for Unwatched {
+    fn on_request(&self, _: &tftp::TftpFetch) {}
+    fn on_end(&self, _: &tftp::TftpFetch, _: tftp::TransferEnd) {}
+    fn on_drop(&self, _: &tftp::TftpFetch) {}
 }
 
 /// A TFTP server that lives as long as the process, and its folder.
@@ -80,7 +80,7 @@ static TFTP: LazyLock<(SocketAddr, TempDir)> = LazyLock::new(|| {
         .and_then(|mut file| file.write_all(&[7; 5000]))
         .expect("a file");
     let (root, listen) = (folder.path().to_owned(), ([127, 0, 0, 1], 0).into());
-    let server = RUNTIME.block_on(tftp::Server::bind(listen, root, Arc::new(Unwatched))).expect("a server");
+    let server = RUNTIME.block_on(tftp::TftpServer::bind(listen, root, Arc::new(Unwatched))).expect("a server");
     let address = server.local_addr();
     RUNTIME.spawn(server.run(CancellationToken::new()));
     (address, folder)
@@ -111,8 +111,8 @@ pub(crate) fn tftp_clients(bytes: &[u8]) {
     });
     let (length, from) = answered.expect("others are served");
     assert_eq!(
-        answer.get(..length).map(Packet::parse),
-        Some(Ok(Packet::Data { block: 1, payload: &[7; 512] }))
+        answer.get(..length).map(TftpPacket::parse),
+        Some(Ok(TftpPacket::Data { block: 1, payload: &[7; 512] }))
     );
     _ = other.send_to(b"\0\x05\0\0enough\0", from);
     _ = client.send_to(b"\0\x05\0\0enough\0", transfer);
@@ -138,8 +138,8 @@ pub(crate) fn modbus_answers(bytes: &[u8]) {
                 }
             }
         };
-        let driver = Power::new(Operation::Cycle);
-        let subject = Subject {
+        let driver = PowerAction::new(PowerOperation::Cycle);
+        let subject = JobSubject {
             machine: MachineName::new("board").expect("a name"),
             name: "b1".to_owned(),
             state: StateName::new("Working").expect("a name"),
@@ -230,7 +230,7 @@ pub(crate) fn guards(bytes: &[u8]) {
 pub(crate) fn state_service_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let machine = MachineName::new("states").expect("a name");
-    match lifeguard::import::import(text, &machine, &from_wall, lifeguard::boards::vocabulary()) {
+    match lifeguard::import::import(text, &machine, &local_to_utc, lifeguard::boards::vocabulary()) {
         Ok(imported) => {
             machine::load(&imported.source, lifeguard::boards::vocabulary())
                 .expect("what was imported loads again");
@@ -242,7 +242,7 @@ pub(crate) fn state_service_files(bytes: &[u8]) {
 /// Lets an event happen; what is ignored changes nothing.
 fn happen(definition: &Definition, before: Instance, name: &str, args: &Map<String, Value>) -> Instance {
     let name = EventName::new(name).expect("a name");
-    for source in [lifeguard::boards::BOARD, Source::Operator, Source::Action] {
+    for source in [lifeguard::boards::BOARD_SOURCE, EventSource::Operator, EventSource::Action] {
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decision = machine::decide(definition, &before, &Stimulus::new(cause), DateTime::UNIX_EPOCH);
         match decision.outcome {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lifeguard::engine::replay::{Replayed, Wanted, replay};
+use lifeguard::engine::replay::{ReplayReport, ReplayRequest, replay};
 use lifeguard::machine::MachineName;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,12 +34,12 @@ states:
   Hot: {}
 ";
 
-async fn replayed(world: &World) -> Replayed {
-    let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with: None };
+async fn replayed(world: &World) -> ReplayReport {
+    let wanted = ReplayRequest { machine: MachineName::new("board").unwrap(), name: None, since: None, what_if_definition: None };
     replay(world.server.engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap()
 }
 
-async fn warm(world: &World, name: &str, body: &str) -> (StatusCode, Value) {
+async fn report_warm(world: &World, name: &str, body: &str) -> (StatusCode, Value) {
     let url = format!("http://{}/api/v1/devices/{name}/events/warm", world.server.http);
     let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.unwrap();
     (answer.status(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
@@ -47,7 +47,7 @@ async fn warm(world: &World, name: &str, body: &str) -> (StatusCode, Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_number_that_is_accepted_is_read_replayed_and_compared_as_it_was_sent() {
-    let world = World::under(THERMOMETER).await;
+    let world = World::with_definition(THERMOMETER).await;
     let cases = [
         ("greatest", "1.7976931348623157e308", "Hot", None),
         ("exact", "9007199254740993", "Hot", Some("9007199254740993")),
@@ -66,19 +66,19 @@ async fn every_number_that_is_accepted_is_read_replayed_and_compared_as_it_was_s
     ];
     for (name, number, state, _) in cases {
         world.register(name, json!({})).await;
-        let (status, answer) = warm(&world, name, &format!("{{\"celsius\": {number}}}")).await;
+        let (status, answer) = report_warm(&world, name, &format!("{{\"celsius\": {number}}}")).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         assert_eq!(world.state(name).await, state, "{number}");
     }
     // A process that has seen none of it.
-    let world = world.again_after(Duration::ZERO).await.unwrap();
+    let world = world.restart_after(Duration::ZERO).await.unwrap();
     for (name, number, state, kept) in cases {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
         assert_eq!(device["state"], state, "{number}");
         if let Some(kept) = kept {
             assert_eq!(device["data"]["celsius"].to_string(), kept);
         }
-        let (status, _) = warm(&world, name, &format!("{{\"celsius\": {number}}}")).await;
+        let (status, _) = report_warm(&world, name, &format!("{{\"celsius\": {number}}}")).await;
         assert_eq!(status, StatusCode::OK);
         let history = world.history(name).await;
         let sent: Vec<String> = history
@@ -95,7 +95,7 @@ async fn every_number_that_is_accepted_is_read_replayed_and_compared_as_it_was_s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_stored_or_compared_is_refused_and_nothing_is_written() {
-    let world = World::under(THERMOMETER).await;
+    let world = World::with_definition(THERMOMETER).await;
     world.register("b1", json!({})).await;
     let before = world.history("b1").await;
     let deep = format!("{{\"celsius\": {}1{}}}", "[".repeat(100), "]".repeat(100));
@@ -105,7 +105,7 @@ async fn what_cannot_be_stored_or_compared_is_refused_and_nothing_is_written() {
         ("{\"celsius\": \"\\u0000\"}", "celsius: a text holds the character U+0000"),
         (deep.as_str(), "nest too deep"),
     ] {
-        let (status, answer) = warm(&world, "b1", body).await;
+        let (status, answer) = report_warm(&world, "b1", body).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains(told), "{answer}");
     }
@@ -114,11 +114,11 @@ async fn what_cannot_be_stored_or_compared_is_refused_and_nothing_is_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_cannot_be_read_is_one_entry() {
-    let world = World::under(THERMOMETER).await;
+    let world = World::with_definition(THERMOMETER).await;
     for name in ["b1", "b2"] {
         world.register(name, json!({})).await;
         for celsius in [1, 2] {
-            warm(&world, name, &json!({ "celsius": celsius }).to_string()).await;
+            report_warm(&world, name, &json!({ "celsius": celsius }).to_string()).await;
         }
     }
     let pool = world.database.pool().await;
@@ -145,7 +145,7 @@ async fn an_entry_that_cannot_be_read_is_one_entry() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_cannot_be_read_is_one_instance() {
-    let world = World::under(THERMOMETER).await;
+    let world = World::with_definition(THERMOMETER).await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
     }
@@ -153,9 +153,9 @@ async fn an_instance_that_cannot_be_read_is_one_instance() {
     let broken = "UPDATE instance SET counters = '{\"not a name\": 1}' WHERE name = 'b1'";
     sqlx::query(broken).execute(&pool).await.unwrap();
     // A process that remembers nothing of it.
-    let world = world.again_after(Duration::ZERO).await.unwrap();
+    let world = world.restart_after(Duration::ZERO).await.unwrap();
 
-    let reports = ["b1", "b2", "b3"].map(|name| warm(&world, name, "{\"celsius\": 1}"));
+    let reports = ["b1", "b2", "b3"].map(|name| report_warm(&world, name, "{\"celsius\": 1}"));
     let [(b1, _), (b2, _), (b3, _)] = {
         let [one, two, three] = reports;
         let (one, two, three) = tokio::join!(one, two, three);

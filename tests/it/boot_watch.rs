@@ -3,21 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use lifeguard::tftp::client::{Options, fetch};
-use lifeguard::tftp::packet::{ErrorCode, Mode, Packet, Request};
+use lifeguard::tftp::client::{TransferOptions, fetch};
+use lifeguard::tftp::packet::{TftpErrorCode, TransferMode, TftpPacket, TftpRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use crate::rack::Rack;
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 const MAC: &str = "02:00:00:00:00:07";
 const LINK: &str = "pxelinux.cfg/01-02-00-00-00-00-07";
 
 /// A board whose power has just come on, `RebootComplete`.
 async fn powered(world: &World, rack: &Rack) {
-    let mut more = rack.wired(0);
+    let mut more = rack.power_facts(0);
     more["mac"] = json!(MAC);
     world.register("b1", more).await;
     reboot(world).await;
@@ -28,7 +28,7 @@ async fn reboot(world: &World) {
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
 }
 
-async fn remarks(world: &World, event: &str) -> Vec<String> {
+async fn reasons_of(world: &World, event: &str) -> Vec<String> {
     let entries = world.history("b1").await.into_iter().filter(|entry| entry["event"] == event);
     entries.map(|entry| entry["reason"].as_str().unwrap_or_default().to_owned()).collect()
 }
@@ -52,7 +52,7 @@ fn here(last: u8) -> IpAddr {
 
 /// Fetches a file, or not.
 async fn get(world: &World, from: IpAddr, file: &str) {
-    fetch(world.server.tftp.unwrap(), from, file, &Options::default()).await.ok();
+    fetch(world.server.tftp.unwrap(), from, file, &TransferOptions::default()).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,11 +68,11 @@ async fn what_a_board_fetched_and_when_is_in_its_history() {
     get(&world, here(1), "kernel").await;
 
     let told = "its boot config: there is none; kernel: fetched, 5000 bytes";
-    ask("both are written down", async || remarks(&world, "fetched").await == [told]).await;
-    assert_eq!(remarks(&world, "asked-boot-config").await, ["asked for its boot config 12 s after power-on"]);
+    wait_until("both are written down", async || reasons_of(&world, "fetched").await == [told]).await;
+    assert_eq!(reasons_of(&world, "asked-boot-config").await, ["asked for its boot config 12 s after power-on"]);
     assert!(boot(&world).await.starts_with("it asked for its boot config 12 s after power-on"));
     world.pass_deadline("b1").await;
-    let said = remarks(&world, "timeout").await;
+    let said = reasons_of(&world, "timeout").await;
     assert!(said[0].starts_with("it asked for its boot config 12 s after power-on"), "{said:?}");
 }
 
@@ -88,7 +88,7 @@ async fn requests_are_listed_in_their_order_with_their_times_in_one_entry_a_boot
         get(&world, here(2), file).await;
     }
     let asked = async || requests(&world).await.into_iter().map(|(file, _)| file).collect::<Vec<_>>();
-    ask("all are written down in their order", async || asked().await == files).await;
+    wait_until("all are written down in their order", async || asked().await == files).await;
     let entries = world.history("b1").await;
     let notes = entries.iter().filter(|entry| entry["kind"] == "note").count();
     assert_eq!(notes, 2, "the boot log, and that it asked for its boot config");
@@ -106,7 +106,7 @@ async fn requests_are_listed_in_their_order_with_their_times_in_one_entry_a_boot
     world.report("b1", "image-running").await;
     reboot(&world).await;
     get(&world, here(2), "pxelinux.0").await;
-    ask("the next boot is written down", async || remarks(&world, "fetched").await.len() == 2).await;
+    wait_until("the next boot is written down", async || reasons_of(&world, "fetched").await.len() == 2).await;
     assert_eq!(requests(&world).await, [("pxelinux.0".to_owned(), "there is none".to_owned())]);
 }
 
@@ -121,10 +121,10 @@ async fn of_a_board_that_was_not_seen_only_that_is_said() {
     get(&world, here(3), "pxelinux.cfg/01-02-00-00-00-00-99").await;
     let but = " (but requests from unknown senders, the last 3 s after power-on)";
     let unseen = format!("no request from it has been seen by this server since its power came on{but}");
-    ask("the stranger is known of", async || boot(&world).await == unseen).await;
+    wait_until("the stranger is known of", async || boot(&world).await == unseen).await;
     world.pass_deadline("b1").await;
-    assert_eq!(remarks(&world, "timeout").await, [unseen]);
-    assert_eq!(remarks(&world, "asked-boot-config").await, Vec::<String>::new());
+    assert_eq!(reasons_of(&world, "timeout").await, [unseen]);
+    assert_eq!(reasons_of(&world, "asked-boot-config").await, Vec::<String>::new());
     let kinds: Vec<Value> = world.history("b1").await.iter().map(|entry| entry["kind"].clone()).collect();
     assert!(!kinds.contains(&json!("note")), "{kinds:?}");
 }
@@ -134,7 +134,7 @@ async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     powered(&world, &rack).await;
-    let mut other = rack.wired(0);
+    let mut other = rack.power_facts(0);
     other["mac"] = json!("02:00:00:00:00:08");
     other.as_object_mut().unwrap().remove("power_url");
     world.register("b2", other).await;
@@ -146,14 +146,14 @@ async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it
     let files = async || requests(&world).await.into_iter().map(|(file, _)| file).collect::<Vec<_>>();
     let expected =
         ["grub/grub.cfg-01-02-00-00-00-00-07", "menu-efi64/pxelinux.cfg/01-02-00-00-00-00-07", "kernel"];
-    ask("all are this board's", async || files().await == expected).await;
+    wait_until("all are this board's", async || files().await == expected).await;
     // How long after power-on depends on how long the machine took to see it.
     assert!(boot(&world).await.starts_with("it asked for its boot config "), "{}", boot(&world).await);
     let others = async || {
         let logs = world.history("b2").await.into_iter().filter(|entry| entry["event"] == "fetched");
         logs.map(|entry| entry["reason"].clone()).collect::<Vec<_>>()
     };
-    ask("the other one's is written", async || others().await == ["its boot config: there is none"]).await;
+    wait_until("the other one's is written", async || others().await == ["its boot config: there is none"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,13 +161,13 @@ async fn what_is_refused_is_in_the_boot_log_of_the_likely_board_with_the_client_
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     // The board is registered by its address: no name has to say who it is.
-    let mut more = rack.wired(0);
+    let mut more = rack.power_facts(0);
     (more["mac"], more["fqdn"]) = (json!(MAC), json!("127.0.7.5"));
     world.register("b1", more).await;
     reboot(&world).await;
     get(&world, here(5), "../loader").await;
     let refused = ("../loader".to_owned(), "refused: outside the boot tree".to_owned());
-    ask("the refusal is written down", async || requests(&world).await == [refused.clone()]).await;
+    wait_until("the refusal is written down", async || requests(&world).await == [refused.clone()]).await;
     assert!(
         boot(&world)
             .await
@@ -176,13 +176,13 @@ async fn what_is_refused_is_in_the_boot_log_of_the_likely_board_with_the_client_
 
     fs_err::write(world.folder.path().join("boot/loader"), vec![7; 5000]).unwrap();
     let client = UdpSocket::bind((here(5), 0)).await.unwrap();
-    let request = Request { file: b"loader".to_vec(), mode: Mode::Octet, options: Vec::new() };
-    client.send_to(&Packet::Read(request).to_bytes(), world.server.tftp.unwrap()).await.unwrap();
+    let request = TftpRequest { file: b"loader".to_vec(), mode: TransferMode::Octet, options: Vec::new() };
+    client.send_to(&TftpPacket::Read(request).to_bytes(), world.server.tftp.unwrap()).await.unwrap();
     let (_, from) = client.recv_from(&mut [0; 600]).await.unwrap();
-    let error = Packet::Error { code: ErrorCode(0), message: "Early terminate".into() };
+    let error = TftpPacket::Error { code: TftpErrorCode(0), message: "Early terminate".into() };
     client.send_to(&error.to_bytes(), from).await.unwrap();
     let words = "the board ended it after 0 bytes: error 0 \"Early terminate\"".to_owned();
-    ask("the client's words are written down", async || {
+    wait_until("the client's words are written down", async || {
         requests(&world).await.last().is_some_and(|(_, end)| *end == words)
     })
     .await;
@@ -193,10 +193,10 @@ async fn while_the_boot_root_is_missing_the_server_is_not_ready_and_boards_wait(
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("linux").await;
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     let (root, aside) = (world.folder.path().join("boot"), world.folder.path().join("aside"));
     fs_err::rename(&root, &aside).unwrap();
-    ask("it is not ready", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
+    wait_until("it is not ready", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
     let problem = world.call(Method::GET, "/readyz", None).await.1;
     assert_eq!(problem["code"], "boot_tree_unreadable");
     assert!(problem["detail"].as_str().unwrap().contains("cannot be read"), "{problem}");
@@ -207,9 +207,9 @@ async fn while_the_boot_root_is_missing_the_server_is_not_ready_and_boards_wait(
         let history = world.history("b1").await;
         history.iter().map(|entry| entry["event"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
-    ask("set-pxe was tried", async || world.state("b1").await == "ReimageRebooting").await;
+    wait_until("set-pxe was tried", async || world.state("b1").await == "ReimageRebooting").await;
     fs_err::rename(&aside, &root).unwrap();
-    ask("it is ready again", async || world.call(Method::GET, "/readyz", None).await.0 == 200).await;
+    wait_until("it is ready again", async || world.call(Method::GET, "/readyz", None).await.0 == 200).await;
     world.pass_time_until("b1", "the link is set", |device| device["state"] == "ReimageBooting").await;
     assert!(!events().await.contains(&"set-pxe-failed".to_owned()), "{:?}", events().await);
 }

@@ -8,15 +8,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, breathe, unreachable_power, within};
+use crate::world::{World, wait_until, yield_briefly, unreachable_power, await_within_timeout};
 use lifeguard::cli::serve::ServeOptions;
 use lifeguard::engine::{EngineError, Submission};
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::machine::{Cause, EventName, MachineName};
-use lifeguard::store::instances::Target;
+use lifeguard::store::instances::InstanceKey;
 
 /// The board lifecycle, with a power cycle that has a second.
-fn hurried() -> String {
+fn short_limit_definition() -> String {
     let board = include_str!("../../states/board.yaml");
     let hurried = board.replace(
         "invoke: [clear-pxe, power-cycle]",
@@ -28,10 +28,10 @@ fn hurried() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
-    let world = World::under(&hurried()).await;
+    let world = World::with_definition(&short_limit_definition()).await;
     let rack = Rack::new(&world, 1);
-    rack.relay.set_behaviour(Behaviour::Hanging);
-    world.register("b1", rack.wired(0)).await;
+    rack.relay.set_behaviour(RelayBehaviour::Hanging);
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.until("b1", "time runs", |device| device["deadline"].is_string()).await;
 
@@ -40,7 +40,7 @@ async fn an_action_that_runs_out_of_its_time_fails_once_and_says_so() {
         world.clock.advance(Duration::from_millis(250));
         world.history("b1").await.iter().any(|entry| entry["event"] == "power-cycle-failed")
     };
-    ask("the power cycle has failed", has_failed).await;
+    wait_until("the power cycle has failed", has_failed).await;
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["actions"]), (&json!("RebootRebooting"), &json!([])));
     let ends: Vec<Value> = world
@@ -77,7 +77,7 @@ async fn a_board_that_somebody_keeps_locked_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_done() {
     let event_timeout = Duration::from_secs(3);
-    let world = World::with(|options| ServeOptions { event_timeout, ..options }).await;
+    let world = World::with_serve_options(|options| ServeOptions { event_timeout, ..options }).await;
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "RebootComplete").await;
     let pool = world.database.pool().await;
@@ -92,7 +92,7 @@ async fn an_event_whose_answer_takes_too_long_is_answered_503_and_may_have_been_
     .execute(&pool)
     .await
     .unwrap();
-    let (status, answer) = within("an answer", world.report("b1", "image-running")).await;
+    let (status, answer) = await_within_timeout("an answer", world.report("b1", "image-running")).await;
     assert_eq!((status, &answer["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
     assert_eq!(answer["cause"], "silent", "{answer}");
     sqlx::query("DELETE FROM gate").execute(&pool).await.unwrap();
@@ -107,8 +107,8 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     let mut forgotten = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM instance FOR UPDATE").execute(&mut *forgotten).await.unwrap();
     let name = EventName::new("image-running").unwrap();
-    let cause = Cause::Event { name, source: lifeguard::boards::BOARD, args: Map::new(), visit: None };
-    let board = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
+    let cause = Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args: Map::new(), visit: None };
+    let board = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
     // As many at once as the engine lets wait, and two groups are on their way, and some more; whoever is put off comes
     // again at once, so that it stays full for as long as it takes to see that.
     let stop = CancellationToken::new();
@@ -121,7 +121,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
                 match engine.submit(submission.clone()).await {
                     Ok(_) => return true,
                     Err(EngineError::Busy | EngineError::Store(_)) if stop.is_cancelled() => return false,
-                    Err(EngineError::Busy | EngineError::Store(_)) => breathe().await,
+                    Err(EngineError::Busy | EngineError::Store(_)) => yield_briefly().await,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -129,7 +129,7 @@ async fn who_comes_while_too_much_waits_is_asked_to_come_again() {
     }
     let http = reqwest::Client::new();
     let url = format!("http://{}/api/v1/devices/b1/events/image-running", world.server.http);
-    ask("one is refused because too much waits", async || {
+    wait_until("one is refused because too much waits", async || {
         let answer = http.post(&url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()["retry-after"], "1");
@@ -157,13 +157,13 @@ async fn a_waiting_action_that_nobody_wants_any_more_is_not_begun_and_blocks_nob
     let world = World::new().await;
     let pool = world.database.pool().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     // What an interrupted hand-over would leave: of a visit that ended, and of a board that is gone.
     let sql =
         "INSERT INTO action (instance_id, visit, seq, action, settings, place, status, cancelled, asked_at)
                SELECT unowned.id, 1, 1, 'power-cycle', '{}', $1, 'WAITING', true, now()
                  FROM (SELECT instance_id AS id FROM instance UNION ALL SELECT 4711) unowned";
-    sqlx::query(sql).bind(rack.place()).execute(&pool).await.unwrap();
+    sqlx::query(sql).bind(rack.resource()).execute(&pool).await.unwrap();
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     assert_eq!(

@@ -3,19 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lifeguard::boards::store::devices;
-use lifeguard::engine::{Follower, News};
+use lifeguard::engine::{FeedFollower, FeedUpdate};
 use lifeguard::machine::{MachineName, Visit};
-use lifeguard::store::changes::{self, Changed, Cursor, Logged, Now, Origin};
+use lifeguard::store::changes::{self, InstanceChange, ChangeCursor, LoggedChange, InstanceChangeKind, ChangeOrigin};
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Connections, Store, Tx};
+use lifeguard::store::{ConnectionBudget, Store, Tx};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{World, ask, within};
+use crate::world::{World, wait_until, await_within_timeout};
 
-const ORIGIN: Origin = Origin(7);
+const ORIGIN: ChangeOrigin = ChangeOrigin(7);
 const NOTHING: [i64; 0] = [];
 
 async fn store(database: &TestDatabase) -> Store {
@@ -25,26 +25,26 @@ async fn store(database: &TestDatabase) -> Store {
 /// Begins a transaction that changes an instance.
 async fn change(store: &Store, id: i64) -> Tx {
     let mut tx = store.begin().await.unwrap();
-    let now = Now::Is { visit: Visit(1), deadline_at: None };
-    changes::append(&mut tx, ORIGIN, &[Changed { id: InstanceId(id), now }]).await.unwrap();
+    let now = InstanceChangeKind::Written { visit: Visit(1), deadline_at: None };
+    changes::append(&mut tx, ORIGIN, &[InstanceChange { id: InstanceId(id), kind: now }]).await.unwrap();
     tx
 }
 
-async fn state(store: &Store) -> Cursor {
-    changes::state(&mut store.reader().await.unwrap()).await.unwrap()
+async fn state(store: &Store) -> ChangeCursor {
+    changes::current_cursor(&mut store.reader().await.unwrap()).await.unwrap()
 }
 
 /// Reads on from `cursor`, and says whose changes were read.
-async fn read(store: &Store, cursor: &mut Cursor) -> Vec<i64> {
+async fn read(store: &Store, cursor: &mut ChangeCursor) -> Vec<i64> {
     let read = changes::read(&mut store.reader().await.unwrap(), cursor, 100).await.unwrap();
     let changes = read.expect("the log reaches back to the cursor");
     *cursor = changes.cursor;
     // Through its text, as a client would have it.
     *cursor = cursor.to_string().parse().unwrap();
-    changes.changed.iter().map(|logged| logged.changed.id.0).collect()
+    changes.changes.iter().map(|logged| logged.change.id.0).collect()
 }
 
-async fn is_gone(store: &Store, cursor: &Cursor) -> bool {
+async fn is_gone(store: &Store, cursor: &ChangeCursor) -> bool {
     changes::read(&mut store.reader().await.unwrap(), cursor, 100).await.unwrap().is_none()
 }
 
@@ -89,7 +89,7 @@ async fn a_long_transaction_of_others_delays_nothing_and_costs_nothing() {
     }
     // Its beginning stays where it is while the other is open.
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(changes::forget(&mut tx, 1).await.unwrap(), 0, "none is older than the open transaction");
+    assert_eq!(changes::prune(&mut tx, 1).await.unwrap(), 0, "none is older than the open transaction");
     tx.commit().await.unwrap();
     long.commit().await.unwrap();
     assert_eq!(read(&store, &mut cursor).await, NOTHING);
@@ -129,9 +129,9 @@ async fn a_cursor_from_before_what_was_forgotten_is_known_to_be_gone() {
     // What was open then is open no more, or else nothing would be forgotten: other tests are busy on this server.
     let forget = async |keep, so_many: u64| {
         let forgotten = AtomicU64::new(0);
-        ask("the log is forgotten", async || {
+        wait_until("the log is forgotten", async || {
             let mut tx = store.begin().await.unwrap();
-            let forgot = changes::forget(&mut tx, keep).await.unwrap();
+            let forgot = changes::prune(&mut tx, keep).await.unwrap();
             tx.commit().await.unwrap();
             forgotten.fetch_add(forgot, Ordering::Relaxed) + forgot >= so_many
         })
@@ -185,34 +185,34 @@ async fn what_was_written_is_read_whole() {
     let database = database().await;
     let store = store(&database).await;
     let mut reader = store.reader().await.unwrap();
-    let since = changes::state(&mut reader).await.unwrap();
+    let since = changes::current_cursor(&mut reader).await.unwrap();
     let deadline_at = Some("2026-01-01T12:00:00Z".parse().unwrap());
     let machine = MachineName::new("board").unwrap();
-    let mut written: Vec<Changed> = (1..=600)
-        .map(|id| Changed { id: InstanceId(id), now: Now::Is { visit: Visit(id), deadline_at } })
+    let mut written: Vec<InstanceChange> = (1..=600)
+        .map(|id| InstanceChange { id: InstanceId(id), kind: InstanceChangeKind::Written { visit: Visit(id), deadline_at } })
         .collect();
-    written[300].now = Now::Removed { machine, name: "b300".to_owned() };
-    written[301].now = Now::Is { visit: Visit(3), deadline_at: None };
+    written[300].kind = InstanceChangeKind::Removed { machine, name: "b300".to_owned() };
+    written[301].kind = InstanceChangeKind::Written { visit: Visit(3), deadline_at: None };
     let mut tx = store.begin().await.unwrap();
     changes::append(&mut tx, ORIGIN, &written).await.unwrap();
     tx.commit().await.unwrap();
 
     let read = changes::read(&mut reader, &since, 3).await.unwrap().unwrap();
-    assert!(read.changed.iter().all(|logged| logged.origin == Some(ORIGIN)));
-    let mut read: Vec<Changed> = read.changed.into_iter().map(|logged| logged.changed).collect();
+    assert!(read.changes.iter().all(|logged| logged.origin == Some(ORIGIN)));
+    let mut read: Vec<InstanceChange> = read.changes.into_iter().map(|logged| logged.change).collect();
     read.sort_by_key(|changed| changed.id);
     assert_eq!(read, written);
 }
 
 /// Waits until a follower has been told of board `id`, and says by whom it was changed and which visits it had.
-async fn told_of(follower: &mut Follower, id: InstanceId, until: Visit) -> (Vec<Option<Origin>>, Vec<Visit>) {
+async fn changes_of(follower: &mut FeedFollower, id: InstanceId, until: Visit) -> (Vec<Option<ChangeOrigin>>, Vec<Visit>) {
     let (mut origins, mut visits) = (Vec::new(), Vec::new());
     while visits.last().is_none_or(|visit| *visit < until) {
-        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else {
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else {
             panic!("all that changes is told");
         };
-        for Logged { origin, changed } in changed.iter().filter(|logged| logged.changed.id == id) {
-            let Now::Is { visit, .. } = changed.now else { panic!("nothing was removed") };
+        for LoggedChange { origin, change: changed } in changed.iter().filter(|logged| logged.change.id == id) {
+            let InstanceChangeKind::Written { visit, .. } = changed.kind else { panic!("nothing was removed") };
             origins.push(*origin);
             visits.push(visit);
         }
@@ -223,7 +223,7 @@ async fn told_of(follower: &mut Follower, id: InstanceId, until: Visit) -> (Vec<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_in_each_process_are_told_what_each_process_changes() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let mut followers = [one.server.engine.follow(), other.server.engine.follow()];
     one.register("b1", json!({})).await;
     other.force("b1", "LockedOut").await;
@@ -232,16 +232,16 @@ async fn followers_in_each_process_are_told_what_each_process_changes() {
     let mut db = one.server.engine.store().reader().await.unwrap();
     let id = devices::find(&mut db, &board, "b1").await.unwrap().unwrap().id;
     for follower in &mut followers {
-        let (origins, visits) = told_of(follower, id, Visit(3)).await;
+        let (origins, visits) = changes_of(follower, id, Visit(3)).await;
         assert_eq!(visits, [Visit(1), Visit(2), Visit(3)]);
         assert!(origins[0] == origins[2] && origins[0] != origins[1], "{origins:?}");
     }
     let (status, _) = one.call(Method::DELETE, "/api/v1/devices/b1", None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     for follower in &mut followers {
-        let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
-        let now = Now::Removed { machine: board.clone(), name: "b1".to_owned() };
-        assert_eq!(changed[0].changed, Changed { id, now });
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else { panic!() };
+        let kind = InstanceChangeKind::Removed { machine: board.clone(), name: "b1".to_owned() };
+        assert_eq!(changed[0].change, InstanceChange { id, kind });
     }
 }
 
@@ -250,15 +250,15 @@ async fn where_commits_wait_for_the_disk_reading_goes_on() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut busy = Vec::new();
-    for _ in 0..Connections::default().writers {
-        busy.push(within("a writer", world.server.engine.store().begin()).await.unwrap());
+    for _ in 0..ConnectionBudget::default().writers {
+        busy.push(await_within_timeout("a writer", world.server.engine.store().begin()).await.unwrap());
     }
     // And whoever writes with a connection of its own waits for these.
     let pool = world.database.pool().await;
     let mut slow = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE instance IN EXCLUSIVE MODE").execute(&mut *slow).await.unwrap();
     for path in ["/api/v1/devices", "/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz", "/"] {
-        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        let (status, _) = await_within_timeout(path, world.call(Method::GET, path, None)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
     }
     let (status, answer) = world.request("b1", "rq-reboot", json!({})).await;
@@ -270,22 +270,22 @@ async fn lists_that_are_taken_slowly_do_not_keep_others_from_reading() {
     let world = World::new().await;
     world.register("b1", json!({})).await;
     let mut lists = Vec::new();
-    for _ in 0..Connections::default().snapshots {
-        lists.push(within("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
+    for _ in 0..ConnectionBudget::default().snapshots {
+        lists.push(await_within_timeout("a snapshot", world.server.engine.store().snapshot()).await.unwrap());
     }
     for path in ["/api/v1/devices/b1", "/api/v1/devices/b1/history", "/readyz"] {
-        let (status, _) = within(path, world.call(Method::GET, path, None)).await;
+        let (status, _) = await_within_timeout(path, world.call(Method::GET, path, None)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
     }
     let waits = world.call(Method::GET, "/api/v1/devices", None);
     lists.pop();
-    assert_eq!(within("the list", waits).await.0, StatusCode::OK);
+    assert_eq!(await_within_timeout("the list", waits).await.0, StatusCode::OK);
 }
 
 #[test]
 fn what_is_no_cursor_is_not_taken_for_one() {
     for text in ["1f-12", "0-0", "ffffffffffffffff-9-4-7"] {
-        assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<ChangeCursor>().unwrap().to_string(), text);
     }
     for text in [
         "",
@@ -300,6 +300,6 @@ fn what_is_no_cursor_is_not_taken_for_one() {
         "1f-12 ",
         "1f-99999999999999999999",
     ] {
-        assert!(text.parse::<Cursor>().is_err(), "{text}");
+        assert!(text.parse::<ChangeCursor>().is_err(), "{text}");
     }
 }

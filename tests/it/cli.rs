@@ -11,14 +11,14 @@ use crate::models::{Folders, Hosting, onnxruntime};
 use crate::world::{World, unreachable_power};
 
 /// What a command printed, and how it ended.
-struct Ran {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
 }
 
-impl Ran {
-    fn told(&self) -> String {
+impl CommandOutput {
+    fn output_text(&self) -> String {
         let parts = [("", &self.out), ("stderr: ", &self.err)];
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let parts: Vec<String> = parts.map(|(what, text)| format!("{what}{}", text.trim_end())).collect();
@@ -38,14 +38,14 @@ pub(crate) fn lifeguard(args: &[&str]) -> Command {
     command
 }
 
-async fn run(mut command: Command) -> Ran {
+async fn run(mut command: Command) -> CommandOutput {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    Ran { code: output.status.code().unwrap(), out, err }
+    CommandOutput { code: output.status.code().unwrap(), out, err }
 }
 
 /// Runs a command against a server, its words separated by spaces.
-async fn at(world: &World, words: &str) -> Ran {
+async fn at(world: &World, words: &str) -> CommandOutput {
     let args: Vec<&str> = words.split(' ').collect();
     let mut command = lifeguard(&args);
     command.env("LIFEGUARD_SERVER", format!("http://{}", world.server.http));
@@ -56,7 +56,7 @@ async fn at(world: &World, words: &str) -> Ran {
 async fn session(world: &World, lines: &[&str]) -> String {
     let mut told = Vec::new();
     for line in lines {
-        told.push(format!("$ {line}\n{}", at(world, line).await.told()));
+        told.push(format!("$ {line}\n{}", at(world, line).await.output_text()));
     }
     told.join("\n\n")
 }
@@ -95,7 +95,7 @@ async fn times_without_an_offset_are_those_of_this_machine_s_clock() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_are_managed_from_the_command_line() {
-    let world = World::sharing(&crate::state_service::waits_for(2)).await.unwrap();
+    let world = World::with_state_service(&crate::state_service::waits_for(2)).await.unwrap();
     let told = session(
         &world,
         &[
@@ -563,7 +563,7 @@ async fn hosted_models_are_asked_from_the_command_line() {
     ] {
         let mut command = lifeguard(&line.split(' ').collect::<Vec<_>>());
         command.env("LIFEGUARD_SERVER", format!("http://{}", hosting.http()));
-        told.push(format!("$ {line}\n{}", run(command).await.told()));
+        told.push(format!("$ {line}\n{}", run(command).await.output_text()));
     }
     assert_snapshot!(told.join("\n\n"), @r#"
     $ model list
@@ -712,13 +712,13 @@ async fn what_boards_and_people_wrote_cannot_spoil_the_terminal() {
     let body = json!({ "fault": "board", "reason": "\u{1b}]0;mine\u{7} no card" });
     assert_eq!(world.call(reqwest::Method::POST, event, Some(body)).await.0, 200);
     let list = at(&world, "device list").await;
-    assert_snapshot!(list.told(), @"
+    assert_snapshot!(list.output_text(), @"
     NAME  STATE           SINCE                UNTIL  IMAGE  HARDWARE  ENVIRONMENT  WHY                COMMENTS
     b1    FailedBadBoard  2026-01-01 12:00:00                panda                  �]0;mine� no card  �[2J first second�long long long long long long long long l…
     exit 0
     ");
     let history = at(&world, "device history b1 --limit 1").await;
-    assert_snapshot!(history.told(), @r"
+    assert_snapshot!(history.output_text(), @r"
     AT                   WHAT          FROM           TO              VISIT  DEFINITION  BY         REMARK
     2026-01-01 12:00:00  image-failed  ReimageBooted  FailedBadBoard  3      1           127.0.0.1  �]0;mine� no card
     exit 0
@@ -814,7 +814,7 @@ async fn a_server_that_cannot_be_spoken_to_is_said_plainly() {
             let mut command = lifeguard(args);
             command.env("LIFEGUARD_SERVER", server);
             let ran = run(command).await;
-            told.push(format!("{server}\n{}", ran.told()).replace(&closed.to_string(), "SERVER"));
+            told.push(format!("{server}\n{}", ran.output_text()).replace(&closed.to_string(), "SERVER"));
         }
     }
     assert_snapshot!(told.join("\n\n"), @r"
@@ -1124,7 +1124,7 @@ async fn what_is_asked_of_a_board_never_comes_from_the_environment() {
         command.env(format!("LIFEGUARD_{name}"), value);
     }
     let ran = run(command).await;
-    assert_eq!(ran.code, 2, "{}", ran.told());
+    assert_eq!(ran.code, 2, "{}", ran.output_text());
     assert_eq!(world.get("/api/v1/devices/b1").await["state"], "New");
 }
 
@@ -1143,7 +1143,7 @@ async fn an_empty_variable_is_unset() {
     for variable in variables {
         command.env(format!("LIFEGUARD_{variable}"), "");
     }
-    assert_eq!(run(command).await.told(), run(lifeguard(&options)).await.told());
+    assert_eq!(run(command).await.output_text(), run(lifeguard(&options)).await.output_text());
 }
 
 #[tokio::test]
@@ -1167,7 +1167,7 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
         fs::write(&file, BOARD.replacen(right, wrong, 1)).unwrap();
         let mut command = lifeguard(&["serve", "--listen", "127.0.0.1:0", "--states"]);
         command.arg(&file).arg("--data-dir").arg(&data);
-        told.push(run(command).await.told());
+        told.push(run(command).await.output_text());
         assert!(!data.exists(), "{wrong}: no Postgres was made");
     }
     for path in ["none.yaml", ""] {
@@ -1175,7 +1175,7 @@ async fn a_definition_that_cannot_be_is_refused_before_anything_starts() {
         fs::create_dir_all(folder.path().join("empty")).unwrap();
         let at = if path.is_empty() { folder.path().join("empty") } else { folder.path().join(path) };
         command.arg(at).arg("--data-dir").arg(&data);
-        told.push(run(command).await.told());
+        told.push(run(command).await.output_text());
         assert!(!data.exists());
     }
     let told = told.join("\n\n").replace(folder.path().to_str().unwrap(), "FOLDER");
@@ -1223,15 +1223,15 @@ async fn addresses_that_cannot_be_listened_on_are_refused_before_anything_starts
     for listen in ["0.0.0.0:0", "[::]:0", &*taken, "localhost:8080", "8080"] {
         let mut command = lifeguard(&["serve", "--listen", listen, "--data-dir"]);
         command.arg(&data);
-        told.push(run(command).await.told().replace(&taken, "TAKEN"));
+        told.push(run(command).await.output_text().replace(&taken, "TAKEN"));
         assert!(!data.exists(), "{listen}: no Postgres was made");
     }
     let mut command = lifeguard(&["serve", "--listen", "0.0.0.0:0", "--states", "/nowhere"]);
     command.env("LIFEGUARD_INSECURE", "1");
-    told.push(run(command).await.told());
+    told.push(run(command).await.output_text());
     let mut command = lifeguard(&["serve", "--database-url", "postgres://db.lab/lifeguard", "--data-dir"]);
     command.arg(&data);
-    told.push(run(command).await.told().replace(data.to_str().unwrap(), "DATA"));
+    told.push(run(command).await.output_text().replace(data.to_str().unwrap(), "DATA"));
     assert_snapshot!(told.join("\n\n"), @r"
     stderr: lifeguard: 0.0.0.0:0 can be reached by others, and nobody is asked who they are: listen on 127.0.0.1, or say --insecure if the network is trusted
     exit 1

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::database::{TestDatabase, database};
 use crate::foreign;
 use crate::process::{Pause, ServerProcess};
-use crate::world::{ask, breathe};
+use crate::world::{wait_until, yield_briefly};
 
 /// A state that lasts for five seconds, and one that lasts.
 const TIMER: &str = "
@@ -33,14 +33,14 @@ const SPAN: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(4);
 
 /// A server whose wall clock is what the test says.
-struct Stepped {
+struct SteppedServer {
     process: ServerProcess,
     offset: PathBuf,
     _folder: TempDir,
     http: reqwest::Client,
 }
 
-impl Stepped {
+impl SteppedServer {
     /// Starts a server whose wall clock is off by `offset`; `None` where the library is missing.
     async fn start(database: &TestDatabase, offset: &str) -> Option<Self> {
         let library = foreign::library("faketime/libfaketime.so.1", "libfaketime")?;
@@ -81,7 +81,7 @@ impl Stepped {
         while self.call(Method::GET, "/egg", "").await["state"] == "Running" {
             assert!(wound_at.elapsed() < 4 * SPAN, "it runs on and on");
             self.call(Method::POST, "/other/events/wind", "").await;
-            breathe().await;
+            yield_briefly().await;
         }
         wound_at.elapsed()
     }
@@ -94,7 +94,7 @@ fn is_right(span: Duration) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
     let database = database().await;
-    let Some(server) = Stepped::start(&database, "+0").await else { return };
+    let Some(server) = SteppedServer::start(&database, "+0").await else { return };
     server.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         server.call(Method::PUT, name, "").await;
@@ -115,13 +115,13 @@ async fn a_wall_clock_that_is_stepped_fires_deadlines_neither_early_nor_late() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
     let database = database().await;
-    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         one.call(Method::PUT, name, "").await;
     }
-    let fast = Stepped::start(&database, "+2h").await.unwrap();
-    let slow = Stepped::start(&database, "-2h").await.unwrap();
+    let fast = SteppedServer::start(&database, "+2h").await.unwrap();
+    let slow = SteppedServer::start(&database, "-2h").await.unwrap();
     for server in [&one, &fast, &slow] {
         let span = server.measure(|| ()).await;
         assert!(is_right(span), "{span:?}");
@@ -137,7 +137,7 @@ async fn a_server_whose_clock_differs_keeps_the_time_of_those_that_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_time() {
     let database = database().await;
-    let Some(one) = Stepped::start(&database, "+0").await else { return };
+    let Some(one) = SteppedServer::start(&database, "+0").await else { return };
     one.call(Method::PUT, "", TIMER).await;
     for name in ["/egg", "/other"] {
         one.call(Method::PUT, name, "").await;
@@ -146,14 +146,14 @@ async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_ti
     one.process.pause(Pause::Begins);
     let pool = database.pool().await;
     sqlx::query("DELETE FROM worker").execute(&pool).await.unwrap();
-    let fast = Stepped::start(&database, "+2h").await.unwrap();
+    let fast = SteppedServer::start(&database, "+2h").await.unwrap();
     let offsets = || async {
         let sql = "SELECT clock_offset_s FROM worker WHERE clock_offset_s IS NOT NULL";
         sqlx::query_scalar::<_, f64>(sql).fetch_all(&pool).await.unwrap()
     };
-    ask("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0)).await;
+    wait_until("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0)).await;
     one.process.pause(Pause::Ends);
-    ask("both tell the same time", async || {
+    wait_until("both tell the same time", async || {
         let offsets = offsets().await;
         offsets.len() == 2 && offsets.iter().all(|offset| offset.abs() < 60.0)
     })
@@ -174,7 +174,7 @@ async fn who_starts_takes_the_time_of_the_server_that_has_been_running_for_longe
                  FROM (VALUES (7200, 5), (0, NULL), (-3600, 600), (1800, 60)) AS server (offset_s, uptime_s)";
     let pool = database.pool().await;
     sqlx::query(sql).execute(&pool).await.unwrap();
-    let time = workers::find_time(&mut store.reader().await.unwrap()).await.unwrap().unwrap();
+    let time = workers::find_farm_time(&mut store.reader().await.unwrap()).await.unwrap().unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
     let ahead = time - now;
     assert!((ahead + TimeDelta::hours(1)).abs() < TimeDelta::minutes(10), "{ahead}");

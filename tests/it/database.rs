@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
 use lifeguard::store::MIGRATOR;
-use lifeguard::store::private::{Durability, Options, PrivatePostgres};
+use lifeguard::store::private::{CommitDurability, PrivatePostgresOptions, PrivatePostgres};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{mpsc as requests, oneshot};
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::guarded::GuardedDir;
 
-static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+static SERVER: LazyLock<TestPostgres> = LazyLock::new(TestPostgres::start);
 
 /// A database of a test's own, dropped with this value.
 pub(crate) struct TestDatabase {
@@ -34,7 +34,7 @@ pub(crate) async fn empty_database() -> TestDatabase {
     copy_of(|_| "template0".to_owned()).await
 }
 
-async fn copy_of(template: impl FnOnce(&Server) -> String) -> TestDatabase {
+async fn copy_of(template: impl FnOnce(&TestPostgres) -> String) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     // The first one waits for the server to start, and must not hold up its runtime meanwhile.
     let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
@@ -42,7 +42,7 @@ async fn copy_of(template: impl FnOnce(&Server) -> String) -> TestDatabase {
     let (done, made) = oneshot::channel();
     let template = template(server);
     let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
-    server.requests.send(Request { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
+    server.requests.send(DatabaseRequest { sql, done: Box::new(|| _ = done.send(())) }).unwrap();
     made.await.expect("the server's thread made the database");
     TestDatabase { name }
 }
@@ -68,7 +68,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (done, dropped) = mpsc::channel();
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        let request = Request { sql, done: Box::new(move || _ = done.send(())) };
+        let request = DatabaseRequest { sql, done: Box::new(move || _ = done.send(())) };
         // Without the server's thread there is no server, and no database to drop. The thread is another than
         // this one, so that waiting here holds up nobody.
         if SERVER.requests.send(request).is_ok() {
@@ -78,19 +78,19 @@ impl Drop for TestDatabase {
 }
 
 /// A statement for the server's thread, and whom to tell when it is done.
-struct Request {
+struct DatabaseRequest {
     sql: String,
     done: Box<dyn FnOnce() + Send>,
 }
 
 /// The server of this test process.
-struct Server {
+struct TestPostgres {
     admin: PgConnectOptions,
     template: String,
-    requests: requests::UnboundedSender<Request>,
+    requests: requests::UnboundedSender<DatabaseRequest>,
 }
 
-impl Server {
+impl TestPostgres {
     /// Starts the server's thread and waits until the template is there.
     fn start() -> Self {
         let (tell, told) = mpsc::channel();
@@ -103,7 +103,7 @@ impl Server {
 }
 
 /// Runs the server and carries out requests until the process ends.
-async fn serve(tell: &mpsc::Sender<Server>) {
+async fn serve(tell: &mpsc::Sender<TestPostgres>) {
     // Both live as long as the thread; the guardian ends them with the process.
     let _own;
     let admin = if let Some(url) = std::env::var_os("LIFEGUARD_TEST_DATABASE_URL") {
@@ -111,7 +111,7 @@ async fn serve(tell: &mpsc::Sender<Server>) {
     } else {
         let dir = GuardedDir::new();
         let settings = vec![("max_connections".to_owned(), "500".to_owned())];
-        let options = Options { durability: Durability::Fast, settings, ..Options::new(dir.path()) };
+        let options = PrivatePostgresOptions { durability: CommitDurability::Fast, settings, ..PrivatePostgresOptions::new(dir.path()) };
         let postgres = PrivatePostgres::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let options = postgres.connect_options().database("postgres");
         _own = (postgres, dir);
@@ -126,12 +126,12 @@ async fn serve(tell: &mpsc::Sender<Server>) {
     MIGRATOR.run(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 
-    let (requests, mut requested) = requests::unbounded_channel::<Request>();
-    tell.send(Server { admin, template, requests }).unwrap();
+    let (requests, mut requested) = requests::unbounded_channel::<DatabaseRequest>();
+    tell.send(TestPostgres { admin, template, requests }).unwrap();
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
-            Some(Request { sql, done }) = requested.recv() => {
+            Some(DatabaseRequest { sql, done }) = requested.recv() => {
                 let pool = pool.clone();
                 running.spawn(async move {
                     run(&pool, sql).await;

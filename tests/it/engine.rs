@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use lifeguard::clock::pause;
+use lifeguard::clock::sleep_real_time;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, unreachable_power};
+use crate::world::{World, wait_until, unreachable_power};
 
 /// Lets another process, which is alive for a day, run a power cycle for board `name` that holds the rack's place.
-async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
+async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
     sqlx::query(
         "WITH other AS (INSERT INTO worker (name, lease_until)
                         VALUES ('other', clock_timestamp() + interval '1 day') RETURNING worker_id)
@@ -22,7 +22,7 @@ async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
            FROM instance i, other WHERE i.name = $1",
     )
     .bind(name)
-    .bind(rack.place())
+    .bind(rack.resource())
     .execute(pool)
     .await
     .unwrap();
@@ -33,20 +33,20 @@ async fn hold_place(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {
             let sql =
                 "UPDATE worker SET lease_until = clock_timestamp() + interval '1 day' WHERE name = 'other'";
             sqlx::query(sql).execute(&pool).await.unwrap();
-            pause(Duration::from_millis(200)).await;
+            sleep_real_time(Duration::from_millis(200)).await;
         }
     });
     other
 }
 
 /// Lets the other process be found dead.
-async fn let_go(pool: &PgPool, mut other: JoinSet<()>) {
+async fn release_resource(pool: &PgPool, mut other: JoinSet<()>) {
     other.shutdown().await;
     let sql = "UPDATE worker SET lease_until = clock_timestamp() - interval '1 s' WHERE name = 'other'";
     sqlx::query(sql).execute(pool).await.unwrap();
 }
 
-fn ahead(device: &Value) -> Vec<i64> {
+fn actions_ahead(device: &Value) -> Vec<i64> {
     device["actions"].as_array().unwrap().iter().map(|action| action["ahead"].as_i64().unwrap()).collect()
 }
 
@@ -66,10 +66,10 @@ async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
     let rack = Rack::new(&world, 3);
     for (name, coil) in [("b0", 0), ("b1", 1), ("b2", 2)] {
         // Off for longer than time goes by before somebody looks whether its turn has come.
-        world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.place()) })).await;
+        world.register(name, json!({ "power_url": format!("{}/{coil}?off=2s", rack.resource()) })).await;
     }
     let pool = world.database.pool().await;
-    let other = hold_place(&pool, &rack, "b0").await;
+    let other = hold_resource(&pool, &rack, "b0").await;
     for name in ["b1", "b2"] {
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
@@ -82,11 +82,11 @@ async fn a_board_that_waits_for_its_turn_loses_none_of_its_time() {
     for (name, before) in [("b1", 1), ("b2", 2)] {
         let device = world.get(&format!("/api/v1/devices/{name}")).await;
         assert_eq!((&device["deadline"], &device["counters"]), (&Value::Null, &json!({})), "{device:#}");
-        assert_eq!((ahead(&device), &device["visit"]), (vec![before, before], &json!(2)));
+        assert_eq!((actions_ahead(&device), &device["visit"]), (vec![before, before], &json!(2)));
     }
     assert_eq!(rack.switched(3), []);
 
-    let_go(&pool, other).await;
+    release_resource(&pool, other).await;
     // What the other process was doing is taken over, and ends first.
     world.pass_time_until("b0", "the place is free", |device| device["actions"] == json!([])).await;
     for name in ["b1", "b2"] {
@@ -109,7 +109,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
     let rack = Rack::new(&world, 8);
     let names: Vec<String> = (0..8).map(|number| format!("b{number}")).collect();
     for (coil, name) in (0..).zip(&names) {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
     }
     let requests = names.iter().map(|name| world.request(name, "rq-reboot", json!({})));
     for (status, answer) in futures_util::future::join_all(requests).await {
@@ -133,7 +133,7 @@ async fn a_relay_board_has_one_operation_at_a_time_however_many_boards_are_reboo
 async fn power_is_cut_only_when_the_boot_link_is_gone() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired_slowly(0)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
     let link = world.link("b1").await;
     std::os::unix::fs::symlink("../configs/old", &link).unwrap();
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -151,7 +151,7 @@ async fn power_is_cut_only_when_the_boot_link_is_gone() {
 async fn what_follows_an_action_that_failed_is_not_done() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     // The folder of links is a file: no link can be looked for, let alone removed.
     let links = world.server.boot_root.join("pxelinux.cfg");
     fs_err::remove_dir_all(&links).unwrap();
@@ -166,7 +166,7 @@ async fn what_follows_an_action_that_failed_is_not_done() {
     assert!(history[3]["reason"].as_str().unwrap().contains("not a folder"), "{}", history[3]);
 
     // The place is free, although the action that was to hold it never ran.
-    world.register("b2", rack.wired(1)).await;
+    world.register("b2", rack.power_facts(1)).await;
     fs_err::remove_file(&links).unwrap();
     fs_err::create_dir(&links).unwrap();
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
@@ -178,12 +178,12 @@ async fn what_follows_an_action_that_failed_is_not_done() {
 async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothing() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired_slowly(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.slow_power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
-    assert_eq!(ahead(&world.get("/api/v1/devices/b2").await), [1, 1]);
+    assert_eq!(actions_ahead(&world.get("/api/v1/devices/b2").await), [1, 1]);
 
     // What waits goes without a trace.
     world.force("b2", "New").await;
@@ -207,19 +207,19 @@ async fn leaving_in_the_off_gap_gives_power_back_and_the_late_end_changes_nothin
 async fn a_place_is_held_until_the_abandoned_cycle_has_really_ended() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
     // From here on the relay board is deaf: giving power back takes until the calls time out.
-    rack.relay.set_behaviour(lifeguard::farm::relay::Behaviour::Hanging);
+    rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Hanging);
     world.force("b1", "New").await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
     let device = world.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["actions"][0]["cancelled"]), (&json!("New"), &json!(true)));
     let waiting = world.get("/api/v1/devices/b2").await;
-    assert_eq!((ahead(&waiting), &waiting["deadline"]), (vec![1, 1], &Value::Null));
-    rack.relay.set_behaviour(lifeguard::farm::relay::Behaviour::Normal);
+    assert_eq!((actions_ahead(&waiting), &waiting["deadline"]), (vec![1, 1], &Value::Null));
+    rack.relay.set_behaviour(lifeguard::farm::relay::RelayBehaviour::Normal);
     world.pass_time_until("b2", "its turn", |device| device["state"] == "RebootComplete").await;
     assert!(rack.is_on(0) && rack.is_on(1));
     let switched = rack.switched(2);
@@ -230,11 +230,11 @@ async fn a_place_is_held_until_the_abandoned_cycle_has_really_ended() {
 async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired(0)).await;
-    world.register("b2", rack.wired(1)).await;
+    world.register("b1", rack.power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
     // As a connection leaves it that breaks in the middle of COMMIT: the row says that this process runs it.
     let pool = world.database.pool().await;
-    ask("the server is a worker", async || {
+    wait_until("the server is a worker", async || {
         let workers = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM worker");
         workers.fetch_one(&pool).await.unwrap() == 1
     })
@@ -244,7 +244,7 @@ async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
          SELECT i.instance_id, i.visit, 1, 'power-cycle', '{}', $1, 'RUNNING', w.worker_id, i.entered_at, i.entered_at
            FROM instance i, worker w WHERE i.name = 'b1'",
     )
-    .bind(rack.place())
+    .bind(rack.resource())
     .execute(&pool)
     .await
     .unwrap();
@@ -257,8 +257,8 @@ async fn an_action_whose_start_was_committed_unheard_is_begun_again() {
 async fn a_removed_boards_actions_end_and_its_place_is_free() {
     let world = World::new().await;
     let rack = Rack::new(&world, 2);
-    world.register("b1", rack.wired_slowly(0)).await;
-    world.register("b2", rack.wired(1)).await;
+    world.register("b1", rack.slow_power_facts(0)).await;
+    world.register("b2", rack.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
     let removed = world.call(reqwest::Method::DELETE, "/api/v1/devices/b1", None).await;

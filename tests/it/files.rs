@@ -12,15 +12,15 @@ const MEDIAN_LINES: usize = 160;
 const P90_LINES: usize = 320;
 
 /// Fewer files or imports than these were not read at all: the house has about twice as many.
-const LEAST_FILES: usize = 200;
-const LEAST_IMPORTS: usize = 1000;
+const MIN_FILES: usize = 200;
+const MIN_IMPORTS: usize = 1000;
 
 #[test]
 fn files_are_in_no_circle_and_import_nothing_from_the_module_above_them() {
-    let house = House::read();
+    let house = SourceTree::read();
     let imports: usize = house.imports().values().map(BTreeMap::len).sum();
-    assert!(house.files.len() >= LEAST_FILES, "only {} files were read", house.files.len());
-    assert!(imports >= LEAST_IMPORTS, "only {imports} imports were read");
+    assert!(house.files.len() >= MIN_FILES, "only {} files were read", house.files.len());
+    assert!(imports >= MIN_IMPORTS, "only {imports} imports were read");
     let mut faults = house.circles();
     faults.extend(house.imports_from_above());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -28,7 +28,7 @@ fn files_are_in_no_circle_and_import_nothing_from_the_module_above_them() {
 
 #[test]
 fn half_of_the_files_are_short_and_few_are_long() {
-    let mut lines: Vec<usize> = House::read().files.iter().map(|file| file.lines).collect();
+    let mut lines: Vec<usize> = SourceTree::read().files.iter().map(|file| file.lines).collect();
     lines.sort_unstable();
     let (median, p90) = (lines[lines.len() / 2], lines[lines.len() * 9 / 10]);
     assert!(median <= MEDIAN_LINES && p90 <= P90_LINES, "the median is {median} lines, p90 is {p90}");
@@ -36,8 +36,8 @@ fn half_of_the_files_are_short_and_few_are_long() {
 
 #[test]
 fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
-    let circles = |files: &[(&str, &str)]| House::of(files).circles().len();
-    let above = |files: &[(&str, &str)]| House::of(files).imports_from_above().len();
+    let circles = |files: &[(&str, &str)]| SourceTree::of(files).circles().len();
+    let above = |files: &[(&str, &str)]| SourceTree::of(files).imports_from_above().len();
     let (a, b) = ("src/a.rs", "src/b.rs");
     for (of_a, of_b) in [
         ("use super::b::B;", "use crate::a::A;"),
@@ -89,11 +89,11 @@ fn circles_and_imports_from_above_are_found_in_whatever_way_they_are_written() {
         (a, "use crate::k_l::Own;"),
     ];
     assert_eq!(above(&of_crate), 0);
-    assert_eq!(House::of(&of_crate).imports()[&2].keys().copied().collect::<Vec<_>>(), [0]);
+    assert_eq!(SourceTree::of(&of_crate).imports()[&2].keys().copied().collect::<Vec<_>>(), [0]);
 }
 
 /// A file of a crate.
-struct File {
+struct SourceFile {
     /// From the root of the repository.
     path: String,
     /// The name of its crate, which paths begin with elsewhere.
@@ -109,15 +109,15 @@ struct File {
 }
 
 /// All files, and which module each of them is.
-struct House {
-    files: Vec<File>,
+struct SourceTree {
+    files: Vec<SourceFile>,
     modules: BTreeMap<(String, Vec<String>), usize>,
 }
 
 /// The names that one file takes from others, by file; nothing for a module as a whole.
 type Imports = BTreeMap<usize, BTreeSet<String>>;
 
-impl House {
+impl SourceTree {
     /// The house as it is.
     fn read() -> Self {
         let crates = fs_err::read_dir(root().join("crates")).unwrap();
@@ -136,7 +136,7 @@ impl House {
 
     /// A house of these paths and texts.
     fn of(files: &[(&str, &str)]) -> Self {
-        let mut files: Vec<File> = files.iter().map(|(path, text)| File::of(path, text)).collect();
+        let mut files: Vec<SourceFile> = files.iter().map(|(path, text)| SourceFile::of(path, text)).collect();
         let modules = files.iter().enumerate();
         let modules: BTreeMap<_, _> =
             modules.map(|(at, file)| ((file.of_crate.clone(), file.module.clone()), at)).collect();
@@ -170,7 +170,7 @@ impl House {
 
     /// The file in which that is defined which the file `at` calls `path`, and its name there.
     fn find(&self, at: usize, path: &[String], depth: usize) -> Option<(usize, Option<String>)> {
-        let File { of_crate, module, .. } = &self.files[at];
+        let SourceFile { of_crate, module, .. } = &self.files[at];
         let (mut of_crate, mut module, mut rest) = (of_crate.clone(), module.clone(), path);
         match path.first()?.as_str() {
             "crate" => (module, rest) = (Vec::new(), &path[1..]),
@@ -250,7 +250,7 @@ impl House {
     }
 }
 
-impl File {
+impl SourceFile {
     fn of(path: &str, text: &str) -> Self {
         let (before, below) = path.split_once("src/").unwrap();
         let of_crate = before.strip_prefix("crates/").map_or("lifeguard", |name| name.trim_end_matches('/'));

@@ -26,20 +26,20 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 /// The bytes with a few of them changed, left out or written twice.
 fn varied(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut varied = bytes.to_vec();
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.next_below(4) {
         if varied.is_empty() {
             varied.push(0);
         }
-        let at = random.below(varied.len());
-        let to = (at + random.below(24)).min(varied.len());
-        match random.below(4) {
-            0 => varied[at] = random.number().to_be_bytes()[0],
+        let at = random.next_below(varied.len());
+        let to = (at + random.next_below(24)).min(varied.len());
+        match random.next_below(4) {
+            0 => varied[at] = random.next_u64().to_be_bytes()[0],
             1 => _ = varied.drain(at..to),
             2 => {
                 let again = varied[at..to].to_vec();
                 varied.splice(at..at, again);
             }
-            _ => varied.insert(at, MARKS[random.below(MARKS.len())]),
+            _ => varied.insert(at, MARKS[random.next_below(MARKS.len())]),
         }
     }
     varied

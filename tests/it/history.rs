@@ -7,13 +7,13 @@ use std::time::Duration;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use insta::assert_snapshot;
-use lifeguard::cli::serve::Server;
-use lifeguard::clock::{Clock, ManualClock, SystemClock, after};
+use lifeguard::cli::serve::LifeguardServer;
+use lifeguard::clock::{Clock, ManualClock, SystemClock, time_after};
 use lifeguard::machine::{
-    Address, Cause, EventName, Link, LinkName, Links, MachineName, Outcome, Predicted, Prediction, Question,
-    Source, StateName, Stimulus, Visit,
+    InstanceAddress, Cause, EventName, Link, LinkName, Links, MachineName, Outcome, ModelAnswers, Prediction, ModelQuestion,
+    EventSource, StateName, Stimulus, Visit,
 };
-use lifeguard::store::history::{self, Entry, NewEntry, Told};
+use lifeguard::store::history::{self, HistoryEntry, NewHistoryEntry, HistoryContent};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store, StoreError, partitions};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database, empty_database};
-use crate::world::{World, ask, breathe, options, unreachable_power, within};
+use crate::world::{World, wait_until, yield_briefly, options, unreachable_power, await_within_timeout};
 
 /// The migration that partitions history, and the one before it.
 const PARTITIONED: i64 = 20_261_124_000_001;
@@ -48,10 +48,10 @@ async fn partitions_of(pool: &PgPool, instance: i64) -> Vec<String> {
 /// Writes that an instance in visit 2 of `S` was left in peace, at `at`.
 async fn note(store: &Store, instance: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
     let state = StateName::new("S").unwrap();
-    let entry = NewEntry {
+    let entry = NewHistoryEntry {
         instance: InstanceId(instance),
         at,
-        told: Told::Note("peace".to_owned()),
+        content: HistoryContent::Note("peace".to_owned()),
         sender: None,
         outcome: None,
         from: state.clone(),
@@ -83,10 +83,10 @@ async fn days_are_there_before_they_come_and_entries_land_in_theirs() {
 
     world.register("b1", unreachable_power(0)).await;
     world.clock.advance(Duration::from_hours(36));
-    ask("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
+    wait_until("days are made ahead", async || days().await == week("2026-01-01", 10)).await;
     world.force("b1", "RebootComplete").await;
     world.clock.advance(Duration::from_hours(24));
-    ask("and further ahead", async || days().await == week("2026-01-01", 11)).await;
+    wait_until("and further ahead", async || days().await == week("2026-01-01", 11)).await;
     world.until_state("b1", "RebootRebooting").await;
     assert_eq!(
         partitions_of(&pool, 1).await[..3],
@@ -107,14 +107,14 @@ async fn what_is_older_than_the_retention_goes_and_the_rest_stays() {
 
     // Ninety days are kept: on the ninetieth the whole of the first is not that old yet.
     world.clock.advance(Duration::from_hours(90 * 24));
-    ask("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
-    ask("what fell into no day and is too old has gone", async || {
+    wait_until("the day was made", async || days().await.contains(&day("2026-04-08"))).await;
+    wait_until("what fell into no day and is too old has gone", async || {
         times(&store, 1).await == [time("2026-01-01T12:00:00Z")]
     })
     .await;
     assert_eq!(days().await[0], day("2026-01-01"));
     world.clock.advance(Duration::from_hours(12));
-    ask("the first day has gone", async || days().await[0] == day("2026-01-02")).await;
+    wait_until("the first day has gone", async || days().await[0] == day("2026-01-02")).await;
     assert!(times(&store, 1).await.is_empty());
     assert_eq!(world.get("/api/v1/devices/b1/history").await["history"], json!([]));
 }
@@ -129,35 +129,35 @@ async fn of_much_that_is_too_old_one_day_goes_a_round() {
     note(&store, 1, time("2026-01-03T00:00:00Z")).await.unwrap();
     note(&store, 1, time("2025-12-31T00:00:00Z")).await.unwrap();
     world.clock.advance(Duration::from_hours(98 * 24));
-    ask("a day has gone", async || days().await[0] == day("2026-01-02")).await;
+    wait_until("a day has gone", async || days().await[0] == day("2026-01-02")).await;
     let rest = [time("2026-01-03T00:00:00Z")];
-    ask("what is in no day and older has gone with it", async || times(&store, 1).await == rest).await;
+    wait_until("what is in no day and older has gone with it", async || times(&store, 1).await == rest).await;
     for next in 3..=9 {
         world.clock.advance(Duration::from_hours(1));
-        ask("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}"))).await;
+        wait_until("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}"))).await;
     }
-    ask("nothing is left", async || times(&store, 1).await.is_empty()).await;
+    wait_until("nothing is left", async || times(&store, 1).await.is_empty()).await;
 }
 
 /// A clock that is ahead of the right time as its machine's wall clock is, and on which no wait lasts long.
 #[derive(Clone)]
-struct Ahead {
+struct ClockAhead {
     by: Duration,
     waits: Arc<AtomicU32>,
 }
 
-impl Clock for Ahead {
+impl Clock for ClockAhead {
     fn now(&self) -> DateTime<Utc> {
-        after(SystemClock.now(), self.by)
+        time_after(SystemClock.now(), self.by)
     }
 
     fn sleep_until(&self, _: DateTime<Utc>) -> BoxFuture<'static, ()> {
         self.waits.fetch_add(1, Ordering::Relaxed);
-        Box::pin(breathe())
+        Box::pin(yield_briefly())
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(breathe())
+        Box::pin(yield_briefly())
     }
 
     fn wall(&self) -> Option<DateTime<Utc>> {
@@ -174,32 +174,32 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_
     partitions::ensure(&store, old, old).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let start = async |by| {
-        let clock = Ahead { by, waits: Arc::default() };
-        (Server::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
+        let clock = ClockAhead { by, waits: Arc::default() };
+        (LifeguardServer::start(options(&database, &folder), Arc::new(clock.clone())).await.unwrap(), clock)
     };
 
     // Four hundred days ahead: all that there is would be too old.
     let (server, clock) = start(Duration::from_hours(400 * 24)).await;
-    ask("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
+    wait_until("rounds were made", async || clock.waits.load(Ordering::Relaxed) >= 10).await;
     assert_eq!(days().await[0], old);
     server.stop().await.unwrap();
 
     let (server, _) = start(Duration::ZERO).await;
-    ask("what is too old has gone", async || days().await[0] > old).await;
+    wait_until("what is too old has gone", async || days().await[0] > old).await;
     server.stop().await.unwrap();
 
     // One reading is made when a server starts.
     partitions::ensure(&store, old, old).await.unwrap();
     let clock = ManualClock::new(SystemClock.now());
-    let server = Server::start(options(&database, &folder), Arc::new(Following(clock))).await.unwrap();
+    let server = LifeguardServer::start(options(&database, &folder), Arc::new(FollowingClock(clock))).await.unwrap();
     server.stop().await.unwrap();
     assert_eq!(days().await[0], old);
 }
 
 /// A clock that stands still and agrees with its machine's wall clock.
-struct Following(ManualClock);
+struct FollowingClock(ManualClock);
 
-impl Clock for Following {
+impl Clock for FollowingClock {
     fn now(&self) -> DateTime<Utc> {
         self.0.now()
     }
@@ -261,12 +261,12 @@ async fn several_processes_make_and_drop_days_at_once_while_others_write() {
     // Who does not come to its turn is told to try again.
     let made = join_all((0..4).map(async |_| {
         while let Err(error) = partitions::ensure(&store, first, last).await {
-            assert!(error.is_passing(), "{error}");
+            assert!(error.is_transient(), "{error}");
         }
     }));
     let write = async |at| {
         while let Err(error) = note(&store, 1, at).await {
-            assert!(error.is_passing(), "{error}");
+            assert!(error.is_transient(), "{error}");
         }
     };
     let hours = |begin: &str| {
@@ -281,7 +281,7 @@ async fn several_processes_make_and_drop_days_at_once_while_others_write() {
     let dropped =
         join_all((0..4).map(async |_| partitions::drop_oldest_before(&store, day("2026-01-05")).await));
     let (dropped, _) = tokio::join!(dropped, join_all(hours("2026-01-06T00:00:00Z").map(&write)));
-    assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_passing));
+    assert!(dropped.iter().filter_map(|one| one.as_ref().err()).all(StoreError::is_transient));
     while partitions::drop_oldest_before(&store, day("2026-01-05")).await.unwrap().is_some() {}
     assert_eq!(partitions::list(&mut store.reader().await.unwrap()).await.unwrap()[0], day("2026-01-05"));
     assert_eq!(times(&store, 1).await.len(), 80);
@@ -295,12 +295,12 @@ async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
     let mut reader = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM history").fetch_all(&mut *reader).await.unwrap();
 
-    let made = within("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
-    assert!(made.unwrap_err().is_passing());
-    let dropped = within("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
-    assert!(dropped.unwrap_err().is_passing());
-    within("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
-    within("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
+    let made = await_within_timeout("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
+    assert!(made.unwrap_err().is_transient());
+    let dropped = await_within_timeout("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
+    assert!(dropped.unwrap_err().is_transient());
+    await_within_timeout("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
+    await_within_timeout("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
 
     reader.rollback().await.unwrap();
     assert_eq!(partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")).await.unwrap(), 1);
@@ -326,13 +326,13 @@ async fn what_many_instances_share_is_read_for_replay_and_in_its_place() {
     }
 
     let mut db = store.reader().await.unwrap();
-    let told = |entries: &[Entry]| {
-        entries.iter().map(|entry| (entry.visit.0, entry.told.clone())).collect::<Vec<_>>()
+    let told = |entries: &[HistoryEntry]| {
+        entries.iter().map(|entry| (entry.visit.0, entry.content.clone())).collect::<Vec<_>>()
     };
-    let note = (2, Told::Note("peace".to_owned()));
+    let note = (2, HistoryContent::Note("peace".to_owned()));
     let kept = |visit: i64| {
         let cause = Cause::Deadline { visit: Visit(visit - 1) };
-        (visit, Told::Stimulus(Stimulus::new(cause)))
+        (visit, HistoryContent::Stimulus(Stimulus::new(cause)))
     };
     assert_eq!(told(&history::list(&mut db, one, None, 10).await.unwrap()), std::slice::from_ref(&note));
     assert_eq!(told(&history::list_all(&mut db, one).await.unwrap()), [kept(2), note, kept(3)]);
@@ -353,13 +353,13 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
         visit,
     };
     let moved = Outcome::Moved { from: from.clone(), to: to.clone() };
-    let mut predicted = Predicted::default();
+    let mut predicted = ModelAnswers::default();
     for (argument, states) in [("x", &["good"][..]), ("y", &["good", "bad"]), ("z", &[])] {
-        let question = Question { model: "the model".to_owned(), argument: argument.to_owned() };
+        let question = ModelQuestion { model: "the model".to_owned(), argument: argument.to_owned() };
         let states = states.iter().map(|state| (*state).to_owned()).collect();
         predicted.insert(question, Prediction::of(&json!([1]), states));
     }
-    let lease = Address { machine: MachineName::new("lease").unwrap(), name: "r/1".to_owned() };
+    let lease = InstanceAddress { machine: MachineName::new("lease").unwrap(), name: "r/1".to_owned() };
     let link = Link { to: lease, visit: Some(Visit(3)) };
     let mut written = Vec::new();
     for spoken in [4, 5, 6, 7] {
@@ -367,22 +367,22 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
             for cause in [
                 Cause::Created { links: Links::from([(LinkName::new("lease").unwrap(), link.clone())]) },
                 Cause::Created { links: Links::new() },
-                event(lifeguard::boards::BOARD, None),
-                event(Source::Operator, Some(Visit(spoken))),
-                event(Source::Instance(link.to.clone()), Some(Visit(spoken))),
-                event(Source::Action, Some(Visit(spoken))),
+                event(lifeguard::boards::BOARD_SOURCE, None),
+                event(EventSource::Operator, Some(Visit(spoken))),
+                event(EventSource::Instance(link.to.clone()), Some(Visit(spoken))),
+                event(EventSource::Action, Some(Visit(spoken))),
                 Cause::Began { visit: Visit(spoken) },
                 Cause::Suspend { visit: Visit(spoken) },
                 Cause::Deadline { visit: Visit(spoken) },
                 Cause::Force { expected: from.clone(), to: to.clone(), reason: "so".to_owned() },
             ] {
-                let predicted = if spoken == 6 { predicted.clone() } else { Predicted::default() };
-                let told = Told::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
+                let predicted = if spoken == 6 { predicted.clone() } else { ModelAnswers::default() };
+                let told = HistoryContent::Stimulus(Stimulus { predicted, ..Stimulus::new(cause) });
                 let after = if *outcome == moved { &to } else { &from };
-                let entry = NewEntry {
+                let entry = NewHistoryEntry {
                     instance: InstanceId(1),
                     at: time("2026-01-01T00:00:00Z"),
-                    told: told.clone(),
+                    content: told.clone(),
                     sender: Some("anna".to_owned()),
                     outcome: Some(outcome.clone()),
                     from: from.clone(),
@@ -401,7 +401,7 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
     }
     let mut db = store.reader().await.unwrap();
     let entries = history::list(&mut db, InstanceId(1), None, 1000).await.unwrap();
-    let read: Vec<_> = entries.into_iter().rev().map(|entry| (entry.told, entry.to, entry.outcome)).collect();
+    let read: Vec<_> = entries.into_iter().rev().map(|entry| (entry.content, entry.to, entry.outcome)).collect();
     assert_eq!(read, written);
 }
 
@@ -431,9 +431,9 @@ async fn history_from_before_it_was_partitioned_is_still_there_and_goes_on() {
     assert_eq!(days, [day("2026-11-01"), day("2026-11-02"), day("2026-11-03")]);
     let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
     let told = entries.iter().map(|entry| {
-        let told = match &entry.told {
-            Told::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
-            Told::Note(note) | Told::Unreadable(note) => note.clone(),
+        let told = match &entry.content {
+            HistoryContent::Stimulus(Stimulus { cause, .. }) => format!("{cause:?}"),
+            HistoryContent::Note(note) | HistoryContent::Unreadable(note) => note.clone(),
         };
         format!("{} {} {} {told}", entry.visit, entry.outcome, entry.to)
     });

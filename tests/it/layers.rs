@@ -79,7 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What only these rooms, or folders in them, may use from outside.
-const OUTSIDE: &[(&str, &[&str])] = &[
+const ALLOWED_EXTERNAL: &[(&str, &[&str])] = &[
     ("sqlx::", &["store", "boards/store"]),
     ("axum::", &["api", "dashboard"]),
     ("hyper::", &["api"]),
@@ -105,9 +105,9 @@ const OF_THE_KERNEL: &[&str] = &[
 const IMPURE: &[&str] = &["tokio::", "std::fs", "std::net", "Utc::now", "Instant::now", "async fn"];
 
 /// Fewer files or uses than these were not read at all: the house has about twice as many.
-const LEAST_FILES: usize = 50;
-const LEAST_USES: usize = 60;
-const LEAST_KERNEL_FILES: usize = 30;
+const MIN_FILES: usize = 50;
+const MIN_USES: usize = 60;
+const MIN_KERNEL_FILES: usize = 30;
 
 #[test]
 fn every_use_follows_an_arrow_of_the_house() {
@@ -121,7 +121,7 @@ fn every_use_follows_an_arrow_of_the_house() {
             wrong.extend(faults(below, line).map(|fault| format!("{}:{number}: {fault}", below.display())));
         }
     }
-    assert!(files >= LEAST_FILES && uses >= LEAST_USES, "only {files} files with {uses} uses were read");
+    assert!(files >= MIN_FILES && uses >= MIN_USES, "only {files} files with {uses} uses were read");
     assert!(wrong.is_empty(), "arrows that the house does not have:\n{}", wrong.join("\n"));
 }
 
@@ -157,7 +157,7 @@ fn the_kernel_is_pure() {
             wrong.extend(impure(line).map(|impure| format!("{}:{number}: {impure}", file.display())));
         }
     }
-    assert!(files >= LEAST_KERNEL_FILES, "only {files} files were read");
+    assert!(files >= MIN_KERNEL_FILES, "only {files} files were read");
     assert!(wrong.is_empty(), "the kernel is pure, and this is not:\n{}", wrong.join("\n"));
     assert_eq!(impure("    let text = std::fs::read_to_string(path);").count(), 1);
 }
@@ -199,7 +199,7 @@ fn a_line_that_goes_against_an_arrow_is_found_in_whatever_way_it_is_written() {
 
 /// What is wrong with a line of the file `below` `src`.
 fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
-    let room = room(below);
+    let room = layer_of(below);
     let allowed = ARROWS.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed);
     let mut faults = Vec::new();
     let Some(allowed) = allowed else {
@@ -216,7 +216,7 @@ fn faults(below: &Path, line: &str) -> impl Iterator<Item = String> {
             faults.push(format!("{room} uses {used}"));
         }
     }
-    for (outside, rooms) in OUTSIDE {
+    for (outside, rooms) in ALLOWED_EXTERNAL {
         let is_used = line.match_indices(outside).any(|(at, _)| is_path_begin(&line[..at]));
         let is_allowed = rooms.iter().any(|allowed| *allowed == room || below.starts_with(allowed));
         if is_used && !is_allowed {
@@ -290,7 +290,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The folder or file directly below `src`.
-fn room(below: &Path) -> String {
+fn layer_of(below: &Path) -> String {
     Path::new(below.components().next().unwrap().as_os_str()).with_extension("").display().to_string()
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, unreachable_power, within};
+use crate::world::{World, unreachable_power, await_within_timeout};
 
 /// What answers polls of a board, and the board's settings that say so.
 async fn answering() -> (TcpListener, Value) {
@@ -21,7 +21,7 @@ async fn answering() -> (TcpListener, Value) {
 /// Waits for a poll, and until it has got its answer: time that passes before would be a board that does not answer.
 async fn poll_ends(listener: &TcpListener) {
     let poll = async { listener.accept().await.unwrap().0.read(&mut [0]).await.unwrap() };
-    assert_eq!(within("a poll", poll).await, 0);
+    assert_eq!(await_within_timeout("a poll", poll).await, 0);
 }
 
 fn both(one: &Value, other: &Value) -> Value {
@@ -92,7 +92,7 @@ async fn a_board_whose_power_cannot_be_cycled_fails_after_the_two_hundred_and_fi
 async fn a_board_whose_image_never_reports_is_rebooted_ten_times_and_then_fails() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     for reboot in 0..=10 {
         let is_booting = |device: &Value| device["state"] == "RebootComplete";
@@ -112,7 +112,7 @@ async fn a_reboot_ends_in_ready_which_comes_again_every_five_minutes_with_clear_
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     let (_listener, polled) = answering().await;
-    world.register("b1", both(&rack.wired(0), &polled)).await;
+    world.register("b1", both(&rack.power_facts(0), &polled)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     set_counters(&world, "b1", json!({ "RebootComplete": 3, "RebootRebooting": 7 })).await;
@@ -244,7 +244,7 @@ async fn polling_stops_when_ready_is_left_for_whatever_reason() {
     assert_eq!(removed.0, 204);
     let pool = world.database.pool().await;
     let polls = "SELECT count(*) FROM action WHERE action = 'poll'";
-    crate::world::ask("polls are gone", async || {
+    crate::world::wait_until("polls are gone", async || {
         sqlx::query_scalar::<_, i64>(polls).fetch_one(&pool).await.unwrap() == 0
     })
     .await;
@@ -310,7 +310,7 @@ async fn a_deadline_fires_on_time_and_not_a_microsecond_before() {
 async fn an_earlier_deadline_that_is_armed_later_wakes_the_timer() {
     // Ten seconds are less than the timer's longest sleep, and end only if it is woken.
     let text = include_str!("../../states/board.yaml");
-    let world = World::under(
+    let world = World::with_definition(
         &text.replace("{ after: 60s, target: ReimageRebooting,", "{ after: 10s, target: ReimageRebooting,"),
     )
     .await;

@@ -9,16 +9,16 @@ use nix::pty::openpty;
 use serde_json::{Value, json};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{ask, within};
+use crate::world::{wait_until, await_within_timeout};
 
 /// A server on a given address; it is killed when it is dropped.
-struct Server {
+struct LoggingServer {
     child: Child,
     http: SocketAddr,
     http_client: reqwest::Client,
 }
 
-impl Server {
+impl LoggingServer {
     /// Starts a server that writes much to `stderr`, wherever that leads.
     fn start(database: &TestDatabase, stderr: Stdio) -> Self {
         // Its log does not tell the address.
@@ -40,7 +40,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for LoggingServer {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -51,8 +51,8 @@ impl Drop for Server {
 async fn a_server_whose_log_cannot_be_written_serves_on() {
     let database = database().await;
     let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut server = Server::start(&database, full.into_parts().0.into());
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    let mut server = LoggingServer::start(&database, full.into_parts().0.into());
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..10 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
         assert!(server.registers(&name, &mac).await);
@@ -63,13 +63,13 @@ async fn a_server_whose_log_cannot_be_written_serves_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_log_has_lost_its_reader_serves_on() {
     let database = database().await;
-    let mut server = Server::start(&database, Stdio::piped());
+    let mut server = LoggingServer::start(&database, Stdio::piped());
     let mut log = BufReader::new(server.child.stderr.take().unwrap());
     let mut first = String::new();
     log.read_line(&mut first).unwrap();
     assert!(!first.is_empty());
     drop(log);
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..10 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
         assert!(server.registers(&name, &mac).await);
@@ -81,11 +81,11 @@ async fn a_server_whose_log_has_lost_its_reader_serves_on() {
 async fn a_server_whose_log_nobody_reads_serves_on() {
     let database = database().await;
     // The pipe holds 64 KiB, which the log fills long before the last board.
-    let server = Server::start(&database, Stdio::piped());
-    ask("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
+    let server = LoggingServer::start(&database, Stdio::piped());
+    wait_until("it registers a board", async || server.registers("b1", "02:00:00:00:00:01").await).await;
     for number in 2..60 {
         let (name, mac) = (format!("b{number}"), format!("02:00:00:00:00:{number:02}"));
-        ask("it registers another", async || server.registers(&name, &mac).await).await;
+        wait_until("it registers another", async || server.registers(&name, &mac).await).await;
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_tftp_request_that_is_refused_is_in_the_log() {
     command.args(["--database-url", &database.url(), "--boot-root"]).arg(folder.path());
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
-    let _server = Server { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
+    let _server = LoggingServer { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let lines = log.lines().map_while(Result::ok);
@@ -151,7 +151,7 @@ async fn a_tftp_request_that_is_refused_is_in_the_log() {
                 }
             }
         };
-        within(message, logged).await
+        await_within_timeout(message, logged).await
     };
     let serving = fields("serving the boot tree by TFTP").await;
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

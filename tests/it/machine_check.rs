@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 use insta::assert_snapshot;
-use lifeguard::machine::{Fault, Rule, Severity, check};
+use lifeguard::machine::{SourceFault, Rule, Severity, check};
 use serde_json::Value;
 
 /// The YAML files of a folder of the project.
@@ -52,7 +52,7 @@ fn each_seeded_fault_is_found_by_the_rule_meant_for_it_where_it_is() {
         let errors: Vec<_> = check(&text, lifeguard::boards::vocabulary())
             .faults
             .into_iter()
-            .filter(Fault::is_error)
+            .filter(SourceFault::is_error)
             .collect();
         let found: BTreeSet<(String, u64)> =
             errors.iter().map(|fault| (fault.rule.to_string(), fault.line)).collect();
@@ -85,7 +85,7 @@ fn mozpools_machine_as_it_was_has_its_endless_power_cycle() {
 }
 
 /// What the program prints and how it ends, in the project's folder.
-fn told(args: &[&str], input: &[u8]) -> String {
+fn check_output(args: &[&str], input: &[u8]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["machine", "check"]).args(args);
@@ -101,30 +101,30 @@ fn told(args: &[&str], input: &[u8]) -> String {
 #[test]
 fn the_command_says_what_is_wrong_and_ends_accordingly() {
     let fixture = "fixtures/faults/no-deadline-while-booting.yaml";
-    assert_snapshot!(told(&["states/board.yaml"], b""), @"
+    assert_snapshot!(check_output(&["states/board.yaml"], b""), @"
     states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
     exit 0
     ");
-    assert_snapshot!(told(&[fixture, "states/board.yaml"], b""), @"
+    assert_snapshot!(check_output(&[fixture, "states/board.yaml"], b""), @"
     fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
     states/board.yaml: nothing is wrong with machine board: 35 states, 24 events
     exit 1
     ");
-    assert_snapshot!(told(&["states/none.yaml", fixture], b""), @"
+    assert_snapshot!(check_output(&["states/none.yaml", fixture], b""), @"
     fixtures/faults/no-deadline-while-booting.yaml:156:3: error[no-deadline]: `ReimageBooted` may wait for ever for what never comes: give it `timeout: { after: …, target: … }`; or say `resting: true` if nothing is under way in it
     lifeguard: failed to open file `states/none.yaml`: No such file or directory (os error 2)
     exit 2
     ");
-    assert_snapshot!(told(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
+    assert_snapshot!(check_output(&["-"], b"machine: m\ninitial: A\nstates: { A: { resting: true } }"), @"
     standard input:3:11: warning[no-about]: `A` has no `about`: say in a line what it waits for or what a person should do
     standard input: nothing is wrong with machine m: 1 state, 0 events
     exit 0
     ");
-    assert_snapshot!(told(&["-"], b"machine: \xff"), @"
+    assert_snapshot!(check_output(&["-"], b"machine: \xff"), @"
     lifeguard: standard input: stream did not contain valid UTF-8
     exit 2
     ");
-    assert_snapshot!(told(&[], b""), @"
+    assert_snapshot!(check_output(&[], b""), @"
     error: the following required arguments were not provided:
       <FILE>...
 
@@ -138,7 +138,7 @@ fn the_command_says_what_is_wrong_and_ends_accordingly() {
 #[test]
 fn json_has_all_that_was_found() {
     let fixture = "fixtures/faults/misspelt-target.yaml";
-    assert_snapshot!(told(&["--json", fixture, "states/board.yaml"], b""), @r#"
+    assert_snapshot!(check_output(&["--json", fixture, "states/board.yaml"], b""), @r#"
     [
       {
         "faults": [
@@ -161,7 +161,7 @@ fn json_has_all_that_was_found() {
     ]
     exit 1
     "#);
-    let answer = told(&["--json", "states/board.yaml"], b"");
+    let answer = check_output(&["--json", "states/board.yaml"], b"");
     let all: Value = serde_json::from_str(answer.strip_suffix("exit 0").unwrap()).unwrap();
     assert_eq!(all[0]["ok"], true);
 }
@@ -169,7 +169,7 @@ fn json_has_all_that_was_found() {
 #[test]
 fn a_misspelt_setting_is_refused_with_what_settings_there_are() {
     let text = include_bytes!("../../fixtures/faults/setting-misspelt.yaml");
-    assert_snapshot!(told(&["-"], text), @"
+    assert_snapshot!(check_output(&["-"], text), @"
     standard input:15:38: error[settings]: unknown setting `intervall`; did you mean `interval`? There are `interval` (a time such as `30s`; 30s if left out), `failures` (a whole number, from 1; 3 if left out), `limit` (a time such as `5s`; 5s if left out)
     exit 1
     ");
@@ -177,7 +177,7 @@ fn a_misspelt_setting_is_refused_with_what_settings_there_are() {
 
 #[test]
 fn actions_are_explained_with_their_settings() {
-    assert_snapshot!(told(&["--explain", "poll"], b""), @"
+    assert_snapshot!(check_output(&["--explain", "poll"], b""), @"
     poll (action)
 
     Asks a board at its poll URL again and again whether it is up. It fails when the board, which has
@@ -210,7 +210,7 @@ fn actions_are_explained_with_their_settings() {
         in the server, or on a worker elsewhere
     exit 0
     ");
-    assert_snapshot!(told(&["--explain", "power-cycle"], b""), @"
+    assert_snapshot!(check_output(&["--explain", "power-cycle"], b""), @"
     power-cycle (action)
 
     Takes a board's power away for a while and gives it back, at its power URL. Whatever becomes of it
@@ -245,7 +245,7 @@ fn actions_are_explained_with_their_settings() {
 
 #[test]
 fn rules_are_explained() {
-    assert_snapshot!(told(&["--explain", "no-deadline"], b""), @"
+    assert_snapshot!(check_output(&["--explain", "no-deadline"], b""), @"
     no-deadline (error)
 
     A working state (one that is neither `resting`, `final` nor failed) has no `timeout`, and `always`
@@ -281,7 +281,7 @@ fn rules_are_explained() {
     likes.
     exit 0
     ");
-    assert_snapshot!(told(&["--explain", "list"], b""), @"
+    assert_snapshot!(check_output(&["--explain", "list"], b""), @"
     RULE              SEVERITY  WHAT IT FINDS
     yaml              error     the text is not YAML
     form              error     something has not the form that belongs there, is missing, or is there twice
@@ -327,7 +327,7 @@ fn rules_are_explained() {
     set-pxe
     exit 0
     ");
-    let unknown = told(&["--explain", "endless"], b"");
+    let unknown = check_output(&["--explain", "endless"], b"");
     assert!(
         unknown.ends_with("lifeguard: there is no rule and no action \"endless\"; these there are\nexit 2"),
         "{unknown}"
@@ -344,7 +344,7 @@ fn example(page: &str, heading: &str) -> String {
 #[test]
 fn each_page_shows_what_its_rule_finds_and_what_is_right() {
     for rule in Rule::ALL {
-        let page = told(&["--explain", rule.id()], b"");
+        let page = check_output(&["--explain", rule.id()], b"");
         assert!(page.starts_with(&format!("{rule} ({})\n", rule.severity())), "{rule}: {page}");
         for heading in ["Why it matters", "Wrong", "Right", "Meant so?"] {
             assert!(page.contains(&format!("\n\n{heading}\n\n")), "{rule}: {heading}");

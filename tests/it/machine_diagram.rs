@@ -16,7 +16,7 @@ fn diagram(args: &[&str]) -> Output {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["machine", "diagram"]).args(args).output().unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn the_shipped_definitions_are_drawn_in_every_format() {
             [("svg", "<svg ", "</svg>\n"), ("dot", "digraph ", "}\n"), ("mermaid", "---\n", "\n")]
         {
             let output = diagram(&[file, "--format", format]);
-            let drawing = told(&output);
+            let drawing = output_text(&output);
             assert!(output.status.success(), "{file} {format}: {output:?}");
             assert!(drawing.starts_with(begins) && drawing.ends_with(ends), "{file} {format}: {drawing}");
         }
@@ -40,7 +40,7 @@ fn a_picture_is_written_to_a_file_where_one_is_named_and_is_svg_where_nothing_is
     let path = folder.path().join("board.svg");
     let output = diagram(&["states/board.yaml", "--output", path.to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), told(&diagram(&["states/board.yaml"])));
+    assert_eq!(fs::read_to_string(&path).unwrap(), output_text(&diagram(&["states/board.yaml"])));
 }
 
 #[test]

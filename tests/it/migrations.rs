@@ -1,8 +1,8 @@
 //! What migrations make of rows that programs of before have written, and of what these write beside newer ones.
 
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::MachineName;
-use lifeguard::store::history::{self, Told};
+use lifeguard::store::history::{self, HistoryContent};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store};
 use serde_json::{Value, json};
@@ -53,9 +53,9 @@ async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
         ('2026-12-01T00:00:01Z', 1, 9, 'event', 'Ready', 'rq-reimage', 'operator', NULL, '{\"images\": [\"now\"]}')";
     sqlx::raw_sql(written).execute(&mut connection).await.unwrap();
     let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
-    let facts = entries.into_iter().filter_map(|entry| match entry.told {
-        Told::Stimulus(stimulus) => Some(Value::Object(stimulus.facts)).filter(|facts| *facts != json!({})),
-        Told::Note(_) | Told::Unreadable(_) => None,
+    let facts = entries.into_iter().filter_map(|entry| match entry.content {
+        HistoryContent::Stimulus(stimulus) => Some(Value::Object(stimulus.facts)).filter(|facts| *facts != json!({})),
+        HistoryContent::Note(_) | HistoryContent::Unreadable(_) => None,
     });
     let expected = ["linux", "before", "now"].map(|image| json!({ "images": [image] }));
     assert_eq!(facts.collect::<Vec<_>>(), expected);
@@ -73,7 +73,7 @@ async fn the_history_of_a_farm_of_the_release_before_gives_its_instances_exactly
     sqlx::raw_sql(farm).execute(&mut connection).await.unwrap();
     let store = Store::open(database.connect_options()).await.unwrap();
     assert_history_gives_instances(&store).await;
-    let wanted = Wanted { machine: MachineName::new("door").unwrap(), name: None, since: None, with: None };
+    let wanted = ReplayRequest { machine: MachineName::new("door").unwrap(), name: None, since: None, what_if_definition: None };
     let door = replay(&store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
     assert_eq!((door.instances, door.forgotten, door.difference), (1, 0, None));
     let states: Vec<(String, String)> = boards(&store)

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::api::send;
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 const DOOR: &str = "\
 machine: door
@@ -34,7 +34,7 @@ async fn door(world: &World, settings: &Value) {
 }
 
 async fn until(world: &World, state: &str) -> Value {
-    ask(state, async || world.get("/api/v1/machines/door/front").await["state"] == state).await;
+    wait_until(state, async || world.get("/api/v1/machines/door/front").await["state"] == state).await;
     world.get("/api/v1/machines/door/front/history").await
 }
 
@@ -70,7 +70,7 @@ async fn a_program_is_run_where_the_server_allows_it_and_fails_clearly_where_not
     assert!(history.contains("--allow-commands") && history.contains("configuration"), "{history}");
 
     let world =
-        World::with(|options| lifeguard::cli::serve::ServeOptions { allow_commands: true, ..options }).await;
+        World::with_serve_options(|options| lifeguard::cli::serve::ServeOptions { allow_commands: true, ..options }).await;
     door(&world, &settings).await;
     until(&world, "Open").await;
 }

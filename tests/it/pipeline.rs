@@ -1,19 +1,19 @@
 //! The pipeline: what arrives together is written together, each thing once, on the row that it was decided on.
 
 use lifeguard::engine::{EngineError, Submission};
-use lifeguard::machine::{Cause, EventName, MachineName, Outcome, Source};
-use lifeguard::store::instances::Target;
+use lifeguard::machine::{Cause, EventName, MachineName, Outcome, EventSource};
+use lifeguard::store::instances::InstanceKey;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::world::{World, ask, unreachable_power, until_somebody_waits};
+use crate::world::{World, wait_until, unreachable_power, until_lock_waiter};
 
 fn event(board: &str, name: &str, args: Value) -> Submission {
     let Value::Object(args) = args else { panic!("arguments are an object") };
-    let target = Target::Name(MachineName::new("board").unwrap(), board.to_owned());
+    let target = InstanceKey::Name(MachineName::new("board").unwrap(), board.to_owned());
     let cause =
-        Cause::Event { name: EventName::new(name).unwrap(), source: Source::Operator, args, visit: None };
+        Cause::Event { name: EventName::new(name).unwrap(), source: EventSource::Operator, args, visit: None };
     Submission::new(target, cause)
 }
 
@@ -34,7 +34,7 @@ async fn one_that_cannot_be_written_fails_alone() {
         match answer {
             Ok(committed) => assert_eq!(committed.instance.state.as_str(), "LockedOut"),
             Err(EngineError::Store(error)) => {
-                assert!(number == 17 && !error.is_passing(), "{number}: {error}");
+                assert!(number == 17 && !error.is_transient(), "{number}: {error}");
             }
             Err(error) => panic!("{number}: {error}"),
         }
@@ -58,7 +58,7 @@ async fn what_was_decided_on_a_row_that_another_has_rewritten_is_decided_anew() 
     let engine = world.server.engine.clone();
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(event("b1", "rq-reboot", json!({}))).await });
-    until_somebody_waits(&pool).await;
+    until_lock_waiter(&pool).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
@@ -83,11 +83,11 @@ async fn what_is_only_written_into_history_says_what_was_so_when_it_was_written(
     // Nowhere would it be taken.
     let mut late = event("b1", "image-installing", json!({}));
     if let Cause::Event { source, .. } = &mut late.cause {
-        *source = lifeguard::boards::BOARD;
+        *source = lifeguard::boards::BOARD_SOURCE;
     }
     let mut submitted = JoinSet::new();
     submitted.spawn(async move { engine.submit(late).await });
-    ask("it was tried", async || world.server.engine.retries().overtaken.get() > 0).await;
+    wait_until("it was tried", async || world.server.engine.retries().overtaken.get() > 0).await;
     other.commit().await.unwrap();
     let committed = submitted.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(committed.instance.state.as_str(), "Maintenance");
@@ -126,7 +126,7 @@ async fn many_at_once_for_one_board_are_decided_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_at_the_same_boards_neither_lose_nor_double_anything_nor_meet_in_a_deadlock() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let names: Vec<String> = (0..8).map(|number| format!("b{number}")).collect();
     for name in &names {
         one.register(name, json!({})).await;

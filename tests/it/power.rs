@@ -1,6 +1,6 @@
 //! Boards whose power cannot be switched by what they are configured with.
 
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 use serde_json::json;
 
 use crate::rack::Rack;
@@ -10,8 +10,8 @@ use crate::world::World;
 async fn a_board_whose_relay_cannot_be_read_fails_at_once_and_keeps_its_power() {
     let world = World::new().await;
     let rack = Rack::new(&world, 8);
-    rack.relay.set_behaviour(Behaviour::ReadsBanks { coils: 8 });
-    world.register("b1", rack.wired(0)).await;
+    rack.relay.set_behaviour(RelayBehaviour::ReadsBanks { coils: 8 });
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     let device = world.until_state("b1", "FailedRebootRebooting").await;
     let failure = device["data"]["failure"].as_str().unwrap();
@@ -28,7 +28,7 @@ async fn a_board_whose_relay_cannot_be_read_fails_at_once_and_keeps_its_power() 
     );
     assert!(rack.relay.writes().is_empty(), "no power was taken away");
 
-    let power_url = format!("{}/1?off=50ms&readback=all8", rack.place());
+    let power_url = format!("{}/1?off=50ms&readback=all8", rack.resource());
     world.register("b2", json!({ "power_url": power_url })).await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
     world.pass_time_until("b2", "it is rebooted", |device| device["state"] == "RebootComplete").await;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use lifeguard::cli::serve::ModelArgs;
 use lifeguard::engine::Submission;
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::{self, Cause, EventName, MachineName, Outcome};
-use lifeguard::store::instances::Target;
+use lifeguard::store::instances::InstanceKey;
 use serde_json::{Map, Value, json};
 
 use crate::models::{Folders, onnxruntime};
@@ -45,10 +45,10 @@ fn with_quarantine() -> String {
 }
 
 /// A report of bad telemetry.
-fn report(target: Target) -> Submission {
+fn report(target: InstanceKey) -> Submission {
     let args = Map::from_iter([("values".to_owned(), json!([99, 99, 1]))]);
     let name = EventName::new("telemetry").unwrap();
-    Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD, args, visit: None })
+    Submission::new(target, Cause::Event { name, source: lifeguard::boards::BOARD_SOURCE, args, visit: None })
 }
 
 /// The last event of a board's history; what its actions do may come after it.
@@ -63,7 +63,7 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
         "        - if: predict(\"board-health\", args.values) == \"healthy\"\n          target: Healthy\n",
         "        - if: predict(\"board-health\", args.values) != \"failing\"\n          target: Healthy\n        - { do: { set: { unjudged: true } } }\n",
     );
-    let world = World::under(&definition).await;
+    let world = World::with_definition(&definition).await;
     world.register("b1", json!({})).await;
     let why = r#"predict("board-health", args.values) has no answer: there is no model "board-health""#;
 
@@ -91,11 +91,11 @@ async fn where_the_model_is_away_no_condition_holds_that_needs_it_and_history_sa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_the_pipeline_sees_is_asked_too() {
-    let world = World::under(&telemetry()).await;
+    let world = World::with_definition(&telemetry()).await;
     world.register("b1", json!({})).await;
     let id = boards(world.server.engine.store()).await[0].id;
     // Whose machine it is, and so what is to be asked, is not known before the instance is read.
-    let committed = world.server.engine.submit(report(Target::Id(id))).await.unwrap();
+    let committed = world.server.engine.submit(report(InstanceKey::Id(id))).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
     let history = world.history("b1").await;
     assert_eq!(history.len(), 2, "it is decided on once: {history:#?}");
@@ -105,13 +105,13 @@ async fn what_only_the_pipeline_sees_is_asked_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_that_comes_into_force_is_asked_for_by_every_process() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     one.register("b1", json!({})).await;
     one.force("b1", "Ready").await;
     let (status, answer) = load(&one, &with_quarantine(), "").await;
     assert!(status.is_success(), "{answer}");
     // It has mostly not heard of it yet, so that it does not know before it decides that there is anything to ask.
-    let target = Target::Name(MachineName::new("board").unwrap(), "b1".to_owned());
+    let target = InstanceKey::Name(MachineName::new("board").unwrap(), "b1".to_owned());
     let committed = other.server.engine.submit(report(target)).await.unwrap();
     assert!(matches!(committed.outcome, Outcome::Ignored(_)), "{committed:?}");
     let entry = last(&one, "b1").await;
@@ -133,7 +133,7 @@ const FAILING: [f64; 3] = [91.0, 60.0, 4.6];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&with_quarantine(), models).await;
+    let world = World::with_models(&with_quarantine(), models).await;
     world.register("b1", unreachable_power(0)).await;
     world.force("b1", "Ready").await;
 
@@ -160,7 +160,7 @@ async fn a_board_whose_telemetry_looks_bad_is_quarantined_before_it_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&telemetry(), models).await;
+    let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
     let report = async |values: [f64; 3]| {
         let answer = world.report_with("b1", "telemetry", json!({ "values": values })).await;
@@ -183,7 +183,7 @@ async fn the_shipped_example_quarantines_what_looks_bad_twice_or_falls_silent() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_that_the_model_does_not_take_decide_nothing_and_history_says_what_is_wrong() {
     let Some(models) = shipped() else { return };
-    let world = World::hosting(&telemetry(), models).await;
+    let world = World::with_models(&telemetry(), models).await;
     world.register("b1", json!({})).await;
     let mut reasons = Vec::new();
     for values in [json!("hot"), json!([]), json!([1, 2]), json!([1, "hot", 3]), json!([[1, 2, 3], [4]])] {
@@ -212,7 +212,7 @@ async fn one_row_is_answered_like_several_and_a_condition_for_rows_holds_for_it(
     let Some(models) = shipped() else { return };
     let asked = r#"predict("board-health", args.values) == "failing""#;
     let definition = telemetry().replace(asked, r#"'"failing" in predict("board-health", args.values)'"#);
-    let world = World::hosting(&definition, models).await;
+    let world = World::with_models(&definition, models).await;
     world.register("b1", json!({})).await;
     let answer = world.report_with("b1", "telemetry", json!({ "values": [FAILING] })).await;
     assert_eq!(answer["to"], "Suspect", "{answer}");
@@ -226,7 +226,7 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
     let folders = Folders::new();
     let definition = telemetry().replace("board-health", "colors_v1");
     folders.host("colors_v1", &["healthy", "worn", "failing"]);
-    let world = World::hosting(&definition, folders.args(&library)).await;
+    let world = World::with_models(&definition, folders.args(&library)).await;
     world.register("b1", json!({})).await;
     let engine = &world.server.engine;
     let report = async || {
@@ -243,7 +243,7 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
     // Under a definition that clears nobody, both answers count as they were given.
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
     let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
-    let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
+    let wanted = ReplayRequest { machine: MachineName::new("board").unwrap(), name: None, since: None, what_if_definition: with };
     let what_if =
         replay(engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     let elsewhere: Vec<_> =

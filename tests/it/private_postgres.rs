@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use lifeguard::store::private::{Durability, Options, PrivateError, PrivatePostgres};
+use lifeguard::store::private::{CommitDurability, PrivatePostgresOptions, PrivatePostgresError, PrivatePostgres};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
@@ -20,8 +20,8 @@ use crate::process::ServerProcess;
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
 
 /// Options for a server whose data need not survive the machine.
-fn fast(data_dir: &Path) -> Options {
-    Options { durability: Durability::Fast, ..Options::new(data_dir) }
+fn fast(data_dir: &Path) -> PrivatePostgresOptions {
+    PrivatePostgresOptions { durability: CommitDurability::Fast, ..PrivatePostgresOptions::new(data_dir) }
 }
 
 /// The process id in `postmaster.pid`.
@@ -53,7 +53,7 @@ async fn count(connection: &mut PgConnection) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(connection).await.unwrap()
 }
 
-async fn fails(options: Options) -> PrivateError {
+async fn fails(options: PrivatePostgresOptions) -> PrivatePostgresError {
     match PrivatePostgres::start(options).await {
         Ok(_) => panic!("Postgres started"),
         Err(error) => error,
@@ -66,7 +66,7 @@ async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     fs::create_dir_all(dir.path().join("postgres.new.1/base")).unwrap();
     fs::create_dir_all(dir.path().join("postgres.new-17/base")).unwrap();
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     assert!(!dir.path().join("postgres.new.1").exists(), "what a killed initdb left is removed");
     assert!(dir.path().join("postgres.new-17/base").exists(), "what an operator put there stays");
     let mut connection = connect(&postgres).await;
@@ -78,7 +78,7 @@ async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
     postgres.stop().await.unwrap();
     assert!(!lives(pid) && postmaster(dir.path()).is_none());
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     assert_eq!(count(&mut connect(&postgres).await).await, 100);
     postgres.stop().await.unwrap();
 }
@@ -86,7 +86,7 @@ async fn starts_from_an_empty_directory_and_keeps_its_data_over_a_stop() {
 #[tokio::test]
 async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
     let dir = GuardedDir::new();
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
 
     let expected = [
@@ -120,7 +120,7 @@ async fn runs_with_full_durability_and_a_socket_for_its_user_alone() {
 #[tokio::test]
 async fn a_killed_postmaster_is_replaced() {
     let dir = GuardedDir::new();
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
     for round in 1..=2 {
@@ -163,7 +163,7 @@ async fn owner() {
         return;
     }
     // Where we work, and not its name: if the test was killed and its directory removed, it must not be made anew.
-    let postgres = PrivatePostgres::start(Options::new(".")).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(".")).await.unwrap();
     let mut connection = connect(&postgres).await;
     sqlx::raw_sql("CREATE TABLE kept (n int)").execute(&mut connection).await.unwrap();
     for row in 1.. {
@@ -189,7 +189,7 @@ async fn a_killed_owners_orphan_gives_way_and_nothing_is_lost() {
     let orphan = postmaster(dir.path()).unwrap();
     assert!(lives(orphan), "nobody told it to stop");
 
-    let postgres = PrivatePostgres::start(Options::new(dir.path())).await.unwrap();
+    let postgres = PrivatePostgres::start(PrivatePostgresOptions::new(dir.path())).await.unwrap();
 
     until("the orphan has ended", async || !lives(orphan)).await;
     assert_ne!(postmaster(dir.path()), Some(orphan));
@@ -239,9 +239,9 @@ async fn a_second_owner_is_refused_and_the_first_goes_on() {
 async fn missing_programs_are_named_with_the_command_that_installs_them() {
     let dir = GuardedDir::new();
     let error =
-        fails(Options { bin_dir: Some(dir.path().to_owned()), ..fast(&dir.path().join("data")) }).await;
+        fails(PrivatePostgresOptions { bin_dir: Some(dir.path().to_owned()), ..fast(&dir.path().join("data")) }).await;
 
-    assert!(matches!(error, PrivateError::Missing { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::NotInstalled { .. }), "{error:?}");
     let text = error.to_string();
     let named = ["initdb", "postgres", "install", "--database-url", dir.path().to_str().unwrap()];
     assert!(named.iter().all(|name| text.contains(name)), "{text}");
@@ -255,7 +255,7 @@ async fn data_of_another_version_is_refused_and_left_alone() {
 
     let error = fails(fast(dir.path())).await;
 
-    assert!(matches!(error, PrivateError::WrongVersion { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::WrongVersion { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("PostgreSQL 99") && text.contains("pg_upgrade"), "{text}");
     assert_eq!(fs::read_dir(dir.path().join("postgres")).unwrap().count(), 1);
@@ -272,7 +272,7 @@ async fn root_is_told_which_directory_keeps_the_other_user_out() {
 
     let error = fails(fast(&closed.join("below/data"))).await;
 
-    assert!(matches!(error, PrivateError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, PrivatePostgresError::DataDirInaccessible { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains(&format!("may not enter {},", closed.display())), "{text}");
 }
@@ -297,7 +297,7 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
         std::os::unix::fs::chown(&socket_dir, Some(12345), None).unwrap();
         let error = fails(fast(&data_dir)).await;
         fs::remove_dir(&socket_dir).unwrap();
-        assert!(matches!(error, PrivateError::SocketDirectory { .. }), "{error:?}");
+        assert!(matches!(error, PrivatePostgresError::SocketDirectory { .. }), "{error:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::cli::serve::{ServeOptions, Server};
+use lifeguard::cli::serve::{ServeOptions, LifeguardServer};
 use lifeguard::machine;
 use lifeguard::store::Store;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use crate::database::database;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, options, pass_time_during, within};
+use crate::world::{World, wait_until, yield_briefly, options, pass_time_during, await_within_timeout};
 
 /// Those whose leases hold.
 const AT_WORK: &str = "SELECT count(*) FROM worker WHERE lease_until > clock_timestamp()";
@@ -25,7 +25,7 @@ async fn count(pool: &PgPool, sql: &'static str) -> i64 {
 
 /// Waits until `most` servers are at work, so that each has its chance.
 async fn until_workers(pool: &PgPool, most: i64) {
-    ask("all are workers", async || count(pool, AT_WORK).await == most).await;
+    wait_until("all are workers", async || count(pool, AT_WORK).await == most).await;
 }
 
 /// Kills a server as `kill -9` does: whatever it was doing is never ended, and its lease is left behind.
@@ -38,25 +38,25 @@ async fn kill(world: World, pool: &PgPool) {
 }
 
 /// Starts another server beside the world's, with another definition.
-async fn start_with(world: &World, states: &Path) -> Result<Server, Box<dyn Error>> {
+async fn start_with(world: &World, states: &Path) -> Result<LifeguardServer, Box<dyn Error>> {
     let options = ServeOptions { states: Some(states.to_owned()), ..options(&world.database, &world.folder) };
-    Server::start(options, Arc::new(world.clock.clone())).await
+    LifeguardServer::start(options, Arc::new(world.clock.clone())).await
 }
 
 async fn stop(world: World) {
-    within("the end of the server", world.server.stop()).await.unwrap();
+    await_within_timeout("the end of the server", world.server.stop()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_fire_a_deadline_once_and_start_an_action_once() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let pool = one.database.pool().await;
     until_workers(&pool, 2).await;
     let rack = Rack::new(&one, 6);
     let names: Vec<String> = (0..6).map(|number| format!("b{number}")).collect();
     for (coil, name) in (0..).zip(&names) {
-        one.register(name, rack.wired(coil)).await;
+        one.register(name, rack.power_facts(coil)).await;
         one.force(name, "RebootComplete").await;
     }
     for round in 1..=2 {
@@ -80,7 +80,7 @@ async fn two_processes_fire_a_deadline_once_and_start_an_action_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_reaches_both_processes_at_once_moves_a_board_once() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     one.register("b1", json!({})).await;
     for _ in 0..10 {
         one.force("b1", "ReimageBooting").await;
@@ -106,13 +106,13 @@ async fn what_a_killed_process_was_doing_is_taken_over_and_ended() {
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 2);
-    one.register("b1", rack.wired(0)).await;
-    one.register("b2", rack.wired(1)).await;
+    one.register("b1", rack.power_facts(0)).await;
+    one.register("b2", rack.power_facts(1)).await;
     let (status, _) = one.request("b1", "rq-reboot", json!({})).await;
     assert_eq!(status, 200);
     rack.until(0, false).await;
     assert_eq!(one.request("b2", "rq-reboot", json!({})).await.0, 200);
-    let other = one.beside().await;
+    let other = one.second_server().await;
     until_workers(&pool, 2).await;
     let before = other.get("/api/v1/devices/b1").await;
     assert_eq!(before["actions"][0]["status"], "RUNNING");
@@ -139,15 +139,15 @@ async fn a_lease_ends_in_elapsed_time_where_the_database_s_clock_was_put_back() 
     let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
     one.register("b1", polled).await;
     one.force("b1", "Ready").await;
-    within("a poll", listener.accept()).await.unwrap();
-    let other = one.beside().await;
+    await_within_timeout("a poll", listener.accept()).await.unwrap();
+    let other = one.second_server().await;
     until_workers(&pool, 2).await;
     drop(one);
     // As if it had been renewed before the clock was put back by an hour.
     let sql = "UPDATE worker SET lease_until = clock_timestamp() + interval '1 h'
                 WHERE worker_id = (SELECT min(worker_id) FROM worker)";
     sqlx::query(sql).execute(&pool).await.unwrap();
-    within("a poll by the other", listener.accept()).await.unwrap();
+    await_within_timeout("a poll by the other", listener.accept()).await.unwrap();
     until_workers(&pool, 1).await;
     assert_eq!(other.get("/api/v1/devices/b1").await["state"], "Ready");
 }
@@ -160,12 +160,12 @@ async fn a_process_that_stops_in_order_hands_its_polls_over_at_once() {
     let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
     one.register("b1", polled).await;
     one.force("b1", "Ready").await;
-    within("a poll", listener.accept()).await.unwrap();
-    let other = one.beside().await;
+    await_within_timeout("a poll", listener.accept()).await.unwrap();
+    let other = one.second_server().await;
     until_workers(&pool, 2).await;
     stop(one).await;
     // No lease has to run out: the poll is asked for anew as soon as the first process is gone.
-    within("a poll", listener.accept()).await.unwrap();
+    await_within_timeout("a poll", listener.accept()).await.unwrap();
     let device = other.get("/api/v1/devices/b1").await;
     assert_eq!((&device["state"], &device["visit"]), (&json!("Ready"), &json!(2)));
     assert_eq!(count(&pool, AT_WORK).await, 1);
@@ -192,9 +192,9 @@ async fn a_process_that_is_stopped_while_actions_begin_does_not_wait_for_polls()
 async fn a_process_that_stops_ends_a_power_cycle_but_not_the_poll_that_follows_it() {
     let text = include_str!("../../states/board.yaml");
     let both = "invoke: [power-cycle, poll]\n    left_to_deadline: [power-cycle-failed]";
-    let world = World::under(&text.replace("invoke: [poll]", both)).await;
+    let world = World::with_definition(&text.replace("invoke: [poll]", both)).await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     world.force("b1", "Ready").await;
     rack.until(0, false).await;
     let (clock, database) = (world.clock.clone(), Arc::clone(&world.database));
@@ -214,14 +214,14 @@ async fn a_process_whose_lease_ran_out_lets_go_and_works_again_as_another_worker
     let polled = json!({ "poll_url": format!("tcp://{}", listener.local_addr().unwrap()) });
     world.register("b1", polled).await;
     world.force("b1", "Ready").await;
-    within("a poll", listener.accept()).await.unwrap();
+    await_within_timeout("a poll", listener.accept()).await.unwrap();
     let first = count(&pool, "SELECT max(worker_id) FROM worker").await;
     sqlx::query("UPDATE worker SET lease_until = clock_timestamp() - interval '1 s'")
         .execute(&pool)
         .await
         .unwrap();
-    within("a poll", listener.accept()).await.unwrap();
-    ask("one new worker", async || {
+    await_within_timeout("a poll", listener.accept()).await.unwrap();
+    wait_until("one new worker", async || {
         let workers =
             sqlx::query_scalar::<_, i64>("SELECT worker_id FROM worker").fetch_all(&pool).await.unwrap();
         workers.len() == 1 && workers[0] > first
@@ -237,7 +237,7 @@ async fn connections_that_break_under_load_leave_nothing_half_done() {
     let racks: Vec<Rack> = (0..4).map(|_| Rack::new(&world, 4)).collect();
     let names: Vec<String> = (0..16).map(|number| format!("b{number}")).collect();
     for (number, name) in names.iter().enumerate() {
-        world.register(name, racks[number / 4].wired(u16::try_from(number % 4).unwrap())).await;
+        world.register(name, racks[number / 4].power_facts(u16::try_from(number % 4).unwrap())).await;
     }
     let requests = names.iter().map(|name| world.request(name, "rq-reboot", json!({})));
     for (status, answer) in futures_util::future::join_all(requests).await {
@@ -248,15 +248,15 @@ async fn connections_that_break_under_load_leave_nothing_half_done() {
     for _ in 0..40 {
         count(&pool, cut).await;
         world.clock.advance(Duration::from_millis(50));
-        breathe().await;
+        yield_briefly().await;
     }
-    ask("every board has been rebooted", async || {
+    wait_until("every board has been rebooted", async || {
         world.clock.advance(Duration::from_millis(50));
         let rest = "SELECT count(*) FROM instance WHERE state <> 'RebootComplete'";
         count(&pool, rest).await == 0
     })
     .await;
-    ask("nothing is left to do", async || count(&pool, "SELECT count(*) FROM action").await == 0).await;
+    wait_until("nothing is left to do", async || count(&pool, "SELECT count(*) FROM action").await == 0).await;
     // Each visit was entered by one entry of history, and by one alone.
     let unequal = "SELECT count(*) FROM instance i
                     WHERE visit <> (SELECT count(*) FROM history h
@@ -323,7 +323,7 @@ async fn a_deadline_of_a_state_that_has_no_time_limit_any_more_is_taken_back() {
     let _folder = Arc::clone(&world.folder);
     stop(world).await;
     clock.advance(Duration::from_mins(1));
-    ask("no deadline is armed", async || {
+    wait_until("no deadline is armed", async || {
         count(&pool, "SELECT count(*) FROM instance WHERE deadline_at IS NOT NULL").await == 0
     })
     .await;
@@ -339,10 +339,10 @@ async fn a_board_that_was_left_without_power_by_a_killed_process_gets_it_back_al
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 1);
-    one.register("b1", rack.wired(0)).await;
+    one.register("b1", rack.power_facts(0)).await;
     assert_eq!(one.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     until_workers(&pool, 2).await;
     // Killed in the gap between off and on, and moved to where nobody would switch anything any more.
     drop(one.server);
@@ -361,14 +361,14 @@ async fn a_board_that_was_left_without_power_by_a_killed_process_gets_it_back_al
 async fn a_board_that_is_wired_elsewhere_while_it_waits_waits_there() {
     let world = World::new().await;
     let (busy, free) = (Rack::new(&world, 2), Rack::new(&world, 1));
-    world.register("b1", busy.wired(0)).await;
-    world.register("b2", busy.wired(1)).await;
+    world.register("b1", busy.power_facts(0)).await;
+    world.register("b2", busy.power_facts(1)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     busy.until(0, false).await;
     assert_eq!(world.request("b2", "rq-reboot", json!({})).await.0, 200);
     world.until("b2", "it waits", |device| device["actions"][0]["status"] == "WAITING").await;
 
-    let rewired = json!({ "power_url": free.wired(0)["power_url"] });
+    let rewired = json!({ "power_url": free.power_facts(0)["power_url"] });
     let (status, _) = world.call(reqwest::Method::PATCH, "/api/v1/devices/b2", Some(rewired)).await;
     assert_eq!(status, 200);
     free.until(0, false).await;
@@ -389,10 +389,10 @@ async fn a_power_cycle_that_was_cut_off_and_waits_gives_power_back_although_its_
     let one = World::new().await;
     let pool = one.database.pool().await;
     let rack = Rack::new(&one, 1);
-    one.register("b1", rack.wired(0)).await;
+    one.register("b1", rack.power_facts(0)).await;
     assert_eq!(one.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     until_workers(&pool, 2).await;
     // Killed in the gap between off and on; whoever takes over has no way to the relay board.
     rewire(&other, "b1", json!({ "power_url": NO_WAY })).await;
@@ -409,7 +409,7 @@ async fn a_power_cycle_that_was_cut_off_and_waits_gives_power_back_although_its_
     let (status, answer) = other.call(reqwest::Method::DELETE, path, None).await;
     assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("power_owed")), "{answer}");
     // Where its power is switched now there is a way: that is tried at once.
-    rewire(&other, "b1", rack.wired(0)).await;
+    rewire(&other, "b1", rack.power_facts(0)).await;
     rack.until(0, true).await;
     let is_done = |device: &Value| device["actions"] == json!([]);
     let device = other.until("b1", "nothing is left to do", is_done).await;

@@ -17,7 +17,7 @@ async fn board() -> (World, Rack) {
     for image in ["linux", "self-test", "maintenance"] {
         world.image(image).await;
     }
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     (world, rack)
 }
 
@@ -243,7 +243,7 @@ async fn what_is_cancelled_or_locked_out_in_its_power_cycle_ends_with_power_and_
     let rack = Rack::new(&world, 2);
     world.image("linux").await;
     for (coil, name, request) in [(0, "b1", "rq-cancel"), (1, "b2", "rq-lock-out")] {
-        world.register(name, rack.wired_slowly(coil)).await;
+        world.register(name, rack.slow_power_facts(coil)).await;
         let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "linux" })).await;
         assert_eq!(status, 200, "{answer}");
         rack.until(coil, false).await;

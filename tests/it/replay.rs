@@ -3,8 +3,8 @@
 use futures_util::TryStreamExt;
 use lifeguard::boards::Board;
 use lifeguard::boards::store::devices;
-use lifeguard::boards::store::lists::{self, Filter};
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::boards::store::lists::{self, BoardFilter};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
 use lifeguard::store::history;
@@ -13,7 +13,7 @@ use lifeguard::store::history;
 pub(crate) async fn boards(store: &Store) -> Vec<Board> {
     let machine = MachineName::new("board").unwrap();
     let mut snapshot = store.snapshot().await.unwrap();
-    let listed = lists::read(&mut snapshot, &machine, &Filter::default(), "", i64::MAX);
+    let listed = lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", i64::MAX);
     let listed: Vec<_> = listed.try_collect().await.unwrap();
     let mut boards = Vec::new();
     for listed in listed {
@@ -27,7 +27,7 @@ pub(crate) async fn boards(store: &Store) -> Vec<Board> {
 /// included.
 pub(crate) async fn assert_history_gives_instances(store: &Store) {
     let machine = MachineName::new("board").unwrap();
-    let wanted = Wanted { machine, name: None, since: None, with: None };
+    let wanted = ReplayRequest { machine, name: None, since: None, what_if_definition: None };
     let replayed = replay(store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
     assert!(replayed.instances > 0 && replayed.forgotten == 0, "{replayed:?}");
     assert_eq!(replayed.difference, None);

@@ -11,9 +11,9 @@ use fs_err as fs;
 const PASSWORD: &str = "s3cret-Correct-horse";
 
 /// A server that is killed when it is dropped.
-struct Serving(Child);
+struct ChildServer(Child);
 
-impl Drop for Serving {
+impl Drop for ChildServer {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -78,7 +78,7 @@ fn a_password_comes_from_a_file_and_is_in_no_list_of_processes() {
     secret_file(folder.path(), ".pgpass", &text);
 
     for mut command in [with_url_file, with_pgpass, with_home] {
-        let server = Serving(command.stderr(Stdio::null()).spawn().unwrap());
+        let server = ChildServer(command.stderr(Stdio::null()).spawn().unwrap());
         assert_eq!(password_sent(&database), PASSWORD);
         let line = fs::read(format!("/proc/{}/cmdline", server.0.id())).unwrap();
         assert!(!String::from_utf8_lossy(&line).contains(PASSWORD));
@@ -128,7 +128,7 @@ fn a_password_is_never_printed() {
     let mut command = serve();
     command.args(["--log", "trace", "--database-url"]);
     command.arg(format!("postgres://ann:{PASSWORD}@{closed}/lg")).stderr(Stdio::piped());
-    let mut server = Serving(command.spawn().unwrap());
+    let mut server = ChildServer(command.spawn().unwrap());
     let mut shown = Vec::new();
     let mut log = server.0.stderr.take().unwrap();
     let mut piece = [0; 4096];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 use lifeguard::store::Store;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::database::database;
 use crate::process::ServerProcess;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask, breathe, pass_a_little_time, within};
+use crate::world::{World, wait_until, yield_briefly, pass_a_little_time, await_within_timeout};
 
 /// A name that no resolver knows: it is reserved for that (RFC 2606).
 const NOWHERE: &str = "tcp://board-1.invalid:22";
@@ -74,7 +74,7 @@ async fn pass_intervals_until(
         }
         world.clock.advance(Duration::from_secs(10));
         for _ in 0..10 {
-            breathe().await;
+            yield_briefly().await;
         }
     }
     panic!("{name} never was so: {what}");
@@ -83,7 +83,7 @@ async fn pass_intervals_until(
 /// Stops the server and replays what happened.
 async fn assert_replayed(world: World) {
     let database = Arc::clone(&world.database);
-    within("the end of the server", world.server.stop()).await.unwrap();
+    await_within_timeout("the end of the server", world.server.stop()).await.unwrap();
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
 }
 
@@ -100,7 +100,7 @@ fn at(value: &Value) -> DateTime<Utc> {
 async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_its_board() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    let mut wired = rack.wired(0);
+    let mut wired = rack.power_facts(0);
     wired["poll_url"] = json!(NOWHERE);
     world.register("b1", wired).await;
     world.force("b1", "Ready").await;
@@ -113,13 +113,13 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
     let ready = world.get("/readyz").await;
     assert_eq!((&ready["status"], &ready["troubles"][0]["suspended"]), (&json!("ready"), &json!(1)));
     // However long it lasts it is told once, and the board rests.
-    ask("it was looked at more than once", async || {
+    wait_until("it was looked at more than once", async || {
         world.get("/readyz").await["troubles"][0]["for_s"].as_u64() >= Some(2)
     })
     .await;
     for _ in 0..30 {
         world.clock.advance(Duration::from_mins(1));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!((world.state("b1").await.as_str(), suspensions(&world, "b1").await), ("Ready", 1));
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 0);
@@ -129,7 +129,7 @@ async fn a_poll_of_a_name_that_does_not_resolve_is_suspended_and_never_reboots_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_over() {
-    let world = World::under(WORK).await;
+    let world = World::with_definition(WORK).await;
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.register("b1", json!({ "poll_url": NOWHERE })).await;
     assert_eq!(world.request("b1", "rq-work", json!({})).await.0, 200);
@@ -142,7 +142,7 @@ async fn a_suspension_stops_the_clock_and_the_rest_of_the_time_runs_when_it_is_o
     assert!(used.num_seconds() >= 10, "two probes, ten seconds apart");
     assert_eq!((&suspended["evidence"]["action"], &suspended["outcome"]), (&json!("poll"), &json!("stayed")));
     // A server that stops in the middle changes nothing of that.
-    let world = world.again_after(Duration::from_hours(1)).await.unwrap();
+    let world = world.restart_after(Duration::from_hours(1)).await.unwrap();
     let device = pass_intervals_until(&world, "b1", "it is suspended again", is_suspended).await;
     assert_eq!(
         (&device["state"], &device["visit"], &device["counters"]),
@@ -178,12 +178,12 @@ async fn used_in(world: &World) -> i64 {
 async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     world.force("b1", "Ready").await;
     let first = world.until("b1", "its poll runs", runs).await;
     for _ in 0..30 {
         world.clock.advance(Duration::from_mins(1));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!(world.state("b1").await, "Ready");
     let told = world.get("/api/v1/devices/b1/why").await["sentences"][0].as_str().unwrap().to_owned();
@@ -199,7 +199,7 @@ async fn a_board_without_a_poll_url_is_not_polled_and_stays_ready() {
     // From when on somebody says what to ask it is asked.
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     change(&world, "b1", json!({ "poll_url": format!("tcp://{}", board.local_addr().unwrap()) })).await;
-    within("a poll", board.accept()).await.unwrap();
+    await_within_timeout("a poll", board.accept()).await.unwrap();
     assert_replayed(world).await;
 }
 
@@ -210,7 +210,7 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
     let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = board.local_addr().unwrap();
     drop(board);
-    let mut wired = rack.wired(0);
+    let mut wired = rack.power_facts(0);
     wired["poll_url"] = json!(format!("tcp://{addr}"));
     world.register("b1", wired).await;
     world.force("b1", "Ready").await;
@@ -220,7 +220,7 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
     assert!(reason.contains(&format!("nothing has ever answered at the poll URL tcp://{addr}")), "{reason}");
     for _ in 0..60 {
         world.clock.advance(Duration::from_secs(30));
-        breathe().await;
+        yield_briefly().await;
     }
     assert_eq!(world.state("b1").await, "Ready");
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "misconfigured").await, 1);
@@ -237,11 +237,11 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
         _ = told => {}
         () = answers => unreachable!("it answers for ever"),
     }
-    ask("history says so", async || count(&world, "b1", |entry| entry["event"] == "configured").await == 1)
+    wait_until("history says so", async || count(&world, "b1", |entry| entry["event"] == "configured").await == 1)
         .await;
     // Another process knows that it has answered before; from now on its silence counts.
     drop(board);
-    let world = world.again_after(Duration::ZERO).await.unwrap();
+    let world = world.restart_after(Duration::ZERO).await.unwrap();
     pass_intervals_until(&world, "b1", "it is rebooted", |device| device["state"] != "Ready").await;
     assert_eq!(count(&world, "b1", |entry| entry["event"] == "poll-failed").await, 1);
 }
@@ -279,10 +279,10 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
     for is_early in [true, false] {
         let world = World::new().await;
         let rack = Rack::new(&world, 1);
-        world.register("b1", rack.wired(0)).await;
+        world.register("b1", rack.power_facts(0)).await;
         assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
         rack.until(0, false).await;
-        rack.relay.set_behaviour(Behaviour::Refusing);
+        rack.relay.set_behaviour(RelayBehaviour::Refusing);
         let lock_out = json!({ "reason": "it smells" });
         if is_early {
             assert_eq!(world.request("b1", "rq-lock-out", lock_out.clone()).await.0, 200);
@@ -300,14 +300,14 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
         world.pass_time_until("b1", "it is tried again", again).await;
         let is_failure = |entry: &Value| entry["event"] == "power-cycle-failed";
         assert_eq!(count(&world, "b1", is_failure).await, 1);
-        ask("it is told", async || {
+        wait_until("it is told", async || {
             pass_a_little_time(&world.clock).await;
             world.get("/readyz").await["troubles"][0]["kind"] == "power"
         })
         .await;
         assert!(!rack.is_on(0));
 
-        rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+        rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
         world.pass_time_until("b1", "nothing is left", |device| device["actions"] == json!([])).await;
         assert!(rack.is_on(0));
         assert_eq!((world.state("b1").await.as_str(), rack.switched(1).len()), ("LockedOut", 2));
@@ -319,10 +319,10 @@ async fn power_that_cannot_be_given_back_is_given_back_later_whatever_becomes_of
 async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
     rack.until(0, false).await;
-    rack.relay.set_behaviour(Behaviour::Refusing);
+    rack.relay.set_behaviour(RelayBehaviour::Refusing);
     let is_rescue = |action: &Value| action["action"] == "power-on";
     let rescues =
         |device: &Value| device["actions"].as_array().unwrap().iter().filter(|it| is_rescue(it)).count();
@@ -332,7 +332,7 @@ async fn a_rescue_that_cannot_go_on_holds_up_no_later_power_cycle() {
         world.pass_deadline("b1").await;
     }
     assert_eq!(world.state("b1").await, "RebootRebooting");
-    rack.relay.set_behaviour(Behaviour::OneClientAtATime);
+    rack.relay.set_behaviour(RelayBehaviour::OneClientAtATime);
     let device = world
         .pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete")
         .await;
@@ -355,7 +355,7 @@ async fn a_relay_board_whose_name_does_not_resolve_suspends_its_boards_and_fails
     assert!(troubles[0]["trouble"].as_str().unwrap().contains("relay-1.invalid"), "{troubles}");
     // A URL that is right wakes it.
     let rack = Rack::new(&world, 1);
-    change(&world, "b1", rack.wired(0)).await;
+    change(&world, "b1", rack.power_facts(0)).await;
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "RebootComplete").await;
     assert_eq!(rack.switched(1), [(0, false), (0, true)]);
     assert_replayed(world).await;
@@ -366,7 +366,7 @@ async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.image("linux").await;
-    world.register("b1", rack.wired(0)).await;
+    world.register("b1", rack.power_facts(0)).await;
     // As where its file server is not mounted.
     let (root, elsewhere) = (world.server.boot_root.clone(), world.folder.path().join("elsewhere"));
     fs_err::rename(&root, &elsewhere).unwrap();
@@ -376,7 +376,7 @@ async fn a_boot_tree_that_is_away_suspends_what_sets_a_link_and_it_goes_on_once_
     assert_eq!((&device["state"], &device["counters"]), (&json!("ReimageRebooting"), &json!({})));
     assert_eq!(rack.switched(1), []);
     // Told by whoever looks after the tree, who makes nothing in an empty mount point.
-    ask("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
+    wait_until("it is told", async || world.call(Method::GET, "/readyz", None).await.0 == 503).await;
     fs_err::remove_dir(&root).unwrap();
     fs_err::rename(&elsewhere, &root).unwrap();
     world.pass_time_until("b1", "its power came back", |device| device["state"] == "ReimageBooting").await;
@@ -402,7 +402,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let relay = lifeguard::farm::relay::RelayBoard::start(
         ([127, 0, 0, 1], 0).into(),
         1,
-        lifeguard::farm::relay::Behaviour::Normal,
+        lifeguard::farm::relay::RelayBehaviour::Normal,
     )
     .unwrap();
     relay.switch(0, true);
@@ -415,7 +415,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
             let _ = listener.accept().await;
         }
     });
-    let http = Http::new(server.http());
+    let http = HttpClient::new(server.http());
     let power_url = format!("modbus://{}/0?off=50ms", relay.addr());
     http.register("b1", &json!({ "power_url": power_url, "poll_url": format!("tcp://{addr}") })).await;
     http.force("b1", "New", "Ready").await;
@@ -442,7 +442,7 @@ async fn a_process_without_descriptors_suspends_its_polls_and_power_cycles_no_he
     let device = http.get("/api/v1/devices/b1").await;
     assert_eq!(device["state"], "Ready", "{device:#}");
     assert!(device["deadline"].is_string(), "its time runs again: {device:#}");
-    assert_eq!(relay.operations().len(), 1, "nobody switched it");
+    assert_eq!(relay.coil_changes().len(), 1, "nobody switched it");
     drop(server);
     board.shutdown().await;
     assert_history_gives_instances(&Store::open(database.connect_options()).await.unwrap()).await;
@@ -463,12 +463,12 @@ fn set_limit(pid: u32, limits: &str) {
 }
 
 /// A server in another process.
-struct Http {
+struct HttpClient {
     client: reqwest::Client,
     base: String,
 }
 
-impl Http {
+impl HttpClient {
     fn new(addr: SocketAddr) -> Self {
         Self { client: reqwest::Client::new(), base: format!("http://{addr}") }
     }
@@ -500,7 +500,7 @@ impl Http {
         let give_up_at = SystemClock.now() + chrono::TimeDelta::seconds(60);
         while !is_so().await {
             assert!(SystemClock.now() < give_up_at, "it never was so: {what}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 }

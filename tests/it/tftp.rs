@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::tftp::packet::{ErrorCode, Mode, Packet, Request};
-use lifeguard::tftp::{End, Fetch, Limits, Observer, Ports, Server};
+use lifeguard::tftp::packet::{TftpErrorCode, TransferMode, TftpPacket, TftpRequest};
+use lifeguard::tftp::{TransferEnd, TftpFetch, TftpLimits, TftpObserver, PortMode, TftpServer};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -22,87 +22,87 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what must come: far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that never retransmits within a test: what comes came at once.
-const STUBBORN: Limits = Limits {
-    first_wait: Duration::from_mins(10),
-    longest_wait: Duration::from_mins(10),
-    retries: 5,
-    unanswered: Duration::from_mins(20),
-    longest_silence: Duration::from_hours(1),
-    longest_transfer: Duration::from_hours(1),
-    slow: Duration::from_hours(1),
-    transfers: 512,
-    transfers_per_client: 512,
+const LONG_RETRY_LIMITS: TftpLimits = TftpLimits {
+    first_retransmit_after: Duration::from_mins(10),
+    max_retransmit_wait: Duration::from_mins(10),
+    max_retransmits: 5,
+    first_answer_timeout: Duration::from_mins(20),
+    max_silence: Duration::from_hours(1),
+    max_transfer_time: Duration::from_hours(1),
+    slow_allowance: Duration::from_hours(1),
+    max_transfers: 512,
+    max_transfers_per_client: 512,
 };
 
 /// A server that retransmits and gives up soon.
-const HASTY: Limits = Limits {
-    first_wait: Duration::from_millis(100),
-    longest_wait: Duration::from_millis(200),
-    retries: 3,
-    unanswered: Duration::from_secs(1),
-    longest_silence: Duration::from_mins(1),
-    ..STUBBORN
+const SHORT_LIMITS: TftpLimits = TftpLimits {
+    first_retransmit_after: Duration::from_millis(100),
+    max_retransmit_wait: Duration::from_millis(200),
+    max_retransmits: 3,
+    first_answer_timeout: Duration::from_secs(1),
+    max_silence: Duration::from_mins(1),
+    ..LONG_RETRY_LIMITS
 };
 
 /// Waits for `what`, which must come.
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    timeout_at(until, work).await.unwrap_or_else(|_| panic!("{what} did not come in {PATIENCE:?}"))
+    let until = Instant::now() + WAIT_TIMEOUT;
+    timeout_at(until, work).await.unwrap_or_else(|_| panic!("{what} did not come in {WAIT_TIMEOUT:?}"))
 }
 
 /// What an observer is told.
 #[derive(Debug, Clone, PartialEq)]
-enum Told {
-    Asked(Fetch),
-    Ended(Fetch, End),
-    Dropped(Fetch),
+enum ObservedFetch {
+    Asked(TftpFetch),
+    Ended(TftpFetch, TransferEnd),
+    Dropped(TftpFetch),
 }
 
-struct Witness(mpsc::UnboundedSender<Told>);
+struct RecordingObserver(mpsc::UnboundedSender<ObservedFetch>);
 
-impl Observer for Witness {
-    fn asked(&self, fetch: &Fetch) {
-        self.0.send(Told::Asked(fetch.clone())).ok();
+impl TftpObserver for RecordingObserver {
+    fn on_request(&self, fetch: &TftpFetch) {
+        self.0.send(ObservedFetch::Asked(fetch.clone())).ok();
     }
 
-    fn ended(&self, fetch: &Fetch, end: End) {
-        self.0.send(Told::Ended(fetch.clone(), end)).ok();
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd) {
+        self.0.send(ObservedFetch::Ended(fetch.clone(), end)).ok();
     }
 
-    fn dropped(&self, fetch: &Fetch) {
-        self.0.send(Told::Dropped(fetch.clone())).ok();
+    fn on_drop(&self, fetch: &TftpFetch) {
+        self.0.send(ObservedFetch::Dropped(fetch.clone())).ok();
     }
 }
 
 /// A running server over a tree of its own.
-struct Site {
+struct TftpSite {
     grounds: TempDir,
     server: SocketAddr,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::UnboundedReceiver<ObservedFetch>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-impl Site {
-    async fn start(limits: Limits) -> Self {
+impl TftpSite {
+    async fn start(limits: TftpLimits) -> Self {
         Self::listen("127.0.0.1:0", limits).await
     }
 
-    async fn listen(listen: &str, limits: Limits) -> Self {
-        Self::answering(listen, limits, Ports::OnePerTransfer).await
+    async fn listen(listen: &str, limits: TftpLimits) -> Self {
+        Self::answering(listen, limits, PortMode::OnePerTransfer).await
     }
 
-    async fn answering(listen: &str, limits: Limits, ports: Ports) -> Self {
+    async fn answering(listen: &str, limits: TftpLimits, ports: PortMode) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let observer = Arc::new(Witness(tell));
+        let observer = Arc::new(RecordingObserver(tell));
         let grounds = tempfile::tempdir().unwrap();
         let root = grounds.path().join("boot");
         fs_err::create_dir(&root).unwrap();
-        let server = Server::bind(listen.parse().unwrap(), root, observer).await.unwrap();
-        let server = server.limited(limits).answering_from(ports);
+        let server = TftpServer::bind(listen.parse().unwrap(), root, observer).await.unwrap();
+        let server = server.with_limits(limits).with_port_mode(ports);
         let (address, stop, mut tasks) = (server.local_addr(), CancellationToken::new(), JoinSet::new());
         tasks.spawn(server.run(stop.clone()));
         Self { grounds, server: address, told, stop, tasks }
@@ -121,21 +121,21 @@ impl Site {
     }
 
     /// The next thing that the observer was told.
-    async fn told(&mut self) -> Told {
+    async fn next_observed(&mut self) -> ObservedFetch {
         within("a word to the observer", self.told.recv()).await.expect("the server has gone")
     }
 
     /// How the next fetch ended.
-    async fn end(&mut self) -> End {
+    async fn end(&mut self) -> TransferEnd {
         loop {
-            if let Told::Ended(_, end) = self.told().await {
+            if let ObservedFetch::Ended(_, end) = self.next_observed().await {
                 return end;
             }
         }
     }
 
-    async fn client(&self) -> Client {
-        Client::at(self.server).await
+    async fn client(&self) -> RawTftpClient {
+        RawTftpClient::at(self.server).await
     }
 }
 
@@ -154,14 +154,14 @@ fn noise(size_bytes: usize) -> Vec<u8> {
 }
 
 /// A client that sends what it is told to, and nothing by itself.
-struct Client {
+struct RawTftpClient {
     socket: UdpSocket,
     server: SocketAddr,
     /// Where the last packet came from.
     peer: SocketAddr,
 }
 
-impl Client {
+impl RawTftpClient {
     async fn at(server: SocketAddr) -> Self {
         let from = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { "::".parse().unwrap() };
         Self::from(from, server).await
@@ -178,15 +178,15 @@ impl Client {
     }
 
     async fn ask(&self, file: &str, options: &[(&str, &str)]) {
-        self.send_raw(&Packet::Read(request(file, options)).to_bytes()).await;
+        self.send_raw(&TftpPacket::Read(request(file, options)).to_bytes()).await;
     }
 
-    async fn say(&self, packet: Packet<'_>) {
+    async fn say(&self, packet: TftpPacket<'_>) {
         self.socket.send_to(&packet.to_bytes(), self.peer).await.unwrap();
     }
 
     async fn ack(&self, block: u16) {
-        self.say(Packet::Ack { block }).await;
+        self.say(TftpPacket::Ack { block }).await;
     }
 
     /// The next datagram.
@@ -201,8 +201,8 @@ impl Client {
     /// The next packet must be this block; returns its payload.
     async fn hear_data(&mut self, number: u16) -> Vec<u8> {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Data { block, payload }) if block == number => payload.to_vec(),
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Data { block, payload }) if block == number => payload.to_vec(),
             other => panic!("block {number} expected, not {other:?}"),
         }
     }
@@ -211,7 +211,7 @@ impl Client {
     async fn hear_until_data(&mut self, number: u16) {
         loop {
             let bytes = self.hear_raw().await;
-            if matches!(Packet::parse(&bytes), Ok(Packet::Data { block, .. }) if block == number) {
+            if matches!(TftpPacket::parse(&bytes), Ok(TftpPacket::Data { block, .. }) if block == number) {
                 return;
             }
         }
@@ -220,8 +220,8 @@ impl Client {
     /// The next packet must be an OACK; returns its options as text.
     async fn hear_options(&mut self) -> String {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::OptionsAck(options)) => {
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::OptionsAck(options)) => {
                 options.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
             }
             other => panic!("an OACK expected, not {other:?}"),
@@ -231,8 +231,8 @@ impl Client {
     /// The next packet must be an ERROR.
     async fn hear_error(&mut self) -> (u16, String) {
         let bytes = self.hear_raw().await;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Error { code: ErrorCode(code), message }) => (code, message),
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Error { code: TftpErrorCode(code), message }) => (code, message),
             other => panic!("an ERROR expected, not {other:?}"),
         }
     }
@@ -242,7 +242,7 @@ impl Client {
         let own = (Ipv4Addr::LOCALHOST, self.socket.local_addr().unwrap().port());
         self.socket.send_to(b"nothing more", own).await.unwrap();
         let heard = self.hear_raw().await;
-        assert_eq!(heard, b"nothing more", "{:?}", Packet::parse(&heard));
+        assert_eq!(heard, b"nothing more", "{:?}", TftpPacket::parse(&heard));
     }
 
     /// Acknowledges block by block of 512 bytes from `block` on; returns what came.
@@ -260,7 +260,7 @@ impl Client {
     }
 }
 
-fn request(file: &str, options: &[(&str, &str)]) -> Request {
+fn request(file: &str, options: &[(&str, &str)]) -> TftpRequest {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Request { file: file.as_bytes().to_owned(), mode: Mode::Octet, options }
+    TftpRequest { file: file.as_bytes().to_owned(), mode: TransferMode::Octet, options }
 }

@@ -1,14 +1,14 @@
 //! Another definition comes into force while boards are half-way through.
 
-use lifeguard::engine::News;
+use lifeguard::engine::FeedUpdate;
 use lifeguard::store::Store;
-use lifeguard::store::changes::Now;
+use lifeguard::store::changes::InstanceChangeKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, unreachable_power, until_somebody_waits, until_waiting, within};
+use crate::world::{World, wait_until, unreachable_power, until_lock_waiter, until_lock_waiters, await_within_timeout};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");
@@ -41,7 +41,7 @@ pub(crate) async fn load(world: &World, text: &str, query: &str) -> (StatusCode,
     (answer.status(), answer.json().await.unwrap())
 }
 
-async fn adoptions(world: &World) -> Vec<(i64, String)> {
+async fn activations(world: &World) -> Vec<(i64, String)> {
     let shown = world.get("/api/v1/machines/board").await;
     let adoption =
         |one: &Value| (one["number"].as_i64().unwrap(), one["origin"].as_str().unwrap().to_owned());
@@ -53,7 +53,7 @@ async fn boards_in_flight_go_on_in_the_same_visit_under_new_names_and_deadlines(
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
     world.register("waits", unreachable_power(0)).await;
-    world.register("cycles", rack.wired_slowly(0)).await;
+    world.register("cycles", rack.slow_power_facts(0)).await;
     world.register("rests", json!({})).await;
     world.force("waits", "RebootComplete").await;
     world.pass_deadline("waits").await;
@@ -134,7 +134,7 @@ async fn a_definition_that_would_strand_boards_is_refused_with_their_names() {
         (StatusCode::CONFLICT, &json!("strands"), &named)
     );
     assert!(refused["detail"].as_str().unwrap().contains("b1 in RebootComplete"), "{refused}");
-    assert_eq!(adoptions(&world).await, [(1, "built-in".to_owned())]);
+    assert_eq!(activations(&world).await, [(1, "built-in".to_owned())]);
     assert_eq!(world.state("b1").await, "RebootComplete");
     world.report("b1", "image-running").await;
     assert_eq!(world.state("b1").await, "Ready", "the one in force goes on");
@@ -143,7 +143,7 @@ async fn a_definition_that_would_strand_boards_is_refused_with_their_names() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_decided_while_another_definition_comes_into_force_is_decided_under_it() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     world.register("b1", json!({})).await;
     // The other server knows the board as it is, and the definition as it was; the board's row stays as it is.
     assert_eq!(other.state("b1").await, "New");
@@ -157,21 +157,21 @@ async fn what_is_decided_while_another_definition_comes_into_force_is_decided_un
     let mut loading = JoinSet::new();
     loading.spawn(async move {
         let definition = lifeguard::machine::load(&text, lifeguard::boards::vocabulary()).unwrap();
-        let loaded = lifeguard::engine::Loaded {
+        let loaded = lifeguard::engine::LoadedDefinition {
             source: text,
             definition: std::sync::Arc::new(definition),
-            from: lifeguard::engine::Provenance::Loaded,
+            provenance: lifeguard::engine::DefinitionOrigin::Loaded,
         };
-        engine.adopt(&loaded, None).await.unwrap()
+        engine.activate(&loaded, None).await.unwrap()
     });
-    until_somebody_waits(&pool).await;
+    until_lock_waiter(&pool).await;
     let mut asking = JoinSet::new();
     let url = format!("http://{}/api/v1/devices/b1/requests/rq-lock-out", other.server.http);
     asking.spawn(async move {
         let body = json!({ "reason": "a test" });
         reqwest::Client::new().post(url).json(&body).send().await.unwrap().json::<Value>().await.unwrap()
     });
-    until_waiting(&pool, 2).await;
+    until_lock_waiters(&pool, 2).await;
     writing.commit().await.unwrap();
     let replacement = loading.join_next().await.unwrap().unwrap();
     let answer = asking.join_next().await.unwrap().unwrap();
@@ -194,20 +194,20 @@ async fn going_back_is_the_same_command_and_a_restart_changes_nothing() {
         (&shown["machines"][0]["number"], &shown["machines"][0]["origin"]),
         (&json!(2), &json!("loaded"))
     );
-    let restarted = world.beside().await;
+    let restarted = world.second_server().await;
     assert_eq!(restarted.get("/api/v1/machines").await, shown, "what is built in gives way");
     let url = format!("http://{}/api/v1/machines/board/definitions/1", world.server.http);
     let first = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert_eq!(first, BOARD_YAML);
     assert_eq!(load(&world, &first, "").await.1["number"], 1);
     let expected = [(1, "built-in"), (2, "loaded"), (1, "loaded")];
-    assert_eq!(adoptions(&world).await, expected.map(|(number, origin)| (number, origin.to_owned())));
+    assert_eq!(activations(&world).await, expected.map(|(number, origin)| (number, origin.to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_server_follows_what_one_was_given() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     world.register("b1", json!({})).await;
     load(&world, &changed(&[("target: LockedOut", "target: Maintenance")]), "").await;
     let asked = other.request("b1", "rq-lock-out", json!({ "reason": "a test" })).await.1;
@@ -253,7 +253,7 @@ async fn what_is_no_definition_is_refused_and_changes_nothing() {
     let (status, answer) = load(&world, &BOARD_YAML.replace("machine: board", "machine: other"), "").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert_eq!(load(&world, BOARD_YAML, "?dry-run=true").await.0, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(adoptions(&world).await, [(1, "built-in".to_owned())]);
+    assert_eq!(activations(&world).await, [(1, "built-in".to_owned())]);
     let (status, _) = world.call(Method::GET, "/api/v1/machines/board/definitions/9", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(world.call(Method::GET, "/api/v1/machines/none", None).await.0, StatusCode::NOT_FOUND);
@@ -266,13 +266,13 @@ async fn a_deadline_outlives_a_definition_that_nobody_understands() {
     let mut news = world.server.engine.follow();
     world.force("b1", "RebootComplete").await;
     let armed = async {
-        while !matches!(news.next().await, Some(News::Changed(changed, _))
-            if changed.iter().any(|one| matches!(one.changed.now, Now::Is { deadline_at: Some(_), .. })))
+        while !matches!(news.next().await, Some(FeedUpdate::Changed(changed, _))
+            if changed.iter().any(|one| matches!(one.change.kind, InstanceChangeKind::Written { deadline_at: Some(_), .. })))
         {
         }
     };
     // Whoever learns deadlines from the log has done so, and does not do so again.
-    within("the news of it", armed).await;
+    await_within_timeout("the news of it", armed).await;
     let pool = world.database.pool().await;
     // As if another release had put it in force.
     for statement in [
@@ -283,7 +283,7 @@ async fn a_deadline_outlives_a_definition_that_nobody_understands() {
         sqlx::query(statement).execute(&pool).await.unwrap();
     }
     let machine = lifeguard::machine::MachineName::new("board").unwrap();
-    ask("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
+    wait_until("the server has seen it", async || world.server.engine.definition(&machine).is_err()).await;
     world.clock.advance(std::time::Duration::from_mins(11));
     for _ in 0..20 {
         assert_eq!(world.report("b1", "image-running").await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -311,7 +311,7 @@ fn works(first: &str, second: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_counters_that_come_to_have_one_name_the_greater_one_counts() {
-    let world = World::under(&works("Alpha", "Zed")).await;
+    let world = World::with_definition(&works("Alpha", "Zed")).await;
     world.register("b1", json!({})).await;
     for (request, times) in [("rq-first", 1), ("rq-second", 3)] {
         assert_eq!(world.request("b1", request, json!({})).await.0, StatusCode::OK);

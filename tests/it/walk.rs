@@ -13,9 +13,9 @@ use crate::world::{World, pass_time_during};
 
 /// Numbers that look random and are the same for the same seed, as those of the simulated farm, whose generator is its
 /// own business. Source: Vigna, `splitmix64`, public domain, 2015.
-struct Random(u64);
+struct WalkRandom(u64);
 
-impl Random {
+impl WalkRandom {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -64,7 +64,7 @@ const STATES: &[&str] = &[
 ];
 
 /// Does one thing to `name` that may or may not be to the purpose.
-async fn step(world: &World, random: &mut Random, name: &str) {
+async fn step(world: &World, random: &mut WalkRandom, name: &str) {
     let path = format!("/api/v1/devices/{name}");
     let (path, body) = match random.below(20) {
         0..8 => (format!("{path}/events/{}", random.one_of(REPORTS)), json!({ "number": random.below(9) })),
@@ -91,17 +91,17 @@ async fn step(world: &World, random: &mut Random, name: &str) {
 
 async fn walk(seed: u64) {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     let rack = Rack::new(&one, 3);
     for image in ["linux", "self-test", "maintenance"] {
         one.image(image).await;
     }
     let names = ["b0", "b1", "b2", "b3"];
     for (coil, name) in (0..3).zip(names) {
-        one.register(name, rack.wired(coil)).await;
+        one.register(name, rack.power_facts(coil)).await;
     }
     one.register("b3", json!({ "fqdn": "127.0.0.1" })).await;
-    let mut random = Random(seed);
+    let mut random = WalkRandom(seed);
     for _ in 0..200 {
         let name = random.one_of(&names);
         let world = if random.below(2) == 0 { &one } else { &other };

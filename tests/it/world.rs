@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, Server, TftpArgs};
-use lifeguard::clock::{Clock, ManualClock, after};
+use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, LifeguardServer, TftpArgs};
+use lifeguard::clock::{Clock, ManualClock, time_after};
 use lifeguard::engine::{Engine, Retention};
-use lifeguard::store::Connections;
+use lifeguard::store::ConnectionBudget;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,11 +15,11 @@ use tempfile::TempDir;
 use crate::database::{TestDatabase, database};
 
 /// How long a test waits for something that must come, in real time.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server, its clock and its database.
 pub(crate) struct World {
-    pub(crate) server: Server,
+    pub(crate) server: LifeguardServer,
     pub(crate) clock: ManualClock,
     pub(crate) database: Arc<TestDatabase>,
     pub(crate) folder: Arc<TempDir>,
@@ -29,36 +29,36 @@ pub(crate) struct World {
 impl World {
     /// Starts a server whose clock stands at noon.
     pub(crate) async fn new() -> Self {
-        Self::given(None, None, ModelArgs::default()).await.unwrap()
+        Self::start_with_files(None, None, ModelArgs::default()).await.unwrap()
     }
 
     /// Starts a server whose boards live by another definition.
-    pub(crate) async fn under(definition: &str) -> Self {
-        Self::given(Some(definition), None, ModelArgs::default()).await.unwrap()
+    pub(crate) async fn with_definition(definition: &str) -> Self {
+        Self::start_with_files(Some(definition), None, ModelArgs::default()).await.unwrap()
     }
 
     /// Starts a server whose boards live by another definition, which asks models.
-    pub(crate) async fn hosting(definition: &str, models: ModelArgs) -> Self {
-        Self::given(Some(definition), None, models).await.unwrap()
+    pub(crate) async fn with_models(definition: &str, models: ModelArgs) -> Self {
+        Self::start_with_files(Some(definition), None, models).await.unwrap()
     }
 
     /// Starts a server that shares a machine at `/state`; says why it does not start.
-    pub(crate) async fn sharing(machine: &str) -> Result<Self, String> {
-        Self::given(None, Some(machine), ModelArgs::default()).await
+    pub(crate) async fn with_state_service(machine: &str) -> Result<Self, String> {
+        Self::start_with_files(None, Some(machine), ModelArgs::default()).await
     }
 
     /// Starts a server on a database elsewhere; says why it does not start.
-    pub(crate) async fn at(url: &str) -> Result<Self, String> {
+    pub(crate) async fn at_url(url: &str) -> Result<Self, String> {
         let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let options =
             ServeOptions { database_url: Some(url.parse().unwrap()), ..options(&database, &folder) };
-        let server = Server::start(options, Arc::new(clock.clone())).await;
+        let server = LifeguardServer::start(options, Arc::new(clock.clone())).await;
         let server = server.map_err(|error| error.to_string())?;
         Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
-    async fn given(
+    async fn start_with_files(
         definition: Option<&str>,
         machine: Option<&str>,
         models: ModelArgs,
@@ -76,22 +76,22 @@ impl World {
     }
 
     /// Starts a server that was given these names.
-    pub(crate) async fn called(names: &[String]) -> Self {
+    pub(crate) async fn with_server_names(names: &[String]) -> Self {
         let http = HttpArgs { server_names: names.to_vec(), ..HttpArgs::default() };
-        Self::with(|options| ServeOptions { http, ..options }).await
+        Self::with_serve_options(|options| ServeOptions { http, ..options }).await
     }
 
     /// Starts a server with some options that are others.
-    pub(crate) async fn with(change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
+    pub(crate) async fn with_serve_options(change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
         let (clock, database) = (ManualClock::new(Self::noon()), Arc::new(database().await));
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let options = change(options(&database, &folder));
-        let server = Server::start(options, Arc::new(clock.clone())).await.unwrap();
+        let server = LifeguardServer::start(options, Arc::new(clock.clone())).await.unwrap();
         Self { server, clock, database, folder, http: reqwest::Client::new() }
     }
 
     /// Starts another server on the same database, under the same clock, with the same boot tree and machine.
-    pub(crate) async fn beside(&self) -> Self {
+    pub(crate) async fn second_server(&self) -> Self {
         let Self { clock, database, folder, .. } = self;
         Self::start(clock.clone(), Arc::clone(database), Arc::clone(folder), Default::default())
             .await
@@ -99,12 +99,12 @@ impl World {
     }
 
     /// Stops the server, lets `span` pass, and starts another one with the same boot tree and machine.
-    pub(crate) async fn again_after(self, span: Duration) -> Result<Self, String> {
-        self.again_when(async |clock, _| clock.advance(span)).await
+    pub(crate) async fn restart_after(self, span: Duration) -> Result<Self, String> {
+        self.restart_when(async |clock, _| clock.advance(span)).await
     }
 
     /// Stops the server, lets `something` happen, and starts another one with the same boot tree and machine.
-    pub(crate) async fn again_when(
+    pub(crate) async fn restart_when(
         self,
         something: impl AsyncFnOnce(&ManualClock, &TestDatabase),
     ) -> Result<Self, String> {
@@ -123,7 +123,7 @@ impl World {
         let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
         let options = ServeOptions { states, machine, models, ..options(&database, &folder) };
         let server =
-            Server::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
+            LifeguardServer::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
         Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 
@@ -134,7 +134,7 @@ impl World {
 
     /// Waits until `GET /state?state=…`, of which `path` is that, is 200.
     pub(crate) async fn until_current(&self, path: &str) {
-        ask(path, async || self.call(Method::GET, path, None).await.0 == StatusCode::OK).await;
+        wait_until(path, async || self.call(Method::GET, path, None).await.0 == StatusCode::OK).await;
     }
 
     /// Calls the server and gives the status and the JSON of its answer.
@@ -221,14 +221,14 @@ impl World {
     /// Waits until the board as `GET /api/v1/devices/NAME` shows it is as `wanted` says.
     pub(crate) async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/api/v1/devices/{name}");
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + WAIT_TIMEOUT;
         loop {
             let device = self.get(&path).await;
             if wanted(&device) {
                 return device;
             }
             assert!(Instant::now() < give_up_at, "{name} never was so: {what}\n{device:#}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
@@ -245,7 +245,7 @@ impl World {
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
         let path = format!("/api/v1/devices/{name}");
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + WAIT_TIMEOUT;
         loop {
             let device = self.get(&path).await;
             if wanted(&device) {
@@ -261,7 +261,7 @@ impl World {
         let device = self.until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
         let deadline: chrono::DateTime<chrono::Utc> = device["deadline"].as_str().unwrap().parse().unwrap();
         let left = (deadline - self.clock.now()).to_std().unwrap_or_default();
-        assert_eq!(after(self.clock.now(), left), deadline.max(self.clock.now()));
+        assert_eq!(time_after(self.clock.now(), left), deadline.max(self.clock.now()));
         self.clock.advance(left);
         let visit = device["visit"].clone();
         self.until(name, "the deadline has passed", |device| device["visit"] != visit).await;
@@ -279,7 +279,7 @@ pub(crate) fn options(database: &TestDatabase, folder: &TempDir) -> ServeOptions
         boot_root: Some(folder.path().join("boot")),
         database_url: Some(database.url().parse().unwrap()),
         database_url_file: None,
-        database_connections: Connections::DEFAULT,
+        database_connections: ConnectionBudget::DEFAULT_TOTAL,
         event_timeout: Engine::EVENT_TIMEOUT,
         data_dir: None,
         pg_bin: None,
@@ -298,14 +298,14 @@ pub(crate) fn unreachable_power(coil: u16) -> Value {
 }
 
 /// Lets others run before asking again.
-pub(crate) async fn breathe() {
+pub(crate) async fn yield_briefly() {
     #[expect(clippy::disallowed_methods, reason = "the test waits for the machine, not for the farm")]
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 pub(crate) async fn pass_a_little_time(clock: &ManualClock) {
     clock.advance(Duration::from_millis(50));
-    breathe().await;
+    yield_briefly().await;
 }
 
 /// Waits for what must come, and lets time go by meanwhile: power cycles need their gap.
@@ -320,35 +320,35 @@ pub(crate) async fn pass_time_during<T>(
         }
     };
     tokio::select! {
-        come = within(what, coming) => come,
+        come = await_within_timeout(what, coming) => come,
         () = time => unreachable!("time goes by for ever"),
     }
 }
 
 /// Waits for what must come.
-pub(crate) async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
+pub(crate) async fn await_within_timeout<T>(what: &str, coming: impl Future<Output = T>) -> T {
     #[expect(clippy::disallowed_methods, reason = "bounds a test that would hang")]
-    let come = tokio::time::timeout(PATIENCE, coming).await;
+    let come = tokio::time::timeout(WAIT_TIMEOUT, coming).await;
     come.unwrap_or_else(|_| panic!("it never came: {what}"))
 }
 
 /// Asks until it is so.
-pub(crate) async fn ask(what: &str, is_so: impl AsyncFn() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
+pub(crate) async fn wait_until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let give_up_at = Instant::now() + WAIT_TIMEOUT;
     while !is_so().await {
         assert!(Instant::now() < give_up_at, "it never was so: {what}");
-        breathe().await;
+        yield_briefly().await;
     }
 }
 
 /// Waits until somebody waits for a lock that another transaction has.
-pub(crate) async fn until_somebody_waits(pool: &sqlx::PgPool) {
-    until_waiting(pool, 1).await;
+pub(crate) async fn until_lock_waiter(pool: &sqlx::PgPool) {
+    until_lock_waiters(pool, 1).await;
 }
 
 /// Waits until so many wait for locks at once.
-pub(crate) async fn until_waiting(pool: &sqlx::PgPool, wanted: i64) {
-    ask("enough wait for a lock", async || {
+pub(crate) async fn until_lock_waiters(pool: &sqlx::PgPool, wanted: i64) {
+    wait_until("enough wait for a lock", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event_type = 'Lock'";
         sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await.unwrap() >= wanted

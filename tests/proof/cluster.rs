@@ -13,13 +13,13 @@ use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
-use crate::site::{Filler, Site};
-use crate::wire::Wire;
+use crate::site::{DiskFiller, TestSite};
+use crate::wire::DatabaseProxy;
 
 /// How large a node's disk is. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
 const DISK_MB: u32 = 400;
 /// How long a node may take to accept connections.
-const PATIENCE: Duration = Duration::from_mins(1);
+const CLUSTER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The ports on the site's address: of the nodes, and of the wire for replication.
 const NODE_PORTS: [u16; 2] = [5441, 5442];
 const REPLICATION_PORT: u16 = 5443;
@@ -41,41 +41,41 @@ pub(crate) fn pg_bin() -> PathBuf {
 }
 
 /// One node.
-struct Node {
+struct ClusterNode {
     disk: PathBuf,
     addr: SocketAddr,
     postmaster: Option<Child>,
 }
 
-impl Node {
+impl ClusterNode {
     fn data(&self) -> PathBuf {
         self.disk.join("postgres")
     }
 }
 
 /// The nodes: one is the primary, the other one its standby, or away.
-pub(crate) struct Cluster {
+pub(crate) struct ReplicatedCluster {
     bin: PathBuf,
-    nodes: [Node; 2],
+    nodes: [ClusterNode; 2],
     primary: usize,
-    replication: Wire,
+    replication: DatabaseProxy,
 }
 
-impl Cluster {
+impl ReplicatedCluster {
     /// Makes both nodes and starts them.
-    pub(crate) async fn start(site: &Site) -> Self {
+    pub(crate) async fn start(site: &TestSite) -> Self {
         let mut cluster = Self::alone(site).await;
         cluster.rejoin(site).await;
         cluster
     }
 
     /// Makes the first node alone and starts it.
-    pub(crate) async fn alone(site: &Site) -> Self {
+    pub(crate) async fn alone(site: &TestSite) -> Self {
         let node = |index: usize| {
             let disk = site.make_disk(["node-a", "node-b"][index], DISK_MB, 0);
-            Node { disk, addr: site.addr(NODE_PORTS[index]), postmaster: None }
+            ClusterNode { disk, addr: site.addr(NODE_PORTS[index]), postmaster: None }
         };
-        let replication = Wire::new(site.addr(REPLICATION_PORT), site.addr(NODE_PORTS[0])).await;
+        let replication = DatabaseProxy::new(site.addr(REPLICATION_PORT), site.addr(NODE_PORTS[0])).await;
         let mut cluster = Self { bin: pg_bin(), nodes: [node(0), node(1)], primary: 0, replication };
         cluster.make_data(site, 0);
         let data = cluster.nodes[0].data();
@@ -114,7 +114,7 @@ impl Cluster {
             .disable_statement_logging()
     }
 
-    fn make_data(&self, site: &Site, node: usize) {
+    fn make_data(&self, site: &TestSite, node: usize) {
         let data = self.nodes[node].data();
         fs::create_dir(site.view(&data)).unwrap();
         site.give(&data);
@@ -122,10 +122,10 @@ impl Cluster {
         run(chmod.arg("700").arg(&data));
     }
 
-    async fn start_node(&mut self, site: &Site, node: usize) {
-        let give_up_at = Instant::now() + PATIENCE;
+    async fn start_node(&mut self, site: &TestSite, node: usize) {
+        let give_up_at = Instant::now() + CLUSTER_TIMEOUT;
         loop {
-            let Node { addr, .. } = self.nodes[node];
+            let ClusterNode { addr, .. } = self.nodes[node];
             let mut postgres = site.postgres_command(&self.bin.join("postgres"));
             postgres.arg("-D").arg(self.nodes[node].data());
             let settings = [
@@ -173,21 +173,21 @@ impl Cluster {
     }
 
     /// Starts the primary again; one that has not ended is left alone.
-    pub(crate) async fn restart_primary(&mut self, site: &Site) {
+    pub(crate) async fn restart_primary(&mut self, site: &TestSite) {
         if self.has_ended(self.primary) {
             self.start_node(site, self.primary).await;
         }
     }
 
     /// Fills the primary's disk; it ends by itself when it cannot write its log.
-    pub(crate) fn fill_disk(&self, site: &Site) -> Filler {
-        Filler::fill(&site.view(&self.nodes[self.primary].disk), 0)
+    pub(crate) fn fill_disk(&self, site: &TestSite) -> DiskFiller {
+        DiskFiller::fill(&site.view(&self.nodes[self.primary].disk), 0)
     }
 
     /// Cuts replication, so that the standby knows nothing of what follows; says when.
     pub(crate) fn cut_replication(&self) -> DateTime<Utc> {
         let cut_at = SystemClock.now();
-        self.replication.set(crate::wire::Mode::Refusing);
+        self.replication.set(crate::wire::ProxyMode::Refusing);
         cut_at
     }
 
@@ -202,13 +202,13 @@ impl Cluster {
     }
 
     /// Makes the other node anew, as a standby of the primary.
-    pub(crate) async fn rejoin(&mut self, site: &Site) {
+    pub(crate) async fn rejoin(&mut self, site: &TestSite) {
         let other = 1 - self.primary;
         let data = self.nodes[other].data();
         let _ = fs::remove_dir_all(site.view(&data));
         self.make_data(site, other);
         self.replication.lead_to(self.primary());
-        self.replication.set(crate::wire::Mode::Pass);
+        self.replication.set(crate::wire::ProxyMode::Pass);
         let through = self.replication.addr();
         let mut backup = site.postgres_command(&self.bin.join("pg_basebackup"));
         backup.arg("-D").arg(&data).args([
@@ -226,7 +226,7 @@ impl Cluster {
     /// Waits until the standby has all that the primary has.
     pub(crate) async fn until_in_step(&self) {
         let mut connection = PgConnection::connect_with(&self.primary_options()).await.unwrap();
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + CLUSTER_TIMEOUT;
         let lag = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn() - 65536::numeric";
         while sqlx::query_scalar::<_, i64>(lag).fetch_one(&mut connection).await.unwrap() == 0 {
             assert!(Instant::now() < give_up_at, "the standby does not follow");
@@ -235,7 +235,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for ReplicatedCluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
             if let Some(mut postmaster) = node.postmaster.take() {

@@ -11,33 +11,33 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifeguard::clock::SystemClock;
-use lifeguard::farm::{self, Farm, FarmOptions, Times};
+use lifeguard::farm::{self, SimulatedFarm, FarmOptions, BoardTimings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, pause, pg_bin};
-use crate::site::Site;
+use crate::cluster::{ReplicatedCluster, pause, pg_bin};
+use crate::site::TestSite;
 
 const BOARDS: u16 = 16;
 /// How long anything may take that must come.
-const PATIENCE: Duration = Duration::from_mins(3);
+const READY_TIMEOUT: Duration = Duration::from_mins(3);
 const HTTP_PORT: u16 = 8001;
 const TFTP_PORT: u16 = 8069;
 const BOUNCER_PORT: u16 = 6432;
 const PROXY_PORT: u16 = 6433;
 
 /// A program that is killed when it is dropped.
-struct Program(Child);
+struct ChildProgram(Child);
 
-impl Program {
+impl ChildProgram {
     fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -45,36 +45,36 @@ impl Drop for Program {
 }
 
 /// A farm and the server that looks after it.
-struct Scene<'a> {
-    site: &'a Site,
+struct DatabaseScene<'a> {
+    site: &'a TestSite,
     options: Vec<String>,
-    server: Program,
-    farm: Farm,
+    server: ChildProgram,
+    farm: SimulatedFarm,
     http: reqwest::Client,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> DatabaseScene<'a> {
     /// Starts a server, and boards that it is told of.
-    async fn new(site: &'a Site, options: Vec<String>) -> Self {
+    async fn new(site: &'a TestSite, options: Vec<String>) -> Self {
         let boot_root = site.path().join("boot");
         farm::write_boot_tree(&boot_root).unwrap();
         let server = serve(site, &options);
         let quick = Duration::from_millis(200);
-        let times = Times {
+        let times = BoardTimings {
             firmware: quick,
             boot: Duration::from_secs(1),
             live: quick,
             install: quick,
-            retry: quick,
-            ..Times::default()
+            retry_after: quick,
+            ..BoardTimings::default()
         };
         let base = format!("http://{}", site.addr(HTTP_PORT));
         let farm = FarmOptions {
             boards: BOARDS,
-            times,
+            timings: times,
             ..FarmOptions::new(std::sync::Arc::new(SystemClock), base, site.addr(TFTP_PORT))
         };
-        let farm = Farm::start(&farm).unwrap();
+        let farm = SimulatedFarm::start(&farm).unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let scene = Self { site, options, server, farm, http };
         scene.until("it is ready", async || scene.is_ready().await).await;
@@ -91,7 +91,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         while !is_so().await {
             let log = || fs::read_to_string(self.site.path().join("server.log")).unwrap_or_default();
             assert!(Instant::now() < give_up_at, "it never was so: {what}\n{}", log());
@@ -101,7 +101,7 @@ impl<'a> Scene<'a> {
 
     async fn register(&self) {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let put = self.http.put(self.url(&format!("api/v1/images/{image}"))).json(&body);
             assert!(put.send().await.unwrap().status().is_success());
@@ -160,7 +160,7 @@ impl<'a> Scene<'a> {
         self.server = serve(self.site, &self.options);
         self.until_all_ready().await;
         for board in self.farm.boards() {
-            assert_eq!(board.status().card.as_deref(), Some("base-2"));
+            assert_eq!(board.status().card_image.as_deref(), Some("base-2"));
         }
         let replayed = self.http.post(self.url("api/v1/machines/board/replay")).send().await.unwrap();
         let replayed: Value = replayed.json().await.unwrap();
@@ -172,13 +172,13 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn serve(site: &Site, options: &[String]) -> Program {
+fn serve(site: &TestSite, options: &[String]) -> ChildProgram {
     let mut command = site.command(Path::new(env!("CARGO_BIN_EXE_lifeguard")));
     command.args(["serve", "--listen", &site.addr(HTTP_PORT).to_string()]);
     command.args(["--tftp-listen", &site.addr(TFTP_PORT).to_string(), "--boot-root"]);
     command.arg(site.path().join("boot")).args(options);
     let log = fs::File::options().append(true).create(true).open(site.path().join("server.log")).unwrap();
-    Program(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+    ChildProgram(command.stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
 /// The programs' directories of the other majors that are to be tried.
@@ -188,7 +188,7 @@ fn other_majors() -> Vec<PathBuf> {
 }
 
 /// Copies programs to where whoever runs Postgres can reach them, with the libraries beside them.
-fn copy_programs(site: &Site, bin: &Path) -> PathBuf {
+fn copy_programs(site: &TestSite, bin: &Path) -> PathBuf {
     let copy = site.path().join("postgresql");
     let copied = Command::new("cp").arg("-a").arg(bin.parent().unwrap()).arg(&copy).status().unwrap();
     let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&copy).status().unwrap();
@@ -200,7 +200,7 @@ fn copy_programs(site: &Site, bin: &Path) -> PathBuf {
 #[ignore = "takes a minute for each major version"]
 async fn each_major_version_does_the_job_and_survives_a_crash() {
     for other in std::iter::once(None).chain(other_majors().into_iter().map(Some)) {
-        let site = Site::new();
+        let site = TestSite::new();
         let bin = other.map_or_else(pg_bin, |other| copy_programs(&site, &other));
         let version = Command::new(bin.join("postgres")).arg("--version").output().unwrap();
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
@@ -209,7 +209,7 @@ async fn each_major_version_does_the_job_and_survives_a_crash() {
         }
         let data = site.path().join("data");
         let options = ["--data-dir", data.to_str().unwrap(), "--pg-bin", bin.to_str().unwrap()];
-        let mut scene = Scene::new(&site, options.map(str::to_owned).to_vec()).await;
+        let mut scene = DatabaseScene::new(&site, options.map(str::to_owned).to_vec()).await;
         let postmaster = data.join("postgres/postmaster.pid");
         let crash = async || {
             let text = fs::read_to_string(postmaster).unwrap();
@@ -233,7 +233,7 @@ fn tool(path: &str, package: &str) -> Option<PathBuf> {
 }
 
 /// Runs `PgBouncer` in front of `database`.
-fn bouncer(site: &Site, program: &Path, database: SocketAddr, mode: &str) -> Program {
+fn bouncer(site: &TestSite, program: &Path, database: SocketAddr, mode: &str) -> ChildProgram {
     let (listen, file) = (site.addr(BOUNCER_PORT), site.path().join("pgbouncer.ini"));
     let config = format!(
         "[databases]\nlifeguard = host={} port={} user=lifeguard\n[pgbouncer]\nlisten_addr = {}\nlisten_port = {}\n\
@@ -247,7 +247,7 @@ fn bouncer(site: &Site, program: &Path, database: SocketAddr, mode: &str) -> Pro
     fs::write(&file, config).unwrap();
     let log = fs::File::create(site.path().join("pgbouncer.log")).unwrap();
     let mut command = site.postgres_command(program);
-    Program(command.arg(file).stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
+    ChildProgram(command.arg(file).stdout(Stdio::null()).stderr(log.into_parts().0).spawn().unwrap())
 }
 
 fn through(addr: SocketAddr) -> Vec<String> {
@@ -258,10 +258,10 @@ fn through(addr: SocketAddr) -> Vec<String> {
 #[ignore = "takes a minute"]
 async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived() {
     let Some(program) = tool("/usr/sbin/pgbouncer", "pgbouncer") else { return };
-    let site = Site::new();
-    let mut cluster = Cluster::alone(&site).await;
+    let site = TestSite::new();
+    let mut cluster = ReplicatedCluster::alone(&site).await;
     let _bouncer = bouncer(&site, &program, cluster.primary(), "session");
-    let mut scene = Scene::new(&site, through(site.addr(BOUNCER_PORT))).await;
+    let mut scene = DatabaseScene::new(&site, through(site.addr(BOUNCER_PORT))).await;
     let crash = async || {
         cluster.kill_primary();
         cluster.restart_primary(&site).await;
@@ -273,8 +273,8 @@ async fn through_a_pooler_in_session_mode_the_job_is_done_and_a_crash_survived()
 #[ignore = "takes a minute"]
 async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
     let Some(program) = tool("/usr/sbin/haproxy", "haproxy") else { return };
-    let site = Site::new();
-    let mut cluster = Cluster::start(&site).await;
+    let site = TestSite::new();
+    let mut cluster = ReplicatedCluster::start(&site).await;
     let proxy = site.addr(PROXY_PORT);
     let [primary, standby] = cluster.addrs();
     // The proxy sees whether a node lives, not whether it takes writes: after the primary's death new connections come to a
@@ -289,8 +289,8 @@ async fn behind_a_proxy_with_two_nodes_a_fail_over_is_survived() {
     let mut command = site.command(&program);
     let log = fs::File::create(site.path().join("haproxy.log")).unwrap();
     command.args(["-db", "-f"]).arg(&file).stdout(Stdio::null()).stderr(log.into_parts().0);
-    let _proxy = Program(command.spawn().unwrap());
-    let mut scene = Scene::new(&site, through(proxy)).await;
+    let _proxy = ChildProgram(command.spawn().unwrap());
+    let mut scene = DatabaseScene::new(&site, through(proxy)).await;
     let fail_over = async || {
         cluster.until_in_step().await;
         cluster.kill_primary();

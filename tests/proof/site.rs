@@ -51,7 +51,7 @@ done
 static NEXT_NETWORK: AtomicU8 = AtomicU8::new(77);
 
 /// The directory, and who may see its disks.
-pub(crate) struct Site {
+pub(crate) struct TestSite {
     path: PathBuf,
     guardian: Child,
     /// Whether it has a mount namespace of its own, in which disks can be small.
@@ -61,7 +61,7 @@ pub(crate) struct Site {
     address: Ipv4Addr,
 }
 
-impl Site {
+impl TestSite {
     /// Starts the guardian, which makes the directory.
     pub(crate) fn new() -> Self {
         let is_root = Uid::effective().is_root();
@@ -170,7 +170,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for TestSite {
     fn drop(&mut self) {
         drop(self.guardian.stdin.take());
         let _ = self.guardian.wait();
@@ -178,9 +178,9 @@ impl Drop for Site {
 }
 
 /// Fills a disk until nothing fits any more; empty again when it is dropped.
-pub(crate) struct Filler(Vec<PathBuf>);
+pub(crate) struct DiskFiller(Vec<PathBuf>);
 
-impl Filler {
+impl DiskFiller {
     /// Takes all bytes and, where there are `inodes` at most, all of those.
     pub(crate) fn fill(disk: &Path, inodes: u32) -> Self {
         use std::io::Write;
@@ -204,7 +204,7 @@ impl Filler {
     }
 }
 
-impl Drop for Filler {
+impl Drop for DiskFiller {
     fn drop(&mut self) {
         for file in &self.0 {
             let _ = fs::remove_file(file);

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 /// What becomes of who connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ProxyMode {
     /// It is passed on.
     Pass,
     /// It is taken, and not a byte is passed on in either direction, also on connections that there are.
@@ -22,19 +22,19 @@ pub(crate) enum Mode {
 }
 
 /// A wire that lasts until it is dropped.
-pub(crate) struct Wire {
+pub(crate) struct DatabaseProxy {
     addr: SocketAddr,
-    mode: watch::Sender<Mode>,
+    mode: watch::Sender<ProxyMode>,
     leads_to: watch::Sender<SocketAddr>,
     cut: watch::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
-impl Wire {
+impl DatabaseProxy {
     /// Lays a wire from `addr` to `leads_to`.
     pub(crate) async fn new(addr: SocketAddr, leads_to: SocketAddr) -> Self {
         let (mode, leads_to, cut) =
-            (watch::Sender::new(Mode::Pass), watch::Sender::new(leads_to), watch::Sender::new(()));
+            (watch::Sender::new(ProxyMode::Pass), watch::Sender::new(leads_to), watch::Sender::new(()));
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
@@ -57,9 +57,9 @@ impl Wire {
     }
 
     /// Behaves so; whatever does not pass ends or stops the connections that there are.
-    pub(crate) fn set(&self, mode: Mode) {
+    pub(crate) fn set(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
-        if matches!(mode, Mode::Closing | Mode::Refusing) {
+        if matches!(mode, ProxyMode::Closing | ProxyMode::Refusing) {
             self.cut();
         }
     }
@@ -67,7 +67,7 @@ impl Wire {
 
 async fn serve(
     listener: TcpListener,
-    mut mode: watch::Receiver<Mode>,
+    mut mode: watch::Receiver<ProxyMode>,
     leads_to: watch::Receiver<SocketAddr>,
     cut: watch::Receiver<()>,
 ) {
@@ -76,7 +76,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         let now = *mode.borrow_and_update();
-        if now == Mode::Refusing {
+        if now == ProxyMode::Refusing {
             listener = None;
             if mode.changed().await.is_err() {
                 return;
@@ -94,7 +94,7 @@ async fn serve(
         };
         listener = Some(listening);
         let Some(Ok((client, _))) = accepted else { continue };
-        if now == Mode::Closing {
+        if now == ProxyMode::Closing {
             continue;
         }
         let (mode, there, mut cut) = (mode.clone(), *leads_to.borrow(), cut.clone());
@@ -108,8 +108,8 @@ async fn serve(
     }
 }
 
-async fn pass_on(client: TcpStream, there: SocketAddr, mut mode: watch::Receiver<Mode>) {
-    if mode.wait_for(|mode| *mode != Mode::Silent).await.is_err() {
+async fn pass_on(client: TcpStream, there: SocketAddr, mut mode: watch::Receiver<ProxyMode>) {
+    if mode.wait_for(|mode| *mode != ProxyMode::Silent).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(there).await else { return };
@@ -119,12 +119,12 @@ async fn pass_on(client: TcpStream, there: SocketAddr, mut mode: watch::Receiver
     tokio::join!(copy(from_client, to_server, mode.clone()), copy(from_server, to_client, mode));
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<ProxyMode>) {
     let mut buffer = vec![0_u8; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer).await
         && read > 0
     {
-        if mode.wait_for(|mode| *mode != Mode::Silent).await.is_err()
+        if mode.wait_for(|mode| *mode != ProxyMode::Silent).await.is_err()
             || to.write_all(&buffer[..read]).await.is_err()
         {
             return;

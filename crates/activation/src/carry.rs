@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use machine::{CounterName, Definition, Due, Instance, State, StateName};
+use machine::{CounterName, Definition, TimeoutDue, Instance, State, StateName};
 
 /// How instances go on under another definition: in the same visit, by the names of their states.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Activation {
     /// What becomes of those in each state; those in a state that is not here are stranded.
-    pub states: BTreeMap<StateName, Carried>,
+    pub states: BTreeMap<StateName, StateActivation>,
     /// The counters that have another name: those of limits of states that have another name.
     pub counters: BTreeMap<CounterName, CounterName>,
 }
 
 /// What becomes of instances in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Carried {
+pub struct StateActivation {
     /// What the state is called now.
     pub to: StateName,
     /// What becomes of their deadlines.
-    pub deadline: Rearm,
+    pub deadline: DeadlineAdjustment,
 }
 
 /// What becomes of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rearm {
+pub enum DeadlineAdjustment {
     /// It stays as it is.
     Keep,
     /// There is none any more.
@@ -47,8 +47,8 @@ impl Activation {
         let was = |state: &StateName| old.and_then(|old| old.states.get(state));
         let same = new.states.keys().map(|name| (name, name));
         let states = same.chain(&new.renamed).filter_map(|(from, to)| {
-            let deadline = rearm(was(from), new.states.get(to)?);
-            Some((from.clone(), Carried { to: to.clone(), deadline }))
+            let deadline = deadline_adjustment(was(from), new.states.get(to)?);
+            Some((from.clone(), StateActivation { to: to.clone(), deadline }))
         });
         let counters = new.renamed.iter().filter_map(|(from, to)| {
             let counted = own_counter(from, was(from)?)?;
@@ -59,17 +59,17 @@ impl Activation {
     }
 
     /// The states whose instances do not simply go on.
-    pub fn changed(&self) -> impl Iterator<Item = (&StateName, &Carried)> {
-        self.states.iter().filter(|(from, carried)| **from != carried.to || carried.deadline != Rearm::Keep)
+    pub fn changed(&self) -> impl Iterator<Item = (&StateName, &StateActivation)> {
+        self.states.iter().filter(|(from, carried)| **from != carried.to || carried.deadline != DeadlineAdjustment::Keep)
     }
 
     /// Gives what the counters of `instance` are called now their new names, and moves it on to `to` with `deadline_at`,
     /// which is what [`Rearm`] came to; what is left of a time limit that stands still moves as the limit did.
     pub fn apply(&self, instance: &mut Instance, to: StateName, deadline_at: Option<DateTime<Utc>>) {
         instance.remaining = match self.states.get(&instance.state).map(|carried| carried.deadline) {
-            Some(Rearm::Disarm | Rearm::At(_)) => None,
-            Some(Rearm::Shift(by)) => instance.remaining.map(|left| shifted(left, by)),
-            Some(Rearm::Keep | Rearm::Arm(_)) | None => instance.remaining,
+            Some(DeadlineAdjustment::Disarm | DeadlineAdjustment::At(_)) => None,
+            Some(DeadlineAdjustment::Shift(by)) => instance.remaining.map(|left| shifted(left, by)),
+            Some(DeadlineAdjustment::Keep | DeadlineAdjustment::Arm(_)) | None => instance.remaining,
         };
         instance.state = to;
         instance.deadline_at = deadline_at;
@@ -90,24 +90,24 @@ fn own_counter<'a>(name: &StateName, state: &'a State) -> Option<&'a CounterName
 }
 
 /// What becomes of the deadlines of instances in a state that was `was`, where that is known, and is `is` now.
-fn rearm(was: Option<&State>, is: &State) -> Rearm {
+fn deadline_adjustment(was: Option<&State>, is: &State) -> DeadlineAdjustment {
     let due = |state: &State| state.timeout.as_ref().map(|timeout| timeout.due);
     let Some(was) = was else {
         return match due(is) {
-            Some(Due::After(after)) => Rearm::Arm(delta(after)),
-            Some(Due::At(at)) => Rearm::At(at),
-            None => Rearm::Keep,
+            Some(TimeoutDue::After(after)) => DeadlineAdjustment::Arm(delta(after)),
+            Some(TimeoutDue::At(at)) => DeadlineAdjustment::At(at),
+            None => DeadlineAdjustment::Keep,
         };
     };
     let keeps = |state: &State| state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);
     match (due(was), due(is)) {
-        (before, after) if before == after => Rearm::Keep,
+        (before, after) if before == after => DeadlineAdjustment::Keep,
         // It is entered anew before long by itself, and mostly there are many.
-        _ if keeps(was) && keeps(is) => Rearm::Keep,
-        (_, None) => Rearm::Disarm,
-        (_, Some(Due::At(at))) => Rearm::At(at),
-        (Some(Due::After(before)), Some(Due::After(after))) => Rearm::Shift(delta(after) - delta(before)),
-        (_, Some(Due::After(after))) => Rearm::Arm(delta(after)),
+        _ if keeps(was) && keeps(is) => DeadlineAdjustment::Keep,
+        (_, None) => DeadlineAdjustment::Disarm,
+        (_, Some(TimeoutDue::At(at))) => DeadlineAdjustment::At(at),
+        (Some(TimeoutDue::After(before)), Some(TimeoutDue::After(after))) => DeadlineAdjustment::Shift(delta(after) - delta(before)),
+        (_, Some(TimeoutDue::After(after))) => DeadlineAdjustment::Arm(delta(after)),
     }
 }
 
@@ -150,22 +150,22 @@ mod tests {
         };
         let time = "2030-01-01T00:00:00Z".parse().unwrap();
         for (was, is, expected) in [
-            (&after("60s"), &after("60s"), Rearm::Keep),
-            (&after("60s"), &after("90s"), Rearm::Shift(TimeDelta::seconds(30))),
-            (&after("60s"), &after("20s"), Rearm::Shift(TimeDelta::seconds(-40))),
-            (&after("60s"), &none, Rearm::Disarm),
-            (&after("60s"), &at, Rearm::At(time)),
-            (&none, &after("60s"), Rearm::Arm(TimeDelta::seconds(60))),
-            (&at, &after("60s"), Rearm::Arm(TimeDelta::seconds(60))),
-            (&none, &none, Rearm::Keep),
-            (&kept("5m"), &kept("7m"), Rearm::Keep),
+            (&after("60s"), &after("60s"), DeadlineAdjustment::Keep),
+            (&after("60s"), &after("90s"), DeadlineAdjustment::Shift(TimeDelta::seconds(30))),
+            (&after("60s"), &after("20s"), DeadlineAdjustment::Shift(TimeDelta::seconds(-40))),
+            (&after("60s"), &none, DeadlineAdjustment::Disarm),
+            (&after("60s"), &at, DeadlineAdjustment::At(time)),
+            (&none, &after("60s"), DeadlineAdjustment::Arm(TimeDelta::seconds(60))),
+            (&at, &after("60s"), DeadlineAdjustment::Arm(TimeDelta::seconds(60))),
+            (&none, &none, DeadlineAdjustment::Keep),
+            (&kept("5m"), &kept("7m"), DeadlineAdjustment::Keep),
         ] {
             let activation = Activation::new(Some(was), is);
             assert_eq!(activation.states["Work"].deadline, expected, "{was:?} {is:?}");
         }
         assert_eq!(
             Activation::new(None, &after("60s")).states["Work"].deadline,
-            Rearm::Arm(TimeDelta::seconds(60))
+            DeadlineAdjustment::Arm(TimeDelta::seconds(60))
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use machine::{
-    Definition, Event, Invoke, Operation, ResourceName, State, StateName, Timeout, Transition,
+    Definition, Event, ActionInvocation, Operation, ResourceName, State, StateName, Timeout, Transition,
     TransitionEffect,
 };
 use serde::Serialize;
@@ -18,12 +18,12 @@ pub struct Difference {
     /// The states that have another name in the new one: the old name and the new one.
     pub renamed: Vec<(StateName, StateName)>,
     /// What else is not as it was.
-    pub changed: Vec<Change>,
+    pub changed: Vec<DefinitionChange>,
 }
 
 /// One thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct DefinitionChange {
     /// The state that it belongs to, by its new name; nothing where it belongs to the whole machine.
     pub state: Option<StateName>,
     /// What it is: `timeout`, `on EVENT`, `invoke`, …
@@ -79,21 +79,21 @@ impl Difference {
     }
 
     /// Compares what two definitions make of a state; each with what it calls the states that it speaks of.
-    fn compare_states(&mut self, name: &StateName, was: (&State, Names<'_>), is: (&State, Names<'_>)) {
+    fn compare_states(&mut self, name: &StateName, was: (&State, StateNaming<'_>), is: (&State, StateNaming<'_>)) {
         let sides = [was, is];
-        let mut note = |what: &str, say: &dyn Fn((&State, Names<'_>)) -> Option<String>| {
+        let mut note = |what: &str, say: &dyn Fn((&State, StateNaming<'_>)) -> Option<String>| {
             let [was, is] = sides.map(say);
             self.note(Some(name), what, was, is);
         };
         note("kind", &|(state, _)| Some(format!("{:?}", state.kind).to_lowercase()));
-        note("entry", &|(state, _)| some(operations(&state.entry)));
+        note("entry", &|(state, _)| non_empty(operations(&state.entry)));
         note("hold", &|(state, _)| {
             let one = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
-            some(state.hold.iter().map(one).collect::<Vec<_>>().join(", "))
+            non_empty(state.hold.iter().map(one).collect::<Vec<_>>().join(", "))
         });
-        note("invoke", &|(state, _)| some(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
+        note("invoke", &|(state, _)| non_empty(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
         note("timeout", &|(state, names)| state.timeout.as_ref().map(|limit| timeout(limit, names)));
-        note("always", &|(state, names)| some(transitions(&state.always, names)));
+        note("always", &|(state, names)| non_empty(transitions(&state.always, names)));
         let events: BTreeSet<_> = was.0.on.keys().chain(is.0.on.keys()).collect();
         for event in events {
             note(&format!("on {event}"), &|(state, names)| {
@@ -104,15 +104,15 @@ impl Difference {
 
     fn note(&mut self, state: Option<&StateName>, what: &str, was: Option<String>, is: Option<String>) {
         if was != is {
-            self.changed.push(Change { state: state.cloned(), what: what.to_owned(), was, is });
+            self.changed.push(DefinitionChange { state: state.cloned(), what: what.to_owned(), was, is });
         }
     }
 }
 
 /// What a state is called.
-type Names<'a> = &'a dyn Fn(&StateName) -> StateName;
+type StateNaming<'a> = &'a dyn Fn(&StateName) -> StateName;
 
-fn some(text: String) -> Option<String> {
+fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
@@ -123,13 +123,13 @@ fn event(event: &Event) -> String {
     format!("from: {}{args}", from.join(", "))
 }
 
-fn invoked(invoke: &Invoke) -> String {
+fn invoked(invoke: &ActionInvocation) -> String {
     let limit = invoke.limit.map(|limit| format!(", limit: {}", humantime::format_duration(limit)));
     let with = (!invoke.with.is_empty()).then(|| format!(", with: {}", serde_json::json!(invoke.with)));
     format!("{}{}{}", invoke.action, limit.unwrap_or_default(), with.unwrap_or_default())
 }
 
-fn timeout(timeout: &Timeout, names: Names<'_>) -> String {
+fn timeout(timeout: &Timeout, names: StateNaming<'_>) -> String {
     let Timeout { due, target, limit, keeps_actions } = timeout;
     let limit = limit.as_ref().map(|limit| {
         // A counter that has the name of a state goes by its new name too.
@@ -141,11 +141,11 @@ fn timeout(timeout: &Timeout, names: Names<'_>) -> String {
     format!("{due}, target: {}{}{keep}", names(target), limit.unwrap_or_default())
 }
 
-fn transitions(all: &[Transition], names: Names<'_>) -> String {
+fn transitions(all: &[Transition], names: StateNaming<'_>) -> String {
     all.iter().map(|one| transition(one, names)).collect::<Vec<_>>().join("; ")
 }
 
-fn transition(transition: &Transition, names: Names<'_>) -> String {
+fn transition(transition: &Transition, names: StateNaming<'_>) -> String {
     let mut parts = Vec::new();
     parts.extend(transition.guard.as_ref().map(|guard| format!("if {}", guard.text())));
     let (done, end) = match &transition.effect {
@@ -153,7 +153,7 @@ fn transition(transition: &Transition, names: Names<'_>) -> String {
         TransitionEffect::Stay { operations: done } => (operations(done), "stay".to_owned()),
         TransitionEffect::Refuse { reason } => (String::new(), format!("refuse: {reason}")),
     };
-    parts.extend(some(done).map(|done| format!("do {done}")));
+    parts.extend(non_empty(done).map(|done| format!("do {done}")));
     parts.push(end);
     parts.join(", ")
 }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_as_it_was_and_as_it_is() {
         let difference = Difference::new(&definition("60s", "Work", ""), &definition("2m", "Work", ""));
-        let change = Change {
+        let change = DefinitionChange {
             state: Some(StateName::new("Work").unwrap()),
             what: "timeout".to_owned(),
             was: Some("after: 1m, target: Rest".to_owned()),

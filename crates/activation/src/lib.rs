@@ -7,6 +7,6 @@ mod carry;
 mod difference;
 mod what_if;
 
-pub use carry::{Activation, Carried, Rearm};
-pub use difference::{Change, Difference};
-pub use what_if::{Both, Course, Elsewhere, Recorded, WhatIf};
+pub use carry::{Activation, StateActivation, DeadlineAdjustment};
+pub use difference::{DefinitionChange, Difference};
+pub use what_if::{ComparedCount, WhatIfReplay, DivergedInstance, RecordedDecision, WhatIfReport};

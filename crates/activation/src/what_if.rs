@@ -8,35 +8,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::{
-    ActionName, Cause, Decision, Definition, Effect, EventName, Instance, Kind, Links, Outcome, Source,
-    StateName, Stimulus, create_linked, decide, says_failed,
+    ActionName, Cause, Decision, Definition, Effect, EventName, Instance, StateKind, Links, Outcome, EventSource,
+    StateName, Stimulus, create_linked, decide, is_failed_state_name,
 };
 use serde::Serialize;
 
-use crate::carry::{Activation, Rearm};
+use crate::carry::{Activation, DeadlineAdjustment};
 
 /// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
-const GRACE: TimeDelta = TimeDelta::seconds(1);
+const DEADLINE_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
 /// How many time limits may pass between two entries of a record.
-const MOST_PASSED: usize = 1_000_000;
+const MAX_PASSED_DEADLINES: usize = 1_000_000;
 
 /// What went one way and would have gone another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct WhatIf {
+pub struct WhatIfReport {
     /// How many instances were followed.
     pub instances: u64,
     /// Those that would be in another state.
-    pub elsewhere: Vec<Elsewhere>,
+    pub elsewhere: Vec<DivergedInstance>,
     /// How often each action was asked for.
-    pub actions: BTreeMap<ActionName, Both>,
+    pub actions: BTreeMap<ActionName, ComparedCount>,
     /// How often each Failed state was entered.
-    pub failures: BTreeMap<StateName, Both>,
+    pub failures: BTreeMap<StateName, ComparedCount>,
 }
 
 /// An instance that would be in another state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Elsewhere {
+pub struct DivergedInstance {
     /// Its name.
     pub name: String,
     /// Where it is.
@@ -47,14 +47,14 @@ pub struct Elsewhere {
 
 /// A number as it was, and as it would have been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Both {
+pub struct ComparedCount {
     /// As it was.
     pub was: u64,
     /// As it would have been.
     pub would_be: u64,
 }
 
-impl Both {
+impl ComparedCount {
     /// Adds others to these.
     pub fn add(&mut self, other: Self) {
         self.was += other.was;
@@ -64,7 +64,7 @@ impl Both {
 
 /// An entry of a record.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded<'a> {
+pub struct RecordedDecision<'a> {
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened.
@@ -75,16 +75,16 @@ pub struct Recorded<'a> {
 
 /// An instance on its way under another definition.
 #[derive(Debug)]
-pub struct Course<'a> {
+pub struct WhatIfReplay<'a> {
     definition: &'a Definition,
     instance: Instance,
     /// The events of actions that have come in the present visit.
     ended: BTreeSet<EventName>,
-    actions: BTreeMap<ActionName, Both>,
-    failures: BTreeMap<StateName, Both>,
+    actions: BTreeMap<ActionName, ComparedCount>,
+    failures: BTreeMap<StateName, ComparedCount>,
 }
 
-impl<'a> Course<'a> {
+impl<'a> WhatIfReplay<'a> {
     /// Lets an instance go on under `definition` that followed `before` until `at`; nothing where it would be stranded.
     #[must_use]
     pub fn branch_off(
@@ -97,13 +97,13 @@ impl<'a> Course<'a> {
         let carried = activation.states.get(&instance.state)?;
         let mut instance = instance.clone();
         let deadline_at = match carried.deadline {
-            Rearm::Keep => instance.deadline_at,
-            Rearm::Disarm => None,
-            Rearm::At(at) => Some(at),
-            Rearm::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
+            DeadlineAdjustment::Keep => instance.deadline_at,
+            DeadlineAdjustment::Disarm => None,
+            DeadlineAdjustment::At(at) => Some(at),
+            DeadlineAdjustment::Shift(by) => instance.deadline_at.and_then(|at| at.checked_add_signed(by)),
             // While it stands still it waits for an action to begin.
-            Rearm::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
-            Rearm::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
+            DeadlineAdjustment::Arm(_) if instance.remaining.is_some() => instance.deadline_at,
+            DeadlineAdjustment::Arm(after) => instance.deadline_at.or_else(|| at.checked_add_signed(after)),
         };
         activation.apply(&mut instance, carried.to.clone(), deadline_at);
         Some(Self::of(definition, instance))
@@ -116,7 +116,7 @@ impl<'a> Course<'a> {
 
     /// Begins with an instance that comes to be.
     #[must_use]
-    pub fn begin(definition: &'a Definition, name: &str, created: Recorded<'_>) -> Self {
+    pub fn begin(definition: &'a Definition, name: &str, created: RecordedDecision<'_>) -> Self {
         let links = match &created.stimulus.cause {
             Cause::Created { links } => links.clone(),
             Cause::Event { .. }
@@ -133,11 +133,11 @@ impl<'a> Course<'a> {
     }
 
     /// Follows the record by one entry.
-    pub fn follow(&mut self, recorded: Recorded<'_>) {
+    pub fn follow(&mut self, recorded: RecordedDecision<'_>) {
         self.record(recorded.decision);
-        self.pass_time(recorded.at - GRACE);
+        self.pass_time(recorded.at - DEADLINE_TOLERANCE);
         if let Some(cause) = self.cause(recorded) {
-            self.happen(&Stimulus { cause, ..recorded.stimulus.clone() }, recorded.at);
+            self.apply_stimulus(&Stimulus { cause, ..recorded.stimulus.clone() }, recorded.at);
         }
         let is_in_step = *self.renamed(&recorded.decision.instance.state) == self.instance.state;
         if !is_in_step {
@@ -146,15 +146,15 @@ impl<'a> Course<'a> {
     }
 
     /// Ends the course at the time up to which there is a record, where the instance was as `stored` is.
-    pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIf) {
-        self.pass_time(until - GRACE);
+    pub fn end(mut self, stored: &Instance, until: DateTime<Utc>, what_if: &mut WhatIfReport) {
+        self.pass_time(until - DEADLINE_TOLERANCE);
         what_if.instances += 1;
         for (action, both) in std::mem::take(&mut self.actions) {
             what_if.actions.entry(action).or_default().add(both);
         }
         if *self.renamed(&stored.state) != self.instance.state {
             let (is, would_be) = (stored.state.clone(), self.instance.state.clone());
-            what_if.elsewhere.push(Elsewhere { name: stored.name.clone(), is, would_be });
+            what_if.elsewhere.push(DivergedInstance { name: stored.name.clone(), is, would_be });
         }
         for (state, both) in self.failures {
             let sum = what_if.failures.entry(state).or_default();
@@ -169,19 +169,19 @@ impl<'a> Course<'a> {
     }
 
     /// What an entry of the record is here, if it is anything.
-    fn cause(&self, recorded: Recorded<'_>) -> Option<Cause> {
+    fn cause(&self, recorded: RecordedDecision<'_>) -> Option<Cause> {
         let visit = self.instance.visit;
         let state = self.definition.states.get(&self.instance.state)?;
         match &recorded.stimulus.cause {
             Cause::Created { .. } => None,
-            Cause::Event { name, source: Source::Action, args, .. } => {
+            Cause::Event { name, source: EventSource::Action, args, .. } => {
                 let is_of = |action: &str| {
                     name.as_str().strip_prefix(action).is_some_and(|end| matches!(end, "-ok" | "-failed"))
                 };
                 let waits = state.invoke.iter().any(|invoke| is_of(invoke.action.as_str()));
                 (waits && !self.ended.contains(name)).then(|| Cause::Event {
                     name: name.clone(),
-                    source: Source::Action,
+                    source: EventSource::Action,
                     args: args.clone(),
                     visit: Some(visit),
                 })
@@ -210,10 +210,10 @@ impl<'a> Course<'a> {
 
     /// Lets all time limits pass that are due at `until`.
     fn pass_time(&mut self, until: DateTime<Utc>) {
-        for _ in 0..MOST_PASSED {
+        for _ in 0..MAX_PASSED_DEADLINES {
             let Some(due) = self.instance.deadline_at.filter(|due| *due <= until) else { return };
             let visit = self.instance.visit;
-            self.happen(&Stimulus::new(Cause::Deadline { visit }), due);
+            self.apply_stimulus(&Stimulus::new(Cause::Deadline { visit }), due);
             if self.instance.visit == visit {
                 return;
             }
@@ -223,11 +223,11 @@ impl<'a> Course<'a> {
 
     /// Lets the actions of the present visit begin, if they have not.
     fn begin_actions(&mut self, at: DateTime<Utc>) {
-        self.happen(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
+        self.apply_stimulus(&Stimulus::new(Cause::Began { visit: self.instance.visit }), at);
     }
 
-    fn happen(&mut self, stimulus: &Stimulus, at: DateTime<Utc>) {
-        if let Cause::Event { name, source: Source::Action, .. } = &stimulus.cause {
+    fn apply_stimulus(&mut self, stimulus: &Stimulus, at: DateTime<Utc>) {
+        if let Cause::Event { name, source: EventSource::Action, .. } = &stimulus.cause {
             self.ended.insert(name.clone());
         }
         let decision = decide(self.definition, &self.instance, stimulus, at);
@@ -240,22 +240,22 @@ impl<'a> Course<'a> {
 
     /// Counts what would have followed.
     fn tally(&mut self, decision: &Decision) {
-        for action in asked(decision) {
+        for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().would_be += 1;
         }
-        if let Some(failed) = failed(self.definition, decision) {
+        if let Some(failed) = entered_failed_state(self.definition, decision) {
             self.failures.entry(failed).or_default().would_be += 1;
         }
     }
 
     /// Counts what followed.
     fn record(&mut self, decision: &Decision) {
-        for action in asked(decision) {
+        for action in invoked_actions(decision) {
             self.actions.entry(action.clone()).or_default().was += 1;
         }
         if let Outcome::Moved { to, .. } = &decision.outcome
             && let to = self.renamed(to).clone()
-            && says_failed(to.as_str())
+            && is_failed_state_name(to.as_str())
         {
             self.failures.entry(to).or_default().was += 1;
         }
@@ -263,7 +263,7 @@ impl<'a> Course<'a> {
 }
 
 /// The actions that a decision asks for.
-fn asked(decision: &Decision) -> impl Iterator<Item = &ActionName> {
+fn invoked_actions(decision: &Decision) -> impl Iterator<Item = &ActionName> {
     let asked = decision.effects.iter().flat_map(|effect| match effect {
         Effect::Invoke { actions, .. } => actions.as_slice(),
         Effect::Cancel { .. } | Effect::Keep { .. } | Effect::Hold { .. } | Effect::Raise(_) => &[],
@@ -271,7 +271,7 @@ fn asked(decision: &Decision) -> impl Iterator<Item = &ActionName> {
     asked.map(|invoke| &invoke.action)
 }
 
-fn failed(definition: &Definition, decision: &Decision) -> Option<StateName> {
+fn entered_failed_state(definition: &Definition, decision: &Decision) -> Option<StateName> {
     let Outcome::Moved { to, .. } = &decision.outcome else { return None };
-    definition.states.get(to).is_some_and(|state| state.kind == Kind::Failed).then(|| to.clone())
+    definition.states.get(to).is_some_and(|state| state.kind == StateKind::Failed).then(|| to.clone())
 }

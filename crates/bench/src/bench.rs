@@ -6,22 +6,22 @@ use std::path::PathBuf;
 
 use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, TftpArgs};
 use lifeguard::engine::{Engine, Retention};
-use lifeguard::store::Connections;
+use lifeguard::store::ConnectionBudget;
 use tokio::process::Command;
 
-use crate::database::Scratch;
+use crate::database::ScratchDatabase;
 use crate::options::BenchOptions;
 use crate::postgres::BenchPostgres;
 use crate::scratch::ScratchDir;
 use crate::server::ServerProcess;
-use crate::sizes::Sizes;
+use crate::sizes::BenchSizes;
 
 /// What the boards of most figures live by.
-const DEFINITION: &str = include_str!("bench.yaml");
+const BENCH_YAML: &str = include_str!("bench.yaml");
 
 /// By which definition boards live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lives {
+pub(crate) enum BoardDefinition {
     /// By that of the bench.
     Bench,
     /// By the built-in one, `states/board.yaml`.
@@ -31,7 +31,7 @@ pub(crate) enum Lives {
 /// What figures work with.
 pub(crate) struct Bench {
     /// How large the figures are.
-    pub(crate) sizes: Sizes,
+    pub(crate) sizes: BenchSizes,
     /// ONNX Runtime's library, if it is not where servers find it.
     pub(crate) onnxruntime: Option<PathBuf>,
     /// The program that is measured as a server; this one where none is named.
@@ -51,7 +51,7 @@ impl Bench {
             return Err(format!("--server: {} is not a file", program.display()).into());
         }
         let scratch = ScratchDir::make(options.dir.as_deref())?;
-        fs_err::write(scratch.path.join("bench.yaml"), DEFINITION)?;
+        fs_err::write(scratch.path.join("bench.yaml"), BENCH_YAML)?;
         fs_err::create_dir(scratch.path.join("boot"))?;
         let postgres = BenchPostgres::start(&scratch.path, options.pg_bin.clone()).await?;
         let (onnxruntime, state_service) = (options.onnxruntime.clone(), options.state_service);
@@ -62,8 +62,8 @@ impl Bench {
     /// What a server on a database is told.
     pub(crate) fn serve_options(
         &self,
-        database: Scratch,
-        lives: Lives,
+        database: ScratchDatabase,
+        lives: BoardDefinition,
     ) -> Result<ServeOptions, Box<dyn Error>> {
         Ok(ServeOptions {
             machine: None,
@@ -74,13 +74,13 @@ impl Bench {
             boot_root: Some(self.scratch.path.join("boot")),
             database_url: Some(self.postgres.url(database)?.into()),
             database_url_file: None,
-            database_connections: Connections::DEFAULT,
+            database_connections: ConnectionBudget::DEFAULT_TOTAL,
             event_timeout: Engine::EVENT_TIMEOUT,
             data_dir: None,
             pg_bin: None,
             states: match lives {
-                Lives::Bench => Some(self.scratch.path.join("bench.yaml")),
-                Lives::Board => None,
+                BoardDefinition::Bench => Some(self.scratch.path.join("bench.yaml")),
+                BoardDefinition::Board => None,
             },
             allow_commands: false,
             history_retention: Retention::Forever,
@@ -92,8 +92,8 @@ impl Bench {
     /// Starts a server on a database, as a process of its own.
     pub(crate) async fn serve(
         &self,
-        database: Scratch,
-        lives: Lives,
+        database: ScratchDatabase,
+        lives: BoardDefinition,
     ) -> Result<ServerProcess, Box<dyn Error>> {
         self.serve_with(&self.serve_options(database, lives)?).await
     }
@@ -102,7 +102,7 @@ impl Bench {
     pub(crate) async fn serve_with(&self, options: &ServeOptions) -> Result<ServerProcess, Box<dyn Error>> {
         let mut command = Command::new(self.server.clone().map_or_else(std::env::current_exe, Ok)?);
         if self.server.is_none() {
-            command.arg(crate::PRODUCT);
+            command.arg(crate::PRODUCT_ARGUMENT);
         }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LIFEGUARD_") {
@@ -130,11 +130,11 @@ impl Bench {
 
 #[cfg(test)]
 mod tests {
-    use super::DEFINITION;
+    use super::BENCH_YAML;
 
     #[test]
     fn the_boards_live_by_a_definition_that_is_one() {
-        let loaded = machine::load(DEFINITION, lifeguard::boards::vocabulary());
+        let loaded = machine::load(BENCH_YAML, lifeguard::boards::vocabulary());
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err().display("bench.yaml"));
     }
 }

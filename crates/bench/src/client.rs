@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How much is read at first, in bytes: an answer to an event. Hundreds of large buffers would fill the processor's caches.
-const SMALL: usize = 1024;
+const FIRST_READ_BYTES: usize = 1024;
 /// By how much the room for a longer answer grows at least.
-const CHUNK: usize = 64 * 1024;
+const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// A connection to a server.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct BenchConnection {
     server: SocketAddr,
     stream: TcpStream,
     /// Whether the server goes on listening.
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct BenchResponse {
     /// Its status code.
     pub(crate) status: u16,
     head: String,
@@ -34,39 +34,39 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl BenchResponse {
     /// The first header of this name, which is in small letters.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 }
 
-impl Connection {
+impl BenchConnection {
     /// Connects.
     pub(crate) async fn open(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(SMALL) })
+        Ok(Self { server, stream, is_kept: true, buffer: Vec::with_capacity(FIRST_READ_BYTES) })
     }
 
     /// Asks for a path, with further header lines that each end in CR LF.
-    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<Answer> {
+    pub(crate) async fn get(&mut self, path: &str, headers: &str) -> io::Result<BenchResponse> {
         self.call(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await
     }
 
     /// Posts an empty body to a path.
-    pub(crate) async fn post(&mut self, path: &str) -> io::Result<Answer> {
+    pub(crate) async fn post(&mut self, path: &str) -> io::Result<BenchResponse> {
         self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await
     }
 
     /// Posts JSON to a path.
-    pub(crate) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+    pub(crate) async fn post_json(&mut self, path: &str, body: &str) -> io::Result<BenchResponse> {
         let length = body.len();
         let head = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
         self.call(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{head}\r\n{body}")).await
     }
 
-    async fn call(&mut self, request: &str) -> io::Result<Answer> {
+    async fn call(&mut self, request: &str) -> io::Result<BenchResponse> {
         if !self.is_kept {
             *self = Self::open(self.server).await?;
         }
@@ -83,7 +83,7 @@ impl Connection {
         } else {
             return Err(not_http());
         };
-        Ok(Answer { status, head, body })
+        Ok(BenchResponse { status, head, body })
     }
 
     /// Reads up to the empty line.
@@ -131,7 +131,7 @@ impl Connection {
 
     async fn read(&mut self) -> io::Result<()> {
         if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(CHUNK);
+            self.buffer.reserve(READ_CHUNK_BYTES);
         }
         match self.stream.read_buf(&mut self.buffer).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the connection")),
@@ -176,7 +176,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = BenchConnection::open(address).await.unwrap();
         let first = connection.get("/", "").await.unwrap();
         assert_eq!(
             (first.status, first.body.as_slice(), first.header("etag")),
@@ -204,7 +204,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = BenchConnection::open(address).await.unwrap();
         for _ in 0..2 {
             assert_eq!(connection.post_json("/state", "{}").await.unwrap().body, b"hi");
         }

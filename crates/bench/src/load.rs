@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use lifeguard::cli::output;
-use lifeguard::cli::serve::BOARD;
-use lifeguard::engine::{Committed, Engine, Submission};
-use lifeguard::store::instances::Target;
-use machine::{Cause, EventName, MachineName, Outcome, Source};
+use lifeguard::cli::serve::BOARD_MACHINE;
+use lifeguard::engine::{CommittedSubmission, Engine, Submission};
+use lifeguard::store::instances::InstanceKey;
+use machine::{Cause, EventName, MachineName, Outcome, EventSource};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::client::Connection;
+use crate::client::BenchConnection;
 use crate::stats::{float, millis, percentile};
 
 /// A step from board to board that goes through all of them, and seldom meets a neighbour: a prime that no number of
 /// boards has as a factor.
-const STEP: u64 = 7919;
+const BOARD_STEP: u64 = 7919;
 
 /// What a load is to be. Also the options of the hidden command `load`, which is the second process.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct LoadOptions {
+pub(crate) struct LoadProcessOptions {
     /// Where the server is
     #[arg(long)]
     server: SocketAddr,
@@ -45,7 +45,7 @@ pub(crate) struct LoadOptions {
 
 /// How a load goes, wherever it comes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     pub(crate) in_flight: usize,
     pub(crate) boards: u64,
     pub(crate) warm: Duration,
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
 
 /// What a load found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Load {
+pub(crate) struct LoadMeasurement {
     /// How many events were answered while they counted; each was a transition.
     pub(crate) events: usize,
     /// Answers a second.
@@ -66,19 +66,19 @@ pub(crate) struct Load {
 }
 
 /// Somebody who speaks for boards.
-pub(crate) enum Caller {
+pub(crate) enum LoadCaller {
     /// By the engine of this process.
     InProcess(Engine),
     /// By HTTP.
-    Http(Connection),
+    Http(BenchConnection),
 }
 
-impl Caller {
+impl LoadCaller {
     /// Reports an event that moves `board` to another state; anything else is an error.
     pub(crate) async fn report(&mut self, board: u64, event: &str) -> io::Result<()> {
         match self {
             Self::InProcess(engine) => {
-                match submit(engine, board, event, lifeguard::boards::BOARD).await?.outcome {
+                match submit(engine, board, event, lifeguard::boards::BOARD_SOURCE).await?.outcome {
                     Outcome::Moved { .. } => Ok(()),
                     Outcome::Stayed | Outcome::Ignored(_) => Err(io::Error::other("an event moved nothing")),
                 }
@@ -93,12 +93,12 @@ pub(crate) async fn submit(
     engine: &Engine,
     board: u64,
     event: &str,
-    source: Source,
-) -> io::Result<Committed> {
+    source: EventSource,
+) -> io::Result<CommittedSubmission> {
     let name = EventName::new(event).map_err(io::Error::other)?;
-    let machine = MachineName::new(BOARD).map_err(io::Error::other)?;
+    let machine = MachineName::new(BOARD_MACHINE).map_err(io::Error::other)?;
     let cause = Cause::Event { name, source, args: Map::new(), visit: None };
-    let submission = Submission::new(Target::Name(machine, name_of(board)), cause);
+    let submission = Submission::new(InstanceKey::Name(machine, name_of(board)), cause);
     engine.submit(submission).await.map_err(io::Error::other)
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn name_of(board: u64) -> String {
 }
 
 /// Reports an event that moves `board`, over HTTP.
-pub(crate) async fn report(connection: &mut Connection, board: u64, event: &str) -> io::Result<()> {
+pub(crate) async fn report(connection: &mut BenchConnection, board: u64, event: &str) -> io::Result<()> {
     let path = format!("/api/v1/devices/{}/events/{event}", name_of(board));
     let answer = connection.post(&path).await?;
     if answer.status == 200 && answer.body.starts_with(br#"{"outcome":"moved""#) {
@@ -119,7 +119,7 @@ pub(crate) async fn report(connection: &mut Connection, board: u64, event: &str)
 }
 
 /// Runs a load with `callers`, one for each event in flight.
-pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> {
+pub(crate) async fn drive(callers: Vec<LoadCaller>, plan: LoadPlan) -> io::Result<LoadMeasurement> {
     let step = u64::try_from(callers.len()).map_err(io::Error::other)?;
     let from = Instant::now() + plan.warm;
     let to = from + plan.span;
@@ -133,7 +133,7 @@ pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
                 if sent_at >= to {
                     return Ok(latencies);
                 }
-                caller.report(turn.wrapping_mul(STEP) % plan.boards, "flip").await?;
+                caller.report(turn.wrapping_mul(BOARD_STEP) % plan.boards, "flip").await?;
                 if (from..to).contains(&Instant::now()) {
                     latencies.push(millis(sent_at.elapsed()));
                 }
@@ -145,7 +145,7 @@ pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
     while let Some(ended) = tasks.join_next().await {
         all.extend(ended??);
     }
-    Ok(Load {
+    Ok(LoadMeasurement {
         events: all.len(),
         per_second: float(all.len()) / plan.span.as_secs_f64(),
         p50_ms: percentile(&all, 0.5).unwrap_or(f64::INFINITY),
@@ -154,8 +154,8 @@ pub(crate) async fn drive(callers: Vec<Caller>, plan: Plan) -> io::Result<Load> 
 }
 
 /// Runs a load by the engine of this process.
-pub(crate) async fn in_process(engine: &Engine, plan: Plan) -> io::Result<Load> {
-    drive((0..plan.in_flight).map(|_| Caller::InProcess(engine.clone())).collect(), plan).await
+pub(crate) async fn in_process(engine: &Engine, plan: LoadPlan) -> io::Result<LoadMeasurement> {
+    drive((0..plan.in_flight).map(|_| LoadCaller::InProcess(engine.clone())).collect(), plan).await
 }
 
 /// Lets each of `boards` report `event` once, so many at a time, by the engine of this process; says how many did so a
@@ -170,7 +170,7 @@ pub(crate) async fn once_each(
     let began = Instant::now();
     let mut tasks: JoinSet<io::Result<usize>> = JoinSet::new();
     for first in 0..step {
-        let mut caller = Caller::InProcess(engine.clone());
+        let mut caller = LoadCaller::InProcess(engine.clone());
         tasks.spawn(async move {
             let mut reported = 0;
             for board in (first..boards).step_by(in_flight) {
@@ -188,7 +188,7 @@ pub(crate) async fn once_each(
 }
 
 /// Runs a load from a second process against `server`.
-pub(crate) async fn from_second_process(server: SocketAddr, plan: Plan) -> Result<Load, Box<dyn Error>> {
+pub(crate) async fn from_second_process(server: SocketAddr, plan: LoadPlan) -> Result<LoadMeasurement, Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["load", "--server", &server.to_string()]);
     for (name, value) in [
@@ -210,13 +210,13 @@ pub(crate) async fn from_second_process(server: SocketAddr, plan: Plan) -> Resul
 }
 
 /// Runs the hidden command: the second process, which says what it found as JSON.
-pub(crate) async fn run(options: LoadOptions) -> Result<(), Box<dyn Error>> {
-    let LoadOptions { server, in_flight, boards, warm_ms, span_ms } = options;
+pub(crate) async fn run(options: LoadProcessOptions) -> Result<(), Box<dyn Error>> {
+    let LoadProcessOptions { server, in_flight, boards, warm_ms, span_ms } = options;
     let mut callers = Vec::new();
     for _ in 0..in_flight {
-        callers.push(Caller::Http(Connection::open(server).await?));
+        callers.push(LoadCaller::Http(BenchConnection::open(server).await?));
     }
     let (warm, span) = (Duration::from_millis(warm_ms), Duration::from_millis(span_ms));
-    let load = drive(callers, Plan { in_flight, boards, warm, span }).await?;
+    let load = drive(callers, LoadPlan { in_flight, boards, warm, span }).await?;
     Ok(output::print(&serde_json::to_string(&load)?)?)
 }

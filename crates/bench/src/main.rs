@@ -29,7 +29,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use lifeguard::cli::log::{Log, LogArgs};
+use lifeguard::cli::log::{ProcessLog, LogArgs};
 use lifeguard::cli::{self, output};
 use tokio::runtime::Builder;
 
@@ -38,10 +38,10 @@ use tokio::runtime::Builder;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is logged unless something else is asked for: how far it is.
-const USUAL_LOG: &str = "error,lifeguard_bench=info";
+const DEFAULT_LOG_FILTER: &str = "error,lifeguard_bench=info";
 
 /// The first argument after which the others are the product's: `lifeguard-bench lifeguard serve …`.
-const PRODUCT: &str = "lifeguard";
+const PRODUCT_ARGUMENT: &str = "lifeguard";
 
 /// What the bench is told.
 #[derive(Debug, Parser)]
@@ -52,7 +52,7 @@ const PRODUCT: &str = "lifeguard";
     max_term_width = 100,
     args_conflicts_with_subcommands = true
 )]
-struct Arguments {
+struct BenchArguments {
     #[command(flatten)]
     log: LogArgs,
 
@@ -60,24 +60,24 @@ struct Arguments {
     options: options::BenchOptions,
 
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<BenchCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum BenchCommand {
     /// The second process of a load
     #[command(hide = true)]
-    Load(load::LoadOptions),
+    Load(load::LoadProcessOptions),
 }
 
 fn main() -> io::Result<ExitCode> {
     let mut words = std::env::args_os().skip(1).peekable();
-    let is_product = words.next_if(|word| word == PRODUCT).is_some();
+    let is_product = words.next_if(|word| word == PRODUCT_ARGUMENT).is_some();
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     if !is_product {
-        let command = cli::without_empty_variables(Arguments::command());
+        let command = cli::without_empty_variables(BenchArguments::command());
         let arguments =
-            Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+            BenchArguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
         return Ok(runtime.block_on(measure(arguments)));
     }
     match cli::parse_from(words) {
@@ -86,14 +86,14 @@ fn main() -> io::Result<ExitCode> {
     }
 }
 
-async fn measure(arguments: Arguments) -> ExitCode {
-    let Arguments { log, options, command } = arguments;
-    let log = match Log::start(&log, USUAL_LOG) {
+async fn measure(arguments: BenchArguments) -> ExitCode {
+    let BenchArguments { log, options, command } = arguments;
+    let log = match ProcessLog::start(&log, DEFAULT_LOG_FILTER) {
         Ok(log) => log,
         Err(error) => return output::fail(&error.to_string()),
     };
     let result: Result<(), Box<dyn Error>> = match command {
-        Some(Command::Load(options)) => load::run(options).await,
+        Some(BenchCommand::Load(options)) => load::run(options).await,
         None => run::run(options).await,
     };
     log.flush();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::figure::Figure;
-use crate::sizes::Sizes;
+use crate::sizes::BenchSizes;
 
 /// What the bench can be told.
 #[derive(Debug, Clone, Args)]
@@ -65,16 +65,16 @@ impl BenchOptions {
     }
 
     /// How large it is, and how often each is measured.
-    pub(crate) fn sizes(&self) -> Sizes {
+    pub(crate) fn sizes(&self) -> BenchSizes {
         let usual = if self.tiny {
-            Sizes::TINY
+            BenchSizes::TINY
         } else if self.quick {
-            Sizes::QUICK
+            BenchSizes::QUICK
         } else {
-            Sizes::FULL
+            BenchSizes::FULL
         };
         match self.repeats.map(usize::from) {
-            Some(repeats) => Sizes { repeats, watches: repeats, ..usual },
+            Some(repeats) => BenchSizes { repeats, watches: repeats, ..usual },
             None => usual,
         }
     }

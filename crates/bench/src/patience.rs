@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use clock::pause;
+use clock::sleep_real_time;
 
 /// Does `work` for at most `limit` of real time; `None` when the time ran out.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         done = work => Some(done),
-        () = pause(limit) => None,
+        () = sleep_real_time(limit) => None,
     }
 }
 
@@ -27,6 +27,6 @@ pub(crate) async fn until(
         if Instant::now() >= give_up_at {
             return Ok(false);
         }
-        pause(Duration::from_millis(200)).await;
+        sleep_real_time(Duration::from_millis(200)).await;
     }
 }

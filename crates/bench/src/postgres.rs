@@ -3,25 +3,25 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use private_postgres::{Options, PrivatePostgres};
+use private_postgres::{PrivatePostgresOptions, PrivatePostgres};
 use tokio::process::Command;
 use url::Url;
 
-use crate::database::{BenchDatabase, Durability, PGBENCH_SCRIPTS, Scratch};
+use crate::database::{BenchDatabase, PostgresSettings, PGBENCH_SCRIPTS, ScratchDatabase};
 use crate::process;
 
 /// How many boards the scripts of pgbench choose from.
 pub(crate) const PGBENCH_BOARDS: i64 = 10_000;
 
 /// The forms of the equal transaction, by the names of their scripts.
-pub(crate) const FORMS: [&str; 3] = [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
+pub(crate) const PGBENCH_SCRIPT_NAMES: [&str; 3] = [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
 
 /// A private Postgres with full durability.
 #[derive(Debug)]
 pub(crate) struct BenchPostgres {
     postgres: PrivatePostgres,
     /// What it says of itself.
-    pub(crate) durability: Durability,
+    pub(crate) durability: PostgresSettings,
     /// Its first process.
     pub(crate) pid: i32,
     scripts: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct BenchPostgres {
 
 /// What one run of pgbench found.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Pgbench {
+pub(crate) struct PgbenchResult {
     /// Transactions a second.
     pub(crate) per_second: f64,
     /// The mean time of one, in milliseconds.
@@ -53,7 +53,7 @@ impl BenchPostgres {
             ("max_connections", "200"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let options = Options { bin_dir, settings, ..Options::new(dir.join("data")) };
+        let options = PrivatePostgresOptions { bin_dir, settings, ..PrivatePostgresOptions::new(dir.join("data")) };
         let postgres = PrivatePostgres::start(options).await?;
         let asked = ask(&postgres, dir).await;
         match asked {
@@ -66,12 +66,12 @@ impl BenchPostgres {
     }
 
     /// Makes a database anew.
-    pub(crate) async fn make(&self, scratch: Scratch) -> Result<BenchDatabase, Box<dyn Error>> {
+    pub(crate) async fn make(&self, scratch: ScratchDatabase) -> Result<BenchDatabase, Box<dyn Error>> {
         Ok(BenchDatabase::make(&self.postgres.connect_options(), scratch).await?)
     }
 
     /// The URL of a database.
-    pub(crate) fn url(&self, scratch: Scratch) -> Result<Url, Box<dyn Error>> {
+    pub(crate) fn url(&self, scratch: ScratchDatabase) -> Result<Url, Box<dyn Error>> {
         let options = self.postgres.connect_options();
         let mut url = Url::parse("postgresql:///")?;
         url.set_path(scratch.name());
@@ -90,7 +90,7 @@ impl BenchPostgres {
         form: &str,
         clients: usize,
         seconds: u64,
-    ) -> Result<Pgbench, Box<dyn Error>> {
+    ) -> Result<PgbenchResult, Box<dyn Error>> {
         let options = self.postgres.connect_options();
         let program = self.postgres.bin_dir().join("pgbench");
         let mut command = Command::new(&program);
@@ -100,7 +100,7 @@ impl BenchPostgres {
         if let Some(socket) = options.get_socket() {
             command.arg("-h").arg(socket);
         }
-        command.args(["-U", options.get_username(), Scratch::Pgbench.name()]);
+        command.args(["-U", options.get_username(), ScratchDatabase::Pgbench.name()]);
         let output = command.process_group(0).kill_on_drop(true).output().await;
         let output = output.map_err(|error| format!("{} could not be run: {error}", program.display()))?;
         let told = String::from_utf8_lossy(&output.stdout);
@@ -121,7 +121,7 @@ impl BenchPostgres {
     }
 }
 
-async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(Durability, i32, PathBuf), Box<dyn Error>> {
+async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(PostgresSettings, i32, PathBuf), Box<dyn Error>> {
     let bin_dir = postgres.bin_dir();
     if !bin_dir.join("pgbench").is_file() {
         return Err(format!(
@@ -162,12 +162,12 @@ fn is_in_memory(dir: &Path) -> bool {
 }
 
 /// Reads what pgbench prints (Source: PostgreSQL 15 manual, pgbench, "Notes").
-fn parse(told: &str) -> Option<Pgbench> {
+fn parse(told: &str) -> Option<PgbenchResult> {
     let value = |name: &str| {
         let line = told.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<f64>().ok()
     };
-    Some(Pgbench { per_second: value("tps = ")?, latency_ms: value("latency average = ")? })
+    Some(PgbenchResult { per_second: value("tps = ")?, latency_ms: value("latency average = ")? })
 }
 
 #[cfg(test)]
@@ -179,7 +179,7 @@ mod tests {
         let told = "transaction type: one-statement\nnumber of failed transactions: 0 (0.000%)\n\
                     latency average = 1.234 ms\ninitial connection time = 9.9 ms\n\
                     tps = 8103.727 (without initial connection time)\n";
-        assert_eq!(parse(told), Some(Pgbench { per_second: 8103.727, latency_ms: 1.234 }));
+        assert_eq!(parse(told), Some(PgbenchResult { per_second: 8103.727, latency_ms: 1.234 }));
         assert_eq!(parse("pgbench: error: connection failed"), None);
     }
 }

@@ -4,18 +4,18 @@ use std::io;
 use std::time::Duration;
 
 /// How long a tick of the times in `/proc` is. Source: proc(5) and sysconf(3), `_SC_CLK_TCK`, 100 a second on Linux.
-const TICK: Duration = Duration::from_millis(10);
+const CPU_TICK: Duration = Duration::from_millis(10);
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
+struct ProcessStat {
     parent: i32,
     own: Duration,
     /// That of the children which have ended and been waited for.
     of_ended: Duration,
 }
 
-impl Stat {
+impl ProcessStat {
     fn of(pid: i32) -> io::Result<Self> {
         let text = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
         Self::parse(&text).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat: {text:?}")))
@@ -24,7 +24,7 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The program's name is in parentheses and may hold anything. Source: proc(5), fields 4 and 14 to 17.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |field: usize| Some(TICK * fields.get(field - 3)?.parse::<u32>().ok()?);
+        let ticks = |field: usize| Some(CPU_TICK * fields.get(field - 3)?.parse::<u32>().ok()?);
         Some(Self {
             parent: fields.get(1)?.parse().ok()?,
             own: ticks(14)? + ticks(15)?,
@@ -39,7 +39,7 @@ impl Stat {
 ///
 /// The system's own, when it has ended.
 pub(crate) fn cpu(pid: i32) -> io::Result<Duration> {
-    Ok(Stat::of(pid)?.own)
+    Ok(ProcessStat::of(pid)?.own)
 }
 
 /// The processor time that a process and its children have taken, those included that have ended.
@@ -48,12 +48,12 @@ pub(crate) fn cpu(pid: i32) -> io::Result<Duration> {
 ///
 /// The system's own, when it has ended.
 pub(crate) fn cpu_with_children(pid: i32) -> io::Result<Duration> {
-    let stat = Stat::of(pid)?;
+    let stat = ProcessStat::of(pid)?;
     let mut sum = stat.own + stat.of_ended;
     for entry in fs_err::read_dir("/proc")? {
         let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // One that has just ended is counted next time, with its parent.
-        if let Ok(child) = Stat::of(other)
+        if let Ok(child) = ProcessStat::of(other)
             && child.parent == pid
         {
             sum += child.own;
@@ -68,7 +68,7 @@ pub(crate) fn cpu_with_children(pid: i32) -> io::Result<Duration> {
 ///
 /// The system's own, when it has ended.
 pub(crate) fn parent(pid: i32) -> io::Result<i32> {
-    Ok(Stat::of(pid)?.parent)
+    Ok(ProcessStat::of(pid)?.parent)
 }
 
 /// The memory that a process has in RAM, in bytes.
@@ -93,10 +93,10 @@ mod tests {
     fn a_process_is_read_whatever_its_name() {
         let text =
             "42 (a) b (c) S 7 42 42 0 -1 4194560 500 900 0 0 11 22 33 44 20 0 1 0 9 1000 50 184467440 1 1";
-        let stat = Stat::parse(text).unwrap();
+        let stat = ProcessStat::parse(text).unwrap();
         let ms = Duration::from_millis;
-        assert_eq!(stat, Stat { parent: 7, own: ms(330), of_ended: ms(770) });
-        assert_eq!(Stat::parse("42 (a"), None);
+        assert_eq!(stat, ProcessStat { parent: 7, own: ms(330), of_ended: ms(770) });
+        assert_eq!(ProcessStat::parse("42 (a"), None);
     }
 
     #[test]

@@ -4,30 +4,30 @@ use lifeguard::cli::output;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::stats::Summary;
+use crate::stats::MeasurementSummary;
 
 /// One line of the report: what was measured, beside what it is compared with.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct ReportRow {
     figure: &'static str,
     what: String,
     unit: &'static str,
     values: Vec<f64>,
-    comparison: Option<Comparison>,
-    target: Option<Target>,
+    comparison: Option<RowComparison>,
+    target: Option<FigureTarget>,
     note: Option<String>,
 }
 
 /// What else was measured in the same run, round by round.
 #[derive(Debug, Clone, Serialize)]
-struct Comparison {
+struct RowComparison {
     what: String,
     values: Vec<f64>,
 }
 
 /// What a figure is to reach.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Target {
+pub(crate) enum FigureTarget {
     /// The median is at most this.
     AtMost(f64),
     /// The ratio of the medians is at least this.
@@ -36,7 +36,7 @@ pub(crate) enum Target {
     RatioAtMost(f64),
 }
 
-impl Row {
+impl ReportRow {
     /// A line of `figure`, of one value a round.
     pub(crate) fn new(
         figure: &'static str,
@@ -49,12 +49,12 @@ impl Row {
 
     /// Puts what it is compared with beside it.
     pub(crate) fn beside(mut self, what: impl Into<String>, values: Vec<f64>) -> Self {
-        self.comparison = Some(Comparison { what: what.into(), values });
+        self.comparison = Some(RowComparison { what: what.into(), values });
         self
     }
 
     /// Says what it is to reach.
-    pub(crate) fn target(mut self, target: Target) -> Self {
+    pub(crate) fn target(mut self, target: FigureTarget) -> Self {
         self.target = Some(target);
         self
     }
@@ -65,22 +65,22 @@ impl Row {
         self
     }
 
-    fn summary(&self) -> Option<Summary> {
-        Summary::of(&self.values)
+    fn summary(&self) -> Option<MeasurementSummary> {
+        MeasurementSummary::of(&self.values)
     }
 
     /// The median over that of the comparison.
     fn ratio(&self) -> Option<f64> {
-        let other = Summary::of(&self.comparison.as_ref()?.values)?.median;
+        let other = MeasurementSummary::of(&self.comparison.as_ref()?.values)?.median;
         Some(self.summary()?.median / other).filter(|ratio| ratio.is_finite())
     }
 
     /// Whether the target is met, where there is one and a figure to judge.
     fn is_met(&self) -> Option<bool> {
         Some(match self.target? {
-            Target::AtMost(most) => self.summary()?.median <= most,
-            Target::RatioAtLeast(least) => self.ratio()? >= least,
-            Target::RatioAtMost(most) => self.ratio()? <= most,
+            FigureTarget::AtMost(most) => self.summary()?.median <= most,
+            FigureTarget::RatioAtLeast(least) => self.ratio()? >= least,
+            FigureTarget::RatioAtMost(most) => self.ratio()? <= most,
         })
     }
 
@@ -88,12 +88,12 @@ impl Row {
         let summary = self.summary();
         let with_unit = |value| format!("{} {}", number(value), self.unit).trim_end().to_owned();
         let compared = self.comparison.as_ref().and_then(|other| {
-            Some(format!("{}: {}", other.what, with_unit(Summary::of(&other.values)?.median)))
+            Some(format!("{}: {}", other.what, with_unit(MeasurementSummary::of(&other.values)?.median)))
         });
         let target = self.target.map(|target| match target {
-            Target::AtMost(most) => format!("≤ {}", with_unit(most)),
-            Target::RatioAtLeast(least) => format!("≥ {} ×", number(least)),
-            Target::RatioAtMost(most) => format!("≤ {} ×", number(most)),
+            FigureTarget::AtMost(most) => format!("≤ {}", with_unit(most)),
+            FigureTarget::RatioAtLeast(least) => format!("≥ {} ×", number(least)),
+            FigureTarget::RatioAtMost(most) => format!("≤ {} ×", number(most)),
         });
         let met = self.target.map(|_| match self.is_met() {
             None => "unknown",
@@ -116,14 +116,14 @@ impl Row {
 
     fn json(&self) -> Value {
         let target = self.target.map(|target| match target {
-            Target::AtMost(value) => json!({ "of": "median", "at_most": value }),
-            Target::RatioAtLeast(value) => json!({ "of": "ratio", "at_least": value }),
-            Target::RatioAtMost(value) => json!({ "of": "ratio", "at_most": value }),
+            FigureTarget::AtMost(value) => json!({ "of": "median", "at_most": value }),
+            FigureTarget::RatioAtLeast(value) => json!({ "of": "ratio", "at_least": value }),
+            FigureTarget::RatioAtMost(value) => json!({ "of": "ratio", "at_most": value }),
         });
         json!({
             "figure": self.figure, "what": self.what, "unit": self.unit, "values": self.values,
             "summary": self.summary(), "comparison": self.comparison,
-            "comparison_summary": self.comparison.as_ref().and_then(|other| Summary::of(&other.values)),
+            "comparison_summary": self.comparison.as_ref().and_then(|other| MeasurementSummary::of(&other.values)),
             "ratio": self.ratio(), "target": target, "is_met": self.is_met(), "note": self.note,
         })
     }
@@ -131,17 +131,17 @@ impl Row {
 
 /// All that a run found.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
-    rows: Vec<Row>,
+pub(crate) struct BenchReport {
+    rows: Vec<ReportRow>,
     /// What is to be said about whole figures.
     notes: Vec<(&'static str, String)>,
     /// Figures that there are not, and why.
     missing: Vec<(&'static str, String)>,
 }
 
-impl Report {
+impl BenchReport {
     /// Adds a line.
-    pub(crate) fn add(&mut self, row: Row) {
+    pub(crate) fn add(&mut self, row: ReportRow) {
         self.rows.push(row);
     }
 
@@ -151,7 +151,7 @@ impl Report {
     }
 
     /// Says why `figure`, or a part of it, is not there.
-    pub(crate) fn miss(&mut self, figure: &'static str, why: impl Into<String>) {
+    pub(crate) fn add_missing(&mut self, figure: &'static str, why: impl Into<String>) {
         self.missing.push((figure, why.into()));
     }
 
@@ -160,7 +160,7 @@ impl Report {
         let heading =
             ["FIGURE", "WHAT", "MEDIAN", "MIN–MAX", "COMPARISON IN THE SAME RUN", "RATIO", "TARGET", "MET"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        rows.extend(self.rows.iter().map(Row::cells));
+        rows.extend(self.rows.iter().map(ReportRow::cells));
         let mut text = output::table(&rows);
         let notes = self.rows.iter().filter_map(|row| {
             let note = row.note.as_ref()?;
@@ -177,7 +177,7 @@ impl Report {
 
     /// The document; `about` says what ran where.
     pub(crate) fn json(&self, about: &Value) -> Value {
-        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
+        let rows: Vec<Value> = self.rows.iter().map(ReportRow::json).collect();
         let told = |list: &[(&'static str, String)], key: &str| {
             let one = |(figure, text): &(&'static str, String)| json!({ "figure": figure, key: text });
             list.iter().map(one).collect::<Vec<Value>>()
@@ -219,19 +219,19 @@ mod tests {
 
     use super::*;
 
-    fn report() -> Report {
-        let mut report = Report::default();
+    fn report() -> BenchReport {
+        let mut report = BenchReport::default();
         report.add(
-            Row::new("events", "256 in flight", "1/s", vec![41_000.0, 39_000.0, 42_000.0])
+            ReportRow::new("events", "256 in flight", "1/s", vec![41_000.0, 39_000.0, 42_000.0])
                 .beside("pgbench, best", vec![10_000.0, 9_000.0])
-                .target(Target::RatioAtLeast(4.5)),
+                .target(FigureTarget::RatioAtLeast(4.5)),
         );
         report.add(
-            Row::new("handout", "p99", "ms", vec![2.345, 0.25]).target(Target::AtMost(10.0)).note("idle"),
+            ReportRow::new("handout", "p99", "ms", vec![2.345, 0.25]).target(FigureTarget::AtMost(10.0)).note("idle"),
         );
-        report.add(Row::new("start", "first due", "s", Vec::new()).target(Target::AtMost(5.0)));
+        report.add(ReportRow::new("start", "first due", "s", Vec::new()).target(FigureTarget::AtMost(5.0)));
         report.note("events", "pgbench, 1 client: 2000");
-        report.miss("reading", "lists have no cursor");
+        report.add_missing("reading", "lists have no cursor");
         report
     }
 

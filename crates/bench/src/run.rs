@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::options::BenchOptions;
-use crate::report::Report;
+use crate::report::BenchReport;
 use crate::{figures, server};
 
 /// Runs the bench.
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: BenchOptions) -> Result<(), Box<dyn Error>> {
         () = &mut signal => return Err("interrupted; nothing is left running".into()),
     };
     let mut about = about(&bench);
-    let mut report = Report::default();
+    let mut report = BenchReport::default();
     let figures = options.figures();
     let ended = tokio::select! {
         failed = figures::run(&bench, &figures, &mut report) => Some(failed),
@@ -75,7 +75,7 @@ fn about(bench: &Bench) -> Value {
         "is_debug_build": cfg!(debug_assertions),
         "command": std::env::args().skip(1).collect::<Vec<_>>(),
         "sizes": bench.sizes,
-        "server_log": server::LOG,
+        "server_log": server::SERVER_LOG_FILTER,
         "processors": std::thread::available_parallelism().map_or(0, usize::from),
         "processor": find(&read("/proc/cpuinfo"), "model name"),
         "memory": find(&read("/proc/meminfo"), "MemTotal"),

@@ -20,7 +20,7 @@ impl ScratchDir {
         }
         let path = fs_err::canonicalize(parent)?.join(format!("lifeguard-bench-{}", std::process::id()));
         // Root's Postgres runs as another user, who must be able to pass.
-        directories::make(&path, 0o711)?;
+        directories::create_with_mode(&path, 0o711)?;
         Ok(Self { path })
     }
 }

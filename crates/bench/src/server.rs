@@ -19,11 +19,11 @@ use crate::patience::within;
 use crate::process;
 
 /// How long a server may take to serve: with a million deadlines on a busy machine, too.
-const PATIENCE: Duration = Duration::from_mins(2);
+const SERVER_START_TIMEOUT: Duration = Duration::from_mins(2);
 /// How many lines of a log an error message shows.
 const TAIL: usize = 10;
 /// What the server logs. Its usual line for every transition would make the log a part of what is measured.
-pub(crate) const LOG: &str = "warn,lifeguard::cli::serve=info";
+pub(crate) const SERVER_LOG_FILTER: &str = "warn,lifeguard::cli::serve=info";
 
 /// A running server; it is killed when it is dropped.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts what `command` says, up to the options that every server of the bench has, and waits until it serves.
     pub(crate) async fn start(mut command: Command) -> Result<Self, Box<dyn Error>> {
-        command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--log", LOG]);
+        command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--log", SERVER_LOG_FILTER]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned_at = SystemClock.now();
         // In a group of its own: Ctrl-C at our terminal is ours to pass on.
@@ -65,7 +65,7 @@ impl ServerProcess {
             }
             Ok(None)
         };
-        let Some(http) = within(PATIENCE, serving).await.transpose()?.flatten() else {
+        let Some(http) = within(SERVER_START_TIMEOUT, serving).await.transpose()?.flatten() else {
             let tail = Vec::from(tail).join("\n");
             return Err(format!("the server does not serve; the last lines of its log are:\n{tail}").into());
         };
@@ -81,7 +81,7 @@ impl ServerProcess {
     /// Asks it to stop in order, and waits until it has.
     pub(crate) async fn stop(mut self) -> Result<(), Box<dyn Error>> {
         self.signal(Signal::SIGTERM)?;
-        match within(PATIENCE, self.child.wait()).await {
+        match within(SERVER_START_TIMEOUT, self.child.wait()).await {
             Some(ended) => match ended? {
                 status if status.success() => Ok(()),
                 status => Err(format!("the server did not stop in order: {status}").into()),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Sizes of all figures; they are a part of the report.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Sizes {
+pub(crate) struct BenchSizes {
     /// Which run this is.
     pub(crate) run: &'static str,
     /// How often each figure is measured; what is counted and not timed is measured once.
@@ -57,7 +57,7 @@ pub(crate) struct Sizes {
     pub(crate) lead_s: u32,
 }
 
-impl Sizes {
+impl BenchSizes {
     /// The sizes that the targets speak of.
     pub(crate) const FULL: Self = Self {
         run: "full",
@@ -138,5 +138,5 @@ impl Sizes {
     };
 
     /// How long events are sent before they count.
-    pub(crate) const WARM: Duration = Duration::from_millis(300);
+    pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// What repeated measurements of one thing amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Summary {
+pub(crate) struct MeasurementSummary {
     /// The one in the middle; of an even number, the mean of the two in the middle.
     pub(crate) median: f64,
     /// The least.
@@ -15,7 +15,7 @@ pub(crate) struct Summary {
     pub(crate) max: f64,
 }
 
-impl Summary {
+impl MeasurementSummary {
     /// Sums up `values`; nothing where there are none.
     #[must_use]
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle_and_the_spread_around_it() {
-        assert_eq!(Summary::of(&[]), None);
-        assert_eq!(Summary::of(&[3.0]), Some(Summary { median: 3.0, min: 3.0, max: 3.0 }));
-        assert_eq!(Summary::of(&[5.0, 1.0, 9.0]), Some(Summary { median: 5.0, min: 1.0, max: 9.0 }));
-        assert_eq!(Summary::of(&[8.0, 1.0, 2.0, 4.0]), Some(Summary { median: 3.0, min: 1.0, max: 8.0 }));
+        assert_eq!(MeasurementSummary::of(&[]), None);
+        assert_eq!(MeasurementSummary::of(&[3.0]), Some(MeasurementSummary { median: 3.0, min: 3.0, max: 3.0 }));
+        assert_eq!(MeasurementSummary::of(&[5.0, 1.0, 9.0]), Some(MeasurementSummary { median: 5.0, min: 1.0, max: 9.0 }));
+        assert_eq!(MeasurementSummary::of(&[8.0, 1.0, 2.0, 4.0]), Some(MeasurementSummary { median: 3.0, min: 1.0, max: 8.0 }));
     }
 
     #[test]

@@ -88,12 +88,12 @@ fn onnxruntime() -> Option<PathBuf> {
 }
 
 /// A server with the model `colors`, which stands for the original; the product, as the bench has it.
-struct Other {
+struct OtherServer {
     process: Child,
     address: String,
 }
 
-impl Other {
+impl OtherServer {
     fn start(dir: &Path, onnxruntime: &Path) -> Self {
         let (config, models) = (dir.join("config"), dir.join("models"));
         fs_err::create_dir_all(&config).unwrap();
@@ -133,7 +133,7 @@ impl Other {
 fn predictions_are_measured_beside_http_alone_and_beside_another_server() {
     let Some(library) = onnxruntime() else { return };
     let (dir, others) = (GuardedDir::new(), GuardedDir::new());
-    let other = Other::start(others.path(), &library);
+    let other = OtherServer::start(others.path(), &library);
     let args = [
         "--only",
         "models",

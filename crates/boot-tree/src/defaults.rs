@@ -11,8 +11,8 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use crate::error::OpenError;
-use crate::tree::{BootTree, CONFIGS, LINKS};
+use crate::error::BootTreeError;
+use crate::tree::{BootTree, CONFIGS_FOLDER, LINKS_FOLDER};
 
 /// A fixed file of the boot tree: its folder, its name, and its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct DefaultFile {
 }
 
 /// The fixed files that a boot tree has.
-pub const DEFAULTS: [DefaultFile; 3] = [
-    DefaultFile { folder: LINKS, name: "default", content: include_str!("defaults/pxelinux.cfg") },
+pub const DEFAULT_FILES: [DefaultFile; 3] = [
+    DefaultFile { folder: LINKS_FOLDER, name: "default", content: include_str!("defaults/pxelinux.cfg") },
     DefaultFile { folder: "grub", name: "grub.cfg", content: include_str!("defaults/grub.cfg") },
     DefaultFile { folder: "", name: "boot.ipxe", content: include_str!("defaults/boot.ipxe") },
 ];
@@ -46,10 +46,10 @@ impl BootTree {
     /// # Errors
     ///
     /// [`OpenError`] with the path that could not be made; those before it were, and trying again is harmless.
-    pub fn make_defaults(&self) -> Result<Vec<String>, (String, OpenError)> {
-        self.make_folder(CONFIGS).map_err(|error| (CONFIGS.to_owned(), error))?;
+    pub fn make_defaults(&self) -> Result<Vec<String>, (String, BootTreeError)> {
+        self.make_folder(CONFIGS_FOLDER).map_err(|error| (CONFIGS_FOLDER.to_owned(), error))?;
         let mut made = Vec::new();
-        for file in &DEFAULTS {
+        for file in &DEFAULT_FILES {
             if self.make_default(file).map_err(|error| (file.path(), error))? {
                 made.push(file.path());
             }
@@ -57,21 +57,21 @@ impl BootTree {
         Ok(made)
     }
 
-    fn make_default(&self, file: &DefaultFile) -> Result<bool, OpenError> {
+    fn make_default(&self, file: &DefaultFile) -> Result<bool, BootTreeError> {
         let folder = self.make_folder(file.folder)?;
         match fstatat(&folder, file.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => return Ok(false),
             Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(OpenError::of(errno)),
+            Err(errno) => return Err(BootTreeError::from_errno(errno)),
         }
         let new = format!(".{}.new-{}", file.name, std::process::id());
-        let made = write_new(&folder, &new, file).map_err(OpenError::Io);
+        let made = write_new(&folder, &new, file).map_err(BootTreeError::Io);
         // Whole or not at all, and never over what somebody else has put there meanwhile.
         let linked =
             made.and_then(|()| match linkat(&folder, new.as_str(), &folder, file.name, AtFlags::empty()) {
                 Ok(()) => Ok(true),
                 Err(Errno::EEXIST) => Ok(false),
-                Err(errno) => Err(OpenError::Io(errno.into())),
+                Err(errno) => Err(BootTreeError::Io(errno.into())),
             });
         // It has its name, or is of no use.
         unlinkat(&folder, new.as_str(), UnlinkatFlags::NoRemoveDir).ok();

@@ -6,16 +6,16 @@ use nix::errno::Errno;
 
 /// Says why a name gave no file or no folder.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum BootTreeError {
     /// The root itself is missing or cannot be read: nothing is known of any name.
     #[error("the boot root cannot be read")]
-    Root(#[source] io::Error),
+    RootUnreadable(#[source] io::Error),
     /// There is none.
     #[error("no such file")]
     NotFound,
     /// The name, or a link on its way, leads out of the boot tree.
     #[error("outside the boot tree")]
-    Outside,
+    OutsideTree,
     /// Links lead to links, too many of them.
     #[error("too many symbolic links")]
     Loop,
@@ -33,9 +33,9 @@ pub enum OpenError {
     Io(#[source] io::Error),
 }
 
-impl OpenError {
+impl BootTreeError {
     /// Sorts an error of the system by what it says of the name.
-    pub(crate) fn of(errno: Errno) -> Self {
+    pub(crate) fn from_errno(errno: Errno) -> Self {
         if matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::EINVAL) {
             Self::NotFound
         } else if matches!(errno, Errno::EACCES | Errno::EPERM) {

@@ -18,10 +18,10 @@ mod tree;
 mod walk;
 mod work;
 
-pub use defaults::DEFAULTS;
-pub use error::OpenError;
-pub use tree::{BootTree, CONFIGS, Folder, LINKS, OpenFile};
-pub use work::{MAX_THREADS, begin, work};
+pub use defaults::DEFAULT_FILES;
+pub use error::BootTreeError;
+pub use tree::{BootTree, CONFIGS_FOLDER, BootFolder, LINKS_FOLDER, BootFile};
+pub use work::{MAX_THREADS, spawn_blocking, run_blocking};
 
 #[cfg(test)]
 mod tests;

@@ -118,11 +118,11 @@ fn a_folder_says_the_way_back_to_the_root() {
     for (name, way) in [("", ""), ("configs", "../"), ("deep/er", "../../"), ("shallow", "../../")] {
         assert_eq!(tree.folder(name).unwrap().to_root(), way, "{name}");
     }
-    assert!(matches!(tree.folder("outdir"), Err(OpenError::Outside)));
-    assert!(matches!(tree.folder("configs/x"), Err(OpenError::NotAFolder)));
-    assert!(matches!(tree.make_folder("configs/x"), Err(OpenError::NotAFolder)));
-    assert!(matches!(tree.folder("configs/x/y"), Err(OpenError::NotFound)));
-    assert!(matches!(tree.make_folder("dangling"), Err(OpenError::NotFound)));
+    assert!(matches!(tree.folder("outdir"), Err(BootTreeError::OutsideTree)));
+    assert!(matches!(tree.folder("configs/x"), Err(BootTreeError::NotAFolder)));
+    assert!(matches!(tree.make_folder("configs/x"), Err(BootTreeError::NotAFolder)));
+    assert!(matches!(tree.folder("configs/x/y"), Err(BootTreeError::NotFound)));
+    assert!(matches!(tree.make_folder("dangling"), Err(BootTreeError::NotFound)));
     assert_eq!(tree.make_folder("new").unwrap().to_root(), "../");
 }
 
@@ -134,13 +134,13 @@ fn the_root_may_be_a_link_and_may_be_replaced_or_missing() {
     let tree = BootTree::new(root.clone());
     assert_eq!(told(&tree, "absolute-in"), "config");
     fs::remove_file(&root).unwrap();
-    assert!(matches!(tree.open(b"configs/x"), Err(OpenError::Root(_))));
+    assert!(matches!(tree.open(b"configs/x"), Err(BootTreeError::RootUnreadable(_))));
     symlink("outside", &root).unwrap();
     assert_eq!(told(&tree, "secret"), "secret");
     assert_eq!(told(&tree, "configs/x"), "no such file");
     assert!(matches!(
         BootTree::new(root.join("secret")).open(b"x"),
-        Err(OpenError::Root(error)) if error.kind() == io::ErrorKind::NotADirectory
+        Err(BootTreeError::RootUnreadable(error)) if error.kind() == io::ErrorKind::NotADirectory
     ));
 }
 
@@ -222,9 +222,9 @@ fn an_empty_root_gets_its_folders_and_files_and_a_missing_one_nothing() {
     let grounds = tempfile::tempdir().unwrap();
     let root = grounds.path().join("root");
     let tree = BootTree::new(root.clone());
-    assert!(matches!(tree.make_defaults(), Err((_, OpenError::Root(_)))));
+    assert!(matches!(tree.make_defaults(), Err((_, BootTreeError::RootUnreadable(_)))));
     assert!(!root.exists());
     fs::create_dir(&root).unwrap();
     assert_eq!(tree.make_defaults().unwrap(), ["pxelinux.cfg/default", "grub/grub.cfg", "boot.ipxe"]);
-    assert!(tree.folder(CONFIGS).is_ok());
+    assert!(tree.folder(CONFIGS_FOLDER).is_ok());
 }

@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
-use crate::error::OpenError;
-use crate::walk::{Found, Wanted, walk};
+use crate::error::BootTreeError;
+use crate::walk::{OpenEntry, EntryKind, walk};
 
 /// The folder of boot links.
-pub const LINKS: &str = "pxelinux.cfg";
+pub const LINKS_FOLDER: &str = "pxelinux.cfg";
 
 /// The folder of boot configs.
-pub const CONFIGS: &str = "configs";
+pub const CONFIGS_FOLDER: &str = "configs";
 
 /// A file of the tree, open for reading.
 #[derive(Debug)]
-pub struct OpenFile {
+pub struct BootFile {
     /// The file.
     pub file: File,
     /// Its length when it was opened, in bytes.
@@ -30,18 +30,18 @@ pub struct OpenFile {
 
 /// A folder of the tree, where it really is.
 #[derive(Debug)]
-pub struct Folder {
+pub struct BootFolder {
     fd: OwnedFd,
     depth: usize,
 }
 
-impl AsFd for Folder {
+impl AsFd for BootFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl Folder {
+impl BootFolder {
     /// The way from here to the root, as a link in this folder has to say it: `../` for each folder between.
     #[must_use]
     pub fn to_root(&self) -> String {
@@ -73,9 +73,9 @@ impl BootTree {
     /// # Errors
     ///
     /// The folder that cannot be read, and [`OpenError`].
-    pub fn check(&self) -> Result<(), (&'static str, OpenError)> {
-        std::fs::read_dir(&self.root).map_err(|error| ("", OpenError::Root(error)))?;
-        for name in [CONFIGS, LINKS] {
+    pub fn check(&self) -> Result<(), (&'static str, BootTreeError)> {
+        std::fs::read_dir(&self.root).map_err(|error| ("", BootTreeError::RootUnreadable(error)))?;
+        for name in [CONFIGS_FOLDER, LINKS_FOLDER] {
             self.folder(name).map_err(|error| (name, error))?;
         }
         Ok(())
@@ -86,15 +86,15 @@ impl BootTree {
     /// # Errors
     ///
     /// [`OpenError`]; nothing was changed.
-    pub fn open(&self, name: &[u8]) -> Result<OpenFile, OpenError> {
-        let Found::File(file) = walk(&self.root, name, Wanted::File)? else {
-            return Err(OpenError::NotAFile);
+    pub fn open(&self, name: &[u8]) -> Result<BootFile, BootTreeError> {
+        let OpenEntry::File(file) = walk(&self.root, name, EntryKind::File)? else {
+            return Err(BootTreeError::NotAFile);
         };
-        let metadata = file.metadata().map_err(OpenError::Io)?;
+        let metadata = file.metadata().map_err(BootTreeError::Io)?;
         if !metadata.is_file() {
-            return Err(OpenError::NotAFile);
+            return Err(BootTreeError::NotAFile);
         }
-        Ok(OpenFile { length: metadata.len(), identity: (metadata.dev(), metadata.ino()), file })
+        Ok(BootFile { length: metadata.len(), identity: (metadata.dev(), metadata.ino()), file })
     }
 
     /// Finds the folder that `name` stands for, with all links followed.
@@ -102,10 +102,10 @@ impl BootTree {
     /// # Errors
     ///
     /// [`OpenError`]; nothing was changed.
-    pub fn folder(&self, name: &str) -> Result<Folder, OpenError> {
-        match walk(&self.root, name.as_bytes(), Wanted::Folder)? {
-            Found::Folder { fd, depth } => Ok(Folder { fd, depth }),
-            Found::File(_) => Err(OpenError::NotAFolder),
+    pub fn folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
+        match walk(&self.root, name.as_bytes(), EntryKind::Folder)? {
+            OpenEntry::Folder { fd, depth } => Ok(BootFolder { fd, depth }),
+            OpenEntry::File(_) => Err(BootTreeError::NotAFolder),
         }
     }
 
@@ -114,9 +114,9 @@ impl BootTree {
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn make_folder(&self, name: &str) -> Result<Folder, OpenError> {
+    pub fn make_folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
         match self.folder(name) {
-            Err(OpenError::NotFound) => {
+            Err(BootTreeError::NotFound) => {
                 let root = self.folder("")?;
                 // Whatever the umask: others may serve the tree, too.
                 let mode = Mode::from_bits_truncate(0o755);
@@ -125,7 +125,7 @@ impl BootTree {
                 match made {
                     // By somebody else, meanwhile; or it is a link that leads nowhere, as is seen next.
                     Ok(()) | Err(Errno::EEXIST) => self.folder(name),
-                    Err(errno) => Err(OpenError::Io(errno.into())),
+                    Err(errno) => Err(BootTreeError::Io(errno.into())),
                 }
             }
             found => found,

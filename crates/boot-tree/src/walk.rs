@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use crate::error::OpenError;
+use crate::error::BootTreeError;
 
 /// How many links are followed for one name, and how often one is looked at again that changes meanwhile.
 ///
@@ -26,13 +26,13 @@ const MAX_LINKS: u32 = 40;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum EntryKind {
     File,
     Folder,
 }
 
 /// What a name stands for.
-pub(super) enum Found {
+pub(super) enum OpenEntry {
     /// Something that is open for reading; perhaps no regular file.
     File(File),
     /// A folder, and how many folders it is below the root.
@@ -40,8 +40,8 @@ pub(super) enum Found {
 }
 
 /// Finds what `name` stands for below `root`.
-pub(super) fn walk(root: &Path, name: &[u8], wanted: Wanted) -> Result<Found, OpenError> {
-    let top = open(root, folder_flags(), Mode::empty()).map_err(|errno| OpenError::Root(errno.into()))?;
+pub(super) fn walk(root: &Path, name: &[u8], wanted: EntryKind) -> Result<OpenEntry, BootTreeError> {
+    let top = open(root, folder_flags(), Mode::empty()).map_err(|errno| BootTreeError::RootUnreadable(errno.into()))?;
     // The folders between the root and where the walk is, the root first; and the components still to go, the next one last.
     let (mut folders, mut left) = (vec![top], components(name));
     let mut links = MAX_LINKS;
@@ -51,35 +51,35 @@ pub(super) fn walk(root: &Path, name: &[u8], wanted: Wanted) -> Result<Found, Op
             b".." => {
                 folders.pop();
                 if folders.is_empty() {
-                    return Err(OpenError::Outside);
+                    return Err(BootTreeError::OutsideTree);
                 }
                 continue;
             }
             _ => {}
         }
-        let Some(here) = folders.last() else { return Err(OpenError::Outside) };
+        let Some(here) = folders.last() else { return Err(BootTreeError::OutsideTree) };
         let is_last = left.is_empty();
-        let is_file = wanted == Wanted::File && is_last;
+        let is_file = wanted == EntryKind::File && is_last;
         let flags = if is_file { file_flags() } else { folder_flags() } | OFlag::O_NOFOLLOW;
         match openat(here, component.as_os_str(), flags, Mode::empty()) {
-            Ok(fd) if is_file => return Ok(Found::File(File::from(fd))),
+            Ok(fd) if is_file => return Ok(OpenEntry::File(File::from(fd))),
             Ok(fd) => folders.push(fd),
             // A link, or something that is no folder.
             Err(Errno::ELOOP | Errno::ENOTDIR) => {
-                links = links.checked_sub(1).ok_or(OpenError::Loop)?;
+                links = links.checked_sub(1).ok_or(BootTreeError::Loop)?;
                 match readlinkat(here, component.as_os_str()) {
                     Ok(target) => follow(root, target, &mut folders, &mut left)?,
                     // It was a link a moment ago.
                     Err(Errno::EINVAL) if is_file => left.push(component),
-                    Err(Errno::EINVAL) if is_last => return Err(OpenError::NotAFolder),
-                    Err(errno) => return Err(OpenError::of(errno)),
+                    Err(Errno::EINVAL) if is_last => return Err(BootTreeError::NotAFolder),
+                    Err(errno) => return Err(BootTreeError::from_errno(errno)),
                 }
             }
-            Err(errno) => return Err(OpenError::of(errno)),
+            Err(errno) => return Err(BootTreeError::from_errno(errno)),
         }
     }
     let depth = folders.len().saturating_sub(1);
-    folders.pop().map(|fd| Found::Folder { fd, depth }).ok_or(OpenError::Outside)
+    folders.pop().map(|fd| OpenEntry::Folder { fd, depth }).ok_or(BootTreeError::OutsideTree)
 }
 
 /// Puts the target of a link in front of what is still to go.
@@ -88,10 +88,10 @@ fn follow(
     target: OsString,
     folders: &mut Vec<OwnedFd>,
     left: &mut Vec<OsString>,
-) -> Result<(), OpenError> {
+) -> Result<(), BootTreeError> {
     let mut target = PathBuf::from(target);
     if target.is_absolute() {
-        target = below(root, &target).ok_or(OpenError::Outside)?;
+        target = path_below(root, &target).ok_or(BootTreeError::OutsideTree)?;
         folders.truncate(1);
     }
     left.extend(components(target.as_os_str().as_bytes()));
@@ -99,7 +99,7 @@ fn follow(
 }
 
 /// The way from the root to the absolute path `target`, if it is below it by name, or where its links are followed.
-fn below(root: &Path, target: &Path) -> Option<PathBuf> {
+fn path_below(root: &Path, target: &Path) -> Option<PathBuf> {
     let real = root.canonicalize().ok()?;
     let named = target.strip_prefix(root).or_else(|_| target.strip_prefix(&real));
     let found = || target.canonicalize().ok()?.strip_prefix(&real).map(Path::to_owned).ok();

@@ -14,17 +14,17 @@ use tokio::task::JoinHandle;
 pub const MAX_THREADS: usize = 64;
 
 /// How long work waits for a thread, in real time: others take microseconds, or as long as a busy disk, unless they hang.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const THREAD_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::new(MAX_THREADS));
+static THREADS: LazyLock<BlockingThreads> = LazyLock::new(|| BlockingThreads::new(MAX_THREADS));
 
 /// Does some work in the boot tree on a thread on which it may block.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::TimedOut`] when all threads for that hang; nothing was done. Any other when the work panicked.
-pub async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    begin(work).await?.await.map_err(io::Error::other)
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await?.await.map_err(io::Error::other)
 }
 
 /// Begins some work in the boot tree on a thread on which it may block, for whoever does not wait for its end.
@@ -32,15 +32,15 @@ pub async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// # Errors
 ///
 /// [`io::ErrorKind::TimedOut`] when all threads for that hang; nothing was done.
-pub async fn begin<T: Send + 'static>(
+pub async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     THREADS.begin(work).await
 }
 
-struct Threads(Arc<Semaphore>);
+struct BlockingThreads(Arc<Semaphore>);
 
-impl Threads {
+impl BlockingThreads {
     fn new(count: usize) -> Self {
         Self(Arc::new(Semaphore::new(count)))
     }
@@ -50,7 +50,7 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
         #[expect(clippy::disallowed_methods, reason = "the machine's disk, not the farm's time")]
-        let permit = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.0).acquire_owned()).await;
+        let permit = tokio::time::timeout(THREAD_WAIT_TIMEOUT, Arc::clone(&self.0).acquire_owned()).await;
         let hung = || io::Error::new(io::ErrorKind::TimedOut, "the boot root does not answer");
         let permit = permit.map_err(|_elapsed| hung())?.map_err(io::Error::other)?;
         Ok(tokio::task::spawn_blocking(move || {
@@ -69,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_hangs_takes_so_many_threads_and_no_more_though_nobody_waits_for_it() {
-        let threads = Threads::new(2);
+        let threads = BlockingThreads::new(2);
         let mut hung = Vec::new();
         for _ in 0..2 {
             let (goes_on, waits) = mpsc::channel::<()>();
@@ -78,7 +78,7 @@ mod tests {
         }
         let refused = threads.begin(|| ()).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
-        assert_eq!((MAX_THREADS, LONGEST_WAIT.as_secs()), (64, 5));
+        assert_eq!((MAX_THREADS, THREAD_WAIT_TIMEOUT.as_secs()), (64, 5));
         drop(hung.pop());
         assert_eq!(threads.begin(|| 7).await.unwrap().await.unwrap(), 7);
     }

@@ -14,8 +14,8 @@ mod wall;
 
 pub use clock::Clock;
 pub use manual::ManualClock;
-pub use pause::pause;
+pub use pause::sleep_real_time;
 pub use scaled::ScaledClock;
-pub use spans::after;
+pub use spans::time_after;
 pub use system::SystemClock;
-pub use wall::from_wall;
+pub use wall::local_to_utc;

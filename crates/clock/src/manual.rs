@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::spans::after;
+use crate::spans::time_after;
 
 /// A clock that moves only when it is told to.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ impl ManualClock {
 
     /// Moves the clock forward by `span` and wakes everybody whose time has come.
     pub fn advance(&self, span: Duration) {
-        self.now.send_modify(|now| *now = after(*now, span).trunc_subsecs(6));
+        self.now.send_modify(|now| *now = time_after(*now, span).trunc_subsecs(6));
     }
 }
 
@@ -44,6 +44,6 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.sleep_until(after(self.now(), span))
+        self.sleep_until(time_after(self.now(), span))
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// The time `span` after `at`, or the last time there is where the sum does not fit.
 #[must_use]
-pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+pub fn time_after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(span)
         .ok()
         .and_then(|span| at.checked_add_signed(span))
@@ -14,6 +14,6 @@ pub fn after(at: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
 }
 
 /// What is left from `now` until `at`; nothing once `at` has come.
-pub(crate) fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn remaining(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
     (at - now).to_std().ok().filter(|left| !left.is_zero())
 }

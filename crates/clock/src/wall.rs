@@ -15,7 +15,7 @@ pub(crate) fn wall() -> DateTime<Utc> {
 /// Where clocks are put back, the first of the two moments; where they are put forward over it, the moment at which that
 /// happens.
 #[must_use]
-pub fn from_wall(shown: NaiveDateTime) -> DateTime<Utc> {
+pub fn local_to_utc(shown: NaiveDateTime) -> DateTime<Utc> {
     let moment = |shown: NaiveDateTime| match Local.from_local_datetime(&shown) {
         MappedLocalTime::Single(at) => Some(at.to_utc()),
         // They come in no order.

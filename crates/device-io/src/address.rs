@@ -5,24 +5,24 @@ use std::net::IpAddr;
 use url::Url;
 
 /// How much of a bad URL is shown.
-const MAX_SHOWN: usize = 200;
+const MAX_SHOWN_CHARS: usize = 200;
 /// Parameters that hold a secret wherever they occur.
-const SECRETS: &[&str] = &["password", "passwd", "pass", "secret", "token", "key"];
+const SECRET_PARAMETERS: &[&str] = &["password", "passwd", "pass", "secret", "token", "key"];
 
 /// Says what is wrong with a URL and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {kind} URL: {problem}")]
-pub struct BadUrl {
+pub struct DeviceUrlError {
     text: String,
     kind: &'static str,
     problem: String,
 }
 
-impl BadUrl {
+impl DeviceUrlError {
     /// Says that `text` is no URL of that kind, and why. Passwords in it are left out.
     #[must_use]
     pub fn new(text: &str, kind: &'static str, problem: impl Into<String>) -> Self {
-        let text = without_secrets(&text.chars().take(MAX_SHOWN).collect::<String>());
+        let text = without_secrets(&text.chars().take(MAX_SHOWN_CHARS).collect::<String>());
         Self { text, kind, problem: problem.into() }
     }
 }
@@ -40,7 +40,7 @@ fn without_secrets(text: &str) -> String {
     };
     let Some(query) = query else { return rest };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if SECRETS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=…"),
+        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=…"),
         _ => pair.to_owned(),
     });
     format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
@@ -99,7 +99,7 @@ mod tests {
             ("tasmota://plug.lab/1?password-file=/x", "tasmota://plug.lab/1?password-file=/x"),
             ("relay/5", "relay/5"),
         ] {
-            let error = BadUrl::new(text, "power", "it is not").to_string();
+            let error = DeviceUrlError::new(text, "power", "it is not").to_string();
             assert_eq!(error, format!("`{shown}` is not a power URL: it is not"));
         }
     }

@@ -4,18 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clock::{Clock, after};
+use clock::{Clock, time_after};
 use tokio::net::TcpStream;
 
-use crate::resolver::{self, Unresolved};
+use crate::resolver::{self, ResolveError};
 use crate::trouble::LocalTrouble;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreached {
+pub enum ConnectError {
     /// It could not be tried, which says nothing about the device.
     #[error("{reason}")]
-    Ours {
+    Local {
         /// What stands in the way.
         trouble: LocalTrouble,
         /// The same with the system's words.
@@ -29,7 +29,7 @@ pub enum Unreached {
     Refused(io::Error),
     /// The device gave no answer in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
-    Silent(Duration),
+    TimedOut(Duration),
 }
 
 /// Connects to `host`, an address or a name, within `limit`.
@@ -42,8 +42,8 @@ pub async fn connect(
     host: &str,
     port: u16,
     limit: Duration,
-) -> Result<TcpStream, Unreached> {
-    let ends_at = after(clock.now(), limit);
+) -> Result<TcpStream, ConnectError> {
+    let ends_at = time_after(clock.now(), limit);
     let addresses = resolve(clock, host, port, limit).await?;
     let left = (ends_at - clock.now()).to_std().unwrap_or_default();
     let tried = clock.timeout(left, async {
@@ -53,15 +53,15 @@ pub async fn connect(
                 Ok(stream) => return Ok(stream),
                 Err(error) => match (LocalTrouble::of_socket(&error, address.ip()), &last) {
                     // What the device said at another of its addresses counts more than that this one has no route.
-                    (Some(_), Some(Unreached::Refused(_))) => {}
-                    (Some(trouble), _) => last = Some(ours(trouble, Some(&error))),
-                    (None, _) => last = Some(Unreached::Refused(error)),
+                    (Some(_), Some(ConnectError::Refused(_))) => {}
+                    (Some(trouble), _) => last = Some(local_error(trouble, Some(&error))),
+                    (None, _) => last = Some(ConnectError::Refused(error)),
                 },
             }
         }
-        Err(last.unwrap_or_else(|| Unreached::NoSuchName(host.to_owned())))
+        Err(last.unwrap_or_else(|| ConnectError::NoSuchName(host.to_owned())))
     });
-    tried.await.unwrap_or(Err(Unreached::Silent(limit)))
+    tried.await.unwrap_or(Err(ConnectError::TimedOut(limit)))
 }
 
 /// The addresses of `host`, within `limit`. Where there is none nobody has asked the device for anything yet.
@@ -74,18 +74,18 @@ pub async fn resolve(
     host: &str,
     port: u16,
     limit: Duration,
-) -> Result<Vec<SocketAddr>, Unreached> {
+) -> Result<Vec<SocketAddr>, ConnectError> {
     match clock.timeout(limit, resolver::resolve(host, port)).await {
         Some(Ok(addresses)) => Ok(addresses),
-        Some(Err(Unresolved::NoSuchName(host))) => Err(Unreached::NoSuchName(host)),
-        Some(Err(Unresolved::Ours(trouble))) => Err(ours(trouble, None)),
-        None => Err(ours(LocalTrouble::Resolver(host.to_owned()), None)),
+        Some(Err(ResolveError::NoSuchName(host))) => Err(ConnectError::NoSuchName(host)),
+        Some(Err(ResolveError::Local(trouble))) => Err(local_error(trouble, None)),
+        None => Err(local_error(LocalTrouble::Resolver(host.to_owned()), None)),
     }
 }
 
-fn ours(trouble: LocalTrouble, error: Option<&io::Error>) -> Unreached {
+fn local_error(trouble: LocalTrouble, error: Option<&io::Error>) -> ConnectError {
     let reason = error.map_or_else(|| trouble.to_string(), |error| format!("{trouble}: {error}"));
-    Unreached::Ours { trouble, reason }
+    ConnectError::Local { trouble, reason }
 }
 
 #[cfg(test)]
@@ -107,17 +107,17 @@ mod tests {
         connect(&SystemClock, "localhost", port, LIMIT).await.unwrap();
         drop(listener);
         let refused = connect(&SystemClock, "127.0.0.1", port, LIMIT).await.unwrap_err();
-        assert!(matches!(refused, Unreached::Refused(_)), "{refused:?}");
+        assert!(matches!(refused, ConnectError::Refused(_)), "{refused:?}");
         let nobody = connect(&SystemClock, "board-1.invalid", port, LIMIT).await.unwrap_err();
         let is_name = matches!(
             nobody,
-            Unreached::NoSuchName(_) | Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }
+            ConnectError::NoSuchName(_) | ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }
         );
         assert!(is_name, "{nobody:?}");
         // No machine may connect to a broadcast address.
         let broadcast = connect(&SystemClock, "255.255.255.255", port, LIMIT).await.unwrap_err();
         assert!(
-            matches!(broadcast, Unreached::Ours { trouble: LocalTrouble::Network(_), .. }),
+            matches!(broadcast, ConnectError::Local { trouble: LocalTrouble::Network(_), .. }),
             "{broadcast:?}"
         );
     }
@@ -131,7 +131,7 @@ mod tests {
         clock.advance(limit);
         let unreached = resolved.await.unwrap_err();
         assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            matches!(unreached, ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }),
             "{unreached:?}"
         );
         assert_eq!(LOOKUPS.0.available_permits(), 0, "that was all that there may be");
@@ -143,7 +143,7 @@ mod tests {
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
         let unreached = resolve(&clock, "board\0", 22, Duration::from_secs(5)).await.unwrap_err();
         assert!(
-            matches!(unreached, Unreached::Ours { trouble: LocalTrouble::Resolver(_), .. }),
+            matches!(unreached, ConnectError::Local { trouble: LocalTrouble::Resolver(_), .. }),
             "{unreached:?}"
         );
     }

@@ -8,17 +8,17 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 /// The shortest time for delivery: nothing at all would mean the system's own time.
-const SHORTEST_DELIVERY: Duration = Duration::from_millis(1);
+const MIN_DELIVERY_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// A connection to a device. What may still be on its way when it is dropped between a request and its answer is not
 /// delivered any more: the device may be another process's by then.
 #[derive(Debug)]
-pub struct Connection {
+pub struct DeviceConnection {
     stream: TcpStream,
     is_answer_due: bool,
 }
 
-impl Connection {
+impl DeviceConnection {
     /// Takes a stream on which nothing was sent.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Connection {
     ///
     /// When the system does not take the option.
     pub fn deliver_within(&self, limit: Duration) -> io::Result<()> {
-        SockRef::from(&self.stream).set_tcp_user_timeout(Some(limit.max(SHORTEST_DELIVERY)))
+        SockRef::from(&self.stream).set_tcp_user_timeout(Some(limit.max(MIN_DELIVERY_TIMEOUT)))
     }
 
     /// The stream for a request; an answer is due until [`answered`](Self::answered).
@@ -66,7 +66,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for DeviceConnection {
     fn drop(&mut self) {
         if !self.is_answer_due {
             return;

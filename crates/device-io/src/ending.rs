@@ -8,18 +8,18 @@ pub type Evidence = Map<String, Value>;
 /// A run that ended without what it is for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Unfinished<T> {
+pub struct RunError<T> {
     /// Why, in one sentence for the operator who reads of it.
     pub reason: String,
     /// What was observed.
     pub evidence: Evidence,
     /// What that means.
-    pub ending: Ending<T>,
+    pub kind: RunErrorKind<T>,
 }
 
 /// What it means that a run ended without what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending<T> {
+pub enum RunErrorKind<T> {
     /// It failed: what was observed speaks of the device, of what it was asked for, or of their configuration.
     Failed,
     /// It failed by how it is configured, and will until that is changed: no power URL, no such outlet.
@@ -40,43 +40,43 @@ pub enum Ending<T> {
     },
 }
 
-impl<T> Unfinished<T> {
+impl<T> RunError<T> {
     /// It failed.
     #[must_use]
     pub fn failed(reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, ending: Ending::Failed }
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Failed }
     }
 
     /// It failed by how it is configured.
     #[must_use]
     pub fn misconfigured(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), evidence: Evidence::new(), ending: Ending::Misconfigured }
+        Self { reason: reason.into(), evidence: Evidence::new(), kind: RunErrorKind::Misconfigured }
     }
 
     /// Trouble of our own stood in the way before anything was written to a device.
     #[must_use]
     pub fn suspended(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, ending: Ending::Suspended { trouble, has_acted: false } }
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: false } }
     }
 
     /// The same after something was written to a device, or may have been.
     #[must_use]
     pub fn suspended_midway(trouble: T, reason: impl Into<String>, evidence: Evidence) -> Self {
-        Self { reason: reason.into(), evidence, ending: Ending::Suspended { trouble, has_acted: true } }
+        Self { reason: reason.into(), evidence, kind: RunErrorKind::Suspended { trouble, has_acted: true } }
     }
 
     /// The same with its trouble told in the terms of whoever asked for the run.
     #[must_use]
-    pub fn map_trouble<U>(self, told: impl FnOnce(T) -> U) -> Unfinished<U> {
-        let Self { reason, evidence, ending } = self;
+    pub fn map_trouble<U>(self, told: impl FnOnce(T) -> U) -> RunError<U> {
+        let Self { reason, evidence, kind: ending } = self;
         let ending = match ending {
-            Ending::Failed => Ending::Failed,
-            Ending::Misconfigured => Ending::Misconfigured,
-            Ending::Unrestored { what, at } => Ending::Unrestored { what, at },
-            Ending::Suspended { trouble, has_acted } => {
-                Ending::Suspended { trouble: told(trouble), has_acted }
+            RunErrorKind::Failed => RunErrorKind::Failed,
+            RunErrorKind::Misconfigured => RunErrorKind::Misconfigured,
+            RunErrorKind::Unrestored { what, at } => RunErrorKind::Unrestored { what, at },
+            RunErrorKind::Suspended { trouble, has_acted } => {
+                RunErrorKind::Suspended { trouble: told(trouble), has_acted }
             }
         };
-        Unfinished { reason, evidence, ending }
+        RunError { reason, evidence, kind: ending }
     }
 }

@@ -6,46 +6,46 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clock::pause;
+use clock::sleep_real_time;
 use tokio::time::Instant;
 
 /// Until when this process may act; for ever, where nobody has said.
 ///
 /// Clones share one lease.
 #[derive(Debug, Clone, Default)]
-pub struct Lease(Arc<Mutex<Option<Instant>>>);
+pub struct ProcessLease(Arc<Mutex<Option<Instant>>>);
 
-impl Lease {
-    fn holds_until(&self) -> MutexGuard<'_, Option<Instant>> {
+impl ProcessLease {
+    fn deadline(&self) -> MutexGuard<'_, Option<Instant>> {
         // A panic elsewhere cannot have left it half-written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets this process act until then.
     pub fn extend(&self, until: Instant) {
-        *self.holds_until() = Some(until);
+        *self.deadline() = Some(until);
     }
 
     /// Whether this process may still act. A driver asks immediately before each write to a device: once the lease has
     /// expired, another process may hold the device, and what is left to do there is that one's.
     #[must_use]
     pub fn may_act(&self) -> bool {
-        self.holds_until().is_none_or(|until| Instant::now() < until)
+        self.deadline().is_none_or(|until| Instant::now() < until)
     }
 
     /// For how long this process may still act, if that is limited.
     #[must_use]
-    pub fn left(&self) -> Option<Duration> {
-        (*self.holds_until()).map(|until| until.saturating_duration_since(Instant::now()))
+    pub fn remaining(&self) -> Option<Duration> {
+        (*self.deadline()).map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Waits until the lease has expired, extensions included.
     pub async fn expired(&self) {
-        while let Some(left) = self.left() {
+        while let Some(left) = self.remaining() {
             if left.is_zero() {
                 return;
             }
-            pause(left).await;
+            sleep_real_time(left).await;
         }
         // Nobody limited it, and whoever does so begins with the next call.
         std::future::pending::<()>().await;
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_expired_lets_nobody_act_and_one_that_nobody_limited_always_does() {
-        let (lease, shared) = (Lease::default(), Lease::default());
+        let (lease, shared) = (ProcessLease::default(), ProcessLease::default());
         assert!(lease.may_act());
         let clone = lease.clone();
         lease.extend(Instant::now());

@@ -15,11 +15,11 @@ pub mod resolver;
 mod secret;
 mod trouble;
 
-pub use self::address::BadUrl;
-pub use self::connect::{Unreached, connect, resolve};
-pub use self::connection::Connection;
-pub use self::ending::{Ending, Evidence, Unfinished};
-pub use self::lease::Lease;
-pub use self::probe::is_over;
-pub use self::secret::{NoSecret, SecretFile};
+pub use self::address::DeviceUrlError;
+pub use self::connect::{ConnectError, connect, resolve};
+pub use self::connection::DeviceConnection;
+pub use self::ending::{RunErrorKind, Evidence, RunError};
+pub use self::lease::ProcessLease;
+pub use self::probe::is_trouble_over;
+pub use self::secret::{SecretError, SecretFile};
 pub use self::trouble::{LocalTrouble, system_code};

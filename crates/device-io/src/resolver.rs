@@ -17,12 +17,12 @@ use crate::trouble::LocalTrouble;
 /// How many lookups may be under way at a time.
 const MAX_LOOKUPS: usize = 64;
 
-pub(crate) static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(MAX_LOOKUPS));
+pub(crate) static LOOKUPS: LazyLock<DnsLookups> = LazyLock::new(|| DnsLookups::new(MAX_LOOKUPS));
 
 /// The lookups that are under way.
-pub(crate) struct Lookups(pub(crate) Arc<Semaphore>);
+pub(crate) struct DnsLookups(pub(crate) Arc<Semaphore>);
 
-impl Lookups {
+impl DnsLookups {
     fn new(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most)))
     }
@@ -41,13 +41,13 @@ impl Lookups {
 
 /// Why a name gave no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
+pub enum ResolveError {
     /// There is no such name, or it has no address.
     #[error("the name {0} does not resolve")]
     NoSuchName(String),
     /// It could not be asked for, which says nothing about the name.
     #[error("{0}")]
-    Ours(LocalTrouble),
+    Local(LocalTrouble),
 }
 
 /// Resolves `host`; an address is one already.
@@ -55,11 +55,11 @@ pub enum Unresolved {
 /// # Errors
 ///
 /// [`Unresolved`], which says nothing about what bears the name.
-pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
+    let no_answer = || ResolveError::Local(LocalTrouble::Resolver(host.to_owned()));
     let name = host.to_owned();
     let mut found = LOOKUPS.run(move || look_up(&name)).await.ok_or_else(no_answer)??;
     for address in &mut found {
@@ -68,10 +68,10 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolve
     Ok(found)
 }
 
-fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
+fn look_up(host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
-    let none = || Unresolved::NoSuchName(host.to_owned());
-    let no_answer = || Unresolved::Ours(LocalTrouble::Resolver(host.to_owned()));
+    let none = || ResolveError::NoSuchName(host.to_owned());
+    let no_answer = || ResolveError::Local(LocalTrouble::Resolver(host.to_owned()));
     match dns_lookup::getaddrinfo(Some(host), None, Some(hints)) {
         Ok(found) => {
             let found: Vec<SocketAddr> = found.flatten().map(|info| info.sockaddr).collect();
@@ -80,11 +80,11 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
         Err(error) => Err(match error.kind() {
             // The resolver says so too where it could not open its own files and sockets.
             LookupErrorKind::NoName | LookupErrorKind::NoData => {
-                shortage(fs::File::open("/dev/null")).map_or_else(none, Unresolved::Ours)
+                shortage(fs::File::open("/dev/null")).map_or_else(none, ResolveError::Local)
             }
-            LookupErrorKind::Memory => Unresolved::Ours(LocalTrouble::Memory),
+            LookupErrorKind::Memory => ResolveError::Local(LocalTrouble::Memory),
             LookupErrorKind::System => {
-                shortage(Err::<(), _>(error.into())).map_or_else(no_answer, Unresolved::Ours)
+                shortage(Err::<(), _>(error.into())).map_or_else(no_answer, ResolveError::Local)
             }
             LookupErrorKind::Again
             | LookupErrorKind::Fail
@@ -94,7 +94,7 @@ fn look_up(host: &str) -> Result<Vec<SocketAddr>, Unresolved> {
             | LookupErrorKind::Service
             | LookupErrorKind::Unknown
             | LookupErrorKind::IO => {
-                shortage(fs::File::open("/dev/null")).map_or_else(no_answer, Unresolved::Ours)
+                shortage(fs::File::open("/dev/null")).map_or_else(no_answer, ResolveError::Local)
             }
         }),
     }
@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn lookups_that_hang_take_so_many_threads_and_no_more_though_nobody_waits_for_them() {
-        let lookups = Lookups::new(2);
+        let lookups = DnsLookups::new(2);
         let mut hung = Vec::new();
         for _ in 0..2 {
             let (goes_on, waits) = mpsc::channel::<()>();

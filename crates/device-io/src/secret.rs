@@ -10,9 +10,9 @@ use tokio::io::AsyncReadExt;
 use crate::trouble::LocalTrouble;
 
 /// What the name of such a file ends in: whoever may register a board can have no other file of the server sent to a device.
-const SUFFIX: &str = ".password";
+const SECRET_FILE_SUFFIX: &str = ".password";
 /// The longest secret.
-const MAX_SECRET: u64 = 1024;
+const MAX_SECRET_BYTES: u64 = 1024;
 
 /// A file that holds one secret, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct SecretFile(PathBuf);
 
 /// Why a secret cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoSecret {
+pub enum SecretError {
     /// Trouble of this machine.
     #[error("{0}")]
     Local(LocalTrouble),
@@ -36,10 +36,10 @@ impl SecretFile {
     ///
     /// What would be right, where the path is relative or could be that of a file which was not made for this.
     pub fn new(path: &str) -> Result<Self, String> {
-        if Path::new(path).is_absolute() && path.ends_with(SUFFIX) {
+        if Path::new(path).is_absolute() && path.ends_with(SECRET_FILE_SUFFIX) {
             return Ok(Self(PathBuf::from(path)));
         }
-        Err(format!("it is the whole path of a file on the server, whose name ends in `{SUFFIX}`"))
+        Err(format!("it is the whole path of a file on the server, whose name ends in `{SECRET_FILE_SUFFIX}`"))
     }
 
     /// Reads the secret, each time anew: it may be changed at any time.
@@ -47,19 +47,19 @@ impl SecretFile {
     /// # Errors
     ///
     /// [`NoSecret`].
-    pub async fn read(&self) -> Result<String, NoSecret> {
-        let file = fs_err::tokio::File::open(&self.0).await.map_err(|error| unread(&error))?;
-        let mode = file.metadata().await.map_err(|error| unread(&error))?.permissions().mode();
+    pub async fn read(&self) -> Result<String, SecretError> {
+        let file = fs_err::tokio::File::open(&self.0).await.map_err(|error| read_error(&error))?;
+        let mode = file.metadata().await.map_err(|error| read_error(&error))?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(NoSecret::Misconfigured(format!(
+            return Err(SecretError::Misconfigured(format!(
                 "{self} can be read by others; `chmod 600` mends that"
             )));
         }
         let mut text = String::new();
-        file.take(MAX_SECRET).read_to_string(&mut text).await.map_err(|error| unread(&error))?;
+        file.take(MAX_SECRET_BYTES).read_to_string(&mut text).await.map_err(|error| read_error(&error))?;
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() || secret.contains(['\r', '\n']) {
-            return Err(NoSecret::Misconfigured(format!("{self} is to hold one line")));
+            return Err(SecretError::Misconfigured(format!("{self} is to hold one line")));
         }
         Ok(secret.to_owned())
     }
@@ -71,10 +71,10 @@ impl fmt::Display for SecretFile {
     }
 }
 
-fn unread(error: &io::Error) -> NoSecret {
+fn read_error(error: &io::Error) -> SecretError {
     match LocalTrouble::of_shortage(error) {
-        Some(trouble) => NoSecret::Local(trouble),
-        None => NoSecret::Misconfigured(error.to_string()),
+        Some(trouble) => SecretError::Local(trouble),
+        None => SecretError::Misconfigured(error.to_string()),
     }
 }
 

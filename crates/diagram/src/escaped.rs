@@ -2,7 +2,7 @@
 
 /// A text as XML and HTML have it: markup becomes letters, and what XML cannot have is replaced.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -24,6 +24,6 @@ pub fn escaped(text: &str) -> String {
 mod tests {
     #[test]
     fn text_from_outside_cannot_become_markup() {
-        assert_eq!(super::escaped("<script>\"'&\u{1}"), "&lt;script&gt;&quot;&#39;&amp;\u{fffd}");
+        assert_eq!(super::escape_xml("<script>\"'&\u{1}"), "&lt;script&gt;&quot;&#39;&amp;\u{fffd}");
     }
 }

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{counted, kind_word};
 use machine::Sender;
-use machine::{Definition, Due, Event, Kind, State, Timeout, Transition, TransitionEffect};
+use machine::{Definition, TimeoutDue, Event, StateKind, State, Timeout, Transition, TransitionEffect};
 use machine::{EventName, StateName};
 
 /// As many states as must take a request alike for it to be drawn once for all of them.
-const SHARED_BY: usize = 3;
+const MIN_SHARING_STATES: usize = 3;
 /// As many names as a list of states gives before it counts the others.
-const NAMED: usize = 8;
+const MAX_LISTED_STATES: usize = 8;
 
 /// Who or what makes an instance go a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trigger {
+pub(super) enum TransitionTrigger {
     /// A sender that a face registers, or a linked instance.
     Report,
     Operator,
@@ -24,7 +24,7 @@ pub(super) enum Trigger {
     Entry,
 }
 
-impl Trigger {
+impl TransitionTrigger {
     /// The sender in one word, for classes and for people.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -39,8 +39,8 @@ impl Trigger {
 
 /// One reason to go a way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Label {
-    pub(super) senders: Vec<Trigger>,
+pub(super) struct EdgeLabel {
+    pub(super) senders: Vec<TransitionTrigger>,
     pub(super) text: String,
     /// More about it, for whoever asks: conditions, and what the event means.
     pub(super) tip: String,
@@ -48,67 +48,67 @@ pub(super) struct Label {
 
 /// All reasons to go from one state to another.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(super) struct DiagramEdge {
     pub(super) from: usize,
     pub(super) to: usize,
-    pub(super) labels: Vec<Label>,
-    pub(super) course: Course,
+    pub(super) labels: Vec<EdgeLabel>,
+    pub(super) kind: EdgeKind,
 }
 
 /// How a way belongs to the course of things; the most regular of its reasons counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Course {
+pub(super) enum EdgeKind {
     /// Something happened, or nothing was to be waited for.
     Progress,
     /// Time passed.
-    Passed,
+    TimedOut,
     /// Time passed once too often.
-    Exceeded,
+    LimitExceeded,
 }
 
 /// A state.
 #[derive(Debug)]
-pub(super) struct Node<'d> {
+pub(super) struct DiagramNode<'d> {
     pub(super) name: &'d StateName,
     pub(super) state: &'d State,
     /// What happens in it without leaving it for another.
-    pub(super) inner: Vec<Label>,
+    pub(super) inner: Vec<EdgeLabel>,
     /// The requests that it shares with others, by their index.
     pub(super) shared: Vec<usize>,
 }
 
 /// Requests that several states take alike.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedRequests {
     /// A letter to call them by.
     pub(super) tag: String,
     /// Which states, in words.
-    pub(super) who: String,
+    pub(super) states: String,
     /// What each of them does.
-    pub(super) ways: Vec<(Label, Vec<usize>)>,
+    pub(super) ways: Vec<(EdgeLabel, Vec<usize>)>,
 }
 
 /// A definition as a graph; states are called by their number in alphabetical order.
 #[derive(Debug)]
-pub(super) struct Graph<'d> {
+pub(super) struct DiagramGraph<'d> {
     pub(super) definition: &'d Definition,
-    pub(super) nodes: Vec<Node<'d>>,
+    pub(super) nodes: Vec<DiagramNode<'d>>,
     /// The ways that no request is shared on, ordered by states.
-    pub(super) ways: Vec<Way>,
-    pub(super) shared: Vec<Shared>,
+    pub(super) edges: Vec<DiagramEdge>,
+    pub(super) shared: Vec<SharedRequests>,
     pub(super) initial: usize,
 }
 
 /// A request as several states may take it: the event, and where it leads.
-type Request<'d> = (&'d EventName, Vec<usize>);
+type RequestTargets<'d> = (&'d EventName, Vec<usize>);
 
-impl<'d> Graph<'d> {
+impl<'d> DiagramGraph<'d> {
     pub(super) fn new(definition: &'d Definition) -> Self {
         let ids: BTreeMap<&StateName, usize> =
             definition.states.keys().enumerate().map(|(id, name)| (name, id)).collect();
-        let mut reader = Reader { definition, ids, ways: BTreeMap::new() };
+        let mut reader = GraphBuilder { definition, ids, ways: BTreeMap::new() };
         let by_members = reader.shared();
-        let mut nodes: Vec<Node<'d>> = Vec::new();
+        let mut nodes: Vec<DiagramNode<'d>> = Vec::new();
         for (id, (name, state)) in definition.states.iter().enumerate() {
             let is_shared = |event: &EventName| {
                 by_members.iter().any(|(members, requests)| {
@@ -117,15 +117,15 @@ impl<'d> Graph<'d> {
             };
             let inner = reader.read(id, state, is_shared);
             let shared = by_members.iter().enumerate().filter(|(_, (members, _))| members.contains(&id));
-            nodes.push(Node { name, state, inner, shared: shared.map(|(index, _)| index).collect() });
+            nodes.push(DiagramNode { name, state, inner, shared: shared.map(|(index, _)| index).collect() });
         }
         let shared = by_members.iter().enumerate();
-        let shared = shared.map(|(index, (members, requests))| reader.said(index, members, requests));
+        let shared = shared.map(|(index, (members, requests))| reader.shared_requests(index, members, requests));
         let shared = shared.collect();
         let initial = reader.ids.get(&definition.initial).copied().unwrap_or(0);
         let ways = reader.ways.into_iter();
-        let ways = ways.map(|((from, to), (course, labels))| Way { from, to, labels, course }).collect();
-        Self { definition, nodes, ways, shared, initial }
+        let ways = ways.map(|((from, to), (course, labels))| DiagramEdge { from, to, labels, kind: course }).collect();
+        Self { definition, nodes, edges: ways, shared, initial }
     }
 
     /// The senders of reports in words: `sensor`, `sensor or lease`.
@@ -139,21 +139,21 @@ impl<'d> Graph<'d> {
         self.nodes[node].name.as_str()
     }
 
-    pub(super) fn kind(&self, node: usize) -> Kind {
+    pub(super) fn kind(&self, node: usize) -> StateKind {
         self.nodes[node].state.kind
     }
 }
 
-struct Reader<'d> {
+struct GraphBuilder<'d> {
     definition: &'d Definition,
     ids: BTreeMap<&'d StateName, usize>,
-    ways: BTreeMap<(usize, usize), (Course, Vec<Label>)>,
+    ways: BTreeMap<(usize, usize), (EdgeKind, Vec<EdgeLabel>)>,
 }
 
-impl<'d> Reader<'d> {
+impl<'d> GraphBuilder<'d> {
     /// The requests that several states take alike, by those states.
-    fn shared(&self) -> Vec<(Vec<usize>, Vec<Request<'d>>)> {
-        let mut takers: BTreeMap<Request<'d>, Vec<usize>> = BTreeMap::new();
+    fn shared(&self) -> Vec<(Vec<usize>, Vec<RequestTargets<'d>>)> {
+        let mut takers: BTreeMap<RequestTargets<'d>, Vec<usize>> = BTreeMap::new();
         for (id, state) in self.definition.states.values().enumerate() {
             for (event, transitions) in &state.on {
                 let is_request = self
@@ -167,9 +167,9 @@ impl<'d> Reader<'d> {
                 }
             }
         }
-        let mut by_members: BTreeMap<Vec<usize>, Vec<Request<'d>>> = BTreeMap::new();
+        let mut by_members: BTreeMap<Vec<usize>, Vec<RequestTargets<'d>>> = BTreeMap::new();
         for (request, members) in takers {
-            if members.len() >= SHARED_BY {
+            if members.len() >= MIN_SHARING_STATES {
                 by_members.entry(members).or_default().push(request);
             }
         }
@@ -191,34 +191,34 @@ impl<'d> Reader<'d> {
         targets
     }
 
-    fn said(&self, index: usize, members: &[usize], requests: &[Request<'d>]) -> Shared {
+    fn shared_requests(&self, index: usize, members: &[usize], requests: &[RequestTargets<'d>]) -> SharedRequests {
         let tag = u8::try_from(index).ok().filter(|index| *index < 26);
         let tag = tag.map_or_else(|| format!("{}", index + 1), |index| char::from(b'A' + index).to_string());
         let ways = requests.iter().map(|(event, targets)| {
             let declared = self.definition.events.get(*event);
             let tip = declared.map_or("", |event| &event.about).to_owned();
-            let label = Label { senders: vec![Trigger::Operator], text: event.to_string(), tip };
+            let label = EdgeLabel { senders: vec![TransitionTrigger::Operator], text: event.to_string(), tip };
             (label, targets.clone())
         });
         let ways = ways.collect();
-        Shared { tag, who: self.described(members), ways }
+        SharedRequests { tag, states: self.describe_members(members), ways }
     }
 
     /// Which states `members` are: `New, Ready and every failed state`.
-    fn described(&self, members: &[usize]) -> String {
+    fn describe_members(&self, members: &[usize]) -> String {
         let states: Vec<(&StateName, &State)> = self.definition.states.iter().collect();
         let mut parts = Vec::new();
         let mut left: BTreeSet<usize> = members.iter().copied().collect();
-        for kind in [Kind::Resting, Kind::Failed, Kind::Working] {
+        for kind in [StateKind::Resting, StateKind::Failed, StateKind::Working] {
             let all: Vec<usize> = (0..states.len()).filter(|id| states[*id].1.kind == kind).collect();
             if all.len() > 2 && all.iter().all(|id| left.contains(id)) {
                 left.retain(|id| !all.contains(id));
                 parts.push(format!("every {} state", kind_word(kind)));
             }
         }
-        let mut names: Vec<String> = left.iter().take(NAMED).map(|id| states[*id].0.to_string()).collect();
-        if left.len() > NAMED {
-            names.push(counted(left.len() - NAMED, "other"));
+        let mut names: Vec<String> = left.iter().take(MAX_LISTED_STATES).map(|id| states[*id].0.to_string()).collect();
+        if left.len() > MAX_LISTED_STATES {
+            names.push(counted(left.len() - MAX_LISTED_STATES, "other"));
         }
         names.append(&mut parts);
         match names.split_last() {
@@ -228,16 +228,16 @@ impl<'d> Reader<'d> {
     }
 
     /// Notes where `state` leads, and gives what happens in it without leaving it.
-    fn read(&mut self, id: usize, state: &State, is_shared: impl Fn(&EventName) -> bool) -> Vec<Label> {
+    fn read(&mut self, id: usize, state: &State, is_shared: impl Fn(&EventName) -> bool) -> Vec<EdgeLabel> {
         let mut inner = Vec::new();
-        self.transitions(id, &state.always, &[Trigger::Entry], ("at once", ""), &mut inner);
+        self.transitions(id, &state.always, &[TransitionTrigger::Entry], ("at once", ""), &mut inner);
         let events: &'d BTreeMap<EventName, Event> = &self.definition.events;
         for (name, transitions) in &state.on {
             if is_shared(name) {
                 continue;
             }
             let event = events.get(name);
-            let senders: Vec<Trigger> = event.map_or_else(Vec::new, |event| senders(&event.from));
+            let senders: Vec<TransitionTrigger> = event.map_or_else(Vec::new, |event| senders(&event.from));
             let about = event.map_or("", |event| event.about.as_str());
             self.transitions(id, transitions, &senders, (name.as_str(), about), &mut inner);
         }
@@ -251,9 +251,9 @@ impl<'d> Reader<'d> {
         &mut self,
         from: usize,
         transitions: &[Transition],
-        senders: &[Trigger],
+        senders: &[TransitionTrigger],
         (text, about): (&str, &str),
-        inner: &mut Vec<Label>,
+        inner: &mut Vec<EdgeLabel>,
     ) {
         let is_conditional = transitions.iter().any(|transition| transition.guard.is_some());
         let mark = if is_conditional { " ?" } else { "" };
@@ -273,19 +273,19 @@ impl<'d> Reader<'d> {
             };
             let tip = [about, &condition].into_iter().filter(|part| !part.is_empty());
             let tip = tip.collect::<Vec<_>>().join("; ");
-            let label = Label { senders: senders.to_vec(), text, tip };
+            let label = EdgeLabel { senders: senders.to_vec(), text, tip };
             match to {
-                Some(to) => self.add(from, to, label, Course::Progress),
+                Some(to) => self.add(from, to, label, EdgeKind::Progress),
                 None => add(inner, label),
             }
         }
     }
 
-    fn timeout(&mut self, from: usize, timeout: &Timeout, inner: &mut Vec<Label>) {
-        let senders = vec![Trigger::Time];
+    fn timeout(&mut self, from: usize, timeout: &Timeout, inner: &mut Vec<EdgeLabel>) {
+        let senders = vec![TransitionTrigger::Time];
         let due = match timeout.due {
-            Due::After(span) => format!("after {}", humantime::format_duration(span)),
-            Due::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            TimeoutDue::After(span) => format!("after {}", humantime::format_duration(span)),
+            TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         };
         let most = timeout.limit.as_ref().map_or_else(String::new, |limit| format!(", {}×", limit.most));
         let tip = timeout.limit.as_ref().map_or_else(String::new, |limit| {
@@ -294,21 +294,21 @@ impl<'d> Reader<'d> {
         if self.ids.get(&timeout.target) == Some(&from) {
             let goes_on = if timeout.keeps_actions { ", actions go on" } else { "" };
             let text = format!("again {due}{most}{goes_on}");
-            add(inner, Label { senders: senders.clone(), text, tip: tip.clone() });
+            add(inner, EdgeLabel { senders: senders.clone(), text, tip: tip.clone() });
         } else if let Some(to) = self.ids.get(&timeout.target).copied() {
-            let label = Label { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
-            self.add(from, to, label, Course::Passed);
+            let label = EdgeLabel { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
+            self.add(from, to, label, EdgeKind::TimedOut);
         }
         let Some(limit) = &timeout.limit else { return };
-        let label = Label { senders, text: format!("{} time", ordinal(u64::from(limit.most) + 1)), tip };
+        let label = EdgeLabel { senders, text: format!("{} time", ordinal(u64::from(limit.most) + 1)), tip };
         match self.ids.get(&limit.exceeded).copied() {
             Some(to) if to == from => add(inner, label),
-            Some(to) => self.add(from, to, label, Course::Exceeded),
+            Some(to) => self.add(from, to, label, EdgeKind::LimitExceeded),
             None => {}
         }
     }
 
-    fn add(&mut self, from: usize, to: usize, label: Label, course: Course) {
+    fn add(&mut self, from: usize, to: usize, label: EdgeLabel, course: EdgeKind) {
         let (known, labels) = self.ways.entry((from, to)).or_insert((course, Vec::new()));
         *known = course.min(*known);
         add(labels, label);
@@ -316,7 +316,7 @@ impl<'d> Reader<'d> {
 }
 
 /// Adds a label, or what it tells to the one that is there.
-fn add(labels: &mut Vec<Label>, label: Label) {
+fn add(labels: &mut Vec<EdgeLabel>, label: EdgeLabel) {
     match labels.iter_mut().find(|known| known.text == label.text && known.senders == label.senders) {
         Some(known) if known.tip != label.tip => known.tip = format!("{}; or {}", known.tip, label.tip),
         Some(_) => {}
@@ -333,13 +333,13 @@ fn reporter(sender: &Sender) -> Option<&str> {
     }
 }
 
-fn senders(from: &BTreeSet<Sender>) -> Vec<Trigger> {
+fn senders(from: &BTreeSet<Sender>) -> Vec<TransitionTrigger> {
     let sender = |sender: &Sender| match sender {
-        Sender::Face(_) | Sender::Machine(_) => Trigger::Report,
-        Sender::Operator => Trigger::Operator,
-        Sender::Action => Trigger::Action,
+        Sender::Face(_) | Sender::Machine(_) => TransitionTrigger::Report,
+        Sender::Operator => TransitionTrigger::Operator,
+        Sender::Action => TransitionTrigger::Action,
     };
-    let mut triggers: Vec<Trigger> = from.iter().map(sender).collect();
+    let mut triggers: Vec<TransitionTrigger> = from.iter().map(sender).collect();
     triggers.dedup();
     triggers
 }

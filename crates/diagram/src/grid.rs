@@ -2,24 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph::Graph;
-use super::lanes::{Lanes, Role};
+use super::graph::DiagramGraph;
+use super::lanes::{Lanes, LaneRole};
 
 /// The column and the row of each state of a lane; what fails beside it has no cell of its own.
 #[derive(Debug)]
-pub(super) struct Grid {
+pub(super) struct LaneGrid {
     pub(super) columns: usize,
     pub(super) rows: usize,
     cells: BTreeMap<usize, (usize, usize)>,
 }
 
-impl Grid {
+impl LaneGrid {
     /// Places the lanes in `columns` columns, each near to what it is connected with and as high up as there is room.
-    pub(super) fn new(graph: &Graph<'_>, lanes: &Lanes, columns: usize) -> Self {
+    pub(super) fn new(graph: &DiagramGraph<'_>, lanes: &Lanes, columns: usize) -> Self {
         let mut grid = Self { columns, rows: 0, cells: BTreeMap::new() };
         let mut taken = BTreeSet::new();
         for lane in &lanes.all {
-            let (row, near) = grid.wanted(graph, lanes, lane);
+            let (row, near) = grid.preferred_cell(graph, lanes, lane);
             let place = |column: usize| {
                 let is_free = |start: &usize| (0..lane.len()).all(|i| !taken.contains(&(column, start + i)));
                 // Below all that there is, everything is free.
@@ -37,8 +37,8 @@ impl Grid {
     }
 
     /// The row below what leads to `lane`, and the column of that; otherwise the first row.
-    fn wanted(&self, graph: &Graph<'_>, lanes: &Lanes, lane: &[usize]) -> (usize, Option<usize>) {
-        let ahead = graph.ways.iter().enumerate().filter(|(index, _)| !lanes.is_back[*index]);
+    fn preferred_cell(&self, graph: &DiagramGraph<'_>, lanes: &Lanes, lane: &[usize]) -> (usize, Option<usize>) {
+        let ahead = graph.edges.iter().enumerate().filter(|(index, _)| !lanes.is_back[*index]);
         let before = ahead.filter(|(_, way)| lane.first() == Some(&way.to));
         let before = before.filter_map(|(_, way)| self.cells.get(&way.from));
         let last = before.max_by_key(|(_, row)| *row);
@@ -48,9 +48,9 @@ impl Grid {
     /// The cell of `node`, or of the state that it stands beside.
     pub(super) fn cell(&self, lanes: &Lanes, node: usize) -> Option<(usize, usize)> {
         match lanes.roles[node] {
-            Role::Top => None,
-            Role::Lane => self.cells.get(&node).copied(),
-            Role::Side(owner) => self.cells.get(&owner).copied(),
+            LaneRole::Top => None,
+            LaneRole::Lane => self.cells.get(&node).copied(),
+            LaneRole::Side(owner) => self.cells.get(&owner).copied(),
         }
     }
 }

@@ -39,10 +39,10 @@ mod top;
 mod words;
 
 pub use dot::dot;
-pub use escaped::escaped;
-pub use marks::Marks;
+pub use escaped::escape_xml;
+pub use marks::InstanceOverlay;
 pub use mermaid::mermaid;
-pub use svg::{Picture, STYLE as DIAGRAM_STYLE, svg};
+pub use svg::{DiagramPicture, SVG_STYLE as DIAGRAM_STYLE, svg};
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! A picture with what is known of instances.
 
 use super::cards::count_badge;
-use super::marks::Marks;
-use super::scene::Scene;
+use super::marks::InstanceOverlay;
+use super::scene::DiagramScene;
 
-impl Scene {
+impl DiagramScene {
     /// The same with what is known of instances: everything stands where it stood.
-    pub(super) fn marked(&self, marks: &Marks) -> Self {
+    pub(super) fn with_overlay(&self, marks: &InstanceOverlay) -> Self {
         let mut scene = self.clone();
         let is_present = |name: &str| marks.present.as_ref().is_some_and(|present| present.as_str() == name);
         for frame in &mut scene.frames {

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use super::graph::{Graph, Label, Trigger};
+use super::graph::{DiagramGraph, EdgeLabel, TransitionTrigger};
 use super::words::kind_word;
-use machine::{Definition, Kind};
+use machine::{Definition, StateKind};
 
-const STYLE: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,color:#1d2330
+const MERMAID_CLASSES: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,color:#1d2330
   classDef working fill:#ffffff,stroke:#5a6473,color:#1d2330
   classDef failed fill:#fcedeb,stroke:#b3261e,color:#1d2330
   classDef final fill:#ffffff,stroke:#1d2330,stroke-width:3px,color:#1d2330
@@ -18,20 +18,20 @@ const STYLE: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,color:#1d233
 pub fn mermaid(definition: &Definition) -> String {
     let mut out = String::new();
     // Writing to a text does not fail.
-    let _ = write_graph(&mut out, &Graph::new(definition));
+    let _ = write_graph(&mut out, &DiagramGraph::new(definition));
     out
 }
 
-fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
+fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
     writeln!(out, "---\ntitle: {}\n---\nstateDiagram-v2\n  direction TB", graph.definition.machine)?;
-    out.write_str(STYLE)?;
+    out.write_str(MERMAID_CLASSES)?;
     let reporters = graph.reporters();
-    let plain = |label: &Label| plain(label, &reporters);
+    let plain = |label: &EdgeLabel| plain_label(label, &reporters);
     for (index, shared) in graph.shared.iter().enumerate() {
         writeln!(
             out,
             "  state \"{}: {}\" as shared{index}\n  class shared{index} shared",
-            shared.tag, shared.who
+            shared.tag, shared.states
         )?;
     }
     for (node, state) in graph.nodes.iter().enumerate() {
@@ -56,21 +56,21 @@ fn write_graph(out: &mut String, graph: &Graph<'_>) -> fmt::Result {
             }
         }
     }
-    for way in &graph.ways {
+    for way in &graph.edges {
         let labels: Vec<String> = way.labels.iter().map(&plain).collect();
         writeln!(out, "  s{} --> s{}: {}", way.from, way.to, labels.join(", "))?;
     }
-    for node in (0..graph.nodes.len()).filter(|node| graph.kind(*node) == Kind::Final) {
+    for node in (0..graph.nodes.len()).filter(|node| graph.kind(*node) == StateKind::Final) {
         writeln!(out, "  s{node} --> [*]")?;
     }
     Ok(())
 }
 
 /// A label with its senders, among them `reporters`, without what Mermaid would read as its own.
-fn plain(label: &Label, reporters: &str) -> String {
-    let word = |trigger: &Trigger| match trigger {
-        Trigger::Report => reporters,
-        Trigger::Operator | Trigger::Action | Trigger::Time | Trigger::Entry => trigger.word(),
+fn plain_label(label: &EdgeLabel, reporters: &str) -> String {
+    let word = |trigger: &TransitionTrigger| match trigger {
+        TransitionTrigger::Report => reporters,
+        TransitionTrigger::Operator | TransitionTrigger::Action | TransitionTrigger::Time | TransitionTrigger::Entry => trigger.word(),
     };
     let senders: Vec<&str> = label.senders.iter().map(word).collect();
     // A colon ends a label, a semicolon a statement.

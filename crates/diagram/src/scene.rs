@@ -1,7 +1,7 @@
 //! A picture in the making: boxes, texts and lines with their places, in pixels.
 
-use super::graph::Trigger;
-use super::text::Font;
+use super::graph::TransitionTrigger;
+use super::text::TextFont;
 
 /// A rectangle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,45 +24,45 @@ impl Rect {
 
 /// Which way from its place a text runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(super) enum TextAnchor {
     Start,
     Middle,
 }
 
 /// A line of text.
 #[derive(Debug, Clone)]
-pub(super) struct Text {
+pub(super) struct SceneText {
     /// Where it begins, or its middle.
     pub(super) x: i32,
     /// The middle of its height.
     pub(super) y: i32,
-    pub(super) anchor: Anchor,
-    pub(super) font: Font,
+    pub(super) anchor: TextAnchor,
+    pub(super) font: TextFont,
     pub(super) class: &'static str,
     pub(super) content: String,
     /// More about it, or empty.
     pub(super) tip: String,
 }
 
-impl Text {
+impl SceneText {
     /// A text that begins at `x` and is half above and half below `y`.
-    pub(super) fn new(x: i32, y: i32, font: Font, class: &'static str, content: impl Into<String>) -> Self {
+    pub(super) fn new(x: i32, y: i32, font: TextFont, class: &'static str, content: impl Into<String>) -> Self {
         let content = content.into();
-        Self { x, y, anchor: Anchor::Start, font, class, content, tip: String::new() }
+        Self { x, y, anchor: TextAnchor::Start, font, class, content, tip: String::new() }
     }
 }
 
 /// Something within a box or between boxes.
 #[derive(Debug, Clone)]
-pub(super) enum Part {
-    Text(Text),
+pub(super) enum ScenePart {
+    Text(SceneText),
     /// The sign of a sender, with its middle at a place.
-    Sign(Trigger, i32, i32),
+    Sign(TransitionTrigger, i32, i32),
     /// A small box with a text of its own.
-    Badge(Rect, &'static str, Text),
+    Badge(Rect, &'static str, SceneText),
 }
 
-impl Part {
+impl ScenePart {
     fn lower(&mut self, down: i32) {
         match self {
             Self::Text(text) => text.y += down,
@@ -77,7 +77,7 @@ impl Part {
 
 /// A box.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(super) struct SceneBox {
     pub(super) rect: Rect,
     /// `state working`, `shared`, `exit resting`.
     pub(super) class: String,
@@ -85,14 +85,14 @@ pub(super) struct Frame {
     pub(super) state: Option<String>,
     /// More about it, or empty.
     pub(super) tip: String,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<ScenePart>,
     /// Before which of its parts the number of instances stands, where it is a state.
     pub(super) count_at: usize,
 }
 
 /// A line from corner to corner.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct SceneLine {
     /// The state from which it leads on, or empty.
     pub(super) from: String,
     pub(super) points: Vec<(i32, i32)>,
@@ -103,17 +103,17 @@ pub(super) struct Line {
 
 /// A picture.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scene {
+pub(super) struct DiagramScene {
     pub(super) width: i32,
     pub(super) height: i32,
     /// What lies behind everything.
     pub(super) panels: Vec<Rect>,
-    pub(super) lines: Vec<Line>,
-    pub(super) frames: Vec<Frame>,
-    pub(super) parts: Vec<Part>,
+    pub(super) lines: Vec<SceneLine>,
+    pub(super) frames: Vec<SceneBox>,
+    pub(super) parts: Vec<ScenePart>,
 }
 
-impl Scene {
+impl DiagramScene {
     /// Makes room for a box.
     pub(super) fn place(&mut self, rect: Rect) {
         self.width = self.width.max(rect.right());

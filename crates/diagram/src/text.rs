@@ -2,7 +2,7 @@
 
 /// A way to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Font {
+pub(super) enum TextFont {
     /// The machine's name.
     Title,
     /// The name of a state.
@@ -11,7 +11,7 @@ pub(super) enum Font {
     Line,
 }
 
-impl Font {
+impl TextFont {
     /// Its size, in pixels.
     pub(super) fn size(self) -> i32 {
         match self {
@@ -30,7 +30,7 @@ impl Font {
 }
 
 /// The most pixels that `text` takes.
-pub(super) fn width(text: &str, font: Font) -> i32 {
+pub(super) fn text_width(text: &str, font: TextFont) -> i32 {
     let hundredths: i32 = text.chars().map(hundredths_of_em).fold(0, i32::saturating_add);
     let hundredths = if font.is_bold() { hundredths.saturating_mul(112) / 100 } else { hundredths };
     hundredths.saturating_mul(font.size()) / 100 + 1
@@ -66,11 +66,11 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 }
 
 /// `text` in lines of at most `most` pixels, broken at spaces; a word that is wider has its own.
-pub(super) fn wrapped(text: &str, font: Font, most: i32) -> Vec<String> {
+pub(super) fn wrapped(text: &str, font: TextFont, most: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if width(&format!("{line} {word}"), font) <= most => {
+            Some(line) if text_width(&format!("{line} {word}"), font) <= most => {
                 line.push(' ');
                 line.push_str(word);
             }

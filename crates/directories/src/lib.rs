@@ -12,14 +12,14 @@ use fs_err as fs;
 /// # Errors
 ///
 /// The system's own, with the path.
-pub fn make_all(path: &Path, mode: u32) -> io::Result<()> {
+pub fn create_all_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_all(parent, mode)?;
+        create_all_with_mode(parent, mode)?;
     }
-    match make(path, mode) {
+    match create_with_mode(path, mode) {
         // Somebody else made it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
@@ -31,7 +31,7 @@ pub fn make_all(path: &Path, mode: u32) -> io::Result<()> {
 /// # Errors
 ///
 /// The system's own, with the path.
-pub fn make(path: &Path, mode: u32) -> io::Result<()> {
+pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     // Never more open than it is to be, not even for a moment.
     DirBuilder::new()
         .mode(mode)

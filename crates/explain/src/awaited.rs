@@ -1,13 +1,13 @@
 //! The events that an instance waits for.
 
-use machine::{Definition, EventName, Instance, Kind, Sender, StateName};
+use machine::{Definition, EventName, Instance, StateKind, Sender, StateName};
 
-use crate::doing::Doing;
-use crate::explanation::{Awaited, explain};
+use crate::doing::PendingAction;
+use crate::explanation::{AwaitedEvent, explain};
 
 /// The events that can still come: the end of an action that is over cannot.
 #[must_use]
-pub fn awaited(definition: &Definition, instance: &Instance, doing: &[Doing]) -> Vec<Awaited> {
+pub fn awaited_events(definition: &Definition, instance: &Instance, doing: &[PendingAction]) -> Vec<AwaitedEvent> {
     let mut awaited = explain(definition, instance).waits_for;
     awaited.retain(|awaited| awaited.from != [Sender::Action] || ends_one_of(&awaited.event, doing));
     // What is hoped for comes first.
@@ -15,12 +15,12 @@ pub fn awaited(definition: &Definition, instance: &Instance, doing: &[Doing]) ->
     awaited
 }
 
-fn ends_one_of(event: &EventName, doing: &[Doing]) -> bool {
+fn ends_one_of(event: &EventName, doing: &[PendingAction]) -> bool {
     let name = event.as_str();
     let action = name.strip_suffix("-ok").or_else(|| name.strip_suffix("-failed"));
     doing.iter().any(|doing| !doing.is_leftover && Some(doing.action.as_str()) == action)
 }
 
 fn is_failure(definition: &Definition, state: &StateName) -> bool {
-    definition.states.get(state).is_some_and(|state| state.kind == Kind::Failed)
+    definition.states.get(state).is_some_and(|state| state.kind == StateKind::Failed)
 }

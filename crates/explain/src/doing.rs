@@ -7,7 +7,7 @@ use crate::words::since;
 
 /// An action that is still to be done or being done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Doing {
+pub struct PendingAction {
     /// Which action.
     pub action: String,
     /// When it began to run; nothing while it waits.
@@ -31,9 +31,9 @@ pub struct Doing {
     pub reason: Option<String>,
 }
 
-impl Doing {
+impl PendingAction {
     /// Since when and why it is suspended, in words.
-    pub(crate) fn suspended(&self, now: DateTime<Utc>) -> Option<String> {
+    pub(crate) fn suspension_text(&self, now: DateTime<Utc>) -> Option<String> {
         let since = since(self.suspended_at?, now);
         let why = self.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         Some(format!("{} is suspended {since} by trouble that says nothing about it{why}", self.action))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Definition, Due, Event, EventName, Instance, Kind, Sender, StateName, Timeout, Transition,
+    Definition, TimeoutDue, Event, EventName, Instance, StateKind, Sender, StateName, Timeout, Transition,
     TransitionEffect,
 };
 use serde::Serialize;
@@ -15,22 +15,22 @@ use crate::targets::targets;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// What being in the state means.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// What the definition says of the state, or empty.
     pub about: String,
     /// The events that the state takes from all but operators.
-    pub waits_for: Vec<Awaited>,
+    pub waits_for: Vec<AwaitedEvent>,
     /// When the waiting ends, once its time runs.
     pub until: Option<DateTime<Utc>>,
     /// What happens then.
-    pub then: Option<Then>,
+    pub then: Option<TimeoutConsequence>,
     /// What an operator may ask for now.
-    pub may: Vec<Awaited>,
+    pub may: Vec<AwaitedEvent>,
 }
 
 /// An event that a state takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Awaited {
+pub struct AwaitedEvent {
     /// The event.
     pub event: EventName,
     /// Who may send it.
@@ -43,7 +43,7 @@ pub struct Awaited {
 
 /// What happens when the state's time limit passes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Then {
+pub struct TimeoutConsequence {
     /// The state that the instance moves to.
     pub to: StateName,
     /// How often the limit has passed so far, where that is counted.
@@ -63,7 +63,7 @@ pub struct Then {
 pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
     let Some(state) = definition.states.get(&instance.state) else {
         return Explanation {
-            kind: Kind::Working,
+            kind: StateKind::Working,
             about: String::new(),
             waits_for: Vec::new(),
             until: instance.deadline_at,
@@ -77,7 +77,7 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
             if is_only_noted(name, event, transitions) {
                 return None;
             }
-            event.from.iter().any(is_wanted).then(|| Awaited {
+            event.from.iter().any(is_wanted).then(|| AwaitedEvent {
                 event: name.clone(),
                 from: event.from.iter().cloned().collect(),
                 to: targets(transitions, &instance.state),
@@ -94,7 +94,7 @@ pub fn explain(definition: &Definition, instance: &Instance) -> Explanation {
         then: state
             .timeout
             .as_ref()
-            .map(|timeout| then(definition, timeout, instance, !state.invoke.is_empty())),
+            .map(|timeout| timeout_consequence(definition, timeout, instance, !state.invoke.is_empty())),
         may: awaited(|sender| *sender == Sender::Operator),
     }
 }
@@ -106,26 +106,26 @@ fn is_only_noted(name: &EventName, event: &Event, transitions: &[Transition]) ->
     is_failure && transitions.iter().all(stays)
 }
 
-fn then(definition: &Definition, timeout: &Timeout, instance: &Instance, invokes: bool) -> Then {
-    let counts = definition.counts(&instance.counters);
+fn timeout_consequence(definition: &Definition, timeout: &Timeout, instance: &Instance, invokes: bool) -> TimeoutConsequence {
+    let counts = definition.effective_counters(&instance.counters);
     let count = timeout.limit.as_ref().map(|limit| counts.get(&limit.counter).copied().unwrap_or(0));
     let left = timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.most) - count).max(0));
     let exceeded = timeout.limit.as_ref().map(|limit| limit.exceeded.clone());
-    Then {
+    TimeoutConsequence {
         to: exceeded.clone().filter(|_| left == Some(0)).unwrap_or_else(|| timeout.target.clone()),
         count,
         most: timeout.limit.as_ref().map(|limit| limit.most),
         left,
         exceeded,
         limit: match timeout.due {
-            Due::After(span) => {
-                format!("{} after {}", words(span), if invokes { "its actions begin" } else { "entry" })
+            TimeoutDue::After(span) => {
+                format!("{} after {}", duration_text(span), if invokes { "its actions begin" } else { "entry" })
             }
-            Due::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         },
     }
 }
 
-fn words(span: Duration) -> String {
+fn duration_text(span: Duration) -> String {
     humantime::format_duration(span).to_string()
 }

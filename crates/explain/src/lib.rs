@@ -12,11 +12,11 @@ mod targets;
 mod why;
 pub mod words;
 
-pub use awaited::awaited;
-pub use doing::Doing;
-pub use explanation::{Awaited, Explanation, Then, explain};
-pub use requests::{Request, requests};
-pub use why::{Circumstances, why};
+pub use awaited::awaited_events;
+pub use doing::PendingAction;
+pub use explanation::{AwaitedEvent, Explanation, TimeoutConsequence, explain};
+pub use requests::{PossibleRequest, requests};
+pub use why::{InstanceCircumstances, explain_in_sentences};
 
 #[cfg(test)]
 mod tests;

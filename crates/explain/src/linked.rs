@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use machine::{Instance, Operation, Raises, Sender, State, TransitionEffect};
+use machine::{Instance, Operation, DeclaredRaise, Sender, State, TransitionEffect};
 
-use crate::explanation::Awaited;
+use crate::explanation::AwaitedEvent;
 use crate::words::list;
 
 /// To whom it is linked, and what its state raises there.
-pub(crate) fn sentences(instance: &Instance, state: &State) -> Vec<String> {
+pub(crate) fn link_sentences(instance: &Instance, state: &State) -> Vec<String> {
     if instance.links.is_empty() {
         return Vec::new();
     }
@@ -35,7 +35,7 @@ pub(crate) fn sentences(instance: &Instance, state: &State) -> Vec<String> {
 }
 
 /// What is awaited of those that it is linked to: `ready from thing/t1`.
-pub(crate) fn awaited(instance: &Instance, awaited: &[Awaited]) -> Vec<String> {
+pub(crate) fn awaited_from_links(instance: &Instance, awaited: &[AwaitedEvent]) -> Vec<String> {
     let mut by_sender: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for one in awaited {
         let machine = one.from.iter().find_map(|from| match from {
@@ -61,6 +61,6 @@ fn operations(effect: &TransitionEffect) -> &[Operation] {
 /// The events, each with the instance that it goes to; where a link leads nowhere nothing is raised.
 fn raised_by<'a>(operations: impl IntoIterator<Item = &'a Operation>, instance: &Instance) -> Vec<String> {
     let one =
-        |Raises { event, to, .. }: Raises<'_>| Some(format!("{event} at {}", instance.links.get(to)?.to));
+        |DeclaredRaise { event, to, .. }: DeclaredRaise<'_>| Some(format!("{event} at {}", instance.links.get(to)?.to));
     operations.into_iter().filter_map(Operation::raises).filter_map(one).collect()
 }

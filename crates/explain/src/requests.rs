@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Cause, Definition, EventName, Ignored, Instance, Outcome, Sender, Source, StateName, Stimulus, decide,
+    Cause, Definition, EventName, IgnoreReason, Instance, Outcome, Sender, EventSource, StateName, Stimulus, decide,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::targets::targets;
 
 /// Something that an operator may ask for in a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Request {
+pub struct PossibleRequest {
     /// The event.
     pub event: EventName,
     /// What the definition says of it, or empty.
@@ -31,7 +31,7 @@ pub fn requests(
     instance: &Instance,
     facts: &Map<String, Value>,
     now: DateTime<Utc>,
-) -> Vec<Request> {
+) -> Vec<PossibleRequest> {
     let Some(state) = definition.states.get(&instance.state) else { return Vec::new() };
     let request = |event: &EventName| {
         let declared = definition.events.get(event).filter(|event| event.from.contains(&Sender::Operator))?;
@@ -39,19 +39,19 @@ pub fn requests(
         let mut refused = None;
         // What the arguments would say is not known, and guards may look at them.
         if declared.args.is_empty() {
-            let (source, args) = (Source::Operator, Map::new());
+            let (source, args) = (EventSource::Operator, Map::new());
             let cause = Cause::Event { name: event.clone(), source, args, visit: None };
             let stimulus = Stimulus { facts: facts.clone(), ..Stimulus::new(cause) };
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
                 Outcome::Moved { to: there, .. } => to = vec![there],
-                Outcome::Ignored(why @ (Ignored::Refused { .. } | Ignored::NoGuardHolds { .. })) => {
+                Outcome::Ignored(why @ (IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. })) => {
                     refused = Some(why.to_string());
                 }
                 Outcome::Stayed | Outcome::Ignored(_) => {}
             }
         }
-        Some(Request {
+        Some(PossibleRequest {
             event: event.clone(),
             about: declared.about.clone(),
             to,

@@ -1,48 +1,48 @@
 //! What there is to tell of an instance, and how it is told.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use machine::{Due, Instance, Kind, Sender, State, StateName, Timeout};
+use machine::{TimeoutDue, Instance, StateKind, Sender, State, StateName, Timeout};
 
-use crate::doing::Doing;
-use crate::explanation::{Awaited, Then};
+use crate::doing::PendingAction;
+use crate::explanation::{AwaitedEvent, TimeoutConsequence};
 use crate::linked;
-use crate::requests::Request;
+use crate::requests::PossibleRequest;
 use crate::targets::targets;
 use crate::words::{self, list, since, span, time};
 
 /// What there is to tell.
-pub(crate) struct Story<'a> {
+pub(crate) struct SituationText<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) state: &'a State,
     pub(crate) since: DateTime<Utc>,
-    pub(crate) own: Vec<&'a Doing>,
-    pub(crate) awaited: Vec<Awaited>,
-    pub(crate) then: Option<Then>,
-    pub(crate) requests: &'a [Request],
+    pub(crate) actions: Vec<&'a PendingAction>,
+    pub(crate) awaited: Vec<AwaitedEvent>,
+    pub(crate) timeout_consequence: Option<TimeoutConsequence>,
+    pub(crate) requests: &'a [PossibleRequest],
     pub(crate) now: DateTime<Utc>,
 }
 
-impl Story<'_> {
+impl SituationText<'_> {
     /// What is awaited, or who may do what.
-    pub(crate) fn main(&self) -> String {
+    pub(crate) fn main_sentence(&self) -> String {
         let clauses = match self.state.kind {
-            Kind::Working => [Some(self.work()), self.clock(), None, None],
-            Kind::Resting => {
-                [Some(self.rest("Rests")), Some(self.going_on()), self.clock(), Some(may_ask(self.requests))]
+            StateKind::Working => [Some(self.work_clause()), self.timeout_clause(), None, None],
+            StateKind::Resting => {
+                [Some(self.rest_clause("Rests")), Some(self.activity_clause()), self.timeout_clause(), Some(operator_options(self.requests))]
             }
-            Kind::Failed => {
+            StateKind::Failed => {
                 let failure =
-                    self.failure().map(|failure| format!("; failure: {failure}")).unwrap_or_default();
-                let rest = format!("{}{failure}", self.rest("A person has to look,"));
-                [Some(rest), Some(self.going_on()), self.clock(), Some(may_ask(self.requests))]
+                    self.failure_reason().map(|failure| format!("; failure: {failure}")).unwrap_or_default();
+                let rest = format!("{}{failure}", self.rest_clause("A person has to look,"));
+                [Some(rest), Some(self.activity_clause()), self.timeout_clause(), Some(operator_options(self.requests))]
             }
-            Kind::Final => [Some(self.rest("Has come to its end")), None, None, Some(may_ask(self.requests))],
+            StateKind::Final => [Some(self.rest_clause("Has come to its end")), None, None, Some(operator_options(self.requests))],
         };
         format!("{}.", clauses.into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 
-    fn since(&self) -> String {
-        let anew = self.instance.entered_at > self.since && self.state.kind == Kind::Working;
+    fn since_clause(&self) -> String {
+        let anew = self.instance.entered_at > self.since && self.state.kind == StateKind::Working;
         if !anew {
             return since(self.since, self.now);
         }
@@ -50,21 +50,21 @@ impl Story<'_> {
         format!("since {at} ({ago}; this try since {})", time(self.instance.entered_at, self.now))
     }
 
-    fn rest(&self, verb: &str) -> String {
+    fn rest_clause(&self, verb: &str) -> String {
         match self.state.about.as_str() {
-            "" => format!("{verb} {}", self.since()),
-            about => format!("{verb} {}: {about}", self.since()),
+            "" => format!("{verb} {}", self.since_clause()),
+            about => format!("{verb} {}: {about}", self.since_clause()),
         }
     }
 
     /// What is under way in a state of work, and what is awaited.
-    fn work(&self) -> String {
-        let since = self.since();
-        let events = self.events();
-        let named: Vec<&str> = self.own.iter().map(|doing| doing.action.as_str()).collect();
+    fn work_clause(&self) -> String {
+        let since = self.since_clause();
+        let events = self.awaited_events_clause();
+        let named: Vec<&str> = self.actions.iter().map(|doing| doing.action.as_str()).collect();
         let goes_on = if events.is_empty() { String::new() } else { format!("; it waits for {events}") };
-        let Some(first) = self.own.first() else { return self.wait(&since, &events) };
-        if let Some(running) = self.own.iter().find(|doing| doing.began_at.is_some()) {
+        let Some(first) = self.actions.first() else { return self.wait_clause(&since, &events) };
+        if let Some(running) = self.actions.iter().find(|doing| doing.began_at.is_some()) {
             let at = running.resource.as_ref().map(|resource| format!(" at {resource}")).unwrap_or_default();
             let began = words::since(running.began_at.unwrap_or(self.now), self.now);
             let is_new = running.began_at.is_some_and(|at| (at - self.since).num_seconds() == 0);
@@ -72,7 +72,7 @@ impl Story<'_> {
             let but = running.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
             return format!("Carries out {}{at} {began}{but}{here}{goes_on}", running.action);
         }
-        if let Some(suspended) = first.suspended(self.now) {
+        if let Some(suspended) = first.suspension_text(self.now) {
             return format!("Waits {since}: {suspended}; it is begun anew when that is over{goes_on}");
         }
         let named = list(&named, "and");
@@ -96,7 +96,7 @@ impl Story<'_> {
     }
 
     /// What is awaited where nothing is being done.
-    fn wait(&self, since: &str, events: &str) -> String {
+    fn wait_clause(&self, since: &str, events: &str) -> String {
         if !events.is_empty() {
             return format!("Waits {since} for {events}");
         }
@@ -106,7 +106,7 @@ impl Story<'_> {
             return format!("Goes on to {} at once; it is here {since}", list(&to, "or"));
         }
         let over = if self.state.invoke.is_empty() { "" } else { ": its actions are over without success" };
-        if self.then.is_some() && self.instance.deadline_at.is_some() {
+        if self.timeout_consequence.is_some() && self.instance.deadline_at.is_some() {
             return format!("Waits {since} for its time to pass{over}");
         }
         if !to.is_empty() {
@@ -119,36 +119,36 @@ impl Story<'_> {
     }
 
     /// The awaited events, by who sends them.
-    fn events(&self) -> String {
+    fn awaited_events_clause(&self) -> String {
         let from = |is_sender: fn(&Sender) -> bool, whom: &str| {
-            let of = |awaited: &&Awaited| {
+            let of = |awaited: &&AwaitedEvent| {
                 awaited.from.iter().find(|from| **from != Sender::Operator).is_some_and(is_sender)
             };
             let events: Vec<&str> = self.awaited.iter().filter(of).map(|one| one.event.as_str()).collect();
             (!events.is_empty()).then(|| format!("{} from {whom}", list(&events, "or")))
         };
-        let action = if self.own.len() == 1 { "its action" } else { "its actions" };
+        let action = if self.actions.len() == 1 { "its action" } else { "its actions" };
         let itself = format!("the {}", self.instance.machine);
         let all: Vec<String> = from(|sender| matches!(sender, Sender::Face(_)), &itself)
             .into_iter()
-            .chain(linked::awaited(self.instance, &self.awaited))
+            .chain(linked::awaited_from_links(self.instance, &self.awaited))
             .chain(from(|sender| *sender == Sender::Action, action))
             .collect();
         list(&all, "or")
     }
 
     /// What goes on where nothing has to end.
-    fn going_on(&self) -> String {
-        if self.own.is_empty() && self.awaited.is_empty() {
+    fn activity_clause(&self) -> String {
+        if self.actions.is_empty() && self.awaited.is_empty() {
             return "nothing is under way".to_owned();
         }
-        let doing = self.own.iter().map(|doing| match doing.began_at {
+        let doing = self.actions.iter().map(|doing| match doing.began_at {
             Some(began_at) => {
                 let but = doing.reason.as_ref().map(|reason| format!(", but {reason}")).unwrap_or_default();
                 format!("{} goes on since {}{but}", doing.action, time(began_at, self.now))
             }
             None => {
-                doing.suspended(self.now).unwrap_or_else(|| format!("{} is about to begin", doing.action))
+                doing.suspension_text(self.now).unwrap_or_else(|| format!("{} is about to begin", doing.action))
             }
         });
         let leads = self.awaited.iter().map(|awaited| {
@@ -159,44 +159,44 @@ impl Story<'_> {
     }
 
     /// What the state's time limit does, and when.
-    fn clock(&self) -> Option<String> {
-        let (Some(then), Some(timeout)) = (&self.then, &self.state.timeout) else {
+    fn timeout_clause(&self) -> Option<String> {
+        let (Some(then), Some(timeout)) = (&self.timeout_consequence, &self.state.timeout) else {
             let at = self.instance.deadline_at?;
             return Some(format!(
                 "its time until {} is of an earlier definition and ends nothing",
                 time(at, self.now)
             ));
         };
-        let goes = goes(then, timeout, &self.instance.state);
+        let goes = timeout_target_clause(then, timeout, &self.instance.state);
         Some(match (self.instance.deadline_at, timeout.due) {
             (Some(at), _) if at > self.now => {
                 format!("at {} (in {}) {goes}", time(at, self.now), span(at - self.now))
             }
             (Some(at), _) => format!("its time passed at {}, and at any moment {goes}", time(at, self.now)),
-            (None, Due::After(_)) if self.instance.remaining.is_some() => {
+            (None, TimeoutDue::After(_)) if self.instance.remaining.is_some() => {
                 let left = self.instance.remaining.unwrap_or_default();
                 let left = TimeDelta::from_std(left).unwrap_or_default();
                 format!("its time stands still with {} left; once it has passed {goes}", span(left))
             }
-            (None, Due::After(after)) => {
+            (None, TimeoutDue::After(after)) => {
                 let after = humantime::format_duration(after);
-                let begun = if self.own.iter().all(|doing| doing.began_at.is_none()) && !self.own.is_empty() {
+                let begun = if self.actions.iter().all(|doing| doing.began_at.is_none()) && !self.actions.is_empty() {
                     "has not begun to run"
                 } else {
                     "does not run"
                 };
                 format!("its time, {after}, {begun}; once it has passed {goes}")
             }
-            (None, Due::At(at)) => format!("from {} on {goes}", time(at, self.now)),
+            (None, TimeoutDue::At(at)) => format!("from {} on {goes}", time(at, self.now)),
         })
     }
 
     /// The last reason that was told for a failure.
-    pub(crate) fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure_reason(&self) -> Option<&str> {
         self.instance.data.get("failure")?.as_str()
     }
 
-    pub(crate) fn leftover(&self, doing: &Doing) -> String {
+    pub(crate) fn leftover_sentence(&self, doing: &PendingAction) -> String {
         match doing.began_at {
             Some(began_at) => {
                 format!("Its earlier {} still runs, {}.", doing.action, since(began_at, self.now))
@@ -206,14 +206,14 @@ impl Story<'_> {
     }
 
     /// What an operator may do meanwhile, where the first sentence does not say so.
-    pub(crate) fn operator(&self) -> Option<String> {
-        let is_said = self.state.kind != Kind::Working;
-        (!is_said).then(|| format!("Meanwhile {}.", may_ask(self.requests)))
+    pub(crate) fn operator_sentence(&self) -> Option<String> {
+        let is_said = self.state.kind != StateKind::Working;
+        (!is_said).then(|| format!("Meanwhile {}.", operator_options(self.requests)))
     }
 }
 
 /// What happens when the time of the state `here` passes.
-fn goes(then: &Then, timeout: &Timeout, here: &StateName) -> String {
+fn timeout_target_clause(then: &TimeoutConsequence, timeout: &Timeout, here: &StateName) -> String {
     let goes = match &then.to {
         to if to == here && timeout.keeps_actions => "its time begins anew".to_owned(),
         to if to == here => format!("it tries {to} again"),
@@ -231,7 +231,7 @@ fn goes(then: &Then, timeout: &Timeout, here: &StateName) -> String {
 }
 
 /// What an operator may do.
-fn may_ask(requests: &[Request]) -> String {
+fn operator_options(requests: &[PossibleRequest]) -> String {
     let taken: Vec<&str> = requests
         .iter()
         .filter(|request| request.refused.is_none())

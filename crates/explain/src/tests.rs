@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
 use machine::testing::{load_unproved, vocabulary};
 use machine::{
-    ActionName, Address, CounterName, Definition, EventName, Instance, Kind, Link, LinkName, Links,
+    ActionName, InstanceAddress, CounterName, Definition, EventName, Instance, StateKind, Link, LinkName, Links,
     MachineName, Sender, StateName, Visit, load,
 };
 use serde_json::{Map, json};
@@ -41,8 +41,8 @@ fn instance(definition: &Definition, state: &str) -> Instance {
     }
 }
 
-fn waiting(action: &str, resource: Option<&str>, ahead: i64) -> Doing {
-    Doing {
+fn waiting(action: &str, resource: Option<&str>, ahead: i64) -> PendingAction {
+    PendingAction {
         action: action.to_owned(),
         began_at: None,
         resource: resource.map(str::to_owned),
@@ -55,12 +55,12 @@ fn waiting(action: &str, resource: Option<&str>, ahead: i64) -> Doing {
     }
 }
 
-fn running(action: &str, seconds: i64) -> Doing {
-    Doing { began_at: Some(noon() + TimeDelta::seconds(seconds)), ..waiting(action, None, 0) }
+fn running(action: &str, seconds: i64) -> PendingAction {
+    PendingAction { began_at: Some(noon() + TimeDelta::seconds(seconds)), ..waiting(action, None, 0) }
 }
 
-fn suspended(action: &str, seconds: i64, reason: &str) -> Doing {
-    Doing {
+fn suspended(action: &str, seconds: i64, reason: &str) -> PendingAction {
+    PendingAction {
         suspended_at: Some(noon() + TimeDelta::seconds(seconds)),
         reason: Some(reason.to_owned()),
         ..waiting(action, None, 0)
@@ -68,12 +68,12 @@ fn suspended(action: &str, seconds: i64, reason: &str) -> Doing {
 }
 
 /// What is said of `instance` at three minutes past noon.
-fn told(definition: &Definition, instance: &Instance, doing: &[Doing]) -> String {
+fn told(definition: &Definition, instance: &Instance, doing: &[PendingAction]) -> String {
     let now = noon() + TimeDelta::minutes(3);
     let device = json!({ "images": ["self-test"] }).as_object().unwrap().clone();
     let requests = requests(definition, instance, &device, now);
-    let circumstances = Circumstances { since: noon(), doing, requests: &requests };
-    why(definition, instance, circumstances, now).join("\n")
+    let circumstances = InstanceCircumstances { since: noon(), actions: doing, requests: &requests };
+    explain_in_sentences(definition, instance, circumstances, now).join("\n")
 }
 
 fn counted(mut instance: Instance, count: i64) -> Instance {
@@ -106,7 +106,7 @@ fn a_suspension_is_told_with_its_reason_and_what_is_left_of_the_time() {
 fn a_poll_that_cannot_tell_anything_says_so() {
     let definition = board();
     let reason = Some("nothing has ever answered at the poll URL tcp://b1:22".to_owned());
-    let doing = [Doing { reason, ..running("poll", 0) }];
+    let doing = [PendingAction { reason, ..running("poll", 0) }];
     let told = told(&definition, &instance(&definition, "Ready"), &doing);
     assert!(told.contains("poll goes on since 12:00:00 UTC, but nothing has ever answered at"), "{told}");
 }
@@ -145,7 +145,7 @@ fn a_board_is_told_of_as_its_definition_and_its_record_say() {
         told(
             &board,
             &until(of("SelfTestRunning"), 3600),
-            &[Doing { is_leftover: true, ..running("power-cycle", -5) }],
+            &[PendingAction { is_leftover: true, ..running("power-cycle", -5) }],
         ),
         told(&board, &of("ReimageDone"), &[]),
     ];
@@ -263,16 +263,16 @@ states:
 
 /// The ways in which an instance may be in `state`: its time runs, has passed or does not run; its actions wait, queue,
 /// run, or are over.
-fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<Doing>)> {
+fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<PendingAction>)> {
     let invoked: Vec<&ActionName> = definition.states[state].invoke.iter().map(|one| &one.action).collect();
     let relay = Some("modbus://relay-3:502");
-    let each = |doing: &dyn Fn(&str) -> Doing| invoked.iter().map(|name| doing(name.as_str())).collect();
-    let doings: [Vec<Doing>; 5] = [
+    let each = |doing: &dyn Fn(&str) -> PendingAction| invoked.iter().map(|name| doing(name.as_str())).collect();
+    let doings: [Vec<PendingAction>; 5] = [
         Vec::new(),
         each(&|action| waiting(action, None, 0)),
         each(&|action| waiting(action, relay, 2)),
         each(&|action| running(action, 10)),
-        vec![Doing { is_leftover: true, ..running("power-cycle", 0) }],
+        vec![PendingAction { is_leftover: true, ..running("power-cycle", 0) }],
     ];
     let plain = instance(definition, state.as_str());
     let instances =
@@ -284,12 +284,12 @@ fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<
 }
 
 /// Whether what is `told`, its first sentence above all, answers the question for an instance of `definition`.
-fn answers(definition: &Definition, instance: &Instance, doing: &[Doing], told: &str) -> bool {
+fn answers(definition: &Definition, instance: &Instance, doing: &[PendingAction], told: &str) -> bool {
     let first = told.lines().next().unwrap_or_default();
     let state = &definition.states[&instance.state];
-    let awaited = awaited(definition, instance, doing);
+    let awaited = awaited_events(definition, instance, doing);
     let names_all = || awaited.iter().all(|awaited| first.contains(awaited.event.as_str()));
-    let asks: Vec<&EventName> = definition.accepted(instance.state.as_str(), &Sender::Operator);
+    let asks: Vec<&EventName> = definition.accepted_events(instance.state.as_str(), &Sender::Operator);
     let may = || asks.iter().all(|event| told.contains(event.as_str())) && first.contains("by force");
     let own = doing.iter().find(|doing| !doing.is_leftover);
     let says_time = state.timeout.as_ref().is_none_or(|timeout| {
@@ -297,13 +297,13 @@ fn answers(definition: &Definition, instance: &Instance, doing: &[Doing], told: 
         is_told || timeout.limit.as_ref().is_some_and(|limit| first.contains(limit.exceeded.as_str()))
     });
     match state.kind {
-        Kind::Working => {
+        StateKind::Working => {
             let does = own.is_none_or(|doing| first.contains(&doing.action));
             let waits = ["Waits", "Queues", "Carries out", "Is next", "Is about", "Goes on to"];
             does && names_all() && says_time && waits.iter().any(|verb| first.starts_with(verb))
         }
-        Kind::Resting | Kind::Failed => names_all() && says_time && may(),
-        Kind::Final => may(),
+        StateKind::Resting | StateKind::Failed => names_all() && says_time && may(),
+        StateKind::Final => may(),
     }
 }
 
@@ -360,14 +360,14 @@ states:
     let mut lease = instance(&definition, "Asking");
     let told = |lease: &Instance| {
         let requests = requests(&definition, lease, &Map::new(), noon());
-        let circumstances = Circumstances { since: noon(), doing: &[], requests: &requests };
-        why(&definition, lease, circumstances, noon()).join("\n")
+        let circumstances = InstanceCircumstances { since: noon(), actions: &[], requests: &requests };
+        explain_in_sentences(&definition, lease, circumstances, noon()).join("\n")
     };
     assert_snapshot!(told(&lease), @r"
     Waits since 12:00:00 UTC (0 s) for ready from a thing.
     Meanwhile an operator may ask for rq-end, or move it by force.
     ");
-    let to = Address { machine: MachineName::new("thing").unwrap(), name: "t1".to_owned() };
+    let to = InstanceAddress { machine: MachineName::new("thing").unwrap(), name: "t1".to_owned() };
     let link = Link { to, visit: Some(Visit(3)) };
     lease.links.insert(LinkName::new("thing").unwrap(), link);
     assert_snapshot!(told(&lease), @r"

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::faults::Faults;
-use super::network::Network;
-use super::times::Times;
+use super::faults::FaultRates;
+use super::network::BoardNetwork;
+use super::times::BoardTimings;
 use clock::Clock;
 
 /// What Lifeguard is told of a board when it is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Registration {
+pub struct BoardRegistration {
     /// Its name: `board-001`.
     pub name: String,
     /// Its address.
@@ -33,7 +33,7 @@ pub struct Registration {
 
 /// What a board does at the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Activity {
+pub enum BoardActivity {
     /// It has no power.
     #[default]
     Off,
@@ -53,11 +53,11 @@ pub enum Activity {
 
 /// What can be seen of a board from outside. Counts are since the start of the farm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct BoardStatus {
     /// What it does.
-    pub activity: Activity,
+    pub activity: BoardActivity,
     /// The image on its card; `None` where the card is blank, as it is while an image is being written.
-    pub card: Option<String>,
+    pub card_image: Option<String>,
     /// How often it was given power.
     pub power_ons: u64,
     /// How often it lost power.
@@ -65,25 +65,25 @@ pub struct Status {
     /// How often it began to boot, its own reboots included.
     pub boots: u64,
     /// How many of its reports were answered with 2xx.
-    pub reports: u64,
+    pub accepted_reports: u64,
     /// How many of its reports were not; it repeated them.
-    pub refused: u64,
+    pub rejected_reports: u64,
     /// The last report that was answered with a visit: the event and that visit.
     pub last_report: Option<(String, u64)>,
 }
 
 /// A board without hardware.
 pub struct SimulatedBoard {
-    pub(super) registration: Registration,
+    pub(super) registration: BoardRegistration,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) times: Times,
-    pub(super) speaks_visits: bool,
-    pub(super) network: Network,
+    pub(super) timings: BoardTimings,
+    pub(super) has_visit_in_reports: bool,
+    pub(super) network: BoardNetwork,
     /// Where its chance begins.
     pub(super) seed: u64,
-    pub(super) faults: watch::Sender<Faults>,
+    pub(super) faults: watch::Sender<FaultRates>,
     pub(super) is_dead: watch::Sender<bool>,
-    pub(super) status: watch::Sender<Status>,
+    pub(super) status: watch::Sender<BoardStatus>,
     /// Whether it has power while its coil is off.
     pub(super) is_inverted: bool,
 }
@@ -91,19 +91,19 @@ pub struct SimulatedBoard {
 impl SimulatedBoard {
     /// What one registers of it.
     #[must_use]
-    pub fn registration(&self) -> &Registration {
+    pub fn registration(&self) -> &BoardRegistration {
         &self.registration
     }
 
     /// What it does and did.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> BoardStatus {
         self.status.borrow().clone()
     }
 
     /// The same, for who waits until something is so.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Status> {
+    pub fn watch(&self) -> watch::Receiver<BoardStatus> {
         self.status.subscribe()
     }
 
@@ -119,22 +119,22 @@ impl SimulatedBoard {
     }
 
     /// Gives it these faults, from its next boot on. [`Faults::dead`] and [`Faults::relay`] are the farm's and ignored.
-    pub fn set_faults(&self, faults: Faults) {
+    pub fn set_faults(&self, faults: FaultRates) {
         self.faults.send_replace(faults);
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut BoardStatus)) {
         self.status.send_modify(change);
     }
 
-    pub(super) fn turn_to(&self, activity: Activity) {
+    pub(super) fn set_activity(&self, activity: BoardActivity) {
         tracing::debug!(board = self.registration.name, ?activity, "a simulated board goes on");
         self.update(|status| status.activity = activity);
     }
 
     /// Does nothing, with the power on.
     pub(super) async fn be_silent(&self) -> Infallible {
-        self.turn_to(Activity::Silent);
+        self.set_activity(BoardActivity::Silent);
         pending().await
     }
 }

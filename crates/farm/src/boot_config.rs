@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 /// What a live image is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
+pub enum LiveTask {
     /// It writes an image on the board's card and reboots.
     Install,
     /// It tests the board.
@@ -33,14 +33,14 @@ pub struct BootConfig {
     /// The initrd's file in the boot tree.
     pub initrd: Option<String>,
     /// What the live image does.
-    pub task: Task,
+    pub task: LiveTask,
     /// Which image it installs, where the config says so.
     pub image: Option<String>,
 }
 
 /// Why a text cannot be booted from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadBootConfig {
+pub enum BootConfigError {
     /// A line begins with a word that the boot loader does not know.
     #[error("the boot loader does not know `{0}`")]
     Keyword(String),
@@ -56,9 +56,9 @@ pub enum BadBootConfig {
 }
 
 impl FromStr for BootConfig {
-    type Err = BadBootConfig;
+    type Err = BootConfigError;
 
-    fn from_str(text: &str) -> Result<Self, BadBootConfig> {
+    fn from_str(text: &str) -> Result<Self, BootConfigError> {
         let mut default = None;
         let mut label = None;
         let mut kernel = None;
@@ -77,11 +77,11 @@ impl FromStr for BootConfig {
                 "KERNEL" if is_ours => kernel = Some(rest),
                 "APPEND" if is_ours => append = Some(rest),
                 "KERNEL" | "APPEND" | "PROMPT" | "TIMEOUT" | "SAY" => {}
-                _ => return Err(BadBootConfig::Keyword(word.to_owned())),
+                _ => return Err(BootConfigError::Keyword(word.to_owned())),
             }
         }
         if !has_label {
-            return Err(BadBootConfig::Label(default.unwrap_or_default().to_owned()));
+            return Err(BootConfigError::Label(default.unwrap_or_default().to_owned()));
         }
         let argument = |name| {
             let mut words =
@@ -89,7 +89,7 @@ impl FromStr for BootConfig {
             words.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
         };
         Ok(Self {
-            kernel: kernel.filter(|file| !file.is_empty()).ok_or(BadBootConfig::Kernel)?.to_owned(),
+            kernel: kernel.filter(|file| !file.is_empty()).ok_or(BootConfigError::Kernel)?.to_owned(),
             initrd: argument("initrd"),
             task: task(&argument("lifeguard.run").unwrap_or_default())?,
             image: argument("lifeguard.image"),
@@ -97,16 +97,16 @@ impl FromStr for BootConfig {
     }
 }
 
-fn task(word: &str) -> Result<Task, BadBootConfig> {
+fn task(word: &str) -> Result<LiveTask, BootConfigError> {
     match word {
-        "install" => Ok(Task::Install),
-        "self-test" => Ok(Task::SelfTest),
-        "maintenance" => Ok(Task::Maintenance),
-        _ => Err(BadBootConfig::Task(word.to_owned())),
+        "install" => Ok(LiveTask::Install),
+        "self-test" => Ok(LiveTask::SelfTest),
+        "maintenance" => Ok(LiveTask::Maintenance),
+        _ => Err(BootConfigError::Task(word.to_owned())),
     }
 }
 
-impl fmt::Display for Task {
+impl fmt::Display for LiveTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Install => "install",
@@ -142,7 +142,7 @@ mod tests {
         BootConfig {
             kernel: "live/kernel".into(),
             initrd: Some("live/initrd".into()),
-            task: Task::Install,
+            task: LiveTask::Install,
             image: Some("base-1".into()),
         }
     }
@@ -151,7 +151,7 @@ mod tests {
     fn a_config_is_read_and_written() {
         assert_eq!(TEXT.parse(), Ok(config()));
         assert_eq!(config().to_string(), TEXT);
-        for task in [Task::SelfTest, Task::Maintenance] {
+        for task in [LiveTask::SelfTest, LiveTask::Maintenance] {
             let config = BootConfig { task, image: None, initrd: None, ..config() };
             assert_eq!(config.to_string().parse(), Ok(config));
         }
@@ -168,12 +168,12 @@ mod tests {
     #[test]
     fn what_cannot_be_booted_is_refused() {
         for (from, to, error) in [
-            ("KERNEL", "KERNAL", BadBootConfig::Keyword("KERNAL".into())),
-            ("DEFAULT lifeguard", "DEFAULT other", BadBootConfig::Label("other".into())),
-            ("DEFAULT lifeguard", "", BadBootConfig::Label(String::new())),
-            ("live/kernel", "", BadBootConfig::Kernel),
-            ("run=install", "run=instal", BadBootConfig::Task("instal".into())),
-            ("lifeguard.run=install", "", BadBootConfig::Task(String::new())),
+            ("KERNEL", "KERNAL", BootConfigError::Keyword("KERNAL".into())),
+            ("DEFAULT lifeguard", "DEFAULT other", BootConfigError::Label("other".into())),
+            ("DEFAULT lifeguard", "", BootConfigError::Label(String::new())),
+            ("live/kernel", "", BootConfigError::Kernel),
+            ("run=install", "run=instal", BootConfigError::Task("instal".into())),
+            ("lifeguard.run=install", "", BootConfigError::Task(String::new())),
         ] {
             assert_eq!(TEXT.replace(from, to).parse::<BootConfig>(), Err(error), "{to}");
         }

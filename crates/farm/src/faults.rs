@@ -4,7 +4,7 @@ use random::Random;
 
 /// What one boot of a board suffers from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum BoardFault {
     /// It gets power and does nothing: it does not even ask for its boot config.
     DoesNotBoot,
     /// It asks for its boot config and is silent from then on.
@@ -25,7 +25,7 @@ pub enum Fault {
 
 /// How often things go wrong: each a probability from 0 to 1. One boot has at most one fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Faults {
+pub struct FaultRates {
     /// [`Fault::DoesNotBoot`], per boot.
     pub does_not_boot: f64,
     /// [`Fault::HangsAfterAsking`], per boot.
@@ -43,12 +43,12 @@ pub struct Faults {
     /// [`Fault::Crashes`], per boot.
     pub crashes: f64,
     /// A relay board lies about a coil or hangs, for a minute; per relay board and minute.
-    pub relay: f64,
+    pub relay_fault: f64,
     /// The share of boards that never boot and need hands. A share above 0 is one board at least.
-    pub dead: f64,
+    pub dead_share: f64,
 }
 
-impl Faults {
+impl FaultRates {
     /// Hardware without faults.
     pub const NONE: Self = Self {
         does_not_boot: 0.0,
@@ -59,14 +59,14 @@ impl Faults {
         reports_previous_boot: 0.0,
         image_fails: 0.0,
         crashes: 0.0,
-        relay: 0.0,
-        dead: 0.0,
+        relay_fault: 0.0,
+        dead_share: 0.0,
     };
 
     /// Spreads an overall `rate` over all the faults: that share of boots has one of them, a tenth as many minutes of
     /// a relay board are bad, and a quarter as many boards are dead.
     #[must_use]
-    pub fn at(rate: f64) -> Self {
+    pub fn with_rate(rate: f64) -> Self {
         let rate = if rate.is_finite() { rate.clamp(0.0, 1.0) } else { 0.0 };
         Self {
             does_not_boot: rate * 0.2,
@@ -77,23 +77,23 @@ impl Faults {
             reports_previous_boot: rate * 0.1,
             image_fails: rate * 0.1,
             crashes: rate * 0.1,
-            relay: rate * 0.1,
-            dead: rate * 0.25,
+            relay_fault: rate * 0.1,
+            dead_share: rate * 0.25,
         }
     }
 
     /// Draws what one boot suffers from.
-    pub(super) fn draw(&self, random: &mut Random) -> Option<Fault> {
-        let mut left = random.fraction();
+    pub(super) fn draw(&self, random: &mut Random) -> Option<BoardFault> {
+        let mut left = random.next_fraction();
         let chances = [
-            (Fault::DoesNotBoot, self.does_not_boot),
-            (Fault::HangsAfterAsking, self.hangs_after_asking),
-            (Fault::HangsBeforeReporting, self.hangs_before_reporting),
-            (Fault::ReportsLate, self.reports_late),
-            (Fault::ReportsTwice, self.reports_twice),
-            (Fault::ReportsPreviousBoot, self.reports_previous_boot),
-            (Fault::ImageFails, self.image_fails),
-            (Fault::Crashes, self.crashes),
+            (BoardFault::DoesNotBoot, self.does_not_boot),
+            (BoardFault::HangsAfterAsking, self.hangs_after_asking),
+            (BoardFault::HangsBeforeReporting, self.hangs_before_reporting),
+            (BoardFault::ReportsLate, self.reports_late),
+            (BoardFault::ReportsTwice, self.reports_twice),
+            (BoardFault::ReportsPreviousBoot, self.reports_previous_boot),
+            (BoardFault::ImageFails, self.image_fails),
+            (BoardFault::Crashes, self.crashes),
         ];
         chances.into_iter().find_map(|(fault, chance)| {
             let is_it = left < chance;
@@ -104,10 +104,10 @@ impl Faults {
 
     /// Draws which of `boards` boards are dead.
     pub(super) fn draw_dead(&self, boards: u16, random: &mut Random) -> Vec<u16> {
-        let share = self.dead * f64::from(boards);
+        let share = self.dead_share * f64::from(boards);
         let mut sound: Vec<u16> = (0..boards).collect();
         let drawn = (0..boards).take_while(|count| f64::from(*count) < share);
-        drawn.map(|_| sound.swap_remove(random.below(sound.len()))).collect()
+        drawn.map(|_| sound.swap_remove(random.next_below(sound.len()))).collect()
     }
 }
 
@@ -115,46 +115,46 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn drawn(faults: &Faults, seed: u64) -> Vec<Option<Fault>> {
+    fn drawn(faults: &FaultRates, seed: u64) -> Vec<Option<BoardFault>> {
         let mut random = Random::new(seed);
         (0..10_000).map(|_| faults.draw(&mut random)).collect()
     }
 
     #[test]
     fn without_a_rate_nothing_goes_wrong() {
-        assert_eq!(Faults::at(0.0), Faults::NONE);
-        assert!(drawn(&Faults::NONE, 1).iter().all(Option::is_none));
-        assert!(Faults::NONE.draw_dead(200, &mut Random::new(1)).is_empty());
+        assert_eq!(FaultRates::with_rate(0.0), FaultRates::NONE);
+        assert!(drawn(&FaultRates::NONE, 1).iter().all(Option::is_none));
+        assert!(FaultRates::NONE.draw_dead(200, &mut Random::new(1)).is_empty());
         for nonsense in [-1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(Faults::at(nonsense), Faults::NONE, "{nonsense}");
+            assert_eq!(FaultRates::with_rate(nonsense), FaultRates::NONE, "{nonsense}");
         }
     }
 
     #[test]
     fn the_rate_is_the_share_of_boots_with_a_fault() {
-        let bad = drawn(&Faults::at(0.2), 3).iter().filter(|fault| fault.is_some()).count();
+        let bad = drawn(&FaultRates::with_rate(0.2), 3).iter().filter(|fault| fault.is_some()).count();
         assert!((1800..2200).contains(&bad), "{bad} of 10000");
-        assert!(drawn(&Faults::at(1.0), 3).iter().filter(|fault| fault.is_none()).count() < 10);
+        assert!(drawn(&FaultRates::with_rate(1.0), 3).iter().filter(|fault| fault.is_none()).count() < 10);
     }
 
     #[test]
     fn every_fault_happens_at_its_rate_and_the_same_seed_gives_the_same() {
-        let drawn_at_one = drawn(&Faults::at(1.0), 3);
+        let drawn_at_one = drawn(&FaultRates::with_rate(1.0), 3);
         for (fault, expected) in [
-            (Fault::DoesNotBoot, 2000),
-            (Fault::HangsAfterAsking, 1500),
-            (Fault::HangsBeforeReporting, 1500),
-            (Fault::ReportsLate, 1000),
-            (Fault::ReportsTwice, 1000),
-            (Fault::ReportsPreviousBoot, 1000),
-            (Fault::ImageFails, 1000),
-            (Fault::Crashes, 1000),
+            (BoardFault::DoesNotBoot, 2000),
+            (BoardFault::HangsAfterAsking, 1500),
+            (BoardFault::HangsBeforeReporting, 1500),
+            (BoardFault::ReportsLate, 1000),
+            (BoardFault::ReportsTwice, 1000),
+            (BoardFault::ReportsPreviousBoot, 1000),
+            (BoardFault::ImageFails, 1000),
+            (BoardFault::Crashes, 1000),
         ] {
             let count = drawn_at_one.iter().filter(|drawn| **drawn == Some(fault)).count();
             assert!(count.abs_diff(expected) < 150, "{fault:?}: {count}, not about {expected}");
         }
-        assert_eq!(drawn_at_one, drawn(&Faults::at(1.0), 3));
-        assert_ne!(drawn_at_one, drawn(&Faults::at(1.0), 4));
+        assert_eq!(drawn_at_one, drawn(&FaultRates::with_rate(1.0), 3));
+        assert_ne!(drawn_at_one, drawn(&FaultRates::with_rate(1.0), 4));
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         for (rate, boards, expected) in
             [(0.2, 24, 2), (0.2, 200, 10), (0.01, 10, 1), (1.0, 8, 2), (0.2, 0, 0)]
         {
-            let mut dead = Faults::at(rate).draw_dead(boards, &mut Random::new(5));
+            let mut dead = FaultRates::with_rate(rate).draw_dead(boards, &mut Random::new(5));
             dead.sort_unstable();
             dead.dedup();
             assert_eq!(dead.len(), expected, "{rate} of {boards}");

@@ -21,11 +21,11 @@ pub mod relay;
 mod times;
 mod tree;
 
-pub use board::{Activity, Registration, SimulatedBoard, Status};
-pub use boot_config::{BadBootConfig, BootConfig, Task};
-pub use farm::{Farm, FarmError};
-pub use faults::{Fault, Faults};
+pub use board::{BoardActivity, BoardRegistration, SimulatedBoard, BoardStatus};
+pub use boot_config::{BootConfigError, BootConfig, LiveTask};
+pub use farm::{SimulatedFarm, FarmError};
+pub use faults::{BoardFault, FaultRates};
 pub use options::FarmOptions;
 pub use random::Random;
-pub use times::Times;
-pub use tree::{HARDWARE, IMAGES, boot_config_name, write_boot_tree};
+pub use times::BoardTimings;
+pub use tree::{HARDWARE_TYPES, IMAGES, boot_config_name, write_boot_tree};

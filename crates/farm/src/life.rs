@@ -13,27 +13,27 @@ use std::convert::Infallible;
 
 use tokio::sync::watch;
 
-use super::board::{Activity, SimulatedBoard};
+use super::board::{BoardActivity, SimulatedBoard};
 use super::boot;
 
 /// Lets the board live until the wire is gone.
-pub(super) async fn live(board: &SimulatedBoard, mut wire: watch::Receiver<bool>) {
+pub(super) async fn run_board(board: &SimulatedBoard, mut wire: watch::Receiver<bool>) {
     while wire.wait_for(|is_on| *is_on != board.is_inverted).await.is_ok() {
         board.update(|status| status.power_ons += 1);
         tokio::select! {
             biased;
             // Any change, not "it is off": off and on again may be seen as one.
             _ = wire.changed() => {}
-            never = use_power(board) => match never {},
+            never = run_while_powered(board) => match never {},
         }
         board.update(|status| {
             status.power_offs += 1;
-            status.activity = Activity::Off;
+            status.activity = BoardActivity::Off;
         });
     }
 }
 
-async fn use_power(board: &SimulatedBoard) -> Infallible {
+async fn run_while_powered(board: &SimulatedBoard) -> Infallible {
     let mut dead = board.is_dead.subscribe();
     loop {
         let is_dead = *dead.borrow_and_update();

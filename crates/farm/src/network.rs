@@ -9,24 +9,24 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::net::{TcpListener, TcpSocket};
 
-use tftp::client::{self, ClientError, Options};
-use tftp::packet::ErrorCode;
+use tftp::client::{self, TftpClientError, TransferOptions};
+use tftp::packet::TftpErrorCode;
 
 /// How long a board waits for the answer to one HTTP request.
-const HTTP_WAIT: Duration = Duration::from_secs(10);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a board hears when it asks for its boot config.
-pub(super) enum Answer {
+pub(super) enum BootConfigAnswer {
     /// This text.
     Text(String),
     /// There is none.
     None,
     /// Nothing that it understands, or nothing at all.
-    Failed(ClientError),
+    Failed(TftpClientError),
 }
 
 /// A board's connection to the world.
-pub(super) struct Network {
+pub(super) struct BoardNetwork {
     address: Ipv4Addr,
     tftp: SocketAddr,
     device_url: String,
@@ -36,14 +36,14 @@ pub(super) struct Network {
     poll: SocketAddr,
 }
 
-impl Network {
+impl BoardNetwork {
     /// Connects the board `name` at `address` with Lifeguard's `server` and `tftp`.
     pub(super) fn new(name: &str, address: Ipv4Addr, server: &str, tftp: SocketAddr) -> io::Result<Self> {
         let port = bind(SocketAddr::from((address, 0)))?;
         // Each request has a connection of its own, as a script's has; a proxy is no board's business.
         let http = reqwest::Client::builder()
             .local_address(std::net::IpAddr::from(address))
-            .timeout(HTTP_WAIT)
+            .timeout(HTTP_TIMEOUT)
             .pool_max_idle_per_host(0)
             .no_proxy()
             .build()
@@ -63,16 +63,16 @@ impl Network {
     }
 
     /// Fetches `file` from the boot tree.
-    pub(super) async fn fetch(&self, file: &str) -> Result<Vec<u8>, ClientError> {
-        client::fetch(self.tftp, self.address.into(), file, &Options::default()).await
+    pub(super) async fn fetch(&self, file: &str) -> Result<Vec<u8>, TftpClientError> {
+        client::fetch(self.tftp, self.address.into(), file, &TransferOptions::default()).await
     }
 
     /// Asks for a boot config.
-    pub(super) async fn fetch_config(&self, file: &str) -> Answer {
+    pub(super) async fn fetch_config(&self, file: &str) -> BootConfigAnswer {
         match self.fetch(file).await {
-            Ok(content) => Answer::Text(String::from_utf8_lossy(&content).into_owned()),
-            Err(ClientError::Refused { code: ErrorCode::NOT_FOUND, .. }) => Answer::None,
-            Err(error) => Answer::Failed(error),
+            Ok(content) => BootConfigAnswer::Text(String::from_utf8_lossy(&content).into_owned()),
+            Err(TftpClientError::Refused { code: TftpErrorCode::NOT_FOUND, .. }) => BootConfigAnswer::None,
+            Err(error) => BootConfigAnswer::Failed(error),
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clock::Clock;
 
-use super::faults::Faults;
-use super::times::Times;
+use super::faults::FaultRates;
+use super::times::BoardTimings;
 
 /// What farm to simulate.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub struct FarmOptions {
     /// Where chance begins: the same seed gives the same faults.
     pub seed: u64,
     /// What goes wrong how often.
-    pub faults: Faults,
+    pub faults: FaultRates,
     /// The farm's time.
     pub clock: Arc<dyn Clock>,
     /// The base URL of Lifeguard's HTTP server, `http://127.0.0.1:8080`.
@@ -24,11 +24,11 @@ pub struct FarmOptions {
     /// The address of the TFTP server.
     pub tftp: SocketAddr,
     /// How long the boards take.
-    pub times: Times,
+    pub timings: BoardTimings,
     /// The image on the boards' cards at first; `None` for blank cards.
-    pub card: Option<String>,
+    pub card_image: Option<String>,
     /// Whether boards name the visit that they heard last in their next report.
-    pub speaks_visits: bool,
+    pub has_visit_in_reports: bool,
 }
 
 impl FarmOptions {
@@ -38,13 +38,13 @@ impl FarmOptions {
         Self {
             boards: 24,
             seed: 1,
-            faults: Faults::NONE,
+            faults: FaultRates::NONE,
             clock,
             server,
             tftp,
-            times: Times::default(),
-            card: Some("base-1".to_owned()),
-            speaks_visits: false,
+            timings: BoardTimings::default(),
+            card_image: Some("base-1".to_owned()),
+            has_visit_in_reports: false,
         }
     }
 }

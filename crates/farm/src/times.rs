@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How long each step takes, in farm time. Each time it is up to 30 % more or less, the retry too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
+pub struct BoardTimings {
     /// From power to the request for the boot config.
     pub firmware: Duration,
     /// From there to the running image, off the card.
@@ -16,14 +16,14 @@ pub struct Times {
     /// To test the board.
     pub self_test: Duration,
     /// Until a report is tried again.
-    pub retry: Duration,
+    pub retry_after: Duration,
     /// By how much a late board is late.
-    pub late: Duration,
+    pub late_by: Duration,
     /// How long an image runs that crashes.
-    pub crash: Duration,
+    pub crash_after: Duration,
 }
 
-impl Default for Times {
+impl Default for BoardTimings {
     /// Those of a small board, but short: an image is installed in one minute. A late board is late by about the ten
     /// minutes that a reboot may take, so it comes at times just before and at times too late.
     fn default() -> Self {
@@ -33,9 +33,9 @@ impl Default for Times {
             live: Duration::from_secs(15),
             install: Duration::from_mins(1),
             self_test: Duration::from_secs(30),
-            retry: Duration::from_secs(5),
-            late: Duration::from_mins(9),
-            crash: Duration::from_mins(10),
+            retry_after: Duration::from_secs(5),
+            late_by: Duration::from_mins(9),
+            crash_after: Duration::from_mins(10),
         }
     }
 }

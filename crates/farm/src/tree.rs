@@ -5,11 +5,11 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::boot_config::{BootConfig, Task};
+use super::boot_config::{BootConfig, LiveTask};
 use random::Random;
 
 /// The hardware types there are.
-pub const HARDWARE: [&str; 2] = ["panda", "rpi4"];
+pub const HARDWARE_TYPES: [&str; 2] = ["panda", "rpi4"];
 
 /// The images there are: two to install, and two live images that install nothing.
 pub const IMAGES: [&str; 4] = ["base-1", "base-2", "self-test", "maintenance"];
@@ -39,9 +39,9 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
     }
     for image in IMAGES {
         let task = match image {
-            "self-test" => Task::SelfTest,
-            "maintenance" => Task::Maintenance,
-            _ => Task::Install,
+            "self-test" => LiveTask::SelfTest,
+            "maintenance" => LiveTask::Maintenance,
+            _ => LiveTask::Install,
         };
         let config = BootConfig {
             kernel: "live/kernel".to_owned(),
@@ -49,7 +49,7 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
             task,
             image: Some(image.to_owned()),
         };
-        for hardware in HARDWARE {
+        for hardware in HARDWARE_TYPES {
             fs::write(configs.join(boot_config_name(image, hardware)), config.to_string())?;
         }
     }
@@ -61,7 +61,7 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut noise: Vec<u8> =
-        std::iter::repeat_with(|| random.number().to_le_bytes()).take(bytes.div_ceil(8)).flatten().collect();
+        std::iter::repeat_with(|| random.next_u64().to_le_bytes()).take(bytes.div_ceil(8)).flatten().collect();
     noise.truncate(bytes);
     noise
 }
@@ -78,7 +78,7 @@ mod tests {
         }
         assert_eq!(fs::read_dir(root.path().join("configs")).unwrap().count(), 8);
         for (image, task) in
-            [("base-2", Task::Install), ("self-test", Task::SelfTest), ("maintenance", Task::Maintenance)]
+            [("base-2", LiveTask::Install), ("self-test", LiveTask::SelfTest), ("maintenance", LiveTask::Maintenance)]
         {
             let file = root.path().join("configs").join(boot_config_name(image, "rpi4"));
             let config: BootConfig = fs::read_to_string(file).unwrap().parse().unwrap();

@@ -10,14 +10,14 @@ mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use machine::text::{self as source, Collector};
-use machine::{Checked, Definition, Fault, Faults, MachineName, Vocabulary, check};
+use machine::text::{self as source, FaultCollector};
+use machine::{CheckReport, Definition, SourceFault, SourceFaults, MachineName, Vocabulary, check};
 
-pub use note::Note;
+pub use note::ImportNote;
 
 /// A StateService file in our language.
 #[derive(Debug)]
-pub struct Imported {
+pub struct ImportedDefinition {
     /// The definition's text.
     pub source: String,
     /// The definition.
@@ -25,13 +25,13 @@ pub struct Imported {
     /// The name of the state that the file calls current.
     pub current: String,
     /// What StateService takes no notice of, and nobody else does.
-    pub notes: Vec<Note>,
+    pub notes: Vec<ImportNote>,
 }
 
 /// Whether `text` is a definition of ours already: it says `machine`, and no `current_state`.
 #[must_use]
 pub fn is_definition(text: &str) -> bool {
-    let root = source::read(text, &mut Collector::default());
+    let root = source::read(text, &mut FaultCollector::default());
     root.is_some_and(|root| root.child("machine").is_some() && root.child("current_state").is_none())
 }
 
@@ -46,25 +46,25 @@ pub fn import(
     machine: &MachineName,
     local: &dyn Fn(NaiveDateTime) -> DateTime<Utc>,
     vocabulary: &Vocabulary,
-) -> Result<Imported, Faults> {
-    let (mut faults, mut notes) = (Collector::default(), Vec::new());
+) -> Result<ImportedDefinition, SourceFaults> {
+    let (mut faults, mut notes) = (FaultCollector::default(), Vec::new());
     let read =
         source::read(text, &mut faults).and_then(|root| read::read(&root, local, &mut faults, &mut notes));
     match read {
         Some(states) if !faults.has_errors() => {
-            notes.sort_by_key(|note: &Note| (note.line, note.column));
+            notes.sort_by_key(|note: &ImportNote| (note.line, note.column));
             let written = write::definition(machine, &states, vocabulary.actions());
-            let Checked { definition, faults: found } = check(&written.text, vocabulary);
+            let CheckReport { definition, faults: found } = check(&written.text, vocabulary);
             if let Some(definition) = definition {
-                return Ok(Imported { source: written.text, definition, current: states.current, notes });
+                return Ok(ImportedDefinition { source: written.text, definition, current: states.current, notes });
             }
-            for fault in found.into_iter().filter(Fault::is_error) {
-                faults.add(written.place(fault.line), fault.rule, fault.message);
+            for fault in found.into_iter().filter(SourceFault::is_error) {
+                faults.add(written.position(fault.line), fault.rule, fault.message);
             }
         }
         Some(_) | None => {}
     }
-    Err(Faults(faults.finish()))
+    Err(SourceFaults(faults.finish()))
 }
 
 #[cfg(test)]

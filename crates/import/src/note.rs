@@ -1,10 +1,10 @@
 //! What is odd about a StateService file and does no harm.
 
-use machine::text::Position;
+use machine::text::SourcePosition;
 
 /// Something that is odd about a StateService file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct ImportNote {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
@@ -13,7 +13,7 @@ pub struct Note {
     pub message: String,
 }
 
-impl Note {
+impl ImportNote {
     /// The note as `FILE:LINE:COLUMN: note: MESSAGE`.
     #[must_use]
     pub fn display(&self, file: &str) -> String {
@@ -23,6 +23,6 @@ impl Note {
 }
 
 /// Notes something odd.
-pub(super) fn note(notes: &mut Vec<Note>, at: Position, message: String) {
-    notes.push(Note { line: at.line, column: at.column, message });
+pub(super) fn note(notes: &mut Vec<ImportNote>, at: SourcePosition, message: String) {
+    notes.push(ImportNote { line: at.line, column: at.column, message });
 }

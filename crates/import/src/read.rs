@@ -4,33 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use machine::Rule;
-use machine::text::{Collector, Content, Node, Position};
+use machine::text::{FaultCollector, SourceContent, SourceNode, SourcePosition};
 
-use super::count::{MAX_ADDED, number, puts};
-use super::note::{Note, note};
+use super::count::{MAX_ADDITIONS, number, puts_needed};
+use super::note::{ImportNote, note};
 
 /// The most states: as many as a definition of ours has.
 const MAX_STATES: usize = 5000;
 /// The longest name, in characters.
-const MAX_NAME: usize = 200;
+const MAX_LABEL_CHARS: usize = 200;
 /// What a file says.
-pub(super) struct States {
+pub(super) struct StateServiceFile {
     /// The state to begin in.
     pub(super) current: String,
     /// The states, in the order of the file.
-    pub(super) states: Vec<Declared>,
+    pub(super) states: Vec<DeclaredState>,
 }
 
 /// A state, as it is declared.
-pub(super) struct Declared {
+pub(super) struct DeclaredState {
     pub(super) name: String,
-    pub(super) at: Position,
-    pub(super) step: Step,
+    pub(super) at: SourcePosition,
+    pub(super) waits_for: WaitCondition,
 }
 
 /// What a state waits for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(super) enum WaitCondition {
     /// Nothing: it is the end.
     End,
     /// So many PUTs: a counter that begins somewhere, and is so much before the last of them; nothing where no number of them
@@ -40,7 +40,7 @@ pub(super) enum Step {
     Time { at: DateTime<Utc>, target: String },
 }
 
-impl Step {
+impl WaitCondition {
     /// Where it leads, if it ever does.
     pub(super) fn target(&self) -> Option<&str> {
         match self {
@@ -50,16 +50,16 @@ impl Step {
     }
 }
 
-type Local<'a> = &'a dyn Fn(NaiveDateTime) -> DateTime<Utc>;
+type LocalTimeResolver<'a> = &'a dyn Fn(NaiveDateTime) -> DateTime<Utc>;
 
 /// Reads the file; nothing where it cannot be made sense of.
 pub(super) fn read(
-    root: &Node,
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<States> {
-    if !matches!(root.content, Content::Map(_)) {
+    root: &SourceNode,
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<StateServiceFile> {
+    if !matches!(root.content, SourceContent::Map(_)) {
         root.refuse("a mapping with `current_state` and `states`", faults);
         return None;
     }
@@ -67,7 +67,7 @@ pub(super) fn read(
     note_unknown(root, &["current_state", "states"], notes);
     let mut states = read_all(root, local, faults, notes)?;
     drop_repeated(&mut states, notes);
-    let names: BTreeMap<&str, &Declared> = states.iter().map(|one| (one.name.as_str(), one)).collect();
+    let names: BTreeMap<&str, &DeclaredState> = states.iter().map(|one| (one.name.as_str(), one)).collect();
     let current = child(root, "current_state", faults).and_then(|node| {
         let current = name(node, faults)?;
         if !names.contains_key(current) {
@@ -76,17 +76,17 @@ pub(super) fn read(
         Some(current.to_owned())
     });
     refuse_circles(&names, faults);
-    Some(States { current: current?, states })
+    Some(StateServiceFile { current: current?, states })
 }
 
 fn read_all(
-    root: &Node,
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Vec<Declared>> {
+    root: &SourceNode,
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<Vec<DeclaredState>> {
     let node = child(root, "states", faults)?;
-    let Content::List(elements) = &node.content else {
+    let SourceContent::List(elements) = &node.content else {
         node.refuse("a list of states", faults);
         return None;
     };
@@ -98,25 +98,25 @@ fn read_all(
     let names: Vec<&str> = elements.iter().filter_map(name_of).collect();
     let read = elements.iter().map(|element| read_one(element, &names, local, faults, notes));
     // All are read, so that all faults are found.
-    let read: Vec<Option<Declared>> = read.collect();
+    let read: Vec<Option<DeclaredState>> = read.collect();
     read.into_iter().collect()
 }
 
-fn name_of(element: &Node) -> Option<&str> {
+fn name_of(element: &SourceNode) -> Option<&str> {
     match &element.child("name")?.1.content {
-        Content::Text(name) => Some(name),
-        Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Text(name) => Some(name),
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     }
 }
 
 fn read_one(
-    element: &Node,
+    element: &SourceNode,
     names: &[&str],
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Declared> {
-    if !matches!(element.content, Content::Map(_)) {
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<DeclaredState> {
+    if !matches!(element.content, SourceContent::Map(_)) {
         element.refuse("a state: a mapping with a `name`", faults);
         return None;
     }
@@ -132,32 +132,32 @@ fn read_one(
                     note(notes, key.at, message);
                 }
             }
-            Some(Step::End)
+            Some(WaitCondition::End)
         }
         Some((_, func)) => match &func.content {
-            Content::Text(word) if word == "increment" => count(element, names, faults, notes),
-            Content::Text(word) if word == "time" => time(element, names, local, faults, notes),
-            Content::Text(other) => {
+            SourceContent::Text(word) if word == "increment" => count(element, names, faults, notes),
+            SourceContent::Text(word) if word == "time" => time(element, names, local, faults, notes),
+            SourceContent::Text(other) => {
                 faults.add_unknown(func.at, Rule::Form, "func", other, ["increment", "time"]);
                 None
             }
-            Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) | Content::Map(_) => {
+            SourceContent::Null | SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::List(_) | SourceContent::Map(_) => {
                 func.refuse("`increment` or `time`; a state that is an end has no `func` at all", faults);
                 None
             }
         },
     };
-    Some(Declared { name: name?.to_owned(), at: element.at, step: step? })
+    Some(DeclaredState { name: name?.to_owned(), at: element.at, waits_for: step? })
 }
 
-fn count(element: &Node, names: &[&str], faults: &mut Collector, notes: &mut Vec<Note>) -> Option<Step> {
+fn count(element: &SourceNode, names: &[&str], faults: &mut FaultCollector, notes: &mut Vec<ImportNote>) -> Option<WaitCondition> {
     let current = child(element, "current", faults).and_then(|node| value(node, "current", notes, faults));
     let from = current.and_then(|node| number(node, faults));
     let (target, when) = target(element, names, faults, notes)?;
     let until = number(when, faults)?;
     let from = from?;
-    let Ok(enough) = puts(&from, &until) else {
-        let message = format!("from {from} to {until} is too far: it takes more than {MAX_ADDED} steps");
+    let Ok(enough) = puts_needed(&from, &until) else {
+        let message = format!("from {from} to {until} is too far: it takes more than {MAX_ADDITIONS} steps");
         faults.add(when.at, Rule::Form, message);
         return None;
     };
@@ -169,23 +169,23 @@ fn count(element: &Node, names: &[&str], faults: &mut Collector, notes: &mut Vec
     // A counter of ours holds no fraction, and nothing below zero: then it counts the PUTs.
     let begins = from.as_u64().and_then(|from| u32::try_from(from).ok()).unwrap_or(0);
     let before = enough.map(|enough| u64::from(begins) + (enough - 1));
-    Some(Step::Count { begins, before, target: target.to_owned() })
+    Some(WaitCondition::Count { begins, before, target: target.to_owned() })
 }
 
 fn time(
-    element: &Node,
+    element: &SourceNode,
     names: &[&str],
-    local: Local<'_>,
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<Step> {
+    local: LocalTimeResolver<'_>,
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<WaitCondition> {
     let (target, when) = target(element, names, faults, notes)?;
     let text = when.text("a time such as '3000-01-01T12:00:00'", faults)?;
     let wall = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").map(local);
     let at = wall.or_else(|_| DateTime::parse_from_rfc3339(text).map(|at| at.with_timezone(&Utc)));
     // Years of four digits, as the original takes; the very last hours of them may be in the next year elsewhere.
     if let Some(at) = at.ok().filter(|at| (0..=10_000).contains(&at.year())) {
-        return Some(Step::Time { at: at.clamp(first(), last()), target: target.to_owned() });
+        return Some(WaitCondition::Time { at: at.clamp(first(), last()), target: target.to_owned() });
     }
     let message = format!(
         "bad time `{text}`; write it like '3000-01-01T12:00:00', by this server's clock, \
@@ -208,13 +208,13 @@ fn last() -> DateTime<Utc> {
 
 /// Where the state leads, and the value that says when.
 fn target<'a>(
-    element: &'a Node,
+    element: &'a SourceNode,
     names: &[&str],
-    faults: &mut Collector,
-    notes: &mut Vec<Note>,
-) -> Option<(&'a str, &'a Node)> {
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<(&'a str, &'a SourceNode)> {
     let target = child(element, "target", faults)?;
-    if !matches!(target.content, Content::Map(_)) {
+    if !matches!(target.content, SourceContent::Map(_)) {
         target.refuse("a target: a mapping with `name` and `when`", faults);
         return None;
     }
@@ -232,8 +232,8 @@ fn target<'a>(
 }
 
 /// The `value` beside a `key`, of which StateService takes no notice.
-fn value<'a>(node: &'a Node, what: &str, notes: &mut Vec<Note>, faults: &mut Collector) -> Option<&'a Node> {
-    if !matches!(node.content, Content::Map(_)) {
+fn value<'a>(node: &'a SourceNode, what: &str, notes: &mut Vec<ImportNote>, faults: &mut FaultCollector) -> Option<&'a SourceNode> {
+    if !matches!(node.content, SourceContent::Map(_)) {
         node.refuse(&format!("`{what}`: a mapping with `key` and `value`"), faults);
         return None;
     }
@@ -243,7 +243,7 @@ fn value<'a>(node: &'a Node, what: &str, notes: &mut Vec<Note>, faults: &mut Col
 }
 
 /// The value of `key`, which must be there.
-fn child<'a>(parent: &'a Node, key: &str, faults: &mut Collector) -> Option<&'a Node> {
+fn child<'a>(parent: &'a SourceNode, key: &str, faults: &mut FaultCollector) -> Option<&'a SourceNode> {
     let child = parent.child(key).map(|(_, node)| node);
     if child.is_none() {
         faults.add(parent.at, Rule::Form, format!("`{key}` is missing"));
@@ -251,19 +251,19 @@ fn child<'a>(parent: &'a Node, key: &str, faults: &mut Collector) -> Option<&'a 
     child
 }
 
-fn name<'a>(node: &'a Node, faults: &mut Collector) -> Option<&'a str> {
+fn name<'a>(node: &'a SourceNode, faults: &mut FaultCollector) -> Option<&'a str> {
     let text =
         node.text("the name of a state, in quotes where YAML would take it for something else", faults)?;
-    if text.chars().count() > MAX_NAME || text.chars().any(char::is_control) {
-        let message = format!("a name has at most {MAX_NAME} characters, and no control characters");
+    if text.chars().count() > MAX_LABEL_CHARS || text.chars().any(char::is_control) {
+        let message = format!("a name has at most {MAX_LABEL_CHARS} characters, and no control characters");
         faults.add(node.at, Rule::Name, message);
         return None;
     }
     Some(text)
 }
 
-fn note_unknown(node: &Node, known: &[&str], notes: &mut Vec<Note>) {
-    let Content::Map(entries) = &node.content else { return };
+fn note_unknown(node: &SourceNode, known: &[&str], notes: &mut Vec<ImportNote>) {
+    let SourceContent::Map(entries) = &node.content else { return };
     for (key, _) in entries {
         if !known.contains(&key.text.as_str()) {
             note(notes, key.at, format!("`{}` does nothing; what does is {}", key.text, known.join(", ")));
@@ -272,7 +272,7 @@ fn note_unknown(node: &Node, known: &[&str], notes: &mut Vec<Note>) {
 }
 
 /// Leaves out the states that are declared again further down: the last one counts.
-fn drop_repeated(states: &mut Vec<Declared>, notes: &mut Vec<Note>) {
+fn drop_repeated(states: &mut Vec<DeclaredState>, notes: &mut Vec<ImportNote>) {
     let last: BTreeMap<String, usize> =
         states.iter().enumerate().map(|(index, one)| (one.name.clone(), index)).collect();
     let mut index = 0;
@@ -288,10 +288,10 @@ fn drop_repeated(states: &mut Vec<Declared>, notes: &mut Vec<Note>) {
 
 /// Refuses states that only time moves and that lead in a circle: once all their times are past they would chase one
 /// another for ever.
-fn refuse_circles(states: &BTreeMap<&str, &Declared>, faults: &mut Collector) {
-    let next = |name: &str| match states.get(name).map(|one| &one.step) {
-        Some(Step::Time { target, .. }) => Some(target.as_str()),
-        Some(Step::Count { .. } | Step::End) | None => None,
+fn refuse_circles(states: &BTreeMap<&str, &DeclaredState>, faults: &mut FaultCollector) {
+    let next = |name: &str| match states.get(name).map(|one| &one.waits_for) {
+        Some(WaitCondition::Time { target, .. }) => Some(target.as_str()),
+        Some(WaitCondition::Count { .. } | WaitCondition::End) | None => None,
     };
     // Each state has one way out, so a walk that is longer than there are states is in a circle.
     let mut known = BTreeSet::new();

@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use machine::testing::vocabulary;
-use machine::{Cause, Instance, Outcome, Source, StateName, Stimulus, check};
+use machine::{Cause, Instance, Outcome, EventSource, StateName, Stimulus, check};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn local(shown: NaiveDateTime) -> DateTime<Utc> {
     shown.and_utc() - chrono::TimeDelta::hours(2)
 }
 
-fn imported(text: &str) -> Imported {
+fn imported(text: &str) -> ImportedDefinition {
     import(text, &name(), &local, &vocabulary(&["power-cycle"])).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
@@ -46,7 +46,7 @@ fn put(definition: &machine::Definition, times: usize) -> Vec<(String, i64)> {
 fn send(definition: &machine::Definition, instance: &Instance, event: &str) -> machine::Decision {
     let cause = Cause::Event {
         name: machine::EventName::new(event).unwrap(),
-        source: Source::Operator,
+        source: EventSource::Operator,
         args: serde_json::Map::new(),
         visit: None,
     };
@@ -79,7 +79,7 @@ states:
 - name: done
 - name: given up
 ";
-    let Imported { source, current, notes, definition: _ } = imported(text);
+    let ImportedDefinition { source, current, notes, definition: _ } = imported(text);
     assert_eq!((current.as_str(), notes.len()), ("wait for all", 0));
     assert_snapshot!(source, @r#"
     # Translated from a StateService file.

@@ -3,28 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use machine::text::Position;
-use machine::{ActionCatalogue, MachineName, StateName, says_failed};
+use machine::text::SourcePosition;
+use machine::{ActionCatalogue, MachineName, StateName, is_failed_state_name};
 
-use super::read::{Declared, States, Step};
+use super::read::{DeclaredState, StateServiceFile, WaitCondition};
 
 /// A definition's text, and which of its lines tell of what is where in the file.
-pub(super) struct Written {
+pub(super) struct GeneratedText {
     pub(super) text: String,
     /// From which line on, in order.
-    places: Vec<(u64, Position)>,
+    positions: Vec<(u64, SourcePosition)>,
 }
 
-impl Written {
+impl GeneratedText {
     /// Where in the file stands what line `line` tells of.
-    pub(super) fn place(&self, line: u64) -> Position {
-        let place = self.places.iter().rfind(|(from, _)| *from <= line);
-        place.map_or(Position { line: 1, column: 1 }, |(_, at)| *at)
+    pub(super) fn position(&self, line: u64) -> SourcePosition {
+        let place = self.positions.iter().rfind(|(from, _)| *from <= line);
+        place.map_or(SourcePosition { line: 1, column: 1 }, |(_, at)| *at)
     }
 }
 
 /// Writes the definition.
-pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn ActionCatalogue) -> Written {
+pub(super) fn definition(machine: &MachineName, states: &StateServiceFile, actions: &dyn ActionCatalogue) -> GeneratedText {
     let names = names(states, actions);
     let named = |label: &str| names.get(label).map_or("", String::as_str);
     let mut text = format!(
@@ -40,7 +40,7 @@ pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn A
     );
     let (mut events, mut counters) = (String::new(), String::new());
     for one in &states.states {
-        let Step::Count { begins, .. } = one.step else { continue };
+        let WaitCondition::Count { begins, .. } = one.waits_for else { continue };
         if begins > 0 {
             _ = writeln!(counters, "  {}: {begins}", named(&one.name));
         }
@@ -66,15 +66,15 @@ pub(super) fn definition(machine: &MachineName, states: &States, actions: &dyn A
         line += state.lines().count() as u64;
         text += &state;
     }
-    Written { text, places }
+    GeneratedText { text, positions: places }
 }
 
-fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
-    match &one.step {
-        Step::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
+fn step<'a>(one: &'a DeclaredState, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
+    match &one.waits_for {
+        WaitCondition::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
         // An end that nothing leads to, as where the machine has passed a fork already.
-        Step::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
-        Step::Count { begins, before, target } => {
+        WaitCondition::End => "    about: the end, which only force leads to\n    resting: true\n".to_owned(),
+        WaitCondition::Count { begins, before, target } => {
             let about = match before.map(|before| before + 1 - u64::from(*begins)) {
                 Some(1) => "waits until something that belongs to it is done".to_owned(),
                 Some(enough) => format!("waits until {enough} things that belong to it are done"),
@@ -90,7 +90,7 @@ fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, 
             });
             format!("{begins}{}        - do: {{ count: {name} }}\n", moves.unwrap_or_default())
         }
-        Step::Time { at, target } => format!(
+        WaitCondition::Time { at, target } => format!(
             "    about: waits for its time\n    resting: true\n    timeout: {{ at: {}, target: {} }}\n",
             at.format("%Y-%m-%dT%H:%M:%S%.fZ"),
             named(target)
@@ -99,19 +99,19 @@ fn step<'a>(one: &'a Declared, name: &str, named: &impl Fn(&'a str) -> &'a str, 
 }
 
 /// The states that the first one leads to.
-fn reached(states: &States) -> BTreeSet<&str> {
-    let by_name: BTreeMap<&str, &Declared> =
+fn reached(states: &StateServiceFile) -> BTreeSet<&str> {
+    let by_name: BTreeMap<&str, &DeclaredState> =
         states.states.iter().map(|one| (one.name.as_str(), one)).collect();
     let mut reached = BTreeSet::new();
     let mut at = Some(states.current.as_str());
     while let Some(name) = at.filter(|name| reached.insert(*name)) {
-        at = by_name.get(name).and_then(|one| one.step.target());
+        at = by_name.get(name).and_then(|one| one.waits_for.target());
     }
     reached
 }
 
 /// The names of the states in our language, each by its own.
-fn names<'a>(states: &'a States, actions: &dyn ActionCatalogue) -> BTreeMap<&'a str, String> {
+fn names<'a>(states: &'a StateServiceFile, actions: &dyn ActionCatalogue) -> BTreeMap<&'a str, String> {
     let named = states.states.iter().map(|one| (one.name.as_str(), name(&one.name, actions)));
     let mut names: BTreeMap<&str, String> = named.collect();
     let mut taken: BTreeSet<String> =
@@ -134,7 +134,7 @@ fn name(label: &str, actions: &dyn ActionCatalogue) -> String {
         .iter()
         .any(|end| label.strip_suffix(end).is_some_and(|action| actions.contains(action)));
     // A failed state of ours is one that a person has to look at, whatever StateService's is.
-    let means_more = is_end_of_action || says_failed(label) || is_yaml_word(label);
+    let means_more = is_end_of_action || is_failed_state_name(label) || is_yaml_word(label);
     if StateName::new(label).is_ok() && !means_more {
         return label.to_owned();
     }

@@ -1,13 +1,13 @@
 //! Strongly connected components: the sets of states that lead to one another.
 
 /// A way from one number to another.
-pub(crate) type Way = (usize, usize);
+pub(crate) type IndexEdge = (usize, usize);
 
 /// The ways among `ways` that lie on a circle, by the component that they are in; each is given by its index.
 ///
 /// Kosaraju's algorithm, without recursion: a definition may have many states.
-pub(crate) fn circles(nodes: usize, ways: &[Way]) -> Vec<Vec<usize>> {
-    let order = finished(nodes, ways);
+pub(crate) fn cyclic_components(nodes: usize, ways: &[IndexEdge]) -> Vec<Vec<usize>> {
+    let order = completion_order(nodes, ways);
     let back = adjacent(nodes, ways.iter().map(|(from, to)| (*to, *from)));
     let mut component = vec![usize::MAX; nodes];
     let mut count = 0;
@@ -38,7 +38,7 @@ pub(crate) fn circles(nodes: usize, ways: &[Way]) -> Vec<Vec<usize>> {
 }
 
 /// The nodes in the order in which a search, depth first, is done with them.
-fn finished(nodes: usize, ways: &[Way]) -> Vec<usize> {
+fn completion_order(nodes: usize, ways: &[IndexEdge]) -> Vec<usize> {
     let next = adjacent(nodes, ways.iter().copied());
     let mut seen = vec![false; nodes];
     let mut order = Vec::with_capacity(nodes);
@@ -61,7 +61,7 @@ fn finished(nodes: usize, ways: &[Way]) -> Vec<usize> {
     order
 }
 
-fn adjacent(nodes: usize, ways: impl Iterator<Item = Way>) -> Vec<Vec<usize>> {
+fn adjacent(nodes: usize, ways: impl Iterator<Item = IndexEdge>) -> Vec<Vec<usize>> {
     let mut adjacent = vec![Vec::new(); nodes];
     for (from, to) in ways {
         adjacent[from].push(to);

@@ -17,7 +17,7 @@ use super::guard::Guard;
 use super::link::LinkDeclaration;
 use super::names::{ActionName, CounterName, EventName, LinkName, MachineName, ResourceName, StateName};
 use super::operation::Operation;
-use super::prediction::Question;
+use super::prediction::ModelQuestion;
 use super::resource::ResourceDeclaration;
 use super::sender::{Sender, SenderName};
 use super::vocabulary::FactObject;
@@ -34,7 +34,7 @@ pub struct Definition {
     /// The counters that its limits, operations and guards name.
     pub counters: BTreeSet<CounterName>,
     /// What conditions ask models when an event comes, in whichever state.
-    pub questions: BTreeMap<EventName, BTreeSet<Question>>,
+    pub questions: BTreeMap<EventName, BTreeSet<ModelQuestion>>,
     /// Whether a condition that is asked when a state is entered, whichever it is, reads facts.
     pub reads_facts_on_entry: bool,
     /// The links that instances may have, and to what.
@@ -44,7 +44,7 @@ pub struct Definition {
     /// The resources that its states hold, and how much there is of them.
     pub resources: BTreeMap<ResourceName, ResourceDeclaration>,
     /// Where counters begin that do not begin at zero.
-    pub beginnings: BTreeMap<CounterName, i64>,
+    pub initial_counts: BTreeMap<CounterName, i64>,
     /// The states; what groups share has been written into each of their members.
     pub states: BTreeMap<StateName, State>,
     /// What states of earlier versions are called now, old name → new name: instances in flight go on there.
@@ -76,7 +76,7 @@ impl Event {
 /// What being in a state means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum StateKind {
     /// Something is under way, and it has to end.
     #[default]
     Working,
@@ -92,12 +92,12 @@ pub enum Kind {
 #[derive(Debug, Default)]
 pub struct State {
     /// What being in it means.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// What others call it, where a name cannot say that.
     pub label: Option<String>,
     /// Whether it says of itself that it is resting, also where it is a failed one: then an operator's force may be all that
     /// leads there.
-    pub rests: bool,
+    pub is_declared_resting: bool,
     /// One line for people, or empty: what the state waits for, or what a person should do.
     pub about: String,
     /// What entering it does to the instance.
@@ -105,7 +105,7 @@ pub struct State {
     /// How many units of each resource are held for as long as an instance is in it.
     pub hold: BTreeMap<ResourceName, u32>,
     /// What is started after entering it and cancelled by leaving it, in order.
-    pub invoke: Vec<Invoke>,
+    pub invoke: Vec<ActionInvocation>,
     /// When it ends by itself.
     pub timeout: Option<Timeout>,
     /// The ends of its actions that change nothing, because its time limit decides what follows.
@@ -118,7 +118,7 @@ pub struct State {
 
 /// An action to start on entering a state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Invoke {
+pub struct ActionInvocation {
     /// Which action.
     pub action: ActionName,
     /// The longest it may take, where the definition says so; otherwise the action's own limit holds.
@@ -131,11 +131,11 @@ pub struct Invoke {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeout {
     /// When it passes.
-    pub due: Due,
+    pub due: TimeoutDue,
     /// Where it leads.
     pub target: StateName,
     /// How often it may pass before it leads elsewhere.
-    pub limit: Option<Limit>,
+    pub limit: Option<TimeoutLimit>,
     /// Whether the state's actions go on where it leads back to the state itself; otherwise they are begun anew. Its time
     /// passes at the nearest full second then.
     pub keeps_actions: bool,
@@ -143,14 +143,14 @@ pub struct Timeout {
 
 /// When a state's time limit passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum TimeoutDue {
     /// This long after the state's first action began to run, or after entry where it invokes none.
     After(Duration),
     /// At this time, whenever the state was entered.
     At(DateTime<Utc>),
 }
 
-impl fmt::Display for Due {
+impl fmt::Display for TimeoutDue {
     /// As a definition says it: `after: 60s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,7 +162,7 @@ impl fmt::Display for Due {
 
 /// How often a state's time limit may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
+pub struct TimeoutLimit {
     /// What counts the passings.
     pub counter: CounterName,
     /// The count that is still within the limit.
@@ -215,14 +215,14 @@ impl Definition {
     #[must_use]
     pub fn failed_tries(&self, state: &str, counters: &BTreeMap<CounterName, i64>) -> Option<i64> {
         let limit = self.states.get(state)?.timeout.as_ref()?.limit.as_ref()?;
-        let begins = self.beginnings.get(&limit.counter).copied().unwrap_or(0);
+        let begins = self.initial_counts.get(&limit.counter).copied().unwrap_or(0);
         let count = counters.get(&limit.counter)? - begins;
         (count > 0).then_some(count)
     }
 
     /// The events that `sender` may send and that `state` takes, in alphabetical order.
     #[must_use]
-    pub fn accepted(&self, state: &str, sender: &Sender) -> Vec<&EventName> {
+    pub fn accepted_events(&self, state: &str, sender: &Sender) -> Vec<&EventName> {
         let Some(state) = self.states.get(state) else { return Vec::new() };
         state
             .on
@@ -233,17 +233,17 @@ impl Definition {
 
     /// Where `counter` begins, and begins again when it is cleared.
     #[must_use]
-    pub fn beginning(&self, counter: &CounterName) -> i64 {
-        self.beginnings.get(counter).copied().unwrap_or(0)
+    pub fn initial_count(&self, counter: &CounterName) -> i64 {
+        self.initial_counts.get(counter).copied().unwrap_or(0)
     }
 
     /// What the counters of an instance are whose own are `counted`: of those that have not been counted, where they begin.
     #[must_use]
-    pub fn counts<'a>(&self, counted: &'a BTreeMap<CounterName, i64>) -> Cow<'a, BTreeMap<CounterName, i64>> {
-        if self.beginnings.is_empty() {
+    pub fn effective_counters<'a>(&self, counted: &'a BTreeMap<CounterName, i64>) -> Cow<'a, BTreeMap<CounterName, i64>> {
+        if self.initial_counts.is_empty() {
             return Cow::Borrowed(counted);
         }
-        let mut counts = self.beginnings.clone();
+        let mut counts = self.initial_counts.clone();
         counts.extend(counted.iter().map(|(name, count)| (name.clone(), *count)));
         Cow::Owned(counts)
     }

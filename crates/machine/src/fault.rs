@@ -12,7 +12,7 @@ const MAX_FAULTS: usize = 100;
 
 /// A place in a definition's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Position {
+pub struct SourcePosition {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
@@ -21,7 +21,7 @@ pub struct Position {
 
 /// One thing that is wrong with a definition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
+pub struct SourceFault {
     /// The line, from 1.
     pub line: u64,
     /// The column in characters, from 1.
@@ -32,7 +32,7 @@ pub struct Fault {
     pub rule: Rule,
 }
 
-impl Fault {
+impl SourceFault {
     /// Whether the definition is refused for it.
     #[must_use]
     pub fn is_error(&self) -> bool {
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-impl Serialize for Fault {
+impl Serialize for SourceFault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fault = serializer.serialize_struct("Fault", 5)?;
         fault.serialize_field("rule", &self.rule)?;
@@ -62,11 +62,11 @@ impl Serialize for Fault {
 /// Why a definition is refused, in the order of its text: one error at least and a hundred at most.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.display("definition"))]
-pub struct Faults(pub Vec<Fault>);
+pub struct SourceFaults(pub Vec<SourceFault>);
 
-impl Faults {
+impl SourceFaults {
     /// The faults, in the order of the text.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+    pub fn iter(&self) -> impl Iterator<Item = &SourceFault> {
         self.0.iter()
     }
 
@@ -85,21 +85,21 @@ impl Faults {
 
 /// Collects faults, so that an author sees all of them at once.
 #[derive(Debug, Default)]
-pub struct Collector(Vec<Fault>);
+pub struct FaultCollector(Vec<SourceFault>);
 
-impl Collector {
+impl FaultCollector {
     /// Notes a fault.
-    pub fn add(&mut self, at: Position, rule: Rule, message: impl Into<String>) {
+    pub fn add(&mut self, at: SourcePosition, rule: Rule, message: impl Into<String>) {
         if self.is_full(rule.severity()) {
             return;
         }
-        self.0.push(Fault { line: at.line, column: at.column, message: message.into(), rule });
+        self.0.push(SourceFault { line: at.line, column: at.column, message: message.into(), rule });
     }
 
     /// Notes that `name` is not one of `known`, and says which of those it may have been meant to be.
     pub fn add_unknown<'a>(
         &mut self,
-        at: Position,
+        at: SourcePosition,
         rule: Rule,
         kind: &str,
         name: &str,
@@ -117,12 +117,12 @@ impl Collector {
 
     /// Whether the definition is to be refused.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(Fault::is_error)
+        self.0.iter().any(SourceFault::is_error)
     }
 
     /// The faults, in the order of the text.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Fault> {
+    pub fn finish(mut self) -> Vec<SourceFault> {
         // An alias of the text repeats the faults of what it stands for.
         self.0.sort();
         self.0.dedup();
@@ -131,7 +131,7 @@ impl Collector {
 }
 
 /// The most known names that a message lists when none is like the unknown one.
-const MAX_LISTED: usize = 12;
+const MAX_LISTED_NAMES: usize = 12;
 
 /// Says that `name` is not one of `known`, and what would be.
 pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
@@ -148,7 +148,7 @@ pub fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> S
     match nearest(&shown, known.iter().copied()) {
         Some(candidate) => format!("; did you mean `{candidate}`?"),
         None if known.is_empty() => "; there is none".to_owned(),
-        None if known.len() > MAX_LISTED => String::new(),
+        None if known.len() > MAX_LISTED_NAMES => String::new(),
         None => format!("; known: {}", known.join(", ")),
     }
 }

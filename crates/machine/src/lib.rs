@@ -34,34 +34,34 @@ pub mod text;
 mod visit;
 mod vocabulary;
 
-pub use check::{Checked, check, load, load_stored};
+pub use check::{CheckReport, check, load, load_stored};
 pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
-    Definition, Due, Event, Invoke, Kind, Limit, State, Timeout, Transition, TransitionEffect,
+    Definition, TimeoutDue, Event, ActionInvocation, StateKind, TimeoutLimit, State, Timeout, Transition, TransitionEffect,
 };
-pub use fault::{Fault, Faults, nearest, suggestion};
-pub use guard::{Guard, Variables};
+pub use fault::{SourceFault, SourceFaults, nearest, suggestion};
+pub use guard::{Guard, GuardVariables};
 pub use instance::Instance;
-pub use link::{Address, Link, LinkDeclaration, Links};
+pub use link::{InstanceAddress, Link, LinkDeclaration, Links};
 pub use linked::{
-    Chain, DecidedLinked, KeptWhileWaiting, LinkFault, LinkedInstances, MAX_DEPTH, MAX_RAISED, check_linked,
+    RaiseChain, LinkedDecision, HeldWhileWaiting, LinkFault, LinkedInstances, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS, check_linked,
     decide_linked,
 };
 pub use names::{
-    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME, MachineName, ResourceName, SelectorName,
-    StateName, is_instance_name, says_failed,
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME_CHARS, MachineName, ResourceName, SelectorName,
+    StateName, is_instance_name, is_failed_state_name,
 };
-pub use operation::{Fence, OnCounters, Operation, Raises, Setting};
-pub use plain::plain;
-pub use prediction::{Predicted, Prediction, Question, is_one};
-pub use raised::Raised;
+pub use operation::{Fence, CounterEffect, Operation, DeclaredRaise, OperationValue};
+pub use plain::reword_library_error;
+pub use prediction::{ModelAnswers, Prediction, ModelQuestion, is_single_row};
+pub use raised::RaisedEvent;
 pub use resource::ResourceDeclaration;
 pub use rule::{Rule, Severity};
-pub use sender::{Sender, SenderName, Source};
-pub use simulated::{Distribution, SimulatedAction, Site};
-pub use source::MAX_SIZE_BYTES;
+pub use sender::{Sender, SenderName, EventSource};
+pub use simulated::{Distribution, SimulatedAction, ActionSite};
+pub use source::MAX_SOURCE_BYTES;
 pub use span::{BadSpan, parse_span};
-pub use stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+pub use stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};
 pub use visit::Visit;
 pub use vocabulary::{
     ActionCatalogue, BadVocabulary, FactKind, FactObject, NamedActions, SettingFault, Vocabulary,

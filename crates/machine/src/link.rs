@@ -10,14 +10,14 @@ use super::visit::Visit;
 
 /// Which instance of which machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Address {
+pub struct InstanceAddress {
     /// The machine.
     pub machine: MachineName,
     /// The instance's own name.
     pub name: String,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for InstanceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.machine, self.name)
     }
@@ -28,7 +28,7 @@ impl fmt::Display for Address {
 pub struct Link {
     /// The instance that it leads to.
     #[serde(flatten)]
-    pub to: Address,
+    pub to: InstanceAddress,
     /// Its visit at the time of linking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visit: Option<Visit>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// The longest name, in characters: names are columns of tables that people read.
-pub const MAX_NAME: usize = 64;
+pub const MAX_NAME_CHARS: usize = 64;
 
 /// Says why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct BadName(pub String);
 pub(super) fn is_name(text: &str) -> bool {
     let begins = text.chars().next().is_some_and(|first| first.is_ascii_alphabetic());
     let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    begins && goes_on && text.len() <= MAX_NAME
+    begins && goes_on && text.len() <= MAX_NAME_CHARS
 }
 
 /// Whether `text` is the name of an instance, which goes into paths and file names: a host name's label or labels.
@@ -27,16 +27,16 @@ pub fn is_instance_name(text: &str) -> bool {
     let is_label = |label: &str| {
         label.chars().all(is_plain) && label.starts_with(|first: char| first.is_ascii_alphanumeric())
     };
-    text.len() <= MAX_NAME && text.split('.').all(is_label)
+    text.len() <= MAX_NAME_CHARS && text.split('.').all(is_label)
 }
 
 fn checked(text: &str) -> Result<Arc<str>, BadName> {
-    if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME).collect())) }
+    if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME_CHARS).collect())) }
 }
 
 /// `text` with `_` for each character that a name may not have.
 fn replaced(text: &str) -> Arc<str> {
-    let kept = text.chars().take(MAX_NAME - 1).map(|c| {
+    let kept = text.chars().take(MAX_NAME_CHARS - 1).map(|c| {
         let is_part = c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if is_part { c } else { '_' }
     });
@@ -133,6 +133,6 @@ names! {
 
 /// Whether a state's name says that a person has to look: it begins with `Failed` or `failed`.
 #[must_use]
-pub fn says_failed(state: &str) -> bool {
+pub fn is_failed_state_name(state: &str) -> bool {
     state.starts_with("Failed") || state.starts_with("failed")
 }

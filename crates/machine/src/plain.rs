@@ -1,7 +1,7 @@
 //! Messages of libraries in the words of those who read them.
 
 /// What libraries say, and what it means to whoever wrote the text that they refused.
-const WORDS: [(&str, &str); 23] = [
+const LIBRARY_MESSAGES: [(&str, &str); 23] = [
     ("invalid digit found in string", "this is not a whole number"),
     ("cannot parse integer from empty string", "a whole number is missing"),
     ("number too large to fit in target type", "the number is too large"),
@@ -30,23 +30,23 @@ const WORDS: [(&str, &str); 23] = [
 /// Says a library's message about a text that it refused in plain words: what it calls by the names of its own types is
 /// called as in JSON.
 #[must_use]
-pub fn plain(message: &str) -> String {
-    WORDS.iter().fold(message.to_owned(), |message, (from, to)| {
+pub fn reword_library_error(message: &str) -> String {
+    LIBRARY_MESSAGES.iter().fold(message.to_owned(), |message, (from, to)| {
         if message.contains(from) { message.replace(from, to) } else { message }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::reword_library_error;
 
     #[test]
     fn nobody_reads_the_names_of_types() {
         fn error<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> String {
-            plain(&text.parse::<T>().err().map(|error| error.to_string()).unwrap())
+            reword_library_error(&text.parse::<T>().err().map(|error| error.to_string()).unwrap())
         }
         fn json<T: serde::de::DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
-            plain(&serde_json::from_str::<T>(text).unwrap_err().to_string())
+            reword_library_error(&serde_json::from_str::<T>(text).unwrap_err().to_string())
         }
         assert_eq!(error::<u32>("x"), "this is not a whole number");
         assert_eq!(error::<u32>(""), "a whole number is missing");

@@ -10,14 +10,14 @@ use serde_json::Value;
 
 /// What a condition asks a model: `predict("health", args.values)`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Question {
+pub struct ModelQuestion {
     /// The model's name.
     pub model: String,
     /// The argument of the event whose values it judges.
     pub argument: String,
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for ModelQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "predict({:?}, args.{})", self.model, self.argument)
     }
@@ -39,7 +39,7 @@ impl Prediction {
     #[must_use]
     pub fn of(values: &Value, rows: Vec<String>) -> Self {
         match <[String; 1]>::try_from(rows) {
-            Ok([one]) if is_one(values) => Self::One(one),
+            Ok([one]) if is_single_row(values) => Self::One(one),
             Ok(one) => Self::Each(one.to_vec()),
             Err(rows) => Self::Each(rows),
         }
@@ -48,7 +48,7 @@ impl Prediction {
 
 /// Whether `values` are a plain list, which is the row of one thing.
 #[must_use]
-pub fn is_one(values: &Value) -> bool {
+pub fn is_single_row(values: &Value) -> bool {
     values.as_array().is_some_and(|list| !list.iter().any(Value::is_array))
 }
 
@@ -64,9 +64,9 @@ impl fmt::Display for Prediction {
 /// What models answered: by model, and by the argument whose values it judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Predicted(BTreeMap<String, BTreeMap<String, Prediction>>);
+pub struct ModelAnswers(BTreeMap<String, BTreeMap<String, Prediction>>);
 
-impl Predicted {
+impl ModelAnswers {
     /// Whether no model was asked, or none answered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -75,12 +75,12 @@ impl Predicted {
 
     /// The answer to `question`, if there is one.
     #[must_use]
-    pub fn find(&self, question: &Question) -> Option<&Prediction> {
+    pub fn find(&self, question: &ModelQuestion) -> Option<&Prediction> {
         self.0.get(&question.model)?.get(&question.argument)
     }
 
     /// Adds the answer to `question`.
-    pub fn insert(&mut self, question: Question, answer: Prediction) {
+    pub fn insert(&mut self, question: ModelQuestion, answer: Prediction) {
         self.0.entry(question.model).or_default().insert(question.argument, answer);
     }
 

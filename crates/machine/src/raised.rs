@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::link::Address;
+use super::link::InstanceAddress;
 use super::names::EventName;
 use super::visit::Visit;
 
 /// An event for a linked instance, to be decided in the same transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Raised {
+pub struct RaisedEvent {
     /// Whose event it is.
-    pub to: Address,
+    pub to: InstanceAddress,
     /// The event.
     pub event: EventName,
     /// Its arguments.

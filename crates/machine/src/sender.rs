@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::link::Address;
+use super::link::InstanceAddress;
 use super::names::{BadName, MachineName};
 
 /// Names a sender outside the kernel that a face registers, such as `sensor`.
@@ -27,8 +27,8 @@ impl SenderName {
 }
 
 /// The senders that every definition may name; no face registers these.
-pub(super) const OPERATOR: &str = "operator";
-pub(super) const ACTION: &str = "action";
+pub(super) const OPERATOR_SENDER: &str = "operator";
+pub(super) const ACTION_SENDER: &str = "action";
 
 /// Who a definition lets send an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,11 +46,11 @@ pub enum Sender {
 impl Sender {
     /// The source that it is; nothing where that is one of many instances.
     #[must_use]
-    pub fn source(&self) -> Option<Source> {
+    pub fn source(&self) -> Option<EventSource> {
         match self {
-            Self::Face(name) => Some(Source::Face(name.clone())),
-            Self::Operator => Some(Source::Operator),
-            Self::Action => Some(Source::Action),
+            Self::Face(name) => Some(EventSource::Face(name.clone())),
+            Self::Operator => Some(EventSource::Operator),
+            Self::Action => Some(EventSource::Action),
             Self::Machine(_) => None,
         }
     }
@@ -69,8 +69,8 @@ impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Face(name) => f.pad(name.as_str()),
-            Self::Operator => f.pad(OPERATOR),
-            Self::Action => f.pad(ACTION),
+            Self::Operator => f.pad(OPERATOR_SENDER),
+            Self::Action => f.pad(ACTION_SENDER),
             Self::Machine(name) => write!(f, "machine {name}"),
         }
     }
@@ -84,7 +84,7 @@ impl Serialize for Sender {
 
 /// Who an event comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub enum EventSource {
     /// What a face speaks for.
     Face(SenderName),
     /// A person, or a program in a person's place.
@@ -92,13 +92,13 @@ pub enum Source {
     /// An action that ended.
     Action,
     /// Another instance, which raised it.
-    Instance(Address),
+    Instance(InstanceAddress),
 }
 
-impl Source {
+impl EventSource {
     /// Whether it is one that `sender` allows.
     #[must_use]
-    pub fn is(&self, sender: &Sender) -> bool {
+    pub fn accepts_sender(&self, sender: &Sender) -> bool {
         match (self, sender) {
             (Self::Face(one), Sender::Face(other)) => one == other,
             (Self::Operator, Sender::Operator) | (Self::Action, Sender::Action) => true,
@@ -112,8 +112,8 @@ impl Source {
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Face(name) => Cow::Borrowed(name.as_str()),
-            Self::Operator => Cow::Borrowed(OPERATOR),
-            Self::Action => Cow::Borrowed(ACTION),
+            Self::Operator => Cow::Borrowed(OPERATOR_SENDER),
+            Self::Action => Cow::Borrowed(ACTION_SENDER),
             Self::Instance(address) => Cow::Owned(address.to_string()),
         }
     }
@@ -127,41 +127,41 @@ impl Source {
         // A machine's name has no slash; an instance's may.
         if let Some((machine, name)) = text.split_once('/') {
             let machine = MachineName::new(machine)?;
-            return Ok(Self::Instance(Address { machine, name: name.to_owned() }));
+            return Ok(Self::Instance(InstanceAddress { machine, name: name.to_owned() }));
         }
         match text {
-            OPERATOR => Ok(Self::Operator),
-            ACTION => Ok(Self::Action),
+            OPERATOR_SENDER => Ok(Self::Operator),
+            ACTION_SENDER => Ok(Self::Action),
             name if super::names::is_name(name) => Ok(Self::Face(SenderName(Cow::Owned(name.to_owned())))),
             other => Err(BadName(other.to_owned())),
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for EventSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text())
     }
 }
 
-impl From<Source> for Sender {
-    fn from(source: Source) -> Self {
+impl From<EventSource> for Sender {
+    fn from(source: EventSource) -> Self {
         match source {
-            Source::Face(name) => Self::Face(name),
-            Source::Operator => Self::Operator,
-            Source::Action => Self::Action,
-            Source::Instance(address) => Self::Machine(address.machine),
+            EventSource::Face(name) => Self::Face(name),
+            EventSource::Operator => Self::Operator,
+            EventSource::Action => Self::Action,
+            EventSource::Instance(address) => Self::Machine(address.machine),
         }
     }
 }
 
-impl Serialize for Source {
+impl Serialize for EventSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Source {
+impl<'de> Deserialize<'de> for EventSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(serde::de::Error::custom)

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::definition::Invoke;
+use super::definition::ActionInvocation;
 use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, ResourceName, StateName};
-use super::prediction::Predicted;
-use super::raised::Raised;
-use super::sender::Source;
+use super::prediction::ModelAnswers;
+use super::raised::RaisedEvent;
+use super::sender::EventSource;
 use super::visit::Visit;
 
 /// Something that happens to an instance.
@@ -23,15 +23,15 @@ pub struct Stimulus {
     #[serde(alias = "device")]
     pub facts: Map<String, Value>,
     /// What models answered that guards ask.
-    #[serde(default, skip_serializing_if = "Predicted::is_empty")]
-    pub predicted: Predicted,
+    #[serde(default, skip_serializing_if = "ModelAnswers::is_empty")]
+    pub predicted: ModelAnswers,
 }
 
 impl Stimulus {
     /// Something that happens, where guards may know of nothing else.
     #[must_use]
     pub fn new(cause: Cause) -> Self {
-        Self { cause, facts: Map::new(), predicted: Predicted::default() }
+        Self { cause, facts: Map::new(), predicted: ModelAnswers::default() }
     }
 }
 
@@ -50,7 +50,7 @@ pub enum Cause {
         /// Its name.
         name: EventName,
         /// Who sent it.
-        source: Source,
+        source: EventSource,
         /// Its arguments.
         args: Map<String, Value>,
         /// The visit that it speaks of, if it says so.
@@ -115,12 +115,12 @@ pub enum Outcome {
     /// The instance changed, or its time limit began to run or stood still, in the same visit.
     Stayed,
     /// Nothing changed.
-    Ignored(Ignored),
+    Ignored(IgnoreReason),
 }
 
 /// Why a stimulus changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ignored {
+pub enum IgnoreReason {
     /// It speaks of an earlier visit than the present one.
     #[error("stale: it speaks of visit {spoken}, this is visit {present}")]
     Stale {
@@ -213,7 +213,7 @@ pub enum Effect {
         /// The visit that began.
         visit: Visit,
         /// The actions, in order.
-        actions: Vec<Invoke>,
+        actions: Vec<ActionInvocation>,
     },
     /// Let these go on, which were started for an earlier visit of the state; where none of them is left, start them for
     /// this one.
@@ -221,7 +221,7 @@ pub enum Effect {
         /// The visit that began.
         visit: Visit,
         /// The actions, in order.
-        actions: Vec<Invoke>,
+        actions: Vec<ActionInvocation>,
     },
     /// Hold other units of resources from here on than before: the state that was entered holds these.
     Hold {
@@ -229,5 +229,5 @@ pub enum Effect {
         units: BTreeMap<ResourceName, u32>,
     },
     /// Let a linked instance decide on an event, in the same transaction.
-    Raise(Raised),
+    Raise(RaisedEvent),
 }

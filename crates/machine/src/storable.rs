@@ -9,17 +9,17 @@ use std::fmt;
 use serde_json::{Number, Value};
 
 /// How deep lists and objects may nest: what answers wrap around a value must not pass what parsers take (128 levels).
-pub const MAX_DEPTH: usize = 64;
+pub const MAX_VALUE_DEPTH: usize = 64;
 /// How many digits a number may have when it is written out without an exponent, before its point and after it each.
 ///
 /// The least and the greatest numbers of IEEE 754's double precision have 324 and 309.
-pub const MAX_DIGITS: usize = 350;
+pub const MAX_NUMBER_DIGITS: usize = 350;
 /// How long all numbers of a value may be, written out, in bytes: a short exponent makes a long number.
 pub const MAX_NUMBERS_BYTES: usize = 64 * 1024;
 
 /// Why a value cannot be stored, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", Place(.path))]
+#[error("{}{problem}", ValuePath(.path))]
 pub struct Unstorable {
     /// The keys and indexes that lead there, the outermost last.
     path: Vec<String>,
@@ -37,9 +37,9 @@ impl Unstorable {
     }
 }
 
-struct Place<'a>(&'a [String]);
+struct ValuePath<'a>(&'a [String]);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ValuePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.0.iter().rev().enumerate() {
             let separator = if depth == 0 || step.starts_with('[') { "" } else { "." };
@@ -65,21 +65,21 @@ pub fn check(value: &mut Value) -> Result<(), Unstorable> {
 /// [`Unstorable`] when it has too many digits or is beyond double precision, so that nothing could compare it.
 pub fn number(number: &Number) -> Result<Number, Unstorable> {
     let text = number.as_str();
-    if is_plain(text) {
+    if is_stored_form(text) {
         return Ok(number.clone());
     }
     // Also where it is short: conditions compare what is no whole number in double precision.
     if number.as_f64().is_none_or(|double| !double.is_finite()) {
         return Err(Unstorable::new("this number is beyond double precision; the greatest is 1.797e308"));
     }
-    let written = written_out(text).ok_or_else(|| {
+    let written = without_exponent(text).ok_or_else(|| {
         Unstorable::new("this number has too many digits; it may have 350 before and after its point")
     })?;
     written.parse().map_err(|_| Unstorable::new("this is not a number"))
 }
 
 fn walk(value: &mut Value, depth: usize, bytes_left: &mut usize) -> Result<(), Unstorable> {
-    if depth > MAX_DEPTH {
+    if depth > MAX_VALUE_DEPTH {
         return Err(Unstorable::new("lists and objects nest too deep; 64 levels are taken"));
     }
     match value {
@@ -115,12 +115,12 @@ pub fn text_is_storable(text: &str) -> Result<(), Unstorable> {
 }
 
 /// Whether a number is written as it is stored already, and short: nearly all are.
-fn is_plain(text: &str) -> bool {
+fn is_stored_form(text: &str) -> bool {
     text.len() <= 40 && !text.starts_with("-0") && text.bytes().all(|byte| !matches!(byte, b'e' | b'E'))
 }
 
 /// Moves the point of a JSON number to where its exponent says; nothing where that makes too many digits.
-fn written_out(text: &str) -> Option<String> {
+fn without_exponent(text: &str) -> Option<String> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -133,7 +133,7 @@ fn written_out(text: &str) -> Option<String> {
     let exponent: i64 = if is_zero { 0 } else { exponent.parse().ok()? };
     let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
     let length = i64::try_from(digits.len()).ok()?;
-    let most = i64::try_from(MAX_DIGITS).ok()?;
+    let most = i64::try_from(MAX_NUMBER_DIGITS).ok()?;
     if point > most || length.checked_sub(point)? > most {
         return None;
     }

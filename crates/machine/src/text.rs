@@ -1,4 +1,4 @@
 //! Texts like definitions: YAML in which every key and value knows its place, and what is wrong with it.
 
-pub use crate::fault::{Collector, Position};
-pub use crate::source::{Content, Fields, Key, Node, read};
+pub use crate::fault::{FaultCollector, SourcePosition};
+pub use crate::source::{SourceContent, SourceFields, SourceKey, SourceNode, read};

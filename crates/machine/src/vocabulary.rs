@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::names::{ActionName, SelectorName, is_name};
-use super::sender::{ACTION, OPERATOR, SenderName};
+use super::sender::{ACTION_SENDER, OPERATOR_SENDER, SenderName};
 use super::simulated::SimulatedAction;
 
 /// The names that definitions may use besides their own: senders, objects of facts, selectors of resources, actions.
@@ -47,7 +47,7 @@ impl Vocabulary {
         if !is_name(name) {
             return Err(BadVocabulary::NotAName(name.to_owned()));
         }
-        if [OPERATOR, ACTION].contains(&name) || self.senders.contains(&sender) {
+        if [OPERATOR_SENDER, ACTION_SENDER].contains(&name) || self.senders.contains(&sender) {
             return Err(BadVocabulary::Taken(name.to_owned()));
         }
         self.senders.push(sender);
@@ -64,7 +64,7 @@ impl Vocabulary {
         if !is_name(&facts.name) || facts.name.contains('-') {
             return Err(BadVocabulary::NotAName(facts.name));
         }
-        if VARIABLES.contains(&facts.name.as_str()) || self.facts.iter().any(|one| one.name == facts.name) {
+        if GUARD_VARIABLES.contains(&facts.name.as_str()) || self.facts.iter().any(|one| one.name == facts.name) {
             return Err(BadVocabulary::Taken(facts.name));
         }
         self.facts.push(facts);
@@ -87,7 +87,7 @@ impl Vocabulary {
     /// The same with actions whose settings are not looked at: for definitions that were accepted before.
     #[must_use]
     pub fn with_any_settings(&self) -> Self {
-        Self { actions: Arc::new(AnySettings(Arc::clone(&self.actions))), ..self.clone() }
+        Self { actions: Arc::new(AnySettingsCatalogue(Arc::clone(&self.actions))), ..self.clone() }
     }
 
     /// The registered senders.
@@ -116,7 +116,7 @@ impl Vocabulary {
 }
 
 /// The variables that every condition may name; no face registers these.
-pub(super) const VARIABLES: [&str; 3] = ["args", "counters", "data"];
+pub(super) const GUARD_VARIABLES: [&str; 3] = ["args", "counters", "data"];
 
 /// An object by which conditions read what is known of a thing from outside: `thing` in `thing.name == 't1'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,9 +188,9 @@ pub struct SettingFault {
 
 /// The same actions, with any settings.
 #[derive(Debug)]
-struct AnySettings(Arc<dyn ActionCatalogue>);
+struct AnySettingsCatalogue(Arc<dyn ActionCatalogue>);
 
-impl ActionCatalogue for AnySettings {
+impl ActionCatalogue for AnySettingsCatalogue {
     fn names(&self) -> Vec<&str> {
         self.0.names()
     }

@@ -24,8 +24,8 @@ mod url;
 
 pub use device_io::Evidence;
 
-pub use self::fault::{Fault, FaultKind};
-pub use self::operate::{CALL_LIMIT, Context, Ending, Operation, Unfinished, limit, operate};
-pub use self::outlet::{Capabilities, Clients, CycleTiming, Outlet, Readback, Reading, Supply};
-pub use self::scheme::{Access, Scheme};
-pub use self::url::{MAX_OFF, PowerUrl, schemes};
+pub use self::fault::{OutletError, OutletErrorKind};
+pub use self::operate::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerRunErrorKind, PowerOperation, PowerRunError, max_operation_time, operate};
+pub use self::outlet::{OutletCapabilities, ClientCapacity, CycleTiming, Outlet, Readback, OutletReading, PowerState};
+pub use self::scheme::{OutletAccess, PowerScheme};
+pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, Lease, LocalTrouble};
+use device_io::{Evidence, ProcessLease, LocalTrouble};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Readback, Supply};
-use crate::scheme::Access;
-use crate::switching::{PHASE, Switching};
-use crate::url::{MAX_OFF, PowerUrl};
+use crate::fault::{OutletError, OutletErrorKind};
+use crate::outlet::{Readback, PowerState};
+use crate::scheme::OutletAccess;
+use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
+use crate::url::{MAX_OFF_TIME, PowerUrl};
 
 /// The longest that one call to a device may take where nothing else is said.
-pub const CALL_LIMIT: Duration = Duration::from_secs(5);
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What to do with an outlet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum PowerOperation {
     /// Gives power.
     On,
     /// Takes the power away.
@@ -30,30 +30,30 @@ pub enum Operation {
 
 /// In what circumstances an operation runs.
 #[derive(Clone)]
-pub struct Context {
+pub struct PowerContext {
     /// What its times run on.
     pub clock: Arc<dyn Clock>,
     /// Until when the outlet may be written to: asked before each write.
-    pub lease: Lease,
+    pub lease: ProcessLease,
     /// The longest that one call to the device may take, mostly [`CALL_LIMIT`].
     pub call_limit: Duration,
     /// How many runs of the same operation before this one were not seen to end.
-    pub interrupted: u32,
+    pub interrupted_runs: u32,
 }
 
 /// An operation that ended without what it is for.
-pub type Unfinished = device_io::Unfinished<LocalTrouble>;
+pub type PowerRunError = device_io::RunError<LocalTrouble>;
 /// What that means.
-pub type Ending = device_io::Ending<LocalTrouble>;
+pub type PowerRunErrorKind = device_io::RunErrorKind<LocalTrouble>;
 
 /// The longest that an operation takes: a phase for each thing to do (look, cut, give back), and the longest time that a
 /// cycle may keep an outlet off.
 #[must_use]
-pub fn limit(operation: Operation) -> Duration {
+pub fn max_operation_time(operation: PowerOperation) -> Duration {
     match operation {
-        Operation::On => PHASE,
-        Operation::Off => 2 * PHASE,
-        Operation::Cycle => 3 * PHASE + MAX_OFF,
+        PowerOperation::On => PHASE_TIMEOUT,
+        PowerOperation::Off => 2 * PHASE_TIMEOUT,
+        PowerOperation::Cycle => 3 * PHASE_TIMEOUT + MAX_OFF_TIME,
     }
 }
 
@@ -68,17 +68,17 @@ pub fn limit(operation: Operation) -> Duration {
 /// [`Unfinished`], when what the operation is for was not observed.
 pub async fn operate(
     url: &PowerUrl,
-    operation: Operation,
-    context: &Context,
+    operation: PowerOperation,
+    context: &PowerContext,
     cancel: &CancellationToken,
-) -> Result<Evidence, Unfinished> {
-    let Context { clock, lease, call_limit, interrupted } = context.clone();
-    let access = Access { clock: Arc::clone(&clock), lease, call_limit };
-    let mut switching = Switching::new(clock, url.open(access), url.capabilities());
+) -> Result<Evidence, PowerRunError> {
+    let PowerContext { clock, lease, call_limit, interrupted_runs: interrupted } = context.clone();
+    let access = OutletAccess { clock: Arc::clone(&clock), lease, call_limit };
+    let mut switching = SwitchingRun::new(clock, url.open(access), url.capabilities());
     let ended = match operation {
-        Operation::On => switching.give(cancel).await,
-        Operation::Off => switching.cut(cancel).await,
-        Operation::Cycle => switching.cycle(url.off_for(), interrupted, cancel).await,
+        PowerOperation::On => switching.switch_on(cancel).await,
+        PowerOperation::Off => switching.switch_off(cancel).await,
+        PowerOperation::Cycle => switching.cycle(url.off_for(), interrupted, cancel).await,
     };
     let mut evidence = evidence(&switching);
     if interrupted > 0 {
@@ -99,16 +99,16 @@ pub async fn operate(
                 evidence.insert("answer".to_owned(), answer.as_str().into());
             }
             // What is left of an earlier run is to give power back, so that one that fails leaves the outlet dark.
-            let is_left_over = operation == Operation::On && interrupted > 0;
-            let ending = ending(&fault, url, &switching, is_left_over);
-            Err(Unfinished { reason: fault.reason, evidence, ending })
+            let is_left_over = operation == PowerOperation::On && interrupted > 0;
+            let ending = error_kind(&fault, url, &switching, is_left_over);
+            Err(PowerRunError { reason: fault.reason, evidence, kind: ending })
         }
     }
 }
 
-fn evidence(switching: &Switching) -> Evidence {
+fn evidence(switching: &SwitchingRun) -> Evidence {
     let mut evidence = switching.outlet.evidence();
-    evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", Supply::name).into());
+    evidence.insert("observed".to_owned(), switching.observed.map_or("unknown", PowerState::name).into());
     evidence.insert("attempts".to_owned(), switching.outlet.attempts().into());
     if switching.capabilities.readback == Readback::None {
         evidence.insert("readback".to_owned(), "none".into());
@@ -121,21 +121,21 @@ fn evidence(switching: &Switching) -> Evidence {
     evidence
 }
 
-fn ending(fault: &Fault, url: &PowerUrl, switching: &Switching, is_left_over: bool) -> Ending {
+fn error_kind(fault: &OutletError, url: &PowerUrl, switching: &SwitchingRun, is_left_over: bool) -> PowerRunErrorKind {
     match &fault.kind {
-        FaultKind::Local(trouble) => {
-            Ending::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
+        OutletErrorKind::Local(trouble) => {
+            PowerRunErrorKind::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
         }
-        _ if switching.is_dark || is_left_over => Ending::Unrestored { what: "power", at: url.outlet() },
-        FaultKind::Misconfigured | FaultKind::Foreign => Ending::Misconfigured,
-        FaultKind::Abandoned
-        | FaultKind::Expired
-        | FaultKind::Unreached
-        | FaultKind::Refused
-        | FaultKind::Unconfirmed
-        | FaultKind::Silent
-        | FaultKind::Lost
-        | FaultKind::Differs
-        | FaultKind::Interrupted => Ending::Failed,
+        _ if switching.is_unrestored || is_left_over => PowerRunErrorKind::Unrestored { what: "power", at: url.outlet() },
+        OutletErrorKind::Misconfigured | OutletErrorKind::WrongProtocol => PowerRunErrorKind::Misconfigured,
+        OutletErrorKind::Cancelled
+        | OutletErrorKind::LeaseExpired
+        | OutletErrorKind::NotConnected
+        | OutletErrorKind::Refused
+        | OutletErrorKind::Unconfirmed
+        | OutletErrorKind::AnswerPending
+        | OutletErrorKind::ConnectionLost
+        | OutletErrorKind::ReadbackDiffers
+        | OutletErrorKind::Interrupted => PowerRunErrorKind::Failed,
     }
 }

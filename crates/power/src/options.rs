@@ -8,7 +8,7 @@ use url::Url;
 
 /// One parameter of a power URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SchemeOption {
+pub(crate) struct SchemeParameter {
     /// Its name.
     pub(crate) name: &'static str,
     /// A value that it may have.
@@ -18,7 +18,7 @@ pub(crate) struct SchemeOption {
 }
 
 /// How long a power cycle keeps what is at the outlet off. All schemes have it.
-pub(crate) const OFF: SchemeOption = SchemeOption {
+pub(crate) const OFF_PARAMETER: SchemeParameter = SchemeParameter {
     name: "off",
     example: "2s",
     about: "how long a power cycle keeps the board off; 2 seconds where it is not said",
@@ -26,11 +26,11 @@ pub(crate) const OFF: SchemeOption = SchemeOption {
 
 /// Parameters that a scheme knows, each given at most once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Options(Vec<(String, String)>);
+pub(crate) struct PowerUrlParameters(Vec<(String, String)>);
 
-impl Options {
+impl PowerUrlParameters {
     /// Reads the parameters of `url`.
-    pub(crate) fn read(url: &Url, known: &[SchemeOption]) -> Result<Self, String> {
+    pub(crate) fn read(url: &Url, known: &[SchemeParameter]) -> Result<Self, String> {
         let mut options: Vec<(String, String)> = Vec::new();
         for (name, value) in url.query_pairs() {
             if !known.iter().any(|option| option.name == name) {

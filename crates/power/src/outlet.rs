@@ -5,21 +5,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use device_io::Evidence;
 
-use crate::fault::Fault;
+use crate::fault::OutletError;
 
 /// The longest rest that a device may ask for after a connection.
-pub(crate) const MAX_SETTLE: Duration = Duration::from_secs(5);
+pub(crate) const MAX_SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// Whether an outlet gives power; what is not known is no `Supply`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Supply {
+pub enum PowerState {
     /// It does.
     On,
     /// It does not.
     Off,
 }
 
-impl Supply {
+impl PowerState {
     /// `on` or `off`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -32,9 +32,9 @@ impl Supply {
 
 /// What a device said when an outlet was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct OutletReading {
     /// What that means; `None` where it means neither on nor off. Unknown is never taken for either.
-    pub supply: Option<Supply>,
+    pub power_state: Option<PowerState>,
     /// The device's own words, where evidence is to have them.
     pub answer: Option<String>,
 }
@@ -68,7 +68,7 @@ pub enum CycleTiming {
 
 /// How many clients a device takes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clients {
+pub enum ClientCapacity {
     /// One: the device is a resource of capacity 1.
     One,
     /// Any number.
@@ -77,15 +77,15 @@ pub enum Clients {
 
 /// What an outlet can do and what it needs, as far as its URL tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
+pub struct OutletCapabilities {
     /// How it is read.
     pub readback: Readback,
     /// Who times a power cycle.
-    pub cycle: CycleTiming,
+    pub cycle_timing: CycleTiming,
     /// How many clients its device takes.
-    pub clients: Clients,
+    pub client_capacity: ClientCapacity,
     /// How long its device rests after a connection before it takes the next one. The driver sees to it.
-    pub settle: Duration,
+    pub settle_for: Duration,
 }
 
 /// One outlet of a device, as one run reaches it.
@@ -105,21 +105,21 @@ pub trait Outlet: Send {
     /// # Errors
     ///
     /// [`Fault`], mostly [`FaultKind::Unreached`](crate::FaultKind::Unreached).
-    async fn connect(&mut self) -> Result<(), Fault>;
+    async fn connect(&mut self) -> Result<(), OutletError>;
 
     /// Reads whether the outlet gives power. It is not called where it cannot be read.
     ///
     /// # Errors
     ///
     /// [`Fault`], where there is no answer.
-    async fn read(&mut self) -> Result<Reading, Fault>;
+    async fn read(&mut self) -> Result<OutletReading, OutletError>;
 
     /// Has the device give power or take it away; that the device said so is all that is known then.
     ///
     /// # Errors
     ///
     /// [`Fault`], whose kind says whether it may have been done all the same.
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault>;
+    async fn set(&mut self, supply: PowerState) -> Result<(), OutletError>;
 
     /// Has the device take the power away and give it back after `off_for` by itself, where [`CycleTiming::Device`] says
     /// that it can. It answers when the power is off.
@@ -127,8 +127,8 @@ pub trait Outlet: Send {
     /// # Errors
     ///
     /// [`Fault`], as with [`set`](Self::set).
-    async fn cycle(&mut self, off_for: Duration) -> Result<(), Fault> {
+    async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let _ = off_for;
-        Err(Fault::unable_to_cycle())
+        Err(OutletError::unable_to_cycle())
     }
 }

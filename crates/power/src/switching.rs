@@ -10,35 +10,35 @@ use chrono::{DateTime, Utc};
 use clock::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, FaultKind};
-use crate::outlet::{Capabilities, Outlet, Readback, Supply};
+use crate::fault::{OutletError, OutletErrorKind};
+use crate::outlet::{OutletCapabilities, Outlet, Readback, PowerState};
 
 /// The longest that looking, or bringing the power to on or to off, may take, all connections included.
-pub(crate) const PHASE: Duration = Duration::from_secs(15);
+pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often one phase is tried: a device that serves another client refuses the first connection.
-pub(crate) const TRIES: u32 = 3;
+pub(crate) const PHASE_TRIES: u32 = 3;
 /// How long to wait before the second try; before each further one that much longer.
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// The longest from one try to the next.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// How the power is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum PowerOffMode {
     /// Until it is given back.
-    Plain,
+    UntilSwitchedOn,
     /// By a device that gives it back by itself after this time.
-    Timed(Duration),
+    TimedByDevice(Duration),
 }
 
 /// One run at one outlet, and what it has seen so far.
-pub(crate) struct Switching {
+pub(crate) struct SwitchingRun {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) outlet: Box<dyn Outlet>,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) cut: Cut,
+    pub(crate) capabilities: OutletCapabilities,
+    pub(crate) off_mode: PowerOffMode,
     /// What was read last, unless something was written since.
-    pub(crate) observed: Option<Supply>,
+    pub(crate) observed: Option<PowerState>,
     /// The device's words for that.
     pub(crate) observed_answer: Option<String>,
     /// The device's last words of any kind.
@@ -52,17 +52,17 @@ pub(crate) struct Switching {
     /// Whether runs before this one may have written something.
     pub(crate) is_resumed: bool,
     /// Whether the power may be off and could not be given back.
-    pub(crate) is_dark: bool,
+    pub(crate) is_unrestored: bool,
 }
 
-impl Switching {
+impl SwitchingRun {
     /// Begins a run at `outlet`.
-    pub(crate) fn new(clock: Arc<dyn Clock>, outlet: Box<dyn Outlet>, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, outlet: Box<dyn Outlet>, capabilities: OutletCapabilities) -> Self {
         Self {
             clock,
             outlet,
             capabilities,
-            cut: Cut::Plain,
+            off_mode: PowerOffMode::UntilSwitchedOn,
             observed: None,
             observed_answer: None,
             last_answer: None,
@@ -70,7 +70,7 @@ impl Switching {
             on_at: None,
             has_written: false,
             is_resumed: false,
-            is_dark: false,
+            is_unrestored: false,
         }
     }
 
@@ -85,33 +85,33 @@ impl Switching {
     }
 
     /// Reads the outlet, where it can be read.
-    pub(crate) async fn look(&mut self, cancel: &CancellationToken) -> Result<(), Fault> {
-        if self.can_read() { self.within_phase(None, TRIES, cancel).await } else { Ok(()) }
+    pub(crate) async fn read_state(&mut self, cancel: &CancellationToken) -> Result<(), OutletError> {
+        if self.can_read() { self.within_phase(None, PHASE_TRIES, cancel).await } else { Ok(()) }
     }
 
     /// Brings the power to `want` and sees it there.
     ///
     /// Cancelled, it neither connects nor writes again, but a write that was sent is still read back.
-    pub(crate) async fn bring(
+    pub(crate) async fn switch_to(
         &mut self,
-        want: Supply,
+        want: PowerState,
         tries: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), OutletError> {
         self.within_phase(Some(want), tries, cancel).await
     }
 
     async fn within_phase(
         &mut self,
-        want: Option<Supply>,
+        want: Option<PowerState>,
         tries: u32,
         cancel: &CancellationToken,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), OutletError> {
         let (clock, mut last) = (Arc::clone(&self.clock), None);
-        let ended = clock.timeout(PHASE, self.repeat(want, tries, cancel, &mut last)).await;
+        let ended = clock.timeout(PHASE_TIMEOUT, self.repeat(want, tries, cancel, &mut last)).await;
         ended.unwrap_or_else(|| {
             let late = || {
-                Fault::new(FaultKind::Lost, format!("not done within {}", humantime::format_duration(PHASE)))
+                OutletError::new(OutletErrorKind::ConnectionLost, format!("not done within {}", humantime::format_duration(PHASE_TIMEOUT)))
             };
             Err(last.unwrap_or_else(late))
         })
@@ -119,21 +119,21 @@ impl Switching {
 
     async fn repeat(
         &mut self,
-        want: Option<Supply>,
+        want: Option<PowerState>,
         tries: u32,
         cancel: &CancellationToken,
-        last: &mut Option<Fault>,
-    ) -> Result<(), Fault> {
+        last: &mut Option<OutletError>,
+    ) -> Result<(), OutletError> {
         let mut is_accepted = false;
         for attempt in 0..tries {
             let tried = async {
-                self.clock.sleep((BACK_OFF * attempt).min(LONGEST_BACK_OFF)).await;
+                self.clock.sleep((BACK_OFF * attempt).min(MAX_BACK_OFF)).await;
                 self.outlet.connect().await
             };
             let connected = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    return Err(last.take().map_or_else(Fault::abandoned, Fault::then_abandoned));
+                    return Err(last.take().map_or_else(OutletError::cancelled, OutletError::then_cancelled));
                 }
                 connected = tried => connected,
             };
@@ -143,28 +143,28 @@ impl Switching {
             };
             match ended {
                 Ok(()) => return Ok(()),
-                Err(fault) if fault.kind == FaultKind::Expired => return Err(fault),
+                Err(fault) if fault.kind == OutletErrorKind::LeaseExpired => return Err(fault),
                 // What must be given back is tried for, whatever the device says.
-                Err(fault) if fault.kind == FaultKind::Misconfigured && !self.may_be_off() => {
+                Err(fault) if fault.kind == OutletErrorKind::Misconfigured && !self.may_be_off() => {
                     return Err(fault);
                 }
                 Err(fault) => *last = Some(fault),
             }
         }
-        Err(last.take().unwrap_or_else(Fault::abandoned))
+        Err(last.take().unwrap_or_else(OutletError::cancelled))
     }
 
     /// Tries once: writes, unless a write was answered and is to be read back, and reads.
-    async fn attempt(&mut self, want: Option<Supply>, is_accepted: &mut bool) -> Result<(), Fault> {
+    async fn attempt(&mut self, want: Option<PowerState>, is_accepted: &mut bool) -> Result<(), OutletError> {
         let was_accepted = *is_accepted;
         let mut unanswered = None;
         if let Some(want) = want.filter(|_| !was_accepted) {
             match self.write(want).await {
                 Ok(()) => *is_accepted = true,
                 // On the same connection, lest a fresh one begins without the write.
-                Err(fault) if fault.kind == FaultKind::Silent => unanswered = Some(fault),
+                Err(fault) if fault.kind == OutletErrorKind::AnswerPending => unanswered = Some(fault),
                 Err(fault) => {
-                    *is_accepted = fault.kind == FaultKind::Unconfirmed && self.can_read();
+                    *is_accepted = fault.kind == OutletErrorKind::Unconfirmed && self.can_read();
                     return Err(fault);
                 }
             }
@@ -177,7 +177,7 @@ impl Switching {
                 *is_accepted = false;
                 let reason =
                     format!("the power was switched {} and still reads {}", want.name(), seen.name());
-                Err(unanswered.unwrap_or_else(|| Fault::new(FaultKind::Differs, reason)))
+                Err(unanswered.unwrap_or_else(|| OutletError::new(OutletErrorKind::ReadbackDiffers, reason)))
             }
             (Ok(_), _) => Ok(()),
             (Err(fault), _) => {
@@ -188,39 +188,39 @@ impl Switching {
         }
     }
 
-    async fn write(&mut self, want: Supply) -> Result<(), Fault> {
+    async fn write(&mut self, want: PowerState) -> Result<(), OutletError> {
         let before = (self.observed.take(), self.has_written);
         // Said before it is so: whoever drops this call cannot know how far it came.
         self.has_written = true;
-        let written = match (want, self.cut) {
-            (Supply::Off, Cut::Timed(off_for)) => self.outlet.cycle(off_for).await,
-            (Supply::On | Supply::Off, Cut::Plain) | (Supply::On, Cut::Timed(_)) => {
+        let written = match (want, self.off_mode) {
+            (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => self.outlet.cycle(off_for).await,
+            (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn) | (PowerState::On, PowerOffMode::TimedByDevice(_)) => {
                 self.outlet.set(want).await
             }
         };
         if written.as_ref().is_err_and(|fault| !fault.may_have_switched()) {
             (self.observed, self.has_written) = before;
         }
-        written.map_err(|fault| self.noted(fault))
+        written.map_err(|fault| self.record_answer(fault))
     }
 
-    async fn read(&mut self) -> Result<Supply, Fault> {
-        let reading = self.outlet.read().await.map_err(|fault| self.noted(fault))?;
-        self.observed = reading.supply;
+    async fn read(&mut self) -> Result<PowerState, OutletError> {
+        let reading = self.outlet.read().await.map_err(|fault| self.record_answer(fault))?;
+        self.observed = reading.power_state;
         self.last_answer = reading.answer.clone().or(self.last_answer.take());
         self.observed_answer = reading.answer;
-        match reading.supply {
-            Some(Supply::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
-            Some(Supply::On) => self.on_at = Some(self.clock.now()),
+        match reading.power_state {
+            Some(PowerState::Off) => self.off_at = self.off_at.or(Some(self.clock.now())),
+            Some(PowerState::On) => self.on_at = Some(self.clock.now()),
             None => {}
         }
         reading
-            .supply
-            .ok_or_else(|| Fault::new(FaultKind::Unconfirmed, "what was read is neither on nor off"))
+            .power_state
+            .ok_or_else(|| OutletError::new(OutletErrorKind::Unconfirmed, "what was read is neither on nor off"))
     }
 
     /// Keeps what the device said.
-    fn noted(&mut self, fault: Fault) -> Fault {
+    fn record_answer(&mut self, fault: OutletError) -> OutletError {
         self.last_answer = fault.answer.clone().or(self.last_answer.take());
         fault
     }

@@ -4,37 +4,37 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use device_io::address;
-use device_io::address::BadUrl;
+use device_io::address::DeviceUrlError;
 
 use crate::drivers::SCHEMES;
-use crate::options::Options;
-use crate::outlet::{Capabilities, Clients, Outlet};
-use crate::scheme::{Access, Port, Scheme};
+use crate::options::PowerUrlParameters;
+use crate::outlet::{OutletCapabilities, ClientCapacity, Outlet};
+use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 
 /// The longest time that a power cycle may keep an outlet off.
-pub const MAX_OFF: Duration = Duration::from_secs(50);
+pub const MAX_OFF_TIME: Duration = Duration::from_secs(50);
 
 /// How long a power cycle keeps an outlet off where nothing is said.
-const DEFAULT_OFF: Duration = Duration::from_secs(2);
+const DEFAULT_OFF_TIME: Duration = Duration::from_secs(2);
 /// The longest that keeping an outlet off and the rests of a power cycle may take together: it looks, takes power away and
 /// gives it back, and may need a second connection for each, within the minute that a state has for it.
-const MAX_CYCLE: Duration = Duration::from_secs(45);
+const MAX_CYCLE_TIME: Duration = Duration::from_secs(45);
 /// How many rests there are in a power cycle at a device that closes after each answer.
-const RESTS: u32 = 5;
+const RESTS_PER_CYCLE: u32 = 5;
 /// What a bad URL is said not to be.
-const KIND: &str = "power";
+const URL_KIND: &str = "power";
 
 /// One outlet, as its URL says.
 #[derive(Debug, Clone)]
 pub struct PowerUrl {
-    scheme: &'static Scheme,
-    port: Port,
+    scheme: &'static PowerScheme,
+    config: OutletConfig,
     off_for: Duration,
 }
 
 /// Every scheme of power URLs that there is.
 #[must_use]
-pub fn schemes() -> &'static [Scheme] {
+pub fn schemes() -> &'static [PowerScheme] {
     SCHEMES
 }
 
@@ -44,21 +44,21 @@ impl PowerUrl {
     /// # Errors
     ///
     /// [`BadUrl`] when it is no power URL, or a power cycle there could never be over in time.
-    pub fn read_new(text: &str) -> Result<Self, BadUrl> {
+    pub fn read_new(text: &str) -> Result<Self, DeviceUrlError> {
         let url: Self = text.parse()?;
-        let together = url.off_for + RESTS * url.capabilities().settle;
-        if together > MAX_CYCLE {
+        let together = url.off_for + RESTS_PER_CYCLE * url.capabilities().settle_for;
+        if together > MAX_CYCLE_TIME {
             let (together, longest) =
-                (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE));
+                (humantime::format_duration(together), humantime::format_duration(MAX_CYCLE_TIME));
             let asked_for = if has_rest(url.scheme) {
-                format!("`off` and {RESTS} times `rest` are {together} together")
+                format!("`off` and {RESTS_PER_CYCLE} times `rest` are {together} together")
             } else {
                 format!("`off` is {together}")
             };
             let problem = format!(
                 "{asked_for}, and a power cycle must be over within the minute that its state has: {longest} is the longest"
             );
-            return Err(BadUrl::new(text, KIND, problem));
+            return Err(DeviceUrlError::new(text, URL_KIND, problem));
         }
         Ok(url)
     }
@@ -66,16 +66,16 @@ impl PowerUrl {
     /// The device, where it takes one client at a time: a resource of capacity 1, by name: `modbus://host:port`.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
-        match self.port.capabilities.clients {
-            Clients::One => Some(&self.port.device),
-            Clients::Many => None,
+        match self.config.capabilities.client_capacity {
+            ClientCapacity::One => Some(&self.config.device),
+            ClientCapacity::Many => None,
         }
     }
 
     /// What is switched and nothing else, in one spelling: `modbus://host:port/5?unit=1`.
     #[must_use]
     pub fn outlet(&self) -> String {
-        format!("{}/{}", self.port.device, self.port.outlet)
+        format!("{}/{}", self.config.device, self.config.outlet)
     }
 
     /// How long a power cycle keeps it off.
@@ -86,14 +86,14 @@ impl PowerUrl {
 
     /// What the outlet can do and what it needs.
     #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
-        self.port.capabilities
+    pub fn capabilities(&self) -> OutletCapabilities {
+        self.config.capabilities
     }
 
     /// The outlet; nothing is sent yet.
     #[must_use]
-    pub fn open(&self, access: Access) -> Box<dyn Outlet> {
-        (self.port.open)(access)
+    pub fn open(&self, access: OutletAccess) -> Box<dyn Outlet> {
+        (self.config.open)(access)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -101,31 +101,31 @@ impl PowerUrl {
         let scheme = SCHEMES.iter().find(|scheme| scheme.name == url.scheme());
         let scheme =
             scheme.ok_or_else(|| format!("there is no scheme `{}`; write {}", url.scheme(), forms()))?;
-        let options = Options::read(&url, scheme.options)?;
-        let off_for = options.span("off", MAX_OFF)?.unwrap_or(DEFAULT_OFF);
+        let options = PowerUrlParameters::read(&url, scheme.parameters)?;
+        let off_for = options.span("off", MAX_OFF_TIME)?.unwrap_or(DEFAULT_OFF_TIME);
         if off_for.is_zero() {
             return Err("`off` must be longer than nothing, as `off=2s`".to_owned());
         }
         let port = (scheme.parse)(&url, &options)?;
-        Ok(Self { scheme, port, off_for })
+        Ok(Self { scheme, config: port, off_for })
     }
 }
 
 /// Whether devices of this scheme may need a rest between connections.
-fn has_rest(scheme: &Scheme) -> bool {
-    scheme.options.iter().any(|option| option.name == "rest")
+fn has_rest(scheme: &PowerScheme) -> bool {
+    scheme.parameters.iter().any(|option| option.name == "rest")
 }
 
 /// What to write, by all schemes.
 fn forms() -> String {
-    SCHEMES.iter().map(Scheme::form).collect::<Vec<_>>().join(" or ")
+    SCHEMES.iter().map(PowerScheme::form).collect::<Vec<_>>().join(" or ")
 }
 
 impl FromStr for PowerUrl {
-    type Err = BadUrl;
+    type Err = DeviceUrlError;
 
-    fn from_str(text: &str) -> Result<Self, BadUrl> {
-        Self::parse(text).map_err(|problem| BadUrl::new(text, KIND, problem))
+    fn from_str(text: &str) -> Result<Self, DeviceUrlError> {
+        Self::parse(text).map_err(|problem| DeviceUrlError::new(text, URL_KIND, problem))
     }
 }
 
@@ -183,9 +183,9 @@ mod tests {
         assert_eq!(read("modbus://relay-3.lab/5").off_for(), Duration::from_secs(2));
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
-            assert!(scheme.options.contains(&crate::options::OFF), "{}", scheme.name);
+            assert!(scheme.parameters.contains(&crate::options::OFF_PARAMETER), "{}", scheme.name);
             let help = scheme.help();
-            assert!(help.lines().count() == 1 + scheme.options.len(), "{help}");
+            assert!(help.lines().count() == 1 + scheme.parameters.len(), "{help}");
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
             let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
             let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
             let section = section.split("\n## ").next().unwrap();
-            for option in scheme.options.iter().filter(|option| **option != crate::options::OFF) {
+            for option in scheme.parameters.iter().filter(|option| **option != crate::options::OFF_PARAMETER) {
                 assert!(
                     section.contains(&format!("| `{}=", option.name)),
                     "{}: {}",

@@ -9,19 +9,19 @@ use fs_err as fs;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 
 /// The user that Postgres and its files belong to.
 #[derive(Debug, Clone)]
-pub(super) struct Account {
+pub(super) struct PostgresAccount {
     name: String,
     uid: u32,
     gid: u32,
     /// Whether this is another user than ours, so that we must change to it.
-    is_foreign: bool,
+    is_other_user: bool,
 }
 
-impl Account {
+impl PostgresAccount {
     /// Chooses the user: ourselves, unless we are root; then the owner of the cluster there is, else `postgres`,
     /// else `nobody`.
     ///
@@ -29,7 +29,7 @@ impl Account {
     ///
     /// [`PrivateError::NoAccount`] when we are root and there is nobody else; [`PrivateError::File`] when the cluster
     /// or the list of users cannot be read.
-    pub(super) fn choose(cluster: &Path) -> Result<Self, PrivateError> {
+    pub(super) fn choose(cluster: &Path) -> Result<Self, PrivatePostgresError> {
         let own = Uid::effective();
         if !own.is_root() {
             let gid = nix::unistd::Gid::effective();
@@ -37,13 +37,13 @@ impl Account {
                 name: own.to_string(),
                 uid: own.as_raw(),
                 gid: gid.as_raw(),
-                is_foreign: false,
+                is_other_user: false,
             });
         }
         match fs::metadata(cluster) {
             Ok(of) if of.uid() != 0 => {
                 let name = format!("{}", of.uid());
-                return Ok(Self { name, uid: of.uid(), gid: of.gid(), is_foreign: true });
+                return Ok(Self { name, uid: of.uid(), gid: of.gid(), is_other_user: true });
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Ok(_) | Err(_) => {}
@@ -51,10 +51,10 @@ impl Account {
         for name in ["postgres", "nobody"] {
             if let Some(user) = User::from_name(name).map_err(io::Error::from)? {
                 let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-                return Ok(Self { name: user.name, uid, gid, is_foreign: true });
+                return Ok(Self { name: user.name, uid, gid, is_other_user: true });
             }
         }
-        Err(PrivateError::NoAccount)
+        Err(PrivatePostgresError::NoAccount)
     }
 
     /// The user's number.
@@ -67,7 +67,7 @@ impl Account {
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
-        if self.is_foreign {
+        if self.is_other_user {
             command.uid(self.uid).gid(self.gid);
         }
         command
@@ -78,8 +78,8 @@ impl Account {
     /// # Errors
     ///
     /// The system's own, with the path.
-    pub(super) fn own(&self, path: &Path) -> io::Result<()> {
-        if !self.is_foreign {
+    pub(super) fn take_ownership(&self, path: &Path) -> io::Result<()> {
+        if !self.is_other_user {
             return Ok(());
         }
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
@@ -91,8 +91,8 @@ impl Account {
     /// # Errors
     ///
     /// [`PrivateError::Unreachable`] with the first directory that is closed.
-    pub(super) async fn check_reach(&self, data_dir: &Path, program: &Path) -> Result<(), PrivateError> {
-        if !self.is_foreign || self.can_enter(data_dir, program).await {
+    pub(super) async fn check_access(&self, data_dir: &Path, program: &Path) -> Result<(), PrivatePostgresError> {
+        if !self.is_other_user || self.can_enter(data_dir, program).await {
             return Ok(());
         }
         let mut ways: Vec<&Path> = data_dir.ancestors().collect();
@@ -104,7 +104,7 @@ impl Account {
                 break;
             }
         }
-        Err(PrivateError::Unreachable { directory, data_dir: data_dir.to_owned(), user: self.name.clone() })
+        Err(PrivatePostgresError::DataDirInaccessible { directory, data_dir: data_dir.to_owned(), user: self.name.clone() })
     }
 
     /// Whether a process of this user can have `directory` as its own.

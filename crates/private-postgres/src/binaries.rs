@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::account::Account;
-use super::error::PrivateError;
+use super::account::PostgresAccount;
+use super::error::PrivatePostgresError;
 
 /// The oldest major version whose SQL is ours.
-const OLDEST: u32 = 14;
+const MIN_MAJOR_VERSION: u32 = 14;
 
 /// One installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
     dir: PathBuf,
-    major: u32,
+    major_version: u32,
 }
 
 impl Binaries {
@@ -43,48 +43,48 @@ impl Binaries {
     pub(super) async fn find(
         bin_dir: Option<&Path>,
         cluster: &Path,
-        account: &Account,
-    ) -> Result<Self, PrivateError> {
+        account: &PostgresAccount,
+    ) -> Result<Self, PrivatePostgresError> {
         let wanted = cluster_version(cluster)?;
-        let mut dirs = bin_dir.map_or_else(installed, |dir| vec![dir.to_owned()]);
+        let mut dirs = bin_dir.map_or_else(installed_dirs, |dir| vec![dir.to_owned()]);
         dirs.retain(|dir| dir.join("initdb").is_file() && dir.join("postgres").is_file());
         if dirs.is_empty() {
             let looked = bin_dir.map_or_else(
                 || "/usr/lib/postgresql, /usr/pgsql-*, Homebrew's directories and the PATH".to_owned(),
                 |dir| dir.display().to_string(),
             );
-            return Err(PrivateError::Missing { looked, install: install() });
+            return Err(PrivatePostgresError::NotInstalled { looked, install: install_hint() });
         }
         let mut found = Vec::new();
         for dir in dirs {
             let major = major_of(&dir, account).await?;
-            found.push(Self { dir, major });
+            found.push(Self { dir, major_version: major });
         }
         choose(found, wanted.as_deref(), cluster)
     }
 }
 
 /// Picks from `found`, in the order in which they were found.
-fn choose(found: Vec<Binaries>, wanted: Option<&str>, cluster: &Path) -> Result<Binaries, PrivateError> {
-    let mut majors: Vec<String> = found.iter().map(|server| server.major.to_string()).collect();
+fn choose(found: Vec<Binaries>, wanted: Option<&str>, cluster: &Path) -> Result<Binaries, PrivatePostgresError> {
+    let mut majors: Vec<String> = found.iter().map(|server| server.major_version.to_string()).collect();
     majors.dedup();
     let majors = majors.join(" and ");
     let fits = |server: &Binaries| {
-        server.major >= OLDEST && wanted.is_none_or(|wanted| wanted == server.major.to_string())
+        server.major_version >= MIN_MAJOR_VERSION && wanted.is_none_or(|wanted| wanted == server.major_version.to_string())
     };
     if let Some(server) = found.into_iter().find(fits) {
         return Ok(server);
     }
     Err(match wanted {
         Some(data) => {
-            PrivateError::WrongVersion { cluster: cluster.to_owned(), data: data.to_owned(), found: majors }
+            PrivatePostgresError::WrongVersion { cluster: cluster.to_owned(), data: data.to_owned(), found: majors }
         }
-        None => PrivateError::TooOld { found: majors, install: install() },
+        None => PrivatePostgresError::TooOld { found: majors, install: install_hint() },
     })
 }
 
 /// The major version that wrote `cluster`; `None` when there is no cluster yet.
-fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivateError> {
+fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivatePostgresError> {
     if !cluster.exists() {
         return Ok(None);
     }
@@ -92,11 +92,11 @@ fn cluster_version(cluster: &Path) -> Result<Option<String>, PrivateError> {
 }
 
 /// Where servers are usually installed, the likeliest first.
-fn installed() -> Vec<PathBuf> {
-    let mut dirs = numbered("/usr/lib/postgresql", "", "bin");
-    dirs.extend(numbered("/usr", "pgsql-", "bin"));
+fn installed_dirs() -> Vec<PathBuf> {
+    let mut dirs = versioned_dirs("/usr/lib/postgresql", "", "bin");
+    dirs.extend(versioned_dirs("/usr", "pgsql-", "bin"));
     for homebrew in ["/opt/homebrew", "/usr/local"] {
-        dirs.extend(numbered(&format!("{homebrew}/opt"), "postgresql@", "bin"));
+        dirs.extend(versioned_dirs(&format!("{homebrew}/opt"), "postgresql@", "bin"));
     }
     if let Some(path) = std::env::var_os("PATH") {
         dirs.extend(std::env::split_paths(&path).filter(|dir| dir.is_absolute()));
@@ -105,7 +105,7 @@ fn installed() -> Vec<PathBuf> {
 }
 
 /// The directories `parent/PREFIXnumber/tail`, the highest number first.
-fn numbered(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
+fn versioned_dirs(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
     // A directory that is not there, or that we may not read, holds no server for us.
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     let mut found: Vec<(u32, PathBuf)> = entries
@@ -120,10 +120,10 @@ fn numbered(parent: &str, prefix: &str, tail: &str) -> Vec<PathBuf> {
 }
 
 /// Asks the server in `dir` for its major version.
-async fn major_of(dir: &Path, account: &Account) -> Result<u32, PrivateError> {
+async fn major_of(dir: &Path, account: &PostgresAccount) -> Result<u32, PrivatePostgresError> {
     let program = dir.join("postgres");
     let output = account.command(&program).arg("--version").output().await;
-    let output = output.map_err(|source| PrivateError::Run { program, source })?;
+    let output = output.map_err(|source| PrivatePostgresError::Run { program, source })?;
     // A server that does not tell its version is as good as version 0: too old.
     Ok(parse_major(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0))
 }
@@ -135,13 +135,13 @@ fn parse_major(version: &str) -> Option<u32> {
 }
 
 /// What to do on this machine to have a server.
-fn install() -> String {
+fn install_hint() -> String {
     // Without the file this is no Linux, or a very bare one; the general advice is then all there is.
-    install_on(&fs::read_to_string("/etc/os-release").unwrap_or_default())
+    install_hint_for(&fs::read_to_string("/etc/os-release").unwrap_or_default())
 }
 
 /// What to do on the system that `os_release` describes.
-fn install_on(os_release: &str) -> String {
+fn install_hint_for(os_release: &str) -> String {
     let ids: Vec<&str> = os_release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
@@ -179,7 +179,7 @@ mod tests {
             ("", "server package"),
         ];
         for (os_release, command) in cases {
-            assert!(install_on(os_release).contains(command), "{os_release}");
+            assert!(install_hint_for(os_release).contains(command), "{os_release}");
         }
     }
 
@@ -192,15 +192,15 @@ mod tests {
 
     #[test]
     fn the_server_of_the_data_is_preferred_to_the_newest() {
-        let server = |major| Binaries { dir: PathBuf::from(format!("/pg/{major}")), major };
+        let server = |major| Binaries { dir: PathBuf::from(format!("/pg/{major}")), major_version: major };
         let found = vec![server(17), server(15), server(13)];
         let cluster = Path::new("/data");
 
-        assert_eq!(choose(found.clone(), None, cluster).unwrap().major, 17);
-        assert_eq!(choose(found.clone(), Some("15"), cluster).unwrap().major, 15);
+        assert_eq!(choose(found.clone(), None, cluster).unwrap().major_version, 17);
+        assert_eq!(choose(found.clone(), Some("15"), cluster).unwrap().major_version, 15);
         let refused = choose(found, Some("16"), cluster).unwrap_err().to_string();
         assert!(refused.contains("PostgreSQL 16") && refused.contains("17 and 15 and 13"), "{refused}");
         let old = choose(vec![server(13)], None, cluster).unwrap_err();
-        assert!(matches!(old, PrivateError::TooOld { .. }), "{old}");
+        assert!(matches!(old, PrivatePostgresError::TooOld { .. }), "{old}");
     }
 }

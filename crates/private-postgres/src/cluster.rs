@@ -9,24 +9,24 @@ use fs_err as fs;
 use nix::sys::statvfs::statvfs;
 use nix::sys::sysinfo::sysinfo;
 
-use super::account::Account;
+use super::account::PostgresAccount;
 use super::binaries::Binaries;
-use super::error::PrivateError;
-use super::layout::{Layout, PORT, socket};
-use super::options::{Durability, Options, USER};
-use super::postmaster::{Postmaster, Unready, clear_predecessor};
+use super::error::PrivatePostgresError;
+use super::layout::{DataDirLayout, PORT, socket_path};
+use super::options::{CommitDurability, PrivatePostgresOptions, USER};
+use super::postmaster::{Postmaster, StartFailure, stop_orphaned_server};
 
 /// How much of the log's end is looked at for an error message.
-const TAIL_BYTES: u64 = 4096;
+const LOG_TAIL_BYTES: u64 = 4096;
 /// A disk with less than this is full: nothing of ours writes less at a time than a segment of the write-ahead log.
-const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
+const MIN_FREE_BYTES: u64 = 16 * 1024 * 1024;
 /// How many of the log's last lines an error message shows.
-const TAIL_LINES: usize = 12;
+const LOG_TAIL_LINES: usize = 12;
 
 /// How much the server keeps of its tables in memory of its own, in MB: an eighth of what we may have, as far as that is of
 /// use. A million boards take 350 MB, and an event among them cost a quarter more where 128 MB were for them. Source of
 /// both: measured, November 2026.
-fn buffers_mb() -> u64 {
+fn shared_buffers_mb() -> u64 {
     let of_machine = sysinfo().map_or(0, |info| info.ram_total());
     // In a container less may be ours than the machine has; the file says `max` where that is not so.
     let of_container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
@@ -38,12 +38,12 @@ fn buffers_mb() -> u64 {
 #[derive(Debug)]
 pub(super) struct Cluster {
     binaries: Binaries,
-    account: Account,
+    account: PostgresAccount,
     /// Where everything lies.
-    pub(super) layout: Layout,
+    pub(super) layout: DataDirLayout,
     /// The directory of the socket.
     pub(super) socket_dir: PathBuf,
-    durability: Durability,
+    durability: CommitDurability,
     settings: Vec<(String, String)>,
 }
 
@@ -58,12 +58,12 @@ impl Cluster {
     /// # Errors
     ///
     /// As [`PrivatePostgres::start`](crate::PrivatePostgres::start); nothing is written but a whole new cluster.
-    pub(super) async fn prepare(layout: Layout, options: Options) -> Result<Self, PrivateError> {
-        let account = Account::choose(&layout.cluster)?;
+    pub(super) async fn prepare(layout: DataDirLayout, options: PrivatePostgresOptions) -> Result<Self, PrivatePostgresError> {
+        let account = PostgresAccount::choose(&layout.cluster)?;
         let binaries = Binaries::find(options.bin_dir.as_deref(), &layout.cluster, &account).await?;
-        account.check_reach(&layout.data_dir, &binaries.postgres()).await?;
+        account.check_access(&layout.data_dir, &binaries.postgres()).await?;
         let socket_dir = layout.make_socket_dir(&account)?;
-        let Options { data_dir: _, bin_dir: _, durability, settings } = options;
+        let PrivatePostgresOptions { data_dir: _, bin_dir: _, durability, settings } = options;
         let cluster = Self { binaries, account, layout, socket_dir, durability, settings };
         cluster.layout.remove_unfinished().await?;
         if !cluster.layout.cluster.exists() {
@@ -73,13 +73,13 @@ impl Cluster {
     }
 
     /// Makes the cluster: elsewhere first, so that it is never seen half made.
-    async fn initialise(&self) -> Result<(), PrivateError> {
-        let fresh = self.layout.unfinished();
+    async fn initialise(&self) -> Result<(), PrivatePostgresError> {
+        let fresh = self.layout.unfinished_cluster_dir();
         let mut output = String::new();
         // Not every system has C.UTF-8; C is everywhere, and its only loss is in the letter case of other alphabets.
         for locale in ["C.UTF-8", "C"] {
-            directories::make(&fresh, 0o700)?;
-            self.account.own(&fresh)?;
+            directories::create_with_mode(&fresh, 0o700)?;
+            self.account.take_ownership(&fresh)?;
             let Output { status, stdout, stderr } = self.initdb(&fresh, locale).await?;
             if status.success() {
                 fs::rename(&fresh, &self.layout.cluster)?;
@@ -90,20 +90,20 @@ impl Cluster {
             output = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
             fs::remove_dir_all(&fresh)?;
         }
-        Err(PrivateError::Initdb { output: last_lines(&output) })
+        Err(PrivatePostgresError::Initdb { output: last_lines(&output) })
     }
 
     /// Runs `initdb`, which dies with our waiting for it.
-    async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivateError> {
+    async fn initdb(&self, fresh: &Path, locale: &str) -> Result<Output, PrivatePostgresError> {
         let program = self.binaries.initdb();
         let mut command = self.account.command(&program);
         // By its place and not its name: when somebody removes the directory, initdb must fail and not make it anew.
         command.current_dir(fresh).args(["-D", ".", "-U", USER, "--auth=trust", "-E", "UTF8"]);
         command.arg(format!("--locale={locale}")).kill_on_drop(true);
-        if self.durability == Durability::Fast {
+        if self.durability == CommitDurability::Fast {
             command.arg("--no-sync");
         }
-        command.output().await.map_err(|source| PrivateError::Run { program, source })
+        command.output().await.map_err(|source| PrivatePostgresError::Run { program, source })
     }
 
     /// Starts a server and waits until it accepts connections. What a killed predecessor left is stopped first.
@@ -112,8 +112,8 @@ impl Cluster {
     ///
     /// [`PrivateError::Died`], [`PrivateError::Slow`], [`PrivateError::OrphanStays`], [`PrivateError::Run`],
     /// [`PrivateError::SocketDirectory`], [`PrivateError::File`]; then no server of ours runs.
-    pub(super) async fn launch(&self) -> Result<Postmaster, PrivateError> {
-        clear_predecessor(&self.layout.cluster).await?;
+    pub(super) async fn launch(&self) -> Result<Postmaster, PrivatePostgresError> {
+        stop_orphaned_server(&self.layout.cluster).await?;
         // Somebody may have tidied up where it lies.
         self.layout.make_socket_dir(&self.account)?;
         let log = self.layout.open_log()?;
@@ -128,40 +128,40 @@ impl Cluster {
         sockets.push(quoted(&self.socket_dir));
         command.arg("-c").arg(sockets);
         command.stdout(log.try_clone()?).stderr(Stdio::from(log));
-        let child = command.spawn().map_err(|source| PrivateError::Run { program, source })?;
+        let child = command.spawn().map_err(|source| PrivatePostgresError::Run { program, source })?;
         let mut postmaster = Postmaster::new(child);
         match postmaster.wait_ready(&self.layout.cluster).await {
             Ok(()) => Ok(postmaster),
-            Err(Unready::Died(status)) => {
-                Err(PrivateError::Died { status, log: self.layout.log.clone(), tail: self.log_tail() })
+            Err(StartFailure::Exited(status)) => {
+                Err(PrivatePostgresError::ExitedAtStart { status, log: self.layout.log.clone(), tail: self.log_tail() })
             }
-            Err(Unready::Slow(limit)) => {
-                Err(PrivateError::Slow { limit_s: limit.as_secs(), log: self.layout.log.clone() })
+            Err(StartFailure::Timeout(limit)) => {
+                Err(PrivatePostgresError::StartTimeout { limit_s: limit.as_secs(), log: self.layout.log.clone() })
             }
-            Err(Unready::File(error)) => Err(error.into()),
+            Err(StartFailure::File(error)) => Err(error.into()),
         }
     }
 
     /// How pages are compressed in the log: by lz4 where this server was built with it, otherwise by its own method, which
     /// takes many times as long. A server asked to start with a value that it does not know would not start.
-    async fn wal_compression(&self) -> Result<&'static str, PrivateError> {
+    async fn wal_compression(&self) -> Result<&'static str, PrivatePostgresError> {
         let program = self.binaries.postgres();
         let mut command = self.account.command(&program);
         // Prints the setting and ends; `-C` comes first, or else root may not ask.
         command.args(["-C", "wal_compression", "-c", "wal_compression=lz4", "-D"]).arg(&self.layout.cluster);
         command.kill_on_drop(true);
-        let output = command.output().await.map_err(|source| PrivateError::Run { program, source })?;
+        let output = command.output().await.map_err(|source| PrivatePostgresError::Run { program, source })?;
         Ok(if output.status.success() { "lz4" } else { "on" })
     }
 
     /// The settings, which go before those of the cluster's files. Of two of one name the later counts.
     fn all_settings(&self, wal_compression: &str) -> Vec<(String, String)> {
         let durable = match self.durability {
-            Durability::Full => "on",
-            Durability::Fast => "off",
+            CommitDurability::Full => "on",
+            CommitDurability::Fast => "off",
         };
         let port = PORT.to_string();
-        let buffers = format!("{}MB", buffers_mb());
+        let buffers = format!("{}MB", shared_buffers_mb());
         let ours = [
             ("fsync", durable),
             ("synchronous_commit", durable),
@@ -192,7 +192,7 @@ impl Cluster {
 
     /// Whether the socket is where clients look for it.
     pub(super) fn has_socket(&self) -> bool {
-        socket(&self.socket_dir).exists()
+        socket_path(&self.socket_dir).exists()
     }
 
     /// The last lines of the log; and that the disk is full, which the log on it cannot say.
@@ -200,14 +200,14 @@ impl Cluster {
         let read = || -> io::Result<String> {
             let mut file = fs::File::open(&self.layout.log)?;
             let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(last_lines(&String::from_utf8_lossy(&bytes)))
         };
         let mut tail = read().unwrap_or_else(|error| format!("(the log cannot be read: {error})"));
         let free = statvfs(&self.layout.data_dir).map(|disk| disk.blocks_available() * disk.fragment_size());
-        if free.is_ok_and(|free| free < LEAST_FREE_BYTES) {
+        if free.is_ok_and(|free| free < MIN_FREE_BYTES) {
             tail.push_str("\n(no space is left on this disk)");
         }
         tail
@@ -217,7 +217,7 @@ impl Cluster {
 /// The last lines of `text`, as many as an error message shows.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+    lines.get(lines.len().saturating_sub(LOG_TAIL_LINES)..).unwrap_or_default().join("\n")
 }
 
 /// Writes `dir` as one element of a list of Postgres's.

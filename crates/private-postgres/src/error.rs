@@ -9,13 +9,13 @@ use std::process::ExitStatus;
 /// Nothing that was acknowledged before is lost by any of these: the cluster's files are never changed but by Postgres
 /// itself, and a new cluster appears whole or not at all.
 #[derive(Debug, thiserror::Error)]
-pub enum PrivateError {
+pub enum PrivatePostgresError {
     /// There is no server to start: the operator installs one or names a database.
     #[error(
         "PostgreSQL's server programs (initdb and postgres) were not found in {looked}: {install}, \
          or name any PostgreSQL 14 or newer with --database-url"
     )]
-    Missing {
+    NotInstalled {
         /// Where they were looked for.
         looked: String,
         /// What to do, with the command where it is known.
@@ -62,7 +62,7 @@ pub enum PrivateError {
          choose a --data-dir elsewhere (such as /var/lib/lifeguard) or allow it with: chmod o+x {directory}",
         directory = directory.display(), data_dir = data_dir.display()
     )]
-    Unreachable {
+    DataDirInaccessible {
         /// The first directory that is closed.
         directory: PathBuf,
         /// The data directory.
@@ -84,7 +84,7 @@ pub enum PrivateError {
     },
     /// A Postgres that a killed Lifeguard left behind does not stop.
     #[error("the Postgres that a previous run left in {cluster} (process {pid}) does not stop", cluster = cluster.display())]
-    OrphanStays {
+    OrphanNotStopping {
         /// The cluster's directory.
         cluster: PathBuf,
         /// The postmaster.
@@ -110,7 +110,7 @@ pub enum PrivateError {
     },
     /// Postgres ended before it accepted a connection.
     #[error("Postgres ended at once ({status}); the last lines of {log} are:\n{tail}", log = log.display())]
-    Died {
+    ExitedAtStart {
         /// How it ended.
         status: ExitStatus,
         /// Its log.
@@ -120,7 +120,7 @@ pub enum PrivateError {
     },
     /// Postgres runs, but did not accept connections in time; it was told to stop.
     #[error("Postgres accepted no connection within {limit_s} s; see {log}", log = log.display())]
-    Slow {
+    StartTimeout {
         /// The time that it had.
         limit_s: u64,
         /// Its log.
@@ -131,7 +131,7 @@ pub enum PrivateError {
     Database(#[from] sqlx::Error),
     /// Postgres did not stop when asked and was made to; it recovers at its next start and nothing is lost.
     #[error("Postgres did not stop within {limit_s} s and was killed; it recovers at the next start")]
-    Forced {
+    StopTimeout {
         /// The time that it had.
         limit_s: u64,
     },

@@ -18,27 +18,27 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use super::account::Account;
-use super::error::PrivateError;
+use super::account::PostgresAccount;
+use super::error::PrivatePostgresError;
 use super::orphans;
 
 /// The longest socket path there is. Source: unix(7), `sun_path` of 108 bytes with its final zero.
-const LONGEST_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// The port, which is only a part of the socket's name.
 pub(super) const PORT: u16 = 5432;
 
 /// How the names of directories begin in which clusters are made.
-const UNFINISHED: &str = "postgres.new";
+const UNFINISHED_CLUSTER_PREFIX: &str = "postgres.new";
 
 /// The log is begun anew when it is longer than this.
-const LONGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
+const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// The data directory's lock, held until this value is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct DataDirLock(File);
 
-impl Drop for Lock {
+impl Drop for DataDirLock {
     fn drop(&mut self) {
         // Closing would do, but for a child that is between fork and exec and has the file open too. What fails here is
         // mended by the end of the process.
@@ -48,7 +48,7 @@ impl Drop for Lock {
 
 /// The paths in one data directory.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(super) struct DataDirLayout {
     /// The data directory, absolute and without symbolic links.
     pub(super) data_dir: PathBuf,
     /// The cluster.
@@ -57,16 +57,16 @@ pub(super) struct Layout {
     pub(super) log: PathBuf,
 }
 
-impl Layout {
+impl DataDirLayout {
     /// Makes the data directory if need be.
     ///
     /// # Errors
     ///
     /// [`PrivateError::File`] when it can neither be made nor read.
-    pub(super) fn make(data_dir: &Path) -> Result<Self, PrivateError> {
+    pub(super) fn make(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
         // Root's must let another user pass to the cluster, which is 0700 itself.
         let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
-        if let Err(error) = directories::make_all(data_dir, mode) {
+        if let Err(error) = directories::create_all_with_mode(data_dir, mode) {
             return Err(io::Error::new(error.kind(), format!("data directory: {error}")).into());
         }
         let data_dir = fs::canonicalize(data_dir)?;
@@ -78,7 +78,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`PrivateError::Locked`] when another process has it; [`PrivateError::File`].
-    pub(super) fn lock(&self) -> Result<Lock, PrivateError> {
+    pub(super) fn lock(&self) -> Result<DataDirLock, PrivatePostgresError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -91,7 +91,7 @@ impl Layout {
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
-                return Err(PrivateError::Locked { lock: path, pid: pid.trim().to_owned() });
+                return Err(PrivatePostgresError::Locked { lock: path, pid: pid.trim().to_owned() });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
@@ -99,7 +99,7 @@ impl Layout {
         if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::warn!(lock = %path.display(), %error, "cannot write the process id into the lock file");
         }
-        Ok(Lock(file))
+        Ok(DataDirLock(file))
     }
 
     /// Removes the directory of the socket when it is not in the data directory; it is made anew at the next start.
@@ -117,11 +117,11 @@ impl Layout {
     /// # Errors
     ///
     /// [`PrivateError::OrphanStays`] when one cannot be ended; [`PrivateError::File`].
-    pub(super) async fn remove_unfinished(&self) -> Result<(), PrivateError> {
+    pub(super) async fn remove_unfinished(&self) -> Result<(), PrivatePostgresError> {
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
-            if is_unfinished(&entry.file_name()) {
-                orphans::end_all(&entry.path()).await?;
+            if is_unfinished_cluster_name(&entry.file_name()) {
+                orphans::kill_all(&entry.path()).await?;
                 fs::remove_dir_all(entry.path())?;
             }
         }
@@ -129,8 +129,8 @@ impl Layout {
     }
 
     /// The directory in which a new cluster is made.
-    pub(super) fn unfinished(&self) -> PathBuf {
-        self.data_dir.join(format!("{UNFINISHED}.{}", std::process::id()))
+    pub(super) fn unfinished_cluster_dir(&self) -> PathBuf {
+        self.data_dir.join(format!("{UNFINISHED_CLUSTER_PREFIX}.{}", std::process::id()))
     }
 
     /// Opens the log for appending; begins it anew when it has become long.
@@ -139,7 +139,7 @@ impl Layout {
     ///
     /// The system's own, with the path.
     pub(super) fn open_log(&self) -> io::Result<File> {
-        self.bound_log()?;
+        self.rotate_long_log()?;
         let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(file.into_parts().0)
@@ -151,9 +151,9 @@ impl Layout {
     /// # Errors
     ///
     /// The system's own, with the path.
-    pub(super) fn bound_log(&self) -> io::Result<()> {
+    pub(super) fn rotate_long_log(&self) -> io::Result<()> {
         match fs::metadata(&self.log) {
-            Ok(log) if log.len() > LONGEST_LOG_BYTES => {}
+            Ok(log) if log.len() > MAX_LOG_BYTES => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => return Ok(()),
         }
@@ -172,40 +172,40 @@ impl Layout {
     ///
     /// [`PrivateError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
     /// [`PrivateError::File`].
-    pub(super) fn make_socket_dir(&self, account: &Account) -> Result<PathBuf, PrivateError> {
+    pub(super) fn make_socket_dir(&self, account: &PostgresAccount) -> Result<PathBuf, PrivatePostgresError> {
         let near = self.data_dir.join("run");
         // The data directory may have had a longer name once.
         if near.is_symlink() {
             fs::remove_file(&near)?;
         }
-        let dir = if fits(&near) {
+        let dir = if fits_socket_path(&near) {
             near
         } else {
-            let dir = short(&self.data_dir, account);
+            let dir = short_socket_dir(&self.data_dir, account);
             // Before the directory itself, so that whoever tidies up after us always finds it.
             if !near.exists() {
                 fs::os::unix::fs::symlink(&dir, &near)?;
             }
             dir
         };
-        match directories::make(&dir, 0o700) {
-            Ok(()) => account.own(&dir)?,
+        match directories::create_with_mode(&dir, 0o700) {
+            Ok(()) => account.take_ownership(&dir)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(PrivateError::SocketDirectory { path: dir, reason: error.to_string() });
+                return Err(PrivatePostgresError::SocketDirectory { path: dir, reason: error.to_string() });
             }
         }
         // In a directory that everybody may write to, somebody may have been here first.
         let found = fs::symlink_metadata(&dir)?;
         if !found.is_dir() {
-            return Err(PrivateError::SocketDirectory { path: dir, reason: "is no directory".to_owned() });
+            return Err(PrivatePostgresError::SocketDirectory { path: dir, reason: "is no directory".to_owned() });
         }
         let own = nix::unistd::Uid::effective().as_raw();
         if found.uid() == own {
-            account.own(&dir)?;
+            account.take_ownership(&dir)?;
         } else if found.uid() != account.uid() {
             let reason = format!("belongs to user {}", found.uid());
-            return Err(PrivateError::SocketDirectory { path: dir, reason });
+            return Err(PrivatePostgresError::SocketDirectory { path: dir, reason });
         }
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
         Ok(dir)
@@ -213,25 +213,25 @@ impl Layout {
 }
 
 /// The socket in `dir`.
-pub(super) fn socket(dir: &Path) -> PathBuf {
+pub(super) fn socket_path(dir: &Path) -> PathBuf {
     dir.join(format!(".s.PGSQL.{PORT}"))
 }
 
 /// Whether a name is that of a cluster in the making, as this version or an earlier one calls them, and nothing of an
 /// operator's.
-fn is_unfinished(name: &OsStr) -> bool {
-    let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED.as_bytes()) else { return false };
+fn is_unfinished_cluster_name(name: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_prefix(UNFINISHED_CLUSTER_PREFIX.as_bytes()) else { return false };
     let is_pid = |pid: &[u8]| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit);
     rest.is_empty() || rest.strip_prefix(b".").is_some_and(is_pid)
 }
 
 /// Whether a socket in `dir` has a path that the system takes.
-fn fits(dir: &Path) -> bool {
-    socket(dir).as_os_str().len() <= LONGEST_SOCKET_PATH
+fn fits_socket_path(dir: &Path) -> bool {
+    socket_path(dir).as_os_str().len() <= MAX_SOCKET_PATH_BYTES
 }
 
 /// A short directory for `data_dir`'s socket, always the same one.
-fn short(data_dir: &Path, account: &Account) -> PathBuf {
+fn short_socket_dir(data_dir: &Path, account: &PostgresAccount) -> PathBuf {
     // FNV-1a: the name must be the same in every version of us, which the standard hasher does not promise.
     let hash = data_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -259,7 +259,7 @@ mod tests {
             ("postgres.newer", false),
             ("postgres", false),
         ] {
-            assert_eq!(is_unfinished(name.as_ref()), is_so, "{name}");
+            assert_eq!(is_unfinished_cluster_name(name.as_ref()), is_so, "{name}");
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
     fn a_socket_path_may_have_107_bytes() {
         let dir = |length: usize| PathBuf::from(format!("/{}", "d".repeat(length - 1)));
 
-        assert!(fits(&dir(93)));
-        assert!(!fits(&dir(94)));
+        assert!(fits_socket_path(&dir(93)));
+        assert!(!fits_socket_path(&dir(94)));
     }
 }

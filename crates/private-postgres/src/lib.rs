@@ -25,6 +25,6 @@ mod postgres;
 mod postmaster;
 mod supervise;
 
-pub use error::PrivateError;
-pub use options::{Durability, Options};
+pub use error::PrivatePostgresError;
+pub use options::{CommitDurability, PrivatePostgresOptions};
 pub use postgres::PrivatePostgres;

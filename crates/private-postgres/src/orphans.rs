@@ -9,18 +9,18 @@ use fs_err as fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 use super::postmaster::pause;
 
 /// How long they may take to die.
-const LIMIT: Duration = Duration::from_secs(10);
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process: a number is given anew after its end, the two together are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
+struct OrphanProcess {
     pid: i32,
     /// When it began, in the kernel's ticks since the machine did.
-    started: u64,
+    started_at_ticks: u64,
 }
 
 /// Ends all processes that work in directories whose paths begin with `prefix`. The caller holds the data directory's lock:
@@ -29,18 +29,18 @@ struct Process {
 /// # Errors
 ///
 /// [`PrivateError::OrphanStays`] when one does not die; [`PrivateError::File`].
-pub(super) async fn end_all(prefix: &Path) -> Result<(), PrivateError> {
+pub(super) async fn kill_all(prefix: &Path) -> Result<(), PrivatePostgresError> {
     let begun_at = Instant::now();
     // Again until there is none: each may have started another meanwhile.
     loop {
         let found = find(prefix)?;
         let Some(first) = found.first() else { return Ok(()) };
-        if begun_at.elapsed() > LIMIT {
-            return Err(PrivateError::OrphanStays { cluster: prefix.to_owned(), pid: first.pid });
+        if begun_at.elapsed() > KILL_TIMEOUT {
+            return Err(PrivatePostgresError::OrphanNotStopping { cluster: prefix.to_owned(), pid: first.pid });
         }
         for process in found {
             // It may have ended since it was found, and its number may be another's.
-            if Process::of(process.pid, prefix) == Some(process) {
+            if OrphanProcess::find_in(process.pid, prefix) == Some(process) {
                 tracing::warn!(
                     pid = process.pid,
                     "ending what a previous run left at work on an unfinished cluster"
@@ -53,18 +53,18 @@ pub(super) async fn end_all(prefix: &Path) -> Result<(), PrivateError> {
 }
 
 /// The processes that work there. Where there is no `/proc`, none is found.
-fn find(prefix: &Path) -> io::Result<Vec<Process>> {
+fn find(prefix: &Path) -> io::Result<Vec<OrphanProcess>> {
     let entries = match fs::read_dir("/proc") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter_map(|pid| Process::of(pid, prefix)).collect())
+    Ok(pids.filter_map(|pid| OrphanProcess::find_in(pid, prefix)).collect())
 }
 
-impl Process {
+impl OrphanProcess {
     /// The process `pid`, if it works there. Those whose directory we may not see are not ours, and the dead have none.
-    fn of(pid: i32, prefix: &Path) -> Option<Self> {
+    fn find_in(pid: i32, prefix: &Path) -> Option<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let directory = fs::read_link(process.join("cwd")).ok()?;
         let rest = directory.as_os_str().as_bytes().strip_prefix(prefix.as_os_str().as_bytes())?;
@@ -75,7 +75,7 @@ impl Process {
         let stat = fs::read_to_string(process.join("stat")).ok()?;
         // Source: proc(5): the name in parentheses may itself hold anything; the start is the 20th field after it.
         let started = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
-        Some(Self { pid, started })
+        Some(Self { pid, started_at_ticks: started })
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let mut orphan = start("postgres.new.7");
         let strangers = ["postgres", "postgres.new.77", "postgres.new.7-old"].map(&start);
 
-        end_all(&root.join("postgres.new.7")).await.unwrap();
+        kill_all(&root.join("postgres.new.7")).await.unwrap();
 
         assert!(orphan.wait().unwrap().code().is_none(), "killed by a signal");
         for mut stranger in strangers {

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::error::PrivateError;
-use crate::layout::{self, Layout, Lock};
-use crate::options::{Options, USER};
+use crate::error::PrivatePostgresError;
+use crate::layout::{self, DataDirLayout, DataDirLock};
+use crate::options::{PrivatePostgresOptions, USER};
 use crate::supervise;
 
 /// Postgres's code for a database that does not exist. Source: its manual, appendix A.
@@ -23,10 +23,10 @@ const NO_SUCH_DATABASE: &str = "3D000";
 #[derive(Debug)]
 pub struct PrivatePostgres {
     // Before the lock, so that the server is told to stop before another process may have the directory.
-    tasks: JoinSet<Result<(), PrivateError>>,
+    tasks: JoinSet<Result<(), PrivatePostgresError>>,
     stop: CancellationToken,
     cluster: Arc<Cluster>,
-    _lock: Lock,
+    _lock: DataDirLock,
 }
 
 impl PrivatePostgres {
@@ -38,11 +38,11 @@ impl PrivatePostgres {
     /// # Errors
     ///
     /// [`PrivateError`], whose every variant says what it left; no server of ours runs then.
-    pub async fn start(options: Options) -> Result<Self, PrivateError> {
-        let layout = Layout::make(&options.data_dir)?;
+    pub async fn start(options: PrivatePostgresOptions) -> Result<Self, PrivatePostgresError> {
+        let layout = DataDirLayout::make(&options.data_dir)?;
         let lock = layout.lock()?;
         let cluster = Arc::new(Cluster::prepare(layout, options).await?);
-        let postmaster = supervise::first(&cluster).await?;
+        let postmaster = supervise::start_first(&cluster).await?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(supervise::run(Arc::clone(&cluster), postmaster, stop.clone()));
@@ -78,7 +78,7 @@ impl PrivatePostgres {
     ///
     /// [`PrivateError::Forced`] when force was needed, [`PrivateError::Supervisor`] and [`PrivateError::File`] when it
     /// is not known how it ended. Whatever was committed is kept in each case.
-    pub async fn stop(mut self) -> Result<(), PrivateError> {
+    pub async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.stop.cancel();
         let ended = self.tasks.join_next().await.unwrap_or(Ok(Ok(())));
         self.cluster.layout.remove_short_socket_dir();
@@ -86,7 +86,7 @@ impl PrivatePostgres {
     }
 
     /// Makes the database `lifeguard` if it does not exist.
-    async fn make_database(&self) -> Result<(), PrivateError> {
+    async fn make_database(&self) -> Result<(), PrivatePostgresError> {
         let options = self.connect_options();
         match PgConnection::connect_with(&options).await {
             Ok(connection) => return Ok(connection.close().await?),

@@ -12,16 +12,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 
 /// How long a start may take: after a crash Postgres first replays its log, of 2 GB at most by our settings.
-const START_LIMIT: Duration = Duration::from_mins(5);
+const START_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long a fast shutdown may take: it ends with a checkpoint.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const FAST_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an immediate shutdown may take. Postgres kills its own children after 5 s.
-const QUIT_LIMIT: Duration = Duration::from_secs(10);
+const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a dead postmaster may wait for its parent to take notice.
-const ZOMBIE_LIMIT: Duration = Duration::from_secs(3);
+const ZOMBIE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A Postgres that is our child. Dropped while it runs, it is told to stop, but not waited for.
 #[derive(Debug)]
@@ -47,20 +47,20 @@ impl Postmaster {
     /// # Errors
     ///
     /// [`Unready::Died`] when it ended instead, [`Unready::Slow`] when it took too long, [`Unready::File`].
-    pub(super) async fn wait_ready(&mut self, cluster: &Path) -> Result<(), Unready> {
+    pub(super) async fn wait_ready(&mut self, cluster: &Path) -> Result<(), StartFailure> {
         let started_at = Instant::now();
-        while started_at.elapsed() < START_LIMIT {
-            if let Some(status) = self.child.try_wait().map_err(Unready::File)? {
-                return Err(Unready::Died(status));
+        while started_at.elapsed() < START_TIMEOUT {
+            if let Some(status) = self.child.try_wait().map_err(StartFailure::File)? {
+                return Err(StartFailure::Exited(status));
             }
-            let found = PidFile::read(cluster).map_err(Unready::File)?;
+            let found = PidFile::read(cluster).map_err(StartFailure::File)?;
             let own = self.child.id().and_then(|pid| i32::try_from(pid).ok());
             if found.is_some_and(|file| file.is_ready && file.pid.is_some() && file.pid == own) {
                 return Ok(());
             }
             pause(Duration::from_millis(10)).await;
         }
-        Err(Unready::Slow(START_LIMIT))
+        Err(StartFailure::Timeout(START_TIMEOUT))
     }
 
     /// Waits for the server's end.
@@ -77,16 +77,16 @@ impl Postmaster {
     /// # Errors
     ///
     /// [`PrivateError::Forced`] when force was needed; [`PrivateError::File`] when the system does not let us wait.
-    pub(super) async fn stop(mut self) -> Result<(), PrivateError> {
+    pub(super) async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.signal(Signal::SIGINT)?;
-        if self.ends_within(STOP_LIMIT).await? {
+        if self.ends_within(FAST_SHUTDOWN_TIMEOUT).await? {
             return Ok(());
         }
         self.signal(Signal::SIGQUIT)?;
-        if !self.ends_within(QUIT_LIMIT).await? {
+        if !self.ends_within(IMMEDIATE_SHUTDOWN_TIMEOUT).await? {
             self.child.kill().await?;
         }
-        Err(PrivateError::Forced { limit_s: STOP_LIMIT.as_secs() })
+        Err(PrivatePostgresError::StopTimeout { limit_s: FAST_SHUTDOWN_TIMEOUT.as_secs() })
     }
 
     /// Waits for the end for at most `limit`.
@@ -107,11 +107,11 @@ impl Postmaster {
 
 /// Why a server that was started is not ready.
 #[derive(Debug)]
-pub(super) enum Unready {
+pub(super) enum StartFailure {
     /// It ended.
-    Died(ExitStatus),
+    Exited(ExitStatus),
     /// It took longer than this.
-    Slow(Duration),
+    Timeout(Duration),
     /// Its state could not be read.
     File(io::Error),
 }
@@ -148,7 +148,7 @@ impl PidFile {
 
 /// What a process id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occupant {
+enum PidOwner {
     /// Nobody.
     Gone,
     /// A dead process that its parent has not noticed.
@@ -159,7 +159,7 @@ enum Occupant {
     Other,
 }
 
-impl Occupant {
+impl PidOwner {
     /// Looks at the process `pid`.
     fn of(pid: i32, cluster: &Path) -> io::Result<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
@@ -203,25 +203,25 @@ fn is_gone(error: &io::Error) -> bool {
 /// # Errors
 ///
 /// [`PrivateError::OrphanStays`] when it does not stop even by force; [`PrivateError::File`].
-pub(super) async fn clear_predecessor(cluster: &Path) -> Result<(), PrivateError> {
+pub(super) async fn stop_orphaned_server(cluster: &Path) -> Result<(), PrivatePostgresError> {
     let Some(file) = PidFile::read(cluster)? else { return Ok(()) };
     let Some(pid) = file.pid else { return Ok(fs::remove_file(PidFile::path(cluster))?) };
     let started_at = Instant::now();
     let mut signals =
-        [(Signal::SIGINT, Duration::ZERO), (Signal::SIGQUIT, STOP_LIMIT)].into_iter().peekable();
+        [(Signal::SIGINT, Duration::ZERO), (Signal::SIGQUIT, FAST_SHUTDOWN_TIMEOUT)].into_iter().peekable();
     loop {
         // One that stops in order takes its file away, and may then wait as a zombie for as long as it likes.
         if PidFile::read(cluster)?.is_none() {
             return Ok(());
         }
-        match Occupant::of(pid, cluster)? {
-            Occupant::Gone => return Ok(()),
-            Occupant::Zombie if started_at.elapsed() < ZOMBIE_LIMIT => {}
-            Occupant::Zombie | Occupant::Other => return remove_stale(cluster),
-            Occupant::Postmaster if started_at.elapsed() > STOP_LIMIT + QUIT_LIMIT => {
-                return Err(PrivateError::OrphanStays { cluster: cluster.to_owned(), pid });
+        match PidOwner::of(pid, cluster)? {
+            PidOwner::Gone => return Ok(()),
+            PidOwner::Zombie if started_at.elapsed() < ZOMBIE_TIMEOUT => {}
+            PidOwner::Zombie | PidOwner::Other => return remove_stale_pid_file(cluster),
+            PidOwner::Postmaster if started_at.elapsed() > FAST_SHUTDOWN_TIMEOUT + IMMEDIATE_SHUTDOWN_TIMEOUT => {
+                return Err(PrivatePostgresError::OrphanNotStopping { cluster: cluster.to_owned(), pid });
             }
-            Occupant::Postmaster => {
+            PidOwner::Postmaster => {
                 if let Some((signal, _)) = signals.next_if(|(_, after)| started_at.elapsed() >= *after) {
                     tracing::warn!(pid, %signal, "stopping the Postgres that a previous run left behind");
                     // It may have ended since we looked; the next look tells.
@@ -234,7 +234,7 @@ pub(super) async fn clear_predecessor(cluster: &Path) -> Result<(), PrivateError
 }
 
 /// Removes a `postmaster.pid` that nobody stands behind, unless its owner did so in the end.
-fn remove_stale(cluster: &Path) -> Result<(), PrivateError> {
+fn remove_stale_pid_file(cluster: &Path) -> Result<(), PrivatePostgresError> {
     match fs::remove_file(PidFile::path(cluster)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
@@ -268,7 +268,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let cwd = std::env::current_dir().unwrap();
 
-        assert_eq!(Occupant::of(own, &cwd).unwrap(), Occupant::Other, "in the directory, but no Postgres");
-        assert_eq!(Occupant::of(i32::MAX, &cwd).unwrap(), Occupant::Gone);
+        assert_eq!(PidOwner::of(own, &cwd).unwrap(), PidOwner::Other, "in the directory, but no Postgres");
+        assert_eq!(PidOwner::of(i32::MAX, &cwd).unwrap(), PidOwner::Gone);
     }
 }

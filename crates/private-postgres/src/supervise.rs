@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
-use super::error::PrivateError;
+use super::error::PrivatePostgresError;
 use super::postmaster::{Postmaster, pause};
 
 /// A server that ran for less than this has failed quickly.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK_FAILURE_TIME: Duration = Duration::from_secs(10);
 /// The first and the longest wait after a quick failure; in between it doubles.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const MIN_MAX_BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often a first start is tried.
-const FIRST_TRIES: u32 = 5;
+const MAX_FIRST_START_TRIES: u32 = 5;
 
 /// How often a running server's log and socket are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for a start that is under way: mostly it is a matter of milliseconds.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+const PENDING_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Starts the first server. The processes of one that was killed may hold on to the cluster for a moment, so a
 /// server that dies is tried again a few times.
@@ -29,15 +29,15 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// As [`Cluster::launch`].
-pub(super) async fn first(cluster: &Cluster) -> Result<Postmaster, PrivateError> {
-    let mut wait = WAITS.0;
-    for _ in 1..FIRST_TRIES {
+pub(super) async fn start_first(cluster: &Cluster) -> Result<Postmaster, PrivatePostgresError> {
+    let mut wait = MIN_MAX_BACK_OFF.0;
+    for _ in 1..MAX_FIRST_START_TRIES {
         match cluster.launch().await {
-            Err(PrivateError::Died { .. }) => pause(wait).await,
+            Err(PrivatePostgresError::ExitedAtStart { .. }) => pause(wait).await,
             Ok(postmaster) => return Ok(postmaster),
             Err(error) => return Err(error),
         }
-        wait = longer(wait);
+        wait = next_back_off(wait);
     }
     cluster.launch().await
 }
@@ -51,7 +51,7 @@ pub(super) async fn run(
     cluster: Arc<Cluster>,
     postmaster: Postmaster,
     stop: CancellationToken,
-) -> Result<(), PrivateError> {
+) -> Result<(), PrivatePostgresError> {
     let mut current = Some(postmaster);
     let mut wait = Duration::ZERO;
     let mut is_reported = false;
@@ -62,7 +62,7 @@ pub(super) async fn run(
                 biased;
                 () = stop.cancelled() => return running.stop().await,
                 ended = running.wait() => Some(ended),
-                () = look_after(&cluster) => None,
+                () = watch_socket_and_log(&cluster) => None,
             };
             let Some(ended) = ended else {
                 tracing::warn!(
@@ -78,7 +78,7 @@ pub(super) async fn run(
                 wait = Duration::ZERO;
                 continue;
             };
-            if started_at.elapsed() >= QUICK {
+            if started_at.elapsed() >= QUICK_FAILURE_TIME {
                 (wait, is_reported) = (Duration::ZERO, false);
             }
             if !is_reported {
@@ -92,12 +92,12 @@ pub(super) async fn run(
             () = stop.cancelled() => return Ok(()),
             () = pause(wait) => {}
         }
-        wait = longer(wait);
+        wait = next_back_off(wait);
         let mut launch = std::pin::pin!(cluster.launch());
         let launched = tokio::select! {
             biased;
             launched = &mut launch => launched,
-            () = stop.cancelled() => return stop_start(launch).await,
+            () = stop.cancelled() => return stop_pending_start(launch).await,
         };
         match launched {
             Ok(postmaster) => {
@@ -115,17 +115,17 @@ pub(super) async fn run(
 
 /// Bounds the log for as long as the server has its socket; ends when that is gone, as where somebody tidied up the
 /// directory that it was in: a server makes it at its start only.
-async fn look_after(cluster: &Cluster) {
+async fn watch_socket_and_log(cluster: &Cluster) {
     let mut is_well = true;
     while cluster.has_socket() {
-        let bounded = cluster.layout.bound_log();
+        let bounded = cluster.layout.rotate_long_log();
         if let Err(error) = &bounded
             && is_well
         {
             tracing::warn!(error = error as &dyn Error, "the private PostgreSQL's log cannot be bounded");
         }
         is_well = bounded.is_ok();
-        pause(LOOK).await;
+        pause(CHECK_INTERVAL).await;
     }
 }
 
@@ -134,19 +134,19 @@ async fn look_after(cluster: &Cluster) {
 /// # Errors
 ///
 /// As [`Postmaster::stop`].
-async fn stop_start(
-    start: impl Future<Output = Result<Postmaster, PrivateError>>,
-) -> Result<(), PrivateError> {
+async fn stop_pending_start(
+    start: impl Future<Output = Result<Postmaster, PrivatePostgresError>>,
+) -> Result<(), PrivatePostgresError> {
     tokio::select! {
         started = start => match started {
             Ok(postmaster) => postmaster.stop().await,
             Err(_) => Ok(()),
         },
-        () = pause(START_PATIENCE) => Ok(()),
+        () = pause(PENDING_START_TIMEOUT) => Ok(()),
     }
 }
 
 /// The wait after `wait`.
-fn longer(wait: Duration) -> Duration {
-    (wait * 2).clamp(WAITS.0, WAITS.1)
+fn next_back_off(wait: Duration) -> Duration {
+    (wait * 2).clamp(MIN_MAX_BACK_OFF.0, MIN_MAX_BACK_OFF.1)
 }

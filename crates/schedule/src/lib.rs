@@ -19,10 +19,10 @@ mod request;
 mod resource;
 mod schedule;
 
-pub use forecast::{Expected, Timed, forecast};
-pub use request::{Grant, Need, Request};
-pub use resource::{Resource, Units};
-pub use schedule::{Plan, schedule};
+pub use forecast::{RequestForecast, WithDuration, forecast};
+pub use request::{PlannedGrant, ResourceNeed, ResourceRequest};
+pub use resource::{LimitedResource, ResourceUnits};
+pub use schedule::{GrantPlan, schedule};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 /// A resource: how much there is of it, and how fast it may be handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resource {
+pub struct LimitedResource {
     /// How many units there are. Of one with none, nothing is granted.
     pub capacity: u32,
     /// The time between two grants.
@@ -15,7 +15,7 @@ pub struct Resource {
     pub released_at: Option<i64>,
 }
 
-impl Resource {
+impl LimitedResource {
     /// A resource of `capacity` units that grants them as soon as they are free.
     #[must_use]
     pub const fn of(capacity: u32) -> Self {
@@ -36,7 +36,7 @@ impl Resource {
 
 /// Some units of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Units<R> {
+pub struct ResourceUnits<R> {
     /// Of which one.
     pub resource: R,
     /// How many.

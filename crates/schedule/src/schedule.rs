@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::request::{Grant, Need, Request};
-use crate::resource::{Resource, Units};
+use crate::request::{PlannedGrant, ResourceNeed, ResourceRequest};
+use crate::resource::{LimitedResource, ResourceUnits};
 
 /// How many picks are tried for the needs of one request: only of many that name the same resources there are more.
-const MAX_TRIES: usize = 1000;
+const MAX_ASSIGNMENT_ATTEMPTS: usize = 1000;
 
 /// What is granted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan<K, R> {
+pub struct GrantPlan<K, R> {
     /// In the order of the queue.
-    pub grants: Vec<Grant<K, R>>,
+    pub grants: Vec<PlannedGrant<K, R>>,
     /// When something may be granted that only waits for a gap or for a resource to settle.
     pub next_at: Option<i64>,
 }
@@ -22,29 +22,29 @@ pub struct Plan<K, R> {
 /// A resource that is not among `resources` has no limit.
 #[must_use]
 pub fn schedule<K: Clone, R: Clone + Ord>(
-    resources: &BTreeMap<R, Resource>,
-    held: &[Units<R>],
-    queue: &[Request<K, R>],
+    resources: &BTreeMap<R, LimitedResource>,
+    held: &[ResourceUnits<R>],
+    queue: &[ResourceRequest<K, R>],
     now: i64,
-) -> Plan<K, R> {
-    let mut state = State::new(resources, held, now);
-    let mut plan = Plan { grants: Vec::new(), next_at: None };
+) -> GrantPlan<K, R> {
+    let mut state = ScheduleState::new(resources, held, now);
+    let mut plan = GrantPlan { grants: Vec::new(), next_at: None };
     for request in queue {
         if state.is_exhausted() {
             break;
         }
         match state.choose(request) {
-            Choice::Granted(units) => plan.grants.push(Grant { key: request.key.clone(), units }),
-            Choice::Later(at) => plan.next_at = Some(plan.next_at.map_or(at, |next| next.min(at))),
-            Choice::Waits => {}
+            GrantChoice::Granted(units) => plan.grants.push(PlannedGrant { key: request.key.clone(), units }),
+            GrantChoice::Later(at) => plan.next_at = Some(plan.next_at.map_or(at, |next| next.min(at))),
+            GrantChoice::Waits => {}
         }
     }
     plan
 }
 
 /// What of a resource is left for those in the queue who have not been looked at yet.
-struct Left {
-    resource: Resource,
+struct RemainingUnits {
+    resource: LimitedResource,
     units: i64,
     /// How many of them are kept for those who wait for something else besides.
     kept: i64,
@@ -52,38 +52,38 @@ struct Left {
     free_from: i64,
 }
 
-impl Left {
+impl RemainingUnits {
     /// How many units of it `units` are.
     fn clamp(&self, units: u32) -> i64 {
         i64::from(units.min(self.resource.capacity).max(1))
     }
 }
 
-struct State<'a, R> {
-    left: BTreeMap<&'a R, Left>,
+struct ScheduleState<'a, R> {
+    left: BTreeMap<&'a R, RemainingUnits>,
     /// How many resources have units left.
     open: usize,
     now: i64,
 }
 
-enum Choice<R> {
-    Granted(Vec<Units<R>>),
+enum GrantChoice<R> {
+    Granted(Vec<ResourceUnits<R>>),
     /// Only a gap or a settle time is in the way, until then.
     Later(i64),
     Waits,
 }
 
-impl<'a, R: Clone + Ord> State<'a, R> {
-    fn new(resources: &'a BTreeMap<R, Resource>, held: &[Units<R>], now: i64) -> Self {
-        let left = |resource: &Resource| Left {
+impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
+    fn new(resources: &'a BTreeMap<R, LimitedResource>, held: &[ResourceUnits<R>], now: i64) -> Self {
+        let left = |resource: &LimitedResource| RemainingUnits {
             resource: *resource,
             units: i64::from(resource.capacity),
             kept: 0,
             free_from: resource.free_from(now),
         };
-        let mut left: BTreeMap<&R, Left> =
+        let mut left: BTreeMap<&R, RemainingUnits> =
             resources.iter().map(|(name, resource)| (name, left(resource))).collect();
-        for Units { resource, units } in held {
+        for ResourceUnits { resource, units } in held {
             if let Some(left) = left.get_mut(resource) {
                 left.units -= left.clamp(*units);
             }
@@ -100,7 +100,7 @@ impl<'a, R: Clone + Ord> State<'a, R> {
     /// Grants all that is asked for, or keeps it for whoever waits.
     ///
     /// What is free is not kept from those who hold something already: whoever waits may wait for just that.
-    fn choose<K>(&mut self, Request { needs, holds, .. }: &Request<K, R>) -> Choice<R> {
+    fn choose<K>(&mut self, ResourceRequest { needs, holds, .. }: &ResourceRequest<K, R>) -> GrantChoice<R> {
         let Some(chosen) = self.pick(needs, |left| left.units - if *holds { 0 } else { left.kept }) else {
             // What it would get if nobody held anything; if need be, of what is out of use for now. Where even that is not
             // enough, it keeps nothing from others.
@@ -109,28 +109,28 @@ impl<'a, R: Clone + Ord> State<'a, R> {
             for (name, units) in all.unwrap_or_default() {
                 self.keep(name, units);
             }
-            return Choice::Waits;
+            return GrantChoice::Waits;
         };
         for (name, units) in &chosen {
             self.take(name, *units);
         }
         let free_from = chosen.iter().map(|(name, _)| self.free_from(name)).max().unwrap_or(self.now);
         if free_from > self.now {
-            return Choice::Later(free_from);
+            return GrantChoice::Later(free_from);
         }
         let grant = |(name, units): (&R, u32)| {
             self.delay(name);
-            Units { resource: name.clone(), units }
+            ResourceUnits { resource: name.clone(), units }
         };
-        Choice::Granted(chosen.into_iter().map(grant).collect())
+        GrantChoice::Granted(chosen.into_iter().map(grant).collect())
     }
 
     /// Picks a resource for each of `needs` from as many units as `there_are`; one that grants now before one that does so
     /// later, and of those that are equal the first. Needs that name the same resource share its units.
-    fn pick<'n>(&self, needs: &'n [Need<R>], there_are: impl Fn(&Left) -> i64) -> Option<Vec<(&'n R, u32)>> {
-        let mut picks = Picks { needs, chosen: Vec::new(), tries: MAX_TRIES, state: self, there_are };
+    fn pick<'n>(&self, needs: &'n [ResourceNeed<R>], there_are: impl Fn(&RemainingUnits) -> i64) -> Option<Vec<(&'n R, u32)>> {
+        let mut picks = NeedAssignment { needs, chosen: Vec::new(), tries: MAX_ASSIGNMENT_ATTEMPTS, state: self, there_are };
         // Most that wait lack something whatever they pick for the rest.
-        let may_have = |need: &Need<R>| need.any_of.iter().any(|name| picks.has(name, need.units));
+        let may_have = |need: &ResourceNeed<R>| need.any_of.iter().any(|name| picks.has(name, need.units));
         let has_all = needs.iter().all(may_have) && picks.complete();
         has_all.then(|| picks.chosen.into_iter().zip(needs.iter().map(|need| need.units)).collect())
     }
@@ -165,15 +165,15 @@ impl<'a, R: Clone + Ord> State<'a, R> {
 }
 
 /// The resources that are picked for the needs of one request, in their order.
-struct Picks<'p, 'n, R, F> {
-    needs: &'n [Need<R>],
+struct NeedAssignment<'p, 'n, R, F> {
+    needs: &'n [ResourceNeed<R>],
     chosen: Vec<&'n R>,
     tries: usize,
-    state: &'p State<'p, R>,
+    state: &'p ScheduleState<'p, R>,
     there_are: F,
 }
 
-impl<R: Clone + Ord, F: Fn(&Left) -> i64> Picks<'_, '_, R, F> {
+impl<R: Clone + Ord, F: Fn(&RemainingUnits) -> i64> NeedAssignment<'_, '_, R, F> {
     /// Picks for the needs that have nothing yet; where a later one then gets nothing, what is picked for an earlier one changes.
     fn complete(&mut self) -> bool {
         let Some(need) = self.needs.get(self.chosen.len()) else { return true };

@@ -4,32 +4,32 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn resources(all: &[(&'static str, Resource)]) -> BTreeMap<&'static str, Resource> {
+fn resources(all: &[(&'static str, LimitedResource)]) -> BTreeMap<&'static str, LimitedResource> {
     all.iter().copied().collect()
 }
 
-fn request(key: u32, needs: &[(&'static str, u32)]) -> Request<u32, &'static str> {
-    let needs = needs.iter().map(|(name, units)| Need::of(*name, *units)).collect();
-    Request { key, needs, holds: false }
+fn request(key: u32, needs: &[(&'static str, u32)]) -> ResourceRequest<u32, &'static str> {
+    let needs = needs.iter().map(|(name, units)| ResourceNeed::of(*name, *units)).collect();
+    ResourceRequest { key, needs, holds: false }
 }
 
-fn granted(plan: &Plan<u32, &'static str>) -> Vec<u32> {
+fn granted(plan: &GrantPlan<u32, &'static str>) -> Vec<u32> {
     plan.grants.iter().map(|grant| grant.key).collect()
 }
 
 #[test]
 fn one_after_the_other_gets_a_resource_of_one_and_others_do_not_wait_for_that() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
     let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)]), request(3, &[("b", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [1, 3]);
-    let held = [Units { resource: "a", units: 1 }];
+    let held = [ResourceUnits { resource: "a", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), [3]);
 }
 
 #[test]
 fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1)), ("c", Resource::of(4))]);
-    let held = [Units { resource: "a", units: 1 }, Units { resource: "c", units: 2 }];
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1)), ("c", LimitedResource::of(4))]);
+    let held = [ResourceUnits { resource: "a", units: 1 }, ResourceUnits { resource: "c", units: 2 }];
     let queue = [
         request(1, &[("a", 1), ("b", 1)]),
         request(2, &[("b", 1)]),
@@ -42,23 +42,23 @@ fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
 
 #[test]
 fn what_is_free_is_not_kept_from_whoever_holds_what_is_waited_for() {
-    let holder = |key, needs| Request { holds: true, ..request(key, needs) };
+    let holder = |key, needs| ResourceRequest { holds: true, ..request(key, needs) };
     let first = request(1, &[("a", 1), ("b", 1)]);
-    let one = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let held = [Units { resource: "b", units: 1 }];
+    let one = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let held = [ResourceUnits { resource: "b", units: 1 }];
     let queue = [first.clone(), request(2, &[("a", 1)]), holder(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&one, &held, &queue, 0)), [3]);
     // What is lacking is kept from everybody: those who have the rest of it give it back without that.
-    let some = resources(&[("a", Resource::of(3)), ("b", Resource::of(1))]);
-    let held = [Units { resource: "a", units: 2 }];
+    let some = resources(&[("a", LimitedResource::of(3)), ("b", LimitedResource::of(1))]);
+    let held = [ResourceUnits { resource: "a", units: 2 }];
     let queue = [request(1, &[("a", 2), ("b", 1)]), holder(2, &[("b", 1)]), holder(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&some, &held, &queue, 0)), [2]);
 }
 
 #[test]
 fn any_of_several_is_the_first_that_is_free() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let any = |key| Request { key, needs: vec![Need { any_of: vec!["a", "b"], units: 1 }], holds: false };
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let any = |key| ResourceRequest { key, needs: vec![ResourceNeed { any_of: vec!["a", "b"], units: 1 }], holds: false };
     let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
     let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
     assert_eq!(chosen, [(1, "a"), (2, "b")]);
@@ -66,17 +66,17 @@ fn any_of_several_is_the_first_that_is_free() {
 
 #[test]
 fn needs_of_one_request_share_the_units_of_a_resource() {
-    let resources = resources(&[("a", Resource::of(1)), ("b", Resource::of(1))]);
-    let any = |any_of: &[&'static str]| Need { any_of: any_of.to_vec(), units: 1 };
-    let both = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], holds: false }];
-    let units = |plan: Plan<u32, &'static str>| {
+    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
+    let any = |any_of: &[&'static str]| ResourceNeed { any_of: any_of.to_vec(), units: 1 };
+    let both = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a", "b"])], holds: false }];
+    let units = |plan: GrantPlan<u32, &'static str>| {
         plan.grants[0].units.iter().map(|units| units.resource).collect::<Vec<_>>()
     };
     assert_eq!(units(schedule(&resources, &[], &both, 0)), ["a", "b"]);
-    let held = [Units { resource: "b", units: 1 }];
+    let held = [ResourceUnits { resource: "b", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &both, 0)), []);
     // The first takes what the second can do without.
-    let one = [Request { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], holds: false }];
+    let one = [ResourceRequest { key: 1, needs: vec![any(&["a", "b"]), any(&["a"])], holds: false }];
     assert_eq!(units(schedule(&resources, &[], &one, 0)), ["b", "a"]);
     // What can never be granted keeps nothing from others.
     let queue = [request(1, &[("a", 1), ("a", 1)]), request(2, &[("a", 1)])];
@@ -85,28 +85,28 @@ fn needs_of_one_request_share_the_units_of_a_resource() {
 
 #[test]
 fn a_gap_and_a_settle_time_are_kept_and_it_is_told_when_they_end() {
-    let base = Resource { gap: 10, settle: 5, ..Resource::of(3) };
+    let base = LimitedResource { gap: 10, settle: 5, ..LimitedResource::of(3) };
     let queue = [request(1, &[("a", 1)]), request(2, &[("a", 1)])];
     let plan = schedule(&resources(&[("a", base)]), &[], &queue, 100);
     assert_eq!((granted(&plan), plan.next_at), (vec![1], Some(110)));
     for (granted_at, released_at, next) in
         [(Some(95), None, 105), (Some(80), Some(98), 103), (Some(95), Some(99), 105), (Some(101), None, 111)]
     {
-        let later = Resource { granted_at, released_at, ..base };
+        let later = LimitedResource { granted_at, released_at, ..base };
         let plan = schedule(&resources(&[("a", later)]), &[], &queue, 100);
         assert_eq!((granted(&plan), plan.next_at), (vec![], Some(next)), "{later:?}");
         assert_eq!(granted(&schedule(&resources(&[("a", later)]), &[], &queue, next)), [1]);
     }
-    let put_back = Resource { granted_at: Some(500), released_at: Some(500), ..base };
+    let put_back = LimitedResource { granted_at: Some(500), released_at: Some(500), ..base };
     assert_eq!(granted(&schedule(&resources(&[("a", put_back)]), &[], &queue, 100)), [1]);
 }
 
 #[test]
 fn more_than_there_is_stands_for_all_of_it_and_nothing_is_granted_of_nothing() {
-    let resources = resources(&[("a", Resource::of(2)), ("none", Resource::of(0))]);
+    let resources = resources(&[("a", LimitedResource::of(2)), ("none", LimitedResource::of(0))]);
     let queue = [request(1, &[("none", 1)]), request(2, &[("a", 5)]), request(3, &[("a", 1)])];
     assert_eq!(granted(&schedule(&resources, &[], &queue, 0)), [2]);
-    let held = [Units { resource: "a", units: 1 }];
+    let held = [ResourceUnits { resource: "a", units: 1 }];
     assert_eq!(granted(&schedule(&resources, &held, &queue, 0)), []);
     // What is out of use is waited for, and the rest is kept meanwhile.
     let queue = [request(1, &[("none", 1), ("a", 2)]), request(2, &[("a", 1)])];
@@ -122,11 +122,11 @@ fn what_has_no_limit_is_granted_at_once() {
 
 #[test]
 fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
-    let resources = resources(&[("a", Resource { settle: 2, ..Resource::of(1) }), ("b", Resource::of(1))]);
-    let timed = |key, name, takes| Timed { what: request(key, &[(name, 1)]), takes };
+    let resources = resources(&[("a", LimitedResource { settle: 2, ..LimitedResource::of(1) }), ("b", LimitedResource::of(1))]);
+    let timed = |key, name, takes| WithDuration { item: request(key, &[(name, 1)]), duration: takes };
     let held = [
-        Timed { what: Units { resource: "a", units: 1 }, takes: Some(5) },
-        Timed { what: Units { resource: "b", units: 1 }, takes: None },
+        WithDuration { item: ResourceUnits { resource: "a", units: 1 }, duration: Some(5) },
+        WithDuration { item: ResourceUnits { resource: "b", units: 1 }, duration: None },
     ];
     let queue =
         [timed(1, "a", Some(10)), timed(2, "a", None), timed(3, "b", Some(1)), timed(4, "a", Some(1))];
@@ -140,31 +140,31 @@ fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
 /// What happens in a run: a request comes, or so much time passes.
 #[derive(Debug, Clone)]
 enum Step {
-    Comes { needs: Vec<Need<usize>>, takes: i64 },
+    Comes { needs: Vec<ResourceNeed<usize>>, takes: i64 },
     Passes(i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let any_of = prop::sample::subsequence(vec![0, 1, 2, 3], 1..4);
-    let need = (any_of, 1..4_u32).prop_map(|(any_of, units)| Need { any_of, units });
+    let need = (any_of, 1..4_u32).prop_map(|(any_of, units)| ResourceNeed { any_of, units });
     let needs = prop::collection::vec(need, 1..4);
     let comes = (needs, 1..30_i64).prop_map(|(needs, takes)| Step::Comes { needs, takes });
     prop::collection::vec(prop_oneof![comes, (1..20_i64).prop_map(Step::Passes)], 1..80)
 }
 
-fn farm() -> impl Strategy<Value = BTreeMap<usize, Resource>> {
-    let resource = (1..4_u32, 0..8_i64, 0..8_i64).prop_map(|(capacity, gap, settle)| Resource {
+fn farm() -> impl Strategy<Value = BTreeMap<usize, LimitedResource>> {
+    let resource = (1..4_u32, 0..8_i64, 0..8_i64).prop_map(|(capacity, gap, settle)| LimitedResource {
         gap,
         settle,
-        ..Resource::of(capacity)
+        ..LimitedResource::of(capacity)
     });
     prop::collection::vec(resource, 4).prop_map(|all| all.into_iter().enumerate().collect())
 }
 
 /// Whether there is enough for all of `needs` besides what is `chosen` for the first of them, if nobody else has anything.
 fn is_possible(
-    resources: &BTreeMap<usize, Resource>,
-    needs: &[Need<usize>],
+    resources: &BTreeMap<usize, LimitedResource>,
+    needs: &[ResourceNeed<usize>],
     chosen: &mut Vec<usize>,
 ) -> bool {
     let Some(need) = needs.get(chosen.len()) else {
@@ -183,15 +183,15 @@ fn is_possible(
 
 /// A farm as it goes on: what is held, and until when.
 struct Run {
-    resources: BTreeMap<usize, Resource>,
-    held: Vec<(i64, Units<usize>)>,
-    queue: Vec<(i64, Request<usize, usize>)>,
+    resources: BTreeMap<usize, LimitedResource>,
+    held: Vec<(i64, ResourceUnits<usize>)>,
+    queue: Vec<(i64, ResourceRequest<usize, usize>)>,
     now: i64,
     granted: Vec<usize>,
 }
 
 impl Run {
-    fn in_use(&self) -> Vec<Units<usize>> {
+    fn in_use(&self) -> Vec<ResourceUnits<usize>> {
         self.held.iter().map(|(_, units)| units.clone()).collect()
     }
 
@@ -214,7 +214,7 @@ impl Run {
                 prop_assert!(overtaken.is_none() || left == 0, "{} overtakes {:?}", request.key, overtaken);
             }
         }
-        for Grant { key, units } in plan.grants {
+        for PlannedGrant { key, units } in plan.grants {
             let takes = self.queue.iter().find(|(_, request)| request.key == key).unwrap().0;
             self.queue.retain(|(_, request)| request.key != key);
             self.granted.push(key);
@@ -280,7 +280,7 @@ proptest! {
                     if is_possible(&run.resources, &needs, &mut vec![]) {
                         possible.insert(came);
                     }
-                    run.queue.push((takes, Request { key: came, needs, holds: false }));
+                    run.queue.push((takes, ResourceRequest { key: came, needs, holds: false }));
                     came += 1;
                     run.grant()?;
                 }
@@ -289,8 +289,8 @@ proptest! {
         // Nobody comes any more: all those that wait have their turn, but for those that need more than there is.
         let expected = forecast(
             &run.resources,
-            &run.held.iter().map(|(end, units)| Timed { what: units.clone(), takes: Some(end - run.now) }).collect::<Vec<_>>(),
-            &run.queue.iter().map(|(takes, request)| Timed { what: request.clone(), takes: Some(*takes) }).collect::<Vec<_>>(),
+            &run.held.iter().map(|(end, units)| WithDuration { item: units.clone(), duration: Some(end - run.now) }).collect::<Vec<_>>(),
+            &run.queue.iter().map(|(takes, request)| WithDuration { item: request.clone(), duration: Some(*takes) }).collect::<Vec<_>>(),
             run.now,
         );
         prop_assert!(expected.iter().all(|one| one.at.is_some() == possible.contains(&one.key)), "{:?}", expected);
@@ -302,8 +302,8 @@ proptest! {
     fn of_those_that_need_one_resource_each_comes_in_its_turn(
         units in prop::collection::vec(1..3_u32, 1..20), capacity in 1..4_u32,
     ) {
-        let resources = BTreeMap::from([(0, Resource::of(capacity))]);
-        let queue = units.iter().enumerate().map(|(key, units)| (5, Request { key, needs: vec![Need::of(0, *units)], holds: false }));
+        let resources = BTreeMap::from([(0, LimitedResource::of(capacity))]);
+        let queue = units.iter().enumerate().map(|(key, units)| (5, ResourceRequest { key, needs: vec![ResourceNeed::of(0, *units)], holds: false }));
         let mut run = Run { resources, held: vec![], queue: queue.collect(), now: 0, granted: vec![] };
         run.pass(1_000_000)?;
         prop_assert_eq!(run.granted, (0..units.len()).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! Why a fleet cannot be simulated.
 
-use machine::{Address, LinkFault, MachineName, StateName};
+use machine::{InstanceAddress, LinkFault, MachineName, StateName};
 
 /// An instance to which more happens in an hour does not come to rest.
 pub(super) const MAX_DECISIONS_AN_HOUR: u32 = 20_000;
@@ -11,10 +11,10 @@ pub(super) const MAX_SAMPLES: u64 = 100_000;
 
 /// Says why a fleet cannot be simulated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SimulateError {
+pub enum SimulationError {
     /// There is nothing to simulate.
     #[error("a simulation has at least one instance and one day")]
-    Nothing,
+    NoInstances,
     /// It would take more memory and time than anybody has.
     #[error(
         "{instances} instances for {days} days are {} instance-days; at most {MAX_INSTANCE_DAYS} are simulated",
@@ -30,7 +30,7 @@ pub enum SimulateError {
     #[error(
         "a sample every {every_s} s makes no time series of {days} days: one has 1 to {MAX_SAMPLES} samples"
     )]
-    Samples {
+    SampleInterval {
         /// The time between samples.
         every_s: u64,
         /// For how many days.
@@ -38,7 +38,7 @@ pub enum SimulateError {
     },
     /// Two definitions are of the same machine.
     #[error("there are two definitions of machine {machine}: give one")]
-    Twice {
+    DuplicateMachine {
         /// The machine.
         machine: MachineName,
     },
@@ -47,22 +47,22 @@ pub enum SimulateError {
         "no link of the first machine, or of those it is linked to, leads to {machine}: leave it out, or give first the \
          machine that links to the others"
     )]
-    Unlinked {
+    UnlinkedMachine {
         /// The machine.
         machine: MachineName,
     },
     /// What one machine raises another does not take.
     #[error("the machines do not go together: {0}")]
-    Links(LinkFault),
+    IncompatibleLinks(LinkFault),
     /// An instance does not come to rest: time hardly passes between what happens to it.
     #[error(
         "{instance} does not come to rest: in state {state}, {hours} h after the beginning, it had more than \
          {} events within an hour; look at the spans in this state's time limit, `on` and profile",
         MAX_DECISIONS_AN_HOUR
     )]
-    Storm {
+    EventStorm {
         /// The instance.
-        instance: Address,
+        instance: InstanceAddress,
         /// The state that it is in.
         state: StateName,
         /// When that was.

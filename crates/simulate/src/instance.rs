@@ -1,9 +1,9 @@
 //! A simulated instance: as the kernel sees it, and what it, its actions and its operators are about to do.
 
-use super::tally::Reason;
+use super::tally::UnavailabilityCause;
 use machine::Instance;
 use random::Random;
-use schedule::Units;
+use schedule::ResourceUnits;
 
 /// An instance.
 #[derive(Debug)]
@@ -21,24 +21,24 @@ pub(super) struct SimulatedInstance {
     pub(super) random: Random,
     /// The class that it belongs to: 0 where nothing is wrong with it.
     pub(super) class: usize,
-    pub(super) work: Work,
+    pub(super) progress: ActionProgress,
     /// Whether it holds its device.
     pub(super) holds_device: bool,
     /// What its states hold.
-    pub(super) holds: Vec<Units<usize>>,
+    pub(super) holds: Vec<ResourceUnits<usize>>,
     /// An action at its device that nobody wants any more and that is brought to its end.
     pub(super) abandoned: Option<u32>,
     /// The last run of an action.
     pub(super) run: u32,
-    pub(super) turns: Turns,
+    pub(super) plan_versions: PlanVersions,
     /// What began its way to an available state, and when.
-    pub(super) way: Option<(Reason, u64)>,
+    pub(super) unavailable_since: Option<(UnavailabilityCause, u64)>,
     pub(super) rate: DecisionRate,
 }
 
 /// How far the actions of the instance's state are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(super) enum ActionProgress {
     /// None is left.
     Done,
     /// They wait for the end of an abandoned one.
@@ -51,7 +51,7 @@ pub(super) enum Work {
 
 /// Numbers of what was last planned: an occurrence with an earlier one is obsolete.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct PlanVersions {
     pub(super) reports: u32,
     pub(super) requests: u32,
     pub(super) breaks: u32,

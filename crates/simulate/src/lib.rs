@@ -38,15 +38,15 @@ mod size;
 mod spans;
 mod tally;
 
-pub use error::SimulateError;
+pub use error::SimulationError;
 pub use profile::Profile;
 pub use report::{
-    Availability, Failures, Ignored, MachineReport, Power, Queues, Raised, Report, ResourceUse, Series,
-    StateShare, Troubles, Unsimulated, Way,
+    Availability, FailedStateReport, IgnoredEventReport, MachineReport, RelayBoardReport, RelayBoardQueueReport, RaisedEventReport, SimulationReport, ResourceReport, StateSeries,
+    StateShare, BreakdownReport, UnsimulatedRaises, TimeToAvailable,
 };
-pub use run::Counted;
+pub use run::SimulationCounts;
 pub use simulation::Simulation;
-pub use size::Size;
+pub use size::SimulationSize;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! When the outages of a fleet are.
 
-use super::profile::{Profile, Schedule};
+use super::profile::{Profile, OutageSchedule};
 use random::Random;
 
 /// No more outages than this.
 const MAX_OUTAGES: usize = 100_000;
 /// Streams of chance from here on are not those of instances.
-const STREAMS: u64 = 1 << 40;
+const FIRST_OUTAGE_STREAM: u64 = 1 << 40;
 
 /// One outage.
 #[derive(Debug, Clone, Copy)]
@@ -18,17 +18,17 @@ pub(super) struct PlannedOutage {
 }
 
 /// The outages of a fleet, in no order.
-pub(super) fn plan(profile: &Profile, seed: u64, end_ms: u64) -> Vec<PlannedOutage> {
+pub(super) fn plan_outages(profile: &Profile, seed: u64, end_ms: u64) -> Vec<PlannedOutage> {
     let mut outages = Vec::new();
     for (index, outage) in profile.outages.iter().enumerate() {
-        let mut random = Random::stream(seed, STREAMS + index as u64);
+        let mut random = Random::stream(seed, FIRST_OUTAGE_STREAM + index as u64);
         let mut add = |begins_ms: u64, random: &mut Random| {
             let ends_ms = begins_ms.saturating_add(outage.lasts.draw(random).max(1));
             outages.push(PlannedOutage { begins_ms, ends_ms, share: outage.share });
         };
         match outage.when {
-            Schedule::At(at_ms) => add(at_ms, &mut random),
-            Schedule::Every(every) => {
+            OutageSchedule::At(at_ms) => add(at_ms, &mut random),
+            OutageSchedule::Every(every) => {
                 let mut at_ms = every.draw(&mut random).max(1);
                 for _ in 0..MAX_OUTAGES {
                     if at_ms > end_ms {

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::error::SimulateError;
-use super::profile::{Behaviour, Linking};
+use super::error::SimulationError;
+use super::profile::{MachineBehaviour, InitialLinking};
 use machine::{Definition, LinkName, Operation, TransitionEffect, check_linked};
 use machine::{LinkFault, MachineName};
 
@@ -22,8 +22,8 @@ pub(super) struct Population {
 /// The instances of each of `definitions`.
 pub(super) fn populations(
     definitions: &[&Definition],
-    behaviours: &[Behaviour],
-) -> Result<Vec<Population>, SimulateError> {
+    behaviours: &[MachineBehaviour],
+) -> Result<Vec<Population>, SimulationError> {
     check(definitions)?;
     let number = |machine: &MachineName| definitions.iter().position(|one| one.machine == *machine);
     let mut populations: Vec<Option<Population>> = vec![None; definitions.len()];
@@ -40,16 +40,16 @@ pub(super) fn populations(
             let said = behaviours.get(from).and_then(|behaviour| behaviour.links.get(name));
             let leads = match (&populations[to], said) {
                 (None, said) => {
-                    let more = if let Some(Linking::SharedBy(more)) = said { *more } else { 1 };
+                    let more = if let Some(InitialLinking::SharedBy(more)) = said { *more } else { 1 };
                     let shared_by = shared_by.saturating_mul(more);
                     populations[to] = Some(Population { shared_by, links: Vec::new() });
                     open.push_back((to, shared_by));
                     true
                 }
-                (Some(_), Some(Linking::SharedBy(_))) => true,
+                (Some(_), Some(InitialLinking::SharedBy(_))) => true,
                 (Some(there), _) => to != from && there.shared_by >= shared_by && !later.contains(name),
             };
-            if leads && said != Some(&Linking::Unlinked) {
+            if leads && said != Some(&InitialLinking::Unlinked) {
                 links.push((name.clone(), to));
             }
         }
@@ -58,21 +58,21 @@ pub(super) fn populations(
         }
     }
     let unlinked = |(index, population): (usize, Option<Population>)| {
-        population.ok_or_else(|| SimulateError::Unlinked { machine: definitions[index].machine.clone() })
+        population.ok_or_else(|| SimulationError::UnlinkedMachine { machine: definitions[index].machine.clone() })
     };
     populations.into_iter().enumerate().map(unlinked).collect()
 }
 
 /// Whether definitions go together: each machine once, and what one raises another takes.
-fn check(definitions: &[&Definition]) -> Result<(), SimulateError> {
+fn check(definitions: &[&Definition]) -> Result<(), SimulationError> {
     let mut machines = BTreeSet::new();
     if let Some(twice) = definitions.iter().find(|definition| !machines.insert(&definition.machine)) {
-        return Err(SimulateError::Twice { machine: twice.machine.clone() });
+        return Err(SimulationError::DuplicateMachine { machine: twice.machine.clone() });
     }
     let faults = check_linked(definitions).into_iter();
     // Of a machine that is not there the report says what is left out.
     match faults.into_iter().find(|fault| !matches!(fault, LinkFault::NoMachine { .. })) {
-        Some(fault) => Err(SimulateError::Links(fault)),
+        Some(fault) => Err(SimulationError::IncompatibleLinks(fault)),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use machine::Visit;
 ///
 /// What is obsolete is not taken out: each carries a number by which that is seen when its time comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Occurrence {
+pub(super) enum SimulationEvent {
     /// The deadline of a visit passes.
     Deadline { visit: Visit },
     /// An action ends.
@@ -30,39 +30,39 @@ pub(super) enum Occurrence {
 
 /// Something that is to happen, to whom, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
+pub(super) struct QueuedSimulationEvent {
     pub(super) at_ms: u64,
     /// What was entered first happens first.
     order: u64,
     /// The number in the shard of the instance, dispatcher or circuit.
-    pub(super) whose: usize,
-    pub(super) what: Occurrence,
+    pub(super) target: usize,
+    pub(super) event: SimulationEvent,
 }
 
 /// What is still to happen before the end.
 #[derive(Debug)]
-pub(super) struct Queue {
-    entries: BinaryHeap<Reverse<Entry>>,
+pub(super) struct SimulationQueue {
+    entries: BinaryHeap<Reverse<QueuedSimulationEvent>>,
     entered: u64,
     end_ms: u64,
 }
 
-impl Queue {
+impl SimulationQueue {
     /// A queue for what happens up to `end_ms`.
     pub(super) fn new(end_ms: u64) -> Self {
         Self { entries: BinaryHeap::new(), entered: 0, end_ms }
     }
 
     /// Lets something happen at `at_ms`; what would be after the end never happens.
-    pub(super) fn enter(&mut self, at_ms: u64, whose: usize, what: Occurrence) {
+    pub(super) fn enter(&mut self, at_ms: u64, whose: usize, what: SimulationEvent) {
         if at_ms <= self.end_ms {
             self.entered += 1;
-            self.entries.push(Reverse(Entry { at_ms, order: self.entered, whose, what }));
+            self.entries.push(Reverse(QueuedSimulationEvent { at_ms, order: self.entered, target: whose, event: what }));
         }
     }
 
     /// What happens next.
-    pub(super) fn next(&mut self) -> Option<Entry> {
+    pub(super) fn next(&mut self) -> Option<QueuedSimulationEvent> {
         self.entries.pop().map(|Reverse(entry)| entry)
     }
 }
@@ -73,12 +73,12 @@ mod tests {
 
     #[test]
     fn what_is_due_first_comes_first_and_of_one_time_what_was_entered_first() {
-        let mut queue = Queue::new(100);
+        let mut queue = SimulationQueue::new(100);
         for (at_ms, whose) in [(50, 1), (100, 2), (20, 3), (50, 4), (101, 5), (u64::MAX, 6)] {
-            queue.enter(at_ms, whose, Occurrence::Dispatch);
+            queue.enter(at_ms, whose, SimulationEvent::Dispatch);
         }
         let order: Vec<_> =
-            std::iter::from_fn(|| queue.next()).map(|entry| (entry.at_ms, entry.whose)).collect();
+            std::iter::from_fn(|| queue.next()).map(|entry| (entry.at_ms, entry.target)).collect();
         assert_eq!(order, [(20, 3), (50, 1), (50, 4), (100, 2)]);
     }
 }

@@ -1,27 +1,27 @@
 //! The resources of a shard: the devices that actions claim, the circuits that these are on, and what states hold.
 
-use super::dispatcher::{Dispatcher, Granted, ticks};
-use super::profile::Layout;
-use super::tally::{LongestQueue, Tally};
-use schedule::{Need, Resource, Units};
+use super::dispatcher::{Dispatcher, DispatchedGrants, ticks};
+use super::profile::FleetLayout;
+use super::tally::{LongestQueue, SimulationTally};
+use schedule::{ResourceNeed, LimitedResource, ResourceUnits};
 
 /// All resources, by number: devices first, then circuits, then what states hold.
 #[derive(Debug)]
-pub(super) struct Resources {
+pub(super) struct SimulatedResources {
     devices: usize,
     circuits: usize,
     has_gap: bool,
     dispatchers: Vec<Dispatcher>,
     /// The dispatcher that grants each, where it has a limit.
     granted_by: Vec<Option<usize>>,
-    usage: Vec<Usage>,
+    usage: Vec<ResourceUsage>,
     /// The dispatchers that were given something back and have not granted it on yet.
     released: Vec<usize>,
 }
 
 /// How a resource is used.
 #[derive(Debug, Clone, Default)]
-struct Usage {
+struct ResourceUsage {
     in_use: u32,
     changed_ms: u64,
     unit_ms: u64,
@@ -32,7 +32,7 @@ struct Usage {
     operations: u64,
 }
 
-impl Usage {
+impl ResourceUsage {
     fn change(&mut self, in_use: u32, now_ms: u64) {
         self.unit_ms += u64::from(self.in_use) * (now_ms - self.changed_ms);
         self.changed_ms = now_ms;
@@ -41,15 +41,15 @@ impl Usage {
     }
 }
 
-impl Resources {
+impl SimulatedResources {
     /// So many devices, with what states hold and its limits. What one request may claim together one dispatcher grants: the
     /// fewer resources that is, the faster it goes.
     pub(super) fn new<'a>(
-        layout: Layout,
+        layout: FleetLayout,
         devices: usize,
-        holds: impl Iterator<Item = &'a Option<Resource>>,
+        holds: impl Iterator<Item = &'a Option<LimitedResource>>,
     ) -> Self {
-        let holds: Vec<&Option<Resource>> = holds.collect();
+        let holds: Vec<&Option<LimitedResource>> = holds.collect();
         let circuits = devices.div_ceil(layout.devices_per_circuit);
         let (is_limited, has_gap) = (holds.iter().any(|limits| limits.is_some()), layout.gap_ms > 0);
         let (dispatchers, devices_each) = match (is_limited, has_gap) {
@@ -68,11 +68,11 @@ impl Resources {
         };
         let settle = ticks(layout.settle_ms);
         for device in 0..devices {
-            let resource = Resource { settle, ..Resource::of(1) };
+            let resource = LimitedResource { settle, ..LimitedResource::of(1) };
             resources.add(Some((device / devices_each, resource)));
         }
         for circuit in 0..circuits {
-            let resource = Resource { gap: ticks(layout.gap_ms), ..Resource::of(u32::MAX) };
+            let resource = LimitedResource { gap: ticks(layout.gap_ms), ..LimitedResource::of(u32::MAX) };
             let dispatcher = circuit * layout.devices_per_circuit / devices_each;
             resources.add(has_gap.then_some((dispatcher, resource)));
         }
@@ -82,9 +82,9 @@ impl Resources {
         resources
     }
 
-    fn add(&mut self, limited: Option<(usize, Resource)>) {
+    fn add(&mut self, limited: Option<(usize, LimitedResource)>) {
         let number = self.usage.len();
-        self.usage.push(Usage::default());
+        self.usage.push(ResourceUsage::default());
         self.granted_by.push(limited.map(|(dispatcher, _)| dispatcher));
         if let Some((dispatcher, resource)) = limited {
             self.dispatchers[dispatcher].add(number, resource);
@@ -101,9 +101,9 @@ impl Resources {
         &self,
         device: usize,
         circuit: usize,
-    ) -> impl Iterator<Item = Units<usize>> + use<> {
+    ) -> impl Iterator<Item = ResourceUnits<usize>> + use<> {
         let circuit = self.has_gap.then_some(self.devices + circuit);
-        std::iter::once(device).chain(circuit).map(|resource| Units { resource, units: 1 })
+        std::iter::once(device).chain(circuit).map(|resource| ResourceUnits { resource, units: 1 })
     }
 
     /// Whether it is one that states hold.
@@ -120,7 +120,7 @@ impl Resources {
     pub(super) fn wait(
         &mut self,
         instance: usize,
-        units: &[Units<usize>],
+        units: &[ResourceUnits<usize>],
         holds: bool,
         now_ms: u64,
     ) -> Option<usize> {
@@ -128,21 +128,21 @@ impl Resources {
         for units in units {
             self.usage[units.resource].waiting += 1;
         }
-        let needs = units.iter().map(|units| Need::of(units.resource, units.units)).collect();
+        let needs = units.iter().map(|units| ResourceNeed::of(units.resource, units.units)).collect();
         self.dispatchers[dispatcher].wait(instance, needs, holds, now_ms);
         Some(dispatcher)
     }
 
     /// An instance at `device` waits no more.
-    pub(super) fn give_up(&mut self, instance: usize, device: usize) {
+    pub(super) fn stop_waiting(&mut self, instance: usize, device: usize) {
         let Some(dispatcher) = self.granted_by[device] else { return };
-        for resource in self.dispatchers[dispatcher].give_up(instance).iter().flat_map(|need| &need.any_of) {
+        for resource in self.dispatchers[dispatcher].stop_waiting(instance).iter().flat_map(|need| &need.any_of) {
             self.usage[*resource].waiting -= 1;
         }
     }
 
     /// What a dispatcher grants now.
-    pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> Granted {
+    pub(super) fn grant(&mut self, dispatcher: usize, now_ms: u64) -> DispatchedGrants {
         let granted = self.dispatchers[dispatcher].grant(now_ms);
         for units in granted.grants.iter().flat_map(|grant| &grant.units) {
             self.usage[units.resource].waiting -= 1;
@@ -152,13 +152,13 @@ impl Resources {
     }
 
     /// Units come into use.
-    pub(super) fn take(&mut self, units: &Units<usize>, now_ms: u64) {
+    pub(super) fn take(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_add(units.units), now_ms);
     }
 
     /// Units are given back; whoever may have them next is not looked for yet.
-    pub(super) fn release(&mut self, units: &Units<usize>, now_ms: u64) {
+    pub(super) fn release(&mut self, units: &ResourceUnits<usize>, now_ms: u64) {
         let usage = &mut self.usage[units.resource];
         usage.change(usage.in_use.saturating_sub(units.units), now_ms);
         if let Some(dispatcher) = self.granted_by[units.resource] {
@@ -182,12 +182,12 @@ impl Resources {
     /// Counts how long the queues are for `units`, where devices are numbered from `first_device`.
     pub(super) fn tally_queues(
         &self,
-        units: &[Units<usize>],
+        units: &[ResourceUnits<usize>],
         first_device: usize,
         at_ms: u64,
-        tally: &mut Tally,
+        tally: &mut SimulationTally,
     ) {
-        for Units { resource, .. } in units {
+        for ResourceUnits { resource, .. } in units {
             let instances = self.usage[*resource].waiting;
             if *resource < self.devices {
                 tally.devices.queue(LongestQueue { instances, at_ms, resource: first_device + resource });
@@ -199,8 +199,8 @@ impl Resources {
     }
 
     /// Counts how long instances waited that are granted `units`.
-    pub(super) fn tally_wait(&self, units: &[Units<usize>], waited_ms: u64, tally: &mut Tally) {
-        for Units { resource, .. } in units {
+    pub(super) fn tally_wait(&self, units: &[ResourceUnits<usize>], waited_ms: u64, tally: &mut SimulationTally) {
+        for ResourceUnits { resource, .. } in units {
             if *resource < self.devices {
                 tally.devices.waited.add(waited_ms);
             } else if self.is_held(*resource) {
@@ -210,7 +210,7 @@ impl Resources {
     }
 
     /// Counts how all were used in the end.
-    pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut Tally) {
+    pub(super) fn tally_usage(&mut self, end_ms: u64, tally: &mut SimulationTally) {
         let first_held = self.held(0);
         for (number, usage) in self.usage.iter_mut().enumerate() {
             usage.change(usage.in_use, end_ms);

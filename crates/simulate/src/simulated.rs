@@ -3,24 +3,24 @@
 use std::collections::BTreeMap;
 
 use super::population::Population;
-use super::profile::{Behaviour, Names, OperatorRequest};
+use super::profile::{MachineBehaviour, NumberedNames, OperatorRequest};
 use machine::Cause;
 use machine::Links;
-use machine::Site;
+use machine::ActionSite;
 use machine::reads_facts;
 use machine::{ActionName, EventName, StateName};
-use machine::{Definition, Invoke, Kind, ResourceName};
+use machine::{Definition, ActionInvocation, StateKind, ResourceName};
 
 /// A machine, and what is to be known of it at every step.
 #[derive(Debug)]
 pub(super) struct SimulatedMachine<'a> {
     pub(super) definition: &'a Definition,
-    pub(super) behaviour: &'a Behaviour,
+    pub(super) behaviour: &'a MachineBehaviour,
     pub(super) population: Population,
     /// How many instances there are.
     pub(super) instances: usize,
-    pub(super) states: Vec<Stage<'a>>,
-    pub(super) actions: Vec<Outcomes>,
+    pub(super) states: Vec<SimulatedState<'a>>,
+    pub(super) actions: Vec<ActionEndEvents>,
     /// The number of each event, by which it is counted.
     pub(super) events: BTreeMap<&'a EventName, usize>,
     /// Whether any state that is entered may look at facts.
@@ -29,11 +29,11 @@ pub(super) struct SimulatedMachine<'a> {
 
 /// A state.
 #[derive(Debug)]
-pub(super) struct Stage<'a> {
+pub(super) struct SimulatedState<'a> {
     pub(super) name: &'a StateName,
-    pub(super) kind: Kind,
+    pub(super) kind: StateKind,
     pub(super) is_available: bool,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<SimulatedStateAction>,
     /// What it holds: the numbers of resources, and how many units of each.
     pub(super) holds: Vec<(usize, u32)>,
     /// What operators may ask for in it, by number.
@@ -42,7 +42,7 @@ pub(super) struct Stage<'a> {
 
 /// An action of a state.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
+pub(super) struct SimulatedStateAction {
     /// Its number.
     pub(super) action: usize,
     pub(super) limit_ms: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) struct Step {
 
 /// What an action ends in.
 #[derive(Debug)]
-pub(super) struct Outcomes {
+pub(super) struct ActionEndEvents {
     pub(super) ok: Option<EventName>,
     pub(super) failed: Option<EventName>,
 }
@@ -61,14 +61,14 @@ impl<'a> SimulatedMachine<'a> {
     /// The machine of `definition`, where there are so many instances of the first machine, and `resources` are all that
     /// states hold.
     pub(super) fn new(
-        (definition, behaviour): (&'a Definition, &'a Behaviour),
+        (definition, behaviour): (&'a Definition, &'a MachineBehaviour),
         population: Population,
         first_instances: usize,
         resources: &[&ResourceName],
     ) -> Self {
-        let names = Names::new(definition);
+        let names = NumberedNames::new(definition);
         let outcome = |action: &str, suffix: &str| EventName::new(&format!("{action}-{suffix}")).ok();
-        let outcomes = |action: &ActionName| Outcomes {
+        let outcomes = |action: &ActionName| ActionEndEvents {
             ok: outcome(action.as_str(), "ok"),
             failed: outcome(action.as_str(), "failed"),
         };
@@ -93,34 +93,34 @@ impl<'a> SimulatedMachine<'a> {
     /// Whether any of its actions is done at a device.
     pub(super) fn uses_devices(&self) -> bool {
         let actions = self.behaviour.classes.iter().flat_map(|class| &class.actions);
-        actions.into_iter().any(|action| action.at == Site::Resource)
+        actions.into_iter().any(|action| action.at == ActionSite::Resource)
     }
 }
 
 fn stage<'a>(
-    names: &Names<'a>,
-    behaviour: &Behaviour,
+    names: &NumberedNames<'a>,
+    behaviour: &MachineBehaviour,
     resources: &[&ResourceName],
     index: usize,
-) -> Stage<'a> {
+) -> SimulatedState<'a> {
     let name = names.states[index];
     let state = names.definition.states.get(name);
     let invoke = state.map_or(&[][..], |state| &state.invoke);
     let sound = behaviour.classes.first();
     let mut is_needed = false;
-    let step = |invoke: &Invoke| {
+    let step = |invoke: &ActionInvocation| {
         let action = behaviour.actions.binary_search(&invoke.action).unwrap_or(0);
         let simulated = sound.and_then(|class| class.actions.get(action));
-        is_needed |= simulated.is_some_and(|action| action.at == Site::Resource);
+        is_needed |= simulated.is_some_and(|action| action.at == ActionSite::Resource);
         let limit_ms = invoke.limit.and_then(|limit| u64::try_from(limit.as_millis()).ok());
-        Step { action, limit_ms, holds_device: is_needed }
+        SimulatedStateAction { action, limit_ms, holds_device: is_needed }
     };
-    let mut steps: Vec<Step> = invoke.iter().rev().map(step).collect();
+    let mut steps: Vec<SimulatedStateAction> = invoke.iter().rev().map(step).collect();
     steps.reverse();
     let held = state.into_iter().flat_map(|state| &state.hold);
     let holds = held.filter_map(|(name, units)| Some((resources.binary_search(&name).ok()?, *units)));
     let is_here = |request: &(usize, &OperatorRequest)| request.1.states.contains(&index);
-    Stage {
+    SimulatedState {
         name,
         kind: state.map(|state| state.kind).unwrap_or_default(),
         is_available: behaviour.available.get(index).copied().unwrap_or(false),

@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::error::{MAX_INSTANCE_DAYS, MAX_SAMPLES, SimulateError};
-use super::limits::held;
+use super::error::{MAX_INSTANCE_DAYS, MAX_SAMPLES, SimulationError};
+use super::limits::held_resources;
 use super::outages::{self, PlannedOutage};
 use super::population::populations;
 use super::profile::Profile;
 use super::simulated::SimulatedMachine;
-use super::size::Size;
+use super::size::SimulationSize;
 use machine::{Definition, ResourceName};
-use schedule::Resource;
+use schedule::LimitedResource;
 
 /// When virtual time begins, in seconds since 1970: 2026-01-01 00:00 UTC. Only an absolute time limit can tell.
-const BEGINNING: i64 = 1_767_225_600;
+const VIRTUAL_START_UNIX_S: i64 = 1_767_225_600;
 
 pub(super) const DAY_MS: u64 = 86_400_000;
 
@@ -21,14 +21,14 @@ pub(super) const DAY_MS: u64 = 86_400_000;
 #[derive(Debug)]
 pub struct Simulation<'a> {
     pub(super) profile: &'a Profile,
-    pub(super) size: Size,
+    pub(super) size: SimulationSize,
     /// The first is the one that is simulated; the others are those that it is linked to.
     pub(super) machines: Vec<SimulatedMachine<'a>>,
     /// What states hold, and how much there is of it where that is limited.
-    pub(super) resources: Vec<(&'a ResourceName, Option<Resource>)>,
+    pub(super) resources: Vec<(&'a ResourceName, Option<LimitedResource>)>,
     pub(super) outages: Vec<PlannedOutage>,
-    pub(super) every_ms: u64,
-    pub(super) beginning: DateTime<Utc>,
+    pub(super) sample_interval_ms: u64,
+    pub(super) started_at: DateTime<Utc>,
 }
 
 impl<'a> Simulation<'a> {
@@ -42,13 +42,13 @@ impl<'a> Simulation<'a> {
     pub fn new(
         definitions: &[&'a Definition],
         profile: &'a Profile,
-        size: Size,
-    ) -> Result<Self, SimulateError> {
-        let Size { instances, days, seed, every_s } = size;
+        size: SimulationSize,
+    ) -> Result<Self, SimulationError> {
+        let SimulationSize { instances, days, seed, sample_interval_s: every_s } = size;
         if instances == 0 || days == 0 || definitions.is_empty() {
-            return Err(SimulateError::Nothing);
+            return Err(SimulationError::NoInstances);
         }
-        let resources = held(definitions, profile);
+        let resources = held_resources(definitions, profile);
         let names: Vec<&'a ResourceName> = resources.iter().map(|(name, _)| *name).collect();
         let first_instances = usize::try_from(instances).unwrap_or(usize::MAX);
         let populations = populations(definitions, &profile.machines)?;
@@ -62,21 +62,21 @@ impl<'a> Simulation<'a> {
             .collect();
         let all = machines.iter().map(|machine| machine.instances as u64).fold(0, u64::saturating_add);
         if all.saturating_mul(u64::from(days)) > MAX_INSTANCE_DAYS {
-            return Err(SimulateError::TooLarge { instances: all, days });
+            return Err(SimulationError::TooLarge { instances: all, days });
         }
         let end_s = u64::from(days) * DAY_MS / 1000;
         let every_s = every_s.unwrap_or_else(|| default_step_s(end_s));
         if every_s == 0 || every_s > end_s || end_s / every_s > MAX_SAMPLES {
-            return Err(SimulateError::Samples { every_s, days });
+            return Err(SimulationError::SampleInterval { every_s, days });
         }
         Ok(Self {
             machines,
             resources,
-            outages: outages::plan(profile, seed, u64::from(days) * DAY_MS),
-            every_ms: every_s.saturating_mul(1000),
+            outages: outages::plan_outages(profile, seed, u64::from(days) * DAY_MS),
+            sample_interval_ms: every_s.saturating_mul(1000),
             profile,
             size,
-            beginning: DateTime::from_timestamp(BEGINNING, 0).unwrap_or(DateTime::UNIX_EPOCH),
+            started_at: DateTime::from_timestamp(VIRTUAL_START_UNIX_S, 0).unwrap_or(DateTime::UNIX_EPOCH),
         })
     }
 
@@ -119,20 +119,20 @@ impl<'a> Simulation<'a> {
     }
 
     pub(super) fn samples(&self) -> usize {
-        usize::try_from(self.end_ms() / self.every_ms + 1).unwrap_or(usize::MAX)
+        usize::try_from(self.end_ms() / self.sample_interval_ms + 1).unwrap_or(usize::MAX)
     }
 
     /// A time of the virtual world.
     pub(super) fn at(&self, at_ms: u64) -> DateTime<Utc> {
         let since = i64::try_from(at_ms).ok().and_then(TimeDelta::try_milliseconds);
-        since.and_then(|since| self.beginning.checked_add_signed(since)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        since.and_then(|since| self.started_at.checked_add_signed(since)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// The first millisecond that is not before `at`.
     pub(super) fn since_beginning(&self, at: DateTime<Utc>) -> u64 {
         let whole = at.timestamp_millis();
         let rest = i64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
-        u64::try_from(whole + rest - self.beginning.timestamp_millis()).unwrap_or(0)
+        u64::try_from(whole + rest - self.started_at.timestamp_millis()).unwrap_or(0)
     }
 }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 /// Spans are kept to this many digits.
-const DIGITS: u32 = 4;
+const SPAN_DIGITS: u32 = 4;
 
 /// How long things took, to four digits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Spans {
+pub(crate) struct SpanHistogram {
     counts: BTreeMap<u64, u64>,
     count: u64,
 }
 
-impl Spans {
+impl SpanHistogram {
     /// Adds one.
     pub(crate) fn add(&mut self, span_ms: u64) {
         *self.counts.entry(rounded(span_ms)).or_insert(0) += 1;
@@ -49,7 +49,7 @@ impl Spans {
 }
 
 fn rounded(span_ms: u64) -> u64 {
-    let unit = 10_u64.pow((span_ms.checked_ilog10().unwrap_or(0) + 1).saturating_sub(DIGITS));
+    let unit = 10_u64.pow((span_ms.checked_ilog10().unwrap_or(0) + 1).saturating_sub(SPAN_DIGITS));
     span_ms.saturating_add(unit / 2) / unit * unit
 }
 
@@ -59,12 +59,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_sorted_spans() {
-        let mut spans = Spans::default();
+        let mut spans = SpanHistogram::default();
         assert_eq!((spans.percentile(50), spans.longest()), (None, None));
         (1..=200).rev().for_each(|span| spans.add(span));
         let found = [0, 1, 50, 95, 99, 100].map(|percent| spans.percentile(percent));
         assert_eq!(found, [Some(1), Some(2), Some(100), Some(190), Some(198), Some(200)]);
-        let mut other = Spans::default();
+        let mut other = SpanHistogram::default();
         other.add(1000);
         spans.merge(&other);
         assert_eq!((spans.count(), spans.longest(), spans.percentile(50)), (201, Some(1000), Some(101)));

@@ -8,14 +8,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::packet::Mode;
+use super::packet::TransferMode;
 
 /// How much is read at once: enough to make the hop to the blocking pool rare, little enough for 512 transfers.
-const PIECE_BYTES: u64 = 128 * 1024;
+const READ_CHUNK_BYTES: u64 = 128 * 1024;
 
 /// Where in the file a block begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BlockStart {
     offset: u64,
     /// The second half of a netascii pair that did not fit into the block before.
     carried: Option<u8>,
@@ -23,23 +23,23 @@ pub(super) struct Place {
 
 /// A file that is being sent.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct BlockReader {
     file: Arc<File>,
     length: u64,
     is_text: bool,
-    piece: Vec<u8>,
-    piece_at: u64,
+    chunk: Vec<u8>,
+    chunk_offset: u64,
 }
 
-impl Body {
+impl BlockReader {
     /// Takes an open file of `length` bytes, to be sent as `mode` says.
-    pub(super) fn new(file: File, length: u64, mode: &Mode) -> Self {
+    pub(super) fn new(file: File, length: u64, mode: &TransferMode) -> Self {
         Self {
             file: Arc::new(file),
             length,
-            is_text: *mode == Mode::Netascii,
-            piece: Vec::new(),
-            piece_at: 0,
+            is_text: *mode == TransferMode::Netascii,
+            chunk: Vec::new(),
+            chunk_offset: 0,
         }
     }
 
@@ -57,16 +57,16 @@ impl Body {
     /// An [`io::Error`] when the file cannot be read, or has become shorter than it was.
     pub(super) async fn write_block(
         &mut self,
-        place: Place,
+        place: BlockStart,
         block_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> io::Result<Place> {
-        let Place { mut offset, mut carried } = place;
+    ) -> io::Result<BlockStart> {
+        let BlockStart { mut offset, mut carried } = place;
         let (length, is_text) = (self.length, self.is_text);
         let end = out.len() + block_bytes;
         out.extend(carried.take());
         while out.len() < end && offset < length {
-            let piece = self.piece_from(offset).await?;
+            let piece = self.chunk_from(offset).await?;
             let taken = if is_text {
                 let (taken, rest) = write_netascii(piece, end, out);
                 carried = rest;
@@ -78,24 +78,24 @@ impl Body {
             };
             offset += taken as u64;
         }
-        Ok(Place { offset, carried })
+        Ok(BlockStart { offset, carried })
     }
 
     /// What is in memory from `offset` on, at least one byte; `offset` is below the file's length.
-    async fn piece_from(&mut self, offset: u64) -> io::Result<&[u8]> {
-        let is_held = (self.piece_at..self.piece_at + self.piece.len() as u64).contains(&offset);
+    async fn chunk_from(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let is_held = (self.chunk_offset..self.chunk_offset + self.chunk.len() as u64).contains(&offset);
         if !is_held {
-            let wanted = PIECE_BYTES.min(self.length.saturating_sub(offset));
+            let wanted = READ_CHUNK_BYTES.min(self.length.saturating_sub(offset));
             let file = Arc::clone(&self.file);
-            let mut piece = std::mem::take(&mut self.piece);
-            self.piece = boot_tree::work(move || {
+            let mut piece = std::mem::take(&mut self.chunk);
+            self.chunk = boot_tree::run_blocking(move || {
                 piece.resize(usize::try_from(wanted).unwrap_or_default(), 0);
                 file.read_exact_at(&mut piece, offset).map(|()| piece)
             })
             .await??;
-            self.piece_at = offset;
+            self.chunk_offset = offset;
         }
-        let held = usize::try_from(offset - self.piece_at).ok().and_then(|skip| self.piece.get(skip..));
+        let held = usize::try_from(offset - self.chunk_offset).ok().and_then(|skip| self.chunk.get(skip..));
         held.filter(|held| !held.is_empty()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
@@ -128,14 +128,14 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
-    fn body(content: &[u8], mode: &Mode) -> Body {
+    fn body(content: &[u8], mode: &TransferMode) -> BlockReader {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        Body::new(file, content.len() as u64, mode)
+        BlockReader::new(file, content.len() as u64, mode)
     }
 
-    async fn blocks(body: &mut Body, block_bytes: usize) -> Vec<Vec<u8>> {
-        let (mut place, mut blocks) = (Place::default(), Vec::new());
+    async fn blocks(body: &mut BlockReader, block_bytes: usize) -> Vec<Vec<u8>> {
+        let (mut place, mut blocks) = (BlockStart::default(), Vec::new());
         loop {
             let mut block = Vec::new();
             let next = body.write_block(place, block_bytes, &mut block).await.unwrap();
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn a_file_of_whole_blocks_ends_with_an_empty_one() {
-        let cut = runtime().block_on(blocks(&mut body(b"abcdefgh", &Mode::Octet), 4));
+        let cut = runtime().block_on(blocks(&mut body(b"abcdefgh", &TransferMode::Octet), 4));
         assert_eq!(cut, [&b"abcd"[..], b"efgh", b""]);
-        let cut = runtime().block_on(blocks(&mut body(b"", &Mode::Octet), 4));
+        let cut = runtime().block_on(blocks(&mut body(b"", &TransferMode::Octet), 4));
         assert_eq!(cut, [b""]);
     }
 
     #[test]
     fn text_has_the_line_ends_of_the_network_also_across_blocks() {
-        let cut = runtime().block_on(blocks(&mut body(b"ab\ncd\re\n", &Mode::Netascii), 3));
+        let cut = runtime().block_on(blocks(&mut body(b"ab\ncd\re\n", &TransferMode::Netascii), 3));
         assert_eq!(cut, [&b"ab\r"[..], b"\ncd", b"\r\0e", b"\r\n"]);
     }
 
@@ -173,8 +173,8 @@ mod tests {
     fn a_file_that_shrank_is_an_error_and_not_a_short_file() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"short").unwrap();
-        let mut body = Body::new(file, 6, &Mode::Octet);
-        let read = runtime().block_on(body.write_block(Place::default(), 512, &mut Vec::new()));
+        let mut body = BlockReader::new(file, 6, &TransferMode::Octet);
+        let read = runtime().block_on(body.write_block(BlockStart::default(), 512, &mut Vec::new()));
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -185,7 +185,7 @@ mod tests {
         fn blocks_put_together_are_the_file(
             content in proptest::collection::vec(any::<u8>(), 0..3000), block_bytes in 8_usize..600,
         ) {
-            let cut = runtime().block_on(blocks(&mut body(&content, &Mode::Octet), block_bytes));
+            let cut = runtime().block_on(blocks(&mut body(&content, &TransferMode::Octet), block_bytes));
             prop_assert_eq!(cut.concat(), content);
         }
 
@@ -194,7 +194,7 @@ mod tests {
             content in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..800),
             block_bytes in 8_usize..40,
         ) {
-            let cut = runtime().block_on(blocks(&mut body(&content, &Mode::Netascii), block_bytes)).concat();
+            let cut = runtime().block_on(blocks(&mut body(&content, &TransferMode::Netascii), block_bytes)).concat();
             let mut undone = Vec::new();
             let mut bytes = cut.into_iter();
             while let Some(byte) = bytes.next() {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::listener::Listener;
+use super::listener::TftpListener;
 
 /// Packets of one client that may wait in front of its transfer; more are dropped, as a network drops them.
-pub(super) const INBOX: usize = 16;
+pub(super) const INBOX_PACKETS: usize = 16;
 
 /// Where answers come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ports {
+pub enum PortMode {
     /// Each transfer has a port of its own, as RFC 1350 §4 says.
     #[default]
     OnePerTransfer,
@@ -26,13 +26,13 @@ pub enum Ports {
 
 /// The way to one client; hears nobody else.
 #[derive(Debug)]
-pub(super) enum Channel {
+pub(super) enum ClientChannel {
     /// A connected socket.
     Own(UdpSocket),
     /// The listening port; what the client says comes by the inbox.
     Shared {
         /// The port.
-        listener: Arc<Listener>,
+        listener: Arc<TftpListener>,
         /// The client.
         peer: SocketAddr,
         /// The address that it asked.
@@ -42,13 +42,13 @@ pub(super) enum Channel {
     },
 }
 
-impl Channel {
+impl ClientChannel {
     /// Makes the socket for one client: it sends from the address that was asked and hears nobody else.
     ///
     /// # Errors
     ///
     /// An [`io::Error`] when the machine has no socket for it, or no way to the client.
-    pub(super) async fn own(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
+    pub(super) async fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(local).await?;
         socket.connect(peer).await?;
         Ok(Self::Own(socket))

@@ -35,15 +35,15 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use channel::Ports;
-use channel::{Channel, INBOX};
-pub use limits::Limits;
-use limits::{Room, Slot, room};
-use listener::{Datagram, Listener};
-pub use observer::{Abort, DropReason, End, Fetch, Observer, Refusal};
+pub use channel::PortMode;
+use channel::{ClientChannel, INBOX_PACKETS};
+pub use limits::TftpLimits;
+use limits::{TransferAdmission, TransferSlot, decide_admission};
+use listener::{Datagram, TftpListener};
+pub use observer::{ClientAbort, TransferDropReason, TransferEnd, TftpFetch, TftpObserver, TftpRefusal};
 use options::MAX_WINDOW_BLOCKS;
-use packet::{ErrorCode, Packet, Request};
-use transfer::{Dismissal, Progress, Transfer};
+use packet::{TftpErrorCode, TftpPacket, TftpRequest};
+use transfer::{CancelReason, TransferProgress, Transfer};
 
 use boot_tree::BootTree;
 
@@ -51,7 +51,7 @@ use boot_tree::BootTree;
 #[derive(Debug, thiserror::Error)]
 pub enum TftpError {
     /// The address is taken, is not this machine's, or needs a right that the process has not.
-    #[error("cannot listen for TFTP on {listen}{}", hint(source))]
+    #[error("cannot listen for TFTP on {listen}{}", permission_hint(source))]
     Bind {
         /// The address that was given.
         listen: SocketAddr,
@@ -61,7 +61,7 @@ pub enum TftpError {
     },
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn permission_hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         " (ports below 1024 need root or CAP_NET_BIND_SERVICE; a port above needs neither)"
     } else {
@@ -70,38 +70,38 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// How long there has to be room for all before the log says so.
-const CALM: Duration = Duration::from_secs(10);
+const OVERLOAD_CLEARED_AFTER: Duration = Duration::from_secs(10);
 
 /// A server whose port is bound; [`Server::run`] makes it answer.
-pub struct Server {
-    listener: Arc<Listener>,
+pub struct TftpServer {
+    listener: Arc<TftpListener>,
     tree: Arc<BootTree>,
-    observer: Arc<dyn Observer>,
-    limits: Limits,
-    ports: Ports,
+    observer: Arc<dyn TftpObserver>,
+    limits: TftpLimits,
+    ports: PortMode,
     tasks: JoinSet<()>,
-    running: HashMap<SocketAddr, Running>,
+    running: HashMap<SocketAddr, RunningTransfer>,
     requests: u64,
-    crowd: Option<Crowd>,
+    overload: Option<TransferOverload>,
 }
 
 /// What is known of a client's transfer while it lasts.
-struct Running {
+struct RunningTransfer {
     task: Id,
-    request: Request,
-    since: Instant,
-    progress: Arc<Progress>,
+    request: TftpRequest,
+    requested_at: Instant,
+    progress: Arc<TransferProgress>,
     /// Where its packets go that come to the listening port.
     inbox: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 /// A time in which requests are dropped for want of room.
-struct Crowd {
-    dropped: u64,
-    last: Instant,
+struct TransferOverload {
+    dropped_requests: u64,
+    last_dropped_at: Instant,
 }
 
-impl Server {
+impl TftpServer {
     /// Binds `listen` for the tree below `root`; `[::]` takes IPv4 as well, and port 0 any free port.
     ///
     /// While the root cannot be read, no request is answered: clients ask again.
@@ -116,32 +116,32 @@ impl Server {
     pub async fn bind(
         listen: SocketAddr,
         root: PathBuf,
-        observer: Arc<dyn Observer>,
+        observer: Arc<dyn TftpObserver>,
     ) -> Result<Self, TftpError> {
-        let listener = Listener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
+        let listener = TftpListener::bind(listen).map_err(|source| TftpError::Bind { listen, source })?;
         Ok(Self {
             listener: Arc::new(listener),
             tree: Arc::new(BootTree::new(root)),
             observer,
-            limits: Limits::default(),
-            ports: Ports::default(),
+            limits: TftpLimits::default(),
+            ports: PortMode::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             requests: 0,
-            crowd: None,
+            overload: None,
         })
     }
 
     /// The same server with other limits.
     #[must_use]
-    pub fn limited(mut self, limits: Limits) -> Self {
+    pub fn with_limits(mut self, limits: TftpLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// The same server with its answers coming from other ports.
     #[must_use]
-    pub fn answering_from(mut self, ports: Ports) -> Self {
+    pub fn with_port_mode(mut self, ports: PortMode) -> Self {
         self.ports = ports;
         self
     }
@@ -184,11 +184,11 @@ impl Server {
 
     fn dispatch(&mut self, datagram: Datagram) {
         let Datagram { peer, local, bytes } = datagram;
-        match Packet::parse(&bytes) {
-            Ok(Packet::Read(request)) => self.read(peer, local, request),
-            Ok(Packet::Write(request)) => self.write(peer, local, &request),
+        match TftpPacket::parse(&bytes) {
+            Ok(TftpPacket::Read(request)) => self.read(peer, local, request),
+            Ok(TftpPacket::Write(request)) => self.write(peer, local, &request),
             // Without a transfer there is no answer: forged, these would make us knock at doors for somebody else.
-            Ok(Packet::Data { .. } | Packet::Ack { .. } | Packet::Error { .. } | Packet::OptionsAck(_)) => {
+            Ok(TftpPacket::Data { .. } | TftpPacket::Ack { .. } | TftpPacket::Error { .. } | TftpPacket::OptionsAck(_)) => {
                 if let Some(inbox) = self.running.get(&peer).and_then(|running| running.inbox.as_ref()) {
                     // A full inbox is a lossy network.
                     inbox.try_send(bytes).ok();
@@ -199,37 +199,37 @@ impl Server {
     }
 
     /// Begins a transfer, unless this is a repetition of the request that one is already answering.
-    fn read(&mut self, peer: SocketAddr, local: SocketAddr, request: Request) {
+    fn read(&mut self, peer: SocketAddr, local: SocketAddr, request: TftpRequest) {
         let mut is_anew = false;
         if let Some(running) = self.running.get(&peer) {
-            if running.request == request && !running.progress.is_yielding() {
-                running.progress.ask_again();
+            if running.request == request && !running.progress.is_replaceable() {
+                running.progress.record_repeated_request();
                 return;
             }
             // Or else one port that asks for two names in turn would have a transfer, and a file opened, for each packet.
-            let is_young = running.since.elapsed() < self.limits.first_wait;
-            if is_young && !running.progress.is_answered() && !running.progress.is_yielding() {
+            let is_young = running.requested_at.elapsed() < self.limits.first_retransmit_after;
+            if is_young && !running.progress.is_answered() && !running.progress.is_replaceable() {
                 tracing::debug!(%peer, "TFTP request dropped: the one before has not been answered yet");
                 return;
             }
             // The client has one port and one file at a time: it has forgotten the other one.
-            running.progress.dismiss(Dismissal::AskedAnew);
+            running.progress.cancel(CancelReason::NewRequest);
             is_anew = true;
         }
         self.requests += 1;
-        let fetch = Fetch { number: self.requests, peer, file: shown(&request.file) };
-        if !is_anew && !self.make_room(peer) {
-            self.observer.dropped(&fetch);
+        let fetch = TftpFetch { number: self.requests, peer, file: file_name_text(&request.file) };
+        if !is_anew && !self.admit_transfer(peer) {
+            self.observer.on_drop(&fetch);
             return;
         }
-        self.observer.asked(&fetch);
-        let progress = Arc::new(Progress::default());
+        self.observer.on_request(&fetch);
+        let progress = Arc::new(TransferProgress::default());
         let (channel, inbox, max_window_blocks) = match self.ports {
-            Ports::OnePerTransfer => (None, None, MAX_WINDOW_BLOCKS),
-            Ports::Single => {
-                let (sender, inbox) = mpsc::channel(INBOX);
+            PortMode::OnePerTransfer => (None, None, MAX_WINDOW_BLOCKS),
+            PortMode::Single => {
+                let (sender, inbox) = mpsc::channel(INBOX_PACKETS);
                 let listener = Arc::clone(&self.listener);
-                (Some(Channel::Shared { listener, peer, local, inbox }), Some(sender), 1)
+                (Some(ClientChannel::Shared { listener, peer, local, inbox }), Some(sender), 1)
             }
         };
         let transfer = Transfer {
@@ -241,88 +241,88 @@ impl Server {
         };
         let observer = Arc::clone(&self.observer);
         let task = self.tasks.spawn(async move {
-            let end = work(channel, local, peer, transfer).await;
+            let end = run_transfer(channel, local, peer, transfer).await;
             tracing::debug!(peer = %fetch.peer, file = fetch.file, ?end, "TFTP fetch ended");
-            observer.ended(&fetch, end);
+            observer.on_end(&fetch, end);
         });
-        let running = Running { task: task.id(), request, since: Instant::now(), progress, inbox };
+        let running = RunningTransfer { task: task.id(), request, requested_at: Instant::now(), progress, inbox };
         self.running.insert(peer, running);
     }
 
     /// Whether one more transfer may begin; one that nobody has answered may have to end for it.
-    fn make_room(&mut self, peer: SocketAddr) -> bool {
-        let slots = self.running.iter().map(|(peer, running)| Slot {
+    fn admit_transfer(&mut self, peer: SocketAddr) -> bool {
+        let slots = self.running.iter().map(|(peer, running)| TransferSlot {
             peer: *peer,
-            since: running.since,
+            requested_at: running.requested_at,
             is_answered: running.progress.is_answered(),
         });
         let now = Instant::now();
-        let has_room = match room(&self.limits, slots, peer.ip(), now) {
-            Room::Free => true,
-            Room::InPlaceOf(other) => {
+        let has_room = match decide_admission(&self.limits, slots, peer.ip(), now) {
+            TransferAdmission::Admit => true,
+            TransferAdmission::Replace(other) => {
                 if let Some(other) = self.running.remove(&other) {
-                    other.progress.dismiss(Dismissal::Room);
+                    other.progress.cancel(CancelReason::Overload);
                 }
                 true
             }
-            Room::None => false,
+            TransferAdmission::Refuse => false,
         };
         if has_room {
-            if let Some(crowd) = self.crowd.take_if(|crowd| now - crowd.last >= CALM) {
-                tracing::info!(dropped = crowd.dropped, "TFTP capacity available again");
+            if let Some(crowd) = self.overload.take_if(|crowd| now - crowd.last_dropped_at >= OVERLOAD_CLEARED_AFTER) {
+                tracing::info!(dropped = crowd.dropped_requests, "TFTP capacity available again");
             }
         } else {
-            let crowd = self.crowd.get_or_insert_with(|| {
-                let (all, per_client) = (self.limits.transfers, self.limits.transfers_per_client);
+            let crowd = self.overload.get_or_insert_with(|| {
+                let (all, per_client) = (self.limits.max_transfers, self.limits.max_transfers_per_client);
                 tracing::warn!(%peer, all, per_client, "TFTP transfers exhausted, requests are dropped");
-                Crowd { dropped: 0, last: now }
+                TransferOverload { dropped_requests: 0, last_dropped_at: now }
             });
-            (crowd.dropped, crowd.last) = (crowd.dropped + 1, now);
+            (crowd.dropped_requests, crowd.last_dropped_at) = (crowd.dropped_requests + 1, now);
         }
         has_room
     }
 
     /// Refuses to store a file.
-    fn write(&mut self, peer: SocketAddr, local: SocketAddr, request: &Request) {
-        tracing::debug!(%peer, file = shown(&request.file), "refused to store a file by TFTP");
+    fn write(&mut self, peer: SocketAddr, local: SocketAddr, request: &TftpRequest) {
+        tracing::debug!(%peer, file = file_name_text(&request.file), "refused to store a file by TFTP");
         // What is running and what is ending; beyond that nobody is told.
-        if self.tasks.len() >= 2 * self.limits.transfers {
+        if self.tasks.len() >= 2 * self.limits.max_transfers {
             return;
         }
         let listener = Arc::clone(&self.listener);
         let (ports, message) = (self.ports, "this server stores no files");
         self.tasks.spawn(async move {
             let channel = match ports {
-                Ports::OnePerTransfer => Channel::own(local, peer).await,
-                Ports::Single => Ok(Channel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX).1 }),
+                PortMode::OnePerTransfer => ClientChannel::connect(local, peer).await,
+                PortMode::Single => Ok(ClientChannel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX_PACKETS).1 }),
             };
             if let Ok(channel) = channel {
-                talk::refuse(&channel, ErrorCode::ACCESS, message).await;
+                talk::send_error(&channel, TftpErrorCode::ACCESS, message).await;
             }
         });
     }
 }
 
 /// A file's name for people.
-fn shown(file: &[u8]) -> String {
+fn file_name_text(file: &[u8]) -> String {
     let begin = file.iter().position(|byte| *byte != b'/').unwrap_or(file.len());
     let (_, file) = file.split_at(begin);
     str::from_utf8(file).map_or_else(|_| file.escape_ascii().to_string(), str::to_owned)
 }
 
 /// Carries one transfer out, until it ends or is dismissed; over a socket of its own unless a channel is given.
-async fn work(channel: Option<Channel>, local: SocketAddr, peer: SocketAddr, transfer: Transfer) -> End {
+async fn run_transfer(channel: Option<ClientChannel>, local: SocketAddr, peer: SocketAddr, transfer: Transfer) -> TransferEnd {
     let progress = Arc::clone(&transfer.progress);
     let end = tokio::select! {
-        end = progress.dismissed() => end,
+        end = progress.cancelled() => end,
         end = async {
             let channel = match channel {
                 Some(channel) => Ok(channel),
-                None => Channel::own(local, peer).await,
+                None => ClientChannel::connect(local, peer).await,
             };
             match channel {
                 Ok(mut channel) => transfer.run(&mut channel).await,
-                Err(error) => End::Broken { reason: format!("cannot answer from {}: {error}", local.ip()) },
+                Err(error) => TransferEnd::ServerError { reason: format!("cannot answer from {}: {error}", local.ip()) },
             }
         } => end,
     };

@@ -15,10 +15,10 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// Room for the largest request and some more, so that one too long is seen to be.
-const ROOM_BYTES: usize = 2048;
+const RECEIVE_BUFFER_BYTES: usize = 2048;
 
 /// Requests that wait in the kernel while we are busy: a farm that gets its power back asks all at once.
-const QUEUE_BYTES: usize = 1024 * 1024;
+const SOCKET_QUEUE_BYTES: usize = 1024 * 1024;
 
 /// A datagram and where it came from and went to.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub(super) struct Datagram {
 
 /// A bound port.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct TftpListener {
     socket: UdpSocket,
     local_addr: SocketAddr,
 }
 
-impl Listener {
+impl TftpListener {
     /// Binds `listen`; `[::]` takes IPv4 as well.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Listener {
         } else {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
-        socket.set_recv_buffer_size(QUEUE_BYTES)?;
+        socket.set_recv_buffer_size(SOCKET_QUEUE_BYTES)?;
         socket.set_nonblocking(true)?;
         socket.bind(&listen.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
@@ -115,7 +115,7 @@ impl Listener {
     }
 
     fn try_receive(&self) -> io::Result<Option<Datagram>> {
-        let mut bytes = vec![0; ROOM_BYTES];
+        let mut bytes = vec![0; RECEIVE_BUFFER_BYTES];
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo, nix::libc::in_pktinfo);
         let fd = self.socket.as_raw_fd();
@@ -132,7 +132,7 @@ impl Listener {
         };
         // RFC 1123 §4.2.3.5: a request to a broadcast address should be ignored.
         let is_for_many = destination.is_multicast() || destination == IpAddr::from(Ipv4Addr::BROADCAST);
-        Ok((!is_for_many && peer.port() != 0).then(|| Datagram { peer, local: beside(peer, own), bytes }))
+        Ok((!is_for_many && peer.port() != 0).then(|| Datagram { peer, local: local_address_for(peer, own), bytes }))
     }
 }
 
@@ -163,7 +163,7 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// The own address `own` on the link that `peer` is on, any port.
-fn beside(peer: SocketAddr, own: IpAddr) -> SocketAddr {
+fn local_address_for(peer: SocketAddr, own: IpAddr) -> SocketAddr {
     match (own, peer) {
         (IpAddr::V6(own), SocketAddr::V6(peer)) => SocketAddrV6::new(own, 0, 0, peer.scope_id()).into(),
         _ => SocketAddr::new(own, 0),

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::packet::ErrorCode;
+use super::packet::TftpErrorCode;
 
 /// One read request that is being answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
+pub struct TftpFetch {
     /// Which request it is, counted from 1 since the server was bound.
     pub number: u64,
     /// Who asks; an IPv4 client is named by its IPv4 address also where the server listens on `[::]`.
@@ -21,7 +21,7 @@ pub struct Fetch {
 ///
 /// A count of bytes is of payload that the client acknowledged, never of what was only sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum TransferEnd {
     /// The client acknowledged the last block.
     Sent {
         /// The payload's bytes; in netascii more than the file has.
@@ -32,7 +32,7 @@ pub enum End {
     /// There is no such file, and the client was told so.
     NotFound,
     /// The request was declined, and the client was told so.
-    Refused(Refusal),
+    Refused(TftpRefusal),
     /// The client stopped answering, and all retransmissions were in vain.
     Silent {
         /// What had arrived by then; 0 also when the client never answered at all.
@@ -45,17 +45,17 @@ pub enum End {
         /// What had arrived by then.
         bytes_acked: u64,
         /// How it did so.
-        by: Abort,
+        by: ClientAbort,
     },
     /// The server gave the transfer up.
     Dropped {
         /// What had arrived by then.
         bytes_acked: u64,
         /// Why.
-        why: DropReason,
+        why: TransferDropReason,
     },
     /// Something on our side failed: an operator's to mend.
-    Broken {
+    ServerError {
         /// What failed, for people; may name paths of this machine, so not for the client.
         reason: String,
     },
@@ -63,26 +63,26 @@ pub enum End {
 
 /// How a client gave a transfer up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Abort {
+pub enum ClientAbort {
     /// It sent an ERROR packet. With [`ErrorCode::OPTIONS`] and nothing transferred, it only asked for the size.
     Error {
         /// The code it sent.
-        code: ErrorCode,
+        code: TftpErrorCode,
         /// The message it sent: any text.
         message: String,
     },
     /// It asked for something from the same port again, as a board does that was reset.
-    AskedAnew,
+    NewRequest,
     /// Its machine said that nobody listens at the port any more.
     PortClosed,
 }
 
 /// Why the server gave a transfer up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DropReason {
+pub enum TransferDropReason {
     /// The client had not answered, and others needed the room.
     #[error("not answered, and others needed the room")]
-    Room,
+    Overload,
     /// It took longer than [`Limits::longest_transfer`](super::Limits::longest_transfer).
     #[error("it took too long")]
     TooLong,
@@ -93,7 +93,7 @@ pub enum DropReason {
 
 /// Why a request was declined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TftpRefusal {
     /// The name, or a link on its way, leads out of the boot tree.
     #[error("outside the boot tree")]
     Outside,
@@ -111,15 +111,15 @@ pub enum Refusal {
     Mode,
 }
 
-impl Refusal {
+impl TftpRefusal {
     /// The code that the client is told.
     ///
     /// A directory is "not found": curl's and boot loaders' users learn most from that.
-    pub(super) fn code(&self) -> ErrorCode {
+    pub(super) fn code(&self) -> TftpErrorCode {
         match self {
-            Self::NotAFile => ErrorCode::NOT_FOUND,
-            Self::Outside | Self::Loop | Self::Unreadable => ErrorCode::ACCESS,
-            Self::Mode => ErrorCode::ILLEGAL,
+            Self::NotAFile => TftpErrorCode::NOT_FOUND,
+            Self::Outside | Self::Loop | Self::Unreadable => TftpErrorCode::ACCESS,
+            Self::Mode => TftpErrorCode::ILLEGAL,
         }
     }
 }
@@ -128,13 +128,13 @@ impl Refusal {
 ///
 /// [`Observer::asked`] and [`Observer::dropped`] are called in the order of the requests. All are called on the server's way
 /// and must not block.
-pub trait Observer: Send + Sync + 'static {
+pub trait TftpObserver: Send + Sync + 'static {
     /// A client asked for a file; the transfer is beginning or about to.
-    fn asked(&self, fetch: &Fetch);
+    fn on_request(&self, fetch: &TftpFetch);
 
     /// The fetch is over. Not told of fetches that were running when the server stopped.
-    fn ended(&self, fetch: &Fetch, end: End);
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd);
 
     /// A request was not taken for want of room, and not answered: the client may ask again.
-    fn dropped(&self, fetch: &Fetch);
+    fn on_drop(&self, fetch: &TftpFetch);
 }

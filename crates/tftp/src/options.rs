@@ -18,7 +18,7 @@ pub(super) const DEFAULT_BLOCK_BYTES: usize = 512;
 /// The payloads that can be agreed on.
 ///
 /// Source: RFC 2348, "Blocksize Option Specification".
-pub(super) const BLOCK_BYTES: RangeInclusive<u64> = 8..=65_464;
+pub(super) const BLOCK_BYTES_RANGE: RangeInclusive<u64> = 8..=65_464;
 
 /// The most blocks that are sent without an ACK between them.
 ///
@@ -31,11 +31,11 @@ pub(super) const MAX_WINDOW_BLOCKS: u64 = 64;
 ///
 /// RFC 2349 allows 255. With a handful of retries each, so long a time would let one datagram hold one of the server's
 /// transfers for twenty minutes; a longer time is declined.
-const TIMEOUT_S: RangeInclusive<u64> = 1..=30;
+const TIMEOUT_S_RANGE: RangeInclusive<u64> = 1..=30;
 
 /// What was agreed for one transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Agreed {
+pub(super) struct NegotiatedOptions {
     /// The payload of each DATA packet but the last.
     pub block_bytes: usize,
     /// The blocks that are sent without an ACK between them.
@@ -50,9 +50,9 @@ pub(super) struct Agreed {
 /// `max_window_blocks` blocks a window.
 ///
 /// An empty file's size is not told: curl takes `tsize 0` for an illegal answer and gives up.
-pub(super) fn agree(options: &[OptionPair], size_bytes: Option<u64>, max_window_blocks: u64) -> Agreed {
+pub(super) fn negotiate(options: &[OptionPair], size_bytes: Option<u64>, max_window_blocks: u64) -> NegotiatedOptions {
     let mut agreed =
-        Agreed { block_bytes: DEFAULT_BLOCK_BYTES, window_blocks: 1, timeout: None, answer: Vec::new() };
+        NegotiatedOptions { block_bytes: DEFAULT_BLOCK_BYTES, window_blocks: 1, timeout: None, answer: Vec::new() };
     for (name, value) in options {
         let name = name.to_ascii_lowercase();
         // RFC 2347: an option stands once; of a second one nothing is known.
@@ -61,15 +61,15 @@ pub(super) fn agree(options: &[OptionPair], size_bytes: Option<u64>, max_window_
         }
         let Some(asked) = decimal(value) else { continue };
         let taken = match name.as_str() {
-            "blksize" if asked >= *BLOCK_BYTES.start() => {
-                let bytes = asked.min(*BLOCK_BYTES.end());
+            "blksize" if asked >= *BLOCK_BYTES_RANGE.start() => {
+                let bytes = asked.min(*BLOCK_BYTES_RANGE.end());
                 usize::try_from(bytes).ok().map(|bytes| agreed.block_bytes = bytes).map(|()| bytes)
             }
             "windowsize" if asked > 0 => {
                 let blocks = asked.min(max_window_blocks);
                 usize::try_from(blocks).ok().map(|blocks| agreed.window_blocks = blocks).map(|()| blocks)
             }
-            "timeout" if TIMEOUT_S.contains(&asked) => {
+            "timeout" if TIMEOUT_S_RANGE.contains(&asked) => {
                 agreed.timeout = Some(Duration::from_secs(asked));
                 Some(asked)
             }
@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn answer(options: &[(&str, &str)], size_bytes: Option<u64>) -> Vec<(String, String)> {
-        agree(&owned(options), size_bytes, MAX_WINDOW_BLOCKS).answer
+        negotiate(&owned(options), size_bytes, MAX_WINDOW_BLOCKS).answer
     }
 
     fn owned(options: &[(&str, &str)]) -> Vec<OptionPair> {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_equal_options_counts() {
-        let agreed = agree(&owned(&[("blksize", "1024"), ("blkSize", "2048")]), None, MAX_WINDOW_BLOCKS);
+        let agreed = negotiate(&owned(&[("blksize", "1024"), ("blkSize", "2048")]), None, MAX_WINDOW_BLOCKS);
         assert_eq!((agreed.block_bytes, agreed.answer.len()), (1024, 1));
     }
 
@@ -152,7 +152,7 @@ mod tests {
                 ("blksize|windowsize|timeout|tsize|x", prop_oneof!["[0-9]{0,6}", "\\PC{0,4}"]), 0..8),
             size: Option<u64>,
         ) {
-            let agreed = agree(&options, size, MAX_WINDOW_BLOCKS);
+            let agreed = negotiate(&options, size, MAX_WINDOW_BLOCKS);
             prop_assert!((8..=65_464).contains(&agreed.block_bytes));
             prop_assert!((1..=64).contains(&agreed.window_blocks));
             prop_assert!(agreed.answer.len() <= 4);

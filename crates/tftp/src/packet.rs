@@ -31,9 +31,9 @@ pub type OptionPair = (String, String);
 ///
 /// Source: RFC 1350, appendix, "Error Codes"; RFC 2347 for 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorCode(pub u16);
+pub struct TftpErrorCode(pub u16);
 
-impl ErrorCode {
+impl TftpErrorCode {
     /// See the message.
     pub const OTHER: Self = Self(0);
     /// There is no such file.
@@ -48,7 +48,7 @@ impl ErrorCode {
 
 /// How a file's bytes stand in the packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub enum TransferMode {
     /// As they are.
     Octet,
     /// As text: a line ends with CR LF, and a bare CR is CR NUL.
@@ -57,7 +57,7 @@ pub enum Mode {
     Other(String),
 }
 
-impl Mode {
+impl TransferMode {
     fn from_word(word: String) -> Self {
         if word.eq_ignore_ascii_case("octet") {
             Self::Octet
@@ -79,11 +79,11 @@ impl Mode {
 
 /// What a read or write request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct TftpRequest {
     /// The file's name as asked for: any bytes but NUL.
     pub file: Vec<u8>,
     /// How the bytes are to be sent.
-    pub mode: Mode,
+    pub mode: TransferMode,
     /// The options in the order that the client gave them.
     pub options: Vec<OptionPair>,
 }
@@ -92,11 +92,11 @@ pub struct Request {
 ///
 /// Source: RFC 1350 §5; RFC 2347 for [`Packet::OptionsAck`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum TftpPacket<'a> {
     /// Asks for a file (RRQ).
-    Read(Request),
+    Read(TftpRequest),
     /// Wants to store a file (WRQ).
-    Write(Request),
+    Write(TftpRequest),
     /// A block of the file.
     Data {
         /// Its number; counts from 1 and wraps.
@@ -112,7 +112,7 @@ pub enum Packet<'a> {
     /// The transfer has failed.
     Error {
         /// The reason for programs.
-        code: ErrorCode,
+        code: TftpErrorCode,
         /// The reason for people.
         message: String,
     },
@@ -122,7 +122,7 @@ pub enum Packet<'a> {
 
 /// Says why a datagram is no TFTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedPacket {
     /// It ends before its fields do, or a text has no NUL after it.
     #[error("the packet is cut short")]
     Short,
@@ -134,16 +134,16 @@ pub enum Malformed {
     Long,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> TftpPacket<'a> {
     /// Reads one datagram.
     ///
     /// # Errors
     ///
     /// [`Malformed`] when it is no TFTP packet; whoever got it drops it.
-    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, MalformedPacket> {
         let (operation, rest) = number(datagram)?;
         match operation {
-            READ | WRITE if datagram.len() > MAX_REQUEST_BYTES => Err(Malformed::Long),
+            READ | WRITE if datagram.len() > MAX_REQUEST_BYTES => Err(MalformedPacket::Long),
             READ => request(rest).map(Self::Read),
             WRITE => request(rest).map(Self::Write),
             DATA => number(rest).map(|(block, payload)| Self::Data { block, payload }),
@@ -152,10 +152,10 @@ impl<'a> Packet<'a> {
                 let (code, rest) = number(rest)?;
                 // Clients exist that send no NUL here, or no message: the code alone says enough.
                 let message = text(rest).map_or_else(|_| lossy(rest), |(message, _)| message);
-                Ok(Self::Error { code: ErrorCode(code), message })
+                Ok(Self::Error { code: TftpErrorCode(code), message })
             }
             OPTIONS_ACK => Ok(Self::OptionsAck(pairs(rest))),
-            other => Err(Malformed::Operation(other)),
+            other => Err(MalformedPacket::Operation(other)),
         }
     }
 
@@ -196,7 +196,7 @@ pub(super) fn write_data_header(bytes: &mut Vec<u8>, block: u16) {
     bytes.extend_from_slice(&block.to_be_bytes());
 }
 
-fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &Request) {
+fn write_request(bytes: &mut Vec<u8>, operation: u16, request: &TftpRequest) {
     bytes.extend_from_slice(&operation.to_be_bytes());
     bytes.extend_from_slice(&request.file);
     bytes.push(0);
@@ -216,18 +216,18 @@ fn write_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.push(0);
 }
 
-fn number(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
-    let (number, rest) = bytes.split_first_chunk().ok_or(Malformed::Short)?;
+fn number(bytes: &[u8]) -> Result<(u16, &[u8]), MalformedPacket> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(MalformedPacket::Short)?;
     Ok((u16::from_be_bytes(*number), rest))
 }
 
-fn text(bytes: &[u8]) -> Result<(String, &[u8]), Malformed> {
+fn text(bytes: &[u8]) -> Result<(String, &[u8]), MalformedPacket> {
     terminated(bytes).map(|(text, rest)| (lossy(text), rest))
 }
 
 /// The bytes before the first NUL, and those behind it.
-fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Short)?;
+fn terminated(bytes: &[u8]) -> Result<(&[u8], &[u8]), MalformedPacket> {
+    let end = bytes.iter().position(|byte| *byte == 0).ok_or(MalformedPacket::Short)?;
     let (text, rest) = bytes.split_at(end);
     Ok((text, rest.get(1..).unwrap_or_default()))
 }
@@ -236,10 +236,10 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn request(bytes: &[u8]) -> Result<Request, Malformed> {
+fn request(bytes: &[u8]) -> Result<TftpRequest, MalformedPacket> {
     let (file, rest) = terminated(bytes)?;
     let (mode, rest) = text(rest)?;
-    Ok(Request { file: file.to_owned(), mode: Mode::from_word(mode), options: pairs(rest) })
+    Ok(TftpRequest { file: file.to_owned(), mode: TransferMode::from_word(mode), options: pairs(rest) })
 }
 
 /// Reads pairs up to the first that is cut short: boot loaders exist that pad their requests.
@@ -260,11 +260,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn a_request() -> impl Strategy<Value = Request> {
-        let mode = prop_oneof![Just(Mode::Octet), Just(Mode::Netascii), Just(Mode::Other("mail".into()))];
+    fn a_request() -> impl Strategy<Value = TftpRequest> {
+        let mode = prop_oneof![Just(TransferMode::Octet), Just(TransferMode::Netascii), Just(TransferMode::Other("mail".into()))];
         let options = proptest::collection::vec(("[^\\x00]{1,6}", "[^\\x00]{0,6}"), 0..6);
         let file = proptest::collection::vec(1_u8.., 1..20);
-        (file, mode, options).prop_map(|(file, mode, options)| Request { file, mode, options })
+        (file, mode, options).prop_map(|(file, mode, options)| TftpRequest { file, mode, options })
     }
 
     proptest! {
@@ -272,7 +272,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
-            let _ = Packet::parse(&bytes);
+            let _ = TftpPacket::parse(&bytes);
         }
 
         #[test]
@@ -280,39 +280,39 @@ mod tests {
             operation in 0_u16..9, bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..600),
         ) {
             let datagram = [&operation.to_be_bytes()[..], &bytes].concat();
-            if let Ok(packet) = Packet::parse(&datagram) {
+            if let Ok(packet) = TftpPacket::parse(&datagram) {
                 let again = packet.to_bytes();
-                prop_assert!(again.len() > MAX_REQUEST_BYTES || Packet::parse(&again) == Ok(packet));
+                prop_assert!(again.len() > MAX_REQUEST_BYTES || TftpPacket::parse(&again) == Ok(packet));
             }
         }
 
         #[test]
         fn a_written_request_is_read_back(request in a_request()) {
-            let packet = Packet::Read(request.clone());
+            let packet = TftpPacket::Read(request.clone());
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
-            let packet = Packet::Write(request);
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
+            let packet = TftpPacket::Write(request);
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
         }
 
         #[test]
         fn written_data_is_read_back(block: u16, payload in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let packet = Packet::Data { block, payload: &payload };
+            let packet = TftpPacket::Data { block, payload: &payload };
             let bytes = packet.to_bytes();
-            prop_assert_eq!(Packet::parse(&bytes), Ok(packet));
+            prop_assert_eq!(TftpPacket::parse(&bytes), Ok(packet));
         }
     }
 
     #[test]
     fn the_examples_of_the_rfc_have_these_bytes() {
-        let request = Request {
+        let request = TftpRequest {
             file: b"foobar".to_vec(),
-            mode: Mode::Octet,
+            mode: TransferMode::Octet,
             options: vec![("blksize".into(), "1432".into())],
         };
-        assert_eq!(Packet::Read(request).to_bytes(), b"\0\x01foobar\0octet\0blksize\x001432\0");
-        assert_eq!(Packet::Ack { block: 258 }.to_bytes(), [0, 4, 1, 2]);
+        assert_eq!(TftpPacket::Read(request).to_bytes(), b"\0\x01foobar\0octet\0blksize\x001432\0");
+        assert_eq!(TftpPacket::Ack { block: 258 }.to_bytes(), [0, 4, 1, 2]);
     }
 
     #[test]
@@ -320,26 +320,26 @@ mod tests {
         for datagram in
             [&b""[..], b"\0", b"\0\x01", b"\0\x01name", b"\0\x01name\0", b"\0\x01name\0octet", b"\0\x04\0"]
         {
-            assert_eq!(Packet::parse(datagram), Err(Malformed::Short), "{datagram:?}");
+            assert_eq!(TftpPacket::parse(datagram), Err(MalformedPacket::Short), "{datagram:?}");
         }
         let of_length = |length: usize| [&b"\0\x01"[..], &vec![b'a'; length - 9], b"\0octet\0"].concat();
-        assert!(Packet::parse(&of_length(512)).is_ok());
-        assert_eq!(Packet::parse(&of_length(513)), Err(Malformed::Long));
-        assert_eq!(Packet::parse(b"\0\x07x"), Err(Malformed::Operation(7)));
+        assert!(TftpPacket::parse(&of_length(512)).is_ok());
+        assert_eq!(TftpPacket::parse(&of_length(513)), Err(MalformedPacket::Long));
+        assert_eq!(TftpPacket::parse(b"\0\x07x"), Err(MalformedPacket::Operation(7)));
     }
 
     #[test]
     fn modes_are_known_in_any_case() {
-        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0OcTeT\0") else { panic!("no request") };
-        assert_eq!(request.mode, Mode::Octet);
-        let Ok(Packet::Read(request)) = Packet::parse(b"\0\x01n\0NetASCII\0") else { panic!("no request") };
-        assert_eq!(request.mode, Mode::Netascii);
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0OcTeT\0") else { panic!("no request") };
+        assert_eq!(request.mode, TransferMode::Octet);
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0NetASCII\0") else { panic!("no request") };
+        assert_eq!(request.mode, TransferMode::Netascii);
     }
 
     #[test]
     fn an_error_without_its_nul_is_still_an_error() {
-        let code = ErrorCode(8);
-        assert_eq!(Packet::parse(b"\0\x05\0\x08no"), Ok(Packet::Error { code, message: "no".into() }));
-        assert_eq!(Packet::parse(b"\0\x05\0\x08"), Ok(Packet::Error { code, message: String::new() }));
+        let code = TftpErrorCode(8);
+        assert_eq!(TftpPacket::parse(b"\0\x05\0\x08no"), Ok(TftpPacket::Error { code, message: "no".into() }));
+        assert_eq!(TftpPacket::parse(b"\0\x05\0\x08"), Ok(TftpPacket::Error { code, message: String::new() }));
     }
 }

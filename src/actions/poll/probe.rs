@@ -13,17 +13,17 @@ use crate::clock::Clock;
 /// How many probes may be under way at a time: of the descriptors that are kept for actions, relay boards have the rest.
 const MAX_PROBES: usize = 192;
 
-static PROBES: Semaphore = Semaphore::const_new(MAX_PROBES);
+static PROBE_PERMITS: Semaphore = Semaphore::const_new(MAX_PROBES);
 
 /// Why a probe gave no answer.
-pub(super) enum Probe {
+pub(super) enum ProbeFailure {
     /// The board gave none, or a bad one.
     Silent(String),
     /// It could not be made, which says nothing about the board.
     NotMade(Trouble, String),
 }
 
-impl From<NoAnswer> for Probe {
+impl From<NoAnswer> for ProbeFailure {
     fn from(no_answer: NoAnswer) -> Self {
         match no_answer {
             NoAnswer::Ours { trouble, reason } => Self::NotMade(trouble, reason),
@@ -33,12 +33,12 @@ impl From<NoAnswer> for Probe {
 }
 
 /// What a run asks, with what it needs for asking.
-pub(super) enum Target {
+pub(super) enum ProbeTarget {
     Tcp { host: String, port: u16 },
     Http(Box<HttpTarget>),
 }
 
-impl Target {
+impl ProbeTarget {
     /// Prepares to ask what `url` names.
     pub(super) fn new(url: PollUrl) -> Result<Self, String> {
         Ok(match url {
@@ -48,9 +48,9 @@ impl Target {
     }
 
     /// Asks once, within `limit`, which begins when it is its turn.
-    pub(super) async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), Probe> {
+    pub(super) async fn ask(&self, clock: &dyn Clock, limit: Duration) -> Result<(), ProbeFailure> {
         // Nobody closes it.
-        let _permit = PROBES.acquire().await.ok();
+        let _permit = PROBE_PERMITS.acquire().await.ok();
         match self {
             Self::Tcp { host, port } => {
                 connect(clock, host, *port, limit).await.map_err(NoAnswer::from)?;
@@ -61,7 +61,7 @@ impl Target {
                 if answer.status().as_u16() < 400 {
                     return Ok(());
                 }
-                Err(Probe::Silent(format!("HTTP status {}", answer.status())))
+                Err(ProbeFailure::Silent(format!("HTTP status {}", answer.status())))
             }
         }
     }
@@ -80,9 +80,9 @@ mod tests {
     async fn a_probe_waits_for_its_turn_before_its_time_begins() {
         let board = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = board.local_addr().unwrap().port();
-        let target = Target::Tcp { host: "127.0.0.1".to_owned(), port };
+        let target = ProbeTarget::Tcp { host: "127.0.0.1".to_owned(), port };
         let (clock, limit) = (ManualClock::new(DateTime::UNIX_EPOCH), Duration::from_secs(5));
-        let all = PROBES.acquire_many(192).await.unwrap();
+        let all = PROBE_PERMITS.acquire_many(192).await.unwrap();
         let mut probe = Box::pin(target.ask(&clock, limit));
         assert!(probe.as_mut().now_or_never().is_none());
         clock.advance(2 * limit);

@@ -16,22 +16,22 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::answer_body::{AnswerBody, RequestUnderWay};
-use super::answer_memory::{AnswerMemory, MAX_UNCOUNTED, STREAMED, Share};
+use super::answer_memory::{AnswerMemory, MAX_UNCOUNTED_BYTES, STREAMED_ANSWER_BYTES, AnswerMemoryShare};
 use super::registry::OpenConnection;
 use super::stream::WatchedStream;
-use crate::api::client::{Client, Peer};
-use crate::api::front::Front;
+use crate::api::client::{ClientKey, ConnectionInfo};
+use crate::api::front::HttpFrontend;
 use crate::api::problem::Problem;
 
 /// How much of a request's header, and of an answer, a connection keeps in memory, in bytes.
-const MAX_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Carries requests and answers over one connection, until either side ends it.
 pub(super) async fn run(
     stream: TcpStream,
-    peer: Peer,
+    peer: ConnectionInfo,
     open: OpenConnection,
-    front: Arc<Front>,
+    front: Arc<HttpFrontend>,
     memory: Arc<AnswerMemory>,
 ) {
     let watch = &open.watch;
@@ -46,20 +46,20 @@ pub(super) async fn run(
         let answer = front.answer(request);
         async move {
             let answer = answer.await?;
-            let (answer, share) = match size_to_count(&answer) {
+            let (answer, share) = match counted_size(&answer) {
                 None => (answer, None),
                 // In a box: every request would have to carry room for it.
-                Some(size) => Box::pin(counted(answer, memory, client, size)).await,
+                Some(size) => Box::pin(with_memory_share(answer, memory, client, size)).await,
             };
             Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, under_way, share)))
         }
     });
     let stream = TokioIo::new(WatchedStream { stream, watch: Arc::clone(watch) });
-    let connection = http1::Builder::new().max_buf_size(MAX_BUFFER).serve_connection(stream, service);
+    let connection = http1::Builder::new().max_buf_size(MAX_BUFFER_BYTES).serve_connection(stream, service);
     let mut connection = pin!(connection);
     let mut is_to_end = false;
-    let mut to_end = pin!(watch.until_to_end());
-    let mut overdue = pin!(watch.overdue());
+    let mut to_end = pin!(watch.end_requested());
+    let mut overdue = pin!(watch.timed_out());
     loop {
         tokio::select! {
             biased;
@@ -71,7 +71,7 @@ pub(super) async fn run(
             }
             // A request that has come meanwhile is answered first.
             () = to_end.as_mut(), if !is_to_end => {
-                if watch.waits() {
+                if watch.is_idle() {
                     break;
                 }
                 is_to_end = true;
@@ -86,18 +86,18 @@ pub(super) async fn run(
 }
 
 /// How large an answer is, if that counts.
-pub(super) fn size_to_count(answer: &Response) -> Option<u64> {
-    let size = answer.body().size_hint().exact().unwrap_or(STREAMED);
-    (size > MAX_UNCOUNTED).then_some(size)
+pub(super) fn counted_size(answer: &Response) -> Option<u64> {
+    let size = answer.body().size_hint().exact().unwrap_or(STREAMED_ANSWER_BYTES);
+    (size > MAX_UNCOUNTED_BYTES).then_some(size)
 }
 
 /// An answer with its share of the memory, or the problem that there is none.
-async fn counted(
+async fn with_memory_share(
     answer: Response,
     memory: &Arc<AnswerMemory>,
-    client: Client,
+    client: ClientKey,
     size: u64,
-) -> (Response, Option<Share>) {
+) -> (Response, Option<AnswerMemoryShare>) {
     if let Some(share) = memory.take(client, size).await {
         return (answer, Some(share));
     }

@@ -24,8 +24,8 @@ mod serve;
 mod stream;
 mod watch;
 
-pub use self::limits::Limits;
-pub(super) use self::limits::MIN_RATE;
+pub use self::limits::HttpLimits;
+pub(super) use self::limits::MIN_BYTES_PER_SECOND;
 pub use self::serve::{HttpOptions, serve};
 
 #[cfg(test)]

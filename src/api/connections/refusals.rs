@@ -10,85 +10,85 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::registry::Full;
+use super::registry::ConnectionLimit;
 use crate::api::problem::Problem;
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 
 /// How many refused clients are answered at once; more are cut off without an answer.
-const MAX_ANSWERED: usize = 64;
+const MAX_CONCURRENT_REFUSALS: usize = 64;
 /// How long a client may take to read that, in real time: what it sends meanwhile is read, for it would not see the answer
 /// if it sent into a closed connection.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long there must have been room for the shortage to be over, in real time.
-const RECOVERY_TIME: Duration = Duration::from_secs(10);
+const SHORTAGE_END_DELAY: Duration = Duration::from_secs(10);
 
 /// The refusals of one shortage.
-struct Shortage {
-    last: Instant,
+struct ConnectionShortage {
+    last_at: Instant,
     refused: u64,
     closed: u64,
 }
 
 /// Refuses clients, and logs when that begins and when it is over.
-pub(super) struct Refusals {
+pub(super) struct ConnectionRefusals {
     /// [`ANSWER_TIMEOUT`], except in tests.
-    answer_timeout: Duration,
+    refusal_timeout: Duration,
     answering: JoinSet<()>,
-    shortage: Option<Shortage>,
+    shortage: Option<ConnectionShortage>,
 }
 
-impl Default for Refusals {
+impl Default for ConnectionRefusals {
     fn default() -> Self {
-        Self { answer_timeout: ANSWER_TIMEOUT, answering: JoinSet::new(), shortage: None }
+        Self { refusal_timeout: REFUSAL_TIMEOUT, answering: JoinSet::new(), shortage: None }
     }
 }
 
-impl Refusals {
+impl ConnectionRefusals {
     /// There was no room, and an idle connection was closed for that of `peer`.
     pub(super) fn note_closed(&mut self, peer: IpAddr) {
         self.shortage(peer, "idle ones are closed").closed += 1;
     }
 
     /// Tells a client that there is no room.
-    pub(super) fn refuse(&mut self, stream: TcpStream, peer: IpAddr, full: Full) {
+    pub(super) fn refuse(&mut self, stream: TcpStream, peer: IpAddr, full: ConnectionLimit) {
         let (why, detail) = match full {
-            Full::Client => (
+            ConnectionLimit::Client => (
                 "one client has as many as one may have",
                 "this client has as many connections as one may have; close some",
             ),
-            Full::Server => {
+            ConnectionLimit::Server => {
                 ("all are in use", "the server has as many connections as it may have; try again shortly")
             }
         };
         self.shortage(peer, why).refused += 1;
         while self.answering.try_join_next().is_some() {}
-        if self.answering.len() < MAX_ANSWERED {
-            let time = self.answer_timeout;
+        if self.answering.len() < MAX_CONCURRENT_REFUSALS {
+            let time = self.refusal_timeout;
             self.answering.spawn(async move {
                 tokio::select! {
                     // On a busy machine the time may be over before the answer was sent.
                     biased;
                     // The client may have gone.
                     _ = answer(stream, detail) => {}
-                    () = pause(time) => {}
+                    () = sleep_real_time(time) => {}
                 }
             });
         }
     }
 
-    fn shortage(&mut self, peer: IpAddr, why: &'static str) -> &mut Shortage {
+    fn shortage(&mut self, peer: IpAddr, why: &'static str) -> &mut ConnectionShortage {
         let shortage = self.shortage.get_or_insert_with(|| {
             tracing::warn!(%peer, why, "HTTP connections exhausted");
-            Shortage { last: Instant::now(), refused: 0, closed: 0 }
+            ConnectionShortage { last_at: Instant::now(), refused: 0, closed: 0 }
         });
-        shortage.last = Instant::now();
+        shortage.last_at = Instant::now();
         shortage
     }
 
     /// Ends when there has been room for a while, and logs that. Without a shortage it does not end.
-    pub(super) async fn over(&mut self) {
+    pub(super) async fn shortage_ended(&mut self) {
         let Some(shortage) = &self.shortage else { return std::future::pending().await };
-        pause((shortage.last + RECOVERY_TIME).saturating_duration_since(Instant::now())).await;
+        sleep_real_time((shortage.last_at + SHORTAGE_END_DELAY).saturating_duration_since(Instant::now())).await;
         let (refused, closed) = (shortage.refused, shortage.closed);
         tracing::info!(refused, idle_closed = closed, "HTTP connections available again");
         self.shortage = None;
@@ -126,12 +126,12 @@ mod tests {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
             accepted.push(listener.accept().await.unwrap().0);
         }
-        let (usual, short) = (Refusals::default(), Duration::from_millis(100));
-        assert_eq!((MAX_ANSWERED, usual.answer_timeout), (64, Duration::from_secs(1)));
-        let mut refusals = Refusals { answer_timeout: short, ..usual };
+        let (usual, short) = (ConnectionRefusals::default(), Duration::from_millis(100));
+        assert_eq!((MAX_CONCURRENT_REFUSALS, usual.refusal_timeout), (64, Duration::from_secs(1)));
+        let mut refusals = ConnectionRefusals { refusal_timeout: short, ..usual };
         let begun = Instant::now();
         for stream in accepted {
-            refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), Full::Server);
+            refusals.refuse(stream, Ipv4Addr::LOCALHOST.into(), ConnectionLimit::Server);
         }
         for (number, client) in clients.iter_mut().enumerate() {
             let mut text = String::new();
@@ -145,7 +145,7 @@ mod tests {
         // None of them closes its connection.
         tokio::select! {
             () = async { while refusals.answering.join_next().await.is_some() {} } => {}
-            () = pause(Duration::from_secs(9)) => panic!("they are waited for on and on"),
+            () = sleep_real_time(Duration::from_secs(9)) => panic!("they are waited for on and on"),
         }
         assert!(begun.elapsed() >= short, "{:?}", begun.elapsed());
     }

@@ -7,24 +7,24 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::limits::Limits;
-use super::watch::Watch;
-use crate::api::client::Client;
+use super::limits::HttpLimits;
+use super::watch::ConnectionWatch;
+use crate::api::client::ClientKey;
 
 /// Whether a connection is accepted.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// There is room.
-    Free(OpenConnection),
+    Admitted(OpenConnection),
     /// There is none, and another connection was closed for it.
-    Instead(OpenConnection),
+    AdmittedAfterClosing(OpenConnection),
     /// There is none.
-    Refused(Full),
+    Refused(ConnectionLimit),
 }
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum ConnectionLimit {
     /// The client has as many connections as one may have.
     Client,
     /// The server has as many as it may have.
@@ -33,81 +33,81 @@ pub(super) enum Full {
 
 /// The open connections.
 #[derive(Debug)]
-pub(super) struct Registry {
-    limits: Limits,
-    open: Mutex<Open>,
+pub(super) struct ConnectionRegistry {
+    limits: HttpLimits,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     /// The oldest first.
-    by_client: HashMap<Client, Vec<Arc<Watch>>>,
+    by_client: HashMap<ClientKey, Vec<Arc<ConnectionWatch>>>,
     total: usize,
 }
 
 /// An open connection, which is forgotten when this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
-    registry: Arc<Registry>,
-    pub(super) client: Client,
-    pub(super) watch: Arc<Watch>,
+    registry: Arc<ConnectionRegistry>,
+    pub(super) client: ClientKey,
+    pub(super) watch: Arc<ConnectionWatch>,
 }
 
-impl Registry {
-    pub(super) fn new(limits: Limits) -> Self {
+impl ConnectionRegistry {
+    pub(super) fn new(limits: HttpLimits) -> Self {
         Self { limits, open: Mutex::default() }
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets `client` in, where there is room or can be made.
-    pub(super) fn admit(self: &Arc<Self>, client: Client) -> Admission {
+    pub(super) fn admit(self: &Arc<Self>, client: ClientKey) -> Admission {
         let mut open = self.open();
         let own = open.by_client.get(&client).map_or(0, Vec::len);
-        let reserved = if own == 0 { 0 } else { self.limits.reserved() };
-        let is_clients = own >= self.limits.per_client;
-        let is_full = is_clients || open.total + reserved >= self.limits.connections;
+        let reserved = if own == 0 { 0 } else { self.limits.reserved_connections() };
+        let is_clients = own >= self.limits.max_connections_per_client;
+        let is_full = is_clients || open.total + reserved >= self.limits.max_connections;
         if is_full {
             let closed = (!is_clients && open.close_greediest(own)) || open.close_waiting(client);
             if !closed {
-                return Admission::Refused(if is_clients { Full::Client } else { Full::Server });
+                return Admission::Refused(if is_clients { ConnectionLimit::Client } else { ConnectionLimit::Server });
             }
         }
-        let watch = Arc::new(Watch::new(self.limits));
+        let watch = Arc::new(ConnectionWatch::new(self.limits));
         open.by_client.entry(client).or_default().push(Arc::clone(&watch));
         open.total += 1;
         let admitted = OpenConnection { registry: Arc::clone(self), client, watch };
-        if is_full { Admission::Instead(admitted) } else { Admission::Free(admitted) }
+        if is_full { Admission::AdmittedAfterClosing(admitted) } else { Admission::Admitted(admitted) }
     }
 
     /// Asks all connections to end.
     pub(super) fn end_all(&self) {
-        self.open().by_client.values().flatten().for_each(|watch| watch.end());
+        self.open().by_client.values().flatten().for_each(|watch| watch.request_end());
     }
 }
 
-impl Open {
+impl OpenConnections {
     /// Closes the oldest connection that waits for its client, of the one who has most and more than `than`.
     fn close_greediest(&mut self, than: usize) -> bool {
-        let waits = |own: &Vec<Arc<Watch>>| own.iter().any(|watch| watch.waits());
+        let waits = |own: &Vec<Arc<ConnectionWatch>>| own.iter().any(|watch| watch.is_idle());
         let others = self.by_client.iter().filter(|(_, own)| own.len() > than && waits(own));
         let greediest = others.max_by_key(|(_, own)| own.len()).map(|(client, _)| *client);
         greediest.is_some_and(|client| self.close_waiting(client))
     }
 
     /// Closes the oldest connection of `client` that waits for it.
-    fn close_waiting(&mut self, client: Client) -> bool {
+    fn close_waiting(&mut self, client: ClientKey) -> bool {
         let Some(own) = self.by_client.get_mut(&client) else { return false };
-        let Some(at) = own.iter().position(|watch| watch.waits()) else { return false };
-        own.remove(at).end();
+        let Some(at) = own.iter().position(|watch| watch.is_idle()) else { return false };
+        own.remove(at).request_end();
         self.total -= 1;
         true
     }
 
     /// Forgets a connection, unless it has given way already.
-    fn forget(&mut self, client: Client, watch: &Arc<Watch>) {
+    fn forget(&mut self, client: ClientKey, watch: &Arc<ConnectionWatch>) {
         let Some(own) = self.by_client.get_mut(&client) else { return };
         if let Some(at) = own.iter().position(|known| Arc::ptr_eq(known, watch)) {
             own.remove(at);
@@ -131,24 +131,24 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::of(IpAddr::from([192, 0, 2, number]))
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of(IpAddr::from([192, 0, 2, number]))
     }
 
-    fn registry(connections: usize, per_client: usize) -> Arc<Registry> {
-        Arc::new(Registry::new(Limits { connections, per_client, ..Limits::default() }))
+    fn registry(connections: usize, per_client: usize) -> Arc<ConnectionRegistry> {
+        Arc::new(ConnectionRegistry::new(HttpLimits { max_connections: connections, max_connections_per_client: per_client, ..HttpLimits::default() }))
     }
 
     /// Lets so many in, each with a request under way or none.
-    fn fill(registry: &Arc<Registry>, of: Client, count: usize, is_busy: bool) -> Vec<OpenConnection> {
+    fn fill(registry: &Arc<ConnectionRegistry>, of: ClientKey, count: usize, is_busy: bool) -> Vec<OpenConnection> {
         let admitted = (0..count).map(|_| match registry.admit(of) {
-            Admission::Free(place) => {
+            Admission::Admitted(place) => {
                 if is_busy {
                     place.watch.begin_request();
                 }
                 place
             }
-            other @ (Admission::Instead(_) | Admission::Refused(_)) => panic!("{other:?}"),
+            other @ (Admission::AdmittedAfterClosing(_) | Admission::Refused(_)) => panic!("{other:?}"),
         });
         admitted.collect()
     }
@@ -157,13 +157,13 @@ mod tests {
     fn of_the_last_eighth_each_client_gets_its_first_connection_only() {
         let registry = registry(16, 16);
         let mut places = fill(&registry, client(1), 14, true);
-        assert!(matches!(registry.admit(client(1)), Admission::Refused(Full::Server)));
+        assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Server)));
         places.extend(fill(&registry, client(2), 1, true));
-        assert!(matches!(registry.admit(client(2)), Admission::Refused(Full::Server)));
+        assert!(matches!(registry.admit(client(2)), Admission::Refused(ConnectionLimit::Server)));
         places.extend(fill(&registry, client(3), 1, true));
-        assert!(matches!(registry.admit(client(4)), Admission::Refused(Full::Server)));
+        assert!(matches!(registry.admit(client(4)), Admission::Refused(ConnectionLimit::Server)));
         places.truncate(13);
-        assert!(matches!(registry.admit(client(1)), Admission::Free(_)));
+        assert!(matches!(registry.admit(client(1)), Admission::Admitted(_)));
     }
 
     #[test]
@@ -172,10 +172,10 @@ mod tests {
         let _idle_elsewhere = fill(&registry, client(2), 3, false);
         let busy = fill(&registry, client(1), 3, true);
         let idle = fill(&registry, client(1), 1, false);
-        let Admission::Instead(newest) = registry.admit(client(1)) else { panic!("it is its own turn") };
-        assert!(idle[0].watch.is_to_end() && !busy[0].watch.is_to_end());
+        let Admission::AdmittedAfterClosing(newest) = registry.admit(client(1)) else { panic!("it is its own turn") };
+        assert!(idle[0].watch.is_end_requested() && !busy[0].watch.is_end_requested());
         newest.watch.begin_request();
-        assert!(matches!(registry.admit(client(1)), Admission::Refused(Full::Client)));
+        assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Client)));
     }
 
     #[test]
@@ -186,10 +186,10 @@ mod tests {
         let many = fill(&registry, client(2), 4, false);
         let one = fill(&registry, client(3), 1, false);
         // The newcomer has fewer than the greediest, so it takes its place; who has most takes its own.
-        assert!(matches!(registry.admit(client(4)), Admission::Instead(_)));
-        assert!(many[0].watch.is_to_end() && !many[1].watch.is_to_end() && !busy[0].watch.is_to_end());
-        assert!(matches!(registry.admit(client(2)), Admission::Instead(_)));
-        assert!(many[1].watch.is_to_end() && !many[2].watch.is_to_end());
-        assert!(few.iter().chain(&one).all(|place| !place.watch.is_to_end()));
+        assert!(matches!(registry.admit(client(4)), Admission::AdmittedAfterClosing(_)));
+        assert!(many[0].watch.is_end_requested() && !many[1].watch.is_end_requested() && !busy[0].watch.is_end_requested());
+        assert!(matches!(registry.admit(client(2)), Admission::AdmittedAfterClosing(_)));
+        assert!(many[1].watch.is_end_requested() && !many[2].watch.is_end_requested());
+        assert!(few.iter().chain(&one).all(|place| !place.watch.is_end_requested()));
     }
 }

@@ -10,15 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer_memory::AnswerMemory;
 use super::connection;
-use super::limits::Limits;
-use super::listener::Listener;
-use super::refusals::Refusals;
-use super::registry::{Admission, Registry};
-use crate::api::client::{Client, Peer};
-use crate::api::front::Front;
+use super::limits::HttpLimits;
+use super::listener::HttpListener;
+use super::refusals::ConnectionRefusals;
+use super::registry::{Admission, ConnectionRegistry};
+use crate::api::client::{ClientKey, ConnectionInfo};
+use crate::api::front::HttpFrontend;
 use crate::api::names::ServerNames;
 use crate::api::problem;
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 use crate::store::Store;
 
 /// How long open connections may take to end once the server stops, in real time. Whoever is not answered by then is cut
@@ -29,9 +29,9 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct HttpOptions {
     /// How many connections there may be, and how long each may keep the server waiting.
-    pub limits: Limits,
+    pub limits: HttpLimits,
     /// By which names clients may call it.
-    pub names: ServerNames,
+    pub server_names: ServerNames,
 }
 
 /// Serves `routes` on `listener` until `stop`; errors that the framework answers are made problem documents of.
@@ -47,23 +47,23 @@ pub async fn serve(
     options: HttpOptions,
     stop: CancellationToken,
 ) {
-    let HttpOptions { limits, names } = options;
-    let front = Arc::new(Front { routes: routes.fallback(problem::no_such_path), names, store });
+    let HttpOptions { limits, server_names: names } = options;
+    let front = Arc::new(HttpFrontend { routes: routes.fallback(problem::no_such_path), names, store });
     let (registry, memory) =
-        (Arc::new(Registry::new(limits)), Arc::new(AnswerMemory::new(limits.answer_bytes)));
-    let (mut open, mut refusals) = (JoinSet::new(), Refusals::default());
-    let mut listener = Listener::new(listener);
+        (Arc::new(ConnectionRegistry::new(limits)), Arc::new(AnswerMemory::new(limits.max_answer_bytes)));
+    let (mut open, mut refusals) = (JoinSet::new(), ConnectionRefusals::default());
+    let mut listener = HttpListener::new(listener);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_ended) = open.join_next() => continue,
-            () = refusals.over() => continue,
+            () = refusals.shortage_ended() => continue,
             () = stop.cancelled() => break,
         };
-        let client = Client::of(peer.ip());
+        let client = ClientKey::of(peer.ip());
         let place = match registry.admit(client) {
-            Admission::Free(place) => place,
-            Admission::Instead(place) => {
+            Admission::Admitted(place) => place,
+            Admission::AdmittedAfterClosing(place) => {
                 refusals.note_closed(peer.ip().to_canonical());
                 place
             }
@@ -73,7 +73,7 @@ pub async fn serve(
             }
         };
         let address = peer.ip().to_canonical().to_string().into();
-        let peer = Peer { address, client, body_time: limits.body };
+        let peer = ConnectionInfo { address, client_key: client, body_timeout: limits.body_timeout };
         open.spawn(connection::run(stream, peer, place, Arc::clone(&front), Arc::clone(&memory)));
     }
     // New clients are refused at once, and may find another server.
@@ -81,6 +81,6 @@ pub async fn serve(
     registry.end_all();
     tokio::select! {
         () = async { while open.join_next().await.is_some() {} } => {}
-        () = pause(DRAIN_TIMEOUT) => {}
+        () = sleep_real_time(DRAIN_TIMEOUT) => {}
     }
 }

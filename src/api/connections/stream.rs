@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::watch::Watch;
+use super::watch::ConnectionWatch;
 
 /// A client's stream, whose reading and writing is noted.
 #[derive(Debug)]
 pub(super) struct WatchedStream {
     pub(super) stream: TcpStream,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<ConnectionWatch>,
 }
 
 impl AsyncRead for WatchedStream {
@@ -26,7 +26,7 @@ impl AsyncRead for WatchedStream {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
-            self.watch.received();
+            self.watch.note_received();
         }
         Poll::Ready(Ok(()))
     }
@@ -35,8 +35,8 @@ impl AsyncRead for WatchedStream {
 impl WatchedStream {
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Pending => self.watch.blocked(),
-            Poll::Ready(Ok(bytes)) => self.watch.took(*bytes),
+            Poll::Pending => self.watch.note_blocked(),
+            Poll::Ready(Ok(bytes)) => self.watch.note_taken(*bytes),
             Poll::Ready(Err(_)) => {}
         }
         written

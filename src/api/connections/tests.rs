@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::size_to_count;
-use super::limits::Limits;
-use super::listener::Listener;
+use super::connection::counted_size;
+use super::limits::HttpLimits;
+use super::listener::HttpListener;
 use super::serve::{DRAIN_TIMEOUT, HttpOptions, serve};
-use crate::clock::pause;
+use crate::clock::sleep_real_time;
 
 /// How long a test waits for what must come: far more than it takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_secs(30);
 async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
     tokio::select! {
         come = coming => come,
-        () = pause(LONG) => panic!("it never came: {what}"),
+        () = sleep_real_time(LONG) => panic!("it never came: {what}"),
     }
 }
 
@@ -40,14 +40,14 @@ async fn ask(at: SocketAddr, path: &str) -> TcpStream {
 }
 
 /// A server of `routes`.
-struct Server {
+struct TestServer {
     at: SocketAddr,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-impl Server {
-    async fn new(routes: Router, limits: Limits) -> Self {
+impl TestServer {
+    async fn new(routes: Router, limits: HttpLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, stop, mut tasks) =
             (listener.local_addr().unwrap(), CancellationToken::new(), JoinSet::new());
@@ -94,7 +94,7 @@ async fn read_answer(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_bytes_trickle() {
-    let server = Server::new(at_once(), Limits { header: SHORT, ..Limits::default() }).await;
+    let server = TestServer::new(at_once(), HttpLimits { header_timeout: SHORT, ..HttpLimits::default() }).await;
     for half in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "] {
         let mut stream = server.send(half).await;
         let (answer, took) = read_to_end(&mut stream).await;
@@ -105,7 +105,7 @@ async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_
     let (mut reading, mut writing) = stream.split();
     let trickle = async {
         while writing.write_all(b"a").await.is_ok() {
-            pause(SHORT / 20).await;
+            sleep_real_time(SHORT / 20).await;
         }
     };
     tokio::select! {
@@ -116,15 +116,15 @@ async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_
 
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_asked_any_more_ends() {
-    let limits = Limits { idle: SHORT, ..Limits::default() };
-    let server = Server::new(at_once(), limits).await;
+    let limits = HttpLimits { idle_timeout: SHORT, ..HttpLimits::default() };
+    let server = TestServer::new(at_once(), limits).await;
     let mut stream = ask(server.at, "/").await;
     read_answer(&mut stream).await;
     let (rest, took) = read_to_end(&mut stream).await;
     assert!(rest.is_empty() && took >= SHORT / 2, "{rest} {took:?}");
     // The next request's header has its own time, from its first byte on.
-    let limits = Limits { header: SHORT, ..Limits::default() };
-    let server = Server::new(at_once(), limits).await;
+    let limits = HttpLimits { header_timeout: SHORT, ..HttpLimits::default() };
+    let server = TestServer::new(at_once(), limits).await;
     let mut stream = ask(server.at, "/").await;
     read_answer(&mut stream).await;
     stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -133,7 +133,7 @@ async fn a_connection_on_which_nothing_is_asked_any_more_ends() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_to_its_end_is_answered_408() {
-    let server = Server::new(at_once(), Limits { body: SHORT, ..Limits::default() }).await;
+    let server = TestServer::new(at_once(), HttpLimits { body_timeout: SHORT, ..HttpLimits::default() }).await;
     let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n";
     let mut stream = server.send(&format!("{head}12345")).await;
     let (answer, took) = read_to_end(&mut stream).await;
@@ -164,7 +164,7 @@ async fn an_answer_that_nobody_takes_ends_the_connection_and_is_forgotten() {
         async move || axum::body::Bytes::from_owner(Large(vec![b'x'; size], gone))
     };
     let routes = Router::new().route("/", get(large));
-    let server = Server::new(routes, Limits { unread: SHORT, ..Limits::default() }).await;
+    let server = TestServer::new(routes, HttpLimits { unread_timeout: SHORT, ..HttpLimits::default() }).await;
     let mut stream = ask(server.at, "/").await;
     within("the end of the answer", gone.notified()).await;
     assert!(read_to_end(&mut stream).await.0.len() < size);
@@ -174,7 +174,7 @@ async fn an_answer_that_nobody_takes_ends_the_connection_and_is_forgotten() {
 async fn large_answers_that_nobody_takes_are_limited_and_others_are_answered() {
     let size = 5 * 1024 * 1024;
     let routes = at_once().route("/large", get(async move || vec![b'x'; size]));
-    let server = Server::new(routes, Limits::default()).await;
+    let server = TestServer::new(routes, HttpLimits::default()).await;
     // This client may have three such answers at once.
     let unread =
         [ask(server.at, "/large").await, ask(server.at, "/large").await, ask(server.at, "/large").await];
@@ -192,10 +192,10 @@ async fn large_answers_that_nobody_takes_are_limited_and_others_are_answered() {
 
 #[test]
 fn answers_count_by_their_size_and_those_that_are_made_while_they_are_sent_count_a_mebibyte() {
-    let of_size = |size: usize| size_to_count(&Response::new(Body::from(vec![b'x'; size])));
+    let of_size = |size: usize| counted_size(&Response::new(Body::from(vec![b'x'; size])));
     assert_eq!((of_size(65_536), of_size(65_537)), (None, Some(65_537)));
     let parts = futures_util::stream::empty::<Result<String, Infallible>>();
-    assert_eq!(size_to_count(&Response::new(Body::from_stream(parts))), Some(1_048_576));
+    assert_eq!(counted_size(&Response::new(Body::from_stream(parts))), Some(1_048_576));
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_client_without_room_is_told_so_and_served_once_there_is() {
         }
     };
     let routes = at_once().route("/slow", get(slow));
-    let server = Server::new(routes, Limits { per_client: 2, ..Limits::default() }).await;
+    let server = TestServer::new(routes, HttpLimits { max_connections_per_client: 2, ..HttpLimits::default() }).await;
     let mut first = ask(server.at, "/slow").await;
     within("the request", asked.notified()).await;
     let mut second = ask(server.at, "/").await;
@@ -245,7 +245,7 @@ async fn a_server_that_stops_answers_whoever_has_asked_and_keeps_nobody_else() {
         }
     };
     let routes = Router::new().route("/slow", get(slow)).route("/", get(async || "at once"));
-    let Server { at, stop, tasks: mut server } = Server::new(routes, Limits::default()).await;
+    let TestServer { at, stop, tasks: mut server } = TestServer::new(routes, HttpLimits::default()).await;
 
     let mut idle = ask(at, "/").await;
     let mut answer = [0; 1000];
@@ -273,7 +273,7 @@ async fn a_server_that_stops_waits_five_seconds_for_an_answer_that_does_not_come
         }
     };
     let routes = Router::new().route("/", get(never));
-    let Server { at, stop, tasks: mut server } = Server::new(routes, Limits::default()).await;
+    let TestServer { at, stop, tasks: mut server } = TestServer::new(routes, HttpLimits::default()).await;
     let mut waiting = ask(at, "/").await;
     within("the request", asked.notified()).await;
     let begun = std::time::Instant::now();
@@ -287,7 +287,7 @@ async fn a_server_that_stops_waits_five_seconds_for_an_answer_that_does_not_come
 #[tokio::test]
 async fn connections_send_at_once_and_notice_clients_that_have_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut listener = Listener::new(listener);
+    let mut listener = HttpListener::new(listener);
     let _client = TcpStream::connect(listener.socket.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = within("a connection", listener.accept()).await;
     assert!(accepted.nodelay().unwrap());
@@ -301,7 +301,7 @@ async fn connections_send_at_once_and_notice_clients_that_have_gone() {
 
 #[tokio::test]
 async fn a_header_larger_than_a_connection_keeps_is_answered_431() {
-    let server = Server::new(at_once(), Limits::default()).await;
+    let server = TestServer::new(at_once(), HttpLimits::default()).await;
     let with_header =
         |size: usize| format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(size));
     let mut stream = server.send(&with_header(64_000)).await;
@@ -316,7 +316,7 @@ async fn a_header_larger_than_a_connection_keeps_is_answered_431() {
 
 #[tokio::test]
 async fn so_much_is_read_of_a_body_that_is_too_large_that_its_client_sees_the_answer_and_no_more() {
-    let server = Server::new(at_once(), Limits::default()).await;
+    let server = TestServer::new(at_once(), HttpLimits::default()).await;
     let (mebibyte, head) =
         (vec![b'x'; 1 << 20], "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     let mut stream = server.send(&format!("{head}content-length: {}\r\n\r\n", 15 << 20)).await;

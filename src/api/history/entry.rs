@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::machine::{Cause, Predicted, StateName, Stimulus, Visit};
-use crate::store::definitions::Adopted;
-use crate::store::history::{Entry, Told};
+use crate::machine::{Cause, ModelAnswers, StateName, Stimulus, Visit};
+use crate::store::definitions::ActivatedDefinition;
+use crate::store::history::{HistoryEntry, HistoryContent};
 
 /// An entry.
 #[derive(Debug, Serialize)]
-pub(super) struct EntryView {
+pub(super) struct HistoryEntryView {
     id: i64,
     at: DateTime<Utc>,
     kind: &'static str,
@@ -31,22 +31,22 @@ pub(super) struct EntryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Map<String, Value>>,
     /// What models answered: by model, and by the argument whose values they judged.
-    #[serde(skip_serializing_if = "Predicted::is_empty")]
-    predicted: Predicted,
+    #[serde(skip_serializing_if = "ModelAnswers::is_empty")]
+    predicted: ModelAnswers,
 }
 
-impl EntryView {
+impl HistoryEntryView {
     /// An entry, and which of the definitions `adopted` was in force for it.
-    pub(super) fn new(entry: Entry, adopted: &[Adopted]) -> Self {
-        let Entry { id, at, told, sender, outcome, from, to, visit, reason, evidence } = entry;
+    pub(super) fn new(entry: HistoryEntry, adopted: &[ActivatedDefinition]) -> Self {
+        let HistoryEntry { id, at, content: told, sender, outcome, from, to, visit, reason, evidence } = entry;
         let mut reason = reason;
         let (kind, event, args, predicted) = match told {
-            Told::Note(note) => ("note", note, None, Predicted::default()),
-            Told::Unreadable(why) => {
+            HistoryContent::Note(note) => ("note", note, None, ModelAnswers::default()),
+            HistoryContent::Unreadable(why) => {
                 reason = Some(why);
-                ("unreadable", "unreadable".to_owned(), None, Predicted::default())
+                ("unreadable", "unreadable".to_owned(), None, ModelAnswers::default())
             }
-            Told::Stimulus(Stimulus { cause, facts: _, predicted }) => {
+            HistoryContent::Stimulus(Stimulus { cause, facts: _, predicted }) => {
                 let (kind, event, args) = match cause {
                     Cause::Created { links } => {
                         let args =

@@ -6,24 +6,24 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 
-use super::page::{Page, read};
-use crate::api::context::{Api, Routes};
-use crate::api::device_lookup::find;
+use super::page::{HistoryPageQuery, read_history};
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::device_lookup::find_board;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query::QueryParameters;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/devices/{name}/history", get(of_device))]
 }
 
 /// `GET /api/v1/devices/{name}/history?limit=&before=`: what happened, the newest first.
 async fn of_device(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(name): Path<String>,
-    Parameters(page): Parameters<Page>,
+    QueryParameters(page): QueryParameters<HistoryPageQuery>,
 ) -> Result<Response, Problem> {
-    let id = find(&api, &name).await?.id;
+    let id = find_board(&api, &name).await?.id;
     let machine = api.machine.clone();
-    read(api, machine, id, page).await
+    read_history(api, machine, id, page).await
 }

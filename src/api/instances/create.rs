@@ -10,35 +10,35 @@ use axum::routing::put;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lookup::{changeable, find};
+use super::lookup::{changeable_machine, find};
 use super::view::view;
 use crate::api::check_name::check_name;
-use crate::api::client::Sender;
-use crate::api::context::{Api, Routes};
+use crate::api::client::RequestSender;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::known_tags;
-use crate::api::json_body::Object;
+use crate::api::json_body::JsonObject;
 use crate::api::problem::Problem;
 use crate::api::reserved::ReservedNames;
-use crate::engine::{EngineError, NewLink, NewLinks};
-use crate::machine::{LinkName, Visit, plain};
-use crate::store::instances::Target;
+use crate::engine::{EngineError, LinkTarget, LinkTargets};
+use crate::machine::{LinkName, Visit, reword_library_error};
+use crate::store::instances::InstanceKey;
 
 /// The routes of this file, where instances cannot have the names `reserved`.
-pub(in crate::api) fn routes(reserved: ReservedNames) -> Routes {
+pub(in crate::api) fn routes(reserved: ReservedNames) -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", put(create).layer(Extension(reserved)))]
 }
 
 /// `PUT /api/v1/machines/{machine}/{instance}`: creates an instance in the machine's initial state; one that is there
 /// already is shown. The body may have its `links` to instances that are there. With `If-None-Match: *` it must not be there.
 async fn create(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Extension(reserved): Extension<ReservedNames>,
     Path((machine, name)): Path<(String, String)>,
-    Sender(sender): Sender,
+    RequestSender(sender): RequestSender,
     headers: HeaderMap,
-    Object(mut body): Object,
+    JsonObject(mut body): JsonObject,
 ) -> Result<Response, Problem> {
-    let machine = changeable(&api, &machine)?;
+    let machine = changeable_machine(&api, &machine)?;
     check_name("name", &name)?;
     if reserved.contains(&name) {
         return Err(Problem::invalid(format!("name: {name:?} is reserved, as {reserved} are")));
@@ -61,7 +61,7 @@ async fn create(
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail))
         }
         Err(EngineError::Exists(_)) => view(&api, &find(&api, &machine, &name).await?),
-        Err(EngineError::NoInstance(Target::Name(machine, name))) => {
+        Err(EngineError::NoInstance(InstanceKey::Name(machine, name))) => {
             Err(Problem::invalid(format!("links: there is no {machine} {name:?}")))
         }
         Err(error) => Err(error.into()),
@@ -69,7 +69,7 @@ async fn create(
 }
 
 /// The links that an instance has from the beginning: `{"LINK": "NAME", "LINK": {"name": "NAME", "visit": 3}}`.
-fn links(links: Value) -> Result<NewLinks, Problem> {
+fn links(links: Value) -> Result<LinkTargets, Problem> {
     let Value::Object(links) = links else {
         return Err(Problem::invalid(
             "links: an object is needed, with the name of an instance for each link",
@@ -79,11 +79,11 @@ fn links(links: Value) -> Result<NewLinks, Problem> {
         let name = LinkName::new(&link).map_err(|error| Problem::invalid(format!("links: {error}")))?;
         let invalid = |what: &str| Problem::invalid(format!("links.{link}: {what}"));
         let to = match to {
-            Value::String(name) => NewLink { name, visit: None },
+            Value::String(name) => LinkTarget { name, visit: None },
             Value::Object(_) => {
-                let GivenLink { name, visit } =
-                    serde_json::from_value(to).map_err(|error| invalid(&plain(&error.to_string())))?;
-                NewLink { name, visit }
+                let NewLinkBody { name, visit } =
+                    serde_json::from_value(to).map_err(|error| invalid(&reword_library_error(&error.to_string())))?;
+                LinkTarget { name, visit }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
                 return Err(invalid(
@@ -100,7 +100,7 @@ fn links(links: Value) -> Result<NewLinks, Problem> {
 /// A link whose visit may be given too.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GivenLink {
+struct NewLinkBody {
     name: String,
     visit: Option<Visit>,
 }

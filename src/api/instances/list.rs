@@ -9,23 +9,23 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::lookup::machine_of;
-use crate::api::context::{Api, Routes};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::store::instances::{self, Listed};
+use crate::api::query::QueryParameters;
+use crate::store::instances::{self, InstanceSummary};
 
 /// The most instances in one answer.
-const MAX_LIMIT: i64 = 1000;
+const MAX_LISTED_INSTANCES: i64 = 1000;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/instances", get(list))]
 }
 
 /// Which part of a list is wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct InstanceListQuery {
     /// Only names after this one.
     #[serde(default)]
     after: String,
@@ -35,15 +35,15 @@ struct ListQuery {
 
 /// `GET /api/v1/machines/{machine}/instances?after=&limit=`: the instances by name, and the state that each is in.
 async fn list(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(ListQuery { after, limit }): Parameters<ListQuery>,
+    QueryParameters(InstanceListQuery { after, limit }): QueryParameters<InstanceListQuery>,
 ) -> Result<Json<Value>, Problem> {
     let machine = machine_of(&api, &machine)?;
-    let limit = limit.unwrap_or(MAX_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let limit = limit.unwrap_or(MAX_LISTED_INSTANCES);
+    if !(1..=MAX_LISTED_INSTANCES).contains(&limit) {
         return Err(Problem::invalid(format!(
-            "limit={limit}: from 1 to {MAX_LIMIT} instances can be asked for"
+            "limit={limit}: from 1 to {MAX_LISTED_INSTANCES} instances can be asked for"
         )));
     }
     if after.contains('\0') {
@@ -53,7 +53,7 @@ async fn list(
     let listed = instances::list_page(&mut db, &machine, &after, limit).await?;
     let is_full = usize::try_from(limit).is_ok_and(|limit| listed.len() == limit);
     let next = listed.last().filter(|_| is_full).map(|last| last.name.clone());
-    let view = |one: &Listed| {
+    let view = |one: &InstanceSummary| {
         json!({
             "name": one.name, "state": one.state, "since": one.since, "visit": one.visit,
             "deadline": one.deadline_at,

@@ -2,19 +2,19 @@
 
 use axum::http::StatusCode;
 
-use crate::api::context::Api;
+use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
 use crate::machine::MachineName;
-use crate::store::groups::Seen;
+use crate::store::groups::VersionedInstance;
 
 /// Reads the instance of a path.
-pub(in crate::api) async fn find(api: &Api, machine: &MachineName, name: &str) -> Result<Seen, Problem> {
+pub(in crate::api) async fn find(api: &ApiContext, machine: &MachineName, name: &str) -> Result<VersionedInstance, Problem> {
     api.engine.find(machine, name).await?.ok_or_else(|| Problem::no_instance(machine, name))
 }
 
 /// The machine of a path, of which a definition is in force.
-pub(in crate::api) fn machine_of(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(in crate::api) fn machine_of(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let no_machine = |detail| Problem::new(StatusCode::NOT_FOUND, "no_machine", detail);
     let name = MachineName::new(machine).map_err(|error| no_machine(error.to_string()))?;
     match api.engine.definition(&name) {
@@ -27,7 +27,7 @@ pub(in crate::api) fn machine_of(api: &Api, machine: &str) -> Result<MachineName
 }
 
 /// The machine of a path whose instances may be changed here: boards have a place of their own.
-pub(in crate::api) fn changeable(api: &Api, machine: &str) -> Result<MachineName, Problem> {
+pub(in crate::api) fn changeable_machine(api: &ApiContext, machine: &str) -> Result<MachineName, Problem> {
     let name = machine_of(api, machine)?;
     if name == api.machine {
         let detail = "boards are at /api/v1/devices, where what is known of them is told too";

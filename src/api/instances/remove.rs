@@ -6,27 +6,27 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::delete;
 
-use super::lookup::changeable;
-use crate::api::client::Sender;
-use crate::api::context::{Api, Routes};
+use super::lookup::changeable_machine;
+use crate::api::client::RequestSender;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::expected_tags;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", delete(remove))]
 }
 
 /// `DELETE /api/v1/machines/{machine}/{instance}`: forgets an instance; with `If-Match` only where it is still as that says.
 async fn remove(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    Sender(sender): Sender,
+    RequestSender(sender): RequestSender,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let machine = changeable(&api, &machine)?;
-    if api.shared.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
+    let machine = changeable_machine(&api, &machine)?;
+    if api.shared_instance.as_ref().is_some_and(|(shared, of)| *shared == machine && *of == name) {
         let detail = "it is what /state is about, for as long as this server shares it";
         return Err(Problem::new(StatusCode::CONFLICT, "is_shared", detail));
     }

@@ -10,23 +10,23 @@ use serde::Deserialize;
 
 use super::lookup::{find, machine_of};
 use super::view::view;
-use crate::api::client::Client;
-use crate::api::context::{Api, Routes};
+use crate::api::client::ClientKey;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::{known_tags, not_modified};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query::QueryParameters;
 use crate::api::wait;
-use crate::store::groups::Seen;
+use crate::store::groups::VersionedInstance;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/{instance}", get(show))]
 }
 
 /// How an instance is to be shown.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ShowQuery {
+struct InstanceShowQuery {
     /// How long to wait for it to be another than `If-None-Match` says.
     wait: Option<String>,
 }
@@ -34,15 +34,15 @@ struct ShowQuery {
 /// `GET /api/v1/machines/{machine}/{instance}?wait=`: an instance in full. With `If-None-Match` and `wait` the answer comes
 /// when it has changed, or is 304 after that time.
 async fn show(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path((machine, name)): Path<(String, String)>,
-    Parameters(ShowQuery { wait }): Parameters<ShowQuery>,
-    client: Client,
+    QueryParameters(InstanceShowQuery { wait }): QueryParameters<InstanceShowQuery>,
+    client: ClientKey,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let known: Vec<&str> = known_tags(&headers).collect();
-    let is_news = |seen: &Seen| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
+    let is_news = |seen: &VersionedInstance| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
     let seen = match wait {
         Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_news).await?,
         None => find(&api, &machine, &name).await?,

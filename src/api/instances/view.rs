@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::api::context::Api;
+use crate::api::context::ApiContext;
 use crate::api::etag;
-use crate::api::problem::{Problem, fault};
+use crate::api::problem::{Problem, internal_error};
 use crate::explain::{Explanation, explain};
 use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
-use crate::store::groups::Seen;
+use crate::store::groups::VersionedInstance;
 
 /// An instance in full.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ struct InstanceView {
 }
 
 /// Answers with an instance in full.
-pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
+pub(super) fn view(api: &ApiContext, seen: &VersionedInstance) -> Result<Response, Problem> {
     let instance = &seen.instance;
     let definition = api.engine.definition(&instance.machine)?;
     let view = InstanceView {
@@ -46,10 +46,10 @@ pub(super) fn view(api: &Api, seen: &Seen) -> Result<Response, Problem> {
         since: instance.since,
         visit: instance.visit,
         deadline: instance.deadline_at,
-        counters: definition.counts(&instance.counters).into_owned(),
+        counters: definition.effective_counters(&instance.counters).into_owned(),
         data: instance.data.clone(),
         links: instance.links.clone(),
         explanation: explain(&definition, instance),
     };
-    Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| fault(&error))?))
+    Ok(etag::json(&api.engine.tag(seen), serde_json::to_vec(&view).map_err(|error| internal_error(&error))?))
 }

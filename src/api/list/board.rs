@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::boards::store::lists::{LISTED, Shown};
+use crate::boards::store::lists::{LISTED_FIELDS, BoardSummary};
 use crate::machine::Definition;
 
 /// Adds a board to an array that is being written. Member by member, because lists are long: serde's structures take four
 /// times as long, mostly to see again and again that the names of members need no escape.
-pub(super) fn add(
-    board: &Shown<'_>,
+pub(super) fn write_board(
+    board: &BoardSummary<'_>,
     definition: Option<&Definition>,
     to: &mut Vec<u8>,
 ) -> serde_json::Result<()> {
@@ -18,7 +18,7 @@ pub(super) fn add(
     if to.last() != Some(&b'[') {
         to.push(b',');
     }
-    let Shown {
+    let BoardSummary {
         name,
         state,
         visit,
@@ -31,25 +31,25 @@ pub(super) fn add(
         lock_reason,
         known,
     } = board;
-    add_member(to, r#"{"name":"#, name)?;
-    add_member(to, r#","state":"#, state)?;
-    add_member(to, r#","since":"#, &Time(*since))?;
-    add_member(to, r#","visit":"#, visit)?;
-    add_member(to, r#","deadline":"#, &deadline_at.map(Time))?;
-    add_member(to, r#","image":"#, image)?;
-    add_member(to, r#","next_image":"#, next_image)?;
-    for (field, known) in LISTED.iter().zip(known) {
+    write_member(to, r#"{"name":"#, name)?;
+    write_member(to, r#","state":"#, state)?;
+    write_member(to, r#","since":"#, &JsonTime(*since))?;
+    write_member(to, r#","visit":"#, visit)?;
+    write_member(to, r#","deadline":"#, &deadline_at.map(JsonTime))?;
+    write_member(to, r#","image":"#, image)?;
+    write_member(to, r#","next_image":"#, next_image)?;
+    for (field, known) in LISTED_FIELDS.iter().zip(known) {
         to.extend_from_slice(b",\"");
         to.extend_from_slice(field.name.as_bytes());
-        add_member(to, "\":", known)?;
+        write_member(to, "\":", known)?;
     }
     // Few boards have these, and lists are long.
     if let Some(tries) = failed_tries(definition, state, counters) {
-        add_member(to, r#","failed_tries":"#, &tries)?;
+        write_member(to, r#","failed_tries":"#, &tries)?;
     }
     for (name, text) in [(r#","failure":"#, failure), (r#","lock_reason":"#, lock_reason)] {
         if let Some(text) = text {
-            add_member(to, name, text)?;
+            write_member(to, name, text)?;
         }
     }
     to.push(b'}');
@@ -69,15 +69,15 @@ fn failed_tries(definition: Option<&Definition>, state: &str, counters: &RawValu
     }
 }
 
-fn add_member(to: &mut Vec<u8>, name: &str, value: &impl Serialize) -> serde_json::Result<()> {
+fn write_member(to: &mut Vec<u8>, name: &str, value: &impl Serialize) -> serde_json::Result<()> {
     to.extend_from_slice(name.as_bytes());
     serde_json::to_writer(to, value)
 }
 
 /// A time in the form that chrono gives it, for which that takes four times as long.
-struct Time(DateTime<Utc>);
+struct JsonTime(DateTime<Utc>);
 
-impl Serialize for Time {
+impl Serialize for JsonTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(time) = *self;
         // What humantime can tell.
@@ -103,7 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::boards::store::lists::Known;
+    use crate::boards::store::lists::FieldValue;
 
     #[test]
     fn boards_are_json_whatever_they_are_called() {
@@ -113,7 +113,7 @@ mod tests {
         let counters = serde_json::value::to_raw_value(&json!({})).unwrap();
         let mut array = b"[".to_vec();
         for text in texts {
-            let shown = Shown {
+            let shown = BoardSummary {
                 name: text,
                 state: text,
                 visit: i64::MAX,
@@ -124,9 +124,9 @@ mod tests {
                 counters: &counters,
                 failure: Some(text),
                 lock_reason: Some(text),
-                known: LISTED.map(|_| Known::Text(Some(text))),
+                known: LISTED_FIELDS.map(|_| FieldValue::Text(Some(text))),
             };
-            add(&shown, None, &mut array).unwrap();
+            write_board(&shown, None, &mut array).unwrap();
         }
         array.push(b']');
         let expected = texts.map(|text| {
@@ -134,7 +134,7 @@ mod tests {
                 "name": text, "state": text, "since": "1970-01-01T00:00:00Z", "visit": i64::MAX, "deadline": null,
                 "image": texts[2], "next_image": null, "failure": text, "lock_reason": text,
             });
-            for field in &LISTED {
+            for field in &LISTED_FIELDS {
                 board[field.name] = json!(text);
             }
             board
@@ -155,7 +155,7 @@ mod tests {
                 253_402_300_800,
             ] {
                 let Some(time) = DateTime::from_timestamp(second, ns) else { continue };
-                let [told, expected] = [serde_json::to_string(&Time(time)), serde_json::to_string(&time)];
+                let [told, expected] = [serde_json::to_string(&JsonTime(time)), serde_json::to_string(&time)];
                 assert_eq!(told.unwrap(), expected.unwrap());
             }
         }

@@ -4,19 +4,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::http::HeaderMap;
 
-use crate::api::context::Api;
+use crate::api::context::ApiContext;
 use crate::api::etag::known_tags;
 use crate::store::{StoreError, changes};
 
 /// The tag of what the client has, where nothing has changed since it was given that.
 pub(super) async fn current_tag(
-    api: &Api,
+    api: &ApiContext,
     headers: &HeaderMap,
     kind: &str,
 ) -> Result<Option<String>, StoreError> {
     for known in known_tags(headers) {
         if known == "*" {
-            let cursor = changes::state(&mut *api.engine.store().reader().await?).await?;
+            let cursor = changes::current_cursor(&mut *api.engine.store().reader().await?).await?;
             return Ok(Some(format!("{kind}.{cursor}")));
         }
         let Some(cursor) = known.strip_prefix(kind).and_then(|rest| rest.strip_prefix('.')) else { continue };
@@ -29,7 +29,7 @@ pub(super) async fn current_tag(
 }
 
 /// What the answers to one question of one version of the program have in common.
-pub(super) fn kind(question: &impl Hash) -> String {
+pub(super) fn query_hash(question: &impl Hash) -> String {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), question).hash(&mut hasher);
     format!("{:016x}", hasher.finish())

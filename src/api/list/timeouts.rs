@@ -7,15 +7,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct ListTimeouts {
     /// Until the database has given what is sent first.
-    pub begin: Duration,
+    pub first_part_timeout: Duration,
     /// Until a client has taken all of it.
-    pub whole: Duration,
+    pub whole_timeout: Duration,
     /// While a client takes nothing.
-    pub pause: Duration,
+    pub stall_timeout: Duration,
 }
 
 impl Default for ListTimeouts {
     fn default() -> Self {
-        Self { begin: Duration::from_secs(20), whole: Duration::from_mins(1), pause: Duration::from_secs(10) }
+        Self { first_part_timeout: Duration::from_secs(20), whole_timeout: Duration::from_mins(1), stall_timeout: Duration::from_secs(10) }
     }
 }

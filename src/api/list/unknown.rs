@@ -3,11 +3,11 @@
 use axum::http::StatusCode;
 
 use crate::api::problem::Problem;
-use crate::boards::FIELDS;
-use crate::boards::store::lists::Filter;
+use crate::boards::DEVICE_FIELDS;
+use crate::boards::store::lists::BoardFilter;
 use crate::boards::store::{devices, images};
 use crate::machine::{Definition, MachineName, StateName, suggestion};
-use crate::store::{Connection, StoreError};
+use crate::store::{DbConnection, StoreError};
 
 /// Refuses states that the definition does not have, and patterns that stand for none of them.
 pub(super) fn refuse_states(definition: &Definition, wanted: &[String]) -> Result<(), Problem> {
@@ -35,14 +35,14 @@ fn matches(pattern: &str, state: &str) -> bool {
 }
 
 /// Says which value of a filter that no board matches is unknown altogether. Of a farm without boards nothing is said.
-pub(super) async fn find(
-    db: &mut Connection,
+pub(super) async fn find_unknown_value(
+    db: &mut DbConnection,
     machine: &MachineName,
-    filter: &Filter,
+    filter: &BoardFilter,
 ) -> Result<Option<String>, StoreError> {
-    let Filter { states: _, fields, image, name: _, among: _ } = filter;
+    let BoardFilter { states: _, fields, image, name: _, among: _ } = filter;
     let mut wanted = Vec::new();
-    for field in FIELDS {
+    for field in DEVICE_FIELDS {
         if let (Some(filter), Some(value)) = (field.filter, fields.get(field.name)) {
             let what = (filter.none_has)(&shown(value));
             wanted.push((value, what, devices::list_values(db, field.name).await?));

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::api::context::{Api, Routes};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
+use crate::api::query::QueryParameters;
 use crate::csp;
 use crate::diagram::DIAGRAM_STYLE;
 use crate::engine::EngineError;
@@ -20,7 +20,7 @@ use crate::machine::MachineName;
 static DIAGRAM_POLICY: LazyLock<String> = LazyLock::new(|| csp::with_styles(&[DIAGRAM_STYLE]));
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/api/v1/machines/{machine}/diagram.svg", get(diagram))]
 }
 
@@ -35,12 +35,12 @@ struct DiagramQuery {
 /// `GET /api/v1/machines/{machine}/diagram.svg?device=`: the definition in force as a picture, with the state of one board
 /// lit, or with the number of instances in each state.
 async fn diagram(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(DiagramQuery { device }): Parameters<DiagramQuery>,
+    QueryParameters(DiagramQuery { device }): QueryParameters<DiagramQuery>,
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
-    let picture = match api.engine.picture(&name, device.as_deref()).await {
+    let picture = match api.engine.draw_diagram(&name, device.as_deref()).await {
         Err(EngineError::NoMachine(_)) => return Err(Problem::no_machine(&machine)),
         picture => picture?,
     };

@@ -9,21 +9,21 @@ use axum::routing::put;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::checking::read;
-use crate::activation::{Difference, Rearm};
-use crate::api::client::{Client, Sender};
-use crate::api::context::{Api, Routes};
+use super::checking::read_definition;
+use crate::activation::{Difference, DeadlineAdjustment};
+use crate::api::client::{ClientKey, RequestSender};
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
-use crate::api::query::Parameters;
-use crate::engine::{CarriedOver, EngineError, Loaded, Provenance, Replacement, Stranded};
+use crate::api::query::QueryParameters;
+use crate::engine::{CarriedOverInstances, EngineError, LoadedDefinition, DefinitionOrigin, ActivationReport, StrandedInstance};
 
 /// How many stranded instances an answer names.
-const MAX_STRANDED: usize = 1000;
+const MAX_NAMED_STRANDED: usize = 1000;
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
-    let of_check = |api: State<Arc<Api>>, query, sender: Sender, client: Client, text| {
+pub(in crate::api) fn routes() -> ApiRoutes {
+    let of_check = |api: State<Arc<ApiContext>>, query, sender: RequestSender, client: ClientKey, text| {
         load(api, Path("check".to_owned()), query, sender, client, text)
     };
     vec![
@@ -36,7 +36,7 @@ pub(in crate::api) fn routes() -> Routes {
 /// What may be said of a definition that is to be put in force.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LoadQuery {
+struct LoadDefinitionQuery {
     /// Only say what it would do.
     #[serde(default)]
     dry_run: bool,
@@ -45,23 +45,23 @@ struct LoadQuery {
 /// `PUT /api/v1/machines/{machine}`: puts the definition that is the body in force, for all servers at one moment; with
 /// `?dry_run=true` it only says what that would do.
 async fn load(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     Path(machine): Path<String>,
-    Parameters(LoadQuery { dry_run }): Parameters<LoadQuery>,
-    Sender(sender): Sender,
-    client: Client,
+    QueryParameters(LoadDefinitionQuery { dry_run }): QueryParameters<LoadDefinitionQuery>,
+    RequestSender(sender): RequestSender,
+    client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (definition, source) = read(api.engine.vocabulary(), &machine, text, client, &permit).await?;
-    let loaded = Loaded { source, definition: Arc::new(definition), from: Provenance::Loaded };
+    let (definition, source) = read_definition(api.engine.vocabulary(), &machine, text, client, &permit).await?;
+    let loaded = LoadedDefinition { source, definition: Arc::new(definition), provenance: DefinitionOrigin::Loaded };
     if dry_run {
-        return Ok(Json(replacement(&api.engine.try_out(&loaded).await?, false)));
+        return Ok(Json(replacement(&api.engine.preview_activation(&loaded).await?, false)));
     }
-    match api.engine.adopt(&loaded, sender.as_deref()).await {
+    match api.engine.activate(&loaded, sender.as_deref()).await {
         Ok(done) => Ok(Json(replacement(&done, true))),
-        Err(error @ EngineError::Strands { .. }) => {
-            let EngineError::Strands { stranded, .. } = &error else { return Err(error.into()) };
-            let named: Vec<Value> = stranded.iter().take(MAX_STRANDED).map(stranded_one).collect();
+        Err(error @ EngineError::StrandsInstances { .. }) => {
+            let EngineError::StrandsInstances { stranded, .. } = &error else { return Err(error.into()) };
+            let named: Vec<Value> = stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_one).collect();
             let problem = Problem::new(StatusCode::CONFLICT, "strands", error.to_string());
             Err(problem.with("stranded", named).with("instances", stranded.len()))
         }
@@ -69,12 +69,12 @@ async fn load(
     }
 }
 
-fn stranded_one(one: &Stranded) -> Value {
+fn stranded_one(one: &StrandedInstance) -> Value {
     json!({ "name": one.name, "state": one.state })
 }
 
-fn replacement(replacement: &Replacement, is_done: bool) -> Value {
-    let Replacement { machine, was, number, digest, difference, carried, stranded } = replacement;
+fn replacement(replacement: &ActivationReport, is_done: bool) -> Value {
+    let ActivationReport { machine, previous: was, number, digest, difference, carried_over: carried, stranded } = replacement;
     let is_same = was.as_ref().is_some_and(|was| was.digest == *digest);
     let none = Difference::default();
     json!({
@@ -86,21 +86,21 @@ fn replacement(replacement: &Replacement, is_done: bool) -> Value {
         "changed": is_done && !is_same,
         "difference": difference.as_ref().unwrap_or(&none),
         "carried_over": carried.iter().map(carried_over).collect::<Vec<_>>(),
-        "stranded": stranded.iter().take(MAX_STRANDED).map(stranded_one).collect::<Vec<_>>(),
+        "stranded": stranded.iter().take(MAX_NAMED_STRANDED).map(stranded_one).collect::<Vec<_>>(),
         "stranded_instances": stranded.len(),
     })
 }
 
-fn carried_over(one: &CarriedOver) -> Value {
+fn carried_over(one: &CarriedOverInstances) -> Value {
     let deadline = match one.carried.deadline {
-        Rearm::Keep => "stays".to_owned(),
-        Rearm::Disarm => "ends".to_owned(),
-        Rearm::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
-        Rearm::Shift(by) => {
+        DeadlineAdjustment::Keep => "stays".to_owned(),
+        DeadlineAdjustment::Disarm => "ends".to_owned(),
+        DeadlineAdjustment::At(at) => format!("is at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
+        DeadlineAdjustment::Shift(by) => {
             let span = humantime::format_duration(by.abs().to_std().unwrap_or_default());
             format!("is {span} {}", if by < chrono::TimeDelta::zero() { "earlier" } else { "later" })
         }
-        Rearm::Arm(after) => {
+        DeadlineAdjustment::Arm(after) => {
             format!("runs from now: {}", humantime::format_duration(after.to_std().unwrap_or_default()))
         }
     };

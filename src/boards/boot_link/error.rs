@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::super::boot_config_name::BadConfigName;
 use crate::actions::Trouble;
-use crate::boot_tree::{CONFIGS, LINKS, OpenError};
+use crate::boot_tree::{CONFIGS_FOLDER, LINKS_FOLDER, BootTreeError};
 
 /// Says why a boot link could not be set or cleared.
 #[derive(Debug, thiserror::Error)]
@@ -20,16 +20,16 @@ pub(super) enum LinkError {
     NoConfig,
     #[error(transparent)]
     BadConfig(#[from] BadConfigName),
-    #[error("there is no boot config `{0}` in the boot tree's `{CONFIGS}` folder")]
+    #[error("there is no boot config `{0}` in the boot tree's `{CONFIGS_FOLDER}` folder")]
     Missing(String),
     #[error("`{name}` cannot be served to the board: {source}")]
-    NotServed { name: String, source: OpenError },
+    NotServed { name: String, source: BootTreeError },
     #[error(
-        "`{LINKS}/{0}` does not lead to the boot config that it was pointed at: it, or a path on its way, is changed by somebody else"
+        "`{LINKS_FOLDER}/{0}` does not lead to the boot config that it was pointed at: it, or a path on its way, is changed by somebody else"
     )]
     Elsewhere(String),
     #[error(
-        "a file that is no link into `{CONFIGS}` has the name of the board's boot link: remove it by hand"
+        "a file that is no link into `{CONFIGS_FOLDER}` has the name of the board's boot link: remove it by hand"
     )]
     Foreign,
     #[error("the board's boot link is changed by somebody else all the time")]
@@ -48,16 +48,16 @@ impl From<Errno> for LinkError {
 
 impl LinkError {
     /// Sorts what the boot tree says of `name`.
-    pub(super) fn of(name: &str, error: OpenError) -> Self {
+    pub(super) fn of(name: &str, error: BootTreeError) -> Self {
         match error {
-            OpenError::Root(source) => Self::Root(source),
-            OpenError::Io(source) => Self::Io(source),
-            OpenError::NotFound
-            | OpenError::Outside
-            | OpenError::Loop
-            | OpenError::NotAFile
-            | OpenError::NotAFolder
-            | OpenError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
+            BootTreeError::RootUnreadable(source) => Self::Root(source),
+            BootTreeError::Io(source) => Self::Io(source),
+            BootTreeError::NotFound
+            | BootTreeError::OutsideTree
+            | BootTreeError::Loop
+            | BootTreeError::NotAFile
+            | BootTreeError::NotAFolder
+            | BootTreeError::Unreadable => Self::NotServed { name: name.to_owned(), source: error },
         }
     }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::super::boot::Boot;
+use super::super::boot::BootProgress;
 use crate::store::StoreError;
 use crate::store::instances::InstanceId;
 
 /// How far back the beginning of a boot is looked for. Each day is another partition to look into, and what a board
 /// did days ago explains nothing that happens today.
-const LONGEST_BOOT: TimeDelta = TimeDelta::days(1);
+const MAX_BOOT_AGE: TimeDelta = TimeDelta::days(1);
 
 /// Reads what is known of the board's present boot at `now`, if that began within the last day.
 ///
@@ -22,7 +22,7 @@ pub async fn read_boot(
     db: &mut PgConnection,
     instance: InstanceId,
     now: DateTime<Utc>,
-) -> Result<Boot, StoreError> {
+) -> Result<BootProgress, StoreError> {
     Ok(read_boots(db, &[instance], now).await?.remove(&instance).unwrap_or_default())
 }
 
@@ -35,7 +35,7 @@ pub async fn read_boots(
     db: &mut PgConnection,
     instances: &[InstanceId],
     now: DateTime<Utc>,
-) -> Result<BTreeMap<InstanceId, Boot>, StoreError> {
+) -> Result<BTreeMap<InstanceId, BootProgress>, StoreError> {
     let instances: Vec<i64> = instances.iter().map(|instance| instance.0).collect();
     // Board by board (`OFFSET 0` says so), by the index whatever the server believes: a plan that was made while
     // today's partition was empty would read all of it.
@@ -58,11 +58,11 @@ pub async fn read_boots(
              FROM power LEFT JOIN recent h ON h.instance_id = power.instance_id AND h.history_id > power.history_id
             GROUP BY power.instance_id, power.at"#,
         &instances,
-        now - LONGEST_BOOT,
+        now - MAX_BOOT_AGE,
     )
     .fetch_all(db)
     .await?;
-    let boot = |powered_at, asked_at, heard_at| Boot { powered_at: Some(powered_at), asked_at, heard_at };
+    let boot = |powered_at, asked_at, heard_at| BootProgress { powered_at: Some(powered_at), asked_at, last_seen_at: heard_at };
     Ok(rows
         .into_iter()
         .map(|row| (InstanceId(row.instance_id), boot(row.powered_at, row.asked_at, row.heard_at)))

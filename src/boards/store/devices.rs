@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use super::super::device::{Board, Device};
 use super::super::facts::BoardFacts;
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
-use crate::store::instances::{InstanceId, name, remaining};
+use crate::store::instances::{InstanceId, checked_name_of_row, remaining_time};
 use crate::store::links::StoredLinks;
 use crate::store::{StoreError, Tx};
 
@@ -63,7 +63,7 @@ pub async fn save(tx: &mut Tx, id: InstanceId, device: &Device) -> Result<(), St
 
 /// A board that has what only one board can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
+pub struct DeviceConflict {
     /// Its name.
     pub name: String,
     /// Whether it is the MAC address; otherwise it is the outlet.
@@ -75,14 +75,14 @@ pub struct Rival {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_rival(
+pub async fn find_conflict(
     db: &mut PgConnection,
     id: Option<InstanceId>,
     mac: &str,
     outlet: Option<&str>,
-) -> Result<Option<Rival>, StoreError> {
+) -> Result<Option<DeviceConflict>, StoreError> {
     let rival = sqlx::query_as!(
-        Rival,
+        DeviceConflict,
         r#"SELECT i.name, d.mac = $2 AS "has_mac!" FROM device d JOIN instance i USING (instance_id)
             WHERE (d.mac = $2 OR d.power_outlet = $3) AND d.instance_id IS DISTINCT FROM $1
             ORDER BY d.mac = $2 DESC LIMIT 1"#,
@@ -97,7 +97,7 @@ pub async fn find_rival(
 
 /// A board's power URL, and the outlet that was written for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wiring {
+pub struct OutletAssignment {
     /// The board.
     pub id: InstanceId,
     /// Its name.
@@ -113,14 +113,14 @@ pub struct Wiring {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_wirings(db: &mut PgConnection) -> Result<Vec<Wiring>, StoreError> {
+pub async fn list_outlet_assignments(db: &mut PgConnection) -> Result<Vec<OutletAssignment>, StoreError> {
     let rows = sqlx::query!(
         "SELECT instance_id, i.name, power_url, power_outlet FROM device JOIN instance i USING (instance_id)
           WHERE power_url IS NOT NULL OR power_outlet IS NOT NULL ORDER BY instance_id",
     )
     .fetch_all(db)
     .await?;
-    let wiring = |id, name, power_url, outlet| Wiring { id: InstanceId(id), name, power_url, outlet };
+    let wiring = |id, name, power_url, outlet| OutletAssignment { id: InstanceId(id), name, power_url, outlet };
     Ok(rows
         .into_iter()
         .map(|row| wiring(row.instance_id, row.name, row.power_url, row.power_outlet))
@@ -132,7 +132,7 @@ pub async fn list_wirings(db: &mut PgConnection) -> Result<Vec<Wiring>, StoreErr
 /// # Errors
 ///
 /// [`StoreError::Constraint`] when another board got one of them meanwhile.
-pub async fn save_outlets(tx: &mut Tx, wirings: &[Wiring]) -> Result<(), StoreError> {
+pub async fn save_outlets(tx: &mut Tx, wirings: &[OutletAssignment]) -> Result<(), StoreError> {
     let ids: Vec<i64> = wirings.iter().map(|wiring| wiring.id.0).collect();
     let urls: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.power_url.clone()).collect();
     let outlets: Vec<Option<String>> = wirings.iter().map(|wiring| wiring.outlet.clone()).collect();
@@ -260,7 +260,7 @@ pub(in crate::boards) async fn read_facts(
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn remember_answers(
+pub async fn save_answered_urls(
     db: &mut PgConnection,
     answers: &[(InstanceId, &str)],
 ) -> Result<Vec<InstanceId>, StoreError> {
@@ -336,12 +336,12 @@ pub async fn find(
     let instance = Instance {
         machine: machine.clone(),
         name: board.to_owned(),
-        state: name(StateName::new(&row.state))?,
+        state: checked_name_of_row(StateName::new(&row.state))?,
         visit: Visit(row.visit),
         entered_at: row.entered_at,
         since: row.since,
         deadline_at: row.deadline_at,
-        remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
+        remaining: remaining_time(row.visit, row.remaining_us, row.remaining_visit),
         counters: row.counters.0,
         data: row.data.0,
         links: row.links.unwrap_or_default().0.split().0,

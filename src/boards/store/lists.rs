@@ -11,14 +11,14 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Decode, Postgres, Row};
 
-use super::super::field::{FIELDS, Field, FieldFilter, Form};
+use super::super::field::{DEVICE_FIELDS, DeviceField, FieldFilter, FieldParser};
 use crate::machine::MachineName;
 use crate::store::instances::InstanceId;
 use crate::store::{Snapshot, StoreError};
 
 /// Which boards a list is about. What is not said does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
+pub struct BoardFilter {
     /// In one of these states; a trailing `*` stands for the rest of a name.
     pub states: Vec<String>,
     /// With these values in the fields that lists are filtered by.
@@ -33,11 +33,11 @@ pub struct Filter {
 
 /// A board of a list, as it came from the database.
 #[derive(Debug)]
-pub struct Listed(PgRow);
+pub struct BoardListRow(PgRow);
 
 /// A board as lists show it. Its texts stay where they lie: lists are long.
 #[derive(Debug)]
-pub struct Shown<'a> {
+pub struct BoardSummary<'a> {
     /// Its name.
     pub name: &'a str,
     /// The state that it is in.
@@ -59,13 +59,13 @@ pub struct Shown<'a> {
     /// Why it is locked out.
     pub lock_reason: Option<&'a str>,
     /// What is known of it, of the fields that lists show, in their order.
-    pub known: [Known<'a>; LISTED.len()],
+    pub known: [FieldValue<'a>; LISTED_FIELDS.len()],
 }
 
 /// What is known of a board in one field.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
-pub enum Known<'a> {
+pub enum FieldValue<'a> {
     /// A text.
     Text(Option<&'a str>),
     /// Anything else.
@@ -73,22 +73,22 @@ pub enum Known<'a> {
 }
 
 /// How many fields lists show.
-const LISTED_COUNT: usize = {
+const LISTED_FIELD_COUNT: usize = {
     let (mut count, mut at) = (0, 0);
-    while at < FIELDS.len() {
-        count += FIELDS[at].is_listed as usize;
+    while at < DEVICE_FIELDS.len() {
+        count += DEVICE_FIELDS[at].is_listed as usize;
         at += 1;
     }
     count
 };
 
 /// The fields that lists show.
-pub const LISTED: [&Field; LISTED_COUNT] = {
-    let mut listed = [&FIELDS[0]; LISTED_COUNT];
+pub const LISTED_FIELDS: [&DeviceField; LISTED_FIELD_COUNT] = {
+    let mut listed = [&DEVICE_FIELDS[0]; LISTED_FIELD_COUNT];
     let (mut count, mut at) = (0, 0);
-    while at < FIELDS.len() {
-        if FIELDS[at].is_listed {
-            listed[count] = &FIELDS[at];
+    while at < DEVICE_FIELDS.len() {
+        if DEVICE_FIELDS[at].is_listed {
+            listed[count] = &DEVICE_FIELDS[at];
             count += 1;
         }
         at += 1;
@@ -96,23 +96,23 @@ pub const LISTED: [&Field; LISTED_COUNT] = {
     listed
 };
 
-impl Listed {
+impl BoardListRow {
     /// Reads what came.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when it is not what was asked for.
-    pub fn read(&self) -> Result<Shown<'_>, StoreError> {
+    pub fn read(&self) -> Result<BoardSummary<'_>, StoreError> {
         let Self(row) = self;
         let json = |column| Ok::<_, sqlx::Error>(get::<Option<Json<_>>>(row, column)?.map(|json| json.0));
-        let mut known = [Known::Text(None); LISTED.len()];
-        for (column, (field, known)) in (FIRST_FIELD..).zip(LISTED.iter().zip(&mut known)) {
-            *known = match field.form {
-                Form::Text(_) => Known::Text(get(row, column)?),
-                Form::Json(_) => Known::Json(json(column)?),
+        let mut known = [FieldValue::Text(None); LISTED_FIELDS.len()];
+        for (column, (field, known)) in (FIRST_FIELD_COLUMN..).zip(LISTED_FIELDS.iter().zip(&mut known)) {
+            *known = match field.parser {
+                FieldParser::Text(_) => FieldValue::Text(get(row, column)?),
+                FieldParser::Json(_) => FieldValue::Json(json(column)?),
             };
         }
-        Ok(Shown {
+        Ok(BoardSummary {
             name: get(row, 0)?,
             state: get(row, 1)?,
             visit: get(row, 2)?,
@@ -134,23 +134,23 @@ fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, 
 }
 
 /// The column that the fields begin with.
-const FIRST_FIELD: usize = 10;
+const FIRST_FIELD_COLUMN: usize = 10;
 /// The parameter that the filters of fields begin with.
-const FIRST_FILTER: usize = 8;
+const FIRST_FILTER_PARAMETER: usize = 8;
 
 /// What [`read`] asks. The macros, which check their statements as they are compiled, would copy each text of each row. It is
 /// made once, of nothing but the table of fields.
-static LIST: LazyLock<&'static str> = LazyLock::new(|| {
-    let column = |field: &&Field| match field.form {
-        Form::Text(_) => format!(", d.{}", field.name),
-        Form::Json(_) => format!(", to_jsonb(d.{})", field.name),
+static LIST_SQL: LazyLock<&'static str> = LazyLock::new(|| {
+    let column = |field: &&DeviceField| match field.parser {
+        FieldParser::Text(_) => format!(", d.{}", field.name),
+        FieldParser::Json(_) => format!(", to_jsonb(d.{})", field.name),
     };
-    let columns: String = LISTED.iter().map(column).collect();
-    let filters = FIELDS.iter().filter_map(|field| field.filter);
+    let columns: String = LISTED_FIELDS.iter().map(column).collect();
+    let filters = DEVICE_FIELDS.iter().filter_map(|field| field.filter);
     let condition = |(place, filter): (usize, FieldFilter)| {
         format!(" AND (${place}::text IS NULL OR {})", (filter.sql)(&format!("${place}")))
     };
-    let conditions: String = (FIRST_FILTER..).zip(filters).map(condition).collect();
+    let conditions: String = (FIRST_FILTER_PARAMETER..).zip(filters).map(condition).collect();
     let list = format!(
         "SELECT i.name, i.state, i.visit,
                 CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END, i.deadline_at,
@@ -174,14 +174,14 @@ static LIST: LazyLock<&'static str> = LazyLock::new(|| {
 pub fn read<'a>(
     db: &'a mut Snapshot,
     machine: &MachineName,
-    filter: &Filter,
+    filter: &BoardFilter,
     after: &str,
     most: i64,
-) -> impl Stream<Item = Result<Listed, StoreError>> + use<'a> {
-    let Filter { states, fields, image, name, among } = filter;
+) -> impl Stream<Item = Result<BoardListRow, StoreError>> + use<'a> {
+    let BoardFilter { states, fields, image, name, among } = filter;
     let states: Vec<String> = states.iter().map(|state| like(state, '*')).collect();
     let among: Option<Vec<i64>> = among.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
-    let mut query = sqlx::query(*LIST)
+    let mut query = sqlx::query(*LIST_SQL)
         .bind(machine.as_str().to_owned())
         .bind(after.to_owned())
         .bind(most)
@@ -189,10 +189,10 @@ pub fn read<'a>(
         .bind(image.clone())
         .bind(name.as_ref().map(|part| format!("%{}%", like(part, '\0'))))
         .bind(among);
-    for field in FIELDS.iter().filter(|field| field.filter.is_some()) {
+    for field in DEVICE_FIELDS.iter().filter(|field| field.filter.is_some()) {
         query = query.bind(fields.get(field.name).cloned());
     }
-    query.fetch(&mut **db).map_ok(Listed).map_err(StoreError::from)
+    query.fetch(&mut **db).map_ok(BoardListRow).map_err(StoreError::from)
 }
 
 /// Reads the names of those of `machine` that are among `ids`.

@@ -4,14 +4,14 @@ use std::error::Error;
 
 use serde_json::Value;
 
-use crate::cli::client::ClientError;
+use crate::cli::client::ApiClientError;
 use crate::cli::output;
 
 /// Does the same to each board; one that is refused does not keep the others waiting.
-pub(super) async fn each(
+pub(super) async fn for_each_board(
     names: &[String],
     as_json: bool,
-    act: impl AsyncFn(String) -> Result<Value, ClientError>,
+    act: impl AsyncFn(String) -> Result<Value, ApiClientError>,
     text: fn(&Value) -> String,
 ) -> Result<(), Box<dyn Error>> {
     let mut refused = 0;
@@ -22,24 +22,24 @@ pub(super) async fn each(
                 output::print(&Value::Object(answer).to_string())?;
             }
             Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
-            Err(error) => refused += refusal(name, error, names.len())?,
+            Err(error) => refused += report_refusal(name, error, names.len())?,
         }
     }
-    all_done(refused, names.len())
+    check_all_done(refused, names.len())
 }
 
 /// Says what was refused for one of `many` boards, and counts it; any other error is the end.
-pub(super) fn refusal(name: &str, error: ClientError, many: usize) -> Result<usize, ClientError> {
+pub(super) fn report_refusal(name: &str, error: ApiClientError, many: usize) -> Result<usize, ApiClientError> {
     match error {
-        ClientError::Refused { .. } | ClientError::BadName(_) if many > 1 => {
+        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if many > 1 => {
             output::complain(&format!("{name}: {error}"));
             Ok(1)
         }
-        ClientError::Refused { .. }
-        | ClientError::BadName(_)
-        | ClientError::NoAnswer { .. }
-        | ClientError::NotLifeguard(_)
-        | ClientError::BadUrl(_) => Err(error),
+        ApiClientError::Refused { .. }
+        | ApiClientError::BadName(_)
+        | ApiClientError::NoAnswer { .. }
+        | ApiClientError::NotLifeguard(_)
+        | ApiClientError::BadUrl(_) => Err(error),
     }
 }
 
@@ -48,6 +48,6 @@ pub(super) fn refusal(name: &str, error: ClientError, many: usize) -> Result<usi
 /// # Errors
 ///
 /// When some were refused.
-pub(super) fn all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
+pub(super) fn check_all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
     if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {many} boards").into()) }
 }

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::cli::client::{Client, ClientError};
-use crate::cli::describe::time;
+use crate::cli::client::{ApiClient, ApiClientError};
+use crate::cli::describe::local_time;
 use crate::cli::output::{self, row, text};
 
 /// How many boards are asked for at a time.
-const PAGE_SIZE: u32 = 5000;
+const BOARDS_PER_PAGE: u32 = 5000;
 
 /// Lists boards, page by page, so that no answer takes longer than a client waits.
-pub(super) async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<Value, ClientError> {
+pub(super) async fn list_all(client: &ApiClient, query: Vec<(&str, String)>) -> Result<Value, ApiClientError> {
     let ask = async |after: Option<String>| {
-        let more = [("limit", Some(PAGE_SIZE.to_string())), ("after", after)];
+        let more = [("limit", Some(BOARDS_PER_PAGE.to_string())), ("after", after)];
         let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
         client.get(&["devices"], &query.iter().cloned().chain(more).collect::<Vec<_>>()).await
     };
@@ -30,15 +30,15 @@ pub(super) async fn all(client: &Client, query: Vec<(&str, String)>) -> Result<V
 }
 
 /// The table.
-pub(super) fn list(answer: &Value) -> String {
+pub(super) fn device_table(answer: &Value) -> String {
     let heading = ["NAME", "STATE", "SINCE", "UNTIL", "IMAGE", "HARDWARE", "ENVIRONMENT", "WHY", "COMMENTS"];
     let mut rows = vec![row(heading.map(str::to_owned))];
     for device in answer["devices"].as_array().into_iter().flatten() {
         rows.push(row([
             text(device, "name"),
             text(device, "state"),
-            time(device, "since"),
-            time(device, "deadline"),
+            local_time(device, "since"),
+            local_time(device, "deadline"),
             text(device, "image"),
             text(device, "hardware"),
             text(device, "environment"),

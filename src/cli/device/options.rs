@@ -19,7 +19,7 @@ pub(in crate::cli) struct DeviceOptions {
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
     /// Register a board
-    Add(AddOptions),
+    Add(DeviceAddOptions),
     /// List boards
     List {
         /// Only these states, separated by commas; `Failed*` stands for all that begin so
@@ -77,7 +77,7 @@ pub(super) enum DeviceCommand {
 
 /// A board that is to be registered.
 #[derive(Debug, Args)]
-pub(super) struct AddOptions {
+pub(super) struct DeviceAddOptions {
     /// Its name
     pub(super) name: String,
     #[command(flatten)]

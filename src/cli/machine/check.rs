@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::super::{faces, output};
 use super::{file, rules};
-use crate::actions::{Commands, page};
-use crate::machine::{self, ActionCatalogue as _, Checked, Definition, LinkFault, Rule};
+use crate::actions::{CommandPolicy, describe_kind};
+use crate::machine::{self, ActionCatalogue as _, CheckReport, Definition, LinkFault, Rule};
 
 /// Options of `lifeguard machine check`.
 #[derive(Debug, Args)]
@@ -29,9 +29,9 @@ pub(super) struct CheckOptions {
 }
 
 /// A file, and what is wrong with its text.
-struct Found {
+struct CheckedFile {
     file: String,
-    checked: Checked,
+    checked: CheckReport,
     /// Where it does not go with the others that are checked with it.
     links: Vec<LinkFault>,
 }
@@ -42,7 +42,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
         return explain(what);
     }
     let mut worst = 0;
-    let mut all: Vec<Found> = Vec::new();
+    let mut all: Vec<CheckedFile> = Vec::new();
     for path in &options.files {
         match read(path) {
             Err(error) => {
@@ -58,7 +58,7 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     check_links(&mut all);
     worst = worst.max(u8::from(all.iter().flat_map(|found| &found.links).any(is_error)));
     if options.json {
-        output::print(&format!("{:#}", all.iter().map(Found::to_json).collect::<serde_json::Value>()))?;
+        output::print(&format!("{:#}", all.iter().map(CheckedFile::to_json).collect::<serde_json::Value>()))?;
     } else {
         for found in &all {
             output::print(&found.to_text())?;
@@ -67,14 +67,14 @@ pub(super) fn run(options: &CheckOptions) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(worst))
 }
 
-fn read(path: &Path) -> Result<Found, Box<dyn Error>> {
+fn read(path: &Path) -> Result<CheckedFile, Box<dyn Error>> {
     let text = file::read(path)?;
     let checked = machine::check(&text, faces::vocabulary());
-    Ok(Found { file: file::name(path), checked, links: Vec::new() })
+    Ok(CheckedFile { file: file::name(path), checked, links: Vec::new() })
 }
 
 /// Notes what does not go together of machines that are linked or hold the same, where all of them are right by themselves.
-fn check_links(all: &mut [Found]) {
+fn check_links(all: &mut [CheckedFile]) {
     let definitions: Vec<&Definition> =
         all.iter().filter_map(|found| found.checked.definition.as_ref()).collect();
     for fault in machine::check_linked(&definitions) {
@@ -87,7 +87,7 @@ fn check_links(all: &mut [Found]) {
             LinkFault::HoldOrder(circle) => circle.first().map(|way| &way.machine),
         };
         let is_its =
-            |found: &&mut Found| found.checked.definition.as_ref().map(|one| &one.machine) == machine;
+            |found: &&mut CheckedFile| found.checked.definition.as_ref().map(|one| &one.machine) == machine;
         if let Some(found) = all.iter_mut().find(is_its) {
             found.links.push(fault);
         }
@@ -99,9 +99,9 @@ fn is_error(fault: &LinkFault) -> bool {
     !matches!(fault, LinkFault::NoMachine { .. })
 }
 
-impl Found {
+impl CheckedFile {
     fn to_text(&self) -> String {
-        let Self { file, checked: Checked { definition, faults }, links } = self;
+        let Self { file, checked: CheckReport { definition, faults }, links } = self;
         let mut lines: Vec<String> = faults.iter().map(|fault| fault.display(file).to_string()).collect();
         let severity = |fault| if is_error(fault) { "error" } else { "warning" };
         lines.extend(links.iter().map(|fault| format!("{file}: {}[links]: {fault}", severity(fault))));
@@ -119,7 +119,7 @@ impl Found {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let Self { file, checked: Checked { definition, faults }, links } = self;
+        let Self { file, checked: CheckReport { definition, faults }, links } = self;
         let is_right = definition.is_some() && !links.iter().any(is_error);
         let mut json = json!({ "file": file, "ok": is_right, "faults": faults });
         if !links.is_empty() {
@@ -135,9 +135,9 @@ fn explain(what: &str) -> Result<ExitCode, Box<dyn Error>> {
         output::print(rules::page(rule).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kinds = faces::kinds(Path::new(""), Commands::default());
+    let kinds = faces::action_kinds(Path::new(""), CommandPolicy::default());
     if let Some(kind) = kinds.find(what) {
-        output::print(page(&**kind).trim_end())?;
+        output::print(describe_kind(&**kind).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let rules = Rule::ALL

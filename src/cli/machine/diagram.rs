@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::output;
 use super::file;
-use crate::diagram::{Marks, dot, mermaid, svg};
+use crate::diagram::{InstanceOverlay, dot, mermaid, svg};
 
 /// Options of `lifeguard machine diagram`.
 #[derive(Debug, Args)]
@@ -17,8 +17,8 @@ pub(super) struct DiagramOptions {
     file: PathBuf,
 
     /// A finished picture, or the text that Mermaid or Graphviz draws one from
-    #[arg(long, value_enum, default_value_t = Format::Svg)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = DiagramFormat::Svg)]
+    format: DiagramFormat,
 
     /// Where to write it, instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -27,7 +27,7 @@ pub(super) struct DiagramOptions {
 
 /// A language of drawings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DiagramFormat {
     Mermaid,
     Dot,
     Svg,
@@ -42,9 +42,9 @@ pub(super) fn run(options: &DiagramOptions) -> Result<(), Box<dyn Error>> {
     let text = file::read(&options.file)?;
     let definition = file::check(&file::name(&options.file), &text)?;
     let drawing = match options.format {
-        Format::Mermaid => mermaid(&definition),
-        Format::Dot => dot(&definition),
-        Format::Svg => svg(&definition, &Marks::default()),
+        DiagramFormat::Mermaid => mermaid(&definition),
+        DiagramFormat::Dot => dot(&definition),
+        DiagramFormat::Svg => svg(&definition, &InstanceOverlay::default()),
     };
     match &options.output {
         Some(path) => fs_err::write(path, drawing)?,

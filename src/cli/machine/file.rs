@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::super::faces;
-use crate::machine::{self, Definition, MAX_SIZE_BYTES};
+use crate::machine::{self, Definition, MAX_SOURCE_BYTES};
 
 /// The text of the definition at `path`; `-` is standard input.
 ///
@@ -18,9 +18,9 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     } else {
         read_all(fs_err::File::open(path)?).map_err(|error| format!("{}: {error}", path.display()))?
     };
-    if text.len() > MAX_SIZE_BYTES {
+    if text.len() > MAX_SOURCE_BYTES {
         let file = name(path);
-        return Err(format!("{file}: this is no definition; at most {MAX_SIZE_BYTES} bytes are read").into());
+        return Err(format!("{file}: this is no definition; at most {MAX_SOURCE_BYTES} bytes are read").into());
     }
     Ok(text)
 }
@@ -28,7 +28,7 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
 /// One byte more than there may be at most, so that a text that is too long is told from one that is cut off.
 fn read_all(from: impl Read) -> std::io::Result<String> {
     let mut text = String::new();
-    from.take(MAX_SIZE_BYTES as u64 + 1).read_to_string(&mut text)?;
+    from.take(MAX_SOURCE_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 

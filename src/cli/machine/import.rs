@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::super::{faces, output};
 use super::file;
-use crate::clock::from_wall;
-use crate::import::{self, Imported};
+use crate::clock::local_to_utc;
+use crate::import::{self, ImportedDefinition};
 use crate::machine::MachineName;
 
 /// Options of `lifeguard machine import`.
@@ -37,8 +37,8 @@ pub(in crate::cli) fn translate(
     file: &str,
     text: &str,
     machine: &MachineName,
-) -> Result<Imported, Box<dyn Error>> {
-    let imported = import::import(text, machine, &from_wall, faces::vocabulary());
+) -> Result<ImportedDefinition, Box<dyn Error>> {
+    let imported = import::import(text, machine, &local_to_utc, faces::vocabulary());
     let imported = imported.map_err(|faults| faults.display(file).to_string())?;
     for note in &imported.notes {
         output::complain(&note.display(file));

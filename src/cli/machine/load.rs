@@ -7,13 +7,13 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::super::client::{Client, ServerOptions};
+use super::super::client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
 
 /// Options of `lifeguard machine load`.
 #[derive(Debug, Args)]
-pub(super) struct LoadOptions {
+pub(super) struct MachineLoadOptions {
     /// The definition; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -26,14 +26,14 @@ pub(super) struct LoadOptions {
 
 /// Options of `lifeguard machine list`.
 #[derive(Debug, Args)]
-pub(super) struct ListOptions {
+pub(super) struct MachineListOptions {
     #[command(flatten)]
     server: ServerOptions,
 }
 
 /// Options of `lifeguard machine show`.
 #[derive(Debug, Args)]
-pub(super) struct ShowOptions {
+pub(super) struct MachineShowOptions {
     /// The machine
     machine: String,
     /// Print the text of this definition instead: `machine show board --number 3 | machine load -` goes back to it
@@ -44,11 +44,11 @@ pub(super) struct ShowOptions {
 }
 
 /// Puts a definition in force.
-pub(super) async fn load(options: LoadOptions) -> Result<(), Box<dyn Error>> {
+pub(super) async fn load(options: MachineLoadOptions) -> Result<(), Box<dyn Error>> {
     let text = file::read(&options.file)?;
     let name = file::name(&options.file);
     let definition = file::check(&name, &text)?;
-    let client = Client::new(&options.server)?;
+    let client = ApiClient::new(&options.server)?;
     let query: &[_] = if options.dry_run { &[("dry_run", "true".to_owned())] } else { &[] };
     let machine = definition.machine.as_str();
     let answer = client.send_text(Method::PUT, &["machines", machine], query, text).await?;
@@ -61,14 +61,14 @@ pub(super) async fn load(options: LoadOptions) -> Result<(), Box<dyn Error>> {
 }
 
 /// Lists what is in force.
-pub(super) async fn list(options: ListOptions) -> Result<(), Box<dyn Error>> {
-    let answer = Client::new(&options.server)?.get(&["machines"], &[]).await?;
+pub(super) async fn list(options: MachineListOptions) -> Result<(), Box<dyn Error>> {
+    let answer = ApiClient::new(&options.server)?.get(&["machines"], &[]).await?;
     print(&answer, &answer["machines"], options.server.json)
 }
 
 /// Shows what was in force, or a definition's text.
-pub(super) async fn show(options: ShowOptions) -> Result<(), Box<dyn Error>> {
-    let client = Client::new(&options.server)?;
+pub(super) async fn show(options: MachineShowOptions) -> Result<(), Box<dyn Error>> {
+    let client = ApiClient::new(&options.server)?;
     if let Some(number) = options.number {
         let path = ["machines", &options.machine, "definitions", &number.to_string()];
         let text = client.get_text(&path).await?;

@@ -30,14 +30,14 @@ enum MachineCommand {
     /// Translate a StateService file into a definition, and print that
     Import(import::ImportOptions),
     /// Put a definition in force, for all servers at one moment; boards that are half-way through go on under it
-    Load(load::LoadOptions),
+    Load(load::MachineLoadOptions),
     /// List the definitions that are in force
-    List(load::ListOptions),
+    List(load::MachineListOptions),
     /// Put history through the kernel again: it must give what is stored; or say what another definition would have made
     /// of it
     Replay(replay::ReplayOptions),
     /// Show which definitions of a machine were in force, or the text of one
-    Show(load::ShowOptions),
+    Show(load::MachineShowOptions),
     /// Run a farm of instances under virtual time, and say what comes of it
     Simulate(simulate::SimulateOptions),
 }

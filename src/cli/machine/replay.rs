@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
-use super::super::client::{Client, ServerOptions};
+use super::super::client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
 
 /// How many boards that would be elsewhere are named.
-const MAX_NAMED: usize = 20;
+const MAX_NAMED_BOARDS: usize = 20;
 
 /// Options of `lifeguard machine replay`.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(super) async fn run(options: ReplayOptions) -> Result<ExitCode, Box<dyn Erro
     let mut query = Vec::new();
     query.extend(device.map(|device| ("device", device)));
     query.extend(since.map(|since| ("since", since.to_rfc3339())));
-    let client = Client::new(&server)?.patient();
+    let client = ApiClient::new(&server)?.with_long_timeout();
     let answer =
         client.send_text(reqwest::Method::POST, &["machines", &machine, "replay"], &query, text).await?;
     let unreadable = answer["unreadable"].as_array().is_some_and(|all| !all.is_empty());
@@ -125,12 +125,12 @@ fn table(what_if: &Value) -> String {
 fn elsewhere(what_if: &Value) -> Vec<String> {
     let boards = what_if["elsewhere"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![format!("{} boards would be in another state", boards.len())];
-    for board in boards.iter().take(MAX_NAMED) {
+    for board in boards.iter().take(MAX_NAMED_BOARDS) {
         let part = |key: &str| word(&board[key]);
         lines.push(format!("  {}: {} instead of {}", part("name"), part("would_be"), part("is")));
     }
-    if boards.len() > MAX_NAMED {
-        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED));
+    if boards.len() > MAX_NAMED_BOARDS {
+        lines.push(format!("  and {} more; --json has all", boards.len() - MAX_NAMED_BOARDS));
     }
     lines
 }

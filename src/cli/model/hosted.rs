@@ -7,22 +7,22 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::client::{Client, ServerOptions};
+use super::super::client::{ApiClient, ServerOptions};
 use super::super::output::{self, row, text};
 
 /// What is shown of a model first.
-const SHOWN_FIRST: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
+const FIRST_SHOWN_KEYS: [&str; 6] = ["name", "status", "error", "states", "team", "model"];
 
 /// Options of `lifeguard model list`.
 #[derive(Debug, Args)]
-pub(super) struct ListOptions {
+pub(super) struct ModelListOptions {
     #[command(flatten)]
     server: ServerOptions,
 }
 
 /// Options of `lifeguard model show` and `load`.
 #[derive(Debug, Args)]
-pub(super) struct NameOptions {
+pub(super) struct ModelNameOptions {
     /// The model
     name: String,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(super) struct NameOptions {
 
 /// Options of `lifeguard model predict`.
 #[derive(Debug, Args)]
-pub(super) struct PredictOptions {
+pub(super) struct ModelPredictOptions {
     /// The model
     name: String,
     /// The rows, as JSON: `[[91.5, 40, 4.71], [41, 0, 5.02]]`; `-` reads them from standard input
@@ -42,8 +42,8 @@ pub(super) struct PredictOptions {
 }
 
 /// Lists the models.
-pub(super) async fn list(options: ListOptions) -> Result<(), Box<dyn Error>> {
-    let answer = Client::new(&options.server)?.get(&["models"], &[]).await?;
+pub(super) async fn list(options: ModelListOptions) -> Result<(), Box<dyn Error>> {
+    let answer = ApiClient::new(&options.server)?.get(&["models"], &[]).await?;
     if options.server.json {
         return print_json(&answer);
     }
@@ -61,20 +61,20 @@ pub(super) async fn list(options: ListOptions) -> Result<(), Box<dyn Error>> {
 }
 
 /// Shows a model.
-pub(super) async fn show(options: NameOptions) -> Result<(), Box<dyn Error>> {
-    let answer = Client::new(&options.server)?.get(&["models", &options.name], &[]).await?;
+pub(super) async fn show(options: ModelNameOptions) -> Result<(), Box<dyn Error>> {
+    let answer = ApiClient::new(&options.server)?.get(&["models", &options.name], &[]).await?;
     print(&answer, options.server.json)
 }
 
 /// Has a model read anew, and shows it.
-pub(super) async fn load(options: NameOptions) -> Result<(), Box<dyn Error>> {
+pub(super) async fn load(options: ModelNameOptions) -> Result<(), Box<dyn Error>> {
     let path = ["models", options.name.as_str(), "load"];
-    let answer = Client::new(&options.server)?.call(Method::POST, &path, &[], None).await?;
+    let answer = ApiClient::new(&options.server)?.call(Method::POST, &path, &[], None).await?;
     print(&answer, options.server.json)
 }
 
 /// Prints the state of each row, a line each.
-pub(super) async fn predict(options: PredictOptions) -> Result<(), Box<dyn Error>> {
+pub(super) async fn predict(options: ModelPredictOptions) -> Result<(), Box<dyn Error>> {
     let mut rows = options.values;
     if rows == "-" {
         rows.clear();
@@ -84,7 +84,7 @@ pub(super) async fn predict(options: PredictOptions) -> Result<(), Box<dyn Error
         format!("ROWS: a JSON list of rows is needed, such as [[1, 2.5], [3, 4]]: {error}")
     })?;
     let path = ["models", options.name.as_str(), "predictions"];
-    let answer = Client::new(&options.server)?.post(&path, &json!({ "values": values })).await?;
+    let answer = ApiClient::new(&options.server)?.post(&path, &json!({ "values": values })).await?;
     if options.server.json {
         return print_json(&answer);
     }
@@ -99,10 +99,10 @@ fn print(model: &Value, json: bool) -> Result<(), Box<dyn Error>> {
     if json {
         return print_json(model);
     }
-    let is_first = |key: &str| SHOWN_FIRST.contains(&key);
+    let is_first = |key: &str| FIRST_SHOWN_KEYS.contains(&key);
     let rest =
         model.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| !is_first(key));
-    let keys = SHOWN_FIRST.into_iter().chain(rest).filter(|key| !model[key].is_null());
+    let keys = FIRST_SHOWN_KEYS.into_iter().chain(rest).filter(|key| !model[key].is_null());
     let rows: Vec<Vec<String>> = keys
         .map(|key| {
             let told = if key == "states" { states(model) } else { text(model, key) };

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 /// Options of `lifeguard model`.
 #[derive(Debug, Args)]
-pub(super) struct ModelOptions {
+pub(super) struct ModelCommandOptions {
     #[command(subcommand)]
     command: ModelCommand,
 }
@@ -20,13 +20,13 @@ enum ModelCommand {
     #[command(long_about = convert::about())]
     Convert(convert::ConvertOptions),
     /// List the models that a server hosts
-    List(hosted::ListOptions),
+    List(hosted::ModelListOptions),
     /// Show one of them, and what is wrong with it
-    Show(hosted::NameOptions),
+    Show(hosted::ModelNameOptions),
     /// Read a model's config and file anew
-    Load(hosted::NameOptions),
+    Load(hosted::ModelNameOptions),
     /// Ask a model which state each row of numbers stands for
-    Predict(hosted::PredictOptions),
+    Predict(hosted::ModelPredictOptions),
 }
 
 /// Runs one of them.
@@ -34,7 +34,7 @@ enum ModelCommand {
 /// # Errors
 ///
 /// What kept it from being done, for people.
-pub(super) async fn run(options: ModelOptions) -> Result<(), Box<dyn Error>> {
+pub(super) async fn run(options: ModelCommandOptions) -> Result<(), Box<dyn Error>> {
     match options.command {
         ModelCommand::Convert(options) => convert::run(options).await,
         ModelCommand::List(options) => hosted::list(options).await,

@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::boards::Boards;
-use crate::boot_tree::{self, BootTree, OpenError};
+use crate::boards::BoardService;
+use crate::boot_tree::{self, BootTree, BootTreeError};
 use crate::directories;
 
 /// How often it is looked whether the tree is there.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a look may take before the disk or the share counts as silent.
-const SILENT: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The root that was given, or the one in the data directory, which is made.
 ///
@@ -27,39 +27,39 @@ pub(super) fn find(given: Option<PathBuf>, data_dir: &Path) -> io::Result<PathBu
     }
     let root = data_dir.join("boot");
     // For whoever else serves the boot tree, too.
-    directories::make_all(&root, 0o755)?;
+    directories::create_all_with_mode(&root, 0o755)?;
     Ok(root)
 }
 
 /// Looks after the tree: makes what it lacks, and tells whoever asks and the log while it cannot be read.
-pub(super) struct Lookout {
+pub(super) struct BootRootMonitor {
     tree: BootTree,
-    boards: Boards,
+    boards: BoardService,
     /// Whether the tree was there once and has been given what it lacked. What is missing later was taken away, or is not
     /// mounted, and what is made then would hide that.
     is_prepared: bool,
     fault: Option<String>,
     /// A look that has not ended in time.
-    stuck: Option<JoinHandle<Looked>>,
+    hanging_check: Option<JoinHandle<BootRootCheck>>,
 }
 
 /// What came of a look: whether the tree is prepared, and what is wrong with it.
-type Looked = (bool, Result<(), (&'static str, OpenError)>);
+type BootRootCheck = (bool, Result<(), (&'static str, BootTreeError)>);
 
-impl Lookout {
-    pub(super) fn new(tree: BootTree, boards: Boards) -> Self {
-        Self { tree, boards, is_prepared: false, fault: None, stuck: None }
+impl BootRootMonitor {
+    pub(super) fn new(tree: BootTree, boards: BoardService) -> Self {
+        Self { tree, boards, is_prepared: false, fault: None, hanging_check: None }
     }
 
     /// Looks once; a tree that is there for the first time is prepared.
-    pub(super) async fn look(&mut self) {
+    pub(super) async fn check(&mut self) {
         // Each look takes a thread for as long as it hangs: one is enough.
-        if self.stuck.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
+        if self.hanging_check.as_ref().is_some_and(|stuck| !stuck.is_finished()) {
             return;
         }
-        self.stuck = None;
+        self.hanging_check = None;
         let (tree, was_prepared) = (self.tree.clone(), self.is_prepared);
-        let look = boot_tree::begin(move || {
+        let look = boot_tree::spawn_blocking(move || {
             let is_prepared = was_prepared || prepare(&tree);
             (is_prepared, tree.check())
         });
@@ -70,9 +70,9 @@ impl Lookout {
                     clippy::disallowed_methods,
                     reason = "it waits for the machine's disk, in real time"
                 )]
-                let looked = tokio::time::timeout(SILENT, &mut look).await;
+                let looked = tokio::time::timeout(CHECK_TIMEOUT, &mut look).await;
                 if looked.is_err() {
-                    self.stuck = Some(look);
+                    self.hanging_check = Some(look);
                 }
                 looked.map(|looked| looked.map_err(io::Error::other))
             }
@@ -86,7 +86,7 @@ impl Lookout {
         let fault = match looked {
             Err(_elapsed) => Some("the boot root does not answer".to_owned()),
             Ok(Err(error)) => Some(error.to_string()),
-            Ok(Ok(Err((_, OpenError::Root(error))))) => {
+            Ok(Ok(Err((_, BootTreeError::RootUnreadable(error))))) => {
                 Some(format!("the boot root {} cannot be read: {error}", self.tree.root().display()))
             }
             Ok(Ok(Err((name, error)))) => {
@@ -117,7 +117,7 @@ impl Lookout {
                 () = stop.cancelled() => return,
                 () = pause => {}
             }
-            self.look().await;
+            self.check().await;
         }
     }
 }
@@ -129,7 +129,7 @@ fn prepare(tree: &BootTree) -> bool {
         Ok(made) if made.is_empty() => {}
         Ok(made) => tracing::info!(%boot_root, files = ?made, "boot tree files created"),
         // That the root is missing is told by whoever looks.
-        Err((_, OpenError::Root(_))) => return false,
+        Err((_, BootTreeError::RootUnreadable(_))) => return false,
         Err((path, error)) => tracing::warn!(
             %boot_root,
             path,

@@ -4,18 +4,18 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::api::Limits;
+use crate::api::HttpLimits;
 
 /// For the log, the runtime, listeners, signals, boot files that are looked at, and connections that are being refused.
-const OURS: usize = 128;
+const RESERVED_FOR_PROCESS: usize = 128;
 /// For relay boards and polls: actions never wait for clients of HTTP or TFTP.
-const ACTIONS: usize = 256;
+const RESERVED_FOR_ACTIONS: usize = 256;
 /// For connections to the database that are being replaced, besides those that there may be.
-const REPLACED: usize = 11;
+const RESERVED_FOR_RECONNECTS: usize = 11;
 /// What each TFTP transfer opens: a socket and a file.
-const PER_TRANSFER: usize = 2;
+const DESCRIPTORS_PER_TRANSFER: usize = 2;
 /// The fewest HTTP connections and TFTP transfers that a server is of use with.
-const FEWEST: usize = 64;
+const MIN_CLIENTS: usize = 64;
 
 /// Too few files may be open.
 #[derive(Debug, Error)]
@@ -36,14 +36,14 @@ pub(super) enum DescriptorError {
 
 /// How many descriptors there are, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct DescriptorBudget {
     pub(super) limit: usize,
     pub(super) reserved: usize,
     pub(super) http_connections: usize,
     pub(super) tftp_transfers: usize,
 }
 
-impl Budget {
+impl DescriptorBudget {
     /// Raises the limit to what the system lets the process have, and shares that out.
     pub(super) fn new(
         http_connections: Option<usize>,
@@ -74,15 +74,15 @@ impl Budget {
         transfers: usize,
         database: usize,
     ) -> Result<Self, DescriptorError> {
-        let reserved = OURS + ACTIONS + database + REPLACED;
-        let needed = reserved + FEWEST + FEWEST * PER_TRANSFER;
+        let reserved = RESERVED_FOR_PROCESS + RESERVED_FOR_ACTIONS + database + RESERVED_FOR_RECONNECTS;
+        let needed = reserved + MIN_CLIENTS + MIN_CLIENTS * DESCRIPTORS_PER_TRANSFER;
         if limit < needed {
             return Err(DescriptorError::TooFew { limit, needed });
         }
         let free = limit - reserved;
-        let tftp_transfers = (free / 3 / PER_TRANSFER).max(FEWEST).min(transfers);
-        let left = free - tftp_transfers * PER_TRANSFER;
-        let http_connections = wanted.unwrap_or(Limits::CONNECTIONS.min(left));
+        let tftp_transfers = (free / 3 / DESCRIPTORS_PER_TRANSFER).max(MIN_CLIENTS).min(transfers);
+        let left = free - tftp_transfers * DESCRIPTORS_PER_TRANSFER;
+        let http_connections = wanted.unwrap_or(HttpLimits::DEFAULT_MAX_CONNECTIONS.min(left));
         if http_connections > left {
             let needed = limit - left + http_connections;
             return Err(DescriptorError::TooMany { wanted: http_connections, needed, limit });
@@ -98,21 +98,21 @@ mod tests {
     #[test]
     fn what_is_shared_out_is_never_more_than_there_is_and_safety_comes_first() {
         for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
-            let budget = Budget::of(limit, None, 512, 25).unwrap();
-            let Budget { reserved, http_connections, tftp_transfers, .. } = budget;
-            assert!(reserved + http_connections + tftp_transfers * PER_TRANSFER <= limit, "{budget:?}");
-            assert!(http_connections >= FEWEST && tftp_transfers >= FEWEST, "{budget:?}");
+            let budget = DescriptorBudget::of(limit, None, 512, 25).unwrap();
+            let DescriptorBudget { reserved, http_connections, tftp_transfers, .. } = budget;
+            assert!(reserved + http_connections + tftp_transfers * DESCRIPTORS_PER_TRANSFER <= limit, "{budget:?}");
+            assert!(http_connections >= MIN_CLIENTS && tftp_transfers >= MIN_CLIENTS, "{budget:?}");
         }
-        let plenty = Budget::of(1_048_576, None, 512, 25).unwrap();
+        let plenty = DescriptorBudget::of(1_048_576, None, 512, 25).unwrap();
         assert_eq!((plenty.http_connections, plenty.tftp_transfers), (4096, 512));
-        assert_eq!(Budget::of(1_048_576, Some(20_000), 512, 25).unwrap().http_connections, 20_000);
+        assert_eq!(DescriptorBudget::of(1_048_576, Some(20_000), 512, 25).unwrap().http_connections, 20_000);
     }
 
     #[test]
     fn too_few_are_refused_with_what_would_do() {
-        let told = Budget::of(256, None, 512, 25).unwrap_err().to_string();
+        let told = DescriptorBudget::of(256, None, 512, 25).unwrap_err().to_string();
         assert!(told.contains("may open 256 files at once, and needs 612 at least"), "{told}");
-        let told = Budget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
+        let told = DescriptorBudget::of(1024, Some(4096), 512, 25).unwrap_err().to_string();
         assert!(told.contains("--http-connections 4096 needs "), "{told}");
     }
 }

@@ -6,10 +6,10 @@ use clap::Args;
 use nix::unistd::gethostname;
 
 use super::parsers::span;
-use crate::api::{HttpOptions, Limits, ServerNames};
+use crate::api::{HttpOptions, HttpLimits, ServerNames};
 
 /// A client's quarter of it is room for one answer that is made while it is sent.
-const LEAST_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+const MIN_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What `serve` can be told of HTTP.
 #[derive(Debug, Clone, Args)]
@@ -45,18 +45,18 @@ pub struct HttpArgs {
     pub http_answer_timeout: Duration,
 
     /// How many bytes of answers above 64 KiB may wait for their clients; a quarter of it is for one client
-    #[arg(long, env = "LIFEGUARD_HTTP_ANSWER_BYTES", value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = bytes)]
+    #[arg(long, env = "LIFEGUARD_HTTP_ANSWER_BYTES", value_name = "BYTES", default_value_t = HttpLimits::default().max_answer_bytes, value_parser = bytes)]
     pub http_answer_bytes: u64,
 
     /// How many requests may wait for something to become so, with `wait=`; half of them may be one client's
-    #[arg(long, env = "LIFEGUARD_HTTP_WAITS", value_name = "NUMBER", default_value_t = Limits::default().waits, value_parser = count)]
+    #[arg(long, env = "LIFEGUARD_HTTP_WAITS", value_name = "NUMBER", default_value_t = HttpLimits::default().max_long_polls, value_parser = count)]
     pub http_waits: usize,
 }
 
 impl Default for HttpArgs {
     fn default() -> Self {
-        let Limits { connections: _, per_client: _, header, body, idle, unread, answer_bytes, waits } =
-            Limits::default();
+        let HttpLimits { max_connections: _, max_connections_per_client: _, header_timeout: header, body_timeout: body, idle_timeout: idle, unread_timeout: unread, max_answer_bytes: answer_bytes, max_long_polls: waits } =
+            HttpLimits::default();
         Self {
             server_names: Vec::new(),
             http_connections: None,
@@ -78,27 +78,27 @@ fn count(text: &str) -> Result<usize, &'static str> {
 fn bytes(text: &str) -> Result<u64, &'static str> {
     text.parse()
         .ok()
-        .filter(|bytes| *bytes >= LEAST_ANSWER_BYTES)
+        .filter(|bytes| *bytes >= MIN_ANSWER_BYTES)
         .ok_or("a number of bytes is needed, 4194304 or more")
 }
 
 impl HttpArgs {
     /// How HTTP is served, where there is room for so many connections.
     pub(super) fn options(&self, connections: usize) -> HttpOptions {
-        let limits = Limits::of(connections);
+        let limits = HttpLimits::with_max_connections(connections);
         let host = gethostname().ok().and_then(|name| name.into_string().ok());
         HttpOptions {
-            limits: Limits {
-                per_client: self.http_connections_per_client.unwrap_or(limits.per_client),
-                header: self.http_header_timeout,
-                body: self.http_body_timeout,
-                idle: self.http_idle_timeout,
-                unread: self.http_answer_timeout,
-                answer_bytes: self.http_answer_bytes,
-                waits: self.http_waits,
-                connections,
+            limits: HttpLimits {
+                max_connections_per_client: self.http_connections_per_client.unwrap_or(limits.max_connections_per_client),
+                header_timeout: self.http_header_timeout,
+                body_timeout: self.http_body_timeout,
+                idle_timeout: self.http_idle_timeout,
+                unread_timeout: self.http_answer_timeout,
+                max_answer_bytes: self.http_answer_bytes,
+                max_long_polls: self.http_waits,
+                max_connections: connections,
             },
-            names: ServerNames::new(&self.server_names, host.as_deref()),
+            server_names: ServerNames::new(&self.server_names, host.as_deref()),
         }
     }
 }
@@ -110,16 +110,16 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         http: HttpArgs,
     }
 
     #[test]
     fn what_is_not_said_is_as_the_server_s_own_limits() {
-        let line = Line::parse_from(["serve"]);
-        assert_eq!(line.http.options(Limits::CONNECTIONS).limits, Limits::default());
-        let line = Line::parse_from([
+        let line = TestArgs::parse_from(["serve"]);
+        assert_eq!(line.http.options(HttpLimits::DEFAULT_MAX_CONNECTIONS).limits, HttpLimits::default());
+        let line = TestArgs::parse_from([
             "serve",
             "--server-name=a.lab",
             "--server-name=b.lab",
@@ -128,11 +128,11 @@ mod tests {
             "--http-answer-bytes=4194304",
             "--http-waits=9",
         ]);
-        let all = Line::parse_from(["serve"]).http.options(100).limits;
-        assert_eq!((all.connections, all.per_client), (100, 50));
+        let all = TestArgs::parse_from(["serve"]).http.options(100).limits;
+        assert_eq!((all.max_connections, all.max_connections_per_client), (100, 50));
         let limits = line.http.options(100).limits;
-        assert_eq!((limits.connections, limits.per_client, limits.idle), (100, 7, Duration::from_secs(5)));
-        assert_eq!((limits.answer_bytes, limits.waits), (4_194_304, 9));
+        assert_eq!((limits.max_connections, limits.max_connections_per_client, limits.idle_timeout), (100, 7, Duration::from_secs(5)));
+        assert_eq!((limits.max_answer_bytes, limits.max_long_polls), (4_194_304, 9));
         assert_eq!(line.http.server_names, ["a.lab", "b.lab"]);
         for bad in [
             "--http-connections=0",
@@ -142,7 +142,7 @@ mod tests {
             "--http-answer-bytes=4194303",
             "--http-waits=0",
         ] {
-            assert!(Line::try_parse_from(["serve", bad]).is_err(), "{bad}");
+            assert!(TestArgs::try_parse_from(["serve", bad]).is_err(), "{bad}");
         }
     }
 }

@@ -14,11 +14,11 @@ mod server;
 mod start;
 mod tftp_options;
 
-pub use self::definitions::BOARD;
+pub use self::definitions::BOARD_MACHINE;
 pub use self::http::HttpArgs;
 pub use self::models::ModelArgs;
 pub use self::options::ServeOptions;
 pub use self::run::asked_to_stop;
 pub(super) use self::run::run;
-pub use self::server::Server;
+pub use self::server::LifeguardServer;
 pub use self::tftp_options::TftpArgs;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::model::{DEFAULT_MEMORY, ModelOptions, PATIENCE};
+use crate::model::{DEFAULT_MODEL_MEMORY_BYTES, ModelOptions, MODEL_TIMEOUT};
 
 /// What `serve` can be told of models.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +19,7 @@ pub struct ModelArgs {
     pub models: Option<PathBuf>,
 
     /// How many bytes of model files are kept in memory; the least recently used model goes first
-    #[arg(long, env = "LIFEGUARD_MODEL_MEMORY", value_name = "BYTES", default_value_t = DEFAULT_MEMORY)]
+    #[arg(long, env = "LIFEGUARD_MODEL_MEMORY", value_name = "BYTES", default_value_t = DEFAULT_MODEL_MEMORY_BYTES)]
     pub model_memory: u64,
 
     /// ONNX Runtime's shared library [default: where the system's linker finds it, or `onnxruntime` in the data directory]
@@ -30,7 +30,7 @@ pub struct ModelArgs {
 impl Default for ModelArgs {
     /// No model is hosted.
     fn default() -> Self {
-        Self { config: None, models: None, model_memory: DEFAULT_MEMORY, onnxruntime: None }
+        Self { config: None, models: None, model_memory: DEFAULT_MODEL_MEMORY_BYTES, onnxruntime: None }
     }
 }
 
@@ -49,7 +49,7 @@ impl ModelArgs {
             memory_bytes: model_memory,
             onnxruntime,
             onnxruntime_folder: data_dir.join("onnxruntime"),
-            patience: PATIENCE,
+            timeout: MODEL_TIMEOUT,
         }
     }
 }

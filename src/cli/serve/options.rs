@@ -14,7 +14,7 @@ use super::parsers::{address, span};
 use super::secrets;
 use super::tftp_options::TftpArgs;
 use crate::engine::Retention;
-use crate::store::{Connections, DatabaseUrl};
+use crate::store::{ConnectionBudget, DatabaseUrl};
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
@@ -55,8 +55,8 @@ pub struct ServeOptions {
         long,
         env = "LIFEGUARD_DATABASE_CONNECTIONS",
         value_name = "NUMBER",
-        default_value_t = Connections::DEFAULT,
-        value_parser = clap::value_parser!(u32).range(i64::from(Connections::LEAST)..=1000)
+        default_value_t = ConnectionBudget::DEFAULT_TOTAL,
+        value_parser = clap::value_parser!(u32).range(i64::from(ConnectionBudget::MIN_TOTAL)..=1000)
     )]
     pub database_connections: u32,
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         options: ServeOptions,
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_server_has_from_eight_to_a_thousand_database_connections() {
         for (number, is_taken) in [("7", false), ("8", true), ("1000", true), ("1001", false)] {
-            let line = Line::try_parse_from(["serve", "--database-connections", number]);
+            let line = TestArgs::try_parse_from(["serve", "--database-connections", number]);
             assert_eq!(line.is_ok(), is_taken, "{number}");
         }
     }

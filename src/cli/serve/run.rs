@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::options::ServeOptions;
-use super::server::Server;
+use super::server::LifeguardServer;
 use crate::clock::SystemClock;
 
 /// Ends when the process is asked to stop: by Ctrl-C, or by SIGTERM.
@@ -32,7 +32,7 @@ pub(in crate::cli) async fn run(options: ServeOptions) -> Result<(), Box<dyn Err
     let mut signal = pin!(signal);
     // A start waits for the database for as long as it takes, but not for whoever asks to stop.
     let server = tokio::select! {
-        server = Server::start(options, Arc::new(SystemClock)) => server?,
+        server = LifeguardServer::start(options, Arc::new(SystemClock)) => server?,
         () = &mut signal => {
             tracing::info!("stopped before it served");
             return Ok(());

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::boards::Boards;
+use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::store::private::PrivatePostgres;
 
 /// A server that runs.
-pub struct Server {
+pub struct LifeguardServer {
     /// Where HTTP is served.
     pub http: SocketAddr,
     /// Where TFTP is served.
@@ -20,7 +20,7 @@ pub struct Server {
     /// The engine.
     pub engine: Engine,
     /// The boards.
-    pub boards: Boards,
+    pub boards: BoardService,
     /// The boot tree.
     pub boot_root: PathBuf,
     /// What others speak to: HTTP and TFTP.
@@ -31,7 +31,7 @@ pub struct Server {
     pub(super) postgres: Option<PrivatePostgres>,
 }
 
-impl Server {
+impl LifeguardServer {
     /// Waits until `signal` ends, then stops the parts in turn: nothing new is taken, what runs is ended or handed back.
     ///
     /// # Errors

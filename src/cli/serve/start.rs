@@ -13,26 +13,26 @@ use tokio_util::sync::CancellationToken;
 use super::super::faces;
 use super::boot_root;
 use super::boot_watch::BootWatch;
-use super::definitions::{self, BOARD, Definitions};
-use super::descriptors::Budget;
+use super::definitions::{self, BOARD_MACHINE, ServerDefinitions};
+use super::descriptors::DescriptorBudget;
 use super::options::ServeOptions;
-use super::server::Server;
+use super::server::LifeguardServer;
 use super::tftp_options::TftpArgs;
-use crate::actions::Commands;
-use crate::api::{self, Api, HttpOptions, LongPolls};
-use crate::boards::{BoardFace, Boards};
+use crate::actions::CommandPolicy;
+use crate::api::{self, ApiContext, HttpOptions, LongPolls};
+use crate::boards::{BoardFace, BoardService};
 use crate::boot_tree::BootTree;
 use crate::clock::Clock;
 use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
-use crate::store::private::{Options, PrivatePostgres};
-use crate::store::{ConnectOptions, Connections, Store};
+use crate::store::private::{PrivatePostgresOptions, PrivatePostgres};
+use crate::store::{ConnectOptions, ConnectionBudget, Store};
 use crate::tftp;
 use crate::worker::Worker;
 
-impl Server {
+impl LifeguardServer {
     /// Opens the database, loads the definitions, binds the addresses, and begins to drive.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Server {
             )
             .into());
         }
-        let budget = Budget::new(
+        let budget = DescriptorBudget::new(
             options.http.http_connections,
             options.tftp.tftp_transfers,
             options.database_connections,
@@ -59,14 +59,14 @@ impl Server {
             (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
         } else {
             let postgres =
-                PrivatePostgres::start(Options { bin_dir: options.pg_bin, ..Options::new(&data_dir) })
+                PrivatePostgres::start(PrivatePostgresOptions { bin_dir: options.pg_bin, ..PrivatePostgresOptions::new(&data_dir) })
                     .await?;
             (postgres.connect_options().into(), Some(postgres))
         };
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
-        let Budget { limit, reserved, http_connections, tftp_transfers } = budget;
+        let DescriptorBudget { limit, reserved, http_connections, tftp_transfers } = budget;
         tracing::info!(limit, reserved, http_connections, tftp_transfers, "file descriptors budgeted");
-        let parts = Parts {
+        let parts = ServerParts {
             http,
             http_options: options.http.options(http_connections),
             tftp_transfers,
@@ -74,7 +74,7 @@ impl Server {
             tftp: options.tftp,
             boot_root,
             history_retention: options.history_retention,
-            commands: if options.allow_commands { Commands::Allowed } else { Commands::Refused },
+            commands: if options.allow_commands { CommandPolicy::Allowed } else { CommandPolicy::Refused },
             database_connections: options.database_connections,
             event_timeout: options.event_timeout,
             models: Models::new(options.models.options(&data_dir), Arc::clone(&clock)),
@@ -99,7 +99,7 @@ impl Server {
 }
 
 /// The parts that need no database to be made.
-struct Parts {
+struct ServerParts {
     http: TcpListener,
     http_options: HttpOptions,
     tftp_listen: Option<SocketAddr>,
@@ -107,7 +107,7 @@ struct Parts {
     tftp_transfers: usize,
     boot_root: PathBuf,
     history_retention: Retention,
-    commands: Commands,
+    commands: CommandPolicy,
     database_connections: u32,
     event_timeout: Duration,
     models: Models,
@@ -115,34 +115,34 @@ struct Parts {
 }
 
 /// The engine, and what is started with it.
-struct Driven {
+struct StartedEngine {
     engine: Engine,
-    boards: Boards,
+    boards: BoardService,
     /// The instance that is shared at `/state`.
     shared: Option<(MachineName, String)>,
 }
 
-impl Parts {
-    async fn start(self, connect: ConnectOptions, given: Definitions) -> Result<Server, Box<dyn Error>> {
-        let machine = MachineName::new(BOARD)?;
-        let Driven { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
-        let mut lookout = boot_root::Lookout::new(BootTree::new(self.boot_root.clone()), boards.clone());
-        lookout.look().await;
+impl ServerParts {
+    async fn start(self, connect: ConnectOptions, given: ServerDefinitions) -> Result<LifeguardServer, Box<dyn Error>> {
+        let machine = MachineName::new(BOARD_MACHINE)?;
+        let StartedEngine { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
+        let mut lookout = boot_root::BootRootMonitor::new(BootTree::new(self.boot_root.clone()), boards.clone());
+        lookout.check().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
         faces.spawn(lookout.run(stop_faces.clone()));
         let tftp = self.serve_tftp(&boards, &mut faces, &stop_faces).await?;
         let address = self.http.local_addr()?;
-        let api = Api {
+        let api = ApiContext {
             engine: engine.clone(),
             boards: boards.clone(),
             machine: machine.clone(),
-            shared,
+            shared_instance: shared,
             stopping: stop_faces.clone(),
-            long_polls: LongPolls::new(self.http_options.limits.waits),
+            long_polls: LongPolls::new(self.http_options.limits.max_long_polls),
             list_timeouts: api::ListTimeouts::default(),
-            reports: api::ReportPace::default(),
-            snapshots: api::SnapshotPermits::of(engine.store().connections()),
+            report_rates: api::ReportRateLimiter::default(),
+            snapshot_permits: api::SnapshotPermits::of(engine.store().connections()),
         };
         let pages = dashboard::router(engine.clone(), machine);
         let routes = api::router(api).merge(pages);
@@ -151,7 +151,7 @@ impl Parts {
         let driven = engine.clone();
         let until = stop_driver.clone();
         driver.spawn(async move { driven.run(until).await });
-        Ok(Server {
+        Ok(LifeguardServer {
             http: address,
             tftp,
             engine,
@@ -169,18 +169,18 @@ impl Parts {
     async fn start_engine(
         &self,
         connect: ConnectOptions,
-        Definitions { loaded, outdated, shared }: Definitions,
+        ServerDefinitions { loaded, outdated, shared }: ServerDefinitions,
         machine: &MachineName,
-    ) -> Result<Driven, Box<dyn Error>> {
+    ) -> Result<StartedEngine, Box<dyn Error>> {
         let clock = Arc::clone(&self.clock);
-        let store = Store::open_with(connect, Connections::of(self.database_connections)).await?;
+        let store = Store::open_with(connect, ConnectionBudget::of(self.database_connections)).await?;
         for one in &outdated {
-            one.confirm(&store).await?;
+            one.confirm_in_force(&store).await?;
         }
-        let kinds = faces::kinds(&self.boot_root, self.commands);
+        let kinds = faces::action_kinds(&self.boot_root, self.commands);
         let worker = Worker::new(Arc::new(kinds), Arc::clone(&clock));
         let face = Arc::new(BoardFace::new(machine.clone()));
-        let parts = engine::Parts {
+        let parts = engine::EngineParts {
             store,
             clock,
             worker,
@@ -189,31 +189,31 @@ impl Parts {
             faces: faces::faces(Arc::clone(&face)),
         };
         let options =
-            engine::Options { retention: self.history_retention, event_timeout: self.event_timeout };
+            engine::EngineOptions { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;
-        let engine = engine.map_err(|error| definitions::explained(error, shared.as_ref()))?;
-        let boards = Boards::new(engine.clone(), face);
+        let engine = engine.map_err(|error| definitions::with_advice(error, shared.as_ref()))?;
+        let boards = BoardService::new(engine.clone(), face);
         let shared = match shared {
-            Some(shared) => Some(shared.begin(&engine).await?),
+            Some(shared) => Some(shared.create_instance(&engine).await?),
             None => None,
         };
-        Ok(Driven { engine, boards, shared })
+        Ok(StartedEngine { engine, boards, shared })
     }
 
     /// Serves the boot tree by TFTP where that is wanted; gives the address.
     async fn serve_tftp(
         &self,
-        boards: &Boards,
+        boards: &BoardService,
         faces: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<Option<SocketAddr>, Box<dyn Error>> {
         let Some(listen) = self.tftp_listen else { return Ok(None) };
         let watch = Arc::new(BootWatch::new(boards.clone()));
-        let observer: Arc<dyn tftp::Observer> = Arc::<BootWatch>::clone(&watch);
-        let server = tftp::Server::bind(listen, self.boot_root.clone(), observer).await?;
+        let observer: Arc<dyn tftp::TftpObserver> = Arc::<BootWatch>::clone(&watch);
+        let server = tftp::TftpServer::bind(listen, self.boot_root.clone(), observer).await?;
         let server = server
-            .limited(tftp::Limits { transfers: self.tftp_transfers, ..self.tftp.limits() })
-            .answering_from(self.tftp.ports());
+            .with_limits(tftp::TftpLimits { max_transfers: self.tftp_transfers, ..self.tftp.limits() })
+            .with_port_mode(self.tftp.ports());
         let address = server.local_addr();
         faces.spawn(server.run(stop.clone()));
         let until = stop.clone();

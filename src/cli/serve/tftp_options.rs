@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::parsers::span;
-use crate::tftp::{Limits, Ports};
+use crate::tftp::{TftpLimits, PortMode};
 
 /// What `serve` can be told of TFTP.
 #[derive(Debug, Clone, Args)]
@@ -36,30 +36,30 @@ pub struct TftpArgs {
 
 impl Default for TftpArgs {
     fn default() -> Self {
-        let limits = Limits::default();
+        let limits = TftpLimits::default();
         Self {
             tftp_single_port: false,
-            tftp_transfers: limits.transfers,
-            tftp_per_address: limits.transfers_per_client,
-            tftp_transfer_time: limits.longest_transfer,
+            tftp_transfers: limits.max_transfers,
+            tftp_per_address: limits.max_transfers_per_client,
+            tftp_transfer_time: limits.max_transfer_time,
         }
     }
 }
 
 impl TftpArgs {
     /// The limits that they make.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            transfers: self.tftp_transfers,
-            transfers_per_client: self.tftp_per_address,
-            longest_transfer: self.tftp_transfer_time,
-            ..Limits::default()
+    pub(super) fn limits(&self) -> TftpLimits {
+        TftpLimits {
+            max_transfers: self.tftp_transfers,
+            max_transfers_per_client: self.tftp_per_address,
+            max_transfer_time: self.tftp_transfer_time,
+            ..TftpLimits::default()
         }
     }
 
     /// Where answers come from.
-    pub(super) fn ports(&self) -> Ports {
-        if self.tftp_single_port { Ports::Single } else { Ports::OnePerTransfer }
+    pub(super) fn ports(&self) -> PortMode {
+        if self.tftp_single_port { PortMode::Single } else { PortMode::OnePerTransfer }
     }
 }
 
@@ -75,26 +75,26 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestArgs {
         #[command(flatten)]
         tftp: TftpArgs,
     }
 
     #[test]
     fn what_is_not_said_is_as_the_server_s_own_limits() {
-        let line = Line::parse_from(["serve"]);
-        assert_eq!(line.tftp.limits(), Limits::default());
-        assert_eq!(line.tftp.ports(), Ports::OnePerTransfer);
-        let line = Line::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
-        assert_eq!(line.tftp.limits().transfers, 3);
-        assert_eq!(line.tftp.limits().longest_transfer, Duration::from_secs(90));
+        let line = TestArgs::parse_from(["serve"]);
+        assert_eq!(line.tftp.limits(), TftpLimits::default());
+        assert_eq!(line.tftp.ports(), PortMode::OnePerTransfer);
+        let line = TestArgs::parse_from(["serve", "--tftp-transfers", "3", "--tftp-transfer-time", "90s"]);
+        assert_eq!(line.tftp.limits().max_transfers, 3);
+        assert_eq!(line.tftp.limits().max_transfer_time, Duration::from_secs(90));
         for bad in [
             ["--tftp-transfers", "0"],
             ["--tftp-transfer-time", "0s"],
             ["--tftp-transfer-time", "5"],
             ["--tftp-transfer-time", "5M"],
         ] {
-            assert!(Line::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
+            assert!(TestArgs::try_parse_from(["serve"].iter().chain(&bad)).is_err(), "{bad:?}");
         }
     }
 }

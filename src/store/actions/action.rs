@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::claims::{Claim, Grant, GrantedUnits};
 use super::super::instances::InstanceId;
-use crate::machine::{ActionName, Invoke, Visit};
+use crate::machine::{ActionName, ActionInvocation, Visit};
 
 /// An action's number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +21,7 @@ pub struct WorkerId(pub i64);
 #[derive(Debug, Clone)]
 pub struct NewAction {
     /// What to do.
-    pub invoke: Invoke,
+    pub invoke: ActionInvocation,
     /// What it needs before it can begin, and holds while it runs.
     pub claims: Vec<Claim>,
     /// When its turn is, where that is not the time at which it is asked for.
@@ -47,7 +47,7 @@ pub struct RunningAction {
     /// The visit that asked for it: the present one, or an earlier one of a state that keeps its actions.
     pub visit: Visit,
     /// Whether it only makes up for an action whose visit has ended.
-    pub is_rescue: bool,
+    pub is_compensation: bool,
     /// Which action.
     pub action: ActionName,
     /// Settings from the definition.
@@ -69,12 +69,12 @@ impl RunningAction {
     /// however often the state has been entered anew since it was asked for.
     #[must_use]
     pub fn speaks_for(&self, present: Visit) -> Visit {
-        if self.is_rescue { self.visit } else { present }
+        if self.is_compensation { self.visit } else { present }
     }
 
     /// Whether it claims the same resources as `other`, apart from those that states hold.
     #[must_use]
-    pub(super) fn claims_what(&self, other: &Self) -> bool {
+    pub(super) fn has_same_claims_as(&self, other: &Self) -> bool {
         let own = |action: &Self| {
             let claims = action.claims.iter().filter(|claim| claim.hold.is_none());
             claims.map(|claim| claim.any_of.clone()).collect::<Vec<_>>()
@@ -109,12 +109,12 @@ pub struct Suspension {
     /// Whether its run counts among its attempts.
     pub is_counted: bool,
     /// Whether what is left to do is the compensation, whatever becomes of the visit.
-    pub is_rescue: bool,
+    pub is_compensation: bool,
 }
 
 /// An action that may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Startable {
+pub struct StartableAction {
     /// Its number.
     pub id: ActionId,
     /// Whose it is.

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::super::StoreError;
 use super::super::claims::{Claim, GrantedUnits, claims_of};
-use super::super::instances::{InstanceId, name};
+use super::super::instances::{InstanceId, checked_name_of_row};
 use super::action::{ActionId, RunningAction, WorkerId};
 use crate::machine::{ActionName, Visit};
 
@@ -45,17 +45,17 @@ impl LiveAction {
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
         // A rescue that cannot go on holds up nobody: the next action at its resource makes up for it as well.
-        let is_held_up = self.action.is_rescue && self.status == ActionStatus::Waiting && self.is_suspended;
+        let is_held_up = self.action.is_compensation && self.status == ActionStatus::Waiting && self.is_suspended;
         !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
     }
 
     /// Whether it waits to make up for something where `ended` was at work since.
     #[must_use]
     pub fn is_superseded_by(&self, ended: &RunningAction) -> bool {
-        self.action.is_rescue
+        self.action.is_compensation
             && self.status == ActionStatus::Waiting
             && self.action.id != ended.id
-            && self.action.claims_what(ended)
+            && self.action.has_same_claims_as(ended)
     }
 
     /// Whether it waits for its turn in the same visit as `ended`.
@@ -94,13 +94,13 @@ impl TryFrom<LiveRow> for LiveAction {
                 id: ActionId(row.action_id),
                 instance: InstanceId(row.instance_id),
                 visit: Visit(row.visit),
-                is_rescue: row.rescue,
-                action: name(ActionName::new(&row.action))?,
+                is_compensation: row.rescue,
+                action: checked_name_of_row(ActionName::new(&row.action))?,
                 settings: row.settings.0,
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
                 claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
                 granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
-                compensation: row.compensation.map(|action| name(ActionName::new(&action))).transpose()?,
+                compensation: row.compensation.map(|action| checked_name_of_row(ActionName::new(&action))).transpose()?,
             },
             seq: row.seq,
             status: match row.status.as_str() {

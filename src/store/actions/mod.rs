@@ -20,9 +20,9 @@ mod open;
 mod reasons;
 mod rows;
 
-pub use self::action::{ActionId, NewAction, RunningAction, Startable, Suspension, WorkerId};
+pub use self::action::{ActionId, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
 pub use self::live::{ActionStatus, LiveAction, list_live};
-pub use self::of_worker::{hand_back, list_cancelled, list_running, renew};
-pub use self::open::{OpenAction, list_open};
+pub use self::of_worker::{hand_back, list_cancelled, list_running, restart};
+pub use self::open::{ActionSummary, list_summaries};
 pub use self::reasons::{list_reasons, set_reasons};
-pub use self::rows::{cancel_all, delete_orphans, insert, is_rescue_owed, move_waiting, revoke_grants};
+pub use self::rows::{cancel_all, delete_orphans, insert, is_compensation_owed, replace_waiting_claims, revoke_grants};

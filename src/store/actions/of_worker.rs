@@ -99,7 +99,7 @@ pub async fn hand_back(
 /// # Errors
 ///
 /// [`StoreError`] when a statement fails.
-pub async fn renew(
+pub async fn restart(
     tx: &mut Tx,
     instance: InstanceId,
     action: &str,

@@ -11,7 +11,7 @@ use super::action::ActionId;
 
 /// An action as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenAction {
+pub struct ActionSummary {
     /// Its number.
     pub id: ActionId,
     /// Which action.
@@ -19,7 +19,7 @@ pub struct OpenAction {
     /// `WAITING` or `RUNNING`.
     pub status: String,
     /// Whether its visit has ended and it is being stopped.
-    pub cancelled: bool,
+    pub is_cancelled: bool,
     /// What it needs.
     pub claims: Vec<Claim>,
     /// What it holds of that.
@@ -29,7 +29,7 @@ pub struct OpenAction {
     /// When it began to run.
     pub began_at: Option<DateTime<Utc>>,
     /// Whether it only makes up for an action whose visit has ended.
-    pub rescue: bool,
+    pub is_compensation: bool,
     /// Since when it is suspended.
     pub suspended_at: Option<DateTime<Utc>>,
     /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
@@ -38,10 +38,10 @@ pub struct OpenAction {
     pub attempts: i32,
 }
 
-impl OpenAction {
+impl ActionSummary {
     /// Whether it waits for resources.
     #[must_use]
-    pub fn queues(&self) -> bool {
+    pub fn is_queued(&self) -> bool {
         self.began_at.is_none() && self.granted.is_empty() && !self.claims.is_empty()
     }
 
@@ -49,7 +49,7 @@ impl OpenAction {
     #[must_use]
     pub fn resource(&self) -> Option<String> {
         let names: Vec<String> = if self.granted.is_empty() {
-            self.claims.iter().map(|claim| claim.wanted().into_owned()).collect()
+            self.claims.iter().map(|claim| claim.queue_name().into_owned()).collect()
         } else {
             self.granted.iter().map(|units| units.resource.clone()).collect()
         };
@@ -62,7 +62,7 @@ impl OpenAction {
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<OpenAction>, StoreError> {
+pub async fn list_summaries(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<ActionSummary>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT action_id, action, status, cancelled, rescue, claims AS "claims: Json<Vec<Claim>>",
                   granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, suspended_at, reason, attempts
@@ -71,16 +71,16 @@ pub async fn list_open(db: &mut PgConnection, instance: InstanceId) -> Result<Ve
     )
     .fetch_all(db)
     .await?;
-    let actions = rows.into_iter().map(|row| OpenAction {
+    let actions = rows.into_iter().map(|row| ActionSummary {
         id: ActionId(row.action_id),
         action: row.action,
         status: row.status,
-        cancelled: row.cancelled,
+        is_cancelled: row.cancelled,
         claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
         granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
         asked_at: row.asked_at,
         began_at: row.began_at,
-        rescue: row.rescue,
+        is_compensation: row.rescue,
         suspended_at: row.suspended_at,
         reason: row.reason,
         attempts: row.attempts,

@@ -65,7 +65,7 @@ pub async fn insert(
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn is_rescue_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
+pub async fn is_compensation_owed(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
     let is_owed = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM action
                            WHERE instance_id = $1 AND coalesce(queue, place) IS NOT NULL
@@ -116,7 +116,7 @@ pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Resu
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn move_waiting(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
+pub async fn replace_waiting_claims(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
     let ClaimColumns { claims, place, .. } = ClaimColumns::of(claims);
     sqlx::query!(
         "UPDATE action a

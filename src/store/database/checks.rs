@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::health::{self, Part};
+use super::health::{self, HealthPart};
 use super::store::Store;
 use super::timeouts::{in_time, pause, within};
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 impl Store {
     /// Asks for what an event needs: a database that answers and can be written to, and connections to write by.
@@ -44,7 +44,7 @@ impl Store {
         let check = async {
             loop {
                 let is_there = self.check_database().await.is_ok();
-                pause(if is_there { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
+                pause(if is_there { health::CHECK_INTERVAL } else { health::OUTAGE_CHECK_INTERVAL }).await;
             }
         };
         let keep = async {
@@ -54,7 +54,7 @@ impl Store {
                     self.keep_others().await;
                 }
                 let is_in_order = self.health.fault().is_none();
-                pause(if is_in_order { health::CHECK_INTERVAL } else { health::CHECK_INTERVAL_AWAY }).await;
+                pause(if is_in_order { health::CHECK_INTERVAL } else { health::OUTAGE_CHECK_INTERVAL }).await;
             }
         };
         tokio::select! {
@@ -65,28 +65,28 @@ impl Store {
 
     /// Looks whether the database is there.
     async fn check_database(&self) -> Result<(), StoreError> {
-        let mut beat = pin!(self.pulse.beat());
+        let mut beat = pin!(self.probe.check());
         let answered = if let Some(answered) = in_time(health::CHECK_TIMEOUT, beat.as_mut()).await {
             answered
         } else {
             // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
-            self.health.note(Part::Database, Err(Arc::new(Cause::Silent(health::CHECK_TIMEOUT))));
+            self.health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::Silent(health::CHECK_TIMEOUT))));
             beat.await
         };
-        self.health.note(Part::Database, answered.as_ref().copied().map_err(cause_of));
+        self.health.note(HealthPart::Database, answered.as_ref().copied().map_err(cause_of));
         answered
     }
 
     /// Looks whether there are connections to write events by, and whether what failed to be written can be written again.
     async fn check_writing(&self) {
         let had_fault = self.health.has_writing_fault();
-        let checked = match self.groups.keep().await {
+        let checked = match self.batch_writers.keep().await {
             Ok(()) if had_fault => self.try_writing().await,
             // Nothing was tried: whatever is found meanwhile stands.
             Ok(()) => return,
             Err(error) => Err(error),
         };
-        self.health.note(Part::Writing, checked.as_ref().copied().map_err(cause_of));
+        self.health.note(HealthPart::Writing, checked.as_ref().copied().map_err(cause_of));
     }
 
     /// Keeps the connections that no event needs.
@@ -103,7 +103,7 @@ impl Store {
         match written {
             Ok(()) => {
                 if self.health.has_writing_fault() {
-                    self.health.note(Part::Writing, Ok(()));
+                    self.health.note(HealthPart::Writing, Ok(()));
                 }
             }
             Err(error) => self.health.note_failed_write(error),
@@ -151,7 +151,7 @@ impl Store {
         tokio::select! {
             biased;
             done = in_time(limit, work) => {
-                done.unwrap_or_else(|| Err(StoreError::from(Cause::Silent(limit)).into()))
+                done.unwrap_or_else(|| Err(StoreError::from(UnavailableCause::Silent(limit)).into()))
             }
             error = self.lost() => Err(error.into()),
         }
@@ -176,10 +176,10 @@ impl Store {
     }
 }
 
-fn cause_of(error: &StoreError) -> Arc<Cause> {
+fn cause_of(error: &StoreError) -> Arc<UnavailableCause> {
     match error.cause() {
         Some(cause) => Arc::clone(cause),
         // What else may fail here is the schema's or a statement's.
-        None => Arc::new(Cause::Database(sqlx::Error::Protocol(error.to_string()))),
+        None => Arc::new(UnavailableCause::Database(sqlx::Error::Protocol(error.to_string()))),
     }
 }

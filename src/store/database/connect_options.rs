@@ -38,14 +38,14 @@ impl From<PgConnectOptions> for ConnectOptions {
 
 impl fmt::Debug for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.hosts.iter().map(|one| shown(one).to_string())).finish()
+        f.debug_list().entries(self.hosts.iter().map(|one| display_host(one).to_string())).finish()
     }
 }
 
 /// A host as logs and errors show it.
-pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
-    struct Shown<'a>(&'a PgConnectOptions);
-    impl fmt::Display for Shown<'_> {
+pub(super) fn display_host(options: &PgConnectOptions) -> impl fmt::Display + '_ {
+    struct HostDisplay<'a>(&'a PgConnectOptions);
+    impl fmt::Display for HostDisplay<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match self.0.get_socket() {
                 Some(folder) => write!(f, "{}:{}", folder.display(), self.0.get_port()),
@@ -53,5 +53,5 @@ pub(super) fn shown(options: &PgConnectOptions) -> impl fmt::Display + '_ {
             }
         }
     }
-    Shown(options)
+    HostDisplay(options)
 }

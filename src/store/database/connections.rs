@@ -5,11 +5,11 @@ use sqlx::postgres::PgConnection;
 use crate::store::error::StoreError;
 
 /// How many write groups at once.
-pub(crate) const GROUPS: u32 = 2;
+pub(crate) const BATCH_CONNECTIONS: u32 = 2;
 
 /// How many connections a server has to its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
+pub struct ConnectionBudget {
     /// How many transactions may be open at once.
     pub writers: u32,
     /// How many may read at once.
@@ -19,19 +19,19 @@ pub struct Connections {
     pub snapshots: u32,
 }
 
-impl Connections {
+impl ConnectionBudget {
     /// Those that each server keeps: two that write events, the lease's, the pulse's, the listener's, and one to read by.
-    pub const KEPT: u32 = 6;
+    pub const RESERVED: u32 = 6;
     /// The least that a server can work with: those that it keeps, and one for each other use.
-    pub const LEAST: u32 = Self::KEPT + 2;
+    pub const MIN_TOTAL: u32 = Self::RESERVED + 2;
     /// As many as a server has by itself.
-    pub const DEFAULT: u32 = 25;
+    pub const DEFAULT_TOTAL: u32 = 25;
 
     /// Shares out `total` connections; what is too little is made the [least](Self::LEAST).
     #[must_use]
     pub fn of(total: u32) -> Self {
         // One of the readers is among those that are kept.
-        let shared = total.max(Self::LEAST) - Self::KEPT + 1;
+        let shared = total.max(Self::MIN_TOTAL) - Self::RESERVED + 1;
         let snapshots = (shared / 5).clamp(1, 4);
         let readers = ((shared - snapshots) * 3 / 8).max(1);
         Self { writers: shared - snapshots - readers, readers, snapshots }
@@ -40,13 +40,13 @@ impl Connections {
     /// How many a server has at most.
     #[must_use]
     pub fn total(self) -> u32 {
-        self.writers + self.readers + self.snapshots + Self::KEPT - 1
+        self.writers + self.readers + self.snapshots + Self::RESERVED - 1
     }
 }
 
-impl Default for Connections {
+impl Default for ConnectionBudget {
     fn default() -> Self {
-        Self::of(Self::DEFAULT)
+        Self::of(Self::DEFAULT_TOTAL)
     }
 }
 
@@ -57,7 +57,7 @@ impl Default for Connections {
 /// [`StoreError`] when the statement fails.
 pub(super) async fn warn_of_scarcity(
     db: &mut PgConnection,
-    connections: Connections,
+    connections: ConnectionBudget,
 ) -> Result<(), StoreError> {
     let row = sqlx::query!(
         r#"SELECT current_setting('max_connections')::int
@@ -77,7 +77,7 @@ pub(super) async fn warn_of_scarcity(
             needed,
             most,
             used = row.used,
-            kept = Connections::KEPT,
+            kept = ConnectionBudget::RESERVED,
             "PostgreSQL may not have enough connections for this server: raise max_connections, or lower --database-connections"
         );
     }

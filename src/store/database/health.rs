@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// How often the database is asked, and how often while it does not serve.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-pub(super) const CHECK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
+pub(super) const OUTAGE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long it may take to answer until it counts as silent: with the period less than 5 s, which is how long a reading
 /// request may wait for it.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -28,7 +28,7 @@ pub(super) const CHECK_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// What can be out of order by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HealthPart {
     /// The database as a whole.
     Database,
     /// Only writing, as where the disk is full.
@@ -36,30 +36,30 @@ pub(super) enum Part {
 }
 
 #[derive(Debug, Clone)]
-struct Outage {
-    cause: Arc<Cause>,
+struct DatabaseOutage {
+    cause: Arc<UnavailableCause>,
     since: Instant,
 }
 
 #[derive(Debug)]
-struct State {
-    database: Option<Outage>,
-    writing: Option<Outage>,
+struct HealthState {
+    database: Option<DatabaseOutage>,
+    writing: Option<DatabaseOutage>,
     /// When the database was last found to be away; connections from before are doubtful.
     last_outage_at: Instant,
     /// How many outages of the whole database there were, and why the last one.
     outages: u64,
-    last_cause: Option<Arc<Cause>>,
+    last_cause: Option<Arc<UnavailableCause>>,
 }
 
 /// Whether the database serves.
 #[derive(Debug)]
-pub(super) struct Health(watch::Sender<State>);
+pub(super) struct DatabaseHealth(watch::Sender<HealthState>);
 
-impl Default for Health {
+impl Default for DatabaseHealth {
     fn default() -> Self {
         let last_outage_at = Instant::now();
-        Self(watch::Sender::new(State {
+        Self(watch::Sender::new(HealthState {
             database: None,
             writing: None,
             last_outage_at,
@@ -69,14 +69,14 @@ impl Default for Health {
     }
 }
 
-impl Health {
+impl DatabaseHealth {
     /// Why the database does not serve at all, if it does not.
-    pub(super) fn outage(&self) -> Option<Arc<Cause>> {
+    pub(super) fn outage(&self) -> Option<Arc<UnavailableCause>> {
         self.0.borrow().database.as_ref().map(|outage| Arc::clone(&outage.cause))
     }
 
     /// Why events cannot be written, if they cannot.
-    pub(super) fn fault(&self) -> Option<Arc<Cause>> {
+    pub(super) fn fault(&self) -> Option<Arc<UnavailableCause>> {
         let state = self.0.borrow();
         let outage = state.database.as_ref().or(state.writing.as_ref());
         outage.map(|outage| Arc::clone(&outage.cause))
@@ -97,12 +97,12 @@ impl Health {
     }
 
     /// Waits until an outage of the whole database begins, and says why.
-    pub(super) async fn lost(&self) -> Arc<Cause> {
+    pub(super) async fn lost(&self) -> Arc<UnavailableCause> {
         self.lost_since(self.outages()).await
     }
 
     /// Waits until there was another outage after the first `seen`, and says why.
-    pub(super) async fn lost_since(&self, seen: u64) -> Arc<Cause> {
+    pub(super) async fn lost_since(&self, seen: u64) -> Arc<UnavailableCause> {
         let mut state = self.0.subscribe();
         if let Ok(state) = state.wait_for(|state| state.outages > seen).await
             && let Some(cause) = &state.last_cause
@@ -116,27 +116,27 @@ impl Health {
     /// Notes why a write failed where that is no matter of what was written.
     pub(super) fn note_failed_write(&self, error: &StoreError) {
         if let Some(cause) = error.cause()
-            && matches!(cause.word(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
+            && matches!(cause.code(), "disk_full" | "disk_error" | "out_of_memory" | "slow")
         {
-            self.note(Part::Writing, Err(Arc::clone(cause)));
+            self.note(HealthPart::Writing, Err(Arc::clone(cause)));
         }
     }
 
     /// Notes that a part is in order, or why it is not; the log is told when that changes.
-    pub(super) fn note(&self, part: Part, found: Result<(), Arc<Cause>>) {
+    pub(super) fn note(&self, part: HealthPart, found: Result<(), Arc<UnavailableCause>>) {
         self.0.send_if_modified(|state| {
             let outage = match part {
-                Part::Database => &mut state.database,
-                Part::Writing => &mut state.writing,
+                HealthPart::Database => &mut state.database,
+                HealthPart::Writing => &mut state.writing,
             };
             match (found, outage.as_mut()) {
                 (Ok(()), None) => false,
                 (Ok(()), Some(ended)) => {
                     let lasted_ms = u64::try_from(ended.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    let cause = ended.cause.word();
+                    let cause = ended.cause.code();
                     match part {
-                        Part::Database => tracing::info!(cause, lasted_ms, "database available again"),
-                        Part::Writing => tracing::info!(cause, lasted_ms, "database takes writes again"),
+                        HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
+                        HealthPart::Writing => tracing::info!(cause, lasted_ms, "database takes writes again"),
                     }
                     *outage = None;
                     true
@@ -147,17 +147,17 @@ impl Health {
                     true
                 }
                 (Err(cause), None) => {
-                    let (word, error) = (cause.word(), cause.innermost());
+                    let (word, error) = (cause.code(), cause.innermost());
                     let now = Instant::now();
-                    *outage = Some(Outage { cause: Arc::clone(&cause), since: now });
+                    *outage = Some(DatabaseOutage { cause: Arc::clone(&cause), since: now });
                     match part {
-                        Part::Database => {
+                        HealthPart::Database => {
                             tracing::warn!(cause = word, error, "database unavailable");
                             state.outages += 1;
                             state.last_outage_at = now;
                             state.last_cause = Some(cause);
                         }
-                        Part::Writing => tracing::warn!(cause = word, error, "database does not take writes"),
+                        HealthPart::Writing => tracing::warn!(cause = word, error, "database does not take writes"),
                     }
                     true
                 }
@@ -172,33 +172,33 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_told_when_an_outage_begins_and_not_of_one_that_lasts() {
-        let health = Arc::new(Health::default());
+        let health = Arc::new(DatabaseHealth::default());
         let (told, ()) = tokio::join!(health.lost(), async {
-            health.note(Part::Writing, Err(Arc::new(Cause::ReadOnly)));
-            health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
+            health.note(HealthPart::Writing, Err(Arc::new(UnavailableCause::ReadOnly)));
+            health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::InRecovery)));
         });
-        assert_eq!(told.word(), "in_recovery");
-        assert_eq!(health.outage().map(|cause| cause.word()), Some("in_recovery"));
-        health.note(Part::Database, Err(Arc::new(Cause::SharedSession)));
-        assert_eq!(health.fault().map(|cause| cause.word()), Some("shared_session"));
+        assert_eq!(told.code(), "in_recovery");
+        assert_eq!(health.outage().map(|cause| cause.code()), Some("in_recovery"));
+        health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::SharedSession)));
+        assert_eq!(health.fault().map(|cause| cause.code()), Some("shared_session"));
         let mut later = std::pin::pin!(health.lost());
         assert!(futures_util::poll!(later.as_mut()).is_pending());
-        health.note(Part::Database, Ok(()));
+        health.note(HealthPart::Database, Ok(()));
         assert!(futures_util::poll!(later.as_mut()).is_pending());
         assert_eq!(
-            health.fault().map(|cause| cause.word()),
+            health.fault().map(|cause| cause.code()),
             Some("read_only"),
             "writing is still out of order"
         );
-        health.note(Part::Writing, Ok(()));
+        health.note(HealthPart::Writing, Ok(()));
         assert!(health.fault().is_none());
     }
 
     #[tokio::test]
     async fn whoever_has_a_connection_is_told_of_an_outage_that_began_before_it_waits() {
-        let health = Health::default();
+        let health = DatabaseHealth::default();
         let taken = health.outages();
-        health.note(Part::Database, Err(Arc::new(Cause::InRecovery)));
+        health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::InRecovery)));
         let lost = std::pin::pin!(health.lost_since(taken));
         assert!(futures_util::poll!(lost).is_ready());
         assert!(futures_util::poll!(std::pin::pin!(health.lost())).is_pending());

@@ -7,11 +7,11 @@ use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use super::pool::ACQUIRE_TIMEOUT;
 use super::store::Store;
 use super::timeouts::{pause, within};
-use crate::store::changes::Origin;
-use crate::store::error::{Cause, StoreError};
+use crate::store::changes::ChangeOrigin;
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// The channel on which processes tell each other that there is something to do.
-const CHANNEL: &str = "lifeguard";
+const NOTIFY_CHANNEL: &str = "lifeguard";
 
 /// How long a listener waits for a hint before it asks whether its connection lives.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -22,9 +22,9 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub async fn hint(&self, origin: Origin) -> Result<(), StoreError> {
+    pub async fn hint(&self, origin: ChangeOrigin) -> Result<(), StoreError> {
         let mut db = self.reader().await?;
-        sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
+        sqlx::query!("SELECT pg_notify($1, $2)", NOTIFY_CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
         Ok(())
     }
 
@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`] when no connection can be had.
-    pub async fn listen(&self) -> Result<Hints, StoreError> {
+    pub async fn listen(&self) -> Result<HintListener, StoreError> {
         let host = self.opener.writable_host().await?;
         // The listener makes its connection by itself, of a pool of one.
         let pool =
@@ -41,8 +41,8 @@ impl Store {
         within(ACQUIRE_TIMEOUT, async {
             let mut listener = PgListener::connect_with(&pool.connect_lazy_with(host)).await?;
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            Ok(Hints { listener })
+            listener.listen(NOTIFY_CHANNEL).await?;
+            Ok(HintListener { listener })
         })
         .await
     }
@@ -51,17 +51,17 @@ impl Store {
 /// Hints that something has been written that somebody may want to act on. A hint may be lost with its connection: it
 /// only spares the waiting, the work itself is in rows.
 #[derive(Debug)]
-pub struct Hints {
+pub struct HintListener {
     listener: PgListener,
 }
 
-impl Hints {
+impl HintListener {
     /// Waits for the next hint of another process than `origin`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the connection was lost.
-    pub async fn next(&mut self, origin: Origin) -> Result<(), StoreError> {
+    pub async fn next(&mut self, origin: ChangeOrigin) -> Result<(), StoreError> {
         let own = origin.0.to_string();
         loop {
             let hint = tokio::select! {
@@ -71,7 +71,7 @@ impl Hints {
             match hint {
                 Some(Some(hint)) if hint.payload() == own => {}
                 Some(Some(_)) => return Ok(()),
-                Some(None) => return Err(Cause::Database(sqlx::Error::WorkerCrashed).into()),
+                Some(None) => return Err(UnavailableCause::Database(sqlx::Error::WorkerCrashed).into()),
                 None => {
                     let ping = async {
                         sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&mut self.listener).await?;
@@ -90,6 +90,6 @@ impl Hints {
 ///
 /// [`StoreError`] when the statement fails.
 pub async fn hint(tx: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(tx).await?;
+    sqlx::query!("SELECT pg_notify($1, '')", NOTIFY_CHANNEL).execute(tx).await?;
     Ok(())
 }

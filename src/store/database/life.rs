@@ -16,23 +16,23 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 
 use super::timeouts::within;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// How long it may take to begin a life, or to bring a restored schema up to date.
 pub(super) const REPAIR_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a connection is asked which life it speaks to: once it begins one, once another process does so.
-const MAX_TRIES: usize = 4;
+const MAX_LIFE_CHECKS: usize = 4;
 
 /// A life of the database as this process counts them: two connections of one number speak of the same past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Life {
+pub struct DatabaseLife {
     /// How many this process has seen before it.
     number: u32,
     /// What the database calls it.
     id: i64,
 }
 
-impl Life {
+impl DatabaseLife {
     /// The life that is seen as the `number`th.
     #[cfg(test)]
     pub(crate) fn nth(number: u32) -> Self {
@@ -60,7 +60,7 @@ impl Life {
 
 /// What a connection says of the life that it speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sign {
+pub(super) struct LifeReading {
     life: i64,
     /// How far the log was written, and how far it was durable.
     written: i64,
@@ -68,17 +68,17 @@ pub(super) struct Sign {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    life: Life,
+struct KnownLife {
+    life: DatabaseLife,
     /// The furthest position of the log of which it is known that it was durable.
     durable: i64,
 }
 
 /// What an answer of a connection says, compared with what was known when it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
+enum LifeComparison {
     /// It is the present life.
-    Present(Life),
+    Present(DatabaseLife),
     /// The log is shorter than it was although the life is the same: a new one has to be begun.
     Shorter,
     /// Another connection saw a change of life since this one was asked: which of the two is later cannot be told.
@@ -87,53 +87,53 @@ enum Comparison {
 
 /// The lives that this process has seen.
 #[derive(Debug)]
-pub(super) struct Lives {
-    known: Mutex<Option<Known>>,
-    present: watch::Sender<Life>,
+pub(super) struct DatabaseLives {
+    known: Mutex<Option<KnownLife>>,
+    present: watch::Sender<DatabaseLife>,
     /// Held by whoever begins a life or makes the schema: one at a time, as each would wait for the same locks.
     pub(super) repairing: tokio::sync::Mutex<()>,
 }
 
-impl Default for Lives {
+impl Default for DatabaseLives {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
-            present: watch::Sender::new(Life::default()),
+            present: watch::Sender::new(DatabaseLife::default()),
             repairing: tokio::sync::Mutex::default(),
         }
     }
 }
 
-impl Lives {
+impl DatabaseLives {
     /// The life that was seen last.
-    pub(super) fn present(&self) -> Life {
+    pub(super) fn present(&self) -> DatabaseLife {
         *self.present.borrow()
     }
 
     /// Told of each change.
-    pub(super) fn follow(&self) -> watch::Receiver<Life> {
+    pub(super) fn follow(&self) -> watch::Receiver<DatabaseLife> {
         self.present.subscribe()
     }
 
     /// What is known now: taken before a connection is asked, as answers may be met in another order than they were given.
-    fn floor(&self) -> Option<Known> {
+    fn floor(&self) -> Option<KnownLife> {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compares what a connection says with what was known before it was asked.
-    fn compare(&self, floor: Option<Known>, sign: Sign) -> Comparison {
+    fn compare(&self, floor: Option<KnownLife>, sign: LifeReading) -> LifeComparison {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = &mut *known
             && same.life.id == sign.life
         {
             if floor.is_some_and(|floor| floor.life == same.life && sign.written < floor.durable) {
-                return Comparison::Shorter;
+                return LifeComparison::Shorter;
             }
             same.durable = same.durable.max(sign.durable);
-            return Comparison::Present(same.life);
+            return LifeComparison::Present(same.life);
         }
         if floor.map(|floor| floor.life) != known.map(|known| known.life) {
-            return Comparison::Outdated;
+            return LifeComparison::Outdated;
         }
         let number = known.map_or(1, |known| known.life.number + 1);
         if number > 1 {
@@ -141,10 +141,10 @@ impl Lives {
                 "database went back to an earlier state or was replaced: caches, leases and cursors dropped"
             );
         }
-        let life = Life { number, id: sign.life };
-        *known = Some(Known { life, durable: sign.durable });
+        let life = DatabaseLife { number, id: sign.life };
+        *known = Some(KnownLife { life, durable: sign.durable });
         self.present.send_replace(life);
-        Comparison::Present(life)
+        LifeComparison::Present(life)
     }
 }
 
@@ -155,24 +155,24 @@ impl Lives {
 ///
 /// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
 /// and again.
-pub(super) async fn ask(db: &mut PgConnection, lives: &Lives, limit: Duration) -> Result<Life, StoreError> {
-    for _ in 0..MAX_TRIES {
+pub(super) async fn check_life(db: &mut PgConnection, lives: &DatabaseLives, limit: Duration) -> Result<DatabaseLife, StoreError> {
+    for _ in 0..MAX_LIFE_CHECKS {
         let floor = lives.floor();
-        let Some(sign) = within(limit, read(db)).await? else {
-            begin(db, lives, None).await?;
+        let Some(sign) = within(limit, read_life(db)).await? else {
+            begin_life(db, lives, None).await?;
             continue;
         };
         match lives.compare(floor, sign) {
-            Comparison::Present(life) => return Ok(life),
-            Comparison::Shorter => begin(db, lives, Some(sign.life)).await?,
-            Comparison::Outdated => {}
+            LifeComparison::Present(life) => return Ok(life),
+            LifeComparison::Shorter => begin_life(db, lives, Some(sign.life)).await?,
+            LifeComparison::Outdated => {}
         }
     }
-    Err(Cause::LifeChanged.into())
+    Err(UnavailableCause::LifeChanged.into())
 }
 
 /// What the row says, if it is of the life that the database is in.
-async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
+async fn read_life(db: &mut PgConnection) -> Result<Option<LifeReading>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT l.life,
                   pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS "written!",
@@ -185,13 +185,13 @@ async fn read(db: &mut PgConnection) -> Result<Option<Sign>, StoreError> {
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Sign { life: row.life, written: row.written, durable: row.durable }))
+    Ok(row.map(|row| LifeReading { life: row.life, written: row.written, durable: row.durable }))
 }
 
 /// Begins a life, unless another process has done so: the row says another one than `unless_not` then.
 ///
 /// Others may keep the tables locked, and the log of changes may be long: this takes longer than a connection may.
-async fn begin(db: &mut PgConnection, lives: &Lives, unless_not: Option<i64>) -> Result<(), StoreError> {
+async fn begin_life(db: &mut PgConnection, lives: &DatabaseLives, unless_not: Option<i64>) -> Result<(), StoreError> {
     let _alone = lives.repairing.lock().await;
     within(REPAIR_TIMEOUT, async {
         // The statements' limits are those of the session again when the transaction ends.
@@ -216,10 +216,10 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
     .fetch_one(&mut *db)
     .await?;
     if !is_whole {
-        return Err(Cause::Incomplete.into());
+        return Err(UnavailableCause::Incomplete.into());
     }
     sqlx::query!("LOCK TABLE database_life, change_log, change IN EXCLUSIVE MODE").execute(&mut *db).await?;
-    if let Some(sign) = read(&mut *db).await?
+    if let Some(sign) = read_life(&mut *db).await?
         && unless_not != Some(sign.life)
     {
         return Ok(());
@@ -255,53 +255,53 @@ async fn begin_within(db: &mut PgConnection, unless_not: Option<i64>) -> Result<
 mod tests {
     use super::*;
 
-    const fn sign(life: i64, written: i64, durable: i64) -> Sign {
-        Sign { life, written, durable }
+    const fn sign(life: i64, written: i64, durable: i64) -> LifeReading {
+        LifeReading { life, written, durable }
     }
 
     #[test]
     fn another_life_and_a_log_that_became_shorter_are_told_apart_from_the_same() {
-        let lives = Lives::default();
+        let lives = DatabaseLives::default();
         let compare = |sign| lives.compare(lives.floor(), sign);
-        let (first, second) = (Life { number: 1, id: 7 }, Life { number: 2, id: 3 });
-        assert_eq!(compare(sign(7, 100, 90)), Comparison::Present(first));
+        let (first, second) = (DatabaseLife { number: 1, id: 7 }, DatabaseLife { number: 2, id: 3 });
+        assert_eq!(compare(sign(7, 100, 90)), LifeComparison::Present(first));
         assert_eq!(
             compare(sign(7, 95, 80)),
-            Comparison::Present(first),
+            LifeComparison::Present(first),
             "what was written and not durable may be lost in a crash"
         );
-        assert_eq!(compare(sign(7, 89, 89)), Comparison::Shorter, "what was durable is gone");
-        assert_eq!(compare(sign(3, 50, 50)), Comparison::Present(second));
-        assert_eq!((lives.present(), compare(sign(3, 60, 50))), (second, Comparison::Present(second)));
+        assert_eq!(compare(sign(7, 89, 89)), LifeComparison::Shorter, "what was durable is gone");
+        assert_eq!(compare(sign(3, 50, 50)), LifeComparison::Present(second));
+        assert_eq!((lives.present(), compare(sign(3, 60, 50))), (second, LifeComparison::Present(second)));
         assert!(second > first, "by their order, whatever they are called");
     }
 
     #[test]
     fn an_answer_that_is_met_after_a_later_one_is_no_sign_of_another_life() {
-        let lives = Lives::default();
+        let lives = DatabaseLives::default();
         let before_all = lives.floor();
         lives.compare(before_all, sign(7, 90, 90));
         let floor = lives.floor();
         // The pulse was asked later, and its answer came first.
         lives.compare(lives.floor(), sign(7, 200, 200));
-        assert_eq!(lives.compare(floor, sign(7, 100, 100)), Comparison::Present(Life { number: 1, id: 7 }));
+        assert_eq!(lives.compare(floor, sign(7, 100, 100)), LifeComparison::Present(DatabaseLife { number: 1, id: 7 }));
         assert_eq!(
             lives.compare(lives.floor(), sign(7, 199, 199)),
-            Comparison::Shorter,
+            LifeComparison::Shorter,
             "a late answer lowers nothing"
         );
         // Nor does an answer from before a life began bring the one before back.
-        let second = Comparison::Present(Life { number: 2, id: 3 });
+        let second = LifeComparison::Present(DatabaseLife { number: 2, id: 3 });
         assert_eq!(lives.compare(lives.floor(), sign(3, 210, 210)), second);
         for late in [floor, before_all] {
-            assert_eq!(lives.compare(late, sign(7, 205, 205)), Comparison::Outdated);
+            assert_eq!(lives.compare(late, sign(7, 205, 205)), LifeComparison::Outdated);
             assert_eq!(lives.compare(late, sign(3, 205, 205)), second);
         }
         assert_eq!(lives.present().id(), 3);
         // A database that fails back to the server that it came from is in its first life once more.
         assert_eq!(
             lives.compare(lives.floor(), sign(7, 300, 300)),
-            Comparison::Present(Life { number: 3, id: 7 })
+            LifeComparison::Present(DatabaseLife { number: 3, id: 7 })
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Opening the database at a start.
 
 use super::connect_options::ConnectOptions;
-use super::connections::{Connections, warn_of_scarcity};
+use super::connections::{ConnectionBudget, warn_of_scarcity};
 use super::migrations::migrate;
 use super::startup::StartupWait;
 use super::store::Store;
@@ -15,7 +15,7 @@ impl Store {
     ///
     /// [`StoreError`] when the database refuses us, is too old, or refuses a migration.
     pub async fn open(options: impl Into<ConnectOptions>) -> Result<Self, StoreError> {
-        Self::open_with(options, Connections::default()).await
+        Self::open_with(options, ConnectionBudget::default()).await
     }
 
     /// The same with so many connections.
@@ -25,7 +25,7 @@ impl Store {
     /// As [`open`](Self::open).
     pub async fn open_with(
         options: impl Into<ConnectOptions>,
-        connections: Connections,
+        connections: ConnectionBudget,
     ) -> Result<Self, StoreError> {
         let store = Self::new(options.into(), connections);
         let mut waiting = StartupWait::default();

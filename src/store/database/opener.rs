@@ -14,30 +14,30 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
-use super::connect_options::{ConnectOptions, shown};
-use super::life::{self, Lives};
+use super::connect_options::{ConnectOptions, display_host};
+use super::life::{self, DatabaseLives};
 use super::migrations::migrate;
 use super::pooler_check;
-use super::purpose::Purpose;
+use super::purpose::ConnectionPurpose;
 use super::reach::connect;
-use super::session::Session;
+use super::session::DatabaseSession;
 use super::timeouts::within;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// The oldest major version of PostgreSQL that the statements are written for.
-const OLDEST_VERSION: i32 = 14;
+const MIN_POSTGRES_VERSION: i32 = 14;
 
 /// Opens connections.
 #[derive(Debug)]
-pub(super) struct Opener {
+pub(super) struct ConnectionOpener {
     options: ConnectOptions,
     /// Which of the hosts could be written to last: it is tried first.
     last_host: AtomicUsize,
-    pub(super) lives: Arc<Lives>,
+    pub(super) lives: Arc<DatabaseLives>,
     warned_of_loss: AtomicBool,
 }
 
-impl Opener {
+impl ConnectionOpener {
     pub(super) fn new(options: ConnectOptions) -> Self {
         let hosts = options.hosts.into_iter().map(|host| {
             // Not every pooler lets a connection set these at its start.
@@ -53,7 +53,7 @@ impl Opener {
     }
 
     /// Whether a connection is older than one should be.
-    pub(super) fn is_worn(&self, session: &Session) -> bool {
+    pub(super) fn is_past_lifetime(&self, session: &DatabaseSession) -> bool {
         session.opened_at.elapsed() > self.options.lifetime
     }
 
@@ -62,10 +62,10 @@ impl Opener {
     /// # Errors
     ///
     /// [`StoreError`] of the host that says most, where none can; [`StoreError::TooOld`].
-    pub(super) async fn open(&self, purpose: Purpose) -> Result<Session, StoreError> {
+    pub(super) async fn open(&self, purpose: ConnectionPurpose) -> Result<DatabaseSession, StoreError> {
         // In boxes, as is all that making a connection takes: whoever may need one would carry room for it.
         match Box::pin(self.open_as_it_is(purpose)).await {
-            Err(error) if error.cause().is_some_and(|cause| cause.word() == "incomplete") => {
+            Err(error) if error.cause().is_some_and(|cause| cause.code() == "incomplete") => {
                 Box::pin(self.restore_schema()).await?;
                 Box::pin(self.open_as_it_is(purpose)).await
             }
@@ -73,10 +73,10 @@ impl Opener {
         }
     }
 
-    async fn open_as_it_is(&self, purpose: Purpose) -> Result<Session, StoreError> {
+    async fn open_as_it_is(&self, purpose: ConnectionPurpose) -> Result<DatabaseSession, StoreError> {
         let (mut db, _) = self.reach_any(purpose).await?;
-        let life = life::ask(&mut db, &self.lives, self.options.connect_timeout).await?;
-        Ok(Session { db, life, opened_at: Instant::now() })
+        let life = life::check_life(&mut db, &self.lives, self.options.connect_timeout).await?;
+        Ok(DatabaseSession { db, life, opened_at: Instant::now() })
     }
 
     /// Brings a schema that is older than this program up to date, as after a dump was restored; leaves alone what is still
@@ -92,7 +92,7 @@ impl Opener {
             .fetch_one(&mut db)
             .await?;
             if !has_migrations {
-                return Err(Cause::Incomplete.into());
+                return Err(UnavailableCause::Incomplete.into());
             }
             migrate(&mut db).await
         })
@@ -105,7 +105,7 @@ impl Opener {
     ///
     /// As [`open`](Self::open).
     pub(super) async fn open_bare(&self) -> Result<PgConnection, StoreError> {
-        Ok(self.reach_any(Purpose::Ordinary).await?.0)
+        Ok(self.reach_any(ConnectionPurpose::Ordinary).await?.0)
     }
 
     /// Where the listener connects to, which makes its connection by itself: the first host that can be written to.
@@ -116,12 +116,12 @@ impl Opener {
     pub(super) async fn writable_host(&self) -> Result<PgConnectOptions, StoreError> {
         match self.options.hosts.as_slice() {
             [only] => Ok(only.clone()),
-            _ => Ok(self.reach_any(Purpose::Ordinary).await?.1.clone()),
+            _ => Ok(self.reach_any(ConnectionPurpose::Ordinary).await?.1.clone()),
         }
     }
 
     /// Connects to the first host that can be written to.
-    async fn reach_any(&self, purpose: Purpose) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
+    async fn reach_any(&self, purpose: ConnectionPurpose) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
         let limit = self.options.connect_timeout;
         let mut last: Option<StoreError> = None;
         let first = self.last_host.load(Ordering::Relaxed);
@@ -135,31 +135,31 @@ impl Opener {
                 }
                 Err(error) => {
                     if self.options.hosts.len() > 1 {
-                        tracing::debug!(host = %shown(host), error = &error as &dyn std::error::Error, "database host skipped");
+                        tracing::debug!(host = %display_host(host), error = &error as &dyn std::error::Error, "database host skipped");
                     }
                     // That one is only a standby says less than what is wrong with the other.
                     let is_standby =
-                        matches!(error.cause().map(|cause| cause.word()), Some("in_recovery" | "read_only"));
+                        matches!(error.cause().map(|cause| cause.code()), Some("in_recovery" | "read_only"));
                     if last.is_none() || !is_standby {
                         last = Some(error);
                     }
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Cause::Silent(limit).into()))
+        Err(last.unwrap_or_else(|| UnavailableCause::Silent(limit).into()))
     }
 
     /// Connects to a host, sets the session up, and verifies it.
-    async fn reach(&self, host: &PgConnectOptions, purpose: Purpose) -> Result<PgConnection, StoreError> {
+    async fn reach(&self, host: &PgConnectOptions, purpose: ConnectionPurpose) -> Result<PgConnection, StoreError> {
         // A list's statement lasts as long as its client takes, which the log would tell as the database's slowness.
         let host = match purpose {
-            Purpose::Snapshot => host.clone().disable_statement_logging(),
-            Purpose::Ordinary | Purpose::Group | Purpose::Lease => host.clone(),
+            ConnectionPurpose::Snapshot => host.clone().disable_statement_logging(),
+            ConnectionPurpose::Ordinary | ConnectionPurpose::Batch | ConnectionPurpose::Lease => host.clone(),
         };
         let mut db = connect(&host).await?;
         let found = db.server_version_num().and_then(|version| i32::try_from(version / 10_000).ok());
-        if let Some(found) = found.filter(|found| *found < OLDEST_VERSION) {
-            return Err(StoreError::TooOld { found, needed: OLDEST_VERSION });
+        if let Some(found) = found.filter(|found| *found < MIN_POSTGRES_VERSION) {
+            return Err(StoreError::TooOld { found, needed: MIN_POSTGRES_VERSION });
         }
         let settings = purpose.settings();
         let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
@@ -185,16 +185,16 @@ impl Opener {
         .fetch_one(&mut db)
         .await?;
         if row.is_in_recovery {
-            return Err(Cause::InRecovery.into());
+            return Err(UnavailableCause::InRecovery.into());
         }
         if row.is_read_only {
-            return Err(Cause::ReadOnly.into());
+            return Err(UnavailableCause::ReadOnly.into());
         }
         if let Some(((name, wanted), found)) =
             names.iter().zip(wanted).zip(row.settings).find(|((_, wanted), found)| wanted != found)
         {
             let name = (*name).to_owned();
-            return Err(Cause::Setting { name, wanted, found }.into());
+            return Err(UnavailableCause::Setting { name, wanted, found }.into());
         }
         if !row.is_durable && !self.warned_of_loss.swap(true, Ordering::Relaxed) {
             tracing::warn!(

@@ -11,28 +11,28 @@ use sqlx::Connection as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::health::Health;
-use super::opener::Opener;
-use super::pool_members::{Idle, Members, TRUST};
-use super::pooled::Pooled;
-use super::purpose::Purpose;
+use super::health::DatabaseHealth;
+use super::opener::ConnectionOpener;
+use super::pool_members::{IdleConnection, PoolMembers, UNCHECKED_USE_FOR};
+use super::pooled::PooledConnection;
+use super::purpose::ConnectionPurpose;
 use super::timeouts::{in_time, pause};
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// How long it may take until a connection can be had.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a connection beyond the least number is kept without being used.
-const MAX_IDLE: Duration = Duration::from_mins(5);
+const MAX_IDLE_TIME: Duration = Duration::from_mins(5);
 
 /// A pool; clones are of the same.
 #[derive(Debug, Clone)]
-pub(super) struct Pool(Arc<Members>);
+pub(super) struct ConnectionPool(Arc<PoolMembers>);
 
-impl Pool {
+impl ConnectionPool {
     pub(super) fn new(
-        opener: Arc<Opener>,
-        health: Arc<Health>,
-        purpose: Purpose,
+        opener: Arc<ConnectionOpener>,
+        health: Arc<DatabaseHealth>,
+        purpose: ConnectionPurpose,
         least: u32,
         most: u32,
     ) -> Self {
@@ -41,7 +41,7 @@ impl Pool {
         let returned = Notify::new();
         let least = least.min(most) as usize;
 
-        Self(Arc::new(Members { opener, health, purpose, least, idle, permits, returned, most }))
+        Self(Arc::new(PoolMembers { opener, health, purpose, least, idle, permits, returned, most }))
     }
 
     /// Takes a connection that answers, or makes one.
@@ -49,25 +49,25 @@ impl Pool {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when none can be had.
-    pub(super) async fn acquire(&self) -> Result<Pooled, StoreError> {
+    pub(super) async fn acquire(&self) -> Result<PooledConnection, StoreError> {
         let mut refused = None;
         match in_time(ACQUIRE_TIMEOUT, self.take(&mut refused)).await {
             Some(taken) => taken,
             // The database has no more to give, and none of ours became free.
             None if refused.is_some() => {
-                refused.map_or_else(|| Err(Cause::Busy(ACQUIRE_TIMEOUT).into()), Err)
+                refused.map_or_else(|| Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into()), Err)
             }
             // Unless the database is silent it is we who are too many.
-            None if self.0.permits.available_permits() == 0 => Err(Cause::Busy(ACQUIRE_TIMEOUT).into()),
-            None => Err(Cause::Silent(ACQUIRE_TIMEOUT).into()),
+            None if self.0.permits.available_permits() == 0 => Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into()),
+            None => Err(UnavailableCause::Silent(ACQUIRE_TIMEOUT).into()),
         }
     }
 
     /// The same without a limit; `refused` says that the database has no more connections to give while that is so.
-    async fn take(&self, refused: &mut Option<StoreError>) -> Result<Pooled, StoreError> {
-        let closed = |_| StoreError::from(Cause::Database(sqlx::Error::PoolClosed));
+    async fn take(&self, refused: &mut Option<StoreError>) -> Result<PooledConnection, StoreError> {
+        let closed = |_| StoreError::from(UnavailableCause::Database(sqlx::Error::PoolClosed));
         let permit = Arc::clone(&self.0.permits).acquire_owned().await.map_err(closed)?;
-        let lend = |session| Pooled {
+        let lend = |session| PooledConnection {
             session: Some(session),
             permit: Some(permit),
             pool: Arc::clone(&self.0),
@@ -76,7 +76,7 @@ impl Pool {
         };
         loop {
             while let Some(idle) = self.0.pop() {
-                if let Some(session) = self.0.revive(idle, self.0.trust()).await {
+                if let Some(session) = self.0.revive(idle, self.0.unchecked_use_for()).await {
                     return Ok(lend(session));
                 }
             }
@@ -91,7 +91,7 @@ impl Pool {
                     *refused = Some(error);
                     tokio::select! {
                         () = self.0.returned.notified() => {}
-                        () = pause(TRUST) => {}
+                        () = pause(UNCHECKED_USE_FOR) => {}
                     }
                 }
                 Err(error) => return Err(error),
@@ -110,14 +110,14 @@ impl Pool {
         while let Ok(_permit) = Arc::clone(&shared.permits).try_acquire_owned() {
             let doubtful = {
                 let mut idle = shared.lock();
-                let doubtful = idle.iter().position(|idle| idle.asked_at.elapsed() >= shared.asked_every());
+                let doubtful = idle.iter().position(|idle| idle.asked_at.elapsed() >= shared.check_interval());
                 doubtful.map(|doubtful| idle.remove(doubtful))
             };
             match doubtful {
-                Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > MAX_IDLE => drop(idle),
+                Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > MAX_IDLE_TIME => drop(idle),
                 Some(idle)
                     if shared.is_good(&idle.session)
-                        && shared.opener.is_worn(&idle.session)
+                        && shared.opener.is_past_lifetime(&idle.session)
                         && shared.size() <= shared.least =>
                 {
                     shared.replace(idle).await;
@@ -125,7 +125,7 @@ impl Pool {
                 Some(idle) => {
                     let used_at = idle.used_at;
                     if let Some(session) = shared.revive(idle, Duration::ZERO).await {
-                        shared.lock().insert(0, Idle { session, used_at, asked_at: Instant::now() });
+                        shared.lock().insert(0, IdleConnection { session, used_at, asked_at: Instant::now() });
                     }
                 }
                 // This permit is no connection.
@@ -149,5 +149,5 @@ impl Pool {
 
 /// Whether the database has no more connections to give.
 fn is_exhausted(error: &StoreError) -> bool {
-    error.cause().is_some_and(|cause| cause.word() == "too_many_connections")
+    error.cause().is_some_and(|cause| cause.code() == "too_many_connections")
 }

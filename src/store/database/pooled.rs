@@ -6,29 +6,29 @@ use std::sync::Arc;
 use sqlx::postgres::PgConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::life::Life;
-use super::pool_members::{Members, PING_TIMEOUT};
+use super::life::DatabaseLife;
+use super::pool_members::{PoolMembers, PING_TIMEOUT};
 use super::reach::is_writable;
-use super::session::Session;
+use super::session::DatabaseSession;
 use super::timeouts::within;
 use crate::store::error::StoreError;
 
 /// A connection on loan; it goes back when this is dropped.
 #[derive(Debug)]
-pub struct Pooled {
-    pub(super) session: Option<Session>,
+pub struct PooledConnection {
+    pub(super) session: Option<DatabaseSession>,
     /// Its permit: there are only so many.
     pub(super) permit: Option<OwnedSemaphorePermit>,
-    pub(super) pool: Arc<Members>,
+    pub(super) pool: Arc<PoolMembers>,
     pub(super) is_in_transaction: bool,
     /// How many outages there had been when it was taken.
     pub(super) outages: u64,
 }
 
-impl Pooled {
+impl PooledConnection {
     /// Which life of the database it speaks to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.session.as_ref().map(|session| session.life).unwrap_or_default()
     }
 
@@ -63,7 +63,7 @@ impl Pooled {
     }
 }
 
-impl Deref for Pooled {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
     #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
@@ -72,14 +72,14 @@ impl Deref for Pooled {
     }
 }
 
-impl DerefMut for Pooled {
+impl DerefMut for PooledConnection {
     #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.session.as_mut().expect("a connection on loan").db
     }
 }
 
-impl Drop for Pooled {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let (Some(mut session), permit) = (self.session.take(), self.permit.take()) else { return };
         let pool = Arc::clone(&self.pool);

@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::reach::connect;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// Makes sure that each connection to `host` keeps its session.
 ///
@@ -23,7 +23,7 @@ pub(super) async fn verify_sessions(host: &PgConnectOptions) -> Result<(), Store
         seen.push(backend(&mut one).await?);
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await?;
         if seen.contains(&taken) || seen.iter().any(|pid| Some(pid) != seen.first()) {
-            return Err(Cause::SharedSession.into());
+            return Err(UnavailableCause::SharedSession.into());
         }
     }
     // Nobody needs to hear of it.

@@ -6,34 +6,34 @@ use sqlx::Connection as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::health::{ANSWER_TIMEOUT, Health};
+use super::health::{ANSWER_TIMEOUT, DatabaseHealth};
 use super::life;
-use super::opener::Opener;
-use super::purpose::Purpose;
+use super::opener::ConnectionOpener;
+use super::purpose::ConnectionPurpose;
 use super::reach::is_writable;
-use super::session::Session;
+use super::session::DatabaseSession;
 use super::timeouts::within;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// Asks the database for a sign of life.
 #[derive(Debug)]
-pub(super) struct Pulse {
-    opener: Arc<Opener>,
-    health: Arc<Health>,
-    last: Mutex<Last>,
+pub(super) struct HealthProbe {
+    opener: Arc<ConnectionOpener>,
+    health: Arc<DatabaseHealth>,
+    last: Mutex<LastProbe>,
 }
 
 /// What is left of the last time.
 #[derive(Debug, Default)]
-struct Last {
-    session: Option<Session>,
+struct LastProbe {
+    session: Option<DatabaseSession>,
     /// When it was asked what it answered last.
     asked_at: Option<Instant>,
 }
 
-impl Pulse {
+impl HealthProbe {
     /// Nothing was asked yet.
-    pub(super) fn new(opener: Arc<Opener>, health: Arc<Health>) -> Self {
+    pub(super) fn new(opener: Arc<ConnectionOpener>, health: Arc<DatabaseHealth>) -> Self {
         Self { opener, health, last: Mutex::default() }
     }
 
@@ -45,7 +45,7 @@ impl Pulse {
     }
 
     /// Asks for a sign of life.
-    pub(super) async fn beat(&self) -> Result<(), StoreError> {
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
         let wanted_at = Instant::now();
         // One at a time.
         let mut last = self.last.lock().await;
@@ -64,24 +64,24 @@ impl Pulse {
             Some(Ok(session)) => session,
             Some(Err(error)) if is_of_database(&error) => return Err(error),
             // Where only that connection was lost, as by an operator's hand, another one answers.
-            Some(Err(_)) | None => self.opener.open(Purpose::Ordinary).await?,
+            Some(Err(_)) | None => self.opener.open(ConnectionPurpose::Ordinary).await?,
         };
-        *last = Last { session: Some(session), asked_at: Some(asked_at) };
+        *last = LastProbe { session: Some(session), asked_at: Some(asked_at) };
         Ok(())
     }
 
-    async fn ask(&self, mut session: Session) -> Result<Session, StoreError> {
+    async fn ask(&self, mut session: DatabaseSession) -> Result<DatabaseSession, StoreError> {
         if !within(ANSWER_TIMEOUT, is_writable(&mut session)).await? {
-            return Err(Cause::ReadOnly.into());
+            return Err(UnavailableCause::ReadOnly.into());
         }
         // To begin a life may take longer than an answer.
-        session.life = life::ask(&mut session.db, &self.opener.lives, ANSWER_TIMEOUT).await?;
+        session.life = life::check_life(&mut session.db, &self.opener.lives, ANSWER_TIMEOUT).await?;
         Ok(session)
     }
 }
 
 /// Whether an error speaks of the database as a whole, and not only of the connection over which it came.
 fn is_of_database(error: &StoreError) -> bool {
-    let is_so = |cause: &Cause| matches!(cause.word(), "silent" | "read_only" | "in_recovery" | "incomplete");
+    let is_so = |cause: &UnavailableCause| matches!(cause.code(), "silent" | "read_only" | "in_recovery" | "incomplete");
     error.cause().is_some_and(|cause| is_so(cause))
 }

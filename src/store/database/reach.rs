@@ -3,7 +3,7 @@
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// Connects to `host`. It is boxed: whoever may need a connection would carry the room that making one takes.
 pub(super) async fn connect(host: &PgConnectOptions) -> Result<PgConnection, StoreError> {
@@ -20,7 +20,7 @@ async fn or_unknown(host: &PgConnectOptions, error: sqlx::Error) -> StoreError {
         return error.into();
     }
     match tokio::net::lookup_host((host.get_host(), host.get_port())).await {
-        Err(unknown) if unknown.raw_os_error().is_none() => Cause::HostUnknown(unknown).into(),
+        Err(unknown) if unknown.raw_os_error().is_none() => UnavailableCause::HostUnknown(unknown).into(),
         Ok(_) | Err(_) => error.into(),
     }
 }

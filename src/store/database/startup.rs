@@ -38,7 +38,7 @@ impl StartupWait {
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged_at = Some(Instant::now());
             let waited_s = self.begun_at.elapsed().as_secs();
-            let (cause, error) = (cause.word(), cause.innermost());
+            let (cause, error) = (cause.code(), cause.innermost());
             tracing::warn!(cause, error, waited_s, "waiting for the database");
         }
         pause(RETRY_INTERVAL).await;

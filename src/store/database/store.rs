@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::connect_options::ConnectOptions;
-use super::connections::{Connections, GROUPS};
-use super::health::Health;
-use super::life::Life;
-use super::opener::Opener;
-use super::pool::{ACQUIRE_TIMEOUT, Pool};
-use super::pooled::Pooled;
-use super::pulse::Pulse;
-use super::purpose::Purpose;
-use super::session::Session;
+use super::connections::{ConnectionBudget, BATCH_CONNECTIONS};
+use super::health::DatabaseHealth;
+use super::life::DatabaseLife;
+use super::opener::ConnectionOpener;
+use super::pool::{ACQUIRE_TIMEOUT, ConnectionPool};
+use super::pooled::PooledConnection;
+use super::pulse::HealthProbe;
+use super::purpose::ConnectionPurpose;
+use super::session::DatabaseSession;
 use super::timeouts::within;
 use super::transaction::{BEGIN_SNAPSHOT, Snapshot, Tx};
 use crate::store::error::StoreError;
@@ -25,33 +25,33 @@ use crate::store::error::StoreError;
 /// snapshots, and those who write groups.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(super) opener: Arc<Opener>,
-    pub(super) health: Arc<Health>,
+    pub(super) opener: Arc<ConnectionOpener>,
+    pub(super) health: Arc<DatabaseHealth>,
     /// For those who write groups; they are there before anything else.
-    pub(super) groups: Pool,
-    pub(super) writers: Pool,
-    pub(super) readers: Pool,
-    pub(super) snapshots: Pool,
-    pub(super) pulse: Arc<Pulse>,
-    pub(super) connections: Connections,
+    pub(super) batch_writers: ConnectionPool,
+    pub(super) writers: ConnectionPool,
+    pub(super) readers: ConnectionPool,
+    pub(super) snapshots: ConnectionPool,
+    pub(super) probe: Arc<HealthProbe>,
+    pub(super) connections: ConnectionBudget,
 }
 
 impl Store {
     /// How long the database may take for one statement: longer than it lets statements take by itself.
-    pub const LONGEST: Duration = Duration::from_secs(25);
+    pub const MAX_STATEMENT_TIME: Duration = Duration::from_secs(25);
 
     /// The store of a database that was not looked at yet: no connection is made.
-    pub(super) fn new(options: ConnectOptions, connections: Connections) -> Self {
-        let opener = Arc::new(Opener::new(options));
-        let health = Arc::<Health>::default();
+    pub(super) fn new(options: ConnectOptions, connections: ConnectionBudget) -> Self {
+        let opener = Arc::new(ConnectionOpener::new(options));
+        let health = Arc::<DatabaseHealth>::default();
         let pool =
-            |purpose, least, most| Pool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most);
+            |purpose, least, most| ConnectionPool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most);
         Self {
-            groups: pool(Purpose::Group, GROUPS, GROUPS),
-            writers: pool(Purpose::Ordinary, 0, connections.writers),
-            readers: pool(Purpose::Ordinary, 1, connections.readers),
-            snapshots: pool(Purpose::Snapshot, 0, connections.snapshots),
-            pulse: Arc::new(Pulse::new(Arc::clone(&opener), Arc::clone(&health))),
+            batch_writers: pool(ConnectionPurpose::Batch, BATCH_CONNECTIONS, BATCH_CONNECTIONS),
+            writers: pool(ConnectionPurpose::Ordinary, 0, connections.writers),
+            readers: pool(ConnectionPurpose::Ordinary, 1, connections.readers),
+            snapshots: pool(ConnectionPurpose::Snapshot, 0, connections.snapshots),
+            probe: Arc::new(HealthProbe::new(Arc::clone(&opener), Arc::clone(&health))),
             opener,
             health,
             connections,
@@ -72,8 +72,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when none can be made.
-    pub async fn connect(&self) -> Result<Pooled, StoreError> {
-        self.groups.acquire().await
+    pub async fn connect(&self) -> Result<PooledConnection, StoreError> {
+        self.batch_writers.acquire().await
     }
 
     /// Makes a connection for renewing a lease.
@@ -81,8 +81,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when none can be made.
-    pub async fn connect_for_lease(&self) -> Result<Session, StoreError> {
-        self.opener.open(Purpose::Lease).await
+    pub async fn connect_for_lease(&self) -> Result<DatabaseSession, StoreError> {
+        self.opener.open(ConnectionPurpose::Lease).await
     }
 
     /// Takes a connection for reading. Nobody may hold two, or take a snapshot meanwhile: they are few.
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when no connection can be had.
-    pub async fn reader(&self) -> Result<Pooled, StoreError> {
+    pub async fn reader(&self) -> Result<PooledConnection, StoreError> {
         self.readers.acquire().await
     }
 
@@ -105,19 +105,19 @@ impl Store {
 
     /// How many connections there may be.
     #[must_use]
-    pub fn connections(&self) -> Connections {
+    pub fn connections(&self) -> ConnectionBudget {
         self.connections
     }
 
     /// Which life of the database was seen last.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.opener.lives.present()
     }
 
     /// Told whenever the database turns out to be in another life.
     #[must_use]
-    pub fn follow_life(&self) -> watch::Receiver<Life> {
+    pub fn follow_life(&self) -> watch::Receiver<DatabaseLife> {
         self.opener.lives.follow()
     }
 
@@ -125,11 +125,11 @@ impl Store {
     pub async fn close(&self) {
         let closed = async {
             tokio::join!(
-                self.groups.close(),
+                self.batch_writers.close(),
                 self.writers.close(),
                 self.readers.close(),
                 self.snapshots.close(),
-                self.pulse.close()
+                self.probe.close()
             )
         };
         // A database that does not answer keeps its connections: nobody waits for that.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{UnavailableCause, StoreError};
 
 /// Gives up on work that takes longer than `limit`, as with a machine that is gone.
 ///
@@ -13,7 +13,7 @@ pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    in_time(limit, work).await.unwrap_or_else(|| Err(Cause::Silent(limit).into()))
+    in_time(limit, work).await.unwrap_or_else(|| Err(UnavailableCause::Silent(limit).into()))
 }
 
 /// The same for whatever takes its time: `None` where it took too much.

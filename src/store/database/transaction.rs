@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
-use super::life::Life;
-use super::pooled::Pooled;
+use super::life::DatabaseLife;
+use super::pooled::PooledConnection;
 use crate::store::error::StoreError;
 
 /// What statements run on.
-pub type Connection = PgConnection;
+pub type DbConnection = PgConnection;
 
 /// A transaction: what is written through it becomes durable together, or not at all.
 #[derive(Debug)]
-pub struct Tx(pub(super) Pooled);
+pub struct Tx(pub(super) PooledConnection);
 
 impl Tx {
     /// Makes what was written durable.
@@ -28,7 +28,7 @@ impl Tx {
 
     /// Which life of the database it belongs to.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.0.life()
     }
 }
@@ -49,7 +49,7 @@ impl DerefMut for Tx {
 
 /// One moment of the database, for reading: all statements see what was committed then.
 #[derive(Debug)]
-pub struct Snapshot(pub(super) Pooled);
+pub struct Snapshot(pub(super) PooledConnection);
 
 impl Deref for Snapshot {
     type Target = PgConnection;
@@ -68,7 +68,7 @@ impl DerefMut for Snapshot {
 impl Snapshot {
     /// Which life of the database it is of.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> DatabaseLife {
         self.0.life()
     }
 

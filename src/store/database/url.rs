@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use super::connect_options::{CONNECT_TIMEOUT, CONNECTION_LIFETIME, ConnectOptions};
 
 /// The parameters that are passed on as they are.
-const PASSED_ON: [&str; 15] = [
+const SUPPORTED_PARAMETERS: [&str; 15] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -49,7 +49,7 @@ impl DatabaseUrl {
     /// # Errors
     ///
     /// [`BadUrl`], which shows nothing secret.
-    pub fn parse(&self) -> Result<ConnectOptions, BadUrl> {
+    pub fn parse(&self) -> Result<ConnectOptions, BadDatabaseUrl> {
         parse(&self.0)
     }
 }
@@ -82,7 +82,7 @@ impl From<url::Url> for DatabaseUrl {
 
 /// What is wrong with a database URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
+pub enum BadDatabaseUrl {
     /// It is no URL of a database.
     #[error("it must begin with postgres:// or postgresql://")]
     Scheme,
@@ -110,29 +110,29 @@ pub enum BadUrl {
     },
 }
 
-fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
+fn parse(text: &str) -> Result<ConnectOptions, BadDatabaseUrl> {
     let rest = text
         .strip_prefix("postgres://")
         .or_else(|| text.strip_prefix("postgresql://"))
-        .ok_or(BadUrl::Scheme)?;
+        .ok_or(BadDatabaseUrl::Scheme)?;
     if rest.contains('#') {
-        return Err(BadUrl::Form("there is a `#` in it".to_owned()));
+        return Err(BadDatabaseUrl::Form("there is a `#` in it".to_owned()));
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if query.contains('@') && !authority.contains('@') {
         let reason = "there is an `@` behind a `?`: a `?` in the password must be percent-encoded";
-        return Err(BadUrl::Form(reason.to_owned()));
+        return Err(BadDatabaseUrl::Form(reason.to_owned()));
     }
     let (login, endpoints) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (hosts, ports) = endpoints_of(endpoints)?;
-    let parameters = Parameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
-    let Parameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
+    let parameters = UrlParameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
+    let UrlParameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
     if hosts.is_empty() {
         hosts = vec![None];
     }
     if ports.len() > 1 && ports.len() != hosts.len() {
-        return Err(BadUrl::Ports { hosts: hosts.len(), ports: ports.len() });
+        return Err(BadDatabaseUrl::Ports { hosts: hosts.len(), ports: ports.len() });
     }
     let at = if login.is_empty() { "" } else { "@" };
     let hosts = hosts.iter().enumerate().map(|(number, host)| {
@@ -143,18 +143,18 @@ fn parse(text: &str) -> Result<ConnectOptions, BadUrl> {
         let port = if ports.len() == 1 { ports.first() } else { ports.get(number) };
         if let Some(port) = port.and_then(Option::as_deref).filter(|port| !port.is_empty()) {
             let reason = "a number up to 65535 is needed";
-            port.parse::<u16>().map_err(|_| BadUrl::Value { name: "port", reason })?;
+            port.parse::<u16>().map_err(|_| BadDatabaseUrl::Value { name: "port", reason })?;
             parameters.append_pair("port", port);
         }
         let has_host = host.as_deref().is_some_and(|host| !host.is_empty());
         read_one(&format!("postgres://{login}{at}localhost/{path}?{}", parameters.finish()), has_host)
     });
-    let hosts = hosts.collect::<Result<_, BadUrl>>()?;
+    let hosts = hosts.collect::<Result<_, BadDatabaseUrl>>()?;
     Ok(ConnectOptions { hosts, connect_timeout, lifetime: CONNECTION_LIFETIME })
 }
 
 /// What parameters say.
-struct Parameters {
+struct UrlParameters {
     hosts: Vec<Option<String>>,
     ports: Vec<Option<String>>,
     connect_timeout: Duration,
@@ -162,9 +162,9 @@ struct Parameters {
     passed_on: String,
 }
 
-impl Parameters {
+impl UrlParameters {
     /// Reads the parameters of a query; what they say counts for more than what was said before.
-    fn read(mut self, query: &str) -> Result<Self, BadUrl> {
+    fn read(mut self, query: &str) -> Result<Self, BadDatabaseUrl> {
         let mut is_host_given = false;
         let mut passed_on = form_urlencoded::Serializer::new(String::new());
         let list = |value: &str| value.split(',').map(|one| Some(one.to_owned())).collect::<Vec<_>>();
@@ -174,7 +174,7 @@ impl Parameters {
                     if std::mem::replace(&mut is_host_given, true) {
                         let reason =
                             "`host` and `hostaddr` are given both or twice, and one would be ignored";
-                        return Err(BadUrl::Form(reason.to_owned()));
+                        return Err(BadDatabaseUrl::Form(reason.to_owned()));
                     }
                     self.hosts = list(&value);
                 }
@@ -182,25 +182,25 @@ impl Parameters {
                 "connect_timeout" => {
                     let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
                     let reason = "a number of seconds is needed";
-                    let seconds = seconds.ok_or(BadUrl::Value { name: "connect_timeout", reason })?;
+                    let seconds = seconds.ok_or(BadDatabaseUrl::Value { name: "connect_timeout", reason })?;
                     self.connect_timeout = Duration::from_secs(seconds);
                 }
                 // A server that can be written to is looked for in any case.
                 "target_session_attrs" => {
                     if !matches!(&*value, "any" | "read-write" | "primary") {
                         let reason = "Lifeguard writes: only `read-write`, `primary` and `any` make sense";
-                        return Err(BadUrl::Value { name: "target_session_attrs", reason });
+                        return Err(BadDatabaseUrl::Value { name: "target_session_attrs", reason });
                     }
                 }
-                known if PASSED_ON.contains(&known) || is_option(known) => {
+                known if SUPPORTED_PARAMETERS.contains(&known) || is_option(known) => {
                     passed_on.append_pair(&name, &value);
                 }
                 // It may be a part of a password.
                 unknown if !is_name(unknown) || query.contains('@') => {
-                    return Err(BadUrl::Form("there is a parameter whose name is none".to_owned()));
+                    return Err(BadDatabaseUrl::Form("there is a parameter whose name is none".to_owned()));
                 }
                 unknown => {
-                    return Err(BadUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown)));
+                    return Err(BadDatabaseUrl::Unknown(unknown.chars().take(80).collect(), hint(unknown)));
                 }
             }
         }
@@ -210,9 +210,9 @@ impl Parameters {
 }
 
 /// Reads what is said about one host. Errors are told in our words: those of others may hold what was written.
-fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
+fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadDatabaseUrl> {
     let options: PgConnectOptions = url.parse().map_err(|error| {
-        BadUrl::Form(
+        BadDatabaseUrl::Form(
             if let sqlx::Error::Configuration(error) = error
                 && error.is::<url::ParseError>()
             {
@@ -236,7 +236,7 @@ fn read_one(url: &str, has_host: bool) -> Result<PgConnectOptions, BadUrl> {
 type Endpoints = (Vec<Option<String>>, Vec<Option<String>>);
 
 /// Takes `HOST:PORT,HOST:PORT` apart.
-fn endpoints_of(text: &str) -> Result<Endpoints, BadUrl> {
+fn endpoints_of(text: &str) -> Result<Endpoints, BadDatabaseUrl> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     if text.is_empty() {
         return Ok((hosts, ports));
@@ -257,14 +257,14 @@ fn endpoints_of(text: &str) -> Result<Endpoints, BadUrl> {
     Ok((hosts, ports))
 }
 
-fn percent_decoded(host: &str) -> Result<String, BadUrl> {
+fn percent_decoded(host: &str) -> Result<String, BadDatabaseUrl> {
     if !host.contains('%') {
         return Ok(host.to_owned());
     }
     // The form's decoding would make a space of a plus.
     let pair = format!("h={}", host.replace('+', "%2B"));
     let decoded = form_urlencoded::parse(pair.as_bytes()).next().map(|(_, host)| host.into_owned());
-    decoded.ok_or_else(|| BadUrl::Form("a host cannot be read".to_owned()))
+    decoded.ok_or_else(|| BadDatabaseUrl::Form("a host cannot be read".to_owned()))
 }
 
 /// Whether a parameter could be called so.
@@ -292,11 +292,11 @@ fn hint(name: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect_options::shown;
+    use super::super::connect_options::display_host;
     use super::*;
 
     fn hosts(text: &str) -> Vec<String> {
-        parse(text).unwrap().hosts.iter().map(|one| shown(one).to_string()).collect()
+        parse(text).unwrap().hosts.iter().map(|one| display_host(one).to_string()).collect()
     }
 
     #[test]

@@ -10,22 +10,22 @@ use sqlx::types::Json;
 
 use super::super::actions::{NewAction, Suspension};
 use super::super::claims::{Claim, ClaimColumns, Grant, GrantedUnits};
-use super::super::history::Rows;
+use super::super::history::HistoryColumns;
 use super::super::instances::InstanceId;
 use super::super::links::StoredLinks;
-use super::super::sparse::Sparse;
-use super::decided::{Decided, Group};
-use super::resources::Resources;
+use super::super::sparse::SparseColumn;
+use super::decided::{DecidedUpdate, Batch};
+use super::resources::ResourceColumns;
 use crate::machine::{ActionName, CounterName, Visit};
 
 /// Pairs of an instance and something of it.
 #[derive(Default)]
-pub(super) struct Pairs {
+pub(super) struct InstancePairs {
     pub(super) ids: Vec<i64>,
     pub(super) others: Vec<i64>,
 }
 
-impl Pairs {
+impl InstancePairs {
     fn push(&mut self, id: InstanceId, other: i64) {
         self.ids.push(id.0);
         self.others.push(other);
@@ -33,39 +33,39 @@ impl Pairs {
 }
 
 #[derive(Default)]
-pub(super) struct Saved<'a> {
+pub(super) struct SavedColumns<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) versions: Vec<i32>,
     pub(super) states: Vec<&'a str>,
     pub(super) visits: Vec<i64>,
     pub(super) entered_at: Vec<DateTime<Utc>>,
-    pub(super) deadlines: Sparse<DateTime<Utc>>,
+    pub(super) deadlines: SparseColumn<DateTime<Utc>>,
     /// When they came from another state, where that was before they entered the present one.
-    pub(super) since: Sparse<DateTime<Utc>>,
+    pub(super) since: SparseColumn<DateTime<Utc>>,
     /// True where nobody sees a difference.
-    pub(super) silent: Sparse<bool>,
+    pub(super) silent: SparseColumn<bool>,
     /// What is left of time limits that stand still, in microseconds.
-    pub(super) remaining: Sparse<i64>,
+    pub(super) remaining: SparseColumn<i64>,
     /// Where they are not what they were.
-    pub(super) counters: Sparse<Json<&'a BTreeMap<CounterName, i64>>>,
+    pub(super) counters: SparseColumn<Json<&'a BTreeMap<CounterName, i64>>>,
     /// Where it is not what it was.
-    pub(super) data: Sparse<Json<&'a Map<String, Value>>>,
+    pub(super) data: SparseColumn<Json<&'a Map<String, Value>>>,
     /// Where they are not what they were.
-    pub(super) links: Sparse<Json<StoredLinks>>,
+    pub(super) links: SparseColumn<Json<StoredLinks>>,
 }
 
 /// All instances, with how many belong together: one that was decided by itself is one.
 #[derive(Default)]
-pub(super) struct Coupled {
+pub(super) struct CoupledColumns {
     pub(super) ids: Vec<i64>,
     pub(super) versions: Vec<i32>,
     pub(super) couplings: Vec<i64>,
     pub(super) sizes: Vec<i64>,
 }
 
-impl Coupled {
-    fn of(decided: &[Decided]) -> Self {
-        let coupling = |one: &Decided| one.coupling.unwrap_or(one.id());
+impl CoupledColumns {
+    fn of(decided: &[DecidedUpdate]) -> Self {
+        let coupling = |one: &DecidedUpdate| one.coupling.unwrap_or(one.id());
         let mut sizes: HashMap<InstanceId, i64> = HashMap::new();
         for one in decided {
             *sizes.entry(coupling(one)).or_default() += 1;
@@ -73,7 +73,7 @@ impl Coupled {
         let mut coupled = Self::default();
         for one in decided {
             coupled.ids.push(one.id().0);
-            coupled.versions.push(one.seen.version.to_sql());
+            coupled.versions.push(one.base.version.to_sql());
             coupled.couplings.push(coupling(one).0);
             coupled.sizes.push(sizes.get(&coupling(one)).copied().unwrap_or_default());
         }
@@ -83,20 +83,20 @@ impl Coupled {
 
 /// Actions that begin, with what they hold.
 #[derive(Default)]
-pub(super) struct StartedActions<'a> {
+pub(super) struct StartedColumns<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) others: Vec<i64>,
-    pub(super) granted: Sparse<Json<Vec<&'a GrantedUnits>>>,
+    pub(super) granted: SparseColumn<Json<Vec<&'a GrantedUnits>>>,
 }
 
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HistoryOnlyColumns {
     pub(super) ids: Vec<i64>,
     pub(super) versions: Vec<i32>,
 }
 
 #[derive(Default)]
-pub(super) struct Invoked<'a> {
+pub(super) struct InvokedColumns<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) visits: Vec<i64>,
     pub(super) seqs: Vec<i32>,
@@ -104,15 +104,15 @@ pub(super) struct Invoked<'a> {
     pub(super) settings: Vec<Json<&'a Map<String, Value>>>,
     pub(super) limits: Vec<Option<i64>>,
     pub(super) places: Vec<Option<&'a str>>,
-    pub(super) claims: Sparse<Json<&'a [Claim]>>,
-    pub(super) queues: Sparse<Cow<'a, str>>,
-    pub(super) queue_at: Sparse<DateTime<Utc>>,
+    pub(super) claims: SparseColumn<Json<&'a [Claim]>>,
+    pub(super) queues: SparseColumn<Cow<'a, str>>,
+    pub(super) queue_at: SparseColumn<DateTime<Utc>>,
     pub(super) compensations: Vec<Option<&'a str>>,
     pub(super) kept: Vec<bool>,
 }
 
 #[derive(Default)]
-pub(super) struct Suspended<'a> {
+pub(super) struct SuspendedColumns<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) actions: Vec<i64>,
     pub(super) troubles: Vec<&'a str>,
@@ -123,9 +123,9 @@ pub(super) struct Suspended<'a> {
     pub(super) rescues: Vec<bool>,
 }
 
-impl<'a> Suspended<'a> {
+impl<'a> SuspendedColumns<'a> {
     fn push(&mut self, id: InstanceId, suspension: &'a Suspension) {
-        let Suspension { action, trouble, reason, is_counted, is_rescue } = suspension;
+        let Suspension { action, trouble, reason, is_counted, is_compensation: is_rescue } = suspension;
         self.ids.push(id.0);
         self.actions.push(action.0);
         self.troubles.push(trouble);
@@ -136,7 +136,7 @@ impl<'a> Suspended<'a> {
 }
 
 #[derive(Default)]
-pub(super) struct KeptStates<'a> {
+pub(super) struct ReenteredColumns<'a> {
     pub(super) ids: Vec<i64>,
     pub(super) visits: Vec<i64>,
     pub(super) states: Vec<&'a str>,
@@ -144,37 +144,37 @@ pub(super) struct KeptStates<'a> {
 
 /// A group as the statement takes it: an array for each column.
 #[derive(Default)]
-pub(super) struct Columns<'a> {
-    pub(super) saved: Saved<'a>,
-    pub(super) held: Held,
-    pub(super) told: Rows<'a>,
-    pub(super) kept: KeptStates<'a>,
-    pub(super) left: Pairs,
-    pub(super) ended: Pairs,
-    pub(super) started: StartedActions<'a>,
-    pub(super) suspended: Suspended<'a>,
-    pub(super) invoked: Invoked<'a>,
+pub(super) struct BatchColumns<'a> {
+    pub(super) saved: SavedColumns<'a>,
+    pub(super) history_only: HistoryOnlyColumns,
+    pub(super) history: HistoryColumns<'a>,
+    pub(super) reentered: ReenteredColumns<'a>,
+    pub(super) left: InstancePairs,
+    pub(super) ended: InstancePairs,
+    pub(super) started: StartedColumns<'a>,
+    pub(super) suspended: SuspendedColumns<'a>,
+    pub(super) invoked: InvokedColumns<'a>,
     /// Nothing where none is linked anew and all were decided each by itself.
-    pub(super) coupled: Coupled,
-    pub(super) resources: Resources<'a>,
+    pub(super) coupled: CoupledColumns,
+    pub(super) resources: ResourceColumns<'a>,
 }
 
-impl<'a> Columns<'a> {
-    pub(super) fn of(group: Group<'a>) -> Self {
+impl<'a> BatchColumns<'a> {
+    pub(super) fn of(group: Batch<'a>) -> Self {
         let decided = group.decided;
-        let mut columns = Self { resources: Resources::of(group), ..Self::default() };
+        let mut columns = Self { resources: ResourceColumns::of(group), ..Self::default() };
         for one in decided {
             columns.push(one);
         }
         if decided.iter().any(|one| one.coupling.is_some() || one.linked.is_some()) {
-            columns.coupled = Coupled::of(decided);
+            columns.coupled = CoupledColumns::of(decided);
         }
         columns
     }
 
     /// Whether instances move and that is all: no action, nothing that only gets history, none that keeps its actions.
     pub(super) fn only_moves(&self) -> bool {
-        let Self { saved, told: _, held, kept, left, ended, started, suspended, invoked, coupled, resources } =
+        let Self { saved, history: _, history_only: held, reentered: kept, left, ended, started, suspended, invoked, coupled, resources } =
             self;
         let others = [&left.ids, &ended.ids, &started.ids, &suspended.ids, &invoked.ids, &coupled.ids];
         let mut ids = [&held.ids, &kept.ids].into_iter().chain(others);
@@ -186,8 +186,8 @@ impl<'a> Columns<'a> {
         !self.coupled.ids.is_empty()
     }
 
-    fn push(&mut self, one: &'a Decided) {
-        let Decided { seen, instance, left, entries, kept, ended, started, suspended, invoked, .. } = one;
+    fn push(&mut self, one: &'a DecidedUpdate) {
+        let DecidedUpdate { base: seen, instance, left_visit: left, entries, reentered: kept, ended, started, suspended, invoked, .. } = one;
         let (id, version) = (seen.id, seen.version.to_sql());
         if let Some(instance) = instance {
             let saved = &mut self.saved;
@@ -208,19 +208,19 @@ impl<'a> Columns<'a> {
             saved.links.push(linked.map(|linked| Json(StoredLinks::new(&instance.links, linked))));
             for (seq, new) in (1..).zip(invoked) {
                 self.invoked.push(id, instance.visit, seq, new);
-                self.invoked.kept.push(one.goes_on);
+                self.invoked.kept.push(one.keeps_actions);
             }
         } else {
-            self.held.ids.push(id.0);
-            self.held.versions.push(version);
+            self.history_only.ids.push(id.0);
+            self.history_only.versions.push(version);
         }
         for entry in entries {
-            self.told.push(entry);
+            self.history.push(entry);
         }
         if let Some((state, visit)) = kept {
-            self.kept.ids.push(id.0);
-            self.kept.visits.push(visit.0);
-            self.kept.states.push(state.as_str());
+            self.reentered.ids.push(id.0);
+            self.reentered.visits.push(visit.0);
+            self.reentered.states.push(state.as_str());
         }
         if let Some(visit) = left {
             self.left.push(id, visit.0);
@@ -241,7 +241,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-impl<'a> Invoked<'a> {
+impl<'a> InvokedColumns<'a> {
     fn push(&mut self, id: InstanceId, visit: Visit, seq: i32, new: &'a NewAction) {
         self.ids.push(id.0);
         self.visits.push(visit.0);

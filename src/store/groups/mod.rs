@@ -12,6 +12,6 @@ mod resources;
 mod seen;
 mod write;
 
-pub use self::decided::{Applied, Decided, GrantedOn, Group};
-pub use self::seen::{RowVersion, Seen, find_free, read};
+pub use self::decided::{BatchResult, DecidedUpdate, PassedOnGrant, Batch};
+pub use self::seen::{RowVersion, VersionedInstance, find_unlocked, read};
 pub use self::write::write;

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::super::instances::{InstanceId, name, remaining};
+use super::super::instances::{InstanceId, checked_name_of_row, remaining_time};
 use super::super::links::{LinkedIds, StoredLinks};
-use super::super::{InstanceFacts, Life, StoreError};
+use super::super::{InstanceFacts, DatabaseLife, StoreError};
 use crate::machine::{CounterName, Instance, MachineName, StateName, Visit};
 
 /// Which version of an instance's row was read: the number of the transaction that wrote it, as the row holds it.
@@ -36,7 +36,7 @@ impl RowVersion {
 
 /// An instance as it was read, and of which version.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct VersionedInstance {
     /// Its number.
     pub id: InstanceId,
     /// The version of its row.
@@ -51,16 +51,16 @@ pub struct Seen {
     pub has_actions: bool,
 }
 
-impl Seen {
+impl VersionedInstance {
     /// A word for how it is under the definition `number`, another one after each change: that, its visit, and the version of
     /// its row, which is unique within a life of the database only.
     #[must_use]
-    pub fn tag(&self, life: Life, number: i32) -> String {
+    pub fn entity_tag(&self, life: DatabaseLife, number: i32) -> String {
         format!("{:x}-{number}-{}-{}", life.id(), self.instance.visit, self.version.0)
     }
 }
 
-struct SeenRow {
+struct VersionedInstanceRow {
     instance_id: i64,
     version: i64,
     machine: String,
@@ -78,23 +78,23 @@ struct SeenRow {
     has_actions: bool,
 }
 
-impl TryFrom<SeenRow> for Seen {
+impl TryFrom<VersionedInstanceRow> for VersionedInstance {
     type Error = StoreError;
 
-    fn try_from(row: SeenRow) -> Result<Self, StoreError> {
+    fn try_from(row: VersionedInstanceRow) -> Result<Self, StoreError> {
         let (links, linked) = row.links.map(|Json(links)| links.split()).unwrap_or_default();
         Ok(Self {
             id: InstanceId(row.instance_id),
             version: RowVersion::of(row.version)?,
             instance: Arc::new(Instance {
-                machine: name(MachineName::new(&row.machine))?,
+                machine: checked_name_of_row(MachineName::new(&row.machine))?,
                 name: row.name,
-                state: name(StateName::new(&row.state))?,
+                state: checked_name_of_row(StateName::new(&row.state))?,
                 visit: Visit(row.visit),
                 entered_at: row.entered_at,
                 since: row.since,
                 deadline_at: row.deadline_at,
-                remaining: remaining(row.visit, row.remaining_us, row.remaining_visit),
+                remaining: remaining_time(row.visit, row.remaining_us, row.remaining_visit),
                 counters: row.counters.0,
                 data: row.data.0,
                 links,
@@ -115,12 +115,12 @@ pub async fn read(
     db: &mut PgConnection,
     ids: &[InstanceId],
     named: &[(MachineName, String)],
-) -> Result<Vec<Seen>, StoreError> {
+) -> Result<Vec<VersionedInstance>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let machines: Vec<&str> = named.iter().map(|(machine, _)| machine.as_str()).collect();
     let names: Vec<&str> = named.iter().map(|(_, name)| name.as_str()).collect();
     let rows = sqlx::query_as!(
-        SeenRow,
+        VersionedInstanceRow,
         r#"SELECT i.instance_id AS "instance_id!", i.version AS "version!", i.machine AS "machine!",
                   i.name AS "name!", i.state AS "state!", i.visit AS "visit!", i.entered_at AS "entered_at!",
                   CASE WHEN i.since_visit = i.visit THEN i.since ELSE i.entered_at END AS "since!",
@@ -143,7 +143,7 @@ pub async fn read(
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Seen::try_from).collect()
+    rows.into_iter().map(VersionedInstance::try_from).collect()
 }
 
 /// Says which of `ids` can be locked now; the others are kept by somebody, or gone.
@@ -151,7 +151,7 @@ pub async fn read(
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn find_free(db: &mut PgConnection, ids: &[InstanceId]) -> Result<HashSet<InstanceId>, StoreError> {
+pub async fn find_unlocked(db: &mut PgConnection, ids: &[InstanceId]) -> Result<HashSet<InstanceId>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let free = sqlx::query_scalar!(
         "SELECT instance_id FROM instance WHERE instance_id = ANY($1) FOR UPDATE SKIP LOCKED",

@@ -7,11 +7,11 @@ use sqlx::postgres::PgConnection;
 
 use super::super::StoreError;
 use super::super::actions::{ActionId, WorkerId};
-use super::super::changes::Origin;
-use super::super::definitions::AdoptionId;
+use super::super::changes::ChangeOrigin;
+use super::super::definitions::ActivationId;
 use super::super::instances::InstanceId;
-use super::columns::Columns;
-use super::decided::{Applied, Decided, Group};
+use super::columns::BatchColumns;
+use super::decided::{BatchResult, DecidedUpdate, Batch};
 use super::seen::RowVersion;
 
 /// Writes what the process `origin` decided at `now` under the definitions in force since `under`, with its `worker` for
@@ -30,15 +30,15 @@ use super::seen::RowVersion;
 #[tracing::instrument(name = "store.group.write", level = "debug", skip_all, fields(instances = group.decided.len()))]
 pub async fn write(
     db: &mut PgConnection,
-    group: Group<'_>,
-    origin: Origin,
-    under: AdoptionId,
+    group: Batch<'_>,
+    origin: ChangeOrigin,
+    under: ActivationId,
     worker: Option<WorkerId>,
     now: DateTime<Utc>,
-) -> Result<Applied, StoreError> {
+) -> Result<BatchResult, StoreError> {
     let decided = group.decided;
-    let group = Columns::of(group);
-    let Columns { saved, held, told, kept, left, ended, started, suspended, invoked, coupled, resources } =
+    let group = BatchColumns::of(group);
+    let BatchColumns { saved, history_only, history, reentered, left, ended, started, suspended, invoked, coupled, resources } =
         &group;
     macro_rules! run {
         ([$claimed:tt, $whole:tt, $if_whole:tt, $links:tt, $new_links:tt], $still:tt, $remaining:tt, $silent:tt, $visible:tt, $held:tt,
@@ -123,21 +123,21 @@ pub async fn write(
                 saved.data.as_slice() as _,
                 origin.0,
                 now,
-                &told.instances,
-                &told.visits,
-                told.spoken_visits.as_slice() as _,
-                &told.kinds as _,
-                &told.from_states as _,
-                told.to_states.as_slice() as _,
-                told.outcomes.as_slice() as _,
-                told.events.as_slice() as _,
-                told.sources.as_slice() as _,
-                told.senders.as_slice() as _,
-                told.reasons.as_slice() as _,
-                told.args.as_slice() as _,
-                told.facts.as_slice() as _,
-                told.evidence.as_slice() as _,
-                told.predicted.as_slice() as _,
+                &history.instances,
+                &history.visits,
+                history.spoken_visits.as_slice() as _,
+                &history.kinds as _,
+                &history.from_states as _,
+                history.to_states.as_slice() as _,
+                history.outcomes.as_slice() as _,
+                history.events.as_slice() as _,
+                history.sources.as_slice() as _,
+                history.senders.as_slice() as _,
+                history.reasons.as_slice() as _,
+                history.args.as_slice() as _,
+                history.facts.as_slice() as _,
+                history.evidence.as_slice() as _,
+                history.predicted.as_slice() as _,
                 under.0,
                 $($arguments),*
             )
@@ -271,11 +271,11 @@ pub async fn write(
                    )"#,
             $granted,
             "ARRAY(SELECT action_id FROM stopped)",
-            &held.ids,
-            &held.versions,
-            &kept.ids,
-            &kept.visits,
-            &kept.states as _,
+            &history_only.ids,
+            &history_only.versions,
+            &reentered.ids,
+            &reentered.visits,
+            &reentered.states as _,
             &ended.ids,
             &ended.others,
             &left.ids,
@@ -382,7 +382,7 @@ pub async fn write(
                                      FOR UPDATE SKIP LOCKED))
                    )"#,
                 &resources.names as _,
-                resources.seen.as_slice() as _,
+                resources.revisions.as_slice() as _,
                 resources.capacities.as_slice() as _,
                 resources.gaps.as_slice() as _,
                 resources.settles.as_slice() as _,
@@ -395,7 +395,7 @@ pub async fn write(
                 &resources.units_of_holds,
                 &resources.dropped.ids,
                 &resources.dropped.names as _,
-                &resources.granted_on,
+                &resources.passed_on,
                 &resources.grants as _,
                 &resources.waiting.ids,
                 &resources.waiting.names as _
@@ -466,9 +466,9 @@ pub async fn write(
     // Mostly none is.
     let overtaken = ids.map_or_else(HashSet::new, |applied| {
         let applied: HashSet<InstanceId> = applied.into_iter().map(InstanceId).collect();
-        decided.iter().map(Decided::id).filter(|id| !applied.contains(id)).collect()
+        decided.iter().map(DecidedUpdate::id).filter(|id| !applied.contains(id)).collect()
     });
-    Ok(Applied {
+    Ok(BatchResult {
         overtaken,
         version: Some(RowVersion::of(version)?),
         stopped: stopped.into_iter().map(ActionId).collect(),

@@ -8,7 +8,7 @@ use crate::store::instances::InstanceId;
 
 /// What a history row tells.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
+pub enum HistoryContent {
     /// Something that was decided on.
     Stimulus(Stimulus),
     /// Something that was only noticed, such as a file that was fetched.
@@ -19,13 +19,13 @@ pub enum Told {
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
-pub struct NewEntry {
+pub struct NewHistoryEntry {
     /// Whose history it belongs to.
     pub instance: InstanceId,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened; facts are kept only where guards could read them.
-    pub told: Told,
+    pub content: HistoryContent,
     /// Who sent it, as far as is known: an address, a person, a worker.
     pub sender: Option<String>,
     /// What it amounted to; nothing for a note.
@@ -44,13 +44,13 @@ pub struct NewEntry {
 
 /// An entry as it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// Its number: it grows with time within one instance.
     pub id: i64,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened.
-    pub told: Told,
+    pub content: HistoryContent,
     /// Who sent it.
     pub sender: Option<String>,
     /// `moved`, `stayed`, `ignored` or `noted`.

@@ -9,7 +9,7 @@ mod row;
 mod visits;
 
 pub use self::append::append;
-pub(super) use self::columns::Rows;
-pub use self::entry::{Entry, NewEntry, Told};
+pub(super) use self::columns::HistoryColumns;
+pub use self::entry::{HistoryEntry, NewHistoryEntry, HistoryContent};
 pub use self::notes::{NoteId, find_last_note, rewrite_note};
 pub use self::read::{list, list_all, stream};

@@ -18,7 +18,7 @@ pub struct NoteId {
 }
 
 /// How far back a note is looked for that may be told more of.
-const LATEST_NOTES: TimeDelta = TimeDelta::days(1);
+const MAX_NOTE_AGE: TimeDelta = TimeDelta::days(1);
 
 /// Finds the last note `event` of an instance that `sender` sent.
 ///
@@ -40,7 +40,7 @@ pub async fn find_last_note(
         instance.0,
         event,
         sender,
-        now - LATEST_NOTES,
+        now - MAX_NOTE_AGE,
     )
     .fetch_optional(db)
     .await?;

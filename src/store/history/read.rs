@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 
-use super::entry::Entry;
+use super::entry::HistoryEntry;
 use super::row::HistoryRow;
 use crate::machine::MachineName;
 use crate::store::StoreError;
@@ -23,7 +23,7 @@ pub async fn list(
     instance: InstanceId,
     before: Option<i64>,
     most: i64,
-) -> Result<Vec<Entry>, StoreError> {
+) -> Result<Vec<HistoryEntry>, StoreError> {
     let rows = sqlx::query_as!(
         HistoryRow,
         r#"SELECT history_id, at, kind, event, source, sender, spoken_visit,
@@ -39,7 +39,7 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(Entry::from).collect())
+    Ok(rows.into_iter().map(HistoryEntry::from).collect())
 }
 
 /// Lists all entries of an instance, the oldest first, with those that it shares with others.
@@ -49,7 +49,7 @@ pub async fn list(
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<Entry>, StoreError> {
+pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec<HistoryEntry>, StoreError> {
     // What began a visit comes before all else of that visit, whatever their numbers within one transaction.
     let rows = sqlx::query_as!(
         HistoryRow,
@@ -70,7 +70,7 @@ pub async fn list_all(db: &mut PgConnection, instance: InstanceId) -> Result<Vec
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(Entry::from).collect())
+    Ok(rows.into_iter().map(HistoryEntry::from).collect())
 }
 
 /// Reads everything that happened to the instances of `machine`, those that are gone left out, in the order of its numbers:
@@ -83,7 +83,7 @@ pub fn stream<'a>(
     db: &'a mut PgConnection,
     machine: &'a MachineName,
     name: Option<&'a str>,
-) -> impl Stream<Item = Result<(InstanceId, Entry), StoreError>> + 'a {
+) -> impl Stream<Item = Result<(InstanceId, HistoryEntry), StoreError>> + 'a {
     let rows = sqlx::query!(
         r#"WITH wanted AS (SELECT instance_id FROM instance WHERE machine = $1 AND name = coalesce($2, name))
            SELECT entry.instance_id AS "instance_id!", history_id AS "history_id!", at AS "at!", kind AS "kind!", event,
@@ -108,7 +108,7 @@ pub fn stream<'a>(
     rows.map(|row| {
         let row = row?;
         let instance = InstanceId(row.instance_id);
-        let entry = Entry::from(HistoryRow {
+        let entry = HistoryEntry::from(HistoryRow {
             history_id: row.history_id,
             at: row.at,
             kind: row.kind,

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::entry::{Entry, Told};
-use super::visits::visit_found;
-use crate::machine::{Cause, EventName, Links, Source, StateName, Stimulus, Visit};
+use super::entry::{HistoryEntry, HistoryContent};
+use super::visits::visit_before;
+use crate::machine::{Cause, EventName, Links, EventSource, StateName, Stimulus, Visit};
 
 /// A row of the table.
 pub(super) struct HistoryRow {
@@ -46,17 +46,17 @@ fn parse<T: DeserializeOwned + Default>(
 }
 
 impl HistoryRow {
-    fn told(&self) -> Result<Told, String> {
+    fn content(&self) -> Result<HistoryContent, String> {
         let spoken = self.spoken_visit.map(Visit);
         // Our own clockwork speaks of the visit that it found, which is rarely worth a column.
-        let found = spoken.unwrap_or_else(|| visit_found(self.outcome.is_none(), Visit(self.visit)));
+        let found = spoken.unwrap_or_else(|| visit_before(self.outcome.is_none(), Visit(self.visit)));
         let args: Map<String, Value> = parse("args", self.args.as_ref())?;
         let state = |key: &str| {
             let state = args.get(key).and_then(Value::as_str).and_then(|state| StateName::new(state).ok());
             state.ok_or_else(|| unreadable("args"))
         };
         let cause = match self.kind.as_str() {
-            "note" => return Ok(Told::Note(self.event.clone().unwrap_or_default())),
+            "note" => return Ok(HistoryContent::Note(self.event.clone().unwrap_or_default())),
             "created" => Cause::Created {
                 links: args
                     .get("links")
@@ -67,7 +67,7 @@ impl HistoryRow {
             "event" => Cause::Event {
                 name: EventName::new(self.event.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("event"))?,
-                source: Source::parse(self.source.as_deref().unwrap_or_default())
+                source: EventSource::parse(self.source.as_deref().unwrap_or_default())
                     .map_err(|_| unreadable("source"))?,
                 args,
                 visit: spoken,
@@ -88,11 +88,11 @@ impl HistoryRow {
         };
         let facts = parse("facts", self.facts.as_ref())?;
         let predicted = parse("predicted", self.predicted.as_ref())?;
-        Ok(Told::Stimulus(Stimulus { cause, facts, predicted }))
+        Ok(HistoryContent::Stimulus(Stimulus { cause, facts, predicted }))
     }
 }
 
-impl From<HistoryRow> for Entry {
+impl From<HistoryRow> for HistoryEntry {
     /// What cannot be read of a row is told instead of it: the rows around it are none the worse.
     fn from(row: HistoryRow) -> Self {
         let state = |text: &str| StateName::new(text).map_err(|_| unreadable("state"));
@@ -100,13 +100,13 @@ impl From<HistoryRow> for Entry {
         let evidence = parse("evidence", row.evidence.as_ref());
         let fault = state(from).and(state(to)).err().or_else(|| evidence.as_ref().err().cloned());
         let told = match fault {
-            Some(fault) => Told::Unreadable(fault),
-            None => row.told().unwrap_or_else(Told::Unreadable),
+            Some(fault) => HistoryContent::Unreadable(fault),
+            None => row.content().unwrap_or_else(HistoryContent::Unreadable),
         };
         Self {
             id: row.history_id,
             at: row.at,
-            told,
+            content: told,
             sender: row.sender,
             to: StateName::lossy(to),
             from: StateName::lossy(from),

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::actions::{Ending, Evidence, Kind, Trouble, Unfinished};
+use lifeguard::actions::{ActionEnding, Evidence, ActionKind, Trouble, UnfinishedAction};
 use lifeguard::boards::{ClearBootLink, SetBootLink, check_config_name};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ const LINK: &str = "pxelinux.cfg/01-aa-bb-cc-dd-ee-ff";
 
 /// What is done to a link.
 #[derive(Clone, Copy)]
-enum Link {
+enum LinkOperation {
     Set,
     Clear,
 }
@@ -23,17 +23,17 @@ enum Link {
 fn job_with(config: Option<&str>) -> Job {
     let mut job = job("");
     if let Some(config) = config {
-        know(&mut job.facts, "boot_config", config);
+        set_fact(&mut job.facts, "boot_config", config);
     }
     job
 }
 
 /// A boot tree with the configs `panda` and `panda-2`.
-struct Tree {
+struct TestBootTree {
     root: TempDir,
 }
 
-impl Tree {
+impl TestBootTree {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("configs")).unwrap();
@@ -55,30 +55,30 @@ impl Tree {
         fs::read_dir(self.root.path().join("pxelinux.cfg")).unwrap().count()
     }
 
-    fn kind(&self, link: Link) -> Box<dyn Kind> {
+    fn kind(&self, link: LinkOperation) -> Box<dyn ActionKind> {
         let root = self.root.path().to_owned();
         match link {
-            Link::Set => Box::new(SetBootLink::new(root)),
-            Link::Clear => Box::new(ClearBootLink::new(root)),
+            LinkOperation::Set => Box::new(SetBootLink::new(root)),
+            LinkOperation::Clear => Box::new(ClearBootLink::new(root)),
         }
     }
 
-    async fn run(&self, link: Link, config: Option<&str>) -> Result<Evidence, Unfinished> {
+    async fn run(&self, link: LinkOperation, config: Option<&str>) -> Result<Evidence, UnfinishedAction> {
         self.kind(link).run(&job_with(config), &CancellationToken::new()).await
     }
 
-    async fn set(&self, config: &str) -> Result<Evidence, Unfinished> {
-        self.run(Link::Set, Some(config)).await
+    async fn set(&self, config: &str) -> Result<Evidence, UnfinishedAction> {
+        self.run(LinkOperation::Set, Some(config)).await
     }
 
     async fn clear(&self) -> Evidence {
-        self.run(Link::Clear, None).await.unwrap()
+        self.run(LinkOperation::Clear, None).await.unwrap()
     }
 }
 
 #[tokio::test]
 async fn a_link_is_set_changed_and_cleared_and_each_step_may_be_repeated() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     assert!(!tree.clear().await.contains_key("removed"), "there is not even a folder");
     for config in ["panda", "panda", "panda-2", "panda-2"] {
         let done = tree.set(config).await.unwrap();
@@ -102,7 +102,7 @@ async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
         Some("../configs"),
         Some("panda"),
     ] {
-        let tree = Tree::new();
+        let tree = TestBootTree::new();
         fs::create_dir(tree.root.path().join("pxelinux.cfg")).unwrap();
         match target {
             Some(target) => symlink(target, tree.link()).unwrap(),
@@ -118,7 +118,7 @@ async fn what_somebody_else_put_there_is_neither_replaced_nor_removed() {
 
 #[tokio::test]
 async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     tree.set("panda-2").await.unwrap();
     fs::remove_file(tree.root.path().join("configs/panda-2")).unwrap();
     tree.set("panda").await.unwrap();
@@ -132,7 +132,7 @@ async fn a_link_of_ours_to_a_config_that_is_gone_is_replaced() {
 
 #[tokio::test]
 async fn what_a_crash_left_behind_is_passed_by() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     tree.set("panda").await.unwrap();
     // As many as all tests of this process can use up, under the names that come next.
     for number in 0..500 {
@@ -145,7 +145,7 @@ async fn what_a_crash_left_behind_is_passed_by() {
 
 #[tokio::test]
 async fn two_runs_at_once_leave_one_whole_link() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     for _ in 0..50 {
         let (one, two, three) = tokio::join!(tree.set("panda"), tree.set("panda-2"), tree.set("panda"));
         for done in [one, two, three] {
@@ -160,7 +160,7 @@ async fn two_runs_at_once_leave_one_whole_link() {
 
 #[tokio::test]
 async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     fs::create_dir(tree.root.path().join("configs/folder")).unwrap();
     for (config, reason) in [
         (None, "no boot config was chosen"),
@@ -168,7 +168,7 @@ async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
         (Some("folder"), "there is no boot config `folder`"),
         (Some("../configs/panda"), "plain name of a file"),
     ] {
-        let failed = tree.run(Link::Set, config).await.unwrap_err();
+        let failed = tree.run(LinkOperation::Set, config).await.unwrap_err();
         assert!(failed.reason.contains(reason), "{config:?}: {failed}");
         assert_eq!(tree.points_at(), None);
     }
@@ -182,13 +182,13 @@ async fn a_config_that_is_missing_or_no_plain_name_is_refused() {
 
 #[tokio::test]
 async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     let mut job = job_with(Some("panda"));
-    let driver = tree.kind(Link::Set);
+    let driver = tree.kind(LinkOperation::Set);
     let token = CancellationToken::new();
     token.cancel();
     assert_eq!(driver.run(&job, &token).await.unwrap_err().reason, "abandoned");
-    know(&mut job.facts, "mac", "aa:bb");
+    set_fact(&mut job.facts, "mac", "aa:bb");
     let failed = driver.run(&job, &CancellationToken::new()).await.unwrap_err();
     assert!(failed.reason.contains("aa:bb:cc:dd:ee:ff"), "{failed}");
     assert!(!tree.root.path().join("pxelinux.cfg").exists());
@@ -197,7 +197,7 @@ async fn a_bad_mac_and_a_cancelled_run_touch_nothing() {
 #[tokio::test]
 async fn the_link_is_right_wherever_its_folder_really_is() {
     // As in Debian's netboot tarball.
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     let at = |path: &str| tree.root.path().join(path);
     fs::create_dir_all(at("debian-installer/amd64/pxelinux.cfg")).unwrap();
     symlink("debian-installer/amd64/pxelinux.cfg", at("pxelinux.cfg")).unwrap();
@@ -217,39 +217,39 @@ async fn the_link_is_right_wherever_its_folder_really_is() {
 async fn a_link_that_tftp_would_not_serve_is_not_set() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("config"), "secret").unwrap();
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     symlink(outside.path().join("config"), tree.root.path().join("configs/out")).unwrap();
     let failed = tree.set("out").await.unwrap_err();
     assert!(failed.reason.contains("`configs/out` cannot be served to the board: outside"), "{failed}");
     assert_eq!(tree.points_at(), None);
 
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     symlink(outside.path(), tree.root.path().join("pxelinux.cfg")).unwrap();
     let failed = tree.set("panda").await.unwrap_err();
     assert!(failed.reason.contains("`pxelinux.cfg` cannot be served to the board: outside"), "{failed}");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "nothing was written outside");
-    let failed = tree.run(Link::Clear, None).await.unwrap_err();
+    let failed = tree.run(LinkOperation::Clear, None).await.unwrap_err();
     assert!(failed.reason.contains("outside the boot tree"), "{failed}");
 }
 
 #[tokio::test]
 async fn while_the_boot_root_is_missing_both_wait_for_it() {
-    let tree = Tree::new();
+    let tree = TestBootTree::new();
     let aside = tempfile::tempdir().unwrap();
     let (root, aside) = (tree.root.path(), aside.path().join("boot"));
     fs::rename(root, &aside).unwrap();
-    for link in [Link::Set, Link::Clear] {
+    for link in [LinkOperation::Set, LinkOperation::Clear] {
         let waits = tree.run(link, Some("panda")).await.unwrap_err();
         let trouble = Trouble::Storage(root.to_owned());
-        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert_eq!(waits.kind, ActionEnding::Suspended { trouble, has_acted: false });
         assert!(waits.reason.contains("the boot root cannot be read"), "{waits}");
     }
     // As where a share is not mounted whose mount point is there.
     fs::create_dir(root).unwrap();
-    for link in [Link::Set, Link::Clear] {
+    for link in [LinkOperation::Set, LinkOperation::Clear] {
         let waits = tree.run(link, Some("panda")).await.unwrap_err();
         let trouble = Trouble::Storage(root.to_owned());
-        assert_eq!(waits.ending, Ending::Suspended { trouble, has_acted: false });
+        assert_eq!(waits.kind, ActionEnding::Suspended { trouble, has_acted: false });
         assert_eq!(fs::read_dir(root).unwrap().count(), 0);
     }
     fs::remove_dir(root).unwrap();

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use lifeguard::actions::Kind as _;
+use lifeguard::actions::ActionKind as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -28,25 +28,25 @@ async fn a_foreign_modbus_server_is_switched() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let first = soon("the server's port", lines.next_line()).await.unwrap().unwrap();
+    let first = within_long_timeout("the server's port", lines.next_line()).await.unwrap().unwrap();
     let port = first.strip_prefix("port ").unwrap();
 
     // Not ours and not hurried: the limits are those that the farm has.
     let run = async |operation, coil: &str| {
         let driver = power(operation);
         let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));
-        soon("the foreign server", driver.run(&job, &CancellationToken::new())).await
+        within_long_timeout("the foreign server", driver.run(&job, &CancellationToken::new())).await
     };
-    for (operation, seen) in [(Operation::On, "on"), (Operation::Off, "off"), (Operation::On, "on")] {
+    for (operation, seen) in [(PowerOperation::On, "on"), (PowerOperation::Off, "off"), (PowerOperation::On, "on")] {
         let done = run(operation, "5?unit=3").await.unwrap();
         assert_eq!((&done["observed"], &done["attempts"]), (&seen.into(), &1.into()));
     }
-    run(Operation::Cycle, "5?unit=3&off=50ms").await.unwrap();
-    let failed = run(Operation::On, "16?unit=3").await.unwrap_err();
+    run(PowerOperation::Cycle, "5?unit=3&off=50ms").await.unwrap();
+    let failed = run(PowerOperation::On, "16?unit=3").await.unwrap_err();
     assert_eq!(failed.reason, "illegal data address: the relay board has no coil 16");
 
     drop(server.stdin.take());
-    assert!(soon("the server's end", server.wait()).await.unwrap().success());
+    assert!(within_long_timeout("the server's end", server.wait()).await.unwrap().success());
     let mut told = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         told.push(line);

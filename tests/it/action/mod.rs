@@ -13,24 +13,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::actions::{Facts, Job, Operation, Power, Subject, Unfinished};
+use lifeguard::actions::{Facts, Job, PowerOperation, PowerAction, JobSubject, UnfinishedAction};
 use lifeguard::clock::{Clock, ManualClock, SystemClock};
-use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use lifeguard::machine::{ActionName, MachineName, StateName, Visit};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 /// What a call may take to what never answers: nothing that must succeed is bounded by it.
-const HASTY: Duration = Duration::from_millis(200);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// What a call may take where some are answered and some are not: far more than an answer takes on a busy machine.
-const PATIENT: Duration = Duration::from_secs(2);
+const LONG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Any free port of this machine.
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn relay(behaviour: Behaviour) -> RelayBoard {
+fn relay(behaviour: RelayBehaviour) -> RelayBoard {
     RelayBoard::start(any_port(), 8, behaviour).unwrap()
 }
 
@@ -46,13 +46,13 @@ fn job(power_url: impl Into<String>) -> Job {
 }
 
 /// An action with the call limit that it has in a farm.
-fn power(operation: Operation) -> Power {
-    Power::new(operation)
+fn power(operation: PowerOperation) -> PowerAction {
+    PowerAction::new(operation)
 }
 
 /// For whom the tests' actions are carried out.
-fn subject() -> Subject {
-    Subject {
+fn subject() -> JobSubject {
+    JobSubject {
         machine: MachineName::new("board").unwrap(),
         name: "board-1".to_owned(),
         state: StateName::new("Working").unwrap(),
@@ -61,12 +61,12 @@ fn subject() -> Subject {
 }
 
 /// Sets what is known of the instance.
-fn know(facts: &mut Facts, name: &str, value: impl Into<Value>) {
+fn set_fact(facts: &mut Facts, name: &str, value: impl Into<Value>) {
     facts.insert(name.to_owned(), value.into());
 }
 
 /// The same job on another clock.
-fn on(clock: Arc<dyn Clock>, job: Job) -> Job {
+fn with_clock(clock: Arc<dyn Clock>, job: Job) -> Job {
     Job { clock, ..job }
 }
 
@@ -76,7 +76,7 @@ fn manual() -> (ManualClock, Arc<dyn Clock>) {
 }
 
 /// Waits for `work`, but not for ever.
-async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+async fn within_long_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
     within(Duration::from_secs(20), work).await.unwrap_or_else(|| panic!("waited in vain: {what}"))
 }
 
@@ -88,7 +88,7 @@ async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
 
 /// Waits until `is_so`.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
-    soon(what, async {
+    within_long_timeout(what, async {
         while !is_so() {
             tokio::task::yield_now().await;
         }
@@ -97,14 +97,14 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 async fn until_wire(wire: &mut watch::Receiver<bool>, on: bool) {
-    soon("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
+    within_long_timeout("the wire to change", wire.wait_for(|now| *now == on)).await.unwrap();
 }
 
 /// What coil 5's wire did, in order.
 fn wire_of(relay: &RelayBoard) -> Vec<bool> {
-    relay.operations().iter().filter(|operation| operation.coil == 5).map(|operation| operation.on).collect()
+    relay.coil_changes().iter().filter(|operation| operation.coil == 5).map(|operation| operation.is_on).collect()
 }
 
-fn observed(failed: &Unfinished) -> &str {
+fn observed(failed: &UnfinishedAction) -> &str {
     failed.evidence["observed"].as_str().unwrap()
 }

@@ -1,12 +1,12 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::{contract, everything, send, send_to};
+use super::{contract, dump_tables, send, send_to};
 use crate::world::World;
 
 /// `text` with `FORMS` where it has what to write for all kinds of outlets: which there are is the drivers' own.
 fn without_power_forms(text: &str) -> String {
-    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::Scheme::form).collect();
+    let forms: Vec<_> = lifeguard::actions::power_schemes().iter().map(power::PowerScheme::form).collect();
     text.replace(&format!("write {}", forms.join(" or ")), "write FORMS")
 }
 
@@ -138,7 +138,7 @@ fn known(device: &Value) -> String {
 async fn a_board_that_cannot_be_is_not_registered() {
     let world = World::new().await;
     world.register("b1", json!({ "mac": "02:00:00:00:00:01" })).await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let long = "b".repeat(65);
     let wrong = [
         ("name", json!("a/b")),
@@ -177,7 +177,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
         let mut body = json!({ "name": "b2", "mac": "02:00:00:00:00:02", "hardware": "panda" });
         body[field] = value.clone();
         let answer = send(&world, "POST /api/v1/devices", body.to_string()).await;
-        told.push(format!("{field} {value}: {}", without_power_forms(&answer.told())));
+        told.push(format!("{field} {value}: {}", without_power_forms(&answer.status_and_body())));
     }
     assert_snapshot!(told.join("\n"), @r#"
     name "a/b": 422 invalid: name: "a/b" is not a name: 1 to 64 letters, digits, `-`, `_` and `.`, with a letter or digit first and after each `.`
@@ -233,7 +233,7 @@ async fn a_board_that_cannot_be_is_not_registered() {
     POST /api/v1/devices
     422 invalid: comments: a text holds the character U+0000, which cannot be stored
     ");
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -330,7 +330,7 @@ async fn what_only_one_board_can_have_is_refused_with_the_name_of_the_other() {
         ("POST /api/v1/devices", new(free, "modbus://relay.lab/6")),
     ] {
         let answer = send(&world, line, body.clone()).await;
-        assert!(answer.status < 300, "{line} {body}: {}", answer.told());
+        assert!(answer.status < 300, "{line} {body}: {}", answer.status_and_body());
     }
 }
 
@@ -370,18 +370,18 @@ async fn boards_that_share_an_outlet_since_before_stay_and_no_other_can_join_the
             .await
             .unwrap()
     };
-    let other = world.beside().await;
+    let other = world.second_server().await;
     let expected = [Some("modbus://relay.lab:502/5?unit=1".to_owned()), None];
-    crate::world::ask("the outlets are written", async || outlets().await == expected).await;
+    crate::world::wait_until("the outlets are written", async || outlets().await == expected).await;
     let changed = send(&other, "PATCH /api/v1/devices/b2", r#"{"comments": "shares"}"#).await;
-    assert_eq!(changed.status, 200, "{}", changed.told());
+    assert_eq!(changed.status, 200, "{}", changed.status_and_body());
     let third = json!({ "name": "b3", "mac": "02:00:00:00:00:03", "hardware": "panda", "power_url": "modbus://relay.lab/5" });
     let answer = send(&other, "POST /api/v1/devices", third.to_string()).await;
     assert_eq!(
-        answer.told(),
+        answer.status_and_body(),
         "409 taken: the power outlet modbus://relay.lab:502/5?unit=1 belongs to board `b1` already"
     );
     let mended = send(&other, "PATCH /api/v1/devices/b2", r#"{"power_url": "modbus://relay.lab/6"}"#).await;
-    assert_eq!(mended.status, 200, "{}", mended.told());
+    assert_eq!(mended.status, 200, "{}", mended.status_and_body());
     assert_eq!(outlets().await[1].as_deref(), Some("modbus://relay.lab:502/6?unit=1"));
 }

@@ -4,9 +4,9 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{contract, everything, send};
+use super::{contract, dump_tables, send};
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 /// A board in Ready that has been seen to run: nothing happens to it by itself.
 async fn ready(world: &World, name: &str) -> TcpListener {
@@ -19,7 +19,7 @@ async fn ready(world: &World, name: &str) -> TcpListener {
     world.until(name, "it is polled", |device| device["deadline"].is_string()).await;
     let pool = world.database.pool().await;
     let sql = "SELECT answered_url IS NOT NULL FROM device JOIN instance USING (instance_id) WHERE name = $1";
-    ask("that it answers is remembered", async || {
+    wait_until("that it answers is remembered", async || {
         sqlx::query_scalar::<_, bool>(sql).bind(name).fetch_one(&pool).await.unwrap()
     })
     .await;
@@ -30,7 +30,7 @@ async fn ready(world: &World, name: &str) -> TcpListener {
 async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
     let world = World::new().await;
     let _up = ready(&world, "b1").await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let known = world.history("b1").await.len();
     let big = format!("{{\"log\": \"{}\"}}", "x".repeat(1024 * 1024));
     let deep = "[".repeat(10_000);
@@ -74,9 +74,9 @@ async fn whatever_a_board_sends_that_is_not_awaited_changes_nothing() {
         if line.starts_with("HEAD") {
             told.push(format!("{line}\n{} allow: {}", answer.status, answer.header("allow")));
         } else {
-            told.push(format!("{line} {shown:?}\n{}", answer.told()));
+            told.push(format!("{line} {shown:?}\n{}", answer.status_and_body()));
         }
-        assert_eq!(everything(&world).await, before, "{line}");
+        assert_eq!(dump_tables(&world).await, before, "{line}");
     }
     assert_snapshot!(told.join("\n\n"), @r#"
     POST /api/v1/devices/b1/events/image-running ""

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Answer, send, send_to};
+use super::{ApiAnswer, send, send_to};
 use crate::process::ServerProcess;
-use crate::world::{World, ask, within};
+use crate::world::{World, wait_until, await_within_timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_base_url_may_end_in_slashes() {
@@ -41,7 +41,7 @@ async fn a_base_url_may_end_in_slashes() {
     );
 }
 
-async fn asked(world: &World, line: &str, headers: &[(&str, &str)]) -> Answer {
+async fn asked(world: &World, line: &str, headers: &[(&str, &str)]) -> ApiAnswer {
     send_to(world.server.http, line, headers, "").await
 }
 
@@ -167,7 +167,7 @@ async fn a_host_is_an_address_or_a_name_of_ours() {
 async fn exchange(stream: &mut TcpStream, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    within("the end of an answer", stream.read_to_string(&mut answer)).await.unwrap();
+    await_within_timeout("the end of an answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 
@@ -293,7 +293,7 @@ async fn a_server_whose_user_begins_with_few_open_files_takes_all_that_it_may_ha
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_called_by_the_names_that_it_was_given() {
     let names = ["boards.lab".to_owned(), "lifeguard.example:8443".to_owned()];
-    let world = World::called(&names).await;
+    let world = World::with_server_names(&names).await;
     let line = "POST /api/v1/devices/nobody/events/image-running";
     for headers in [
         [("host", "boards.lab:8080"), ("origin", "http://boards.lab:8080")],
@@ -351,13 +351,13 @@ async fn long_histories_that_nobody_reads_take_little_memory_and_one_that_is_rea
         unread.push(ask_history(server.http(), number).await);
     }
     for stream in &unread {
-        within("the beginning of a history", stream.readable()).await.unwrap();
+        await_within_timeout("the beginning of a history", stream.readable()).await.unwrap();
     }
     // On a slow machine the others may keep the database busy for a while.
-    ask("a history that is read comes whole", async || {
+    wait_until("a history that is read comes whole", async || {
         let mut read = ask_history(server.http(), 1).await;
         let mut text = Vec::new();
-        within("the end of a history", read.read_to_end(&mut text)).await.unwrap();
+        await_within_timeout("the end of a history", read.read_to_end(&mut text)).await.unwrap();
         let text = String::from_utf8(text).unwrap();
         let is_whole = text.contains("],\"next\":null}");
         let entries = text.matches("\"event\":\"image-running\"").count();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{contract, send, send_to};
 use crate::state_service::waits_for;
-use crate::world::{World, within};
+use crate::world::{World, await_within_timeout};
 
 const ROLLOUT: &str = include_str!("../../../states/examples/rollout.yaml");
 
@@ -413,8 +413,8 @@ async fn history_and_why_are_told_of_any_instance() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_those_who_have_seen_the_same_only_one_changes_it() {
-    let world = World::sharing(&waits_for(1000)).await.unwrap();
-    let other = world.beside().await;
+    let world = World::with_state_service(&waits_for(1000)).await.unwrap();
+    let other = world.second_server().await;
     for round in 0..5 {
         let seen = send(&world, "GET /api/v1/machines/states/shared", "").await;
         let tag = seen.header("etag").to_owned();
@@ -446,7 +446,7 @@ async fn who_waits_for_a_change_is_answered_when_it_comes() {
     let tag = first.header("etag").to_owned();
     let known = [("if-none-match", tag.as_str())];
     let show = "GET /api/v1/machines/rollout/web?wait=5m";
-    let (shown, _) = within("a change", async {
+    let (shown, _) = await_within_timeout("a change", async {
         tokio::join!(
             send_to(world.server.http, show, &known, ""),
             send(&world, "PUT /api/v1/machines/rollout/web/events/stop", "")
@@ -461,7 +461,7 @@ async fn who_waits_for_a_change_is_answered_when_it_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_share_an_instance_each_by_the_same_recipe() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let at = |group: &str, query: &str| format!("/api/v1/machines/states/{group}/state?{query}");
     let call = async |method: Method, path: String| world.call(method, &path, None).await.0;
     for group in ["web", "db"] {
@@ -480,7 +480,7 @@ async fn groups_share_an_instance_each_by_the_same_recipe() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_definition_of_ours_is_shared_as_well() {
-    let world = World::sharing(ROLLOUT).await.unwrap();
+    let world = World::with_state_service(ROLLOUT).await.unwrap();
     world.until_current("/state?state=Proposed").await;
     let put = async |query: &str| world.call(Method::PUT, &format!("/state?{query}"), None).await.0;
     assert_eq!(put("event=approve").await, StatusCode::INTERNAL_SERVER_ERROR, "an argument is missing");
@@ -502,7 +502,7 @@ async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wake
     let tag = shown.header("etag").to_owned();
     let waits = send(&world, "GET /api/v1/machines/rollout/web/state?state=proposed&wait=5m", "");
     let changed = ROLLOUT.replace("  Proposed:\n", "  Proposed:\n    label: proposed\n");
-    let (waited, ()) = within("the new label", async {
+    let (waited, ()) = await_within_timeout("the new label", async {
         tokio::join!(waits, async {
             assert_eq!(send(&world, "PUT /api/v1/machines/rollout", changed).await.status, 200);
         })
@@ -525,11 +525,11 @@ async fn what_another_definition_makes_of_an_instance_is_another_answer_and_wake
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forced_move_is_told_with_its_reason_and_what_is_shared_is_not_removed() {
-    let world = World::sharing(&waits_for(2)).await.unwrap();
+    let world = World::with_state_service(&waits_for(2)).await.unwrap();
     let body = r#"{"from": "a", "to": "b", "reason": "enough"}"#;
     assert_eq!(send(&world, "POST /api/v1/machines/states/shared/force", body).await.status, 200);
     let history = world.get("/api/v1/machines/states/shared/history").await;
     assert_eq!(history["history"][0]["reason"], "forced: enough");
     let removed = send(&world, "DELETE /api/v1/machines/states/shared", "").await;
-    assert_snapshot!(removed.told(), @r"409 is_shared: it is what /state is about, for as long as this server shares it");
+    assert_snapshot!(removed.status_and_body(), @r"409 is_shared: it is what /state is about, for as long as this server shares it");
 }

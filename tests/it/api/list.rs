@@ -3,21 +3,21 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use insta::assert_snapshot;
-use lifeguard::api::{Api, ListTimeouts};
-use lifeguard::boards::store::lists::{self, Filter};
-use lifeguard::engine::News;
+use lifeguard::api::{ApiContext, ListTimeouts};
+use lifeguard::boards::store::lists::{self, BoardFilter};
+use lifeguard::engine::FeedUpdate;
 use lifeguard::machine::MachineName;
-use lifeguard::store::changes::{self, Cursor, Now};
-use lifeguard::store::{Connections, Snapshot};
+use lifeguard::store::changes::{self, ChangeCursor, InstanceChangeKind};
+use lifeguard::store::{ConnectionBudget, Snapshot};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use super::{contract, laid_out, over, send, send_to, serve};
+use super::{contract, pretty_json, api_over, send, send_to, serve};
 use crate::links::THING;
 use crate::versions::changed;
-use crate::world::{World, ask, unreachable_power, within};
+use crate::world::{World, wait_until, unreachable_power, await_within_timeout};
 
 /// The names of a list.
 async fn names(world: &World, query: &str) -> String {
@@ -148,8 +148,8 @@ async fn boards_are_listed_as_asked() {
     assert_eq!(names(&world, "?name=%ff&limit=1").await, "?name=%ff&limit=1 ");
     let mut one = world.get("/api/v1/devices?limit=1&state=FailedBadBoard").await;
     let cursor = one.as_object_mut().unwrap().remove("cursor").unwrap();
-    assert!(cursor.as_str().unwrap().parse::<Cursor>().is_ok(), "{cursor}");
-    assert_snapshot!(laid_out(&one), @r#"
+    assert!(cursor.as_str().unwrap().parse::<ChangeCursor>().is_ok(), "{cursor}");
+    assert_snapshot!(pretty_json(&one), @r#"
     {
       "devices": [
         {
@@ -233,9 +233,9 @@ async fn that_nothing_changed_is_told_without_a_look_at_any_board() {
     for (path, tag, cursor) in tags {
         let (line, has) = (format!("GET {path}"), [("if-none-match", &*tag)]);
         let answer = send_to(world.server.http, &line, &has, "");
-        assert_eq!(within(path, answer).await.status, 304, "{path}");
-        assert_eq!(within(path, since(&world, "", &mut cursor.clone())).await, "", "{path}");
-        let counts = within("counts", world.get("/api/v1/states")).await;
+        assert_eq!(await_within_timeout(path, answer).await.status, 304, "{path}");
+        assert_eq!(await_within_timeout(path, since(&world, "", &mut cursor.clone())).await, "", "{path}");
+        let counts = await_within_timeout("counts", world.get("/api/v1/states")).await;
         assert_eq!(counts["states"], json!({ "New": 1 }));
     }
 }
@@ -267,7 +267,7 @@ async fn each_kind_of_change_makes_another_list() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_farm_at_rest_changes_no_list() {
     let world = World::new().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     for name in ["b1", "b2", "b3"] {
         world.register(name, json!({})).await;
         world.force(name, "Ready").await;
@@ -303,9 +303,9 @@ async fn a_farm_at_rest_changes_no_list() {
     for follower in &mut followers {
         let mut visits = Vec::new();
         while visits.last() != Some(&(visit + 7)) {
-            let Some(News::Changed(changed, _)) = within("news", follower.next()).await else { panic!() };
+            let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else { panic!() };
             for logged in changed.iter() {
-                let Now::Is { visit, .. } = logged.changed.now else { panic!() };
+                let InstanceChangeKind::Written { visit, .. } = logged.change.kind else { panic!() };
                 visits.push(visit.0);
             }
         }
@@ -322,7 +322,7 @@ async fn a_board_that_rests_is_told_of_where_entering_its_state_anew_changed_wha
     let unset = "      - unset: [next_image, next_boot_config, failure, is_running]\n    invoke: [poll]\n";
     let takes = "      rq-take: { do: { link: { thing: $args.thing } } }\n";
     let notes = "      rq-note: { do: { set: { failure: noted } } }\n";
-    let world = World::under(&changed(&[
+    let world = World::with_definition(&changed(&[
         ("initial: New\n", "initial: New\nlinks: { thing: thing }\n"),
         (
             "\nevents:\n",
@@ -398,9 +398,9 @@ async fn only_what_changed_is_told_to_who_comes_back() {
     assert_eq!(since(&world, "", &mut begin.clone()).await, "b1 New, b3 New, b4 New, -b2");
 
     // What is open on other databases of this server keeps the log from being forgotten.
-    ask("the cursor is gone", async || {
+    wait_until("the cursor is gone", async || {
         let mut tx = world.server.engine.store().begin().await.unwrap();
-        changes::forget(&mut tx, 1).await.unwrap();
+        changes::prune(&mut tx, 1).await.unwrap();
         tx.commit().await.unwrap();
         let answer = send(&world, &format!("GET /api/v1/devices?since={begin}"), "").await;
         answer.status == 410 && answer.json()["code"] == "cursor_gone"
@@ -504,7 +504,7 @@ async fn a_long_list_comes_whole_and_of_one_moment() {
     .await
     .unwrap();
     let mut text = Vec::new();
-    while let Some(chunk) = within("the list", answer.chunk()).await.unwrap() {
+    while let Some(chunk) = await_within_timeout("the list", answer.chunk()).await.unwrap() {
         text.extend_from_slice(&chunk);
     }
     let list: Value = serde_json::from_slice(&text).unwrap();
@@ -538,7 +538,7 @@ async fn each_member_of_a_listed_board_is_what_its_name_says() {
     assert_eq!(world.get("/api/v1/devices").await["devices"], expected);
     let mut snapshot = world.server.engine.store().snapshot().await.unwrap();
     let machine = MachineName::new("board").unwrap();
-    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &Filter::default(), "", 1));
+    let mut listed = std::pin::pin!(lists::read(&mut snapshot, &machine, &BoardFilter::default(), "", 1));
     let board = listed.try_next().await.unwrap().unwrap();
     assert_eq!(board.read().unwrap().failure, Some("no hands"));
 }
@@ -565,12 +565,12 @@ async fn a_list_that_breaks_off_is_seen_to_break_off() {
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event = 'ClientWrite'
                   AND query LIKE '%JOIN device%'";
-    ask("the list's connection is cut", async || {
+    wait_until("the list's connection is cut", async || {
         sqlx::query_scalar::<_, i64>(end).fetch_one(&pool).await.unwrap() > 0
     })
     .await;
     let end = loop {
-        match within("the end of the answer", answer.chunk()).await {
+        match await_within_timeout("the end of the answer", answer.chunk()).await {
             Ok(Some(_)) => {}
             end => break end,
         }
@@ -581,14 +581,14 @@ async fn a_list_that_breaks_off_is_seen_to_break_off() {
 }
 
 /// A server on the same engine that is less patient with lists.
-struct Impatient {
+struct ShortTimeoutServer {
     url: String,
     _server: JoinSet<()>,
 }
 
-impl Impatient {
+impl ShortTimeoutServer {
     async fn serve(world: &World, timeouts: ListTimeouts) -> Self {
-        let api = Api { list_timeouts: timeouts, ..over(world.server.engine.clone()) };
+        let api = ApiContext { list_timeouts: timeouts, ..api_over(world.server.engine.clone()) };
         let (server, serving) = serve(api).await;
         Self { url: format!("http://{server}/api/v1/devices"), _server: serving }
     }
@@ -599,31 +599,31 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
     let world = World::new().await;
     let pool = world.database.pool().await;
     fill(&pool, 5000, 10_000).await;
-    let ListTimeouts { begin: _, whole, pause } = ListTimeouts::default();
-    assert_eq!((whole, pause), (Duration::from_mins(1), Duration::from_secs(10)));
+    let ListTimeouts { first_part_timeout: _, whole_timeout, stall_timeout } = ListTimeouts::default();
+    assert_eq!((whole_timeout, stall_timeout), (Duration::from_mins(1), Duration::from_secs(10)));
     let short = Duration::from_millis(200);
     for timeouts in [
-        ListTimeouts { whole: short, ..ListTimeouts::default() },
-        ListTimeouts { pause: short, ..ListTimeouts::default() },
+        ListTimeouts { whole_timeout: short, ..ListTimeouts::default() },
+        ListTimeouts { stall_timeout: short, ..ListTimeouts::default() },
     ] {
-        let server = Impatient::serve(&world, timeouts).await;
+        let server = ShortTimeoutServer::serve(&world, timeouts).await;
         // Each takes the beginning, and nothing for a while; there are as many as there may be at once.
         let mut answers = Vec::new();
-        for _ in 0..Connections::default().snapshots {
+        for _ in 0..ConnectionBudget::default().snapshots {
             answers.push(reqwest::get(&server.url).await.unwrap());
         }
-        let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+        let list = await_within_timeout("a list for another", world.get("/api/v1/devices?limit=1")).await;
         assert_eq!(list["devices"].as_array().unwrap().len(), 1);
         let sending = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND state = 'active' AND query LIKE '%JOIN device%'
                           AND pid <> pg_backend_pid()";
-        ask("all are cut off", async || {
+        wait_until("all are cut off", async || {
             sqlx::query_scalar::<_, i64>(sending).fetch_one(&pool).await.unwrap() == 0
         })
         .await;
         for mut answer in answers {
             let end = loop {
-                match within("the end of the answer", answer.chunk()).await {
+                match await_within_timeout("the end of the answer", answer.chunk()).await {
                     Ok(Some(_)) => {}
                     end => break end,
                 }
@@ -632,10 +632,10 @@ async fn a_client_that_takes_too_long_for_a_list_is_cut_off_and_keeps_nobody_fro
         }
     }
     // Nor does one that goes away.
-    for _ in 0..2 * Connections::default().snapshots {
+    for _ in 0..2 * ConnectionBudget::default().snapshots {
         drop(begin_list(&world).await);
     }
-    let list = within("a list for another", world.get("/api/v1/devices?limit=1")).await;
+    let list = await_within_timeout("a list for another", world.get("/api/v1/devices?limit=1")).await;
     assert_eq!(list["devices"].as_array().unwrap().len(), 1);
 }
 
@@ -646,32 +646,32 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
     fill(&pool, 5000, 10_000).await;
     // So slow that nothing ends by itself.
     let long = Duration::from_mins(2);
-    let server = Impatient::serve(&world, ListTimeouts { begin: long, whole: long, pause: long }).await;
+    let server = ShortTimeoutServer::serve(&world, ListTimeouts { first_part_timeout: long, whole_timeout: long, stall_timeout: long }).await;
     let client = |number| {
         let address = IpAddr::from([127, 0, 0, number]);
         reqwest::Client::builder().local_address(address).build().unwrap()
     };
     let slow = client(2);
     let mut begun = Vec::new();
-    for _ in 0..Connections::default().snapshots / 2 {
-        begun.push(within("the beginning of a list", slow.get(&server.url).send()).await.unwrap());
+    for _ in 0..ConnectionBudget::default().snapshots / 2 {
+        begun.push(await_within_timeout("the beginning of a list", slow.get(&server.url).send()).await.unwrap());
     }
     let more = slow.get(&server.url).send();
     let others = async {
         let url = format!("{}?limit=1", server.url);
-        let list = within("a list for another", client(3).get(url).send()).await.unwrap();
+        let list = await_within_timeout("a list for another", client(3).get(url).send()).await.unwrap();
         assert_eq!(list.status(), StatusCode::OK);
         let page = format!("http://{}/", world.server.http);
-        let page = within("the page", client(3).get(page).send()).await.unwrap();
+        let page = await_within_timeout("the page", client(3).get(page).send()).await.unwrap();
         assert_eq!(page.status(), StatusCode::OK);
     };
-    let (refused, ()) = tokio::join!(within("a refusal", more), others);
+    let (refused, ()) = tokio::join!(await_within_timeout("a refusal", more), others);
     let refused = refused.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["detail"], "other lists take longer than 5 s; try again shortly");
     drop(begun);
-    let list = within("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
+    let list = await_within_timeout("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
     assert_eq!(list.status(), StatusCode::OK);
 }
 
@@ -681,7 +681,7 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     let pool = world.database.pool().await;
     world.register("b1", json!({})).await;
     let list = async |url: &str| {
-        let answer = within("the answer", reqwest::get(url)).await.unwrap();
+        let answer = await_within_timeout("the answer", reqwest::get(url)).await.unwrap();
         let retry_after = answer.headers().contains_key("retry-after");
         let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
         let (status, problem) = (answer.status(), answer.json::<Value>().await.unwrap());
@@ -691,15 +691,15 @@ async fn a_list_that_cannot_begin_is_answered_with_the_problem() {
     sqlx::query("LOCK TABLE device IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await.unwrap();
     let (short, mut told) = (Duration::from_millis(200), Vec::new());
     for timeouts in [
-        ListTimeouts { begin: short, ..ListTimeouts::default() },
-        ListTimeouts { whole: short, ..ListTimeouts::default() },
+        ListTimeouts { first_part_timeout: short, ..ListTimeouts::default() },
+        ListTimeouts { whole_timeout: short, ..ListTimeouts::default() },
     ] {
-        let server = Impatient::serve(&world, timeouts).await;
+        let server = ShortTimeoutServer::serve(&world, timeouts).await;
         told.push(list(&server.url).await);
     }
     locked.rollback().await.unwrap();
     sqlx::query("ALTER TABLE device RENAME comments TO remarks").execute(&pool).await.unwrap();
-    let server = Impatient::serve(&world, ListTimeouts::default()).await;
+    let server = ShortTimeoutServer::serve(&world, ListTimeouts::default()).await;
     told.push(list(&server.url).await);
     assert_snapshot!(told.join("\n"), @r#"
     503 Service Unavailable application/problem+json true "unavailable" "the list took longer than 200ms; try again shortly, or ask for fewer boards"
@@ -746,7 +746,7 @@ async fn what_nobody_knows_is_refused_instead_of_answered_with_an_empty_list() {
         "name=none&hardware=panda",
     ] {
         let answer = send(&world, &format!("GET /api/v1/devices?{query}"), "").await;
-        let answer = answer.told();
+        let answer = answer.status_and_body();
         told.push(format!("{query}: {}", answer.lines().next().unwrap()));
     }
     // What a cursor belongs to is another list in each run.
@@ -785,7 +785,7 @@ async fn lists_and_the_page_say_what_failed_last_and_how_often() {
     let lock = json!({ "reason": "<smells>", "by": "ann" });
     assert_eq!(world.request("b2", "rq-lock-out", lock).await.0, 200);
     let is_told = |device: &Value| device["failure"].is_string();
-    crate::world::ask("the failure is listed", async || {
+    crate::world::wait_until("the failure is listed", async || {
         is_told(&world.get("/api/v1/devices").await["devices"][0])
     })
     .await;

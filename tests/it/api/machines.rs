@@ -83,9 +83,9 @@ async fn definitions_are_checked() {
     404 no_machine: there is no machine "check"
     "#);
     let answer = send(&world, "POST /api/v1/machines/check", vec![0xff]).await;
-    assert_snapshot!(answer.told(), @"400 bad_text: the body is not UTF-8 text: byte 0 is none");
+    assert_snapshot!(answer.status_and_body(), @"400 bad_text: the body is not UTF-8 text: byte 0 is none");
     let answer = send(&world, "POST /api/v1/machines/check", " ".repeat(5 << 20)).await;
-    assert_snapshot!(answer.told(), @"413 too_large: a body may have at most 4194304 bytes");
+    assert_snapshot!(answer.status_and_body(), @"413 too_large: a body may have at most 4194304 bytes");
     let most = format!("{clean}\n{}", "#".repeat((4 << 20) - clean.len() - 1));
     let answer = send(&world, "POST /api/v1/machines/check", most).await;
     assert!(answer.status == 200 && answer.json()["ok"] == true, "{}", answer.text);

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use lifeguard::cli::serve::Server;
+use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::clock::ManualClock;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Answer, contract, send, send_to};
+use super::{ApiAnswer, contract, send, send_to};
 use crate::database::{TestDatabase, database};
-use crate::world::{World, breathe, options};
+use crate::world::{World, yield_briefly, options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_error_is_a_problem() {
@@ -83,7 +83,7 @@ async fn every_error_is_a_problem() {
 
     let long = format!("GET /{}", "a".repeat(60_000));
     let answer = send(&world, &long, "").await;
-    assert!(answer.told().starts_with("404 no_such_path: there is nothing at /aaa"), "{}", answer.told());
+    assert!(answer.status_and_body().starts_with("404 no_such_path: there is nothing at /aaa"), "{}", answer.status_and_body());
     assert!(answer.text.len() < 500, "the answer does not repeat it all");
     // Longer ones are refused before any of our code sees them.
     let mut connection = TcpStream::connect(world.server.http).await.unwrap();
@@ -122,13 +122,13 @@ async fn head_is_answered_as_get_without_a_body() {
 }
 
 /// A way to a database that can be closed.
-struct Way {
+struct DatabaseForwarder {
     address: SocketAddr,
     is_open: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
-impl Way {
+impl DatabaseForwarder {
     async fn to(database: &TestDatabase) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -170,7 +170,7 @@ async fn carry(mut near: TcpStream, options: &PgConnectOptions) {
 }
 
 /// Asks until the answer has this status.
-async fn until(server: SocketAddr, line: &str, status: u16) -> Answer {
+async fn until(server: SocketAddr, line: &str, status: u16) -> ApiAnswer {
     let mut tries = 0;
     loop {
         let answer = send_to(server, line, &[], "").await;
@@ -179,19 +179,19 @@ async fn until(server: SocketAddr, line: &str, status: u16) -> Answer {
         }
         tries += 1;
         assert!(tries < 500, "{line} never was {status}: {} {}", answer.status, answer.text);
-        breathe().await;
+        yield_briefly().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself() {
     let database = database().await;
-    let way = Way::to(&database).await;
+    let way = DatabaseForwarder::to(&database).await;
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(&database, &folder);
     options.database_url = Some(way.url(&database).into());
     let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-    let server = Server::start(options, Arc::new(clock)).await.unwrap();
+    let server = LifeguardServer::start(options, Arc::new(clock)).await.unwrap();
     let new = json!({ "name": "b1", "mac": "02:00:00:00:00:01", "hardware": "panda" }).to_string();
     assert_eq!(send_to(server.http, "POST /api/v1/devices", &[], new.clone()).await.status, 201);
 
@@ -216,7 +216,7 @@ async fn while_the_database_is_away_the_server_says_so_and_comes_back_by_itself(
     let mut told = Vec::new();
     for (line, body) in requests {
         let answer = send_to(server.http, line, &[], body.to_owned()).await;
-        told.push(format!("{line}: {}", answer.told()));
+        told.push(format!("{line}: {}", answer.status_and_body()));
     }
     assert_snapshot!(told.join("\n"), @r#"
     GET /healthz: 200 {"status":"alive","version":"0.1.0"}

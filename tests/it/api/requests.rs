@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::{contract, everything, send};
+use super::{contract, dump_tables, send};
 use crate::world::{World, unreachable_power};
 
 async fn with_images() -> World {
@@ -19,7 +19,7 @@ async fn with_images() -> World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_refused_says_what_would_be_right() {
     let world = with_images().await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let requests = [
         ("POST /api/v1/devices/b1/requests/rq-reimage", r#"{"image": "narrow"}"#),
         ("POST /api/v1/devices/b1/requests/rq-reimage", r#"{"image": "none such"}"#),
@@ -82,7 +82,7 @@ async fn a_request_that_is_refused_says_what_would_be_right() {
     GET /api/v1/devices/b1/requests/rq-reboot
     405 method_not_allowed: this path does not take this method; `Allow` says which it takes
     "#);
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +176,7 @@ async fn what_would_cycle_power_is_refused_for_a_board_without_a_power_url() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forced_move_is_compared_and_set() {
     let world = with_images().await;
-    let before = everything(&world).await;
+    let before = dump_tables(&world).await;
     let path = "POST /api/v1/devices/b1/force";
     let requests = [
         (path, r#"{"from": "Ready", "to": "LockedOut", "reason": "it smells"}"#),
@@ -224,7 +224,7 @@ async fn a_forced_move_is_compared_and_set() {
     POST /api/v1/devices/b2/force
     404 no_device: there is no board "b2"
     "#);
-    assert_eq!(everything(&world).await, before);
+    assert_eq!(dump_tables(&world).await, before);
 
     let right = [(path, r#"{"from": "New", "to": "LockedOut", "reason": "it smells"}"#)];
     assert_snapshot!(contract(&world, right).await, @r#"

@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::laid_out;
+use super::pretty_json;
 use crate::world::World;
 
 /// Why a board stands where it stands, without what is known of it otherwise.
@@ -22,7 +22,7 @@ fn explained(device: &Value) -> String {
 async fn a_board_is_shown_with_why_it_stands_where_it_stands() {
     let world = World::new().await;
     world.register("b1", json!({ "environment": "lab", "comments": "left <shelf>" })).await;
-    assert_snapshot!(laid_out(&world.get("/api/v1/devices/b1").await), @r#"
+    assert_snapshot!(pretty_json(&world.get("/api/v1/devices/b1").await), @r#"
     {
       "about": "nobody has asked for anything yet",
       "actions": [],

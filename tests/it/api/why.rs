@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
-use lifeguard::tftp::client::{Options, fetch};
+use lifeguard::tftp::client::{TransferOptions, fetch};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use super::{laid_out, send};
+use super::{pretty_json, send};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, ask, unreachable_power};
+use crate::world::{World, wait_until, unreachable_power};
 
 async fn why(world: &World, name: &str) -> Value {
     world.get(&format!("/api/v1/devices/{name}/why")).await
@@ -20,7 +20,7 @@ async fn why(world: &World, name: &str) -> Value {
 async fn said(world: &World, rack: &Rack, name: &str) -> String {
     let why = why(world, name).await;
     let sentences = why["sentences"].as_array().unwrap().iter().map(|sentence| sentence.as_str().unwrap());
-    let said = sentences.collect::<Vec<_>>().join("\n").replace(&rack.place(), "modbus://relay");
+    let said = sentences.collect::<Vec<_>>().join("\n").replace(&rack.resource(), "modbus://relay");
     format!("{name}, {}, {}\n{said}", why["state"].as_str().unwrap(), why["kind"].as_str().unwrap())
 }
 
@@ -29,7 +29,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
     for (coil, name) in (0..3).zip(["b1", "b2", "b3"]) {
-        world.register(name, rack.wired_slowly(coil)).await;
+        world.register(name, rack.slow_power_facts(coil)).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
         if name == "b1" {
             world
@@ -64,7 +64,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
     No usual time yet: no stay here that began and ended since 2026-01-01 has been counted.
     ");
     let last = why(&world, "b3").await;
-    assert_snapshot!(laid_out(&last["doing"][0]).replace(&rack.place(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"resource":"modbus://relay"}"#);
+    assert_snapshot!(pretty_json(&last["doing"][0]).replace(&rack.resource(), "modbus://relay"), @r#"{"action":"clear-pxe","ahead":2,"began_at":null,"holder":"b1","is_leftover":false,"resource":"modbus://relay"}"#);
     assert_eq!((&last["until"], &last["since"]), (&Value::Null, &json!("2026-01-01T12:00:05Z")));
 }
 
@@ -72,7 +72,7 @@ async fn boards_at_one_relay_board_say_which_is_cycled_and_which_queue_behind_it
 async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are_left() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    let mut more = rack.wired(0);
+    let mut more = rack.power_facts(0);
     more["mac"] = json!("02:00:00:00:00:07");
     world.register("b1", more).await;
     assert_eq!(world.request("b1", "rq-reboot", json!({})).await.0, 200);
@@ -83,8 +83,8 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     world.clock.advance(Duration::from_secs(12));
     let link = "pxelinux.cfg/01-02-00-00-00-00-07";
-    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &Options::default()).await.unwrap_err();
-    ask("the end of the fetch is written", async || {
+    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &TransferOptions::default()).await.unwrap_err();
+    wait_until("the end of the fetch is written", async || {
         let history = world.history("b1").await;
         history
             .iter()
@@ -193,7 +193,7 @@ async fn boards_that_rest_or_have_failed_say_what_may_be_asked_for() {
     assert!(why["sentences"].to_string().contains("does not tell any more how it came here"), "{why}");
 
     let answer = send(&world, "GET /api/v1/devices/none/why", "").await;
-    assert_eq!(answer.told(), "404 no_device: there is no board \"none\"");
+    assert_eq!(answer.status_and_body(), "404 no_device: there is no board \"none\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,23 +9,23 @@ use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 
 use super::disasters::Disasters;
-use super::http::Connection;
-use super::message::{Known, Message, Said, Told};
+use super::http::HttpConnection;
+use super::message::{KnownState, Exchange, ClientRequest, ClientAnswer};
 use super::rows;
 use super::servers::{SERVERS, Servers};
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
 /// How many clients there are.
 const CLIENTS: u64 = 8;
 
 /// What the clients of a run share.
-pub(super) struct Load {
+pub(super) struct ClientLoad {
     pub(super) seed: u64,
     pub(super) servers: Arc<Servers>,
     pub(super) boards: Vec<String>,
     pub(super) disasters: Disasters,
     pub(super) pool: PgPool,
-    known: Vec<Mutex<Known>>,
+    known: Vec<Mutex<KnownState>>,
     /// Counts what is sent and what is answered.
     moments: AtomicU64,
     answers: AtomicUsize,
@@ -33,7 +33,7 @@ pub(super) struct Load {
     most_answers: usize,
 }
 
-impl Load {
+impl ClientLoad {
     pub(super) fn new(
         seed: u64,
         servers: Arc<Servers>,
@@ -42,7 +42,7 @@ impl Load {
         pool: PgPool,
         most_answers: usize,
     ) -> Self {
-        let new = || Mutex::new(Known { state: "New".to_owned(), visit: 1 });
+        let new = || Mutex::new(KnownState { state: "New".to_owned(), visit: 1 });
         let known = boards.iter().map(|_| new()).collect();
         let (moments, answers) = (AtomicU64::new(0), AtomicUsize::new(0));
         Self { seed, servers, boards, disasters, pool, known, moments, answers, most_answers }
@@ -50,7 +50,7 @@ impl Load {
 
     /// Registers the boards.
     pub(super) async fn register(&self) {
-        let mut lines = Lines::default();
+        let mut lines = ClientConnections::default();
         for (number, board) in self.boards.iter().enumerate() {
             let mac = format!("02:00:{:02x}:{:02x}:00:{number:02x}", self.seed >> 8 & 0xff, self.seed & 0xff);
             let body = json!({ "name": board, "mac": mac, "hardware": "panda" });
@@ -58,7 +58,7 @@ impl Load {
                 match lines.post(&self.servers, 0, "/api/v1/devices", &body).await {
                     // Who is not answered does not know whether it was done.
                     Some((_, Some((201 | 409, _)))) => break,
-                    Some((_, Some((503, _)) | None)) | None => breathe().await,
+                    Some((_, Some((503, _)) | None)) | None => yield_briefly().await,
                     Some((_, Some(answer))) => panic!("{board}: {answer:?}"),
                 }
             }
@@ -66,42 +66,42 @@ impl Load {
     }
 
     /// Lets all clients speak until there are enough answers, and gives all that was said.
-    pub(super) async fn run(self: &Arc<Self>) -> Vec<Message> {
-        let clients = (0..CLIENTS).map(|client| Arc::clone(self).speak(client));
+    pub(super) async fn run(self: &Arc<Self>) -> Vec<Exchange> {
+        let clients = (0..CLIENTS).map(|client| Arc::clone(self).run_client(client));
         clients.collect::<JoinSet<_>>().join_all().await.concat()
     }
 
-    async fn speak(self: Arc<Self>, client: u64) -> Vec<Message> {
+    async fn run_client(self: Arc<Self>, client: u64) -> Vec<Exchange> {
         let mut random = Random::stream(self.seed, 1 + client);
-        let mut lines = Lines::default();
+        let mut lines = ClientConnections::default();
         let mut messages = Vec::new();
         while self.answers.load(Ordering::Relaxed) < self.most_answers {
             // The lesser of two, so that some boards hear much from all.
-            let board = random.below(self.boards.len()).min(random.below(self.boards.len()));
-            let said = Said::choose(&mut random, &self.known[board].lock().unwrap());
+            let board = random.next_below(self.boards.len()).min(random.next_below(self.boards.len()));
+            let said = ClientRequest::choose(&mut random, &self.known[board].lock().unwrap());
             let mark = format!("{}-{client}-{}", self.seed, messages.len());
             let path = format!("/api/v1/devices/{}/{}", self.boards[board], said.path());
-            let wanted = random.below(SERVERS);
+            let wanted = random.next_below(SERVERS);
             let sent = self.moments.fetch_add(1, Ordering::SeqCst);
             let Some((server, answer)) = lines.post(&self.servers, wanted, &path, &said.body(&mark)).await
             else {
-                breathe().await;
+                yield_briefly().await;
                 continue;
             };
             let answered = self.moments.fetch_add(1, Ordering::SeqCst);
-            let told = answer.map_or(Told::Nothing, |(status, answer)| Told::read(status, &answer));
+            let told = answer.map_or(ClientAnswer::Nothing, |(status, answer)| ClientAnswer::read(status, &answer));
             let mut is_seen = None;
-            if told == Told::Nothing {
-                breathe().await;
+            if told == ClientAnswer::Nothing {
+                yield_briefly().await;
             } else {
                 let answers = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
                 self.disasters.strike(answers, server, &self.servers);
                 self.learn(board, &told);
-                if random.below(4) == 0 {
+                if random.next_below(4) == 0 {
                     is_seen = rows::is_seen(&self.pool, &self.boards[board], &mark).await;
                 }
             }
-            messages.push(Message {
+            messages.push(Exchange {
                 mark,
                 board: self.boards[board].clone(),
                 said,
@@ -114,7 +114,7 @@ impl Load {
         messages
     }
 
-    fn learn(&self, board: usize, told: &Told) {
+    fn learn(&self, board: usize, told: &ClientAnswer) {
         let mut known = self.known[board].lock().unwrap();
         if let Some(news) = told.known().filter(|news| news.visit >= known.visit) {
             *known = news;
@@ -124,9 +124,9 @@ impl Load {
 
 /// A client's connections, one to each server.
 #[derive(Default)]
-struct Lines([Option<Connection>; SERVERS]);
+struct ClientConnections([Option<HttpConnection>; SERVERS]);
 
-impl Lines {
+impl ClientConnections {
     /// Posts to the server that is wanted, or to the next that can be reached; says which it was and what it answered.
     /// Nothing was sent where nobody can be reached.
     async fn post(
@@ -140,7 +140,7 @@ impl Lines {
             let Some(address) = servers.address(server) else { continue };
             let line = &mut self.0[server];
             if line.as_ref().is_none_or(|line| line.server != address) {
-                *line = Connection::open(address).await.ok();
+                *line = HttpConnection::open(address).await.ok();
             }
             let Some(connection) = line else { continue };
             let answer = connection.post(path, body).await.ok();

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use lifeguard::farm::Random;
 
 use super::servers::{SERVERS, Servers};
-use super::wire::Wire;
+use super::wire::SeverableProxy;
 use crate::process::{kill_9, postmaster};
 
 /// How a Postgres dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Death {
+enum PostgresCrash {
     /// Its first process, whose others then end by themselves.
     Postmaster,
     /// One of the others, whereupon the first ends the rest and begins anew.
@@ -31,7 +31,7 @@ enum Disaster {
     Pause(usize),
     /// All servers lose their connections to Postgres, and with them its last answers.
     Cut,
-    Postgres(Death),
+    Postgres(PostgresCrash),
 }
 
 /// All that is to happen in a run. Each disaster strikes when so many answers have been given, at the very moment: what
@@ -39,28 +39,28 @@ enum Disaster {
 pub(super) struct Disasters {
     plan: Mutex<Vec<(usize, Disaster)>>,
     data: PathBuf,
-    wire: Arc<Wire>,
+    wire: Arc<SeverableProxy>,
 }
 
 impl Disasters {
     /// Chooses what is to happen among so many answers: from one to three servers die, one hangs, every second time the
     /// wire is cut, and every third time Postgres dies.
-    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path, wire: &Arc<Wire>) -> Self {
-        let mut disasters = vec![Disaster::Pause(random.below(SERVERS))];
-        for _ in 0..=random.below(3) {
-            disasters.push(match random.below(2) {
+    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path, wire: &Arc<SeverableProxy>) -> Self {
+        let mut disasters = vec![Disaster::Pause(random.next_below(SERVERS))];
+        for _ in 0..=random.next_below(3) {
+            disasters.push(match random.next_below(2) {
                 0 => Disaster::ThatServer,
-                _ => Disaster::AnyServer(random.below(SERVERS)),
+                _ => Disaster::AnyServer(random.next_below(SERVERS)),
             });
         }
-        if random.below(2) == 0 {
+        if random.next_below(2) == 0 {
             disasters.push(Disaster::Cut);
         }
-        if random.below(3) == 0 {
-            let deaths = [Death::Postmaster, Death::Backend, Death::All];
-            disasters.push(Disaster::Postgres(deaths[random.below(deaths.len())]));
+        if random.next_below(3) == 0 {
+            let deaths = [PostgresCrash::Postmaster, PostgresCrash::Backend, PostgresCrash::All];
+            disasters.push(Disaster::Postgres(deaths[random.next_below(deaths.len())]));
         }
-        let plan = disasters.into_iter().map(|disaster| (1 + random.below(answers), disaster)).collect();
+        let plan = disasters.into_iter().map(|disaster| (1 + random.next_below(answers), disaster)).collect();
         Self { plan: Mutex::new(plan), data: data.to_owned(), wire: Arc::clone(wire) }
     }
 
@@ -79,13 +79,13 @@ impl Disasters {
     }
 
     /// A Postgres that is only just coming back is left alone.
-    fn kill_postgres(&self, death: Death) {
+    fn kill_postgres(&self, death: PostgresCrash) {
         let Some(postmaster) = postmaster(&self.data) else { return };
         let children = children(postmaster);
         match death {
-            Death::Postmaster => kill_9(postmaster),
-            Death::Backend => children.into_iter().next_back().into_iter().for_each(kill_9),
-            Death::All => [postmaster].into_iter().chain(children).for_each(kill_9),
+            PostgresCrash::Postmaster => kill_9(postmaster),
+            PostgresCrash::Backend => children.into_iter().next_back().into_iter().for_each(kill_9),
+            PostgresCrash::All => [postmaster].into_iter().chain(children).for_each(kill_9),
         }
     }
 }

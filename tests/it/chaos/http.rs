@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// A connection that is kept.
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     stream: BufReader<TcpStream>,
     pub(super) server: SocketAddr,
 }
 
-impl Connection {
+impl HttpConnection {
     pub(super) async fn open(server: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
@@ -33,7 +33,7 @@ impl Connection {
         );
         self.stream.write_all(request.as_bytes()).await?;
         let status = self.line().await?;
-        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)?;
+        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled_error)?;
         let mut length = None;
         loop {
             let line = self.line().await?.to_ascii_lowercase();
@@ -44,7 +44,7 @@ impl Connection {
                 length = value.trim().parse().ok();
             }
         }
-        let mut body = vec![0; length.ok_or_else(garbled)?];
+        let mut body = vec![0; length.ok_or_else(garbled_error)?];
         self.stream.read_exact(&mut body).await?;
         Ok((status, serde_json::from_slice(&body)?))
     }
@@ -57,6 +57,6 @@ impl Connection {
     }
 }
 
-fn garbled() -> Error {
+fn garbled_error() -> Error {
     Error::other("the answer is no HTTP")
 }

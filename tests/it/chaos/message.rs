@@ -8,14 +8,14 @@ const STATES: [&str; 7] = ["New", "North", "East", "South", "West", "Hurried", "
 
 /// What clients last heard of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownState {
     pub(super) state: String,
     pub(super) visit: i64,
 }
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum ClientRequest {
     /// By the board, perhaps of a visit.
     Event(&'static str, Option<i64>),
     /// By an operator.
@@ -26,7 +26,7 @@ pub(super) enum Said {
 
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ClientAnswer {
     Moved {
         from: String,
         to: String,
@@ -49,12 +49,12 @@ pub(super) enum Told {
 
 /// Something that a client said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct Exchange {
     /// Tells it apart from all others.
     pub(super) mark: String,
     pub(super) board: String,
-    pub(super) said: Said,
-    pub(super) told: Told,
+    pub(super) said: ClientRequest,
+    pub(super) told: ClientAnswer,
     /// When it was sent and when it was answered, as all clients count.
     pub(super) sent: u64,
     pub(super) answered: u64,
@@ -62,15 +62,15 @@ pub(super) struct Message {
     pub(super) is_seen: Option<bool>,
 }
 
-impl Said {
+impl ClientRequest {
     /// Chooses something to say to a board of which `known` was last heard.
-    pub(super) fn choose(random: &mut Random, known: &Known) -> Self {
-        let visit = match random.below(10) {
+    pub(super) fn choose(random: &mut Random, known: &KnownState) -> Self {
+        let visit = match random.next_below(10) {
             0..4 => None,
             4..9 => Some(known.visit),
             _ => Some(known.visit - 1),
         };
-        match random.below(100) {
+        match random.next_below(100) {
             0..34 => Self::Event("hit", visit),
             34..56 => Self::Event("go", visit),
             56..68 => Self::Event("spend", visit),
@@ -78,7 +78,7 @@ impl Said {
             73..81 => Self::Request("rq-hit"),
             81..88 => Self::Request("rq-go"),
             88..91 => Self::Request("rq-clear"),
-            _ => Self::Force { from: known.state.clone(), to: STATES[random.below(STATES.len())] },
+            _ => Self::Force { from: known.state.clone(), to: STATES[random.next_below(STATES.len())] },
         }
     }
 
@@ -101,7 +101,7 @@ impl Said {
     }
 }
 
-impl Told {
+impl ClientAnswer {
     /// Understands an answer.
     pub(super) fn read(status: u16, answer: &Value) -> Self {
         let nonsense = || Self::Nonsense(format!("{status} {answer}"));
@@ -122,12 +122,12 @@ impl Told {
     }
 
     /// What is now known of the board.
-    pub(super) fn known(&self) -> Option<Known> {
+    pub(super) fn known(&self) -> Option<KnownState> {
         match self {
             Self::Moved { to: state, visit, .. }
             | Self::Stayed { state, visit }
             | Self::Ignored { state, visit: Some(visit) } => {
-                Some(Known { state: state.clone(), visit: *visit })
+                Some(KnownState { state: state.clone(), visit: *visit })
             }
             Self::Ignored { visit: None, .. } | Self::Nothing | Self::Nonsense(_) => None,
         }

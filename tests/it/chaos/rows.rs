@@ -11,7 +11,7 @@ use sqlx::{Executor, Row as _};
 
 /// A row of `history`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(super) struct StoredEntry {
     pub(super) id: i64,
     pub(super) at: DateTime<Utc>,
     pub(super) kind: String,
@@ -24,7 +24,7 @@ pub(super) struct Row {
     pub(super) visit: i64,
 }
 
-impl Row {
+impl StoredEntry {
     /// An argument that is a text.
     pub(super) fn argument(&self, name: &str) -> Option<&str> {
         self.args.get(name)?.as_str()
@@ -36,7 +36,7 @@ impl Row {
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for StoredEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, at, kind, event, spoken_visit, args, outcome, from, to, visit } = self;
         let at = at.format("%T%.6f");
@@ -50,7 +50,7 @@ impl fmt::Display for Row {
 
 /// A row of `instance`, without what the lifecycle does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Instance {
+pub(super) struct FinalInstance {
     pub(super) state: String,
     pub(super) visit: i64,
     pub(super) deadline_at: Option<DateTime<Utc>>,
@@ -62,14 +62,14 @@ pub(super) struct Instance {
 
 /// What is written of a board.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Written {
+pub(super) struct StoredBoard {
     /// In the order of their numbers.
-    pub(super) history: Vec<Row>,
-    pub(super) instance: Instance,
+    pub(super) history: Vec<StoredEntry>,
+    pub(super) instance: FinalInstance,
 }
 
 /// Reads what is written of `boards`, all at one moment.
-pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, Written> {
+pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, StoredBoard> {
     let mut tx = pool.begin().await.unwrap();
     tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.unwrap();
     let instances = sqlx::query(
@@ -90,13 +90,13 @@ pub(super) async fn read(pool: &PgPool, boards: &[String]) -> BTreeMap<String, W
         );
         let history = history.bind(row.get::<i64, _>("instance_id")).fetch_all(&mut *tx).await.unwrap();
         let history = history.iter().map(entry).collect();
-        written.insert(row.get("name"), Written { history, instance: instance(&row) });
+        written.insert(row.get("name"), StoredBoard { history, instance: instance(&row) });
     }
     written
 }
 
-fn entry(row: &PgRow) -> Row {
-    Row {
+fn entry(row: &PgRow) -> StoredEntry {
+    StoredEntry {
         id: row.get("history_id"),
         at: row.get("at"),
         kind: row.get("kind"),
@@ -110,10 +110,10 @@ fn entry(row: &PgRow) -> Row {
     }
 }
 
-fn instance(row: &PgRow) -> Instance {
+fn instance(row: &PgRow) -> FinalInstance {
     let Json(mut counters): Json<BTreeMap<String, i64>> = row.get("counters");
     counters.retain(|_, count| *count != 0);
-    Instance {
+    FinalInstance {
         state: row.get("state"),
         visit: row.get("visit"),
         deadline_at: row.get("deadline_at"),

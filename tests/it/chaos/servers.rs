@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::process::{Pause, ServerProcess};
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
 /// How many servers there are.
 pub(super) const SERVERS: usize = 3;
@@ -83,7 +83,7 @@ impl Servers {
                     *servers.places[server].lock().unwrap() = Some(process);
                     return;
                 }
-                breathe().await;
+                yield_briefly().await;
             }
         });
     }

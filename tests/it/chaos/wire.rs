@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Passes connections on from one socket to another.
-pub(super) struct Wire {
+pub(super) struct SeverableProxy {
     cut: watch::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
-impl Wire {
+impl SeverableProxy {
     /// Lays a wire from the socket `here`, which it makes, to the socket `there`.
     pub(super) fn new(here: &Path, there: PathBuf) -> Self {
         let listener = UnixListener::bind(here).unwrap();

@@ -11,8 +11,8 @@ use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use lifeguard::clock::{Clock, ScaledClock};
-use lifeguard::farm::{Activity, Farm, FarmOptions, SimulatedBoard, Status, write_boot_tree};
-use lifeguard::tftp::{End, Fetch, Observer, Server};
+use lifeguard::farm::{BoardActivity, SimulatedFarm, FarmOptions, SimulatedBoard, BoardStatus, write_boot_tree};
+use lifeguard::tftp::{TransferEnd, TftpFetch, TftpObserver, TftpServer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,14 +22,14 @@ use tokio_modbus::client::{Client as _, Reader as _, Writer as _, tcp};
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits until something is so.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The visit that the recorder's boot arguments name.
 pub(super) const ARGUMENTS_VISIT: u64 = 1000;
 
 /// One report, whether it was taken or not.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Report {
+pub(super) struct ReceivedReport {
     pub device: String,
     pub event: String,
     pub visit: Option<u64>,
@@ -41,25 +41,25 @@ pub(super) struct Report {
 
 /// What Lifeguard's servers saw, and what they are to do.
 #[derive(Default)]
-struct Recorder {
+struct FarmRecorder {
     root: PathBuf,
-    reports: watch::Sender<Vec<Report>>,
-    asked: watch::Sender<Vec<Fetch>>,
-    ended: watch::Sender<Vec<(Fetch, End)>>,
+    reports: watch::Sender<Vec<ReceivedReport>>,
+    asked: watch::Sender<Vec<TftpFetch>>,
+    ended: watch::Sender<Vec<(TftpFetch, TransferEnd)>>,
     refusals: watch::Sender<usize>,
     next_image: watch::Sender<Option<String>>,
 }
 
 /// A farm and what it speaks with.
-pub(super) struct World {
-    pub farm: Farm,
+pub(super) struct FarmWorld {
+    pub farm: SimulatedFarm,
     pub clock: Arc<dyn Clock>,
-    recorder: Arc<Recorder>,
+    recorder: Arc<FarmRecorder>,
     root: tempfile::TempDir,
     _tasks: JoinSet<()>,
 }
 
-impl World {
+impl FarmWorld {
     /// A farm of four boards, the last one wired inverted, whose clock runs 300 times as fast.
     pub(super) async fn new() -> Self {
         Self::with(|_| {}).await
@@ -69,12 +69,12 @@ impl World {
     pub(super) async fn with(change: impl FnOnce(&mut FarmOptions)) -> Self {
         let root = tempfile::tempdir().unwrap();
         write_boot_tree(root.path()).unwrap();
-        let recorder = Arc::new(Recorder { root: root.path().to_owned(), ..Recorder::default() });
+        let recorder = Arc::new(FarmRecorder { root: root.path().to_owned(), ..FarmRecorder::default() });
         let mut tasks = JoinSet::new();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
 
-        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&recorder);
-        let server = Server::bind(any, root.path().to_owned(), observer).await.unwrap();
+        let observer: Arc<dyn TftpObserver> = Arc::<FarmRecorder>::clone(&recorder);
+        let server = TftpServer::bind(any, root.path().to_owned(), observer).await.unwrap();
         let tftp = server.local_addr();
         tasks.spawn(server.run(CancellationToken::new()));
 
@@ -92,7 +92,7 @@ impl World {
         options.boards = 4;
         change(&mut options);
         let clock = Arc::clone(&options.clock);
-        Self { farm: Farm::start(&options).unwrap(), clock, recorder, root, _tasks: tasks }
+        Self { farm: SimulatedFarm::start(&options).unwrap(), clock, recorder, root, _tasks: tasks }
     }
 
     pub(super) fn board(&self, index: usize) -> &SimulatedBoard {
@@ -115,14 +115,14 @@ impl World {
 
     /// Links a board to the boot config of `image`.
     pub(super) fn link(&self, board: usize, image: &str) {
-        let Registered { link, config, .. } = self.registered(board, image);
+        let RegisteredBoard { link, config, .. } = self.registered(board, image);
         std::os::unix::fs::symlink(format!("../configs/{config}"), self.path(&link)).unwrap();
     }
 
-    fn registered(&self, board: usize, image: &str) -> Registered {
+    fn registered(&self, board: usize, image: &str) -> RegisteredBoard {
         let registration = self.board(board).registration();
         let config = lifeguard::farm::boot_config_name(image, &registration.hardware);
-        Registered { link: link_of(&registration.mac), config, power: registration.power_url.clone() }
+        RegisteredBoard { link: link_of(&registration.mac), config, power: registration.power_url.clone() }
     }
 
     /// The file that a board asks for first.
@@ -132,21 +132,21 @@ impl World {
 
     /// Gives a board power over Modbus.
     pub(super) async fn power_on(&self, board: usize) {
-        self.switch(board, Power::On).await;
+        self.switch(board, SwitchTo::On).await;
     }
 
     /// Takes a board's power over Modbus, and waits until it is dark.
     pub(super) async fn power_off(&self, board: usize) {
-        self.switch(board, Power::Off).await;
-        self.until(board, "is off", |status| status.activity == Activity::Off).await;
+        self.switch(board, SwitchTo::Off).await;
+        self.until(board, "is off", |status| status.activity == BoardActivity::Off).await;
     }
 
-    async fn switch(&self, board: usize, power: Power) {
+    async fn switch(&self, board: usize, power: SwitchTo) {
         let url: url::Url = self.registered(board, "").power.parse().unwrap();
         let is_inverted = url.query_pairs().any(|(name, value)| name == "invert" && value == "true");
         let coil: u16 = url.path().trim_start_matches('/').parse().unwrap();
         let relay = url.socket_addrs(|| None).unwrap()[0];
-        let is_on = (power == Power::On) != is_inverted;
+        let is_on = (power == SwitchTo::On) != is_inverted;
         // One client at a time: the one before may not be gone yet.
         for _ in 0..1000 {
             if switch_coil(relay, coil, is_on).await.is_some() {
@@ -162,14 +162,14 @@ impl World {
         &self,
         board: usize,
         what: &str,
-        is_so: impl FnMut(&Status) -> bool + Send,
-    ) -> Status {
+        is_so: impl FnMut(&BoardStatus) -> bool + Send,
+    ) -> BoardStatus {
         wait(self.board(board).watch(), what, is_so).await
     }
 
     /// Waits until `count` reports were taken, and gives all that there are.
-    pub(super) async fn reports(&self, count: usize) -> Vec<Report> {
-        let taken = |reports: &Vec<Report>| reports.iter().filter(|r| r.answered.is_some()).count() >= count;
+    pub(super) async fn reports(&self, count: usize) -> Vec<ReceivedReport> {
+        let taken = |reports: &Vec<ReceivedReport>| reports.iter().filter(|r| r.answered.is_some()).count() >= count;
         wait(self.recorder.reports.subscribe(), &format!("{count} reports"), taken).await
     }
 
@@ -184,15 +184,15 @@ impl World {
     }
 
     /// Waits until `file` has been asked for `count` times.
-    pub(super) async fn until_asked(&self, file: &str, count: usize) -> Vec<Fetch> {
-        let is_so = |asked: &Vec<Fetch>| asked.iter().filter(|fetch| fetch.file == file).count() >= count;
+    pub(super) async fn until_asked(&self, file: &str, count: usize) -> Vec<TftpFetch> {
+        let is_so = |asked: &Vec<TftpFetch>| asked.iter().filter(|fetch| fetch.file == file).count() >= count;
         wait(self.recorder.asked.subscribe(), &format!("{file} asked for {count} times"), is_so).await
     }
 
     /// Waits until `count` fetches of `file` have ended, and says how.
-    pub(super) async fn ends(&self, file: &str, count: usize) -> Vec<End> {
-        let of_file = |(fetch, _): &&(Fetch, End)| fetch.file == file;
-        let is_so = |ended: &Vec<(Fetch, End)>| ended.iter().filter(of_file).count() >= count;
+    pub(super) async fn ends(&self, file: &str, count: usize) -> Vec<TransferEnd> {
+        let of_file = |(fetch, _): &&(TftpFetch, TransferEnd)| fetch.file == file;
+        let is_so = |ended: &Vec<(TftpFetch, TransferEnd)>| ended.iter().filter(of_file).count() >= count;
         let ended =
             wait(self.recorder.ended.subscribe(), &format!("{file} ended {count} times"), is_so).await;
         ended.iter().filter(of_file).map(|(_, end)| end.clone()).collect()
@@ -205,14 +205,14 @@ impl World {
     }
 }
 
-struct Registered {
+struct RegisteredBoard {
     link: String,
     config: String,
     power: String,
 }
 
 #[derive(PartialEq)]
-enum Power {
+enum SwitchTo {
     On,
     Off,
 }
@@ -242,7 +242,7 @@ async fn wait<T: Clone + std::fmt::Debug>(
 ) -> T {
     #[expect(clippy::disallowed_methods, reason = "a test's patience is real time")]
     let waited =
-        tokio::time::timeout(PATIENCE, watched.wait_for(is_so)).await.map(|seen| seen.unwrap().clone());
+        tokio::time::timeout(WAIT_TIMEOUT, watched.wait_for(is_so)).await.map(|seen| seen.unwrap().clone());
     waited.unwrap_or_else(|_| panic!("waited in vain: {what}; there is {:?}", *watched.borrow()))
 }
 
@@ -252,7 +252,7 @@ struct VisitQuery {
 }
 
 async fn report(
-    State(recorder): State<Arc<Recorder>>,
+    State(recorder): State<Arc<FarmRecorder>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     Path((device, event)): Path<(String, String)>,
     Query(VisitQuery { visit }): Query<VisitQuery>,
@@ -270,7 +270,7 @@ async fn report(
     let mut answered = None;
     recorder.reports.send_modify(|reports| {
         answered = (!is_refused).then(|| reports.len() as u64 + 1);
-        reports.push(Report { device, event, visit, arguments, from: from.ip(), answered });
+        reports.push(ReceivedReport { device, event, visit, arguments, from: from.ip(), answered });
     });
     answered
         .map(|visit| Json(json!({ "outcome": "moved", "visit": visit })))
@@ -283,18 +283,18 @@ fn remove_links(root: &std::path::Path) {
     }
 }
 
-async fn boot_arguments(State(recorder): State<Arc<Recorder>>) -> Json<Value> {
+async fn boot_arguments(State(recorder): State<Arc<FarmRecorder>>) -> Json<Value> {
     Json(json!({ "visit": ARGUMENTS_VISIT, "next_image": *recorder.next_image.borrow() }))
 }
 
-impl Observer for Recorder {
-    fn asked(&self, fetch: &Fetch) {
+impl TftpObserver for FarmRecorder {
+    fn on_request(&self, fetch: &TftpFetch) {
         self.asked.send_modify(|asked| asked.push(fetch.clone()));
     }
 
-    fn ended(&self, fetch: &Fetch, end: End) {
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd) {
         self.ended.send_modify(|ended| ended.push((fetch.clone(), end)));
     }
 
-    fn dropped(&self, _fetch: &Fetch) {}
+    fn on_drop(&self, _fetch: &TftpFetch) {}
 }

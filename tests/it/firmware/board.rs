@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
-use lifeguard::farm::relay::{Behaviour, RelayBoard};
+use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use tokio::task::JoinSet;
 
 use super::media::Media;
@@ -27,13 +27,13 @@ wait $!
 "#;
 
 /// A board that runs while its coil is off.
-pub(super) struct Board {
+pub(super) struct EmulatedBoard {
     relay: RelayBoard,
     serial: PathBuf,
     _power: JoinSet<()>,
 }
 
-impl Board {
+impl EmulatedBoard {
     /// Starts a board, with an empty card in `work`, whose firmware loads `boot_file`.
     pub(super) fn start(media: &Media, work: &Path, mac: &str, boot_file: &str) -> Self {
         let [card, serial] = ["card", "serial"].map(|name| work.join(name));
@@ -48,7 +48,7 @@ impl Board {
         args.extend(["-nic".to_owned(), format!("user,model=virtio-net-pci,mac={mac},bootfile={boot_file}")]);
 
         let relay =
-            RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, Behaviour::OneClientAtATime).unwrap();
+            RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, RelayBehaviour::OneClientAtATime).unwrap();
         let mut coil = relay.coil(COIL);
         let mut power = JoinSet::new();
         power.spawn(async move {
@@ -71,7 +71,7 @@ impl Board {
 
     /// What was done to its power so far: whether it was cut.
     pub(super) fn power_cuts(&self) -> Vec<bool> {
-        self.relay.operations().iter().map(|operation| operation.on).collect()
+        self.relay.coil_changes().iter().map(|operation| operation.is_on).collect()
     }
 
     /// The last of what it said on its serial line.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use serde_json::Value;
 
-use self::board::{Board, HOST};
+use self::board::{EmulatedBoard, HOST};
 use self::media::Media;
 use crate::cli::lifeguard;
 use crate::guarded::GuardedDir;
@@ -53,14 +53,14 @@ impl Firmware {
 }
 
 /// A server, and a board at it.
-struct Site {
-    board: Board,
+struct FirmwareSite {
+    board: EmulatedBoard,
     server: ServerProcess,
     // Removed last.
     _folder: GuardedDir,
 }
 
-impl Site {
+impl FirmwareSite {
     fn start(media: &Media, firmware: Firmware) -> Self {
         let folder = GuardedDir::new();
         let work = folder.path();
@@ -86,7 +86,7 @@ impl Site {
         let loads_pxelinux = format!("#!ipxe\nset 210:string {tftp}\nchain {tftp}pxelinux.0\n");
         fs::write(boot_root.join("pxelinux.ipxe"), loads_pxelinux).unwrap();
 
-        let board = Board::start(media, work, MAC, &format!("{tftp}{}", firmware.boot_file()));
+        let board = EmulatedBoard::start(media, work, MAC, &format!("{tftp}{}", firmware.boot_file()));
         Self { board, server, _folder: folder }
     }
 
@@ -166,7 +166,7 @@ async fn assert_ready_as_the_readme_has_it(firmware: Firmware) {
     let seconds = std::env::var_os("LIFEGUARD_PROOF_SECONDS").map(|value| value.into_string().unwrap());
     let watched = Duration::from_secs(seconds.map_or(0, |seconds| seconds.parse().unwrap()));
 
-    let site = Site::start(&media, firmware);
+    let site = FirmwareSite::start(&media, firmware);
     let (setup, looks) = readme();
     for line in setup {
         site.run(line).await;

@@ -16,7 +16,7 @@ async fn a_board_is_shown_with_its_links_as_any_instance_is() {
             "      rq-take: { do: { link: { thing: $args.thing } } }\n      rq-lock-out:\n",
         ),
     ]);
-    let world = World::under(&linked).await;
+    let world = World::with_definition(&linked).await;
     load(&world, "thing", THING).await;
     create(&world, "thing/t1", json!({})).await;
     world.register("b1", json!({})).await;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{LEASE, THING, assert_replay_is_exact};
 use crate::database::database;
 use crate::process::ServerProcess;
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
 const LEASES: usize = 8;
 
@@ -65,7 +65,7 @@ async fn what_was_raised_as_a_server_was_killed_is_never_lost_and_never_there_tw
             let (number, count) = sent.unwrap();
             answered[number] += count;
         }
-        breathe().await;
+        yield_briefly().await;
         server = ServerProcess::start(&options());
     }
     server.terminate();

@@ -6,7 +6,7 @@ use lifeguard::cli::serve::ServeOptions;
 use serde_json::json;
 
 use super::{assert_replay_is_exact, create, history, load, post, show};
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 const SWITCH: &str = "machine: switch
 initial: Off
@@ -47,17 +47,17 @@ states:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actions_and_deadlines_of_a_target_are_begun_and_raise_in_turn() {
-    let world = World::with(|options| ServeOptions { allow_commands: true, ..options }).await;
+    let world = World::with_serve_options(|options| ServeOptions { allow_commands: true, ..options }).await;
     load(&world, "switch", SWITCH).await;
     load(&world, "lamp", LAMP).await;
     create(&world, "lamp/l", json!({})).await;
     create(&world, "switch/s", json!({ "lamp": "l" })).await;
     for round in 1..=2 {
         post(&world, "switch/s", "rq-flip").await;
-        ask("the end of the action lights it", async || show(&world, "switch/s").await["state"] == "Bright")
+        wait_until("the end of the action lights it", async || show(&world, "switch/s").await["state"] == "Bright")
             .await;
         world.clock.advance(Duration::from_mins(1));
-        ask("its time has passed", async || show(&world, "switch/s").await["state"] == "Off").await;
+        wait_until("its time has passed", async || show(&world, "switch/s").await["state"] == "Off").await;
         let lamp = history(&world, "lamp/l").await;
         let count = |begin: &str| lamp.iter().filter(|line| line.starts_with(begin)).count();
         assert_eq!(["light: ", "notify-ok: ", "timeout: "].map(count), [round; 3], "{lamp:#?}");

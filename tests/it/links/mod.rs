@@ -9,7 +9,7 @@ mod overtaken;
 mod raised;
 mod removed;
 
-use lifeguard::engine::replay::{Wanted, replay};
+use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::machine::MachineName;
 use lifeguard::store::Store;
 use reqwest::{Method, StatusCode};
@@ -86,7 +86,7 @@ async fn leased() -> World {
 async fn assert_replay_is_exact(store: &Store, machines: &[&str]) {
     for machine in machines {
         let machine = MachineName::new(machine).unwrap();
-        let wanted = Wanted { machine, name: None, since: None, with: None };
+        let wanted = ReplayRequest { machine, name: None, since: None, what_if_definition: None };
         let replayed = replay(store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
         assert!(replayed.instances > 0 && replayed.forgotten == 0, "{replayed:?}");
         assert_eq!((replayed.difference, replayed.unreadable), (None, Vec::new()));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{assert_replay_is_exact, call, create, history, leased, post, show, world};
-use crate::world::{ask, within};
+use crate::world::{wait_until, await_within_timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_target_was_overtaken_nothing_is_written_and_the_rest_is_not_held_up() {
@@ -25,11 +25,11 @@ async fn where_the_target_was_overtaken_nothing_is_written_and_the_rest_is_not_h
         reqwest::Client::new(),
     );
     sent.spawn(async move { http.post(url).send().await.unwrap().json::<Value>().await.unwrap() });
-    ask("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
+    wait_until("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
     assert_eq!(history(&world, "lease/l1").await.len(), 2, "the sender waits with its target");
     post(&world, "thing/t2", "rq-break").await;
     other.commit().await.unwrap();
-    let answer = within("the answer", sent.join_next()).await.unwrap().unwrap();
+    let answer = await_within_timeout("the answer", sent.join_next()).await.unwrap().unwrap();
     assert_eq!(answer["outcome"], "moved", "{answer}");
     let lease = history(&world, "lease/l1").await;
     assert_eq!(lease[2..], ["rq-end: Leased → Ended", "release-refused: stayed (thing/t1)"]);
@@ -41,7 +41,7 @@ async fn two_processes_at_linked_instances_neither_lose_nor_double_what_is_raise
     const LEASES: usize = 6;
     const ROUNDS: usize = 20;
     let one = world().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     create(&one, "thing/hub", json!({})).await;
     for number in 0..LEASES {
         create(&one, &format!("lease/l{number}"), json!({ "thing": "hub" })).await;

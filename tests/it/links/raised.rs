@@ -46,7 +46,7 @@ async fn links_outlive_a_restart() {
     let world = leased().await;
     let before =
         (show(&world, "lease/l1").await["links"].clone(), show(&world, "thing/t1").await["links"].clone());
-    let world = world.again_when(async |_, _| {}).await.unwrap();
+    let world = world.restart_when(async |_, _| {}).await.unwrap();
     let after =
         (show(&world, "lease/l1").await["links"].clone(), show(&world, "thing/t1").await["links"].clone());
     assert_eq!(before, after);
@@ -91,7 +91,7 @@ states:
     create(&world, "pong/b", json!({ "other": "a" })).await;
     let path = "/api/v1/machines/ping/a/events/rq-link";
     assert_eq!(world.call(reqwest::Method::POST, path, Some(json!({ "to": "b" }))).await.0, 200);
-    let world = world.again_when(async |_, database| {
+    let world = world.restart_when(async |_, database| {
         let sql = "UPDATE definition SET source = $1 WHERE machine = 'pong'";
         let changed = sqlx::query(sql).bind(of("pong", "ping")).execute(&database.pool().await).await;
         assert_eq!(changed.unwrap().rows_affected(), 1);

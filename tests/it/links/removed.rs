@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{LEASE, assert_replay_is_exact, call, create, history, leased, load, post, show};
-use crate::world::ask;
+use crate::world::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
@@ -30,7 +30,7 @@ async fn a_link_to_what_was_removed_does_not_lead_to_another_of_its_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_that_knows_only_the_one_before_finds_the_one_of_now() {
     let world = leased().await;
-    let other = world.beside().await;
+    let other = world.second_server().await;
     // The other process has seen the thing, and caches it.
     post(&other, "thing/t1", "rq-break").await;
     assert_eq!(call(&world, Method::DELETE, "thing/t1", None).await.0, StatusCode::NO_CONTENT);
@@ -53,7 +53,7 @@ async fn what_is_raised_at_one_that_is_removed_in_the_same_moment_is_refused() {
     sqlx::query("DELETE FROM instance WHERE name = 't1'").execute(&mut *other).await.unwrap();
     let overtaken = world.server.engine.retries().overtaken.get();
     let raised = async {
-        ask("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
+        wait_until("it was tried", async || world.server.engine.retries().overtaken.get() > overtaken).await;
         assert_eq!(
             show(&world, "lease/l1").await["state"],
             "Leased",

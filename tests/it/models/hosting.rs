@@ -2,11 +2,11 @@
 
 use fs_err as fs;
 use insta::assert_snapshot;
-use lifeguard::model::Status;
+use lifeguard::model::ModelStatus;
 use lifeguard::random::Random;
 use serde_json::json;
 
-use super::{Folders, fixture, hosted, onnxruntime, told};
+use super::{Folders, fixture, hosted, onnxruntime, predict_text};
 
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 
@@ -18,16 +18,16 @@ async fn rows_are_judged_and_each_has_its_state() {
     folders.host("whole", &COLORS);
     folders.host("double", &COLORS);
     let models = folders.open(&library);
-    assert_eq!(models.show("colors_v1").unwrap().status, Status::NotLoaded);
+    assert_eq!(models.show("colors_v1").unwrap().status, ModelStatus::NotLoaded);
     let told = [
-        told(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
-        told(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
-        told(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]])).await,
-        told(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
+        predict_text(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
+        predict_text(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
+        predict_text(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]])).await,
+        predict_text(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
     ];
     assert_eq!(told, ["green red blue", "green blue", "red green blue", "green blue"]);
     let shown = models.show("colors_v1").unwrap();
-    assert_eq!((shown.status, shown.width), (Status::Loaded, Some(2)));
+    assert_eq!((shown.status, shown.width), (ModelStatus::Loaded, Some(2)));
     assert_eq!(shown.size_bytes, Some(fs::metadata(fixture("colors_v1")).unwrap().len()));
     assert_eq!((shown.counts.predictions, shown.counts.rows, shown.counts.loads), (2, 5, 1));
 }
@@ -52,7 +52,7 @@ async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
         ("fixture", json!([[1, 2]])),
         ("nobody", json!([[1, 2]])),
     ] {
-        all.push(told(&models, model, values).await);
+        all.push(predict_text(&models, model, values).await);
     }
     assert_snapshot!(all.join("\n"), @r#"
     values: values: each row has 1 number, and this model takes 2
@@ -65,7 +65,7 @@ async fn values_that_a_model_does_not_take_are_refused_with_their_place() {
     values: values: this model takes one plain list of numbers, not rows
     unknown: there is no model "nobody"
     "#);
-    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
+    assert_eq!(predict_text(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     folders.config("m", &COLORS);
     fs::copy(fixture("fixture"), folders.model("m")).unwrap();
     let models = folders.open(&library);
-    let ask = async || told(&models, "m", json!([1])).await;
+    let ask = async || predict_text(&models, "m", json!([1])).await;
     assert_eq!(ask().await, "red");
     assert_eq!(ask().await, "red");
     assert_eq!(models.show("m").unwrap().counts.loads, 1);
@@ -150,11 +150,11 @@ async fn a_model_whose_file_changes_is_loaded_again() {
     let broken = ask().await;
     assert_eq!(broken, "file: team/m.onnx: it is no file of ONNX's format, or not all of one");
     assert_eq!(ask().await, broken);
-    assert_eq!(models.show("m").unwrap().status, Status::Failed);
+    assert_eq!(models.show("m").unwrap().status, ModelStatus::Failed);
     fs::write(folders.model("m"), &whole).unwrap();
     assert_eq!(ask().await, "green blue green");
     let shown = models.show("m").unwrap();
-    assert_eq!((shown.status, shown.error, shown.counts.loads), (Status::Loaded, None, 4));
+    assert_eq!((shown.status, shown.error, shown.counts.loads), (ModelStatus::Loaded, None, 4));
 
     fs::remove_file(folders.model("m")).unwrap();
     assert!(ask().await.contains("there is no such file"), "{}", ask().await);
@@ -173,15 +173,15 @@ async fn models_are_kept_within_the_bound_and_the_least_used_goes_first() {
     let models =
         hosted(lifeguard::model::ModelOptions { memory_bytes: 2 * size + 1, ..folders.options(&library) });
     let loaded = || {
-        let all = models.list().into_iter().filter(|model| model.status == Status::Loaded);
+        let all = models.list().into_iter().filter(|model| model.status == ModelStatus::Loaded);
         all.map(|model| model.name).collect::<Vec<_>>().join(" ")
     };
     for (asked, kept) in [("a", "a"), ("b", "a b"), ("a", "a b"), ("c", "a c"), ("b", "b c"), ("b", "b c")] {
-        assert_eq!(told(&models, asked, json!([1])).await, "green blue green");
+        assert_eq!(predict_text(&models, asked, json!([1])).await, "green blue green");
         assert_eq!(loaded(), kept);
         assert!(models.runtime().used_bytes <= 2 * size + 1);
     }
-    let told = told(&models, "colors_v1", json!([[1, 2]])).await;
+    let told = predict_text(&models, "colors_v1", json!([[1, 2]])).await;
     let bytes = fs::metadata(fixture("colors_v1")).unwrap().len();
     assert_eq!(
         told,
@@ -199,14 +199,14 @@ async fn configs_are_read_again_when_a_model_is_loaded_by_hand() {
     let folders = Folders::new();
     folders.host("multi", &COLORS);
     let models = folders.open(&library);
-    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "green blue green");
     folders.config("multi", &["x", "y", "z"]);
     folders.host("neg", &COLORS);
-    assert_eq!(told(&models, "multi", json!([1])).await, "green blue green");
-    assert_eq!(told(&models, "neg", json!([1])).await, "unknown: there is no model \"neg\"");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "green blue green");
+    assert_eq!(predict_text(&models, "neg", json!([1])).await, "unknown: there is no model \"neg\"");
     models.load("neg").await.unwrap();
-    assert_eq!(told(&models, "multi", json!([1])).await, "x z x");
-    assert_eq!(told(&models, "neg", json!([1])).await, "blue");
+    assert_eq!(predict_text(&models, "multi", json!([1])).await, "x z x");
+    assert_eq!(predict_text(&models, "neg", json!([1])).await, "blue");
     fs::remove_file(folders.configs().join("multi.json")).unwrap();
     let gone = models.load("multi").await.unwrap_err();
     assert_eq!(gone.to_string(), "there is no model \"multi\"");
@@ -226,7 +226,7 @@ async fn rows_are_run_in_parts_and_a_label_without_a_state_is_told_by_its_own_ro
     assert_eq!(states.iter().position(|state| state == "green"), Some(4096));
     rows[9000] = json!([0, 0, 1]);
     assert_eq!(
-        told(&models, "whole", rows.into()).await,
+        predict_text(&models, "whole", rows.into()).await,
         "file: team/whole.onnx: row 9001: the model says class 2, and its config has 2 states, from 0"
     );
 }
@@ -242,8 +242,8 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
     let mut refused = 0;
     for _ in 0..500 {
         let mut bytes = whole.clone();
-        for _ in 0..=random.number() % 3 {
-            let [at, byte] = [random.number(), random.number()];
+        for _ in 0..=random.next_u64() % 3 {
+            let [at, byte] = [random.next_u64(), random.next_u64()];
             let at = usize::try_from(at).unwrap() % bytes.len();
             bytes[at] = byte.to_le_bytes()[0];
         }
@@ -255,7 +255,7 @@ async fn a_model_file_with_wrong_bytes_is_refused_or_works_and_ends_nothing() {
     }
     assert!(refused > 100, "only {refused} of 500 were refused");
     fs::write(folders.model("colors_v1"), whole).unwrap();
-    assert_eq!(told(&models, "colors_v1", json!([[500, 0]])).await, "green");
+    assert_eq!(predict_text(&models, "colors_v1", json!([[500, 0]])).await, "green");
 }
 
 #[tokio::test]

@@ -8,14 +8,14 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{Folders, Hosting, fixture, onnxruntime};
-use crate::api::{Answer, send_to};
+use crate::api::{ApiAnswer, send_to};
 use crate::process::ServerProcess;
 
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 /// Asks `POST /state` as JSON.
-async fn state(hosting: &Hosting, body: impl Into<reqwest::Body>) -> Answer {
+async fn state(hosting: &Hosting, body: impl Into<reqwest::Body>) -> ApiAnswer {
     send_to(hosting.http(), "POST /state", &JSON, body).await
 }
 
@@ -69,7 +69,7 @@ async fn models_are_listed_shown_loaded_and_asked() {
         ("GET /api/v1/models/four_classes", ""),
     ] {
         let answer = send_to(hosting.http(), line, &JSON, body).await;
-        told.push(format!("{line} {body}\n{}", answer.told()));
+        told.push(format!("{line} {body}\n{}", answer.status_and_body()));
     }
     assert_snapshot!(told.join("\n\n"), @r#"
     POST /api/v1/models/colors_v1/predictions {"values": [[500, 0], ["100", 400]]}
@@ -222,7 +222,7 @@ async fn whatever_is_wrong_is_said_and_the_server_goes_on() {
         big(1_500_000),
     ] {
         let shown = if body.len() < 100 { body.as_str() } else { "much" };
-        let answer = state(&hosting, body.clone()).await.told();
+        let answer = state(&hosting, body.clone()).await.status_and_body();
         let answer = answer.replace(&folders.models().display().to_string(), "MODELS");
         told.push(format!("{shown}\n{answer}"));
         let fine = state(&hosting, r#"{"name": "colors_v1", "values": [[500, 0]]}"#).await;
@@ -353,7 +353,7 @@ async fn a_server_without_the_runtime_does_the_rest_and_finds_it_once_it_is_ther
     let server = ServerProcess::start(&options.collect::<Vec<_>>());
     let body = r#"{"name": "colors_v1", "values": [[500, 0]]}"#;
     let ask = async || send_to(server.http(), "POST /state", &JSON, body).await;
-    let missing = ask().await.told();
+    let missing = ask().await.status_and_body();
     assert_snapshot!(missing.replace(&data.display().to_string(), "DATA"), @"503 no_runtime: ONNX Runtime, which runs models, is not installed; install it with `python3 -m pip install --no-deps --target DATA/onnxruntime onnxruntime==1.28.0`: it is found without a restart");
     assert_eq!(send_to(server.http(), "GET /api/v1/devices", &[], "").await.status, 200);
     let shown = send_to(server.http(), "GET /api/v1/models/colors_v1", &[], "").await.json();

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use lifeguard::cli::serve::{ModelArgs, ServeOptions, Server};
+use lifeguard::cli::serve::{ModelArgs, ServeOptions, LifeguardServer};
 use lifeguard::clock::ManualClock;
-use lifeguard::model::{DEFAULT_MEMORY, ModelOptions, Models, PATIENCE};
+use lifeguard::model::{DEFAULT_MODEL_MEMORY_BYTES, ModelOptions, Models, MODEL_TIMEOUT};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -91,10 +91,10 @@ impl Folders {
         ModelOptions {
             config: Some(self.configs()),
             models: Some(self.models()),
-            memory_bytes: DEFAULT_MEMORY,
+            memory_bytes: DEFAULT_MODEL_MEMORY_BYTES,
             onnxruntime: Some(onnxruntime.to_owned()),
             onnxruntime_folder: self.folder.path().join("onnxruntime"),
-            patience: PATIENCE,
+            timeout: MODEL_TIMEOUT,
         }
     }
 
@@ -118,7 +118,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// A whole server that hosts models.
 pub(crate) struct Hosting {
-    server: Server,
+    server: LifeguardServer,
     _database: TestDatabase,
     _folder: TempDir,
 }
@@ -130,7 +130,7 @@ impl Hosting {
         let folder = tempfile::tempdir().unwrap();
         let options = ServeOptions { models, ..options(&database, &folder) };
         let clock = ManualClock::new("2026-01-01T12:00:00Z".parse().unwrap());
-        let server = Server::start(options, Arc::new(clock)).await.unwrap();
+        let server = LifeguardServer::start(options, Arc::new(clock)).await.unwrap();
         Self { server, _database: database, _folder: folder }
     }
 
@@ -146,7 +146,7 @@ impl Hosting {
 }
 
 /// What a model says, or why it does not.
-async fn told(models: &Models, model: &str, values: Value) -> String {
+async fn predict_text(models: &Models, model: &str, values: Value) -> String {
     match models.predict(model, &values).await {
         Ok(states) => states.join(" "),
         Err(error) => format!("{}: {error}", error.kind()),

@@ -7,10 +7,10 @@ use fs_err as fs;
 use lifeguard::model::{ModelOptions, Models};
 use serde_json::json;
 
-use super::{Folders, fixture, hosted, onnxruntime, told};
+use super::{Folders, fixture, hosted, onnxruntime, predict_text};
 use crate::api::send_to;
 use crate::process::ServerProcess;
-use crate::world::{ask, within};
+use crate::world::{wait_until, await_within_timeout};
 
 /// A number to which nobody can count.
 const FOREVER: i64 = 9_007_199_254_740_992;
@@ -19,8 +19,8 @@ const FOREVER: i64 = 9_007_199_254_740_992;
 const SECONDS: i64 = 4_000_000;
 
 /// Hosts with little patience.
-fn impatient(folders: &Folders, library: &Path) -> Models {
-    hosted(ModelOptions { patience: Duration::from_millis(400), ..folders.options(library) })
+fn open_with_short_timeouts(folders: &Folders, library: &Path) -> Models {
+    hosted(ModelOptions { timeout: Duration::from_millis(400), ..folders.options(library) })
 }
 
 /// As many models that do not return as would take all places, and one more; and one that does.
@@ -49,24 +49,24 @@ async fn models_whose_loading_does_not_return_keep_nobody_from_the_others() {
 async fn others_answer_while_some_do_not(endless: &str) {
     let Some(library) = onnxruntime() else { return };
     let (folders, names) = folders(endless);
-    let models = impatient(&folders, &library);
-    let all = names.iter().map(|name| told(&models, name, json!([[SECONDS]])));
-    for told in within("answers", futures_util::future::join_all(all)).await {
+    let models = open_with_short_timeouts(&folders, &library);
+    let all = names.iter().map(|name| predict_text(&models, name, json!([[SECONDS]])));
+    for told in await_within_timeout("answers", futures_util::future::join_all(all)).await {
         assert!(told.starts_with("busy: ") || told.starts_with("stuck: "), "{told}");
     }
-    ask("an answer of another model", async || {
-        told(&models, "colors_v1", json!([[500, 0]])).await == "green"
+    wait_until("an answer of another model", async || {
+        predict_text(&models, "colors_v1", json!([[500, 0]])).await == "green"
     })
     .await;
     // Nobody is kept waiting by it again, until it returns or its file is another one.
-    ask("the mark", async || {
-        told(&models, "m0", json!([[SECONDS]])).await
+    wait_until("the mark", async || {
+        predict_text(&models, "m0", json!([[SECONDS]])).await
             == "stuck: team/m0.onnx: it took longer than 400ms and is not asked again until it has returned or its file has changed"
     })
     .await;
     fs::copy(fixture("endless"), folders.folder.path().join("new")).unwrap();
     fs::rename(folders.folder.path().join("new"), folders.model("m0")).unwrap();
-    ask("an answer of the new file", async || told(&models, "m0", json!([[0]])).await == "a").await;
+    wait_until("an answer of the new file", async || predict_text(&models, "m0", json!([[0]])).await == "a").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,12 +89,12 @@ async fn a_server_whose_model_does_not_return_stops_in_order() {
     let line = "POST /api/v1/models/endless/predictions";
     let mut asking = tokio::task::JoinSet::new();
     asking.spawn(async move { send_to(http, line, &[], body).await });
-    ask("a run", async || {
+    wait_until("a run", async || {
         let shown = send_to(http, "GET /api/v1/models/endless", &[], "").await.json();
         shown["status"] == "loaded"
     })
     .await;
     asking.shutdown().await;
     let ended = tokio::task::spawn_blocking(move || server.terminate());
-    within("the end of the server", ended).await.unwrap();
+    await_within_timeout("the end of the server", ended).await.unwrap();
 }

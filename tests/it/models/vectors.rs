@@ -12,7 +12,7 @@ use crate::api::send_to;
 use crate::state_service::differences;
 
 /// A request that was recorded, with what came of it.
-struct Step<'v> {
+struct VectorStep<'v> {
     id: &'v str,
     method: &'v str,
     target: &'v str,
@@ -23,7 +23,7 @@ struct Step<'v> {
     own: Option<(&'v str, &'v str)>,
 }
 
-impl<'v> Step<'v> {
+impl<'v> VectorStep<'v> {
     fn of(step: &'v Value) -> Self {
         let (request, expect) = (&step["request"], &step["expect"]);
         let body = match request["body_hex"].as_str() {
@@ -125,8 +125,8 @@ async fn each_recorded_post_is_answered_as_recorded_or_as_documented() {
     let mut asked = 0;
     let mut wrong = BTreeMap::new();
     for group in vectors["groups"].as_array().unwrap() {
-        let steps = group["steps"].as_array().unwrap().iter().map(Step::of);
-        let steps: Vec<Step<'_>> = steps.filter(|step| step.method == "POST").collect();
+        let steps = group["steps"].as_array().unwrap().iter().map(VectorStep::of);
+        let steps: Vec<VectorStep<'_>> = steps.filter(|step| step.method == "POST").collect();
         if steps.is_empty() {
             continue;
         }
@@ -134,7 +134,7 @@ async fn each_recorded_post_is_answered_as_recorded_or_as_documented() {
         lay_out(folder.path(), &vectors["fixtures"]);
         change_before(group["id"].as_str().unwrap(), folder.path());
         let hosting = Hosting::start(args(group, folder.path(), &library)).await;
-        for Step { id, method, target, headers, body, status, own } in steps {
+        for VectorStep { id, method, target, headers, body, status, own } in steps {
             change_before(id, folder.path());
             let line = format!("{method} {target}");
             let answer = send_to(hosting.http(), &line, &headers, body).await;

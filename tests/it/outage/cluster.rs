@@ -8,7 +8,7 @@ use nix::unistd::{Uid, User};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 /// A PostgreSQL cluster in a directory of its own; the directory's guardian ends it.
-pub(super) struct Cluster {
+pub(super) struct TestCluster {
     bin: PathBuf,
     data: PathBuf,
     run: PathBuf,
@@ -53,10 +53,10 @@ pub(super) fn bin_dir() -> PathBuf {
     bins.filter(|bin| bin.join("pg_basebackup").exists()).max().expect("PostgreSQL is installed")
 }
 
-impl Cluster {
+impl TestCluster {
     /// Makes a cluster in `dir`, with settings such as `-c max_connections=20`, and starts it with an empty database.
     pub(super) async fn start(dir: &Path, settings: &str) -> Self {
-        let cluster = Self::place(dir, settings);
+        let cluster = Self::at_dir(dir, settings);
         let mut initdb = as_postgres(&cluster.bin.join("initdb"));
         run(initdb.arg("-D").arg(&cluster.data).args([
             "-U",
@@ -74,7 +74,7 @@ impl Cluster {
 
     /// Makes a standby of this cluster in `dir`, and starts it.
     pub(super) fn standby(&self, dir: &Path) -> Self {
-        let standby = Self::place(dir, &self.settings);
+        let standby = Self::at_dir(dir, &self.settings);
         let mut backup = as_postgres(&self.bin.join("pg_basebackup"));
         backup.arg("-h").arg(&self.run).args([
             "-U",
@@ -92,7 +92,7 @@ impl Cluster {
         standby
     }
 
-    fn place(dir: &Path, settings: &str) -> Self {
+    fn at_dir(dir: &Path, settings: &str) -> Self {
         own_dir(dir);
         let (data, run) = (dir.join("postgres"), dir.join("sockets"));
         own_dir(&run);

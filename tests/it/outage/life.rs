@@ -6,10 +6,10 @@ use lifeguard::clock::Clock;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, as_postgres, bin_dir, run};
-use super::proxy::{Mode, Proxy};
+use super::cluster::{TestCluster, as_postgres, bin_dir, run};
+use super::proxy::{ProxyMode, Proxy};
 use crate::guarded::GuardedDir;
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 /// Where changes would be read on from.
 async fn cursor(world: &World) -> String {
@@ -24,12 +24,12 @@ async fn is_gone(world: &World, cursor: &str) -> bool {
 
 /// Waits until the server serves again.
 async fn until_ready(world: &World) {
-    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+    wait_until("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
         .await;
 }
 
 /// Moves a board on by so many visits.
-async fn wander(world: &World, name: &str, visits: usize) {
+async fn change_states(world: &World, name: &str, visits: usize) {
     for to in ["LockedOut", "Maintenance"].into_iter().cycle().take(visits) {
         world.force(name, to).await;
     }
@@ -51,9 +51,9 @@ async fn assert_lives_on(world: &World, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_them_is_remembered() {
     let dir = GuardedDir::new();
-    let one = Cluster::start(&dir.path().join("one"), "").await;
-    let proxy = Proxy::start(Mode::Carry(one.socket())).await;
-    let world = World::at(&proxy.url("lifeguard")).await.unwrap();
+    let one = TestCluster::start(&dir.path().join("one"), "").await;
+    let proxy = Proxy::start(ProxyMode::Carry(one.socket())).await;
+    let world = World::at_url(&proxy.url("lifeguard")).await.unwrap();
     world.register("b1", json!({})).await;
     world.register("b2", json!({})).await;
     // Both wait for something when the copy is made; the copy stands still from then on.
@@ -61,8 +61,8 @@ async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_
     let two = one.standby(&dir.path().join("two"));
     two.stop();
 
-    wander(&world, "b1", 6).await;
-    wander(&world, "b2", 3).await;
+    change_states(&world, "b1", 6).await;
+    change_states(&world, "b2", 3).await;
     world.register("b3", json!({})).await;
     let lost = world.get("/api/v1/devices/b1").await;
     let (status, _) = world.call(Method::GET, "/api/v1/devices/b3", None).await;
@@ -70,10 +70,10 @@ async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_
     let cursor_of_the_lost = cursor(&world).await;
 
     one.crash();
-    proxy.set(Mode::Close);
+    proxy.set(ProxyMode::Close);
     two.launch();
     two.promote();
-    proxy.set(Mode::Carry(two.socket()));
+    proxy.set(ProxyMode::Carry(two.socket()));
     until_ready(&world).await;
 
     assert_eq!(world.state("b1").await, "ReimageBooting", "{lost}");
@@ -83,7 +83,7 @@ async fn after_a_standby_was_promoted_that_had_lost_the_last_changes_nothing_of_
     // Its deadline is of a lower visit than what was known of it.
     world.pass_deadline("b1").await;
     // As many transactions again as were lost, so that their numbers are given out again.
-    wander(&world, "b2", 12).await;
+    change_states(&world, "b2", 12).await;
     assert!(is_gone(&world, &cursor_of_the_lost).await, "numbers that come back are other changes");
     assert_lives_on(&world, "b1").await;
     world.server.stop().await.unwrap();
@@ -96,13 +96,13 @@ async fn after_a_dump_was_restored_over_the_database_under_a_running_server_noth
     world.register("b2", json!({})).await;
     world.force("b1", "ReimageBooting").await;
     let dump = dump(&world);
-    wander(&world, "b1", 5).await;
+    change_states(&world, "b1", 5).await;
     let later = world.get("/api/v1/devices/b1").await;
     let cursor_of_later = cursor(&world).await;
     world.register("b3", json!({})).await;
 
     restore(&world, &dump);
-    ask("the server has noticed", async || {
+    wait_until("the server has noticed", async || {
         let (status, device) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
         status == StatusCode::OK
             && device["state"] == "ReimageBooting"
@@ -112,7 +112,7 @@ async fn after_a_dump_was_restored_over_the_database_under_a_running_server_noth
     until_ready(&world).await;
     assert_ne!(later["visit"], world.get("/api/v1/devices/b1").await["visit"]);
     world.pass_deadline("b1").await;
-    wander(&world, "b2", 12).await;
+    change_states(&world, "b2", 12).await;
     assert!(is_gone(&world, &cursor_of_later).await);
     assert_lives_on(&world, "b1").await;
     world.server.stop().await.unwrap();
@@ -132,7 +132,7 @@ async fn an_entity_tag_of_a_past_that_was_lost_changes_nothing_in_the_present() 
     // Nothing but the life is another: the row, its version and its visit stay as they are.
     let pool = world.database.pool().await;
     sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
-    ask("the server has noticed", async || tag().await != before).await;
+    wait_until("the server has noticed", async || tag().await != before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,26 +143,26 @@ async fn a_worker_of_a_past_that_was_lost_registers_anew() {
         let ids = sqlx::query_scalar::<_, i64>("SELECT worker_id FROM worker ORDER BY 1");
         ids.fetch_all(&pool).await.unwrap()
     };
-    ask("there is one", async || workers().await.len() == 1).await;
+    wait_until("there is one", async || workers().await.len() == 1).await;
     let before = workers().await;
     sqlx::query("UPDATE database_life SET life = life").execute(&pool).await.unwrap();
-    ask("it is another one", async || workers().await.iter().any(|id| !before.contains(id))).await;
+    wait_until("it is another one", async || workers().await.iter().any(|id| !before.contains(id))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_restored_dump_each_of_two_servers_learns_every_deadline_anew() {
     let one = World::new().await;
-    let other = one.beside().await;
+    let other = one.second_server().await;
     one.register("b1", json!({})).await;
     one.register("b2", json!({})).await;
     one.force("b1", "ReimageBooting").await;
     let dump = dump(&one);
-    wander(&one, "b1", 3).await;
+    change_states(&one, "b1", 3).await;
     let cursor_of_later = cursor(&one).await;
     restore(&one, &dump);
     // Whoever notices first writes, and the other hears of it perhaps before it has noticed.
     for world in [&one, &other] {
-        ask("the server has noticed", async || {
+        wait_until("the server has noticed", async || {
             let (status, device) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
             status == StatusCode::OK
                 && device["state"] == "ReimageBooting"
@@ -170,7 +170,7 @@ async fn over_a_restored_dump_each_of_two_servers_learns_every_deadline_anew() {
         })
         .await;
         until_ready(world).await;
-        wander(world, "b2", 2).await;
+        change_states(world, "b2", 2).await;
     }
     one.server.stop().await.unwrap();
     other.pass_deadline("b1").await;
@@ -188,13 +188,13 @@ async fn beginning_a_life_may_wait_for_a_lock_for_longer_than_a_connection_may_t
     let waits_long = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'
                          AND query LIKE 'LOCK TABLE database_life%' AND clock_timestamp() - query_start > interval '4 s'";
-    ask("it waits for longer", async || {
+    wait_until("it waits for longer", async || {
         sqlx::query_scalar::<_, i64>(waits_long).fetch_one(&pool).await.unwrap() > 0
     })
     .await;
     // Which nobody else waits for: by our limits 3.5 s in all, the rest is for a busy machine.
     let begun = Instant::now();
-    ask("others are told so", async || {
+    wait_until("others are told so", async || {
         let (status, answer) = world.call(Method::GET, "/api/v1/devices/b1", None).await;
         status == StatusCode::SERVICE_UNAVAILABLE && answer["cause"] == "silent"
     })
@@ -210,7 +210,7 @@ fn dump(world: &World) -> std::path::PathBuf {
     let file = world.folder.path().join("dump");
     let options = world.database.connect_options();
     let mut command = std::process::Command::new(bin_dir().join("pg_dump"));
-    command.args(["-Fc", "-f"]).arg(&file).args(place(&options));
+    command.args(["-Fc", "-f"]).arg(&file).args(connection_args(&options));
     run(&mut command);
     file
 }
@@ -219,7 +219,7 @@ fn dump(world: &World) -> std::path::PathBuf {
 fn restore(world: &World, dump: &std::path::Path) {
     let options = world.database.connect_options();
     let mut command = std::process::Command::new(bin_dir().join("pg_restore"));
-    command.args(["--clean", "--if-exists", "--single-transaction"]).args(place(&options)).arg(dump);
+    command.args(["--clean", "--if-exists", "--single-transaction"]).args(connection_args(&options)).arg(dump);
     // It locks tables in another order than the server does, and may be the one that gives way.
     loop {
         let output = command.output().unwrap();
@@ -231,7 +231,7 @@ fn restore(world: &World, dump: &std::path::Path) {
     }
 }
 
-fn place(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {
+fn connection_args(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {
     let host =
         options.get_socket().map_or(options.get_host().to_owned(), |socket| socket.display().to_string());
     let database = options.get_database().unwrap().to_owned();
@@ -251,8 +251,8 @@ fn place(options: &sqlx::postgres::PgConnectOptions) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_whose_files_went_back_is_another_life_to_whoever_has_seen_later_ones() {
     let dir = GuardedDir::new();
-    let one = Cluster::start(&dir.path().join("one"), "").await;
-    let world = World::at(&one.url()).await.unwrap();
+    let one = TestCluster::start(&dir.path().join("one"), "").await;
+    let world = World::at_url(&one.url()).await.unwrap();
     world.register("b1", json!({})).await;
     let data = dir.path().join("one/postgres");
     // A copy of the files while nothing is written; in it the log ends earlier.
@@ -262,7 +262,7 @@ async fn a_cluster_whose_files_went_back_is_another_life_to_whoever_has_seen_lat
     run(as_postgres("cp".as_ref()).arg("-a").arg(&data).arg(&copy));
     one.launch();
     until_ready(&world).await;
-    wander(&world, "b1", 6).await;
+    change_states(&world, "b1", 6).await;
     let cursor_of_later = cursor(&world).await;
     // The pulse has seen how far the log is.
     world.clock.sleep(Duration::ZERO).await;

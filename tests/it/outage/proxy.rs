@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 /// What the proxy does with connections, those that are open included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum ProxyMode {
     /// Carries them to this socket.
     Carry(PathBuf),
     /// Accepts them and says nothing, as where the machine behind is gone.
@@ -27,12 +27,12 @@ pub(super) enum Mode {
 /// A proxy; it goes with this value.
 pub(super) struct Proxy {
     address: SocketAddr,
-    mode: watch::Sender<Mode>,
+    mode: watch::Sender<ProxyMode>,
     _task: JoinSet<()>,
 }
 
 impl Proxy {
-    pub(super) async fn start(mode: Mode) -> Self {
+    pub(super) async fn start(mode: ProxyMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, seen) = watch::channel(mode);
@@ -52,7 +52,7 @@ impl Proxy {
     }
 
     /// From now on.
-    pub(super) fn set(&self, mode: Mode) {
+    pub(super) fn set(&self, mode: ProxyMode) {
         self.mode.send_replace(mode);
     }
 
@@ -63,15 +63,15 @@ impl Proxy {
 }
 
 /// Carries a connection. Once it was silent it carries nothing any more, and is closed as soon as there is another mode.
-async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
+async fn carry(mut near: TcpStream, mut mode: watch::Receiver<ProxyMode>) {
     let present = mode.borrow_and_update().clone();
-    if present == Mode::Foreign {
+    if present == ProxyMode::Foreign {
         // Whoever connected may have gone.
         let _ = near.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
         return;
     }
     let mut far = None;
-    if let Mode::Carry(socket) | Mode::Forget(socket) = present {
+    if let ProxyMode::Carry(socket) | ProxyMode::Forget(socket) = present {
         let Ok(mut stream) = UnixStream::connect(socket).await else { return };
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut stream) => return,
@@ -79,7 +79,7 @@ async fn carry(mut near: TcpStream, mut mode: watch::Receiver<Mode>) {
         }
         far = Some(stream);
     }
-    while matches!(*mode.borrow_and_update(), Mode::Silent | Mode::Forget(_)) {
+    while matches!(*mode.borrow_and_update(), ProxyMode::Silent | ProxyMode::Forget(_)) {
         if mode.changed().await.is_err() {
             return;
         }

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lifeguard::store::{ConnectOptions, Connections, DatabaseUrl, Store, StoreError};
+use lifeguard::store::{ConnectOptions, ConnectionBudget, DatabaseUrl, Store, StoreError};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use super::cluster::Cluster;
+use super::cluster::TestCluster;
 use super::setting;
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
-use crate::world::{World, ask, within};
+use crate::world::{World, wait_until, await_within_timeout};
 
 /// Changes the test's database in a way that only new connections see.
 async fn alter(database: &TestDatabase, pool: &PgPool, change: &str) {
@@ -62,7 +62,7 @@ async fn a_connection_that_does_not_take_its_settings_is_refused() {
     sqlx::raw_sql(sql).execute(&pool).await.unwrap();
     alter(&database, &pool, "SET search_path = odd, pg_catalog, public").await;
     let refused = Store::open(database.connect_options()).await.unwrap_err();
-    assert_eq!(refused.cause().map(|cause| cause.word()), Some("setting"), "{refused}");
+    assert_eq!(refused.cause().map(|cause| cause.code()), Some("setting"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +73,7 @@ async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once()
     alter(&world.database, &pool, "SET default_transaction_read_only = on").await;
     end_connections(&pool).await;
     let readyz = async || world.call(Method::GET, "/readyz", None).await;
-    ask("it is known to be read-only", async || readyz().await.1["cause"] == "read_only").await;
+    wait_until("it is known to be read-only", async || readyz().await.1["cause"] == "read_only").await;
     let (status, answer) = world.report("b1", "image-running").await;
     assert_eq!(
         (status, &answer["cause"]),
@@ -85,7 +85,7 @@ async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once()
     let name = world.database.connect_options().get_database().unwrap().to_owned();
     let sql = format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
-    ask("it is ready", async || readyz().await.0 == StatusCode::OK).await;
+    wait_until("it is ready", async || readyz().await.0 == StatusCode::OK).await;
     // Events, transactions and actions alike.
     world.register("b2", json!({})).await;
     world.force("b1", "LockedOut").await;
@@ -94,8 +94,8 @@ async fn a_database_that_was_read_only_for_a_while_is_written_to_again_at_once()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_becomes_read_only_under_open_connections_is_known_to_be_so() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
-    let world = World::at(&cluster.url()).await.unwrap();
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
+    let world = World::at_url(&cluster.url()).await.unwrap();
     world.register("b1", json!({})).await;
     let pool = cluster.pool("postgres").await;
     let readyz = async || world.call(Method::GET, "/readyz", None).await;
@@ -103,7 +103,7 @@ async fn a_database_that_becomes_read_only_under_open_connections_is_known_to_be
         let sql = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
         sqlx::raw_sql("SELECT pg_reload_conf()").execute(&pool).await.unwrap();
-        ask("the server knows", async || {
+        wait_until("the server knows", async || {
             let (found, answer) = readyz().await;
             found == status && (status == StatusCode::OK || answer["cause"] == "read_only")
         })
@@ -136,7 +136,7 @@ async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
 
         let sql = format!("DROP TRIGGER full_disk ON {table}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
-        ask("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
+        wait_until("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
         world.force("b1", to).await;
     }
 }
@@ -154,7 +154,7 @@ async fn connections_that_an_operator_ends_are_no_outage_of_the_database() {
     // An event may still meet a connection that was ended.
     let force = json!({ "from": "New", "to": "LockedOut", "reason": "a test" });
     let path = "/api/v1/devices/b1/force";
-    ask("an event is taken", async || {
+    wait_until("an event is taken", async || {
         world.call(Method::POST, path, Some(force.clone())).await.0 == StatusCode::OK
     })
     .await;
@@ -163,8 +163,8 @@ async fn connections_that_an_operator_ends_are_no_outage_of_the_database() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_keeps_what_events_need_where_others_take_all_other_connections() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "-c max_connections=20").await;
-    let world = World::at(&cluster.url()).await.unwrap();
+    let cluster = TestCluster::start(&dir.path().join("one"), "-c max_connections=20").await;
+    let world = World::at_url(&cluster.url()).await.unwrap();
     world.register("b1", json!({})).await;
     // Superusers may have the last ones too.
     let pool = cluster.pool("lifeguard").await;
@@ -191,40 +191,40 @@ async fn a_server_keeps_what_events_need_where_others_take_all_other_connections
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_given_too_few_connections_says_so_and_serves_as_soon_as_it_has_enough() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
     // One who is no superuser, and owns the database.
     sqlx::raw_sql("CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few")
         .execute(&pool)
         .await
         .unwrap();
-    let world = World::at(&cluster.url().replace("lifeguard@", "few@")).await.unwrap();
+    let world = World::at_url(&cluster.url().replace("lifeguard@", "few@")).await.unwrap();
     world.register("b1", json!({})).await;
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT 1").execute(&pool).await.unwrap();
     end_connections(&pool).await;
     let readyz = async || world.call(Method::GET, "/readyz", None).await;
-    ask("it says what is missing", async || {
+    wait_until("it says what is missing", async || {
         let (status, answer) = readyz().await;
         status == StatusCode::SERVICE_UNAVAILABLE && answer["cause"] == "too_many_connections"
     })
     .await;
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
-    ask("it is ready", async || readyz().await.0 == StatusCode::OK).await;
+    wait_until("it is ready", async || readyz().await.0 == StatusCode::OK).await;
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
 }
 
 /// A cluster whose user `few` gets as many connections as the test says.
-struct Scarce {
-    cluster: Cluster,
+struct LimitedDatabase {
+    cluster: TestCluster,
     pool: PgPool,
     _dir: GuardedDir,
 }
 
-impl Scarce {
+impl LimitedDatabase {
     async fn start() -> Self {
         let dir = GuardedDir::new();
-        let cluster = Cluster::start(&dir.path().join("one"), "").await;
+        let cluster = TestCluster::start(&dir.path().join("one"), "").await;
         let pool = cluster.pool("lifeguard").await;
         // One who is no superuser, and owns the database.
         let few = "CREATE ROLE few LOGIN; ALTER DATABASE lifeguard OWNER TO few";
@@ -250,7 +250,7 @@ impl Scarce {
 
     /// Waits until there are only so many: four are two that write events, the health check's, and one to read by.
     async fn until_there_are(&self, connections: usize) -> BTreeSet<i32> {
-        ask("others have ended", async || self.processes().await.len() == connections).await;
+        wait_until("others have ended", async || self.processes().await.len() == connections).await;
         self.processes().await
     }
 
@@ -261,30 +261,30 @@ impl Scarce {
     }
 }
 
-fn word(error: &StoreError) -> &'static str {
-    error.cause().map_or("none", |cause| cause.word())
+fn error_word(error: &StoreError) -> &'static str {
+    error.cause().map_or("none", |cause| cause.code())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gets_no_further_connection_has_the_one_that_becomes_free_and_waits_for_it_a_few_seconds() {
-    let scarce = Scarce::start().await;
+    let scarce = LimitedDatabase::start().await;
     let store = Store::open(scarce.options()).await.unwrap();
     scarce.until_there_are(4).await;
     scarce.limit(5).await;
     let mut one = store.snapshot().await.unwrap();
     one.take_time(Duration::from_mins(1)).await.unwrap();
     let begun = Instant::now();
-    let refused = within("an end", store.snapshot()).await.unwrap_err();
-    assert_eq!(word(&refused), "too_many_connections");
+    let refused = await_within_timeout("an end", store.snapshot()).await.unwrap_err();
+    assert_eq!(error_word(&refused), "too_many_connections");
     assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 
     drop(one);
     // On a machine that is too busy the few seconds may pass before: then once more.
-    ask("the other has the one that becomes free", async || {
+    wait_until("the other has the one that becomes free", async || {
         let Ok(one) = store.snapshot().await else { return false };
         let before = scarce.refusals();
         let (other, ()) = tokio::join!(store.snapshot(), async {
-            ask("the other is refused", async || scarce.refusals() > before).await;
+            wait_until("the other is refused", async || scarce.refusals() > before).await;
             drop(one);
         });
         other.is_ok()
@@ -294,13 +294,13 @@ async fn who_gets_no_further_connection_has_the_one_that_becomes_free_and_waits_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_has_become_old_is_replaced_and_kept_where_no_other_can_be_had() {
-    let scarce = Scarce::start().await;
+    let scarce = LimitedDatabase::start().await;
     let options = scarce.options().with_lifetime(Duration::from_millis(1));
     let store = Store::open(options).await.unwrap();
     let first = scarce.until_there_are(4).await;
     scarce.limit(4).await;
     let before = scarce.refusals();
-    ask("another is tried for in vain", async || {
+    wait_until("another is tried for in vain", async || {
         store.check().await.unwrap();
         scarce.refusals() > before
     })
@@ -308,7 +308,7 @@ async fn a_connection_that_has_become_old_is_replaced_and_kept_where_no_other_ca
     assert_eq!(scarce.processes().await, first);
     store.connect().await.unwrap();
     scarce.limit(-1).await;
-    ask("those that write events are others", async || {
+    wait_until("those that write events are others", async || {
         store.check().await.unwrap();
         first.difference(&scarce.processes().await).count() == 2
     })
@@ -326,46 +326,46 @@ async fn who_finds_all_connections_busy_and_whose_work_takes_too_long_is_told_so
         taken.push(store.snapshot().await.unwrap());
     }
     let begun = Instant::now();
-    let refused = within("an end", store.snapshot()).await.unwrap_err();
-    assert_eq!(word(&refused), "busy");
+    let refused = await_within_timeout("an end", store.snapshot()).await.unwrap_err();
+    assert_eq!(error_word(&refused), "busy");
     assert!((4..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 
     // Longer than the database lets a statement take.
-    assert_eq!(Store::LONGEST, Duration::from_secs(25));
+    assert_eq!(Store::MAX_STATEMENT_TIME, Duration::from_secs(25));
     let endless = store.within(Duration::from_millis(50), std::future::pending::<Result<(), StoreError>>());
-    assert_eq!(word(&within("an end", endless).await.unwrap_err()), "silent");
+    assert_eq!(error_word(&await_within_timeout("an end", endless).await.unwrap_err()), "silent");
 }
 
 #[test]
 fn a_server_has_no_more_connections_than_it_may_and_four_snapshots_where_it_may_have_twenty_five() {
     for most in 8..=1000 {
-        let Connections { writers, readers, snapshots } = Connections::of(most);
-        assert_eq!(Connections::of(most).total(), most);
+        let ConnectionBudget { writers, readers, snapshots } = ConnectionBudget::of(most);
+        assert_eq!(ConnectionBudget::of(most).total(), most);
         assert!(writers > 0 && readers > 0 && (1..=4).contains(&snapshots), "{most}");
     }
-    assert_eq!((Connections::of(10).snapshots, Connections::of(25).snapshots), (1, 4));
-    assert_eq!((Connections::default(), Connections::of(7)), (Connections::of(25), Connections::of(8)));
+    assert_eq!((ConnectionBudget::of(10).snapshots, ConnectionBudget::of(25).snapshots), (1, 4));
+    assert_eq!((ConnectionBudget::default(), ConnectionBudget::of(7)), (ConnectionBudget::of(25), ConnectionBudget::of(8)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_fail_over() {
     let dir = GuardedDir::new();
-    let one = Cluster::start(&dir.path().join("one"), "").await;
+    let one = TestCluster::start(&dir.path().join("one"), "").await;
     let two = one.standby(&dir.path().join("two"));
     let hosts = format!("{},{}", two.run_dir().display(), one.run_dir().display());
     let url =
         format!("postgresql://lifeguard@localhost/lifeguard?host={hosts}&target_session_attrs=read-write");
-    let world = Box::pin(within("the server's start", World::at(&url))).await.unwrap();
+    let world = Box::pin(await_within_timeout("the server's start", World::at_url(&url))).await.unwrap();
     world.register("b1", json!({})).await;
     let primary = one.pool("lifeguard").await;
     let caught_up =
         "SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication";
-    ask("the standby has it", async || sqlx::query_scalar(caught_up).fetch_one(&primary).await.unwrap())
+    wait_until("the standby has it", async || sqlx::query_scalar(caught_up).fetch_one(&primary).await.unwrap())
         .await;
     drop(primary);
     one.crash();
     two.promote();
-    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+    wait_until("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
         .await;
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
@@ -373,7 +373,7 @@ async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_f
 
 #[tokio::test]
 async fn a_parameter_that_nobody_heeds_keeps_a_server_from_starting() {
-    let refused = World::at("postgresql://lifeguard:sesam@localhost/lifeguard?gssencmode=disable").await;
+    let refused = World::at_url("postgresql://lifeguard:sesam@localhost/lifeguard?gssencmode=disable").await;
     let refused = refused.err().expect("it does not start");
     assert!(refused.contains("--database-url") && refused.contains("`gssencmode`"), "{refused}");
     assert!(!refused.contains("sesam"), "{refused}");

@@ -12,11 +12,11 @@ use nix::unistd::Pid;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::cluster::Cluster;
-use super::proxy::{Mode, Proxy};
+use super::cluster::TestCluster;
+use super::proxy::{ProxyMode, Proxy};
 use crate::guarded::GuardedDir;
 use crate::rack::Rack;
-use crate::world::{PATIENCE, World, ask, until_waiting, within};
+use crate::world::{WAIT_TIMEOUT, World, wait_until, until_lock_waiters, await_within_timeout};
 
 /// What is asked of a database that is away, in all the ways there are to wait for it.
 fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
@@ -38,10 +38,10 @@ fn questions() -> Vec<(Method, &'static str, Option<Value>)> {
     ]
 }
 
-async fn cluster(dir: &GuardedDir) -> (Cluster, Proxy, World) {
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
-    let proxy = Proxy::start(Mode::Carry(cluster.socket())).await;
-    let world = World::at(&proxy.url("lifeguard")).await.unwrap();
+async fn cluster(dir: &GuardedDir) -> (TestCluster, Proxy, World) {
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
+    let proxy = Proxy::start(ProxyMode::Carry(cluster.socket())).await;
+    let world = World::at_url(&proxy.url("lifeguard")).await.unwrap();
     world.register("b1", json!({})).await;
     (cluster, proxy, world)
 }
@@ -50,13 +50,13 @@ async fn cluster(dir: &GuardedDir) -> (Cluster, Proxy, World) {
 async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
-    proxy.set(Mode::Silent);
+    proxy.set(ProxyMode::Silent);
     let begun = Instant::now();
     let asked = questions().into_iter().map(|(method, path, body)| {
         let world = &world;
         async move { (path, world.call(method, path, body).await, begun.elapsed()) }
     });
-    for (path, (status, answer), took) in within("all answers", futures_util::future::join_all(asked)).await {
+    for (path, (status, answer), took) in await_within_timeout("all answers", futures_util::future::join_all(asked)).await {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
         // 3.5 s by our limits; the rest is for a machine that is busy with other tests.
         assert!(took < Duration::from_secs(10), "{path} took {took:?}");
@@ -71,8 +71,8 @@ async fn where_the_database_falls_silent_every_request_has_an_end_and_a_cause() 
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 
-    proxy.set(Mode::Carry(cluster.socket()));
-    ask("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
+    proxy.set(ProxyMode::Carry(cluster.socket()));
+    wait_until("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
         .await;
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
@@ -106,14 +106,14 @@ async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
             }
         }
     });
-    tokio::join!(within("all answers", futures_util::future::join_all(asked)), async {
+    tokio::join!(await_within_timeout("all answers", futures_util::future::join_all(asked)), async {
         // Their statements are under way, and what the database says of them is not heard any more.
-        until_waiting(&pool, 4).await;
-        proxy.set(Mode::Silent);
+        until_lock_waiters(&pool, 4).await;
+        proxy.set(ProxyMode::Silent);
         is_silent.set(true);
     });
     held.rollback().await.unwrap();
-    proxy.set(Mode::Carry(cluster.socket()));
+    proxy.set(ProxyMode::Carry(cluster.socket()));
     world.server.stop().await.unwrap();
 }
 
@@ -121,17 +121,17 @@ async fn a_request_under_way_when_the_database_falls_silent_has_an_end() {
 async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
-    for mode in [Mode::Close, Mode::Foreign] {
+    for mode in [ProxyMode::Close, ProxyMode::Foreign] {
         proxy.set(mode);
         for (method, path, body) in questions() {
-            let (status, answer) = within(path, world.call(method, path, body)).await;
+            let (status, answer) = await_within_timeout(path, world.call(method, path, body)).await;
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {answer}");
             if path != "/" {
                 assert_eq!(answer["cause"], "disconnected", "{path}: {answer}");
             }
         }
-        proxy.set(Mode::Carry(cluster.socket()));
-        ask("the server is ready", async || {
+        proxy.set(ProxyMode::Carry(cluster.socket()));
+        wait_until("the server is ready", async || {
             world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
         })
         .await;
@@ -141,13 +141,13 @@ async fn a_proxy_with_nobody_behind_it_is_an_outage_and_no_fault_of_ours() {
 }
 
 /// A server that is started; it is killed where the test ends before it.
-struct Starting {
+struct StartingServer {
     child: Child,
     /// What it says, line by line.
     log: Receiver<String>,
 }
 
-impl Drop for Starting {
+impl Drop for StartingServer {
     fn drop(&mut self) {
         // It may have ended.
         let _ = self.child.kill();
@@ -155,7 +155,7 @@ impl Drop for Starting {
     }
 }
 
-impl Starting {
+impl StartingServer {
     /// Starts a server as a process of its own.
     fn at(url: &str, folder: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lifeguard"));
@@ -172,7 +172,7 @@ impl Starting {
     fn until_says(&self, message: &str) -> Value {
         let mut read = String::new();
         loop {
-            let Ok(line) = self.log.recv_timeout(PATIENCE) else {
+            let Ok(line) = self.log.recv_timeout(WAIT_TIMEOUT) else {
                 panic!("it did not say {message:?}:\n{read}");
             };
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -187,18 +187,18 @@ impl Starting {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_asked_to() {
-    let proxy = Proxy::start(Mode::Silent).await;
+    let proxy = Proxy::start(ProxyMode::Silent).await;
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
     let ended = tokio::task::spawn_blocking(move || {
-        let mut server = Starting::at(&url, &path);
+        let mut server = StartingServer::at(&url, &path);
         let event = server.until_says("waiting for the database");
         kill(Pid::from_raw(i32::try_from(server.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let asked = Instant::now();
         server.until_says("stopped before it served");
         (event, server.child.wait().unwrap(), asked.elapsed())
     });
-    let (event, status, took) = within("the end of the server", ended).await.unwrap();
+    let (event, status, took) = await_within_timeout("the end of the server", ended).await.unwrap();
     assert_eq!(event["fields"]["cause"], "silent", "{event}");
     assert!(status.success() && took < Duration::from_secs(5), "{status} after {took:?}");
 }
@@ -206,20 +206,20 @@ async fn a_start_says_that_it_waits_for_a_mute_database_and_ends_when_it_is_aske
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_waited_for_its_database_serves_as_soon_as_that_does() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
-    let proxy = Proxy::start(Mode::Close).await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
+    let proxy = Proxy::start(ProxyMode::Close).await;
     let folder = tempfile::tempdir().unwrap();
     let (url, path) = (proxy.url("lifeguard"), folder.path().to_owned());
     let (tell, told) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
-        let server = Starting::at(&url, &path);
+        let server = StartingServer::at(&url, &path);
         server.until_says("waiting for the database");
         tell.send(()).unwrap();
         server.until_says("serving");
     });
-    within("it says that it waits", told).await.unwrap();
-    proxy.set(Mode::Carry(cluster.socket()));
-    within("it serves", served).await.unwrap();
+    await_within_timeout("it says that it waits", told).await.unwrap();
+    proxy.set(ProxyMode::Carry(cluster.socket()));
+    await_within_timeout("it serves", served).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,18 +227,18 @@ async fn where_open_connections_fall_silent_for_ever_and_new_ones_work_actions_s
     let dir = GuardedDir::new();
     let (cluster, proxy, world) = cluster(&dir).await;
     let rack = Rack::new(&world, 1);
-    world.register("b2", rack.wired_slowly(0)).await;
+    world.register("b2", rack.slow_power_facts(0)).await;
     let pool = cluster.pool("lifeguard").await;
     // Whoever looks for actions to start, and for those that were lost, waits for an answer just then.
     let mut lock = pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE action IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    until_waiting(&pool, 2).await;
-    proxy.set(Mode::Forget(cluster.socket()));
+    until_lock_waiters(&pool, 2).await;
+    proxy.set(ProxyMode::Forget(cluster.socket()));
     lock.rollback().await.unwrap();
-    ask("a request is taken", async || world.request("b2", "rq-reboot", json!({})).await.0 == StatusCode::OK)
+    wait_until("a request is taken", async || world.request("b2", "rq-reboot", json!({})).await.0 == StatusCode::OK)
         .await;
     rack.until(0, false).await;
-    within("the end of the server", async {
+    await_within_timeout("the end of the server", async {
         let stopped = world.server.stop();
         crate::world::pass_time_during("the end of the server", &world.clock, stopped).await.unwrap();
     })
@@ -248,12 +248,12 @@ async fn where_open_connections_fall_silent_for_ever_and_new_ones_work_actions_s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
-    let (mute, dead) = (Proxy::start(Mode::Silent).await, Proxy::start(Mode::Silent).await);
-    let carries = Proxy::start(Mode::Carry(cluster.socket())).await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
+    let (mute, dead) = (Proxy::start(ProxyMode::Silent).await, Proxy::start(ProxyMode::Silent).await);
+    let carries = Proxy::start(ProxyMode::Carry(cluster.socket())).await;
     let hosts = [&mute, &dead, &carries].map(Proxy::address).map(|address| address.to_string()).join(",");
     let url = format!("postgresql://lifeguard@{hosts}/lifeguard?sslmode=disable&connect_timeout=1");
-    let world = within("a start", Box::pin(World::at(&url))).await.unwrap();
+    let world = await_within_timeout("a start", Box::pin(World::at_url(&url))).await.unwrap();
     world.register("b1", json!({})).await;
     world.server.stop().await.unwrap();
 }
@@ -261,7 +261,7 @@ async fn of_several_hosts_that_say_nothing_the_one_that_answers_is_reached() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections_yet() {
     let dir = GuardedDir::new();
-    let cluster = Cluster::start(&dir.path().join("one"), "").await;
+    let cluster = TestCluster::start(&dir.path().join("one"), "").await;
     let pool = cluster.pool("lifeguard").await;
     // Enough to make the schema, and not for the connections that events need.
     let few = "CREATE ROLE few LOGIN CONNECTION LIMIT 2; ALTER DATABASE lifeguard OWNER TO few";
@@ -270,15 +270,15 @@ async fn a_start_waits_where_the_database_lets_it_in_and_has_too_few_connections
     let (url, path) = (cluster.url().replace("lifeguard@", "few@"), folder.path().to_owned());
     let (tell, told) = tokio::sync::oneshot::channel();
     let served = tokio::task::spawn_blocking(move || {
-        let server = Starting::at(&url, &path);
+        let server = StartingServer::at(&url, &path);
         let event = server.until_says("waiting for the database");
         tell.send(event).unwrap();
         server.until_says("serving");
     });
-    let event = within("it says that it waits", told).await.unwrap();
+    let event = await_within_timeout("it says that it waits", told).await.unwrap();
     assert_eq!(event["fields"]["cause"], "too_many_connections", "{event}");
     sqlx::raw_sql("ALTER ROLE few CONNECTION LIMIT -1").execute(&pool).await.unwrap();
-    within("it serves", served).await.unwrap();
+    await_within_timeout("it serves", served).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,9 +286,9 @@ async fn a_host_whose_name_means_nothing_is_named_as_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let said = tokio::task::spawn_blocking(move || {
-        Starting::at("postgresql://lifeguard@nowhere.invalid/lifeguard", &path)
+        StartingServer::at("postgresql://lifeguard@nowhere.invalid/lifeguard", &path)
             .until_says("waiting for the database")
     });
-    let event = within("it says that it waits", said).await.unwrap();
+    let event = await_within_timeout("it says that it waits", said).await.unwrap();
     assert_eq!(event["fields"]["cause"], "host_unknown", "{event}");
 }

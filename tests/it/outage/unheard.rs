@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, ask, pass_time_during};
+use crate::world::{World, wait_until, pass_time_during};
 
 /// Makes as if the last server, which was stopped in order, had ended `span` earlier than it did.
 async fn ended_earlier(pool: &sqlx::PgPool, span: &str) {
@@ -25,17 +25,17 @@ async fn after_an_hour_without_a_server_boards_are_heard_before_their_deadlines_
         world.force(name, "RebootComplete").await;
         world.until(name, "a deadline is armed", |device| device["deadline"].is_string()).await;
     }
-    let world = world.again_when(async |clock, database| {
+    let world = world.restart_when(async |clock, database| {
         ended_earlier(&database.pool().await, "1 h").await;
         clock.advance(Duration::from_hours(1));
     });
     let world = world.await.unwrap();
     // Others that start meanwhile know as well that nobody was there.
-    let other = world.beside().await;
+    let other = world.second_server().await;
     let pool = world.database.pool().await;
     let at_work = "SELECT count(*) FROM worker
                     WHERE deadlines_held_until - clock_timestamp() BETWEEN interval '4 min' AND interval '5 min'";
-    ask("both hold deadlines", async || {
+    wait_until("both hold deadlines", async || {
         sqlx::query_scalar::<_, i64>(at_work).fetch_one(&pool).await.unwrap() == 2
     })
     .await;
@@ -44,11 +44,11 @@ async fn after_an_hour_without_a_server_boards_are_heard_before_their_deadlines_
     assert_eq!(world.state("silent").await, "RebootComplete");
     // Where somebody was there all the time, the next one waits for nobody.
     other.server.stop().await.unwrap();
-    ask("the other one is forgotten", async || {
+    wait_until("the other one is forgotten", async || {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM worker").fetch_one(&pool).await.unwrap() == 1
     })
     .await;
-    let world = world.again_when(async |_, database| ended_earlier(&database.pool().await, "0 s").await);
+    let world = world.restart_when(async |_, database| ended_earlier(&database.pool().await, "0 s").await);
     let world = world.await.unwrap();
     world.until("silent", "its deadline has passed", |device| device["state"] != "RebootComplete").await;
 }
@@ -57,7 +57,7 @@ async fn after_an_hour_without_a_server_boards_are_heard_before_their_deadlines_
 async fn a_server_that_stops_judges_nobody_while_its_power_cycles_end_and_the_next_one_knows_since_when() {
     let world = World::new().await;
     let rack = Rack::new(&world, 1);
-    world.register("cycles", rack.wired_slowly(0)).await;
+    world.register("cycles", rack.slow_power_facts(0)).await;
     world.register("installs", json!({})).await;
     world.force("installs", "ReimageBooted").await;
     world.until("installs", "a deadline is armed", |device| device["deadline"].is_string()).await;
@@ -68,12 +68,12 @@ async fn a_server_that_stops_judges_nobody_while_its_power_cycles_end_and_the_ne
     let (pool, url) = (database.pool().await, format!("http://{}/healthz", server.http));
     let mut stop = JoinSet::new();
     stop.spawn(async move { server.stop().await.map_err(|error| error.to_string()) });
-    ask("nobody listens", async || reqwest::get(&url).await.is_err()).await;
+    wait_until("nobody listens", async || reqwest::get(&url).await.is_err()).await;
     let unheard = async |span: &str| {
         let sql = "SELECT lease_until - heard_until > $1::text::interval FROM worker";
         sqlx::query_scalar::<_, bool>(sql).bind(span).fetch_one(&pool).await.unwrap()
     };
-    ask("it tells since when", async || unheard("2 s").await).await;
+    wait_until("it tells since when", async || unheard("2 s").await).await;
     // Its power cycle ends; the other board's time runs out.
     clock.advance(Duration::from_mins(3));
     pass_time_during("the end of the server", &clock, stop.join_next()).await.unwrap().unwrap().unwrap();

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::database::database;
 use crate::process::ServerProcess;
-use crate::world::{ask, breathe};
+use crate::world::{wait_until, yield_briefly};
 
 const JOBS: usize = 12;
 const CAPACITY: i64 = 3;
@@ -41,32 +41,32 @@ states:
 
 /// How many are told something at this moment, and the most there were.
 #[derive(Default)]
-struct Told {
+struct OpenRequestCount {
     now: AtomicI64,
     most: AtomicI64,
 }
 
-struct Telling(Arc<Told>);
+struct OpenRequest(Arc<OpenRequestCount>);
 
-impl Telling {
-    fn begin(told: &Arc<Told>) -> Self {
+impl OpenRequest {
+    fn begin(told: &Arc<OpenRequestCount>) -> Self {
         let now = told.now.fetch_add(1, Ordering::SeqCst) + 1;
         told.most.fetch_max(now, Ordering::SeqCst);
         Self(Arc::clone(told))
     }
 }
 
-impl Drop for Telling {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Whom the jobs tell, as long as `serving` lasts; it answers while it may.
-async fn listener(told: &Arc<Told>, may_answer: Receiver<bool>, serving: &mut JoinSet<()>) -> String {
+async fn listener(told: &Arc<OpenRequestCount>, may_answer: Receiver<bool>, serving: &mut JoinSet<()>) -> String {
     let told = Arc::clone(told);
     let answer = move || {
-        let telling = Telling::begin(&told);
+        let telling = OpenRequest::begin(&told);
         let mut may_answer = may_answer.clone();
         async move {
             may_answer.wait_for(|may| *may).await.unwrap();
@@ -88,7 +88,7 @@ async fn look_on(pool: PgPool, is_over: Arc<AtomicBool>) -> i64 {
         let in_use: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
         assert!(in_use <= CAPACITY, "{in_use} are in use, of which there are {CAPACITY}");
         most = most.max(in_use);
-        breathe().await;
+        yield_briefly().await;
     }
     most
 }
@@ -102,7 +102,7 @@ async fn state(http: &Client, base: &str, job: usize) -> Option<String> {
 async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
     let database = database().await;
     let options = || vec!["--database-url".to_owned(), database.url()];
-    let (http, told) = (Client::new(), Arc::new(Told::default()));
+    let (http, told) = (Client::new(), Arc::new(OpenRequestCount::default()));
     let (mut serving, mut watching) = (JoinSet::new(), JoinSet::new());
     let mut servers = [ServerProcess::start(&options()), ServerProcess::start(&options())];
     let base = |server: &ServerProcess| format!("http://{}/api/v1/machines", server.http());
@@ -116,7 +116,7 @@ async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
         assert_eq!(made.status(), 201);
     }
     let other = base(&servers[1]);
-    ask("the other server knows the machine", async || state(&http, &other, 0).await.is_some()).await;
+    wait_until("the other server knows the machine", async || state(&http, &other, 0).await.is_some()).await;
     let is_over = Arc::new(AtomicBool::new(false));
     watching.spawn(look_on(database.pool().await, Arc::clone(&is_over)));
     for round in 0..4 {
@@ -126,11 +126,11 @@ async fn servers_that_are_killed_grant_never_too_much_and_lose_nothing() {
             assert_eq!(http.post(url).send().await.unwrap().status(), 200);
         }
         // Some are being told, others wait for their turn.
-        ask("all of it is in use", async || told.now.load(Ordering::SeqCst) == CAPACITY).await;
+        wait_until("all of it is in use", async || told.now.load(Ordering::SeqCst) == CAPACITY).await;
         servers[killed].kill();
         answers.send_replace(true);
         for number in 0..JOBS {
-            ask("a job is over", async || state(&http, &other, number).await.as_deref() == Some("Idle"))
+            wait_until("a job is over", async || state(&http, &other, number).await.as_deref() == Some("Idle"))
                 .await;
         }
         answers.send_replace(false);

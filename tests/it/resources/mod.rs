@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::engine::{self, Faces, PassedOn, Startables};
-use lifeguard::machine::{ActionName, Instance, Invoke, Links, MachineName, StateName, Visit};
-use lifeguard::store::actions::{self, ActionId, NewAction, Startable, Suspension, WorkerId};
-use lifeguard::store::changes::Origin;
-use lifeguard::store::claims::{Claim, GrantedUnits, Limits};
-use lifeguard::store::definitions::AdoptionId;
-use lifeguard::store::groups::{self, Applied, Decided, Group};
+use lifeguard::engine::{self, Faces, PassOnPlan, StartableActions};
+use lifeguard::machine::{ActionName, Instance, ActionInvocation, Links, MachineName, StateName, Visit};
+use lifeguard::store::actions::{self, ActionId, NewAction, StartableAction, Suspension, WorkerId};
+use lifeguard::store::changes::ChangeOrigin;
+use lifeguard::store::claims::{Claim, GrantedUnits, ResourceLimits};
+use lifeguard::store::definitions::ActivationId;
+use lifeguard::store::groups::{self, BatchResult, DecidedUpdate, Batch};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
-use lifeguard::store::queue::SetLimits;
+use lifeguard::store::queue::LimitOverrides;
 use lifeguard::store::{Store, resources, workers};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use crate::database::{TestDatabase, database};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, ask};
+use crate::world::{World, wait_until};
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
@@ -35,20 +35,20 @@ fn claim(resource: &str, capacity: u32, gap: u64, settle: u64) -> Claim {
     Claim {
         any_of: vec![resource.to_owned()],
         units: 1,
-        limits: Limits::new(Some(capacity), span(gap), span(settle)),
+        limits: ResourceLimits::new(Some(capacity), span(gap), span(settle)),
         select: None,
         hold: None,
     }
 }
 
 /// A process on the database.
-struct Process {
+struct TestProcess {
     store: Store,
     worker: WorkerId,
     faces: Faces,
 }
 
-impl Process {
+impl TestProcess {
     async fn new(database: &TestDatabase) -> Self {
         let store = Store::open(database.connect_options()).await.unwrap();
         let worker = workers::register(&store, "one", Duration::from_hours(1), Duration::ZERO).await.unwrap();
@@ -72,60 +72,60 @@ impl Process {
         };
         let mut tx = self.store.begin().await.unwrap();
         let id = instances::insert(&mut tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
-        let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+        let invoke = ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
         let new = NewAction { invoke, claims, queue_at, compensation: None };
         actions::insert(&mut tx, id, Visit(1), &[new], now).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    async fn look(&self, now: DateTime<Utc>) -> Startables {
+    async fn look(&self, now: DateTime<Utc>) -> StartableActions {
         engine::find_startable(&mut self.store.connect().await.unwrap(), &self.faces, &[], now).await.unwrap()
     }
 
     /// Starts each of these; says which did start.
-    async fn start(&self, startable: &[Startable], now: DateTime<Utc>) -> Vec<InstanceId> {
+    async fn start(&self, startable: &[StartableAction], now: DateTime<Utc>) -> Vec<InstanceId> {
         let mut started = Vec::new();
         let mut startable = startable.to_vec();
         startable.sort_by_key(|one| one.instance);
         let mut decided = Vec::new();
         for one in &startable {
             let decision = self.decided(one.instance).await;
-            decided.push(Decided { started: Some((one.id, one.grant.clone())), ..decision });
+            decided.push(DecidedUpdate { started: Some((one.id, one.grant.clone())), ..decision });
         }
         let applied = self.write(&decided, now).await;
         started.extend(startable.iter().map(|one| one.instance).filter(|id| !applied.overtaken.contains(id)));
         started
     }
 
-    async fn decided(&self, instance: InstanceId) -> Decided {
+    async fn decided(&self, instance: InstanceId) -> DecidedUpdate {
         let mut db = self.store.connect().await.unwrap();
         let seen = groups::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
-        Decided {
+        DecidedUpdate {
             instance: Some(seen.instance.clone()),
-            seen,
-            left: None,
+            base: seen,
+            left_visit: None,
             entries: Vec::new(),
-            kept: None,
+            reentered: None,
             ended: Vec::new(),
             started: None,
             suspended: None,
             released: Vec::new(),
             dropped_holds: Vec::new(),
             invoked: Vec::new(),
-            goes_on: false,
+            keeps_actions: false,
             linked: None,
             coupling: None,
             is_silent: false,
         }
     }
 
-    async fn write(&self, decided: &[Decided], now: DateTime<Utc>) -> Applied {
+    async fn write(&self, decided: &[DecidedUpdate], now: DateTime<Utc>) -> BatchResult {
         let mut db = self.store.connect().await.unwrap();
         let passed = engine::pass_on(&mut db, decided, &self.faces, &[], now).await.unwrap();
-        let PassedOn { let_go, granted_on } = passed;
-        let group = Group { decided, let_go: &let_go, granted_on: &granted_on };
-        let origin = Origin(1);
-        groups::write(&mut db, group, origin, AdoptionId(i64::MAX), Some(self.worker), now).await.unwrap()
+        let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } = passed;
+        let group = Batch { decided, dropped_holds: &let_go, passed_on_grants: &granted_on };
+        let origin = ChangeOrigin(1);
+        groups::write(&mut db, group, origin, ActivationId(i64::MAX), Some(self.worker), now).await.unwrap()
     }
 
     /// The action of an instance ends, and gives back what it holds.
@@ -133,14 +133,14 @@ impl Process {
         let mut db = self.store.connect().await.unwrap();
         let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
         let decision = self.decided(instance).await;
-        let decision = Decided { ended: vec![live.id], released: live.granted, ..decision };
+        let decision = DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
     /// An instance leaves the last state that held `name`.
     async fn leave(&self, instance: InstanceId, name: &str, now: DateTime<Utc>) {
         let decision = self.decided(instance).await;
-        let decision = Decided { dropped_holds: vec![name.to_owned()], ..decision };
+        let decision = DecidedUpdate { dropped_holds: vec![name.to_owned()], ..decision };
         assert!(self.write(&[decision], now).await.overtaken.is_empty());
     }
 
@@ -148,7 +148,7 @@ impl Process {
     async fn holders(&self, resource: &str) -> Vec<String> {
         let mut db = self.store.reader().await.unwrap();
         let holders = resources::list_holders(&mut db, &[resource.to_owned()]).await.unwrap();
-        holders.into_iter().map(|holder| holder.party.name).collect()
+        holders.into_iter().map(|holder| holder.owner.name).collect()
     }
 
     /// Takes all that may be had until nothing is left to start; says in which order.
@@ -158,7 +158,7 @@ impl Process {
             let looked = self.look(now).await;
             let Some(one) = looked.actions.first() else { break };
             assert_eq!(self.start(std::slice::from_ref(one), now).await, [one.instance]);
-            names.push(self.decided(one.instance).await.seen.instance.name.clone());
+            names.push(self.decided(one.instance).await.base.instance.name.clone());
             self.end(one.instance, now).await;
         }
         names
@@ -169,7 +169,7 @@ impl Process {
 async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_is() {
     for capacity in [1, 3] {
         let database = database().await;
-        let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+        let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
         for number in 0..8 {
             one.ask(&format!("b{number}"), vec![claim("r", capacity, 0, 0)], None, at(0)).await;
         }
@@ -198,7 +198,7 @@ async fn two_processes_that_look_at_the_same_moment_never_grant_more_than_there_
 #[tokio::test]
 async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_process_starts_it() {
     let database = database().await;
-    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for name in ["b0", "b1", "b2"] {
         one.ask(name, vec![claim("r", 1, 0, 0)], None, at(0)).await;
     }
@@ -208,7 +208,7 @@ async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_proc
     one.end(first, at(2)).await;
     assert_eq!(one.holders("r").await, ["b1"], "before anybody looks again");
     let looked = other.look(at(2)).await;
-    assert_eq!((looked.actions.len(), looked.actions[0].grant.taken_from.len()), (1, 0));
+    assert_eq!((looked.actions.len(), looked.actions[0].grant.based_on.len()), (1, 0));
     // Nobody starts it for too long: others have their turn meanwhile.
     let mut tx = one.store.begin().await.unwrap();
     assert_eq!(actions::revoke_grants(&mut tx, at(2)).await.unwrap(), 0, "it has not waited for so long");
@@ -222,7 +222,7 @@ async fn what_is_given_back_is_granted_on_in_the_order_of_the_queue_and_any_proc
 #[tokio::test]
 async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
     let database = database().await;
-    let (one, other) = (Process::new(&database).await, Process::new(&database).await);
+    let (one, other) = (TestProcess::new(&database).await, TestProcess::new(&database).await);
     for number in 0..4 {
         one.ask(&format!("b{number}"), vec![claim("r", 2, 10, 4)], None, at(0)).await;
     }
@@ -247,7 +247,7 @@ async fn gaps_and_settle_times_are_kept_by_the_farms_time() {
 #[tokio::test]
 async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let bulk = async |number: i64| {
         let turn = at(0) + TimeDelta::minutes(number);
         one.ask(&format!("bulk{number:03}"), vec![claim("r", 1, 0, 0)], Some(turn), at(0)).await;
@@ -263,7 +263,7 @@ async fn a_single_request_is_not_stuck_behind_five_hundred_that_were_made_before
 #[tokio::test]
 async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let both = |first: &str, second: &str| vec![claim(first, 1, 0, 0), claim(second, 1, 0, 0)];
     let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
     one.ask("x1", vec![claim("x", 1, 0, 0)], None, at(0)).await;
@@ -286,10 +286,10 @@ async fn several_resources_are_had_all_at_once_and_any_of_several_by_choice() {
 #[tokio::test]
 async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let mut tx = one.store.begin().await.unwrap();
-    let none = SetLimits { capacity: Some(0), ..SetLimits::default() };
-    resources::set_limits(&mut tx, "x", none).await.unwrap();
+    let none = LimitOverrides { capacity: Some(0), ..LimitOverrides::default() };
+    resources::override_limits(&mut tx, "x", none).await.unwrap();
     tx.commit().await.unwrap();
     let any = Claim { any_of: vec!["x".to_owned(), "y".to_owned()], ..claim("x", 1, 0, 0) };
     for name in ["b0", "b1"] {
@@ -306,9 +306,9 @@ async fn where_the_first_of_several_is_out_of_use_the_next_one_is_had() {
 #[tokio::test]
 async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     for number in 0..70 {
-        let unlimited = Claim { limits: Limits::default(), ..claim("line", 1, 0, 0) };
+        let unlimited = Claim { limits: ResourceLimits::default(), ..claim("line", 1, 0, 0) };
         one.ask(&format!("b{number}"), vec![unlimited], None, at(0)).await;
     }
     let looked = one.look(at(1)).await;
@@ -321,7 +321,7 @@ async fn of_a_long_queue_for_what_has_no_limit_all_are_looked_at_at_once() {
 #[tokio::test]
 async fn resources_are_locked_before_instances_also_where_units_are_only_given_back() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     one.ask("b0", vec![claim("r", 1, 0, 0)], None, at(0)).await;
     let looked = one.look(at(1)).await;
     one.start(&looked.actions, at(1)).await;
@@ -332,13 +332,13 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
     let mut db = one.store.connect().await.unwrap();
     let live = actions::list_live(&mut db, &[instance]).await.unwrap().remove(0).action;
     let decision = one.decided(instance).await;
-    let decided = [Decided { ended: vec![live.id], released: live.granted, ..decision }];
-    let group = Group { decided: &decided, let_go: &[], granted_on: &[] };
-    let under = AdoptionId(i64::MAX);
-    let writing = groups::write(&mut db, group, Origin(1), under, Some(one.worker), at(2));
+    let decided = [DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision }];
+    let group = Batch { decided: &decided, dropped_holds: &[], passed_on_grants: &[] };
+    let under = ActivationId(i64::MAX);
+    let writing = groups::write(&mut db, group, ChangeOrigin(1), under, Some(one.worker), at(2));
     let looking = async {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        ask("it waits for the resource", async || {
+        wait_until("it waits for the resource", async || {
             sqlx::query_scalar::<_, i64>(waits).fetch_one(&pool).await.unwrap() == 1
         })
         .await;
@@ -355,7 +355,7 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
 #[tokio::test]
 async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instance_goes() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
     for name in ["b0", "b1", "b2"] {
         one.ask(name, vec![hold.clone()], None, at(0)).await;
@@ -366,7 +366,7 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
     let decision = one.decided(first).await;
     let live = actions::list_live(&mut one.store.connect().await.unwrap(), &[first]).await.unwrap().remove(0);
     assert_eq!(live.action.granted, [], "its action holds nothing itself");
-    one.write(&[Decided { ended: vec![live.action.id], ..decision }], at(2)).await;
+    one.write(&[DecidedUpdate { ended: vec![live.action.id], ..decision }], at(2)).await;
     assert_eq!(one.holders("imaging").await, ["b0"]);
     assert!(one.look(at(3)).await.actions.is_empty());
     one.leave(first, "imaging", at(4)).await;
@@ -383,7 +383,7 @@ async fn what_a_state_holds_outlives_its_actions_until_it_is_left_or_its_instanc
 #[tokio::test]
 async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("b".to_owned()), ..claim("b", 1, 0, 0) };
     one.ask("holder", vec![hold], None, at(0)).await;
     let looked = one.look(at(1)).await;
@@ -395,7 +395,7 @@ async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free()
     }
     assert_eq!(one.look(at(4)).await.actions, []);
     let mut tx = one.store.begin().await.unwrap();
-    let invoke = Invoke { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+    let invoke = ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
     let new = NewAction { invoke, claims: vec![claim("a", 1, 0, 0)], queue_at: None, compensation: None };
     actions::insert(&mut tx, holder, Visit(1), &[new], at(5)).await.unwrap();
     tx.commit().await.unwrap();
@@ -406,7 +406,7 @@ async fn whoever_holds_what_an_earlier_one_waits_for_goes_on_with_what_is_free()
 #[tokio::test]
 async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
     let database = database().await;
-    let one = Process::new(&database).await;
+    let one = TestProcess::new(&database).await;
     let hold = Claim { hold: Some("imaging".to_owned()), ..claim("imaging", 1, 0, 0) };
     for name in ["b0", "b1"] {
         one.ask(name, vec![hold.clone(), claim("relay", 1, 0, 0)], None, at(0)).await;
@@ -418,18 +418,18 @@ async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
     let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
     // The state is left, and somebody else holds what it held, before the action is seen to stop in the middle.
     let decision = one.decided(first).await;
-    let decision = Decided { left: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
+    let decision = DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
     one.write(&[decision], at(2)).await;
     let suspension = Suspension {
         action,
         trouble: "test".to_owned(),
         reason: "it is not known how it ended".to_owned(),
         is_counted: true,
-        is_rescue: true,
+        is_compensation: true,
     };
     let decision = one.decided(first).await;
     let released = vec![GrantedUnits { resource: "relay".to_owned(), units: 1, hold: None }];
-    one.write(&[Decided { suspended: Some(suspension), released, ..decision }], at(3)).await;
+    one.write(&[DecidedUpdate { suspended: Some(suspension), released, ..decision }], at(3)).await;
     assert_eq!(one.holders("imaging").await, ["b1"]);
     let sql = "UPDATE action SET granted = NULL, granted_at = NULL WHERE instance_id <> $1";
     sqlx::query(sql).bind(first.0).execute(&database.pool().await).await.unwrap();
@@ -446,11 +446,11 @@ async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
 async fn an_operator_sees_a_resource_with_its_queue_and_sets_its_limits() {
     let world = World::new().await;
     let rack = Rack::new(&world, 3);
-    let path = format!("/api/v1/resources/{}", rack.place().replace('/', "%2F"));
+    let path = format!("/api/v1/resources/{}", rack.resource().replace('/', "%2F"));
     let (status, set) = world.call(Method::PUT, &path, Some(json!({ "capacity": 0, "settle_s": 0.5 }))).await;
     assert_eq!((status, &set["set"]), (StatusCode::OK, &json!(["capacity", "settle"])), "{set}");
     for (name, coil) in [("b0", 0), ("b1", 1)] {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
         assert_eq!(world.request(name, "rq-reboot", json!({})).await.0, 200);
     }
     let shown = world.get(&path).await;
@@ -483,13 +483,13 @@ async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_l
     let changes = ["ReimageRebooting", "ReimageBooting"].map(holding);
     let mut changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     changes.push(("\nevents:\n", "\nresources: { imaging: 1 }\nevents:\n"));
-    let world = World::under(&changed(&changes)).await;
+    let world = World::with_definition(&changed(&changes)).await;
     let rack = Rack::new(&world, 3);
     let imaging = world.get("/api/v1/resources/imaging").await;
     assert_eq!((&imaging["capacity"], &imaging["in_use"]), (&json!(1), &json!(0)), "as it is declared");
     world.image("base").await;
     for (name, coil) in [("b0", 0), ("b1", 1)] {
-        world.register(name, rack.wired(coil)).await;
+        world.register(name, rack.power_facts(coil)).await;
         let (status, answer) = world.request(name, "rq-reimage", json!({ "image": "base" })).await;
         assert_eq!(status, 200, "{answer}");
     }
@@ -515,5 +515,5 @@ async fn a_state_that_holds_a_resource_waits_for_it_and_gives_it_on_when_it_is_l
     // Whoever has another definition put in force ends what only the one before asked for.
     let (status, loaded) = load(&world, &changed(&[]), "").await;
     assert_eq!(status, StatusCode::OK, "{loaded}");
-    ask("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
+    wait_until("nothing is held", async || world.get("/api/v1/resources/imaging").await["in_use"] == 0).await;
 }

@@ -7,27 +7,27 @@ use lifeguard::engine::{Face, Faces};
 use lifeguard::machine::MachineName;
 use lifeguard::store::claims::Claim;
 use lifeguard::store::instances::InstanceId;
-use lifeguard::store::{Connection, InstanceFacts, StoreError};
+use lifeguard::store::{DbConnection, InstanceFacts, StoreError};
 
-use super::{Process, at, claim};
+use super::{TestProcess, at, claim};
 use crate::database::database;
 
 /// Knows workers, and which of them may be had.
-struct Workers(Arc<Mutex<Vec<String>>>);
+struct SelectorFace(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
-impl Face for Workers {
+impl Face for SelectorFace {
     fn name(&self) -> &'static str {
         "workers"
     }
 
-    fn is_about(&self, _: &MachineName) -> bool {
+    fn is_face_of(&self, _: &MachineName) -> bool {
         false
     }
 
     async fn read_facts(
         &self,
-        _: &mut Connection,
+        _: &mut DbConnection,
         _: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError> {
         Ok(Vec::new())
@@ -37,7 +37,7 @@ impl Face for Workers {
         &["idle-workers"]
     }
 
-    async fn select(&self, _: &mut Connection, _: &str, _: InstanceId) -> Result<Vec<String>, StoreError> {
+    async fn select(&self, _: &mut DbConnection, _: &str, _: InstanceId) -> Result<Vec<String>, StoreError> {
         Ok(self.0.lock().unwrap().clone())
     }
 }
@@ -46,8 +46,8 @@ impl Face for Workers {
 async fn any_of_those_that_a_face_says_is_granted_and_what_is_given_back_goes_on_to_whom_it_means() {
     let database = database().await;
     let known = Arc::new(Mutex::new(vec!["w2".to_owned(), "w1".to_owned()]));
-    let faces = Faces::new(vec![Arc::new(Workers(Arc::clone(&known)))]);
-    let one = Process { faces, ..Process::new(&database).await };
+    let faces = Faces::new(vec![Arc::new(SelectorFace(Arc::clone(&known)))]);
+    let one = TestProcess { faces, ..TestProcess::new(&database).await };
     let of = |selector: &str| Claim {
         any_of: Vec::new(),
         select: Some(selector.to_owned()),

@@ -49,7 +49,7 @@ async fn what_was_recorded_of_machines_is_what_ours_answers_or_is_told_in_the_do
             // About the command line.
             continue;
         }
-        let world = match (World::sharing(machine).await, differences.contains(id)) {
+        let world = match (World::with_state_service(machine).await, differences.contains(id)) {
             (Ok(world), false) => world,
             (Ok(_), true) => {
                 wrong.push(format!("{id} is to differ, and is read"));
@@ -118,7 +118,7 @@ async fn a_file_that_the_original_does_not_start_with_is_refused_and_left_alone(
             continue;
         }
         if differences.contains(id) {
-            let world = World::sharing(before).await.unwrap();
+            let world = World::with_state_service(before).await.unwrap();
             world.until_current("/state?state=a").await;
             continue;
         }
@@ -148,7 +148,7 @@ async fn times_that_were_recorded_pass_when_they_should() {
         let machine = [8, 9, 12]
             .iter()
             .fold(machine, |text, seconds| text.replace(&format!("{{T0+{seconds}s}}"), &local(*seconds)));
-        let world = World::sharing(&machine).await.unwrap();
+        let world = World::with_state_service(&machine).await.unwrap();
         let mut now = 0;
         for step in group["steps"].as_array().unwrap() {
             let at = step["at_s"].as_u64().unwrap();

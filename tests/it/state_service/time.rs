@@ -35,7 +35,7 @@ async fn moves(world: &World) -> Vec<(String, DateTime<Utc>, DateTime<Utc>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_state_of_a_chain_ends_at_its_time_and_not_a_microsecond_before() {
-    let world = World::sharing(&chain()).await.unwrap();
+    let world = World::with_state_service(&chain()).await.unwrap();
     for second in 1..=10 {
         world.clock.advance(Duration::from_secs(1) - Duration::from_micros(1));
         world.until_current(&format!("/state?state=s{second}")).await;
@@ -54,10 +54,10 @@ async fn each_state_of_a_chain_ends_at_its_time_and_not_a_microsecond_before() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn times_that_passed_while_nobody_was_there_are_caught_up_with_at_once() {
-    let world = World::sharing(&chain()).await.unwrap();
+    let world = World::with_state_service(&chain()).await.unwrap();
     world.clock.advance(Duration::from_secs(2));
     world.until_current("/state?state=s3").await;
-    let world = world.again_after(Duration::from_secs(5)).await.unwrap();
+    let world = world.restart_after(Duration::from_secs(5)).await.unwrap();
     world.until_current("/state?state=s8").await;
     let noon = World::noon();
     let seconds = |at: DateTime<Utc>| (at - noon).num_seconds();

@@ -6,24 +6,24 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::engine::replay::{Wanted, replay};
-use lifeguard::farm::{self, Faults};
+use lifeguard::engine::replay::{ReplayRequest, replay};
+use lifeguard::farm::{self, FaultRates};
 use lifeguard::machine::{self, MachineName};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, Scene, history, private};
+use super::{READY_TIMEOUT, SurvivalScene, history, private_postgres_options};
 use crate::guarded::GuardedDir;
 use crate::process::ServerProcess;
 use crate::versions::changed;
-use crate::world::breathe;
+use crate::world::yield_briefly;
 
 /// How many boards.
 const BOARDS: u16 = 200;
 /// So many of them cannot install their image at first.
 const UNLUCKY: usize = 8;
 
-impl Scene {
+impl SurvivalScene {
     async fn load(&self, text: &str) -> (StatusCode, Value) {
         let answer = self.http.put(self.url("machines/board")).body(text.to_owned()).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())
@@ -32,14 +32,14 @@ impl Scene {
     /// Waits until `board` is in `state`.
     async fn until_it_is(&self, board: &farm::SimulatedBoard, state: &str) {
         let url = self.url(&format!("devices/{}", board.registration().name));
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         loop {
             let device: Value = self.http.get(&url).send().await.unwrap().json().await.unwrap();
             if device["state"] == state {
                 return;
             }
             assert!(Instant::now() < give_up_at, "it is never in {state}: {device}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
@@ -47,7 +47,7 @@ impl Scene {
     /// that it could name; then lets it speak for itself.
     async fn fail_to_install(&self, board: &farm::SimulatedBoard, times: i64) {
         let url = self.url(&format!("devices/{}", board.registration().name));
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         loop {
             let device: Value = self.http.get(&url).send().await.unwrap().json().await.unwrap();
             let failed = device["counters"]["ReimageInstalling"].as_i64().unwrap_or(0);
@@ -60,7 +60,7 @@ impl Scene {
             // From its next boot on.
             let is_last = event == Some("image-failed") && failed == times - 1;
             if is_last {
-                board.set_faults(Faults::NONE);
+                board.set_faults(FaultRates::NONE);
             }
             if let Some(event) = event {
                 let report = format!("{url}/events/{event}?visit={}", device["visit"]);
@@ -71,7 +71,7 @@ impl Scene {
                 return;
             }
             assert!(Instant::now() < give_up_at, "it does not fail as it should: {device}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 }
@@ -91,12 +91,12 @@ fn renamed() -> String {
 async fn a_definition_is_replaced_amid_two_hundred_reimages() {
     let dir = GuardedDir::new();
     let data = dir.path().join("data");
-    let mut server = ServerProcess::start(&private(&dir));
+    let mut server = ServerProcess::start(&private_postgres_options(&dir));
     farm::write_boot_tree(&data.join("boot")).unwrap();
-    let scene = Scene::new(BOARDS, &data.join("boot"), &server).await;
+    let scene = SurvivalScene::new(BOARDS, &data.join("boot"), &server).await;
     let unlucky: Vec<_> = scene.farm.boards().take(UNLUCKY).collect();
     for board in &unlucky {
-        board.set_faults(Faults { does_not_boot: 1.0, ..Faults::NONE });
+        board.set_faults(FaultRates { does_not_boot: 1.0, ..FaultRates::NONE });
     }
     scene.request_all("rq-reimage", &json!({ "image": farm::IMAGES[0] })).await;
     // The others go on meanwhile; these stay until somebody speaks for them.
@@ -131,7 +131,7 @@ async fn a_definition_is_replaced_amid_two_hundred_reimages() {
     history::assert_power_was_cycled_only_for_the_visit_that_asked(&boards, &hardware);
     history::assert_power_was_cycled_once_a_visit(&boards, &hardware, DateTime::<Utc>::MAX_UTC);
     history::assert_no_visit_is_twice(&boards);
-    let adopted = |entry: &&lifeguard::store::history::Entry| {
+    let adopted = |entry: &&lifeguard::store::history::HistoryEntry| {
         entry.at <= loaded_at
             && entry.from.as_str() == "ReimageBooting"
             && entry.to.as_str() == "ReimageStarting"
@@ -144,7 +144,7 @@ async fn a_definition_is_replaced_amid_two_hundred_reimages() {
     let halved = renamed().replace(limit.0, limit.1);
     let halved = halved.replace("counters.ReimageInstalling < 10", "counters.ReimageInstalling < 5");
     let with = Some(Arc::new(machine::load(&halved, lifeguard::boards::vocabulary()).unwrap()));
-    let wanted = Wanted { machine: MachineName::new("board").unwrap(), name: None, since: None, with };
+    let wanted = ReplayRequest { machine: MachineName::new("board").unwrap(), name: None, since: None, what_if_definition: with };
     let what_if = replay(&store, lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     assert_eq!(what_if.instances, u64::from(BOARDS));
     let unlucky: Vec<&str> = what_if.elsewhere.iter().map(|one| one.would_be.as_str()).collect();

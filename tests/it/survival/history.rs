@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lifeguard::farm::Farm;
-use lifeguard::machine::{Cause, Source};
+use lifeguard::farm::SimulatedFarm;
+use lifeguard::machine::{Cause, EventSource};
 use lifeguard::store::Store;
-use lifeguard::store::history::{self, Entry, Told};
+use lifeguard::store::history::{self, HistoryEntry, HistoryContent};
 
 use crate::replay::boards;
 
@@ -20,18 +20,18 @@ pub(super) struct Hardware {
 }
 
 impl Hardware {
-    pub(super) fn of(farm: &Farm) -> Vec<Self> {
+    pub(super) fn of(farm: &SimulatedFarm) -> Vec<Self> {
         let boards = farm.boards().enumerate();
         let read = |(index, board): (usize, &lifeguard::farm::SimulatedBoard)| {
             let registration = board.registration();
             let is_inverted = registration.power_url.contains("invert=true");
             let coil = u16::try_from(index % 8).unwrap();
-            let operations = farm.relay(index / 8).unwrap().operations().into_iter();
+            let operations = farm.relay(index / 8).unwrap().coil_changes().into_iter();
             let cycles =
-                operations.filter(|done| done.coil == coil && done.on != is_inverted).map(|done| done.at);
+                operations.filter(|done| done.coil == coil && done.is_on != is_inverted).map(|done| done.at);
             Self {
                 name: registration.name.clone(),
-                reports: board.status().reports,
+                reports: board.status().accepted_reports,
                 cycles: cycles.collect(),
             }
         };
@@ -40,7 +40,7 @@ impl Hardware {
 }
 
 /// All boards' histories, the oldest first.
-pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
+pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<HistoryEntry>> {
     let boards = boards(store).await;
     let mut db = store.reader().await.unwrap();
     let mut histories = BTreeMap::new();
@@ -51,13 +51,13 @@ pub(super) async fn read(store: &Store) -> BTreeMap<String, Vec<Entry>> {
     histories
 }
 
-fn is_from_board(entry: &Entry) -> bool {
-    matches!(&entry.told, Told::Stimulus(stimulus)
-        if matches!(&stimulus.cause, Cause::Event { source: Source::Face(_), .. }))
+fn is_from_board(entry: &HistoryEntry) -> bool {
+    matches!(&entry.content, HistoryContent::Stimulus(stimulus)
+        if matches!(&stimulus.cause, Cause::Event { source: EventSource::Face(_), .. }))
 }
 
 /// Each report that was answered with 2xx is in history.
-pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<Entry>>, hardware: &[Hardware]) {
+pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<HistoryEntry>>, hardware: &[Hardware]) {
     for board in hardware {
         let written = boards[&board.name].iter().filter(|entry| is_from_board(entry)).count() as u64;
         assert!(board.reports > 0, "{} never reported", board.name);
@@ -94,8 +94,8 @@ impl PowerVisit {
     }
 }
 
-fn power_visits(entries: &[Entry]) -> Vec<PowerVisit> {
-    let moves: Vec<&Entry> = entries.iter().filter(|entry| entry.outcome == "moved").collect();
+fn power_visits(entries: &[HistoryEntry]) -> Vec<PowerVisit> {
+    let moves: Vec<&HistoryEntry> = entries.iter().filter(|entry| entry.outcome == "moved").collect();
     let nexts = moves.iter().skip(1).map(Some).chain([None]);
     moves
         .iter()
@@ -111,7 +111,7 @@ fn power_visits(entries: &[Entry]) -> Vec<PowerVisit> {
 
 /// No power was cycled for a visit that had ended, nor for one that had not begun.
 pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
-    boards: &BTreeMap<String, Vec<Entry>>,
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
 ) {
     for board in hardware {
@@ -130,7 +130,7 @@ pub(super) fn assert_power_was_cycled_only_for_the_visit_that_asked(
 
 /// Power was cycled once for each visit that led on, but for the one that a killed server was at.
 pub(super) fn assert_power_was_cycled_once_a_visit(
-    boards: &BTreeMap<String, Vec<Entry>>,
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
     hardware: &[Hardware],
     killed_at: DateTime<Utc>,
 ) {
@@ -150,7 +150,7 @@ pub(super) fn assert_power_was_cycled_once_a_visit(
 }
 
 /// No visit is entered twice, and none after a later one.
-pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<Entry>>) {
+pub(super) fn assert_no_visit_is_twice(boards: &BTreeMap<String, Vec<HistoryEntry>>) {
     for (name, entries) in boards {
         let visits: Vec<i64> =
             entries.iter().filter(|entry| entry.outcome == "moved").map(|entry| entry.visit.0).collect();

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::farm::relay::Behaviour;
-use lifeguard::farm::{self, Farm, FarmOptions, Times};
+use lifeguard::farm::relay::RelayBehaviour;
+use lifeguard::farm::{self, SimulatedFarm, FarmOptions, BoardTimings};
 use lifeguard::tftp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -26,53 +26,53 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
 use crate::process::{self, Pause, ServerProcess};
-use crate::world::{ask, breathe};
-use road::Road;
+use crate::world::{wait_until, yield_briefly};
+use road::Forwarder;
 
 /// How long a farm may take to come to rest, in real time: a power cycle that came to nothing on a busy machine is
 /// tried again after a minute, and one that was tried again may be once more.
-const PATIENCE: Duration = Duration::from_mins(3);
+const READY_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// A farm on the road to one or more servers, and an operator.
-struct Scene {
-    farm: Farm,
-    road: Road,
+struct SurvivalScene {
+    farm: SimulatedFarm,
+    road: Forwarder,
     http: reqwest::Client,
     tasks: JoinSet<()>,
 }
 
-impl Scene {
+impl SurvivalScene {
     /// Starts a farm of `boards` that boot from `boot_root`, and registers them with the server at the road's end.
     async fn new(boards: u16, boot_root: &Path, server: &ServerProcess) -> Self {
-        let road = Road::to(server.http()).await;
+        let road = Forwarder::to(server.http()).await;
         let mut tasks = JoinSet::new();
         let listen = ([127, 0, 0, 1], 0).into();
-        let tftp = tftp::Server::bind(listen, boot_root.to_owned(), Arc::new(Unwatched)).await.unwrap();
+        let tftp = tftp::TftpServer::bind(listen, boot_root.to_owned(), Arc::new(SilentObserver)).await.unwrap();
         let tftp_at = tftp.local_addr();
         tasks.spawn(tftp.run(CancellationToken::new()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let quick = Duration::from_millis(200);
-        let times = Times {
+        let times = BoardTimings {
             firmware: quick,
             boot: Duration::from_secs(1),
             live: quick,
             install: quick,
-            retry: quick,
-            ..Times::default()
+            retry_after: quick,
+            ..BoardTimings::default()
         };
         let options = FarmOptions {
             boards,
-            times,
+            timings: times,
             ..FarmOptions::new(clock, format!("http://{}", road.address()), tftp_at)
         };
-        let scene = Self { farm: Farm::start(&options).unwrap(), road, http: reqwest::Client::new(), tasks };
+        let scene = Self { farm: SimulatedFarm::start(&options).unwrap(), road, http: reqwest::Client::new(), tasks };
         scene.register().await;
         scene
     }
 
     async fn register(&self) {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let url = self.url(&format!("images/{image}"));
             assert!(self.http.put(url).json(&body).send().await.unwrap().status().is_success());
@@ -95,7 +95,7 @@ impl Scene {
     async fn request(&self, board: &str, request: &str, body: &Value) -> usize {
         let url = self.url(&format!("devices/{board}/requests/{request}"));
         let mut put_off = 0;
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         loop {
             assert!(Instant::now() < give_up_at, "{board}: {request} is put off again and again");
             match self.http.post(&url).json(body).send().await {
@@ -109,7 +109,7 @@ impl Scene {
                 Ok(answer) => panic!("{board}: {request}: {}", answer.text().await.unwrap()),
                 Err(_) => put_off += 1,
             }
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
@@ -120,7 +120,7 @@ impl Scene {
     }
 
     /// Lets some relay boards, each of which has eight boards, behave like this.
-    fn set_relays(&self, relays: Range<usize>, behaviour: Behaviour) {
+    fn set_relays(&self, relays: Range<usize>, behaviour: RelayBehaviour) {
         for index in relays {
             self.farm.relay(index).unwrap().set_behaviour(behaviour);
         }
@@ -138,14 +138,14 @@ impl Scene {
 
     /// Waits until so many boards are Ready.
     async fn until_ready(&self, wanted: impl Fn(usize) -> bool) {
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         loop {
             let states = self.states().await;
             if states.as_ref().is_some_and(|states| wanted(states.get("Ready").copied().unwrap_or(0))) {
                 return;
             }
             assert!(Instant::now() < give_up_at, "the farm does not come to rest: {states:?}");
-            breathe().await;
+            yield_briefly().await;
         }
     }
 
@@ -158,16 +158,16 @@ impl Scene {
     }
 }
 
-struct Unwatched;
+struct SilentObserver;
 
-impl tftp::Observer for Unwatched {
-    fn asked(&self, _: &tftp::Fetch) {}
-    fn ended(&self, _: &tftp::Fetch, _: tftp::End) {}
-    fn dropped(&self, _: &tftp::Fetch) {}
+impl tftp::TftpObserver for SilentObserver {
+    fn on_request(&self, _: &tftp::TftpFetch) {}
+    fn on_end(&self, _: &tftp::TftpFetch, _: tftp::TransferEnd) {}
+    fn on_drop(&self, _: &tftp::TftpFetch) {}
 }
 
 /// The road of most scenes: a server of its own private Postgres below `dir`.
-fn private(dir: &GuardedDir) -> Vec<String> {
+fn private_postgres_options(dir: &GuardedDir) -> Vec<String> {
     vec!["--data-dir".to_owned(), dir.path().join("data").display().to_string()]
 }
 
@@ -175,20 +175,20 @@ fn private(dir: &GuardedDir) -> Vec<String> {
 async fn a_server_killed_amid_a_hundred_reboots_goes_on_where_it_was() {
     let dir = GuardedDir::new();
     let boot_root = dir.path().join("data/boot");
-    let mut server = ServerProcess::start(&private(&dir));
+    let mut server = ServerProcess::start(&private_postgres_options(&dir));
     farm::write_boot_tree(&boot_root).unwrap();
-    let scene = Scene::new(100, &boot_root, &server).await;
+    let scene = SurvivalScene::new(100, &boot_root, &server).await;
     // Two relay boards do nothing until the second server serves: the first is killed while their boards reboot.
-    scene.set_relays(0..2, Behaviour::Hanging);
+    scene.set_relays(0..2, RelayBehaviour::Hanging);
     scene.request_all("rq-reboot", &json!({})).await;
     scene.until_ready(|ready| ready >= 10).await;
     let states = scene.states().await.unwrap();
     assert!(states["RebootRebooting"] >= 16, "{states:?}");
 
     server.kill();
-    let mut server = ServerProcess::start(&private(&dir));
+    let mut server = ServerProcess::start(&private_postgres_options(&dir));
     scene.road.lead_to(&[server.http()]);
-    scene.set_relays(0..2, Behaviour::OneClientAtATime);
+    scene.set_relays(0..2, RelayBehaviour::OneClientAtATime);
 
     scene.until_ready(|ready| ready == 100).await;
     let hardware = scene.end().await;
@@ -203,7 +203,7 @@ async fn a_server_killed_amid_a_hundred_reboots_goes_on_where_it_was() {
 }
 
 /// Speaks to the server from several sides without pause, and counts in `put_off` how often the answer is 503.
-async fn speak(scene: &Scene, put_off: &AtomicUsize) {
+async fn send_requests(scene: &SurvivalScene, put_off: &AtomicUsize) {
     let sides = (1..=8).map(|number| async move {
         let url = scene.url(&format!("devices/board-{number:03}/events/self-test-ok"));
         loop {
@@ -222,7 +222,7 @@ async fn speak(scene: &Scene, put_off: &AtomicUsize) {
 
 /// Kills each postmaster that comes up, until somebody was put off because of it.
 async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
-    let give_up_at = Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + READY_TIMEOUT;
     let mut killed = None;
     while put_off.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < give_up_at, "nobody was told that the database was away");
@@ -231,7 +231,7 @@ async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
             pid.into_iter().for_each(process::kill_9);
             killed = pid;
         }
-        breathe().await;
+        yield_briefly().await;
     }
 }
 
@@ -239,9 +239,9 @@ async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
 async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_lost() {
     let dir = GuardedDir::new();
     let data = dir.path().join("data");
-    let mut server = ServerProcess::start(&private(&dir));
+    let mut server = ServerProcess::start(&private_postgres_options(&dir));
     farm::write_boot_tree(&data.join("boot")).unwrap();
-    let scene = Scene::new(40, &data.join("boot"), &server).await;
+    let scene = SurvivalScene::new(40, &data.join("boot"), &server).await;
     scene.request_all("rq-reboot", &json!({})).await;
     scene.until_ready(|ready| ready >= 5).await;
 
@@ -250,14 +250,14 @@ async fn postgres_killed_under_load_is_restarted_and_nothing_acknowledged_is_los
         scene.until_ready(|ready| ready >= 10).await;
         kill_postgres_until_noticed(&data, &put_off).await;
         let ready = format!("http://{}/readyz", server.http());
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + READY_TIMEOUT;
         while scene.http.get(&ready).send().await.unwrap().status() != StatusCode::OK {
             assert!(Instant::now() < give_up_at, "the server does not recover by itself");
-            breathe().await;
+            yield_briefly().await;
         }
     };
     tokio::select! {
-        () = speak(&scene, &put_off) => unreachable!("it speaks for ever"),
+        () = send_requests(&scene, &put_off) => unreachable!("it speaks for ever"),
         () = disaster => {}
     }
 
@@ -294,7 +294,7 @@ async fn of_two_servers_on_one_database_one_is_killed_and_nothing_is_done_twice(
     let boot_root = dir.path().join("boot");
     let [mut doomed, mut other] = two_servers(&database, &boot_root);
     farm::write_boot_tree(&boot_root).unwrap();
-    let scene = Scene::new(200, &boot_root, &other).await;
+    let scene = SurvivalScene::new(200, &boot_root, &other).await;
     scene.road.lead_to(&[doomed.http(), other.http()]);
     scene.request_all("rq-reboot", &json!({})).await;
     scene.until_ready(|ready| ready >= 20).await;
@@ -323,16 +323,16 @@ async fn a_server_that_hung_for_longer_than_its_lease_does_not_do_what_another_h
     let [mut hanging, mut other] = two_servers(&database, &boot_root);
     farm::write_boot_tree(&boot_root).unwrap();
     // Boards speak to the other one, so that none waits for an answer of the one that hangs; the operator does not.
-    let scene = Scene::new(100, &boot_root, &other).await;
+    let scene = SurvivalScene::new(100, &boot_root, &other).await;
     // Power cycles of its own are under way and do not get on when it hangs.
-    scene.set_relays(0..13, Behaviour::Hanging);
+    scene.set_relays(0..13, RelayBehaviour::Hanging);
     for board in scene.farm.boards() {
         let name = &board.registration().name;
         let url = format!("http://{}/api/v1/devices/{name}/requests/rq-reboot", hanging.http());
         assert_eq!(scene.http.post(url).send().await.unwrap().status(), StatusCode::OK);
     }
     let pool = database.pool().await;
-    ask("it has power cycles under way", async || {
+    wait_until("it has power cycles under way", async || {
         let busy = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
                      WHERE action = 'power-cycle' AND status = 'RUNNING' AND w.name = 'pid ' || $1";
         let busy = sqlx::query_scalar::<_, i64>(busy).bind(i64::from(hanging.pid()));
@@ -341,7 +341,7 @@ async fn a_server_that_hung_for_longer_than_its_lease_does_not_do_what_another_h
     .await;
     let hung_at = SystemClock.now();
     hanging.pause(Pause::Begins);
-    scene.set_relays(0..13, Behaviour::Normal);
+    scene.set_relays(0..13, RelayBehaviour::Normal);
     scene.until_ready(|ready| ready == 100).await;
     hanging.pause(Pause::Ends);
     // It wakes up amid its power cycles, of boards that are Ready by now; then it serves again.

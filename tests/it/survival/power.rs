@@ -10,16 +10,16 @@ use super::*;
 use crate::database::TestDatabase;
 
 /// One board with power at coil 0 of a relay board that takes many clients.
-struct Bench {
+struct PowerBench {
     database: TestDatabase,
     dir: GuardedDir,
     relay: RelayBoard,
     http: reqwest::Client,
 }
 
-impl Bench {
+impl PowerBench {
     async fn new() -> Self {
-        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 8, Behaviour::Normal).unwrap();
+        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), 8, RelayBehaviour::Normal).unwrap();
         relay.switch(0, true);
         let (database, dir) = (database().await, GuardedDir::new());
         // Without its boot tree a server is not ready, and its boards wait.
@@ -51,18 +51,18 @@ impl Bench {
     }
 
     async fn until_power(&self, on: bool) {
-        ask("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
+        wait_until("the power is switched", async || *self.relay.coil(0).borrow() == on).await;
     }
 
     /// How often the board's power was taken away, whether it had any or not.
-    fn cuts(&self) -> usize {
-        self.relay.writes().iter().filter(|write| !write.on).count()
+    fn power_off_count(&self) -> usize {
+        self.relay.writes().iter().filter(|write| !write.is_on).count()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_gives_it_back() {
-    let bench = Bench::new().await;
+    let bench = PowerBench::new().await;
     let mut server = bench.serve();
     let pool = bench.database.pool().await;
     bench.reboot(&server, "30s").await;
@@ -71,7 +71,7 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
     for _ in 0..3 {
         server.kill();
         server = bench.serve();
-        ask("the next run is under way, or the power is back", async || {
+        wait_until("the next run is under way, or the power is back", async || {
             let running = "SELECT count(*) FROM action JOIN worker w USING (worker_id)
                             WHERE status = 'RUNNING' AND w.name = 'pid ' || $1";
             let running = sqlx::query_scalar::<_, i64>(running).bind(i64::from(server.pid()));
@@ -81,14 +81,14 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
     }
     // The third run that finds it dark gives the power back at once.
     bench.until_power(true).await;
-    assert_eq!(bench.cuts(), 1);
+    assert_eq!(bench.power_off_count(), 1);
     // A lease that expires on a busy machine interrupts a run as well, and is counted.
     let is_end = |entry: &Value| {
         let reason = entry["reason"].as_str().unwrap_or_default();
         reason.starts_with("interrupted ")
             && reason.ends_with("the power was given back and not taken away again")
     };
-    ask("the end is told", async || {
+    wait_until("the end is told", async || {
         let history = bench.call(&server, Method::GET, "devices/b1/history", json!({})).await;
         history["history"].as_array().unwrap().iter().any(is_end)
     })
@@ -98,7 +98,7 @@ async fn a_power_cycle_that_is_killed_again_and_again_takes_the_power_once_and_g
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_it_goes_on() {
-    let bench = Bench::new().await;
+    let bench = PowerBench::new().await;
     let [mut stopped, mut other] = [bench.serve(), bench.serve()];
     let pool = bench.database.pool().await;
     // Long enough for a busy machine to find and stop its server meanwhile.
@@ -113,19 +113,19 @@ async fn a_server_that_was_stopped_in_the_middle_of_a_cycle_writes_nothing_when_
     stopped.pause(Pause::Begins);
     bench.until_power(true).await;
     let path = "devices/b1";
-    ask("the cycle has ended", async || {
+    wait_until("the cycle has ended", async || {
         bench.call(&other, Method::GET, path, json!({})).await["state"] == "RebootComplete"
     })
     .await;
     let written = bench.relay.writes().len();
-    assert_eq!((bench.cuts(), written), (1, 2));
-    let operations = bench.relay.operations();
+    assert_eq!((bench.power_off_count(), written), (1, 2));
+    let operations = bench.relay.coil_changes();
     let dark = operations[2].at - operations[1].at;
     assert!(dark >= TimeDelta::seconds(6), "{dark}");
 
     stopped.pause(Pause::Ends);
-    ask("its connection is closed", async || bench.relay.clients() == 0).await;
-    ask("it is a worker again", async || {
+    wait_until("its connection is closed", async || bench.relay.clients() == 0).await;
+    wait_until("it is a worker again", async || {
         let name = format!("pid {}", stopped.pid());
         let alive = "SELECT count(*) FROM worker WHERE name = $1 AND lease_until > clock_timestamp()";
         sqlx::query_scalar::<_, i64>(alive).bind(name).fetch_one(&pool).await.unwrap() == 1

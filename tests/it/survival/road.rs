@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// Passes connections on to servers in turn; to the next where one does not answer.
-pub(super) struct Road {
+pub(super) struct Forwarder {
     address: SocketAddr,
     ends: Arc<Mutex<Vec<SocketAddr>>>,
     _tasks: JoinSet<()>,
 }
 
-impl Road {
+impl Forwarder {
     pub(super) async fn to(end: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

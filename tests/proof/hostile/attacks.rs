@@ -26,9 +26,9 @@ pub(super) async fn half_sent_http(server: SocketAddr, span: Duration, random: &
     ];
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.below(40)).unwrap_or(0);
+        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.next_below(40)).unwrap_or(0);
         let Ok(mut connection) = connect(Ipv4Addr::from(address), server).await else { continue };
-        let _ = connection.write_all(pieces[random.below(pieces.len())]).await;
+        let _ = connection.write_all(pieces[random.next_below(pieces.len())]).await;
         open.push(connection);
     }
     pause(span).await;
@@ -53,9 +53,9 @@ pub(super) async fn tftp_flood(server: SocketAddr, span: Duration, random: &mut 
     ];
     let mut sockets = Vec::new();
     for _ in 0..TRANSFERS {
-        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.below(4)).unwrap_or(0);
+        let address = u32::from(FIRST_ADDRESS) + u32::try_from(random.next_below(4)).unwrap_or(0);
         let Ok(socket) = UdpSocket::bind((Ipv4Addr::from(address), 0)).await else { continue };
-        let _ = socket.send_to(requests[random.below(requests.len())], server).await;
+        let _ = socket.send_to(requests[random.next_below(requests.len())], server).await;
         sockets.push(socket);
         if sockets.len().is_multiple_of(50) {
             pause(Duration::from_millis(10)).await;

@@ -8,11 +8,11 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use super::definition::SILENCE;
-use super::record::{Board, End, Habit, Message, Moment, Record, Row, Sighting, Span, Struck, uncovered};
+use super::record::{BoardRecord, FinalState, RelayHealth, SentMessage, Moment, RunRecord, StoredEntry, Observation, TimeSpan, FaultTarget, uncovered};
 
 /// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
 /// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
-pub(super) const DARK: TimeDelta = TimeDelta::seconds(30);
+pub(super) const MAX_POWER_OFF_TIME: TimeDelta = TimeDelta::seconds(30);
 /// How long after a strike what it delayed may still be under way: connections are made anew, a lease is taken again.
 const AFTERMATH: TimeDelta = TimeDelta::seconds(5);
 /// What a server may take more than before the first fault.
@@ -21,7 +21,7 @@ const MORE_DESCRIPTORS: u64 = 24;
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Rule {
+pub(super) enum CheckedRule {
     /// No board is without power beyond its bound, nor at the end.
     Dark,
     /// Nothing is written to the relay of a board that is known to be Ready.
@@ -50,20 +50,20 @@ pub(super) enum Rule {
 
 /// That something does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Breach {
-    pub(super) rule: Rule,
+pub(super) struct RuleViolation {
+    pub(super) rule: CheckedRule,
     pub(super) what: String,
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for RuleViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.rule, self.what)
     }
 }
 
 /// Finds all that does not hold.
-pub(super) fn check(record: &Record) -> Vec<Breach> {
-    let mut checker = Checker { record, breaches: Vec::new() };
+pub(super) fn check(record: &RunRecord) -> Vec<RuleViolation> {
+    let mut checker = RunChecker { record, breaches: Vec::new() };
     for board in &record.boards {
         checker.check_power(board);
         checker.check_ready(board);
@@ -76,37 +76,37 @@ pub(super) fn check(record: &Record) -> Vec<Breach> {
     checker.breaches
 }
 
-struct Checker<'a> {
-    record: &'a Record,
-    breaches: Vec<Breach>,
+struct RunChecker<'a> {
+    record: &'a RunRecord,
+    breaches: Vec<RuleViolation>,
 }
 
-impl Checker<'_> {
-    fn expect(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
+impl RunChecker<'_> {
+    fn expect(&mut self, holds: bool, rule: CheckedRule, what: impl FnOnce() -> String) {
         if !holds {
-            self.breaches.push(Breach { rule, what: what() });
+            self.breaches.push(RuleViolation { rule, what: what() });
         }
     }
 
     /// When nobody could give the boards of this relay board their power.
-    fn excuses(&self, relay: usize) -> impl Iterator<Item = Span> {
-        let is_excuse = move |struck: &Struck| match struck {
-            Struck::Database => true,
-            Struck::Relay(other) => *other == relay,
-            Struck::Server(_) | Struck::Board(_) | Struck::BootTree => false,
+    fn excuses(&self, relay: usize) -> impl Iterator<Item = TimeSpan> {
+        let is_excuse = move |struck: &FaultTarget| match struck {
+            FaultTarget::Database => true,
+            FaultTarget::Relay(other) => *other == relay,
+            FaultTarget::Server(_) | FaultTarget::Board(_) | FaultTarget::BootTree => false,
         };
         let strikes = self.record.strikes.iter().filter(move |strike| is_excuse(&strike.struck));
-        strikes.map(|strike| Span { from: strike.span.from, to: strike.span.to + AFTERMATH })
+        strikes.map(|strike| TimeSpan { from: strike.span.from, to: strike.span.to + AFTERMATH })
     }
 
-    fn check_power(&mut self, board: &Board) {
-        if board.habit != Habit::Works {
+    fn check_power(&mut self, board: &BoardRecord) {
+        if board.habit != RelayHealth::Works {
             return;
         }
         for (from, to) in dark(board, self.record.ended_at) {
-            let span = Span { from, to };
+            let span = TimeSpan { from, to };
             let left = uncovered(span, self.excuses(board.relay));
-            self.expect(left <= DARK, Rule::Dark, || {
+            self.expect(left <= MAX_POWER_OFF_TIME, CheckedRule::Dark, || {
                 format!(
                     "{}: without power for {} s, {} s of them for no reason, from {from}",
                     board.name,
@@ -116,19 +116,19 @@ impl Checker<'_> {
             });
         }
         let has_power = board.power.last().is_none_or(|(_, on)| *on);
-        self.expect(has_power, Rule::Dark, || format!("{}: without power at the end", board.name));
+        self.expect(has_power, CheckedRule::Dark, || format!("{}: without power at the end", board.name));
     }
 
     /// What is written to relays is for boards that are not known to have been Ready before and after, in one visit.
-    fn check_ready(&mut self, board: &Board) {
+    fn check_ready(&mut self, board: &BoardRecord) {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
         for (at, on) in &board.writes {
-            let around = |pair: &&[Sighting]| pair[0].seen < *at && *at < pair[1].asked;
+            let around = |pair: &&[Observation]| pair[0].seen < *at && *at < pair[1].asked;
             let Some([before, after]) = seen.windows(2).find(around) else { continue };
             let is_one_past =
-                !self.record.lost.iter().any(|lost| lost.meets(Span { from: before.asked, to: after.seen }));
+                !self.record.lost.iter().any(|lost| lost.meets(TimeSpan { from: before.asked, to: after.seen }));
             let was_ready = before.state == "Ready" && after.state == "Ready" && before.visit == after.visit;
-            self.expect(!(was_ready && is_one_past), Rule::Ready, || {
+            self.expect(!(was_ready && is_one_past), CheckedRule::Ready, || {
                 format!(
                     "{}: {on} written at {at}, Ready in visit {} before and after",
                     board.name, before.visit
@@ -138,7 +138,7 @@ impl Checker<'_> {
     }
 
     /// Each visit in which power is cycled follows an operator's request, or, from Ready, a silence of the board.
-    fn check_causes(&mut self, board: &Board) {
+    fn check_causes(&mut self, board: &BoardRecord) {
         let Some(history) = self.record.history.get(&board.name) else { return };
         let mut requests: BTreeMap<&str, usize> = BTreeMap::new();
         for row in history.iter().filter(|row| row.from == "Ready" && row.to.ends_with("Rebooting")) {
@@ -148,7 +148,7 @@ impl Checker<'_> {
                 continue;
             }
             let is_silent = event == "poll-failed" && self.was_silent(board, row.visit);
-            self.expect(is_silent, Rule::Cause, || {
+            self.expect(is_silent, CheckedRule::Cause, || {
                 format!(
                     "{}: from Ready to {} by {event} in visit {} at {}: {:?}; it answered polls: {:?}",
                     board.name, row.to, row.visit, row.at, row.reason, board.answers
@@ -158,7 +158,7 @@ impl Checker<'_> {
         for (request, times) in requests {
             let sent = self.record.messages.iter();
             let sent = sent.filter(|message| message.board == board.name && message.event == request).count();
-            self.expect(times <= sent, Rule::Cause, || {
+            self.expect(times <= sent, CheckedRule::Cause, || {
                 format!("{}: {times} times {request}, asked for {sent} times", board.name)
             });
         }
@@ -166,42 +166,42 @@ impl Checker<'_> {
 
     /// Whether the board was silent at some time before it was seen to have left Ready for `visit`; also where that was
     /// not seen and it was silent at any time.
-    fn was_silent(&self, board: &Board, visit: i64) -> bool {
+    fn was_silent(&self, board: &BoardRecord, visit: i64) -> bool {
         let seen = self.record.sightings.get(&board.name).map(Vec::as_slice).unwrap_or_default();
         let poll = TimeDelta::from_std(SILENCE).unwrap_or_default();
         // Visits that a promotion lost are counted again: it may have left Ready for this one more than once.
         let left = seen.windows(2).filter(|pair| pair[0].visit < visit && visit <= pair[1].visit);
-        let left: Vec<Span> =
-            left.map(|pair| Span { from: pair[0].asked - poll, to: pair[1].seen }).collect();
+        let left: Vec<TimeSpan> =
+            left.map(|pair| TimeSpan { from: pair[0].asked - poll, to: pair[1].seen }).collect();
         if left.is_empty() {
             return !board.answers.is_empty();
         }
         let silences = board.answers.iter().enumerate().filter(|(_, (_, answers))| !answers);
         let mut silences = silences.map(|(index, (from, _))| {
             let to = board.answers.get(index + 1).map_or(self.record.ended_at, |(at, _)| *at);
-            Span { from: *from, to }
+            TimeSpan { from: *from, to }
         });
         silences.any(|silence| left.iter().any(|span| silence.meets(*span)))
     }
 
-    fn check_end(&mut self, board: &Board) {
+    fn check_end(&mut self, board: &BoardRecord) {
         let (rested, end) = (self.record.rested.get(&board.name), self.record.ends.get(&board.name));
         let (Some(rested), Some(end)) = (rested, end) else {
-            return self.expect(false, Rule::Rest, || format!("{}: it is gone", board.name));
+            return self.expect(false, CheckedRule::Rest, || format!("{}: it is gone", board.name));
         };
         match board.habit {
-            Habit::Works => {
-                self.expect(end.state == "Ready", Rule::Rest, || {
+            RelayHealth::Works => {
+                self.expect(end.state == "Ready", CheckedRule::Rest, || {
                     format!("{}: {} in the end: {}", board.name, end.state, end.reason)
                 });
                 self.check_failure(board, rested);
             }
-            Habit::Broken(words) => {
-                self.expect(end.state.starts_with("Failed"), Rule::Rest, || {
+            RelayHealth::Broken(words) => {
+                self.expect(end.state.starts_with("Failed"), CheckedRule::Rest, || {
                     format!("{}: {} in the end, at a relay board that does not work", board.name, end.state)
                 });
                 let is_said = words.iter().any(|word| end.reason.contains(word));
-                self.expect(is_said, Rule::Reason, || {
+                self.expect(is_said, CheckedRule::Reason, || {
                     format!("{}: {:?} says nothing of {words:?}", board.name, end.reason)
                 });
             }
@@ -209,29 +209,29 @@ impl Checker<'_> {
     }
 
     /// A board at a relay board that works fails only by its own fault, or what was struck; and the state says which.
-    fn check_failure(&mut self, board: &Board, rested: &End) {
-        self.expect(rested.rests(), Rule::Rest, || {
+    fn check_failure(&mut self, board: &BoardRecord, rested: &FinalState) {
+        self.expect(rested.rests(), CheckedRule::Rest, || {
             format!("{}: still {} when all should rest", board.name, rested.state)
         });
         if !rested.state.starts_with("Failed") {
             return;
         }
-        let has_said = |message: &&Message| message.board == board.name && message.event == "image-failed";
+        let has_said = |message: &&SentMessage| message.board == board.name && message.event == "image-failed";
         let is_true = match rested.state.as_str() {
             "FailedBadImage" | "FailedBadBoard" => {
                 self.record.messages.iter().any(|message| has_said(&message))
             }
             state if state.ends_with("Rebooting") || state.ends_with("Clearing") => {
                 self.record.strikes.iter().any(|strike| match &strike.struck {
-                    Struck::Relay(relay) => *relay == board.relay,
-                    Struck::BootTree => true,
-                    Struck::Database | Struck::Server(_) | Struck::Board(_) => false,
+                    FaultTarget::Relay(relay) => *relay == board.relay,
+                    FaultTarget::BootTree => true,
+                    FaultTarget::Database | FaultTarget::Server(_) | FaultTarget::Board(_) => false,
                 })
             }
             // A board says once that its self-test has ended.
             _ => board.silences > 0 || self.has_lost_a_message(&board.name),
         };
-        self.expect(is_true, Rule::Reason, || {
+        self.expect(is_true, CheckedRule::Reason, || {
             format!(
                 "{}: {} ({}), and nothing of that kind was wrong",
                 board.name, rested.state, rested.reason
@@ -266,7 +266,7 @@ impl Checker<'_> {
         for message in &self.record.messages {
             if let Some((_, status)) = message.answer {
                 let is_answer = status < 500 || matches!(status, 503 | 504);
-                self.expect(is_answer, Rule::Answer, || format!("{status}: {message:?}"));
+                self.expect(is_answer, CheckedRule::Answer, || format!("{status}: {message:?}"));
             }
             let Some(acknowledged) = message.acknowledged() else { continue };
             let is_there = match (&message.mark, &message.outcome) {
@@ -277,7 +277,7 @@ impl Checker<'_> {
                 (None, _) => true,
             };
             let was_lost = self.is_lost(message.sent, acknowledged);
-            self.expect(is_there || was_lost, Rule::Kept, || format!("{message:?}"));
+            self.expect(is_there || was_lost, CheckedRule::Kept, || format!("{message:?}"));
         }
     }
 
@@ -292,7 +292,7 @@ impl Checker<'_> {
                     row.from == state && (least..=most).contains(&(row.visit - visit))
                 });
                 let notes = row.kind == "note";
-                self.expect(is_next || notes, Rule::Chain, || format!("{board}: after {before:?}: {row:?}"));
+                self.expect(is_next || notes, CheckedRule::Chain, || format!("{board}: after {before:?}: {row:?}"));
                 if !notes {
                     before = Some((&row.to, row.visit));
                 }
@@ -301,7 +301,7 @@ impl Checker<'_> {
             let is_end = end.zip(before).is_none_or(|(end, before)| {
                 end == before || (end.0 == before.0 && end.0 == "Ready" && end.1 > before.1)
             });
-            self.expect(is_end, Rule::Chain, || format!("{board}: is {end:?}, history says {before:?}"));
+            self.expect(is_end, CheckedRule::Chain, || format!("{board}: is {end:?}, history says {before:?}"));
         }
     }
 
@@ -309,32 +309,32 @@ impl Checker<'_> {
         for (board, end) in &self.record.ends {
             let mirrored = self.record.mirror.get(board);
             let rows = self.record.history.get(board).map(Vec::as_slice).unwrap_or_default();
-            let is_arrival = |row: &&Row| row.outcome == "moved" && row.from != row.to && row.to == end.state;
+            let is_arrival = |row: &&StoredEntry| row.outcome == "moved" && row.from != row.to && row.to == end.state;
             let arrival = rows.iter().rfind(is_arrival).map_or(end.visit, |row| row.visit);
             // A board that stays Ready begins a visit anew now and then, of which those who follow hear nothing.
             let is_as_it_is = mirrored.is_some_and(|(state, visit)| {
                 *state == end.state && (*visit == end.visit || (state == "Ready" && *visit >= arrival))
             });
-            self.expect(is_as_it_is, Rule::Mirror, || {
+            self.expect(is_as_it_is, CheckedRule::Mirror, || {
                 format!("{board}: is {end:?}, who followed the changes has {mirrored:?}")
             });
         }
         let difference = self.record.difference.clone();
-        self.expect(difference.is_none(), Rule::Replay, || difference.unwrap_or_default());
+        self.expect(difference.is_none(), CheckedRule::Replay, || difference.unwrap_or_default());
         for (server, (before, after)) in self.record.usage.iter().enumerate() {
             let is_as_before = after.resident_kb <= before.resident_kb + MORE_KB
                 && after.descriptors <= before.descriptors + MORE_DESCRIPTORS;
-            self.expect(is_as_before, Rule::Usage, || format!("server {server}: {before:?}, then {after:?}"));
+            self.expect(is_as_before, CheckedRule::Usage, || format!("server {server}: {before:?}, then {after:?}"));
         }
         for accident in &self.record.accidents {
-            self.expect(false, Rule::Accident, || accident.clone());
+            self.expect(false, CheckedRule::Accident, || accident.clone());
         }
     }
 }
 
 /// When a board was without power; until the end, where it still is.
 fn dark(
-    board: &Board,
+    board: &BoardRecord,
     ended_at: super::record::Moment,
 ) -> impl Iterator<Item = (super::record::Moment, super::record::Moment)> {
     let offs = board.power.iter().enumerate().filter(|(_, (_, on))| !on);

@@ -13,7 +13,7 @@ const POLL: &str = "{ action: poll, with: { interval: 3s, failures: 3, limit: 2s
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
 
 /// The definition that all servers are given.
-pub(super) fn hurried() -> String {
+pub(super) fn short_limit_definition() -> String {
     let mut text = include_str!("../../../states/board.yaml").to_owned();
     for (span, shorter) in SPANS {
         let (old, new) = (format!("after: {span},"), format!("after: {shorter},"));
@@ -44,5 +44,5 @@ pub(super) fn hurried() -> String {
 
 #[test]
 fn the_hurried_lifecycle_is_sound() {
-    lifeguard::machine::load(&hurried(), lifeguard::boards::vocabulary()).unwrap();
+    lifeguard::machine::load(&short_limit_definition(), lifeguard::boards::vocabulary()).unwrap();
 }

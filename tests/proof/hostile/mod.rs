@@ -24,9 +24,9 @@ use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm;
 use serde_json::{Value, json};
 
-use self::record::{Habit, Message, Record};
+use self::record::{RelayHealth, SentMessage, RunRecord};
 use self::servers::SERVERS;
-use self::stage::Stage;
+use self::stage::TestStage;
 use crate::cluster::pause;
 
 /// How long the strikes last where nobody says.
@@ -56,7 +56,7 @@ async fn the_farm_survives_a_hostile_world() {
 
     let breaches = checker::check(&record);
     say(&summary(&record));
-    let mut shown: std::collections::BTreeMap<checker::Rule, usize> = std::collections::BTreeMap::new();
+    let mut shown: std::collections::BTreeMap<checker::CheckedRule, usize> = std::collections::BTreeMap::new();
     for breach in &breaches {
         let count = shown.entry(breach.rule).or_default();
         *count += 1;
@@ -72,7 +72,7 @@ async fn the_farm_survives_a_hostile_world() {
 }
 
 /// Keeps the logs of a run and what was seen of it.
-fn keep_evidence(stage: &Stage, record: &Record, breaches: &[checker::Breach], seed: u64) -> PathBuf {
+fn keep_evidence(stage: &TestStage, record: &RunRecord, breaches: &[checker::RuleViolation], seed: u64) -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{seed}"));
     let _ = fs::remove_dir_all(&to);
     fs::create_dir_all(&to).unwrap();
@@ -87,14 +87,14 @@ fn keep_evidence(stage: &Stage, record: &Record, breaches: &[checker::Breach], s
     to
 }
 
-async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Stage>) {
-    let stage = Stage::new(seed).await;
+async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (RunRecord, Arc<TestStage>) {
+    let stage = TestStage::new(seed).await;
     say("all started");
     stage.spawn(Arc::clone(&stage.people).follow());
     let (servers, http) = (Arc::clone(&stage.servers), stage.people.http.clone());
     stage.spawn(async move { servers.supervise(http).await });
     request(&stage, "rq-reboot", json!({}), |_| true).await;
-    let rested = stage.until_rest(REST, Stage::works).await;
+    let rested = stage.until_rest(REST, TestStage::works).await;
     let usage: Vec<_> = (0..SERVERS).map(|server| stage.servers.usage(server)).collect();
     say(&format!("{} boards Ready", rested.values().filter(|end| end.state == "Ready").count()));
 
@@ -138,12 +138,12 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
         end.reason = reasons.into_iter().next().unwrap_or_default();
     }
     let ended_at = SystemClock.now();
-    let mut messages: Vec<Message> = stage.people.messages();
+    let mut messages: Vec<SentMessage> = stage.people.messages();
     messages.extend(stage.road_messages());
     let boards = stage.boards();
     let mut accidents = stage.servers.end().await;
     accidents.extend(stage.servers.accidents());
-    let record = Record {
+    let record = RunRecord {
         boards,
         strikes: {
             let mut strikes = stage.strikes.lock().unwrap().clone();
@@ -166,7 +166,7 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (Record, Arc<Sta
 }
 
 /// Asks for something for some boards, until each request is acknowledged.
-async fn request(stage: &Stage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
+async fn request(stage: &TestStage, request: &str, body: Value, wanted: impl Fn(&str) -> bool) {
     for name in stage.people.boards.iter().filter(|name| wanted(name)) {
         let give_up_at = Instant::now() + Duration::from_mins(1);
         while !matches!(stage.people.request(name, 0, request, &body).await, Some(200 | 409)) {
@@ -176,11 +176,11 @@ async fn request(stage: &Stage, request: &str, body: Value, wanted: impl Fn(&str
     }
 }
 
-fn summary(record: &Record) -> String {
+fn summary(record: &RunRecord) -> String {
     let acknowledged = record.messages.iter().filter(|message| message.acknowledged().is_some()).count();
     let offs: usize =
         record.boards.iter().map(|board| board.power.iter().filter(|(_, on)| !on).count()).sum();
-    let broken = record.boards.iter().filter(|board| board.habit != Habit::Works).count();
+    let broken = record.boards.iter().filter(|board| board.habit != RelayHealth::Works).count();
     let failed = record.rested.values().filter(|end| end.state.starts_with("Failed")).count();
     let rows: usize = record.history.values().map(Vec::len).sum();
     format!(

@@ -8,39 +8,39 @@ use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm::{self, Random};
 use serde_json::{Value, json};
 
-use super::record::{Message, Place, Sighting};
+use super::record::{SentMessage, StateAndVisit, Observation};
 use super::road::outcome;
 use super::servers::{SERVERS, Servers};
 use crate::cluster::pause;
 
 /// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often somebody leaves a mark, looks for changes, or asks for something.
 const MARK_EVERY: Duration = Duration::from_millis(60);
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const ASK_EVERY: Duration = Duration::from_millis(400);
 
 /// What the people of a run share.
-pub(super) struct People {
+pub(super) struct TestClients {
     pub(super) seed: u64,
     pub(super) servers: Arc<Servers>,
     pub(super) boards: Vec<String>,
     pub(super) http: reqwest::Client,
-    messages: Mutex<Vec<Message>>,
-    mirror: Mutex<Mirror>,
+    messages: Mutex<Vec<SentMessage>>,
+    mirror: Mutex<ObservedStates>,
 }
 
 /// Boards as who follows the changes knows them.
 #[derive(Default)]
-struct Mirror {
+struct ObservedStates {
     cursor: Option<String>,
-    places: BTreeMap<String, Place>,
-    sightings: BTreeMap<String, Vec<Sighting>>,
+    places: BTreeMap<String, StateAndVisit>,
+    sightings: BTreeMap<String, Vec<Observation>>,
     /// How often a cursor was void.
     voided: usize,
 }
 
-impl People {
+impl TestClients {
     pub(super) fn new(
         seed: u64,
         servers: Arc<Servers>,
@@ -56,7 +56,7 @@ impl People {
     }
 
     /// Says something once, and notes what came of it.
-    async fn say(&self, mut message: Message, path: &str, body: &Value) -> Option<u16> {
+    async fn say(&self, mut message: SentMessage, path: &str, body: &Value) -> Option<u16> {
         let url = self.url(message.server, &format!("devices/{}/{path}", message.board));
         message.sent = SystemClock.now();
         // Before it is sent: whoever says it may be interrupted.
@@ -65,7 +65,7 @@ impl People {
             messages.push(message.clone());
             messages.len() - 1
         };
-        let answer = self.http.post(url).json(body).timeout(PATIENCE).send().await;
+        let answer = self.http.post(url).json(body).timeout(REQUEST_TIMEOUT).send().await;
         if let Ok(answer) = answer {
             let status = answer.status().as_u16();
             // An answer that breaks off promises nothing.
@@ -83,14 +83,14 @@ impl People {
     pub(super) async fn leave_marks(self: Arc<Self>, who: u64) {
         let mut random = Random::stream(self.seed, 1000 + who);
         for number in 0_u64.. {
-            let board = self.boards[random.below(self.boards.len())].clone();
+            let board = self.boards[random.next_below(self.boards.len())].clone();
             let mark = format!("{who}-{number}");
-            let message = Message {
+            let message = SentMessage {
                 board,
                 event: "mark".to_owned(),
                 mark: Some(mark.clone()),
-                server: random.below(SERVERS),
-                ..Message::default()
+                server: random.next_below(SERVERS),
+                ..SentMessage::default()
             };
             self.say(message, "events/mark", &json!({ "mark": mark })).await;
             pause(MARK_EVERY).await;
@@ -101,16 +101,16 @@ impl People {
     pub(super) async fn ask(self: Arc<Self>) {
         let mut random = Random::stream(self.seed, 2000);
         loop {
-            let board = self.boards[random.below(self.boards.len())].clone();
-            let image = farm::IMAGES[random.below(2)];
-            let (request, body) = match random.below(10) {
+            let board = self.boards[random.next_below(self.boards.len())].clone();
+            let image = farm::IMAGES[random.next_below(2)];
+            let (request, body) = match random.next_below(10) {
                 0..6 => ("rq-reboot", json!({})),
                 6..8 => ("rq-reimage", json!({ "image": image })),
                 8 => ("rq-self-test", json!({})),
                 // In whatever it is.
                 _ => ("rq-cancel", json!({})),
             };
-            self.request(&board, random.below(SERVERS), request, &body).await;
+            self.request(&board, random.next_below(SERVERS), request, &body).await;
             pause(ASK_EVERY).await;
         }
     }
@@ -124,14 +124,14 @@ impl People {
         body: &Value,
     ) -> Option<u16> {
         let (board, event) = (board.to_owned(), request.to_owned());
-        let message = Message { board, event, server, ..Message::default() };
+        let message = SentMessage { board, event, server, ..SentMessage::default() };
         self.say(message, &format!("requests/{request}"), body).await
     }
 
     /// Moves a board by force, once; says whether that was acknowledged.
     pub(super) async fn force(&self, board: &str, server: usize, from: &str, to: &str) -> bool {
         let message =
-            Message { board: board.to_owned(), event: "force".to_owned(), server, ..Message::default() };
+            SentMessage { board: board.to_owned(), event: "force".to_owned(), server, ..SentMessage::default() };
         let body = json!({ "from": from, "to": to, "reason": "it bears witness" });
         self.say(message, "force", &body).await == Some(200)
     }
@@ -173,7 +173,7 @@ impl People {
         }
         mirror.cursor = Some(list["cursor"].as_str()?.to_owned());
         // What did not change is seen where it was.
-        let Mirror { places, sightings, .. } = &mut *mirror;
+        let ObservedStates { places, sightings, .. } = &mut *mirror;
         for (name, (state, visit)) in places {
             let of = sightings.entry(name.clone()).or_default();
             // Of a long stay the first and the last look are enough.
@@ -186,18 +186,18 @@ impl People {
                 (last.asked, last.seen) = (asked, seen);
                 continue;
             }
-            of.push(Sighting { asked, seen, state: state.clone(), visit: *visit });
+            of.push(Observation { asked, seen, state: state.clone(), visit: *visit });
         }
         Some(())
     }
 
     /// All that was said.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(super) fn messages(&self) -> Vec<SentMessage> {
         self.messages.lock().unwrap().clone()
     }
 
     /// What who follows the changes has, what they saw on the way, and how often a cursor was void.
-    pub(super) fn mirror(&self) -> (BTreeMap<String, Place>, BTreeMap<String, Vec<Sighting>>, usize) {
+    pub(super) fn mirror(&self) -> (BTreeMap<String, StateAndVisit>, BTreeMap<String, Vec<Observation>>, usize) {
         let mirror = self.mirror.lock().unwrap();
         (mirror.places.clone(), mirror.sightings.clone(), mirror.voided)
     }
@@ -205,7 +205,7 @@ impl People {
     /// The JSON of whichever server answers first; nothing where none does.
     pub(super) async fn get(&self, path: &str) -> Option<Value> {
         for server in 0..SERVERS {
-            let answer = self.http.get(self.url(server, path)).timeout(PATIENCE).send().await;
+            let answer = self.http.get(self.url(server, path)).timeout(REQUEST_TIMEOUT).send().await;
             let answer = answer.ok().and_then(|answer| answer.error_for_status().ok());
             if let Some(answer) = answer
                 && let Ok(value) = answer.json().await

@@ -11,12 +11,12 @@ pub(super) type Moment = DateTime<Utc>;
 
 /// A span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct TimeSpan {
     pub(super) from: Moment,
     pub(super) to: Moment,
 }
 
-impl Span {
+impl TimeSpan {
     /// Whether it has a moment in common with another one.
     pub(super) fn meets(&self, other: Self) -> bool {
         self.from <= other.to && other.from <= self.to
@@ -25,7 +25,7 @@ impl Span {
 
 /// What the relay board of a board is like, for the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(super) enum RelayHealth {
     /// It can be worked with.
     Works,
     /// It cannot; the failure must say one of these words.
@@ -34,7 +34,7 @@ pub(super) enum Habit {
 
 /// What was struck by a fault of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Struck {
+pub(super) enum FaultTarget {
     Database,
     Server(usize),
     Relay(usize),
@@ -44,17 +44,17 @@ pub(super) enum Struck {
 
 /// A fault, and how long it lasted.
 #[derive(Debug, Clone)]
-pub(super) struct Strike {
-    pub(super) struck: Struck,
-    pub(super) span: Span,
+pub(super) struct InjectedFault {
+    pub(super) struck: FaultTarget,
+    pub(super) span: TimeSpan,
 }
 
 /// One board and its hardware.
 #[derive(Debug, Clone)]
-pub(super) struct Board {
+pub(super) struct BoardRecord {
     pub(super) name: String,
     pub(super) relay: usize,
-    pub(super) habit: Habit,
+    pub(super) habit: RelayHealth,
     /// When its power went (`false`) and came (`true`).
     pub(super) power: Vec<(Moment, bool)>,
     /// What was written to its coil, be it a change or not.
@@ -67,7 +67,7 @@ pub(super) struct Board {
 
 /// What a client said to a server, and what it was told.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Message {
+pub(super) struct SentMessage {
     pub(super) board: String,
     pub(super) event: String,
     pub(super) mark: Option<String>,
@@ -79,7 +79,7 @@ pub(super) struct Message {
     pub(super) outcome: Option<(String, i64)>,
 }
 
-impl Message {
+impl SentMessage {
     /// When the server said that it would keep this.
     pub(super) fn acknowledged(&self) -> Option<Moment> {
         self.answer.filter(|(_, status)| *status == 200).map(|(at, _)| at)
@@ -88,7 +88,7 @@ impl Message {
 
 /// A row of a board's history, in the order of its numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(super) struct StoredEntry {
     /// By the clock of whichever server wrote it, which may have been stepped.
     pub(super) at: Moment,
     pub(super) kind: String,
@@ -102,7 +102,7 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
 }
 
-impl Row {
+impl StoredEntry {
     /// Whether its reason may be why the board is where it is: not what was noted on the way, nor what the board said in vain.
     pub(super) fn is_cause(&self) -> bool {
         match self.kind.as_str() {
@@ -114,7 +114,7 @@ impl Row {
 
 /// Where the observer saw a board: it asked at `asked` and was answered at `seen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sighting {
+pub(super) struct Observation {
     pub(super) asked: Moment,
     pub(super) seen: Moment,
     pub(super) state: String,
@@ -122,18 +122,18 @@ pub(super) struct Sighting {
 }
 
 /// Where a board is.
-pub(super) type Place = (String, i64);
+pub(super) type StateAndVisit = (String, i64);
 
 /// How a board stands at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct FinalState {
     pub(super) state: String,
     pub(super) visit: i64,
     /// What the board's page says of its failure: the last reason that an action or the board gave.
     pub(super) reason: String,
 }
 
-impl End {
+impl FinalState {
     /// Whether nothing is under way.
     pub(super) fn rests(&self) -> bool {
         self.state.starts_with("Failed") || matches!(self.state.as_str(), "Ready" | "New")
@@ -142,39 +142,39 @@ impl End {
 
 /// What a server takes of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(super) struct ServerUsage {
     pub(super) resident_kb: u64,
     pub(super) descriptors: u64,
 }
 
 /// All that was seen.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
-    pub(super) boards: Vec<Board>,
-    pub(super) strikes: Vec<Strike>,
-    pub(super) messages: Vec<Message>,
+pub(super) struct RunRecord {
+    pub(super) boards: Vec<BoardRecord>,
+    pub(super) strikes: Vec<InjectedFault>,
+    pub(super) messages: Vec<SentMessage>,
     /// Between these moments a standby that was promoted had been cut off.
-    pub(super) lost: Vec<Span>,
-    pub(super) sightings: BTreeMap<String, Vec<Sighting>>,
+    pub(super) lost: Vec<TimeSpan>,
+    pub(super) sightings: BTreeMap<String, Vec<Observation>>,
     /// Boards as the observer of changes had them at the end, and as they were.
-    pub(super) mirror: BTreeMap<String, Place>,
-    pub(super) history: BTreeMap<String, Vec<Row>>,
+    pub(super) mirror: BTreeMap<String, StateAndVisit>,
+    pub(super) history: BTreeMap<String, Vec<StoredEntry>>,
     /// How boards stood when they had come to rest after the last fault.
-    pub(super) rested: BTreeMap<String, End>,
+    pub(super) rested: BTreeMap<String, FinalState>,
     /// How they stood after the operator's last round, in which those that had failed were reimaged.
-    pub(super) ends: BTreeMap<String, End>,
+    pub(super) ends: BTreeMap<String, FinalState>,
     /// What replay found not to agree.
     pub(super) difference: Option<String>,
     /// What each server took before the first fault and after the last one.
-    pub(super) usage: Vec<(Usage, Usage)>,
+    pub(super) usage: Vec<(ServerUsage, ServerUsage)>,
     /// What must not be in a server's log, nor happen to a server.
     pub(super) accidents: Vec<String>,
     pub(super) ended_at: Moment,
 }
 
 /// How much of `span` none of `spans` covers.
-pub(super) fn uncovered(span: Span, spans: impl IntoIterator<Item = Span>) -> TimeDelta {
-    let mut spans: Vec<Span> = spans.into_iter().filter(|other| other.meets(span)).collect();
+pub(super) fn uncovered(span: TimeSpan, spans: impl IntoIterator<Item = TimeSpan>) -> TimeDelta {
+    let mut spans: Vec<TimeSpan> = spans.into_iter().filter(|other| other.meets(span)).collect();
     spans.sort_by_key(|other| other.from);
     let (mut left, mut at) = (TimeDelta::zero(), span.from);
     for other in spans {

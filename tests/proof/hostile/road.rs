@@ -9,19 +9,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::record::{Message, Moment};
+use super::record::{SentMessage, Moment};
 
 /// How much of an answer is looked at.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// Passes connections on to servers in turn; to the next where one does not take it.
-pub(super) struct Road {
+pub(super) struct Forwarder {
     addr: SocketAddr,
-    messages: Arc<Mutex<Vec<Message>>>,
+    messages: Arc<Mutex<Vec<SentMessage>>>,
     _tasks: JoinSet<()>,
 }
 
-impl Road {
+impl Forwarder {
     pub(super) async fn new(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, messages) = (listener.local_addr().unwrap(), Arc::default());
@@ -35,12 +35,12 @@ impl Road {
     }
 
     /// What boards said so far, and were told.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(super) fn messages(&self) -> Vec<SentMessage> {
         self.messages.lock().unwrap().clone()
     }
 }
 
-async fn serve(listener: TcpListener, servers: Vec<SocketAddr>, messages: Arc<Mutex<Vec<Message>>>) {
+async fn serve(listener: TcpListener, servers: Vec<SocketAddr>, messages: Arc<Mutex<Vec<SentMessage>>>) {
     let mut connections = JoinSet::new();
     for first in (0..servers.len()).cycle() {
         while connections.try_join_next().is_some() {}
@@ -63,16 +63,16 @@ async fn serve(listener: TcpListener, servers: Vec<SocketAddr>, messages: Arc<Mu
 
 /// The beginnings of what went to and fro; boards use each connection for one request.
 #[derive(Default)]
-struct Said {
+struct ForwardedBytes {
     request: Vec<u8>,
     answer: Vec<u8>,
     answered: Option<Moment>,
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream) -> Said {
+async fn pass_on(client: TcpStream, server: TcpStream) -> ForwardedBytes {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let mut said = Said::default();
+    let mut said = ForwardedBytes::default();
     let mut buffers = [vec![0_u8; 4096], vec![0_u8; 4096]];
     let [request, answer] = &mut buffers;
     loop {
@@ -98,14 +98,14 @@ async fn pass_on(client: TcpStream, server: TcpStream) -> Said {
     }
 }
 
-impl Said {
-    fn read(&self, server: usize, sent: Moment) -> Option<Message> {
+impl ForwardedBytes {
+    fn read(&self, server: usize, sent: Moment) -> Option<SentMessage> {
         let request = String::from_utf8_lossy(&self.request);
         let path = request.lines().next()?.split(' ').nth(1)?;
         let (board, event) = path.strip_prefix("/api/v1/devices/")?.split_once("/events/")?;
         let event = event.split('?').next()?;
         let mut message =
-            Message { board: board.to_owned(), event: event.to_owned(), server, sent, ..Message::default() };
+            SentMessage { board: board.to_owned(), event: event.to_owned(), server, sent, ..SentMessage::default() };
         let answer = String::from_utf8_lossy(&self.answer);
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
         message.answer = self.answered.zip(status);

@@ -14,9 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::record::Usage;
+use super::record::ServerUsage;
 use crate::cluster::pause;
-use crate::site::Site;
+use crate::site::TestSite;
 
 /// How many servers there are.
 pub(super) const SERVERS: usize = 3;
@@ -31,7 +31,7 @@ const FLOOD: usize = 300;
 
 /// Where a server's log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Log {
+pub(super) enum LogTarget {
     File,
     /// To a disk that is full.
     Full,
@@ -42,9 +42,9 @@ pub(super) enum Log {
 }
 
 /// One server's place.
-struct Place {
+struct ServerSlot {
     child: Option<Child>,
-    log: Log,
+    log: LogTarget,
     /// Whether it has served since it was started.
     has_served: bool,
     /// Whether it was told to end, or killed.
@@ -53,9 +53,9 @@ struct Place {
 
 /// The servers.
 pub(super) struct Servers {
-    site: Arc<Site>,
+    site: Arc<TestSite>,
     options: Vec<String>,
-    places: [Mutex<Place>; SERVERS],
+    places: [Mutex<ServerSlot>; SERVERS],
     accidents: Mutex<Vec<String>>,
     /// Whether what ends stays ended.
     is_over: AtomicBool,
@@ -63,8 +63,8 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Starts them.
-    pub(super) fn start(site: Arc<Site>, options: Vec<String>) -> Arc<Self> {
-        let place = || Mutex::new(Place { child: None, log: Log::File, has_served: false, is_ending: false });
+    pub(super) fn start(site: Arc<TestSite>, options: Vec<String>) -> Arc<Self> {
+        let place = || Mutex::new(ServerSlot { child: None, log: LogTarget::File, has_served: false, is_ending: false });
         let servers = Self {
             site,
             options,
@@ -99,7 +99,7 @@ impl Servers {
         let mut place = self.places[server].lock().unwrap();
         let limit =
             if server == SERVERS - 1 { format!("ulimit -n {FEW_DESCRIPTORS}; ") } else { String::new() };
-        let close = if place.log == Log::Closed { " 2>&-" } else { "" };
+        let close = if place.log == LogTarget::Closed { " 2>&-" } else { "" };
         let mut command = self.site.command(Path::new("sh"));
         command.args(["-c", &format!("{limit}exec \"$@\"{close}"), "sh"]);
         command.arg(env!("CARGO_BIN_EXE_lifeguard")).args(["serve", "--log-format", "json"]);
@@ -115,15 +115,15 @@ impl Servers {
         (place.has_served, place.is_ending) = (false, false);
     }
 
-    fn stderr(&self, server: usize, log: Log) -> Stdio {
+    fn stderr(&self, server: usize, log: LogTarget) -> Stdio {
         match log {
-            Log::File | Log::Closed => {
+            LogTarget::File | LogTarget::Closed => {
                 let log = self.log_file(server);
                 let file = fs::File::options().append(true).create(true).open(log).unwrap();
                 file.into_parts().0.into()
             }
-            Log::Full => File::options().write(true).open("/dev/full").unwrap().into(),
-            Log::Broken => {
+            LogTarget::Full => File::options().write(true).open("/dev/full").unwrap().into(),
+            LogTarget::Broken => {
                 let (_, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
                 write.into()
             }
@@ -194,7 +194,7 @@ impl Servers {
     }
 
     /// Kills a server; the next one in its place logs to `log`.
-    pub(super) fn kill(&self, server: usize, log: Log) {
+    pub(super) fn kill(&self, server: usize, log: LogTarget) {
         self.places[server].lock().unwrap().log = log;
         self.signal(server, Signal::SIGKILL);
     }
@@ -220,13 +220,13 @@ impl Servers {
     }
 
     /// What a server takes of the machine.
-    pub(super) fn usage(&self, server: usize) -> Usage {
+    pub(super) fn usage(&self, server: usize) -> ServerUsage {
         let pid = self.places[server].lock().unwrap().child.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        Usage { resident_kb: resident.unwrap_or(0), descriptors: descriptors as u64 }
+        ServerUsage { resident_kb: resident.unwrap_or(0), descriptors: descriptors as u64 }
     }
 
     /// What must not be in logs, and did happen.

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use fs_err as fs;
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::farm::relay::Behaviour;
-use lifeguard::farm::{self, Activity, Farm, FarmOptions, Faults, Times};
+use lifeguard::farm::relay::RelayBehaviour;
+use lifeguard::farm::{self, BoardActivity, SimulatedFarm, FarmOptions, FaultRates, BoardTimings};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row as _};
 use tokio::task::JoinSet;
 
 use super::definition;
-use super::people::People;
-use super::record::{Board, End, Habit, Moment, Row, Span, Strike};
-use super::road::Road;
+use super::people::TestClients;
+use super::record::{BoardRecord, FinalState, RelayHealth, Moment, StoredEntry, TimeSpan, InjectedFault};
+use super::road::Forwarder;
 use super::servers::{SERVERS, Servers};
-use crate::cluster::{Cluster, pause};
-use crate::site::Site;
-use crate::wire::Wire;
+use crate::cluster::{ReplicatedCluster, pause};
+use crate::site::TestSite;
+use crate::wire::DatabaseProxy;
 
 /// How many boards there are, eight at each relay board.
 pub(super) const BOARDS: u16 = 200;
@@ -33,91 +33,91 @@ pub(super) const BOOT_INODES: u32 = 2000;
 /// How often boards have a fault of their own while things go wrong.
 const BOARD_FAULTS: f64 = 0.1;
 /// How long the servers may take to start.
-const START: Duration = Duration::from_mins(2);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Everything and everybody.
-pub(super) struct Stage {
-    pub(super) site: Arc<Site>,
-    pub(super) cluster: tokio::sync::Mutex<Cluster>,
-    pub(super) database: Wire,
+pub(super) struct TestStage {
+    pub(super) site: Arc<TestSite>,
+    pub(super) cluster: tokio::sync::Mutex<ReplicatedCluster>,
+    pub(super) database: DatabaseProxy,
     pub(super) servers: Arc<Servers>,
-    pub(super) farm: Farm,
-    pub(super) people: Arc<People>,
+    pub(super) farm: SimulatedFarm,
+    pub(super) people: Arc<TestClients>,
     pub(super) boot_disk: std::path::PathBuf,
-    pub(super) strikes: Mutex<Vec<Strike>>,
-    pub(super) lost: Mutex<Vec<Span>>,
+    pub(super) strikes: Mutex<Vec<InjectedFault>>,
+    pub(super) lost: Mutex<Vec<TimeSpan>>,
     pub(super) seed: u64,
-    road: Road,
+    road: Forwarder,
     /// When each board began and ceased to answer polls, and how often it hung.
-    lives: Vec<Arc<Mutex<Life>>>,
+    lives: Vec<Arc<Mutex<PollAnswers>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Default)]
-struct Life {
+struct PollAnswers {
     answers: Vec<(Moment, bool)>,
     silences: usize,
 }
 
 /// What the relay board at `index` is like: how it behaves, whether it works, and what its boards' power URLs say of it.
-pub(super) fn habit(index: usize) -> (Behaviour, Habit, &'static str) {
+pub(super) fn relay_health(index: usize) -> (RelayBehaviour, RelayHealth, &'static str) {
     match index {
-        21 => (Behaviour::ReadsBanks { coils: 8 }, Habit::Broken(&["readback=all8"]), ""),
-        22 => (Behaviour::Stuck, Habit::Broken(&["still reads"]), ""),
-        23 => (Behaviour::Rtu, Habit::Broken(&["Modbus TCP"]), ""),
-        24 => (Behaviour::Hanging, Habit::Broken(&["no answer"]), ""),
+        21 => (RelayBehaviour::ReadsBanks { coils: 8 }, RelayHealth::Broken(&["readback=all8"]), ""),
+        22 => (RelayBehaviour::Stuck, RelayHealth::Broken(&["still reads"]), ""),
+        23 => (RelayBehaviour::Rtu, RelayHealth::Broken(&["Modbus TCP"]), ""),
+        24 => (RelayBehaviour::Hanging, RelayHealth::Broken(&["no answer"]), ""),
         _ => {
             let (behaviour, more) = match index % 6 {
-                0 => (Behaviour::OneClientAtATime, ""),
-                1 => (Behaviour::CloseAfterAnswer, ""),
-                2 => (Behaviour::ReadsBanks { coils: 8 }, "&readback=all8"),
-                3 => (Behaviour::Slow { delay: Duration::from_millis(300) }, ""),
-                4 => (Behaviour::IdleClose { after: Duration::from_secs(1) }, ""),
-                _ => (Behaviour::Normal, "&readback=none"),
+                0 => (RelayBehaviour::OneClientAtATime, ""),
+                1 => (RelayBehaviour::CloseAfterAnswer, ""),
+                2 => (RelayBehaviour::ReadsBanks { coils: 8 }, "&readback=all8"),
+                3 => (RelayBehaviour::Slow { delay: Duration::from_millis(300) }, ""),
+                4 => (RelayBehaviour::IdleClose { after: Duration::from_secs(1) }, ""),
+                _ => (RelayBehaviour::Normal, "&readback=none"),
             };
-            (behaviour, Habit::Works, more)
+            (behaviour, RelayHealth::Works, more)
         }
     }
 }
 
-impl Stage {
+impl TestStage {
     /// Starts everything and registers the boards.
     pub(super) async fn new(seed: u64) -> Arc<Self> {
-        let site = Arc::new(Site::new());
-        let cluster = Cluster::start(&site).await;
-        let database = Wire::new(site.addr(DATABASE_PORT), cluster.primary()).await;
+        let site = Arc::new(TestSite::new());
+        let cluster = ReplicatedCluster::start(&site).await;
+        let database = DatabaseProxy::new(site.addr(DATABASE_PORT), cluster.primary()).await;
         let boot_disk = site.make_disk("boot", BOOT_DISK_MB, BOOT_INODES);
         farm::write_boot_tree(&site.view(&boot_disk)).unwrap();
         let states = site.path().join("board.yaml");
-        fs::write(&states, definition::hurried()).unwrap();
+        fs::write(&states, definition::short_limit_definition()).unwrap();
         let url = format!("postgres://lifeguard@{}/lifeguard", database.addr());
         let options = ["--database-url", &url, "--boot-root", boot_disk.to_str().unwrap(), "--states"];
         let options = options.into_iter().map(str::to_owned).chain([states.to_str().unwrap().to_owned()]);
         let servers = Servers::start(Arc::clone(&site), options.collect());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        servers.until_ready(&http, START).await;
+        servers.until_ready(&http, START_TIMEOUT).await;
 
-        let road = Road::new((0..SERVERS).map(|server| servers.http(server)).collect()).await;
+        let road = Forwarder::new((0..SERVERS).map(|server| servers.http(server)).collect()).await;
         let short = Duration::from_millis(300);
-        let farm = Farm::start(&FarmOptions {
+        let farm = SimulatedFarm::start(&FarmOptions {
             boards: BOARDS,
             seed,
-            times: Times {
+            timings: BoardTimings {
                 firmware: short,
                 boot: Duration::from_secs(1),
                 live: short,
                 install: Duration::from_secs(1),
                 self_test: Duration::from_secs(1),
-                retry: Duration::from_millis(500),
-                late: Duration::from_secs(35),
-                crash: Duration::from_secs(20),
+                retry_after: Duration::from_millis(500),
+                late_by: Duration::from_secs(35),
+                crash_after: Duration::from_secs(20),
             },
             ..FarmOptions::new(Arc::new(SystemClock), format!("http://{}", road.addr()), servers.tftp(0))
         });
         let farm = farm.unwrap();
         let names = farm.boards().enumerate().filter(|(index, _)| is_used(*index));
         let names = names.map(|(_, board)| board.registration().name.clone()).collect();
-        let people = People::new(seed, Arc::clone(&servers), names, http);
+        let people = TestClients::new(seed, Arc::clone(&servers), names, http);
         let lives = farm.boards().map(|_| Arc::default()).collect();
         let (strikes, lost, tasks) = (Mutex::default(), Mutex::default(), Mutex::default());
         let cluster = tokio::sync::Mutex::new(cluster);
@@ -141,15 +141,15 @@ impl Stage {
         for (board, life) in stage.farm.boards().zip(&stage.lives) {
             let (mut watch, life) = (board.watch(), Arc::clone(life));
             stage.spawn(async move {
-                let mut before = Activity::Off;
+                let mut before = BoardActivity::Off;
                 while watch.changed().await.is_ok() {
                     let now = watch.borrow_and_update().activity;
-                    let answers = |activity| activity == Activity::Running;
+                    let answers = |activity| activity == BoardActivity::Running;
                     let mut life = life.lock().unwrap();
                     if answers(now) != answers(before) {
                         life.answers.push((SystemClock.now(), answers(now)));
                     }
-                    life.silences += usize::from(now == Activity::Silent && before != Activity::Silent);
+                    life.silences += usize::from(now == BoardActivity::Silent && before != BoardActivity::Silent);
                     before = now;
                 }
             });
@@ -165,13 +165,13 @@ impl Stage {
     /// Lets all relay boards be as they are.
     pub(super) fn restore_relays(&self) {
         for index in 0..usize::from(BOARDS / 8) {
-            self.farm.relay(index).unwrap().set_behaviour(habit(index).0);
+            self.farm.relay(index).unwrap().set_behaviour(relay_health(index).0);
         }
     }
 
     /// Lets boards have faults of their own, or none from their next boot on.
     pub(super) fn set_board_faults(&self, have_faults: bool) {
-        let faults = if have_faults { Faults::at(BOARD_FAULTS) } else { Faults::NONE };
+        let faults = if have_faults { FaultRates::with_rate(BOARD_FAULTS) } else { FaultRates::NONE };
         for board in self.farm.boards() {
             board.set_faults(faults);
             board.set_dead(false);
@@ -181,14 +181,14 @@ impl Stage {
     async fn register(&self) {
         let http = &self.people.http;
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let answer = http.put(self.people.url(0, &format!("images/{image}"))).json(&body).send().await;
             assert!(answer.unwrap().status().is_success());
         }
         let boards = self.farm.boards().enumerate().filter(|(index, _)| is_used(*index)).map(|(index, board)| {
             let board = board.registration();
-            let more = habit(index / 8).2;
+            let more = relay_health(index / 8).2;
             json!({
                 "name": board.name, "fqdn": board.fqdn, "mac": board.mac, "hardware": board.hardware,
                 "power_url": board.power_url.replace("off=2s", "off=500ms") + more, "poll_url": board.poll_url,
@@ -204,13 +204,13 @@ impl Stage {
     }
 
     /// How many boards are in each state; nothing while no server says so.
-    pub(super) async fn ends(&self) -> Option<BTreeMap<String, End>> {
+    pub(super) async fn ends(&self) -> Option<BTreeMap<String, FinalState>> {
         let list = self.people.get("devices").await?;
         let devices = list["devices"].as_array()?.iter();
         let end = |device: &Value| {
             let name = device["name"].as_str()?.to_owned();
             let state = device["state"].as_str()?.to_owned();
-            Some((name, End { state, visit: device["visit"].as_i64()?, reason: String::new() }))
+            Some((name, FinalState { state, visit: device["visit"].as_i64()?, reason: String::new() }))
         };
         Some(devices.filter_map(end).collect())
     }
@@ -218,7 +218,7 @@ impl Stage {
     /// Whether the relay board of a board works.
     pub(super) fn works(&self, name: &str) -> bool {
         let index = self.farm.boards().position(|board| board.registration().name == name);
-        index.is_some_and(|index| habit(index / 8).1 == Habit::Works)
+        index.is_some_and(|index| relay_health(index / 8).1 == RelayHealth::Works)
     }
 
     /// Waits until every board that is meant rests, or patience ends; gives how they stand then.
@@ -226,11 +226,11 @@ impl Stage {
         &self,
         patience: Duration,
         is_meant: impl Fn(&Self, &str) -> bool,
-    ) -> BTreeMap<String, End> {
+    ) -> BTreeMap<String, FinalState> {
         let give_up_at = std::time::Instant::now() + patience;
         loop {
             let ends = self.ends().await;
-            let rests = |end: &End| end.rests();
+            let rests = |end: &FinalState| end.rests();
             let is_over = std::time::Instant::now() >= give_up_at;
             if let Some(ends) = ends
                 && (is_over
@@ -266,7 +266,7 @@ impl Stage {
     }
 
     /// The history of every board, and where all boards are, at one moment.
-    pub(super) async fn read(&self) -> (BTreeMap<String, Vec<Row>>, BTreeMap<String, End>) {
+    pub(super) async fn read(&self) -> (BTreeMap<String, Vec<StoredEntry>>, BTreeMap<String, FinalState>) {
         let options = self.cluster.lock().await.primary_options();
         let mut connection = PgConnection::connect_with(&options).await.unwrap();
         let mut connection = connection.begin().await.unwrap();
@@ -276,9 +276,9 @@ impl Stage {
                     from_state, coalesce(to_state, from_state) AS to_state, h.visit, reason
                FROM history h JOIN instance USING (instance_id) WHERE machine = 'board' ORDER BY history_id",
         );
-        let mut history: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        let mut history: BTreeMap<String, Vec<StoredEntry>> = BTreeMap::new();
         for row in rows.fetch_all(&mut *connection).await.unwrap() {
-            history.entry(row.get("name")).or_default().push(Row {
+            history.entry(row.get("name")).or_default().push(StoredEntry {
                 at: row.get("at"),
                 kind: row.get("kind"),
                 event: row.get("event"),
@@ -295,31 +295,31 @@ impl Stage {
         let mut ends = BTreeMap::new();
         for row in rows.fetch_all(&mut *connection).await.unwrap() {
             let (state, visit) = (row.get("state"), row.get("visit"));
-            ends.insert(row.get("name"), End { state, visit, reason: String::new() });
+            ends.insert(row.get("name"), FinalState { state, visit, reason: String::new() });
         }
         (history, ends)
     }
 
     /// What boards and relay boards know of themselves.
-    pub(super) fn boards(&self) -> Vec<Board> {
+    pub(super) fn boards(&self) -> Vec<BoardRecord> {
         let boards = self.farm.boards().zip(&self.lives).enumerate();
-        let read = |(index, (board, life)): (usize, (&farm::SimulatedBoard, &Arc<Mutex<Life>>))| {
+        let read = |(index, (board, life)): (usize, (&farm::SimulatedBoard, &Arc<Mutex<PollAnswers>>))| {
             let is_inverted = board.registration().power_url.contains("invert=true");
             let coil = u16::try_from(index % 8).unwrap();
-            let operations = self.farm.relay(index / 8).unwrap().operations().into_iter();
+            let operations = self.farm.relay(index / 8).unwrap().coil_changes().into_iter();
             let own = operations.filter(|operation| operation.coil == coil);
             // That it has no power before it is rebooted for the first time is nobody's fault.
-            let power = own.map(|operation| (operation.at, operation.on != is_inverted));
+            let power = own.map(|operation| (operation.at, operation.is_on != is_inverted));
             let power = power.skip_while(|(_, on)| !on).collect();
             let writes = self.farm.relay(index / 8).unwrap().writes().into_iter();
             let writes = writes.filter(|write| write.coil == coil);
-            let writes = writes.map(|write| (write.at, write.on != is_inverted)).collect();
+            let writes = writes.map(|write| (write.at, write.is_on != is_inverted)).collect();
             let life = life.lock().unwrap();
-            Board {
+            BoardRecord {
                 writes,
                 name: board.registration().name.clone(),
                 relay: index / 8,
-                habit: habit(index / 8).1,
+                habit: relay_health(index / 8).1,
                 power,
                 answers: life.answers.clone(),
                 silences: life.silences,
@@ -329,7 +329,7 @@ impl Stage {
     }
 
     /// What boards said.
-    pub(super) fn road_messages(&self) -> Vec<super::record::Message> {
+    pub(super) fn road_messages(&self) -> Vec<super::record::SentMessage> {
         self.road.messages()
     }
 }
@@ -337,7 +337,7 @@ impl Stage {
 /// Whether the board at `index` takes part. At a relay board that does not work only one does, as each of its tries
 /// keeps others waiting.
 fn is_used(index: usize) -> bool {
-    habit(index / 8).1 == Habit::Works || index.is_multiple_of(8)
+    relay_health(index / 8).1 == RelayHealth::Works || index.is_multiple_of(8)
 }
 
 /// The name of a board that bears witness.

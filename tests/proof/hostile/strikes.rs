@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm::Random;
-use lifeguard::farm::relay::Behaviour;
+use lifeguard::farm::relay::RelayBehaviour;
 
 use super::attacks;
-use super::record::{Habit, Moment, Span, Strike, Struck};
-use super::servers::{Log, SERVERS};
-use super::stage::{BOARDS, BOOT_INODES, Stage, WITNESSES, habit, witness};
+use super::record::{RelayHealth, Moment, TimeSpan, InjectedFault, FaultTarget};
+use super::servers::{LogTarget, SERVERS};
+use super::stage::{BOARDS, BOOT_INODES, TestStage, WITNESSES, relay_health, witness};
 use crate::cluster::pause;
-use crate::site::Filler;
-use crate::wire::Mode;
+use crate::site::DiskFiller;
+use crate::wire::ProxyMode;
 
 /// How much a promoted standby has not heard of.
 const LOST: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const LAG: chrono::TimeDelta = chrono::TimeDelta::milliseconds(500);
 
 /// What a lane strikes.
 #[derive(Debug, Clone, Copy)]
-enum Lane {
+enum InjectionLane {
     Database,
     Servers,
     Clocks,
@@ -33,26 +33,26 @@ enum Lane {
     BootTree,
 }
 
-const LANES: [Lane; 8] = [
-    Lane::Database,
-    Lane::Servers,
-    Lane::Clocks,
-    Lane::Relays,
-    Lane::MoreRelays,
-    Lane::Boards,
-    Lane::Attackers,
-    Lane::BootTree,
+const LANES: [InjectionLane; 8] = [
+    InjectionLane::Database,
+    InjectionLane::Servers,
+    InjectionLane::Clocks,
+    InjectionLane::Relays,
+    InjectionLane::MoreRelays,
+    InjectionLane::Boards,
+    InjectionLane::Attackers,
+    InjectionLane::BootTree,
 ];
 
 /// Strikes for so long; on return every fault has ended.
-pub(super) async fn strike(stage: &Arc<Stage>, span: Duration) {
+pub(super) async fn strike(stage: &Arc<TestStage>, span: Duration) {
     let until = Instant::now() + span;
     let lanes = LANES.into_iter().enumerate().map(|(number, lane)| {
         let stage = Arc::clone(stage);
         async move {
             let mut random = Random::stream(stage.seed, 3000 + number as u64);
             // Each lane goes through all its faults in an order of its own, then again, so that none is left out for long.
-            let mut turn = random.below(64);
+            let mut turn = random.next_below(64);
             while Instant::now() < until {
                 pause(seconds(&mut random, 1, 5)).await;
                 stage.strike_once(lane, turn, &mut random).await;
@@ -64,29 +64,29 @@ pub(super) async fn strike(stage: &Arc<Stage>, span: Duration) {
 }
 
 fn seconds(random: &mut Random, least: u64, most: u64) -> Duration {
-    Duration::from_secs(least).mul_f64(1.0) + Duration::from_secs(most - least).mul_f64(random.fraction())
+    Duration::from_secs(least).mul_f64(1.0) + Duration::from_secs(most - least).mul_f64(random.next_fraction())
 }
 
-impl Stage {
-    async fn strike_once(&self, lane: Lane, turn: usize, random: &mut Random) {
+impl TestStage {
+    async fn strike_once(&self, lane: InjectionLane, turn: usize, random: &mut Random) {
         match lane {
-            Lane::Database => self.strike_database(turn, random).await,
-            Lane::Servers => self.strike_server(turn, random).await,
-            Lane::Clocks => self.step_clock(turn, random).await,
-            Lane::Relays | Lane::MoreRelays => self.strike_relay(turn, random).await,
-            Lane::Boards => self.strike_board(random).await,
-            Lane::Attackers => self.attack(turn, random).await,
-            Lane::BootTree => self.fill_boot_tree(random).await,
+            InjectionLane::Database => self.strike_database(turn, random).await,
+            InjectionLane::Servers => self.strike_server(turn, random).await,
+            InjectionLane::Clocks => self.step_clock(turn, random).await,
+            InjectionLane::Relays | InjectionLane::MoreRelays => self.strike_relay(turn, random).await,
+            InjectionLane::Boards => self.strike_board(random).await,
+            InjectionLane::Attackers => self.attack(turn, random).await,
+            InjectionLane::BootTree => self.fill_boot_tree(random).await,
         }
     }
 
-    fn note(&self, struck: Struck, what: impl Into<String>, from: Moment) {
-        let (span, what) = (Span { from, to: SystemClock.now() }, what.into());
+    fn note(&self, struck: FaultTarget, what: impl Into<String>, from: Moment) {
+        let (span, what) = (TimeSpan { from, to: SystemClock.now() }, what.into());
         #[expect(clippy::print_stdout, reason = "the harness shows it where the test fails")]
         {
             println!("        {} – {}  {struck:?}: {what}", from.format("%T%.3f"), span.to.format("%T%.3f"));
         }
-        self.strikes.lock().unwrap().push(Strike { struck, span });
+        self.strikes.lock().unwrap().push(InjectedFault { struck, span });
     }
 
     async fn strike_database(&self, turn: usize, random: &mut Random) {
@@ -103,9 +103,9 @@ impl Stage {
                 self.cluster.lock().await.restart_primary(&self.site).await;
                 "killed"
             }
-            2 => self.behave(Mode::Silent, span).await,
-            3 => self.behave(Mode::Closing, span).await,
-            4 => self.behave(Mode::Refusing, span).await,
+            2 => self.behave(ProxyMode::Silent, span).await,
+            3 => self.behave(ProxyMode::Closing, span).await,
+            4 => self.behave(ProxyMode::Refusing, span).await,
             5 => {
                 self.database.cut();
                 "all connections cut"
@@ -122,18 +122,18 @@ impl Stage {
                 "disk full"
             }
         };
-        self.note(Struck::Database, what, from);
+        self.note(FaultTarget::Database, what, from);
     }
 
-    async fn behave(&self, mode: Mode, span: Duration) -> &'static str {
+    async fn behave(&self, mode: ProxyMode, span: Duration) -> &'static str {
         self.database.set(mode);
         pause(span).await;
-        self.database.set(Mode::Pass);
+        self.database.set(ProxyMode::Pass);
         match mode {
-            Mode::Silent => "silent",
-            Mode::Closing => "takes connections and closes them",
-            Mode::Refusing => "refuses connections",
-            Mode::Pass => "",
+            ProxyMode::Silent => "silent",
+            ProxyMode::Closing => "takes connections and closes them",
+            ProxyMode::Refusing => "refuses connections",
+            ProxyMode::Pass => "",
         }
     }
 
@@ -144,25 +144,25 @@ impl Stage {
         let from = cluster.cut_replication();
         // A board that is moved in what is lost, and is not touched afterwards: who followed the changes must see it go back.
         let name = witness(turn / 7 % WITNESSES);
-        self.people.force(&name, random.below(SERVERS), "New", "LockedOut").await;
+        self.people.force(&name, random.next_below(SERVERS), "New", "LockedOut").await;
         pause(LOST).await;
-        self.database.set(Mode::Refusing);
+        self.database.set(ProxyMode::Refusing);
         cluster.fail_over().await;
         let to = SystemClock.now();
-        self.lost.lock().unwrap().push(Span { from: from - LAG, to });
+        self.lost.lock().unwrap().push(TimeSpan { from: from - LAG, to });
         self.database.lead_to(cluster.primary());
         pause(seconds(random, 0, 2)).await;
-        self.database.set(Mode::Pass);
-        self.note(Struck::Database, "standby promoted that had lost a second", from);
+        self.database.set(ProxyMode::Pass);
+        self.note(FaultTarget::Database, "standby promoted that had lost a second", from);
         cluster.rejoin(&self.site).await;
     }
 
     async fn strike_server(&self, turn: usize, random: &mut Random) {
         let from = SystemClock.now();
-        let server = random.below(SERVERS);
+        let server = random.next_below(SERVERS);
         let what = match turn % 4 {
             0 | 1 => {
-                let log = [Log::File, Log::Full, Log::Broken, Log::Closed][random.below(4)];
+                let log = [LogTarget::File, LogTarget::Full, LogTarget::Broken, LogTarget::Closed][random.next_below(4)];
                 self.servers.kill(server, log);
                 pause(seconds(random, 1, 3)).await;
                 format!("killed; log then {log:?}")
@@ -179,48 +179,48 @@ impl Stage {
                 "asked to end".to_owned()
             }
         };
-        self.note(Struck::Server(server), what, from);
+        self.note(FaultTarget::Server(server), what, from);
     }
 
     async fn step_clock(&self, turn: usize, random: &mut Random) {
         let from = SystemClock.now();
-        let server = random.below(SERVERS);
+        let server = random.next_below(SERVERS);
         let step = [3600, -3600, 400 * 86_400, -86_400, 30, -30][turn % 6];
         self.servers.step_clock(server, step);
         pause(seconds(random, 5, 12)).await;
         self.servers.step_clock(server, 0);
-        self.note(Struck::Server(server), format!("clock stepped by {step} s, and back"), from);
+        self.note(FaultTarget::Server(server), format!("clock stepped by {step} s, and back"), from);
     }
 
     async fn strike_relay(&self, turn: usize, random: &mut Random) {
         let from = SystemClock.now();
-        let relay = random.below(usize::from(BOARDS / 8));
-        let (usual, is, more) = habit(relay);
-        if is != Habit::Works {
+        let relay = random.next_below(usize::from(BOARDS / 8));
+        let (usual, is, more) = relay_health(relay);
+        if is != RelayHealth::Works {
             return;
         }
-        let coil = u16::try_from(random.below(8)).unwrap();
+        let coil = u16::try_from(random.next_below(8)).unwrap();
         // A lie is found out only where what was written is read back.
-        let lies = if more.contains("readback=none") { usual } else { Behaviour::Lying { coil } };
-        let bad = [Behaviour::Refusing, Behaviour::Hanging, Behaviour::Mute, lies][turn % 4];
+        let lies = if more.contains("readback=none") { usual } else { RelayBehaviour::Lying { coil } };
+        let bad = [RelayBehaviour::Refusing, RelayBehaviour::Hanging, RelayBehaviour::Mute, lies][turn % 4];
         self.farm.relay(relay).unwrap().set_behaviour(bad);
         pause(seconds(random, 3, 15)).await;
         self.farm.relay(relay).unwrap().set_behaviour(usual);
-        self.note(Struck::Relay(relay), format!("{bad:?}"), from);
+        self.note(FaultTarget::Relay(relay), format!("{bad:?}"), from);
     }
 
     async fn strike_board(&self, random: &mut Random) {
         let from = SystemClock.now();
-        let board = self.farm.board(random.below(usize::from(BOARDS))).unwrap();
+        let board = self.farm.board(random.next_below(usize::from(BOARDS))).unwrap();
         board.set_dead(true);
         pause(seconds(random, 5, 15)).await;
         board.set_dead(false);
-        self.note(Struck::Board(board.registration().name.clone()), "crashed", from);
+        self.note(FaultTarget::Board(board.registration().name.clone()), "crashed", from);
     }
 
     async fn attack(&self, turn: usize, random: &mut Random) {
         let from = SystemClock.now();
-        let server = random.below(SERVERS);
+        let server = random.next_below(SERVERS);
         let span = seconds(random, 3, 10);
         let what = if turn.is_multiple_of(2) {
             attacks::half_sent_http(self.servers.http(server), span, random).await;
@@ -229,7 +229,7 @@ impl Stage {
             attacks::tftp_flood(self.servers.tftp(server), span, random).await;
             "TFTP flood"
         };
-        self.note(Struck::Server(server), what, from);
+        self.note(FaultTarget::Server(server), what, from);
     }
 
     async fn fill_boot_tree(&self, random: &mut Random) {
@@ -238,10 +238,10 @@ impl Stage {
         }
         let from = SystemClock.now();
         let disk = self.site.view(&self.boot_disk);
-        let filler = Filler::fill(&disk, BOOT_INODES);
+        let filler = DiskFiller::fill(&disk, BOOT_INODES);
         pause(seconds(random, 3, 8)).await;
         drop(filler);
-        self.note(Struck::BootTree, "disk full", from);
+        self.note(FaultTarget::BootTree, "disk full", from);
         pause(seconds(random, 5, 10)).await;
     }
 }

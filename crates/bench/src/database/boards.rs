@@ -8,7 +8,7 @@ use super::connection::BenchDatabase;
 
 /// Boards that are put into a database at once, as if they had been there for long.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Boards<'a> {
+pub(crate) struct SeededBoards<'a> {
     /// The number of the first; the others follow. Board 12 is named `b0000012`.
     pub(crate) first: i64,
     /// How many.
@@ -33,8 +33,8 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails; nothing was written.
-    pub(crate) async fn fill(&mut self, boards: &Boards<'_>) -> Result<(), StoreError> {
-        let Boards { first, count, state, due, at_full_seconds, action, poll_port, at } = boards;
+    pub(crate) async fn fill(&mut self, boards: &SeededBoards<'_>) -> Result<(), StoreError> {
+        let SeededBoards { first, count, state, due, at_full_seconds, action, poll_port, at } = boards;
         let mut tx = self.connection.begin().await?;
         // Row by row, the reference from device to instance takes most of the time, and it holds by the way we write.
         tx.execute("SET LOCAL session_replication_role = replica").await?;

@@ -4,7 +4,7 @@ use lifeguard::store::{Store, StoreError};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 
-use super::scratch::Scratch;
+use super::scratch::ScratchDatabase;
 
 /// A connection to a database of the bench.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when a statement or a migration fails.
-    pub(crate) async fn make(server: &PgConnectOptions, scratch: Scratch) -> Result<Self, StoreError> {
+    pub(crate) async fn make(server: &PgConnectOptions, scratch: ScratchDatabase) -> Result<Self, StoreError> {
         let (drop, create) = scratch.statements();
         let mut connection = PgConnection::connect_with(server).await?;
         connection.execute(drop).await?;

@@ -9,10 +9,10 @@ mod readings;
 mod scratch;
 mod wal;
 
-pub(crate) use boards::Boards;
+pub(crate) use boards::SeededBoards;
 pub(crate) use connection::BenchDatabase;
-pub(crate) use readings::{Durability, Fired, Sizes};
-pub(crate) use scratch::Scratch;
+pub(crate) use readings::{PostgresSettings, FiredDeadline, TableSizes};
+pub(crate) use scratch::ScratchDatabase;
 pub(crate) use wal::WalUse;
 
 /// The equal transaction as scripts for pgbench: what they are called, and their text.

@@ -10,14 +10,14 @@ use super::connection::BenchDatabase;
 
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Durability {
+pub(crate) struct PostgresSettings {
     /// Its version, as text.
     pub(crate) version: String,
     /// Settings that matter to the figures: name → value.
     pub(crate) settings: Vec<(String, String)>,
 }
 
-impl Durability {
+impl PostgresSettings {
     /// The settings without which an acknowledged commit may be lost, and that are off.
     #[must_use]
     pub(crate) fn missing(&self) -> Vec<&str> {
@@ -29,7 +29,7 @@ impl Durability {
 
 /// A deadline, and when the transition that it led to was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fired {
+pub(crate) struct FiredDeadline {
     /// When it fell due.
     pub(crate) due_at: DateTime<Utc>,
     /// When its transition was committed; `None` while it was not.
@@ -38,7 +38,7 @@ pub(crate) struct Fired {
 
 /// What the database takes of the disk, in bytes and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
+pub(crate) struct TableSizes {
     /// Instances and devices with their indexes.
     pub(crate) boards_bytes: i64,
     /// Instances alone, with their indexes.
@@ -57,7 +57,7 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub(crate) async fn durability(&mut self) -> Result<Durability, StoreError> {
+    pub(crate) async fn durability(&mut self) -> Result<PostgresSettings, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT name AS "name!", current_setting(name) AS "value!" FROM pg_settings
                 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_compression', 'shared_buffers',
@@ -69,7 +69,7 @@ impl BenchDatabase {
         let version = sqlx::query_scalar!(r#"SELECT version() AS "version!""#);
         let version = version.fetch_one(&mut self.connection).await?;
         let settings = rows.into_iter().map(|row| (row.name, row.value)).collect();
-        Ok(Durability { version, settings })
+        Ok(PostgresSettings { version, settings })
     }
 
     /// The process of this connection's backend: a child of the server's first process.
@@ -136,7 +136,7 @@ impl BenchDatabase {
     pub(crate) async fn list_fired(
         &mut self,
         armed: &[(InstanceId, DateTime<Utc>)],
-    ) -> Result<Vec<Fired>, StoreError> {
+    ) -> Result<Vec<FiredDeadline>, StoreError> {
         let ids: Vec<i64> = armed.iter().map(|(id, _)| id.0).collect();
         let rows = sqlx::query!(
             r#"SELECT instance_id AS "instance_id!", min(pg_xact_commit_timestamp(xmin)) AS "committed_at!"
@@ -149,7 +149,7 @@ impl BenchDatabase {
             rows.into_iter().map(|row| (row.instance_id, row.committed_at)).collect();
         let fired = armed
             .iter()
-            .map(|(id, due_at)| Fired { due_at: *due_at, committed_at: committed.get(&id.0).copied() });
+            .map(|(id, due_at)| FiredDeadline { due_at: *due_at, committed_at: committed.get(&id.0).copied() });
         Ok(fired.collect())
     }
 
@@ -192,10 +192,10 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when the statement fails.
-    pub(crate) async fn sizes(&mut self) -> Result<Sizes, StoreError> {
+    pub(crate) async fn sizes(&mut self) -> Result<TableSizes, StoreError> {
         // History may be in partitions, and then the table of that name is empty itself.
         let sizes = sqlx::query_as!(
-            Sizes,
+            TableSizes,
             r#"SELECT pg_total_relation_size('instance') + pg_total_relation_size('device') AS "boards_bytes!",
                       pg_total_relation_size('instance') AS "instances_bytes!",
                       (SELECT sum(pg_total_relation_size(relid))::bigint

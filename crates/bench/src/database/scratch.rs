@@ -2,7 +2,7 @@
 
 /// A database that is made for a figure and thrown away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scratch {
+pub(crate) enum ScratchDatabase {
     /// The figure's own.
     One,
     /// Another beside it.
@@ -13,7 +13,7 @@ pub(crate) enum Scratch {
     Pgbench,
 }
 
-impl Scratch {
+impl ScratchDatabase {
     /// Its name.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {

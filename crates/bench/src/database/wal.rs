@@ -12,7 +12,7 @@ use super::connection::BenchDatabase;
 
 /// Where in the WAL something begins to be measured; what follows is kept until it has been read.
 #[derive(Debug, Clone)]
-pub(crate) struct WalBegin(String);
+pub(crate) struct WalStart(String);
 
 /// The WAL that was written between two moments.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -52,12 +52,12 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when the extension is not there, or a statement fails.
-    pub(crate) async fn begin_wal(&mut self) -> Result<WalBegin, StoreError> {
+    pub(crate) async fn begin_wal(&mut self) -> Result<WalStart, StoreError> {
         self.connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect").await?;
         // Without it, a checkpoint would throw away what has not been read.
         self.connection.execute("SELECT pg_create_physical_replication_slot('bench', true)").await?;
         let begin = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text");
-        Ok(WalBegin(begin.fetch_one(&mut self.connection).await?))
+        Ok(WalStart(begin.fetch_one(&mut self.connection).await?))
     }
 
     /// Says what has been written since `begin`.
@@ -65,7 +65,7 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when a statement fails.
-    pub(crate) async fn end_wal(&mut self, begin: WalBegin) -> Result<WalUse, StoreError> {
+    pub(crate) async fn end_wal(&mut self, begin: WalStart) -> Result<WalUse, StoreError> {
         let end: String = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text")
             .fetch_one(&mut self.connection)
             .await?;

@@ -7,51 +7,51 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clock::{Clock, ScaledClock, SystemClock, pause};
-use lifeguard::cli::serve::Server;
+use clock::{Clock, ScaledClock, SystemClock, sleep_real_time};
+use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::engine::Engine;
-use machine::Source;
+use machine::EventSource;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::failure::Failure;
-use crate::bench::{Bench, Lives};
-use crate::database::{BenchDatabase, Boards, Scratch, Sizes};
+use super::failure::FigureError;
+use crate::bench::{Bench, BoardDefinition};
+use crate::database::{BenchDatabase, SeededBoards, ScratchDatabase, TableSizes};
 use crate::load::submit;
 use crate::process;
-use crate::report::Report;
-use crate::report::Row;
+use crate::report::BenchReport;
+use crate::report::ReportRow;
 use crate::stats;
 
 /// Farm seconds in a real one: a day in ten minutes.
-const SPEED: f64 = 144.0;
+const CLOCK_SPEED: f64 = 144.0;
 /// How often a board in Ready enters it again, by its definition, in farm seconds.
-const READY_S: f64 = 300.0;
+const READY_REENTRY_S: f64 = 300.0;
 /// How long a reboot takes, in real time: a minute of the farm's.
-const REBOOT: Duration = Duration::from_millis(417);
+const REBOOT_TIME: Duration = Duration::from_millis(417);
 /// How many reboots begin each real second among ten thousand boards, to be four for each a day.
 const REBOOTS_PER_SECOND: u32 = 67;
 
 /// What is seen at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+struct DaySample {
     at: Instant,
     wal: i64,
-    sizes: Sizes,
+    sizes: TableSizes,
     resident: u64,
     p50_ms: f64,
     p99_ms: f64,
 }
 
 /// Measures. Once: it is a run, and what counts is its end against its beginning.
-pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let mut database = bench.postgres.make(Scratch::One).await?;
-    let clock = Arc::new(ScaledClock::new(SPEED));
+pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
+    let mut database = bench.postgres.make(ScratchDatabase::One).await?;
+    let clock = Arc::new(ScaledClock::new(CLOCK_SPEED));
     let (count, at) = (bench.sizes.boards, clock.now());
-    let due = Some((at, stats::counted(count) / READY_S));
-    database.fill(&Boards { count, state: "Ready", due, at, ..Boards::default() }).await?;
+    let due = Some((at, stats::counted(count) / READY_REENTRY_S));
+    database.fill(&SeededBoards { count, state: "Ready", due, at, ..SeededBoards::default() }).await?;
     database.settle().await?;
-    let server = Server::start(bench.serve_options(Scratch::One, Lives::Bench)?, clock).await?;
+    let server = LifeguardServer::start(bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?, clock).await?;
     let (latencies, mut answered) = unbounded_channel();
     let reboots = reboot(server.engine.clone(), count.try_into()?, latencies);
     let watching = watch(bench, &mut database, &mut answered);
@@ -60,22 +60,22 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<(), Failur
         ended = reboots => Err(ended.err().unwrap_or_else(|| "the reboots ended".into())),
     };
     server.stop().await?;
-    tell(&samples?, report);
+    add_rows(&samples?, report);
     Ok(())
 }
 
 /// Reboots one board after the other; how long each event took goes to `latencies`, in milliseconds.
-async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) -> Result<(), Failure> {
+async fn reboot(engine: Engine, boards: u64, latencies: UnboundedSender<f64>) -> Result<(), FigureError> {
     let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
     let began = Instant::now();
     for turn in 0_u32.. {
         let due = Duration::from_secs(1) * turn / REBOOTS_PER_SECOND;
-        pause(due.saturating_sub(began.elapsed())).await;
+        sleep_real_time(due.saturating_sub(began.elapsed())).await;
         let (engine, latencies, board) = (engine.clone(), latencies.clone(), u64::from(turn) % boards);
         tasks.spawn(async move {
-            timed(&engine, board, "rq-reboot", Source::Operator, &latencies).await?;
-            pause(REBOOT).await;
-            timed(&engine, board, "image-running", lifeguard::boards::BOARD, &latencies).await
+            timed(&engine, board, "rq-reboot", EventSource::Operator, &latencies).await?;
+            sleep_real_time(REBOOT_TIME).await;
+            timed(&engine, board, "image-running", lifeguard::boards::BOARD_SOURCE, &latencies).await
         });
         while let Some(ended) = tasks.try_join_next() {
             ended??;
@@ -89,7 +89,7 @@ async fn timed(
     engine: &Engine,
     board: u64,
     event: &str,
-    source: Source,
+    source: EventSource,
     latencies: &UnboundedSender<f64>,
 ) -> io::Result<()> {
     let sent_at = Instant::now();
@@ -104,14 +104,14 @@ async fn watch(
     bench: &Bench,
     database: &mut BenchDatabase,
     answered: &mut UnboundedReceiver<f64>,
-) -> Result<Vec<Sample>, Failure> {
+) -> Result<Vec<DaySample>, FigureError> {
     let step = Duration::from_secs(bench.sizes.day_sample_s);
     let mut samples = Vec::new();
     let began = Instant::now();
     for number in 1..=u32::try_from(bench.sizes.day_s / bench.sizes.day_sample_s)? {
-        pause((step * number).saturating_sub(began.elapsed())).await;
+        sleep_real_time((step * number).saturating_sub(began.elapsed())).await;
         let latencies: Vec<f64> = std::iter::from_fn(|| answered.try_recv().ok()).collect();
-        samples.push(Sample {
+        samples.push(DaySample {
             at: Instant::now(),
             wal: database.wal_position().await?,
             sizes: database.sizes().await?,
@@ -130,13 +130,13 @@ async fn watch(
 }
 
 /// The last fifth beside the first.
-fn tell(samples: &[Sample], report: &mut Report) {
-    let rate = |value: fn(&Sample) -> i64| {
+fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
+    let rate = |value: fn(&DaySample) -> i64| {
         let pairs = samples.windows(2);
         let rates = pairs.map(|pair| stats::counted(value(&pair[1]) - value(&pair[0])) / span(pair));
         rates.collect::<Vec<f64>>()
     };
-    let level = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();
+    let level = |value: fn(&DaySample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();
     let all = [
         ("transitions a second", "1/s", rate(|one| one.sizes.history_rows)),
         ("WAL a second", "bytes/s", rate(|one| one.wal)),
@@ -155,12 +155,12 @@ fn tell(samples: &[Sample], report: &mut Report) {
         let fifth = values.len().div_ceil(5);
         let (first, last) = (values[..fifth].to_vec(), values[values.len() - fifth..].to_vec());
         report.add(
-            Row::new("day", format!("{what}, in the last fifth"), unit, last).beside("in the first", first),
+            ReportRow::new("day", format!("{what}, in the last fifth"), unit, last).beside("in the first", first),
         );
     }
 }
 
 /// The seconds between two samples.
-fn span(pair: &[Sample]) -> f64 {
+fn span(pair: &[DaySample]) -> f64 {
     pair[1].at.saturating_duration_since(pair[0].at).as_secs_f64()
 }

@@ -3,4 +3,4 @@
 use std::error::Error;
 
 /// What a figure that could not be measured says.
-pub(super) type Failure = Box<dyn Error>;
+pub(super) type FigureError = Box<dyn Error>;

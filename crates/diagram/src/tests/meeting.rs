@@ -1,7 +1,7 @@
 //! What meets in a picture that should not.
 
-use crate::scene::{Anchor, Part, Rect, Scene, Text};
-use crate::text::width;
+use crate::scene::{TextAnchor, ScenePart, Rect, DiagramScene, SceneText};
+use crate::text::text_width;
 
 fn meet(one: Rect, other: Rect) -> bool {
     one.x < other.right() && other.x < one.right() && one.y < other.bottom() && other.y < one.bottom()
@@ -15,26 +15,26 @@ fn holds(outer: Rect, inner: Rect) -> bool {
 }
 
 /// What a text covers at most.
-fn rect(text: &Text) -> Rect {
-    let width = width(&text.content, text.font);
+fn rect(text: &SceneText) -> Rect {
+    let width = text_width(&text.content, text.font);
     let x = match text.anchor {
-        Anchor::Start => text.x,
-        Anchor::Middle => text.x - width / 2,
+        TextAnchor::Start => text.x,
+        TextAnchor::Middle => text.x - width / 2,
     };
     let height = text.font.size() + 4;
     Rect { x, y: text.y - height / 2, width, height }
 }
 
 /// What `parts` cover, each with what it says.
-fn covered(parts: &[Part]) -> Vec<(Rect, String)> {
-    let cover = |part: &Part| match part {
-        Part::Text(text) => (rect(text), text.content.clone()),
-        Part::Sign(sender, x, y) => {
+fn covered(parts: &[ScenePart]) -> Vec<(Rect, String)> {
+    let cover = |part: &ScenePart| match part {
+        ScenePart::Text(text) => (rect(text), text.content.clone()),
+        ScenePart::Sign(sender, x, y) => {
             (Rect { x: x - 6, y: y - 6, width: 12, height: 12 }, format!("sign of {}", sender.word()))
         }
-        Part::Badge(place, _, text) => {
+        ScenePart::Badge(place, _, text) => {
             assert!(
-                width(&text.content, text.font) <= place.width,
+                text_width(&text.content, text.font) <= place.width,
                 "{} is wider than its badge",
                 text.content
             );
@@ -56,7 +56,7 @@ fn stretches(points: &[(i32, i32)]) -> Vec<Rect> {
 }
 
 /// Everything in a picture that meets what it should keep away from.
-pub(super) fn faults(scene: &Scene) -> Vec<String> {
+pub(super) fn faults(scene: &DiagramScene) -> Vec<String> {
     let mut faults = Vec::new();
     let mut texts = covered(&scene.parts);
     for (index, frame) in scene.frames.iter().enumerate() {

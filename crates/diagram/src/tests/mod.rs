@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::draw::draw;
-use super::scene::Part;
-use super::{Marks, dot, mermaid, svg};
+use super::scene::ScenePart;
+use super::{InstanceOverlay, dot, mermaid, svg};
 use generate::for_generated;
 use machine::testing::{load_unproved, vocabulary};
 use machine::{Definition, StateName};
@@ -34,8 +34,8 @@ fn nothing_overlaps_in_the_pictures_of_our_machines() {
         |definition: &Definition| definition.states.keys().map(|name| (name.clone(), 88_888)).collect();
     for text in [BOARD, MOZPOOL, AS_IT_WAS] {
         let definition = read(text);
-        let marks = Marks { present: None, counts: counts(&definition) };
-        let scene = draw(&definition).marked(&marks);
+        let marks = InstanceOverlay { present: None, counts: counts(&definition) };
+        let scene = draw(&definition).with_overlay(&marks);
         assert_eq!(faults(&scene), Vec::<String>::new(), "{}", definition.machine);
         assert!(scene.width <= 1360, "{} is {} wide", definition.machine, scene.width);
         assert!(scene.frames.len() >= definition.states.len());
@@ -52,7 +52,7 @@ fn what_overlaps_is_found() {
     let scene = draw(&definition);
     let mut moved = scene.clone();
     for part in &mut moved.frames[3].parts {
-        if let Part::Text(text) = part {
+        if let ScenePart::Text(text) = part {
             text.x += 300;
         }
     }
@@ -115,24 +115,24 @@ fn tags(document: &str) -> Vec<&str> {
 #[test]
 fn a_picture_is_well_formed_and_the_same_each_time() {
     for_generated(50, 1..8, |definition| {
-        let picture = svg(definition, &Marks::default());
+        let picture = svg(definition, &InstanceOverlay::default());
         prop_assert!(tags(&picture).len() > 5);
-        prop_assert_eq!(&picture, &svg(definition, &Marks::default()));
+        prop_assert_eq!(&picture, &svg(definition, &InstanceOverlay::default()));
         Ok(())
     });
     for text in [BOARD, MOZPOOL] {
-        assert!(tags(&svg(&read(text), &Marks::default())).len() > 100);
+        assert!(tags(&svg(&read(text), &InstanceOverlay::default())).len() > 100);
     }
 }
 
 #[test]
 fn the_present_state_is_lit_numbers_stand_in_their_states_and_nothing_moves_for_that() {
     let definition = read(BOARD);
-    let plain = svg(&definition, &Marks::default());
+    let plain = svg(&definition, &InstanceOverlay::default());
     assert!(!plain.contains(" present\"") && !plain.contains("class=\"count\""));
     let counts =
         BTreeMap::from([(state("Ready"), 1_234_567), (state("New"), 0), (state("ReimageBooting"), 3)]);
-    let marks = Marks { present: Some(state("ReimageBooting")), counts };
+    let marks = InstanceOverlay { present: Some(state("ReimageBooting")), counts };
     let marked = svg(&definition, &marks);
     assert!(marked.contains("<g class=\"state working present\" data-state=\"ReimageBooting\">"));
     assert_eq!(marked.matches("class=\"state working present\"").count(), 1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How a relay board takes its clients and their orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum RelayBehaviour {
     /// As it should.
     Normal,
     /// As it should, but a second client's connection is closed at once.

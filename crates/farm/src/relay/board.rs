@@ -10,15 +10,15 @@ use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::behaviour::Behaviour;
-use super::coils::State;
-use super::operation::Operation;
+use super::behaviour::RelayBehaviour;
+use super::coils::RelayState;
+use super::operation::CoilChange;
 use super::serve::{bind, listener, serve};
 
 /// A relay board that runs until it is dropped.
 pub struct RelayBoard {
     addr: SocketAddr,
-    state: Arc<State>,
+    state: Arc<RelayState>,
     /// Bound and never listening: it keeps the port ours while the board refuses connections.
     _port: TcpSocket,
     _tasks: JoinSet<()>,
@@ -34,8 +34,8 @@ impl RelayBoard {
     /// # Panics
     ///
     /// Outside a Tokio runtime.
-    pub fn start(listen: SocketAddr, coils: u16, behaviour: Behaviour) -> io::Result<Self> {
-        Self::start_on(Arc::new(SystemClock), listen, coils, behaviour)
+    pub fn start(listen: SocketAddr, coils: u16, behaviour: RelayBehaviour) -> io::Result<Self> {
+        Self::start_with_clock(Arc::new(SystemClock), listen, coils, behaviour)
     }
 
     /// Starts a relay board as [`RelayBoard::start`] does, whose operations bear the times of `clock`.
@@ -47,26 +47,26 @@ impl RelayBoard {
     /// # Panics
     ///
     /// Outside a Tokio runtime.
-    pub fn start_on(
+    pub fn start_with_clock(
         clock: Arc<dyn Clock>,
         listen: SocketAddr,
         coils: u16,
-        behaviour: Behaviour,
+        behaviour: RelayBehaviour,
     ) -> io::Result<Self> {
         let port = bind(listen)?;
         let addr = port.local_addr()?;
-        let state = Arc::new(State {
+        let state = Arc::new(RelayState {
             clock,
             coils: (0..coils).map(|_| watch::Sender::new(false)).collect(),
             behaviour: watch::Sender::new(behaviour),
             unit: watch::Sender::new(None),
-            operations: watch::Sender::default(),
+            coil_changes: watch::Sender::default(),
             writes: watch::Sender::default(),
             clients: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });
         // The first listener is made here, so that a client may come as soon as this returns.
-        let first = if behaviour == Behaviour::Refusing { None } else { Some(listener(addr)?) };
+        let first = if behaviour == RelayBehaviour::Refusing { None } else { Some(listener(addr)?) };
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(addr, first, Arc::clone(&state)));
         Ok(Self { addr, state, _port: port, _tasks: tasks })
@@ -91,7 +91,7 @@ impl RelayBoard {
     }
 
     /// Behaves like this from the next connection and the next request on.
-    pub fn set_behaviour(&self, behaviour: Behaviour) {
+    pub fn set_behaviour(&self, behaviour: RelayBehaviour) {
         self.state.behaviour.send_replace(behaviour);
     }
 
@@ -102,13 +102,13 @@ impl RelayBoard {
 
     /// Every change of a coil so far, in order; telling a coil what it is already is no change.
     #[must_use]
-    pub fn operations(&self) -> Vec<Operation> {
-        self.state.operations.borrow().clone()
+    pub fn coil_changes(&self) -> Vec<CoilChange> {
+        self.state.coil_changes.borrow().clone()
     }
 
     /// Every write to a coil so far, in order: those that changed nothing too.
     #[must_use]
-    pub fn writes(&self) -> Vec<Operation> {
+    pub fn writes(&self) -> Vec<CoilChange> {
         self.state.writes.borrow().clone()
     }
 

@@ -6,82 +6,82 @@ use std::sync::atomic::AtomicUsize;
 use clock::Clock;
 use tokio::sync::watch;
 
-use super::behaviour::Behaviour;
-use super::frame::{Answer, Exception, Request};
-use super::operation::Operation;
+use super::behaviour::RelayBehaviour;
+use super::frame::{RelayAnswer, RelayException, RelayRequest};
+use super::operation::CoilChange;
 
 /// How many coils one request may read or write.
 ///
 /// Source: Modbus Application Protocol 1.1b3, 6.1 and 6.11.
-const MAX_READ: usize = 2000;
-const MAX_WRITE: usize = 1968;
+const MAX_READ_COILS: usize = 2000;
+const MAX_WRITE_COILS: usize = 1968;
 
 /// A relay board, as all its connections see it.
-pub(super) struct State {
+pub(super) struct RelayState {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) coils: Vec<watch::Sender<bool>>,
-    pub(super) behaviour: watch::Sender<Behaviour>,
+    pub(super) behaviour: watch::Sender<RelayBehaviour>,
     pub(super) unit: watch::Sender<Option<u8>>,
-    pub(super) operations: watch::Sender<Vec<Operation>>,
-    pub(super) writes: watch::Sender<Vec<Operation>>,
+    pub(super) coil_changes: watch::Sender<Vec<CoilChange>>,
+    pub(super) writes: watch::Sender<Vec<CoilChange>>,
     pub(super) clients: AtomicUsize,
     pub(super) connections: AtomicUsize,
 }
 
-impl State {
+impl RelayState {
     /// Does what is asked, as `behaviour` has it; gives nothing where it does not answer.
     pub(super) fn answer(
         &self,
-        request: &Request,
-        behaviour: Behaviour,
-    ) -> Option<Result<Answer, Exception>> {
-        if behaviour == Behaviour::Hanging {
+        request: &RelayRequest,
+        behaviour: RelayBehaviour,
+    ) -> Option<Result<RelayAnswer, RelayException>> {
+        if behaviour == RelayBehaviour::Hanging {
             return None;
         }
-        let answer = self.carry_out(request, behaviour);
-        let is_silent = behaviour == Behaviour::Mute && !matches!(request, Request::ReadCoils { .. });
+        let answer = self.execute(request, behaviour);
+        let is_silent = behaviour == RelayBehaviour::Mute && !matches!(request, RelayRequest::ReadCoils { .. });
         if is_silent && answer.is_ok() { None } else { Some(answer) }
     }
 
-    fn carry_out(&self, request: &Request, behaviour: Behaviour) -> Result<Answer, Exception> {
+    fn execute(&self, request: &RelayRequest, behaviour: RelayBehaviour) -> Result<RelayAnswer, RelayException> {
         match request {
-            Request::ReadCoils { first, count } => {
-                if let Behaviour::ReadsBanks { coils } = behaviour
+            RelayRequest::ReadCoils { first, count } => {
+                if let RelayBehaviour::ReadsBanks { coils } = behaviour
                     && *count < coils
                 {
-                    return Err(Exception::DataValue);
+                    return Err(RelayException::DataValue);
                 }
-                let coils = self.range(*first, usize::from(*count), MAX_READ)?;
-                Ok(Answer::Coils(coils.iter().map(|coil| *coil.borrow()).collect()))
+                let coils = self.range(*first, usize::from(*count), MAX_READ_COILS)?;
+                Ok(RelayAnswer::Coils(coils.iter().map(|coil| *coil.borrow()).collect()))
             }
-            Request::WriteCoil { coil, on } => {
+            RelayRequest::WriteCoil { coil, on } => {
                 self.range(*coil, 1, 1)?;
                 self.write(*coil, *on, behaviour);
-                Ok(Answer::Echo)
+                Ok(RelayAnswer::Echo)
             }
-            Request::WriteCoils { first, values } => {
-                self.range(*first, values.len(), MAX_WRITE)?;
+            RelayRequest::WriteCoils { first, values } => {
+                self.range(*first, values.len(), MAX_WRITE_COILS)?;
                 for (coil, on) in (*first..).zip(values) {
                     self.write(coil, *on, behaviour);
                 }
-                Ok(Answer::Echo)
+                Ok(RelayAnswer::Echo)
             }
-            Request::Unknown => Err(Exception::Function),
+            RelayRequest::Unknown => Err(RelayException::Function),
         }
     }
 
-    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], Exception> {
+    fn range(&self, first: u16, count: usize, most: usize) -> Result<&[watch::Sender<bool>], RelayException> {
         if count == 0 || count > most {
-            return Err(Exception::DataValue);
+            return Err(RelayException::DataValue);
         }
         let first = usize::from(first);
-        self.coils.get(first..first + count).ok_or(Exception::DataAddress)
+        self.coils.get(first..first + count).ok_or(RelayException::DataAddress)
     }
 
-    fn write(&self, coil: u16, on: bool, behaviour: Behaviour) {
+    fn write(&self, coil: u16, on: bool, behaviour: RelayBehaviour) {
         let at = self.clock.now();
-        self.writes.send_modify(|writes| writes.push(Operation { at, coil, on }));
-        if behaviour != (Behaviour::Lying { coil }) && behaviour != Behaviour::Stuck {
+        self.writes.send_modify(|writes| writes.push(CoilChange { at, coil, is_on: on }));
+        if behaviour != (RelayBehaviour::Lying { coil }) && behaviour != RelayBehaviour::Stuck {
             self.switch(coil, on);
         }
     }
@@ -89,10 +89,10 @@ impl State {
     pub(super) fn switch(&self, coil: u16, on: bool) {
         let Some(wire) = self.coils.get(usize::from(coil)) else { return };
         // Logged before the wire shows it, and as one step, so that who sees the wire finds it in the log.
-        self.operations.send_if_modified(|operations| {
+        self.coil_changes.send_if_modified(|operations| {
             let is_change = *wire.borrow() != on;
             if is_change {
-                operations.push(Operation { at: self.clock.now(), coil, on });
+                operations.push(CoilChange { at: self.clock.now(), coil, is_on: on });
                 wire.send_replace(on);
             }
             is_change

@@ -7,11 +7,11 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 3.1.3: the length counts the unit and 253 bytes more.
-const MAX_LENGTH: u16 = 254;
+const MAX_LENGTH_FIELD: u16 = 254;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum RelayRequest {
     /// Function 1.
     ReadCoils { first: u16, count: u16 },
     /// Function 5.
@@ -24,7 +24,7 @@ pub(super) enum Request {
 
 /// What a request that was carried out is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum RelayAnswer {
     /// Coils as they are.
     Coils(Vec<bool>),
     /// The beginning of the request.
@@ -33,21 +33,21 @@ pub(super) enum Answer {
 
 /// What is not legal in a request. Source: Modbus Application Protocol 1.1b3, 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exception {
+pub(super) enum RelayException {
     Function = 1,
     DataAddress = 2,
     DataValue = 3,
 }
 
 /// One frame from a client.
-pub(super) struct Frame {
+pub(super) struct RelayFrame {
     transaction: u16,
     /// Which unit it is for.
     pub(super) unit: u8,
     body: Vec<u8>,
 }
 
-impl Frame {
+impl RelayFrame {
     /// Reads the next frame; nothing where the client has closed the connection.
     pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let mut head = [0; 7];
@@ -57,7 +57,7 @@ impl Frame {
         };
         let [t0, t1, p0, p1, l0, l1, unit] = head;
         let length = u16::from_be_bytes([l0, l1]);
-        if [p0, p1] != [0, 0] || !(2..=MAX_LENGTH).contains(&length) {
+        if [p0, p1] != [0, 0] || !(2..=MAX_LENGTH_FIELD).contains(&length) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no Modbus TCP frame"));
         }
         let mut body = vec![0; usize::from(length) - 1];
@@ -66,22 +66,22 @@ impl Frame {
     }
 
     /// What it asks for.
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(&self) -> RelayRequest {
         let number = |high: u8, low: u8| u16::from_be_bytes([high, low]);
         match self.body[..] {
-            [1, a, b, c, d] => Request::ReadCoils { first: number(a, b), count: number(c, d) },
-            [5, a, b, value @ (0 | 0xff), 0] => Request::WriteCoil { coil: number(a, b), on: value == 0xff },
+            [1, a, b, c, d] => RelayRequest::ReadCoils { first: number(a, b), count: number(c, d) },
+            [5, a, b, value @ (0 | 0xff), 0] => RelayRequest::WriteCoil { coil: number(a, b), on: value == 0xff },
             [15, a, b, c, d, bytes, ref values @ ..] if usize::from(bytes) == values.len() => {
                 let count = usize::from(number(c, d));
                 let bits = values.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-                Request::WriteCoils { first: number(a, b), values: bits.take(count).collect() }
+                RelayRequest::WriteCoils { first: number(a, b), values: bits.take(count).collect() }
             }
-            _ => Request::Unknown,
+            _ => RelayRequest::Unknown,
         }
     }
 
     /// The bytes of the answer by Modbus TCP.
-    pub(super) fn answer(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    pub(super) fn answer(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let body = self.body_of(answer);
         let length = u16::try_from(body.len() + 1).unwrap_or(u16::MAX);
         let mut frame = [self.transaction, 0, length].map(u16::to_be_bytes).concat();
@@ -91,7 +91,7 @@ impl Frame {
     }
 
     /// The bytes of the answer as an RTU frame, which a serial server that was set up wrong passes on.
-    pub(super) fn rtu_answer(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    pub(super) fn rtu_answer(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let mut frame = vec![self.unit];
         frame.extend(self.body_of(answer));
         let check = crc(&frame);
@@ -99,17 +99,17 @@ impl Frame {
         frame
     }
 
-    fn body_of(&self, answer: &Result<Answer, Exception>) -> Vec<u8> {
+    fn body_of(&self, answer: &Result<RelayAnswer, RelayException>) -> Vec<u8> {
         let function = self.body.first().copied().unwrap_or_default();
         match answer {
-            Ok(Answer::Coils(coils)) => {
+            Ok(RelayAnswer::Coils(coils)) => {
                 let bits = |chunk: &[bool]| {
                     chunk.iter().enumerate().fold(0, |byte, (bit, on)| byte | u8::from(*on) << bit)
                 };
                 let bytes: Vec<u8> = coils.chunks(8).map(bits).collect();
                 [vec![function, u8::try_from(bytes.len()).unwrap_or(u8::MAX)], bytes].concat()
             }
-            Ok(Answer::Echo) => self.body.iter().take(5).copied().collect(),
+            Ok(RelayAnswer::Echo) => self.body.iter().take(5).copied().collect(),
             Err(exception) => vec![function | 0x80, *exception as u8],
         }
     }
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn an_rtu_answer_ends_in_its_check_sum() {
-        let frame = Frame { transaction: 1, unit: 1, body: vec![5, 0, 5, 0xff, 0] };
+        let frame = RelayFrame { transaction: 1, unit: 1, body: vec![5, 0, 5, 0xff, 0] };
         // A frame with its check sum behind it has the check sum 0.
-        let answer = frame.rtu_answer(&Ok(Answer::Echo));
+        let answer = frame.rtu_answer(&Ok(RelayAnswer::Echo));
         assert_eq!((&answer[..6], crc(&answer)), (&[1, 5, 0, 5, 0xff, 0][..], 0));
     }
 }

@@ -7,6 +7,6 @@ mod frame;
 mod operation;
 mod serve;
 
-pub use behaviour::Behaviour;
+pub use behaviour::RelayBehaviour;
 pub use board::RelayBoard;
-pub use operation::Operation;
+pub use operation::CoilChange;

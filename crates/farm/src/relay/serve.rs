@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use super::behaviour::Behaviour;
-use super::coils::State;
-use super::frame::Frame;
+use super::behaviour::RelayBehaviour;
+use super::coils::RelayState;
+use super::frame::RelayFrame;
 
 pub(super) fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -25,10 +25,10 @@ pub(super) fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Listens while the behaviour has the board take connections. Ending to listen closes the connections that there are.
-pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<State>) {
+pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, state: Arc<RelayState>) {
     let mut behaviour = state.behaviour.subscribe();
     loop {
-        if behaviour.wait_for(|now| *now != Behaviour::Refusing).await.is_err() {
+        if behaviour.wait_for(|now| *now != RelayBehaviour::Refusing).await.is_err() {
             return;
         }
         let listener = match first.take().map_or_else(|| listener(addr), Ok) {
@@ -42,11 +42,11 @@ pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, stat
         loop {
             tokio::select! {
                 biased;
-                _ = behaviour.wait_for(|now| *now == Behaviour::Refusing) => break,
+                _ = behaviour.wait_for(|now| *now == RelayBehaviour::Refusing) => break,
                 Some(_) = clients.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        if let Some(client) = Client::connected(&state) {
+                        if let Some(client) = RelayClient::connected(&state) {
                             clients.spawn(client.serve(stream));
                         }
                     }
@@ -61,16 +61,16 @@ pub(super) async fn serve(addr: SocketAddr, mut first: Option<TcpListener>, stat
 }
 
 /// One connection; counted while it lasts.
-struct Client {
-    state: Arc<State>,
+struct RelayClient {
+    state: Arc<RelayState>,
 }
 
-impl Client {
+impl RelayClient {
     /// Takes a connection, or refuses it where another client is served and one is all that there may be.
-    fn connected(state: &Arc<State>) -> Option<Self> {
+    fn connected(state: &Arc<RelayState>) -> Option<Self> {
         state.connections.fetch_add(1, Ordering::SeqCst);
         let before = state.clients.fetch_add(1, Ordering::SeqCst);
-        let is_full = before > 0 && *state.behaviour.borrow() == Behaviour::OneClientAtATime;
+        let is_full = before > 0 && *state.behaviour.borrow() == RelayBehaviour::OneClientAtATime;
         let client = Self { state: Arc::clone(state) };
         (!is_full).then_some(client)
     }
@@ -89,14 +89,14 @@ impl Client {
             if unit.is_some_and(|unit| unit != frame.unit) {
                 continue;
             }
-            if let Behaviour::Slow { delay } = behaviour {
+            if let RelayBehaviour::Slow { delay } = behaviour {
                 self.state.clock.sleep(delay).await;
             }
             let Some(answer) = self.state.answer(&frame.request(), behaviour) else { continue };
-            let is_rtu = behaviour == Behaviour::Rtu;
+            let is_rtu = behaviour == RelayBehaviour::Rtu;
             let bytes = if is_rtu { frame.rtu_answer(&answer) } else { frame.answer(&answer) };
             stream.write_all(&bytes).await?;
-            if behaviour == Behaviour::CloseAfterAnswer {
+            if behaviour == RelayBehaviour::CloseAfterAnswer {
                 break;
             }
         }
@@ -104,15 +104,15 @@ impl Client {
     }
 
     /// The next request; nothing where the client closes the connection, or has been silent for too long.
-    async fn next(&self, stream: &mut TcpStream) -> io::Result<Option<Frame>> {
-        let Behaviour::IdleClose { after } = *self.state.behaviour.borrow() else {
-            return Frame::read(stream).await;
+    async fn next(&self, stream: &mut TcpStream) -> io::Result<Option<RelayFrame>> {
+        let RelayBehaviour::IdleClose { after } = *self.state.behaviour.borrow() else {
+            return RelayFrame::read(stream).await;
         };
-        self.state.clock.timeout(after, Frame::read(stream)).await.unwrap_or(Ok(None))
+        self.state.clock.timeout(after, RelayFrame::read(stream)).await.unwrap_or(Ok(None))
     }
 }
 
-impl Drop for Client {
+impl Drop for RelayClient {
     fn drop(&mut self) {
         self.state.clients.fetch_sub(1, Ordering::SeqCst);
     }

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::{State, Transition, TransitionEffect};
-use crate::fault::{Collector, Position};
+use crate::fault::{FaultCollector, SourcePosition};
 use crate::names::StateName;
 use crate::rule::Rule;
-use crate::source::{Key, Node};
+use crate::source::{SourceKey, SourceNode};
 
 /// How many states of a circle are named.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED_STATES: usize = 20;
 
 /// Refuses `always` transitions that lead in a circle, so that entering a state comes to an end.
-pub(super) fn refuse(written: &[(Key, Node)], states: &BTreeMap<StateName, State>, faults: &mut Collector) {
+pub(super) fn refuse(written: &[(SourceKey, SourceNode)], states: &BTreeMap<StateName, State>, faults: &mut FaultCollector) {
     let mut done: BTreeSet<&StateName> = BTreeSet::new();
     for start in states.keys() {
         // Depth first, without recursion: each step is a state and those of its targets that are still to follow.
@@ -24,14 +24,14 @@ pub(super) fn refuse(written: &[(Key, Node)], states: &BTreeMap<StateName, State
                 Some(target) => match path.iter().position(|(on_path, _)| *on_path == target) {
                     Some(first) => {
                         let circle = path[first..].iter().map(|(name, _)| name.as_str());
-                        let mut named: Vec<&str> = circle.take(MOST_NAMED).collect();
-                        if path.len() - first > MOST_NAMED {
+                        let mut named: Vec<&str> = circle.take(MAX_NAMED_STATES).collect();
+                        if path.len() - first > MAX_NAMED_STATES {
                             named.push("…");
                         }
                         let message = format!("`always` leads in a circle: {} → {target}", named.join(" → "));
                         let key = written.iter().find(|(key, _)| key.text == target.as_str());
                         faults.add(
-                            key.map_or_else(Position::default, |(key, _)| key.at),
+                            key.map_or_else(SourcePosition::default, |(key, _)| key.at),
                             Rule::AlwaysLoop,
                             message,
                         );

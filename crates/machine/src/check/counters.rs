@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::known::Known;
-use crate::fault::Collector;
+use super::known::KnownNames;
+use crate::fault::FaultCollector;
 use crate::names::CounterName;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 
 /// Where counters begin that do not begin at zero.
-pub(super) fn beginnings(
-    node: &Node,
-    known: &Known<'_>,
-    faults: &mut Collector,
+pub(super) fn initial_counts(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) -> BTreeMap<CounterName, i64> {
     let mut beginnings = BTreeMap::new();
     for (key, node) in node.entries("a mapping from counters to where they begin", faults) {
@@ -22,8 +22,8 @@ pub(super) fn beginnings(
             continue;
         };
         let begins = match &node.content {
-            Content::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-            Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+            SourceContent::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+            SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
         };
         match begins {
             Some(begins) => _ = beginnings.insert(counter.clone(), i64::from(begins)),

@@ -1,9 +1,9 @@
 //! Files of other programs that people take for definitions: each is told by its name, with what to do about it.
 
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 
 /// How the text of `root`, or one that is not YAML, is known to be of another kind; nothing where it may be a definition.
-pub(super) fn describe(text: &str, root: Option<&Node>) -> Option<String> {
+pub(super) fn describe(text: &str, root: Option<&SourceNode>) -> Option<String> {
     if root.is_some_and(|root| root.child("machine").is_some()) {
         return None;
     }
@@ -11,29 +11,29 @@ pub(super) fn describe(text: &str, root: Option<&Node>) -> Option<String> {
     by_shape.or_else(|| of_text(text)).map(|(format, advice)| format!("this is {format}: {advice}"))
 }
 
-const IMPORT: &str = "`lifeguard machine import FILE` translates it";
-const REWRITE: &str = "it cannot be imported; write it as a definition, with `machine`, `initial` and `states`, of which \
+const IMPORT_ADVICE: &str = "`lifeguard machine import FILE` translates it";
+const REWRITE_ADVICE: &str = "it cannot be imported; write it as a definition, with `machine`, `initial` and `states`, of which \
                        `lifeguard machine check --explain form` shows one";
 
-fn of_shape(root: &Node) -> Option<(&'static str, &'static str)> {
+fn of_shape(root: &SourceNode) -> Option<(&'static str, &'static str)> {
     let has = |key| root.child(key).is_some();
     let states = root.child("states").map(|(_, states)| &states.content);
     match states {
-        Some(Content::List(_)) if has("current_state") => Some(("a StateService file", IMPORT)),
-        Some(Content::List(states))
+        Some(SourceContent::List(_)) if has("current_state") => Some(("a StateService file", IMPORT_ADVICE)),
+        Some(SourceContent::List(states))
             if states
                 .iter()
                 .any(|state| state.child("func").is_some() || state.child("target").is_some()) =>
         {
-            Some(("a StateService file", IMPORT))
+            Some(("a StateService file", IMPORT_ADVICE))
         }
-        Some(Content::List(_)) if has("transitions") => {
-            Some(("a state machine of Python's `transitions` package", REWRITE))
+        Some(SourceContent::List(_)) if has("transitions") => {
+            Some(("a state machine of Python's `transitions` package", REWRITE_ADVICE))
         }
-        Some(Content::Map(_)) if has("id") || has("context") || has("predictableActionArguments") => {
-            Some(("an XState machine", REWRITE))
+        Some(SourceContent::Map(_)) if has("id") || has("context") || has("predictableActionArguments") => {
+            Some(("an XState machine", REWRITE_ADVICE))
         }
-        _ if has("StartAt") && has("States") => Some(("an Amazon States Language file", REWRITE)),
+        _ if has("StartAt") && has("States") => Some(("an Amazon States Language file", REWRITE_ADVICE)),
         _ => None,
     }
 }
@@ -43,16 +43,16 @@ fn of_text(text: &str) -> Option<(&'static str, &'static str)> {
         text.lines().map(str::trim_start).any(|line| words.iter().any(|word| line.starts_with(word)))
     };
     if begins(&["%start ", "%map ", "%fsmclass "]) {
-        Some(("a State Machine Compiler (SMC) file", REWRITE))
+        Some(("a State Machine Compiler (SMC) file", REWRITE_ADVICE))
     } else if text.contains("createMachine(")
         || text.contains("from 'xstate'")
         || text.contains("from \"xstate\"")
     {
-        Some(("an XState machine", REWRITE))
+        Some(("an XState machine", REWRITE_ADVICE))
     } else if begins(&["<scxml"]) {
-        Some(("an SCXML file", REWRITE))
+        Some(("an SCXML file", REWRITE_ADVICE))
     } else if text.contains("from transitions import") {
-        Some(("a state machine of Python's `transitions` package", REWRITE))
+        Some(("a state machine of Python's `transitions` package", REWRITE_ADVICE))
     } else {
         None
     }

@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::known::Known;
+use super::known::KnownNames;
 use super::transition;
-use crate::definition::{Kind, State};
-use crate::fault::Collector;
+use crate::definition::{StateKind, State};
+use crate::fault::FaultCollector;
 use crate::names::{EventName, StateName};
-use crate::reading::{required, yes};
+use crate::reading::{required, is_true};
 use crate::rule::Rule;
-use crate::source::Node;
+use crate::source::SourceNode;
 
 /// The most transitions that groups may write into their members in all, for the same reason.
-const MAX_WRITTEN: usize = 50_000;
+const MAX_GROUP_TRANSITIONS: usize = 50_000;
 /// Writes what groups share into their members.
 pub(super) fn write(
-    node: &Node,
+    node: &SourceNode,
     states: &mut BTreeMap<StateName, State>,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) {
     let own: BTreeMap<StateName, BTreeSet<EventName>> = states
         .iter()
@@ -31,8 +31,8 @@ pub(super) fn write(
     let mut written = 0_usize;
     for (key, node) in node.entries("a mapping of groups", faults) {
         let fields = node.fields("a group of states", &["states", "resting", "on"], faults);
-        let is_resting = fields.get("resting").is_some_and(|node| yes(node, faults));
-        let patterns = required(node, fields, "states", faults).map_or(&[][..], Node::one_or_many);
+        let is_resting = fields.get("resting").is_some_and(|node| is_true(node, faults));
+        let patterns = required(node, fields, "states", faults).map_or(&[][..], SourceNode::one_or_many);
         let mut members = BTreeSet::new();
         for pattern in patterns {
             let found = pattern.text("the name of a state", faults).map(|text| matching(text, &own));
@@ -44,9 +44,9 @@ pub(super) fn write(
         }
         for member in members.iter().filter(|_| is_resting) {
             if let Some(state) = states.get_mut(member)
-                && state.kind == Kind::Working
+                && state.kind == StateKind::Working
             {
-                state.kind = Kind::Resting;
+                state.kind = StateKind::Resting;
             }
         }
         let on = match fields.get("on") {
@@ -56,9 +56,9 @@ pub(super) fn write(
         let Some(on) = on else { continue };
         for (at, event, transitions) in transition::check_on(on, known, faults) {
             written += members.len() * transitions.len();
-            if written > MAX_WRITTEN {
+            if written > MAX_GROUP_TRANSITIONS {
                 let message = format!(
-                    "the groups write more than {MAX_WRITTEN} transitions into their members: that is too many"
+                    "the groups write more than {MAX_GROUP_TRANSITIONS} transitions into their members: that is too many"
                 );
                 faults.add(at, Rule::Form, message);
                 return;

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::definition::Event;
-use super::super::fault::{Collector, Position};
+use super::super::fault::{FaultCollector, SourcePosition};
 use super::super::link::LinkDeclaration;
 use super::super::names::{ActionName, CounterName, EventName, LinkName, ResourceName, StateName};
-use super::super::operation::{Names, Operation, refusal};
+use super::super::operation::{OperationNames, Operation, refusal};
 use super::super::resource::ResourceDeclaration;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
-use super::super::source::{Content, Key, Node};
+use super::super::source::{SourceContent, SourceKey, SourceNode};
 use super::super::vocabulary::Vocabulary;
-use super::endings::outcome_of;
+use super::endings::known_ended_action;
 use super::written;
 use crate::reading::valid_name;
 
 /// The names that a definition may refer to.
-pub(super) struct Known<'a> {
+pub(super) struct KnownNames<'a> {
     /// The states, also those whose names are refused.
     states: BTreeSet<&'a str>,
     /// The events that are declared, and those that the invoked actions end in.
@@ -32,11 +32,11 @@ pub(super) struct Known<'a> {
     pub(super) vocabulary: &'a Vocabulary,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownNames<'a> {
     /// Collects the names of `states` and of what `groups` count; declared events and resources are added later.
     pub(super) fn collect(
-        states: &'a [(Key, Node)],
-        groups: Option<&'a Node>,
+        states: &'a [(SourceKey, SourceNode)],
+        groups: Option<&'a SourceNode>,
         links: BTreeMap<LinkName, LinkDeclaration>,
         vocabulary: &'a Vocabulary,
     ) -> Self {
@@ -51,7 +51,7 @@ impl<'a> Known<'a> {
                 known.collect_limit(key, node);
             }
         }
-        let groups = groups.map_or(&[][..], Node::members).iter();
+        let groups = groups.map_or(&[][..], SourceNode::members).iter();
         for (key, node) in states.iter().chain(groups).flat_map(|(_, part)| written::operations(part)) {
             let named = Operation::counter_named(&key.text, node).map(CounterName::new);
             known.counters.extend(named.into_iter().flatten());
@@ -62,15 +62,15 @@ impl<'a> Known<'a> {
         known
     }
 
-    fn collect_outcomes(&mut self, node: &Node) {
+    fn collect_outcomes(&mut self, node: &SourceNode) {
         for element in node.one_or_many() {
             let action = match &element.content {
-                Content::Text(action) => action,
-                Content::Map(_) => match text_at(element, "action") {
+                SourceContent::Text(action) => action,
+                SourceContent::Map(_) => match text_at(element, "action") {
                     Some(action) => action,
                     None => continue,
                 },
-                Content::Null | Content::Bool(_) | Content::Number(_) | Content::List(_) => continue,
+                SourceContent::Null | SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::List(_) => continue,
             };
             for outcome in ["ok", "failed"] {
                 let Ok(name) = EventName::new(&format!("{action}-{outcome}")) else { continue };
@@ -82,7 +82,7 @@ impl<'a> Known<'a> {
     }
 
     /// What is raised may be refused.
-    fn collect_refusal(&mut self, node: &Node) {
+    fn collect_refusal(&mut self, node: &SourceNode) {
         let event = text_at(node, "event").and_then(|event| EventName::new(event).ok());
         let to = text_at(node, "to").and_then(|to| self.links.get(to));
         if let Some((event, LinkDeclaration { machine, .. })) = event.as_ref().and_then(refusal).zip(to) {
@@ -92,12 +92,12 @@ impl<'a> Known<'a> {
     }
 
     /// What operations may name.
-    pub(super) fn names(&self) -> Names<'_> {
-        Names { links: &self.links }
+    pub(super) fn names(&self) -> OperationNames<'_> {
+        OperationNames { links: &self.links }
     }
 
-    fn collect_limit(&mut self, state: &Key, node: &Node) {
-        let Content::Map(entries) = &node.content else { return };
+    fn collect_limit(&mut self, state: &SourceKey, node: &SourceNode) {
+        let SourceContent::Map(entries) = &node.content else { return };
         if entries.iter().any(|(key, _)| key.text == "limit") {
             let name = text_at(node, "count").unwrap_or(&state.text);
             self.counters.extend(CounterName::new(name));
@@ -110,7 +110,7 @@ impl<'a> Known<'a> {
     }
 
     /// The state that `node`, which is to be a `kind` such as a target, names.
-    pub(super) fn state(&self, node: &Node, kind: &str, faults: &mut Collector) -> Option<StateName> {
+    pub(super) fn state(&self, node: &SourceNode, kind: &str, faults: &mut FaultCollector) -> Option<StateName> {
         let text = node.text("the name of a state", faults)?;
         if !self.states.contains(text) {
             self.refuse_state(node, kind, faults);
@@ -121,15 +121,15 @@ impl<'a> Known<'a> {
     }
 
     /// Notes that there is no such state as `node` names.
-    pub(super) fn refuse_state(&self, node: &Node, kind: &str, faults: &mut Collector) {
-        if let Content::Text(text) = &node.content {
+    pub(super) fn refuse_state(&self, node: &SourceNode, kind: &str, faults: &mut FaultCollector) {
+        if let SourceContent::Text(text) = &node.content {
             faults.add_unknown(node.at, Rule::UnknownTarget, kind, text, self.states.iter().copied());
         }
     }
 
     /// The event that `key` names.
-    pub(super) fn event(&self, key: &Key, faults: &mut Collector) -> Option<EventName> {
-        match (self.events.get_key_value(key.text.as_str()), outcome_of(&key.text, self.vocabulary.actions()))
+    pub(super) fn event(&self, key: &SourceKey, faults: &mut FaultCollector) -> Option<EventName> {
+        match (self.events.get_key_value(key.text.as_str()), known_ended_action(&key.text, self.vocabulary.actions()))
         {
             (Some((name, _)), _) => return Some(name.clone()),
             (None, Some(action)) => {
@@ -150,7 +150,7 @@ impl<'a> Known<'a> {
     }
 
     /// The action that `text` names.
-    pub(super) fn action(&self, at: Position, text: &str, faults: &mut Collector) -> Option<ActionName> {
+    pub(super) fn action(&self, at: SourcePosition, text: &str, faults: &mut FaultCollector) -> Option<ActionName> {
         let actions = self.vocabulary.actions();
         if actions.contains(text) {
             return valid_name(at, ActionName::new(text), faults);
@@ -160,6 +160,6 @@ impl<'a> Known<'a> {
     }
 }
 
-fn text_at<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+fn text_at<'n>(node: &'n SourceNode, key: &str) -> Option<&'n str> {
     node.child(key)?.1.as_text()
 }

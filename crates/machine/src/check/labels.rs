@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::known::Known;
+use super::known::KnownNames;
 use crate::definition::State;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::StateName;
 use crate::reading::valid_name;
 use crate::rule::Rule;
-use crate::source::{Key, Node};
+use crate::source::{SourceKey, SourceNode};
 
 /// What states of earlier versions are called now.
 pub(super) fn renamed(
-    node: &Node,
-    known: &Known<'_>,
-    faults: &mut Collector,
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
 ) -> BTreeMap<StateName, StateName> {
     let mut renamed = BTreeMap::new();
     for (key, node) in node.entries("a mapping from old names of states to new ones", faults) {
@@ -32,9 +32,9 @@ pub(super) fn renamed(
 
 /// Refuses two states that others would call the same.
 pub(super) fn refuse_equal(
-    written: &[(Key, Node)],
+    written: &[(SourceKey, SourceNode)],
     states: &BTreeMap<StateName, State>,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     for (key, _) in written {

@@ -24,43 +24,43 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::definition::{Definition, State, Transition};
-use crate::fault::{Collector, Fault, Faults, Position};
+use crate::fault::{FaultCollector, SourceFault, SourceFaults, SourcePosition};
 use crate::guard::Guard;
 use crate::names::{EventName, StateName};
-use crate::prediction::Question;
-use crate::reading::{name, required, valid_name};
+use crate::prediction::ModelQuestion;
+use crate::reading::{required_name, required, valid_name};
 use crate::rule::Rule;
-use crate::source::{self, Content, Node};
+use crate::source::{self, SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
-use known::Known;
-use places::Places;
-pub(crate) use proofs::{Waiting, growths, waits_in_circles};
+use known::KnownNames;
+use places::DefinitionPositions;
+pub(crate) use proofs::{HoldWait, hold_extensions, hold_wait_cycles};
 
 /// A definition's text, checked.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckReport {
     /// The definition, if nothing is wrong with it.
     pub definition: Option<Definition>,
     /// What is wrong with the text or merely odd, in its order: a hundred errors and a hundred warnings at most.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<SourceFault>,
 }
 
 /// Checks a definition's text against every [`Rule`]; `vocabulary` is what it may name besides its own.
 #[must_use]
-pub fn check(text: &str, vocabulary: &Vocabulary) -> Checked {
-    let mut faults = Collector::default();
+pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
+    let mut faults = FaultCollector::default();
     let root = source::read(text, &mut faults);
     if let Some(message) = foreign::describe(text, root.as_ref()) {
         // What else is wrong with it is nothing that its author did.
-        let mut faults = Collector::default();
-        faults.add(Position { line: 1, column: 1 }, Rule::Form, message);
-        return Checked { definition: None, faults: faults.finish() };
+        let mut faults = FaultCollector::default();
+        faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
+        return CheckReport { definition: None, faults: faults.finish() };
     }
     let definition = root.as_ref().and_then(|root| read(root, vocabulary, &mut faults));
     if let (Some(root), Some(definition), false) = (&root, &definition, faults.has_errors()) {
-        proofs::prove(definition, &Places::new(root), &mut faults);
+        proofs::prove(definition, &DefinitionPositions::new(root), &mut faults);
     }
-    Checked { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
+    CheckReport { definition: definition.filter(|_| !faults.has_errors()), faults: faults.finish() }
 }
 
 /// Reads a definition with which nothing is wrong; `vocabulary` is what it may name besides its own.
@@ -68,9 +68,9 @@ pub fn check(text: &str, vocabulary: &Vocabulary) -> Checked {
 /// # Errors
 ///
 /// [`Faults`], with every error in the text, each with its line and column.
-pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
-    let Checked { definition, faults } = check(text, vocabulary);
-    definition.ok_or_else(|| Faults(faults.into_iter().filter(Fault::is_error).collect()))
+pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
+    let CheckReport { definition, faults } = check(text, vocabulary);
+    definition.ok_or_else(|| SourceFaults(faults.into_iter().filter(SourceFault::is_error).collect()))
 }
 
 /// Reads a definition that was accepted before, and is followed also where its actions do not take their settings any more:
@@ -79,7 +79,7 @@ pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
 /// # Errors
 ///
 /// [`Faults`], where anything else is wrong with it.
-pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, Option<Faults>), Faults> {
+pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, Option<SourceFaults>), SourceFaults> {
     match load(text, vocabulary) {
         Ok(definition) => Ok((definition, None)),
         Err(faults) if faults.iter().all(|fault| fault.rule == Rule::Settings) => {
@@ -95,32 +95,32 @@ pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, O
 ///
 /// [`Faults`], with what makes no sense in it.
 #[cfg(any(test, feature = "testing"))]
-pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, Faults> {
-    let mut faults = Collector::default();
+pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
+    let mut faults = FaultCollector::default();
     let root = source::read(text, &mut faults);
     let definition = root.and_then(|root| read(&root, vocabulary, &mut faults));
     let definition = definition.filter(|_| !faults.has_errors());
-    definition.ok_or_else(|| Faults(faults.finish()))
+    definition.ok_or_else(|| SourceFaults(faults.finish()))
 }
 
 /// The most states: what is proved of each way through them is to be proved soon, also of what somebody sends to a server.
 const MAX_STATES: usize = 5000;
 /// Makes sense of a text that is YAML.
-fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<Definition> {
+fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<Definition> {
     let keys =
         ["machine", "initial", "renamed", "counters", "links", "resources", "events", "groups", "states"];
     let fields = root.fields("a machine definition", &keys, faults);
-    if !matches!(root.content, Content::Map(_) | Content::Null) {
+    if !matches!(root.content, SourceContent::Map(_) | SourceContent::Null) {
         return None;
     }
-    let machine = required(root, fields, "machine", faults).and_then(|node| name(node, "a machine", faults));
+    let machine = required(root, fields, "machine", faults).and_then(|node| required_name(node, "a machine", faults));
     let states = required(root, fields, "states", faults);
     let initial = required(root, fields, "initial", faults);
     let states = states.map_or(&[][..], |node| node.entries("a mapping of states", faults));
     if states.is_empty() {
         // Without states every reference would be a fault, and none of them the author's.
         if let Some(node) =
-            fields.get("states").filter(|node| matches!(node.content, Content::Map(_) | Content::Null))
+            fields.get("states").filter(|node| matches!(node.content, SourceContent::Map(_) | SourceContent::Null))
         {
             faults.add(node.at, Rule::Form, "a machine has at least one state");
         }
@@ -134,7 +134,7 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     }
 
     let links = fields.get("links").map(|node| links::declared(node, faults)).unwrap_or_default();
-    let mut known = Known::collect(states, fields.get("groups"), links, vocabulary);
+    let mut known = KnownNames::collect(states, fields.get("groups"), links, vocabulary);
     if let Some(node) = fields.get("resources") {
         known.resources = resources::declared(node, vocabulary, faults);
     }
@@ -158,14 +158,14 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
     circles::refuse(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
     let beginnings =
-        fields.get("counters").map(|node| counters::beginnings(node, &known, faults)).unwrap_or_default();
-    let Known { events, counters, links, resources, .. } = known;
+        fields.get("counters").map(|node| counters::initial_counts(node, &known, faults)).unwrap_or_default();
+    let KnownNames { events, counters, links, resources, .. } = known;
     Some(Definition {
         machine: machine?,
         initial: initial?,
         events,
         counters,
-        beginnings,
+        initial_counts: beginnings,
         links,
         resources,
         facts: vocabulary.facts().to_vec(),
@@ -177,8 +177,8 @@ fn read(root: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<
 }
 
 /// What conditions ask models when an event comes, in whichever state.
-fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<Question>> {
-    let mut questions: BTreeMap<EventName, BTreeSet<Question>> = BTreeMap::new();
+fn questions(states: &BTreeMap<StateName, State>) -> BTreeMap<EventName, BTreeSet<ModelQuestion>> {
+    let mut questions: BTreeMap<EventName, BTreeSet<ModelQuestion>> = BTreeMap::new();
     for (event, transitions) in states.values().flat_map(|state| &state.on) {
         let guards = transitions.iter().filter_map(|transition| transition.guard.as_ref());
         for question in guards.flat_map(Guard::questions) {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::duration;
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::{ResourceName, SelectorName};
-use crate::reading::{about, name, valid_name};
+use crate::reading::{about_text, required_name, valid_name};
 use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
 
 /// The resources that `node` declares.
 pub(super) fn declared(
-    node: &Node,
+    node: &SourceNode,
     vocabulary: &Vocabulary,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) -> BTreeMap<ResourceName, ResourceDeclaration> {
     let mut resources = BTreeMap::new();
     for (key, node) in node.entries("a mapping from resources to how much there is of them", faults) {
@@ -28,7 +28,7 @@ pub(super) fn declared(
 }
 
 /// A capacity alone, or a mapping.
-fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> ResourceDeclaration {
+fn declaration(node: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> ResourceDeclaration {
     let mut declared = ResourceDeclaration {
         any: None,
         capacity: None,
@@ -36,7 +36,7 @@ fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> 
         settle: Duration::ZERO,
         about: String::new(),
     };
-    if matches!(node.content, Content::Number(_)) {
+    if matches!(node.content, SourceContent::Number(_)) {
         declared.capacity = capacity(node, faults);
         return declared;
     }
@@ -50,16 +50,16 @@ fn declaration(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> 
         // Who may choose among several wants one for itself.
         None => fields.get("any").map(|_| 1),
     };
-    declared.about = about(fields, faults);
+    declared.about = about_text(fields, faults);
     declared
 }
 
-fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
+fn capacity(node: &SourceNode, faults: &mut FaultCollector) -> Option<u32> {
     let capacity = match &node.content {
-        Content::Number(number) => {
+        SourceContent::Number(number) => {
             number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
         }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
     if capacity.is_none() {
         faults.add(node.at, Rule::Form, "the capacity of a resource is 0 to 2147483647 units");
@@ -67,8 +67,8 @@ fn capacity(node: &Node, faults: &mut Collector) -> Option<u32> {
     capacity
 }
 
-fn selector(node: &Node, vocabulary: &Vocabulary, faults: &mut Collector) -> Option<SelectorName> {
-    let selector: SelectorName = name(node, "a selector", faults)?;
+fn selector(node: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<SelectorName> {
+    let selector: SelectorName = required_name(node, "a selector", faults)?;
     if vocabulary.selectors().contains(&selector) {
         return Some(selector);
     }

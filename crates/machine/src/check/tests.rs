@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{load, load_unproved};
-use crate::Kind;
+use crate::StateKind;
 use crate::testing::vocabulary;
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
@@ -237,12 +237,12 @@ fn groups_are_written_into_their_members() {
     let board = load(BOARD, &vocabulary(&ACTIONS)).unwrap();
     let of_resting = ["rq-maintenance", "rq-reboot", "rq-reimage", "rq-self-test"];
     for (name, state) in &board.states {
-        let accepted = board.accepted(name.as_str(), &crate::Sender::Operator);
+        let accepted = board.accepted_events(name.as_str(), &crate::Sender::Operator);
         let accepted: Vec<&str> = accepted.iter().map(|event| event.as_str()).collect();
         let is_resting =
             ["New", "Ready", "Maintenance"].contains(&name.as_str()) || name.as_str().starts_with("Failed");
         let is_failed = name.as_str().starts_with("Failed");
-        let is_work = state.kind == Kind::Working && name.as_str() != "Cancelling";
+        let is_work = state.kind == StateKind::Working && name.as_str() != "Cancelling";
         let mut expected = vec!["rq-lock-out"];
         expected.extend(of_resting.iter().filter(|_| is_resting));
         expected.extend((is_failed || is_work).then_some("rq-cancel"));

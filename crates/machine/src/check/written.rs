@@ -1,9 +1,9 @@
 //! Operations as they stand in a definition's text, before anything is made of them.
 
-use crate::source::{Key, Node};
+use crate::source::{SourceKey, SourceNode};
 
 /// The operations of a state, each by its key and what stands after it.
-pub(super) fn operations(state: &Node) -> Vec<(&Key, &Node)> {
+pub(super) fn operations(state: &SourceNode) -> Vec<(&SourceKey, &SourceNode)> {
     let mut found = Vec::new();
     if let Some((_, entry)) = state.child("entry") {
         add_all(entry, &mut found);
@@ -17,7 +17,7 @@ pub(super) fn operations(state: &Node) -> Vec<(&Key, &Node)> {
     found
 }
 
-fn add_transitions<'n>(transitions: &'n Node, found: &mut Vec<(&'n Key, &'n Node)>) {
+fn add_transitions<'n>(transitions: &'n SourceNode, found: &mut Vec<(&'n SourceKey, &'n SourceNode)>) {
     for transition in transitions.one_or_many() {
         if let Some((_, operations)) = transition.child("do") {
             add_all(operations, found);
@@ -25,7 +25,7 @@ fn add_transitions<'n>(transitions: &'n Node, found: &mut Vec<(&'n Key, &'n Node
     }
 }
 
-fn add_all<'n>(operations: &'n Node, found: &mut Vec<(&'n Key, &'n Node)>) {
+fn add_all<'n>(operations: &'n SourceNode, found: &mut Vec<(&'n SourceKey, &'n SourceNode)>) {
     for operation in operations.one_or_many() {
         found.extend(operation.members().iter().map(|(key, node)| (key, node)));
     }

@@ -14,11 +14,11 @@ use super::definition::{Definition, State, Transition, TransitionEffect};
 use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, StateName};
-use super::prediction::Question;
-use super::sender::Source;
-use super::stimulus::{Cause, Decision, Effect, Ignored, Outcome, Stimulus};
+use super::prediction::ModelQuestion;
+use super::sender::EventSource;
+use super::stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};
 use super::visit::Visit;
-use step::{Followed, Step};
+use step::{OutcomeWithEffects, DecisionInProgress};
 
 /// Decides what follows when `stimulus` happens to `instance` at `now`.
 ///
@@ -52,7 +52,7 @@ pub fn advance(
         | Cause::Deadline { .. }
         | Cause::Force { .. } => &none,
     };
-    let mut step = Step::new(definition, instance, stimulus, args, now);
+    let mut step = DecisionInProgress::new(definition, instance, stimulus, args, now);
     // What is ignored is so before anything was changed.
     match follow(definition, &stimulus.cause, &mut step) {
         Ok((outcome, effects)) => (outcome, step.finish(effects)),
@@ -79,7 +79,7 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
 /// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,
 /// in whichever state. So history has the answers also where the state does not take the event, and where somebody wants
 /// to know what another definition would have made of it.
-pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d Question> {
+pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d ModelQuestion> {
     let asked = match cause {
         Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
         Cause::Created { .. }
@@ -129,8 +129,8 @@ pub fn create_linked(
     decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created { links }) }, now)
 }
 
-fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result<Followed, Ignored> {
-    let missing = |state: &StateName| Ignored::NoState { state: state.clone() };
+fn follow(definition: &Definition, cause: &Cause, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
+    let missing = |state: &StateName| IgnoreReason::NoState { state: state.clone() };
     let instance = step.instance();
     let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
     match cause {
@@ -140,7 +140,7 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
                 step.link(links);
                 Ok(step.enter(&definition.initial))
             }
-            present => Err(Ignored::Stale { spoken: Visit(0), present }),
+            present => Err(IgnoreReason::Stale { spoken: Visit(0), present }),
         },
         Cause::Event { name, source, visit, .. } => {
             allow(definition, step.args(), name, source, *visit)?;
@@ -149,7 +149,7 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
         }
         Cause::Began { visit } => {
             fence(*visit, instance.visit)?;
-            step.arm_late(state?)
+            step.start_or_resume_timeout(state?)
         }
         Cause::Suspend { visit } => {
             fence(*visit, instance.visit)?;
@@ -162,7 +162,7 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
         Cause::Force { expected, to, .. } => {
             if *expected != instance.state {
                 let present = instance.state.clone();
-                return Err(Ignored::Unexpected { present, expected: expected.clone() });
+                return Err(IgnoreReason::Unexpected { present, expected: expected.clone() });
             }
             if !definition.states.contains_key(to) {
                 return Err(missing(to));
@@ -173,11 +173,11 @@ fn follow(definition: &Definition, cause: &Cause, step: &mut Step<'_>) -> Result
 }
 
 /// Lets through what speaks of the present visit.
-fn fence(spoken: Visit, present: Visit) -> Result<(), Ignored> {
+fn fence(spoken: Visit, present: Visit) -> Result<(), IgnoreReason> {
     match spoken.cmp(&present) {
-        std::cmp::Ordering::Less => Err(Ignored::Stale { spoken, present }),
+        std::cmp::Ordering::Less => Err(IgnoreReason::Stale { spoken, present }),
         std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(Ignored::Future { spoken, present }),
+        std::cmp::Ordering::Greater => Err(IgnoreReason::Future { spoken, present }),
     }
 }
 
@@ -186,34 +186,34 @@ fn allow(
     definition: &Definition,
     args: &Map<String, Value>,
     name: &EventName,
-    source: &Source,
+    source: &EventSource,
     visit: Option<Visit>,
-) -> Result<(), Ignored> {
-    let event = definition.events.get(name).filter(|event| event.from.iter().any(|sender| source.is(sender)));
+) -> Result<(), IgnoreReason> {
+    let event = definition.events.get(name).filter(|event| event.from.iter().any(|sender| source.accepts_sender(sender)));
     match (event, source, visit) {
         // An action belongs to a visit: what does not say which is none of ours.
-        (None, _, _) | (Some(_), Source::Action, None) => Err(Ignored::NotAllowed { event: name.clone() }),
+        (None, _, _) | (Some(_), EventSource::Action, None) => Err(IgnoreReason::NotAllowed { event: name.clone() }),
         (Some(event), _, _) => match event.args.iter().find(|argument| !args.contains_key(*argument)) {
             Some(argument) => {
-                Err(Ignored::MissingArgument { event: name.clone(), argument: argument.clone() })
+                Err(IgnoreReason::MissingArgument { event: name.clone(), argument: argument.clone() })
             }
             None => Ok(()),
         },
     }
 }
 
-fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+fn event(state: &State, name: &EventName, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
     let transitions = state.on.get(name);
     let Some(transition) = transitions.into_iter().flatten().find(|transition| step.holds(transition)) else {
         let (present, event) = (step.instance().state.clone(), name.clone());
         return Err(match transitions {
-            _ if state.left_to_deadline.contains(name) => Ignored::LeftToDeadline { state: present, event },
-            Some(_) => Ignored::NoGuardHolds { state: present, event },
-            None => Ignored::NotHandled { state: present, event },
+            _ if state.left_to_deadline.contains(name) => IgnoreReason::LeftToDeadline { state: present, event },
+            Some(_) => IgnoreReason::NoGuardHolds { state: present, event },
+            None => IgnoreReason::NotHandled { state: present, event },
         });
     };
     match &transition.effect {
-        TransitionEffect::Refuse { reason } => Err(Ignored::Refused { reason: reason.clone() }),
+        TransitionEffect::Refuse { reason } => Err(IgnoreReason::Refused { reason: reason.clone() }),
         TransitionEffect::Stay { operations } => {
             step.apply(operations);
             Ok(step.stay(state))
@@ -225,10 +225,10 @@ fn event(state: &State, name: &EventName, step: &mut Step<'_>) -> Result<Followe
     }
 }
 
-fn deadline(state: &State, step: &mut Step<'_>) -> Result<Followed, Ignored> {
+fn deadline(state: &State, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
     let is_due = step.instance().deadline_at.is_some_and(|at| at <= step.now());
     if !is_due {
-        return Err(Ignored::NotDue);
+        return Err(IgnoreReason::NotDue);
     }
     // It was armed under another definition, which gave the state a time limit.
     let Some(timeout) = &state.timeout else { return Ok(step.disarm()) };

@@ -5,32 +5,32 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{Definition, Due, State, Timeout, Transition, TransitionEffect};
-use super::super::guard::Variables;
+use super::super::definition::{Definition, TimeoutDue, State, Timeout, Transition, TransitionEffect};
+use super::super::guard::GuardVariables;
 use super::super::instance::Instance;
 use super::super::link::Links;
 use super::super::names::{CounterName, StateName};
-use super::super::operation::{Change, Operation};
-use super::super::raised::Raised;
-use super::super::stimulus::{Effect, Ignored, Outcome, Stimulus};
+use super::super::operation::{OperationContext, Operation};
+use super::super::raised::RaisedEvent;
+use super::super::stimulus::{Effect, IgnoreReason, Outcome, Stimulus};
 use super::super::visit::Visit;
 
 /// What an instance does, and what is to be done because of it.
-pub(super) type Followed = (Outcome, Vec<Effect>);
+pub(super) type OutcomeWithEffects = (Outcome, Vec<Effect>);
 
 /// The instance as it changes.
-pub(super) struct Step<'a> {
+pub(super) struct DecisionInProgress<'a> {
     definition: &'a Definition,
     instance: &'a mut Instance,
     stimulus: &'a Stimulus,
     args: &'a Map<String, Value>,
     now: DateTime<Utc>,
-    raised: Vec<Raised>,
+    raised: Vec<RaisedEvent>,
     /// The state that the instance was in, where that matters for what it holds.
     left: Option<&'a State>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> DecisionInProgress<'a> {
     /// Begins with the instance as it is.
     pub(super) fn new(
         definition: &'a Definition,
@@ -82,8 +82,8 @@ impl<'a> Step<'a> {
         let Some(guard) = &transition.guard else { return true };
         let Instance { counters, data, .. } = &*self.instance;
         let Stimulus { facts, predicted, .. } = self.stimulus;
-        let counters = &*self.definition.counts(counters);
-        let variables = Variables { counters, data, args: self.args, facts, predicted };
+        let counters = &*self.definition.effective_counters(counters);
+        let variables = GuardVariables { counters, data, args: self.args, facts, predicted };
         guard.holds(&self.definition.counters, variables)
     }
 
@@ -100,14 +100,14 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn change(&mut self) -> Change<'_> {
+    fn change(&mut self) -> OperationContext<'_> {
         let Self { definition, instance, args, raised, .. } = self;
-        Change { instance, beginnings: &definition.beginnings, args, raised }
+        OperationContext { instance, beginnings: &definition.initial_counts, args, raised }
     }
 
     /// Stays in `state`, unless the changes make it one to leave at once.
-    pub(super) fn stay(&mut self, state: &State) -> Followed {
-        if let Some((operations, target)) = self.way_out(state) {
+    pub(super) fn stay(&mut self, state: &State) -> OutcomeWithEffects {
+        if let Some((operations, target)) = self.immediate_transition(state) {
             self.apply(operations);
             return self.enter(target);
         }
@@ -115,13 +115,13 @@ impl<'a> Step<'a> {
     }
 
     /// Starts the clock of a state that waited for its actions to begin, or lets one go on that stood still.
-    pub(super) fn arm_late(&mut self, state: &State) -> Result<Followed, Ignored> {
-        let Some(timeout @ Timeout { due: Due::After(whole), .. }) = &state.timeout else {
-            return Err(Ignored::NotDue);
+    pub(super) fn start_or_resume_timeout(&mut self, state: &State) -> Result<OutcomeWithEffects, IgnoreReason> {
+        let Some(timeout @ Timeout { due: TimeoutDue::After(whole), .. }) = &state.timeout else {
+            return Err(IgnoreReason::NotDue);
         };
         let waits = self.instance.remaining.is_some() || !state.invoke.is_empty();
         if !waits || self.instance.deadline_at.is_some() {
-            return Err(Ignored::NotDue);
+            return Err(IgnoreReason::NotDue);
         }
         let left = self.instance.remaining.take().unwrap_or(*whole);
         self.instance.deadline_at = Some(self.due_after(timeout, left));
@@ -129,8 +129,8 @@ impl<'a> Step<'a> {
     }
 
     /// Stops the clock where it runs. A time on the calendar comes whatever happens, so that is let be.
-    pub(super) fn suspend(&mut self, state: &State) -> Followed {
-        let runs = matches!(state.timeout, Some(Timeout { due: Due::After(_), .. }));
+    pub(super) fn suspend(&mut self, state: &State) -> OutcomeWithEffects {
+        let runs = matches!(state.timeout, Some(Timeout { due: TimeoutDue::After(_), .. }));
         if let Some(at) = self.instance.deadline_at.filter(|_| runs) {
             self.instance.remaining = Some((at - self.now).to_std().unwrap_or_default());
             self.instance.deadline_at = None;
@@ -139,13 +139,13 @@ impl<'a> Step<'a> {
     }
 
     /// Stays, with no deadline any more.
-    pub(super) fn disarm(&mut self) -> Followed {
+    pub(super) fn disarm(&mut self) -> OutcomeWithEffects {
         self.instance.deadline_at = None;
         (Outcome::Stayed, Vec::new())
     }
 
     /// What the first `always` transition that holds does, and where it leads.
-    fn way_out<'s>(&self, state: &'s State) -> Option<(&'s [Operation], &'s StateName)> {
+    fn immediate_transition<'s>(&self, state: &'s State) -> Option<(&'s [Operation], &'s StateName)> {
         let transition = state.always.iter().find(|transition| self.holds(transition))?;
         match &transition.effect {
             TransitionEffect::Move { operations, target } => Some((operations, target)),
@@ -154,14 +154,14 @@ impl<'a> Step<'a> {
     }
 
     /// Leaves the present state and enters `target`, and the states that it leads to at once.
-    pub(super) fn enter(&mut self, target: &StateName) -> Followed {
+    pub(super) fn enter(&mut self, target: &StateName) -> OutcomeWithEffects {
         let before = (self.instance.state.clone(), self.instance.visit);
         let state = self.pass_to(target);
-        self.begin_anew(state, before)
+        self.start_actions(state, before)
     }
 
     /// Enters the present state anew, whose actions go on unless it leads elsewhere at once.
-    pub(super) fn keep(&mut self, present: &StateName) -> Followed {
+    pub(super) fn keep(&mut self, present: &StateName) -> OutcomeWithEffects {
         let before = (self.instance.state.clone(), self.instance.visit);
         let raised = self.raised.len();
         match self.pass_to(present) {
@@ -169,11 +169,11 @@ impl<'a> Step<'a> {
                 // What the state began goes on, so nobody is told that it begins.
                 self.raised.truncate(raised);
                 // The actions have begun, so the clock need not wait for that.
-                self.instance.deadline_at = self.deadline(state, Clock::Runs);
+                self.instance.deadline_at = self.deadline(state, DeadlineStart::OnEntry);
                 let effect = Effect::Keep { visit: self.instance.visit, actions: state.invoke.clone() };
                 self.moved(before.0, vec![effect])
             }
-            state => self.begin_anew(state, before),
+            state => self.start_actions(state, before),
         }
     }
 
@@ -189,7 +189,7 @@ impl<'a> Step<'a> {
             self.instance.entered_at = self.now;
             self.instance.remaining = None;
             self.apply(&entered.entry);
-            let Some((operations, next)) = self.way_out(entered) else { break };
+            let Some((operations, next)) = self.immediate_transition(entered) else { break };
             self.apply(operations);
             state = self.definition.states.get_key_value(next)?;
         }
@@ -200,14 +200,14 @@ impl<'a> Step<'a> {
     }
 
     /// Cancels what was to be done before, starts what `state` invokes, and its clock where that runs from entry.
-    fn begin_anew(&mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> Followed {
+    fn start_actions(&mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> OutcomeWithEffects {
         let mut effects = Vec::new();
         // Also where the state invokes nothing: under an earlier version of the definition it may have.
         if left.0 > 0 {
             effects.push(Effect::Cancel { visit: left });
         }
         if let Some(state) = state {
-            let clock = if state.invoke.is_empty() { Clock::Runs } else { Clock::Waits };
+            let clock = if state.invoke.is_empty() { DeadlineStart::OnEntry } else { DeadlineStart::OnFirstAction };
             self.instance.deadline_at = self.deadline(state, clock);
             if !state.invoke.is_empty() {
                 effects.push(Effect::Invoke { visit: self.instance.visit, actions: state.invoke.clone() });
@@ -217,23 +217,23 @@ impl<'a> Step<'a> {
     }
 
     /// When the time of `state` passes, where its clock starts now.
-    fn deadline(&self, state: &State, clock: Clock) -> Option<DateTime<Utc>> {
+    fn deadline(&self, state: &State, clock: DeadlineStart) -> Option<DateTime<Utc>> {
         let timeout = state.timeout.as_ref()?;
         match (timeout.due, clock) {
-            (Due::At(at), _) => Some(at),
-            (Due::After(duration), Clock::Runs) => Some(self.due_after(timeout, duration)),
-            (Due::After(_), Clock::Waits) => None,
+            (TimeoutDue::At(at), _) => Some(at),
+            (TimeoutDue::After(duration), DeadlineStart::OnEntry) => Some(self.due_after(timeout, duration)),
+            (TimeoutDue::After(_), DeadlineStart::OnFirstAction) => None,
         }
     }
 
     /// When `left` of a time limit has passed, where its clock starts now.
     fn due_after(&self, timeout: &Timeout, left: Duration) -> DateTime<Utc> {
         let at = later(self.now, left);
-        let is_shared = timeout.keeps_actions && left >= SHARED;
+        let is_shared = timeout.keeps_actions && left >= MIN_ALIGNED_TIMEOUT;
         if is_shared { at.round_subsecs(0) } else { at }
     }
 
-    fn moved(&self, from: StateName, effects: Vec<Effect>) -> Followed {
+    fn moved(&self, from: StateName, effects: Vec<Effect>) -> OutcomeWithEffects {
         let to = self.instance.state.clone();
         (Outcome::Moved { from, to }, effects)
     }
@@ -241,12 +241,12 @@ impl<'a> Step<'a> {
 
 /// A state that keeps its actions is one of rest, and mostly there are many in it: from this length on, its time passes
 /// at a full second, so that all of a second are entered anew together. Their number is what makes that cheap.
-const SHARED: Duration = Duration::from_secs(1);
+const MIN_ALIGNED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a state's time runs from entry, or waits for its first action to begin.
-enum Clock {
-    Runs,
-    Waits,
+enum DeadlineStart {
+    OnEntry,
+    OnFirstAction,
 }
 
 fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {

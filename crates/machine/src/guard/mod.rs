@@ -19,25 +19,25 @@ use cel::{Context, Env, Value};
 use serde_json::Map;
 
 use super::names::CounterName;
-use super::prediction::{Predicted, Question};
+use super::prediction::{ModelAnswers, ModelQuestion};
 use super::rule::Rule;
-use check::{Found, MAX_OPERATORS};
-use ranges::Comes;
-pub(super) use ranges::Ranges;
-pub(super) use scope::{GuardFault, Occasion, Scope};
+use check::{GuardFindings, MAX_GUARD_OPERATORS};
+use ranges::ConditionResult;
+pub(super) use ranges::CounterRanges;
+pub(super) use scope::{GuardFault, GuardEvaluation, GuardScope};
 
 /// The longest condition, in characters.
-const MAX_LENGTH: usize = 1000;
+const MAX_GUARD_LENGTH: usize = 1000;
 /// How deep brackets may nest, conditionals (`?:`) included.
 ///
 /// A level costs the parser 160 KiB of stack in a build without optimisation (measured), and threads have 2 MiB.
-const MAX_NESTING: usize = 6;
+const MAX_GUARD_NESTING: usize = 6;
 /// Over how many values in all a condition with a macro (`exists`, `all`) may run.
 ///
 /// With no macro inside another, such a condition takes at most the square of this many steps.
-const MAX_VALUES: usize = 1000;
+const MAX_GUARD_VALUES: usize = 1000;
 
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+static CEL_ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A condition, parsed and checked.
 #[derive(Debug, Clone)]
@@ -47,12 +47,12 @@ pub struct Guard {
     has_macro: bool,
     /// The object by which it reads facts.
     facts: Option<String>,
-    questions: BTreeSet<Question>,
+    questions: BTreeSet<ModelQuestion>,
 }
 
 /// What a condition may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Variables<'a> {
+pub struct GuardVariables<'a> {
     /// The instance's counters; those that are not here are zero.
     pub counters: &'a BTreeMap<CounterName, i64>,
     /// The instance's data.
@@ -62,23 +62,23 @@ pub struct Variables<'a> {
     /// What is known from outside of what the instance stands for.
     pub facts: &'a Map<String, serde_json::Value>,
     /// What models have answered.
-    pub predicted: &'a Predicted,
+    pub predicted: &'a ModelAnswers,
 }
 
 impl Guard {
     /// Parses and checks `text`, which may name what is in `scope`.
-    pub(super) fn new(text: &str, scope: Scope<'_>) -> Result<Self, Vec<GuardFault>> {
+    pub(super) fn new(text: &str, scope: GuardScope<'_>) -> Result<Self, Vec<GuardFault>> {
         let one = |offset, message: String| Err(vec![GuardFault { offset, rule: Rule::GuardForm, message }]);
-        if text.chars().count() > MAX_LENGTH {
-            return one(0, format!("a condition has at most {MAX_LENGTH} characters"));
+        if text.chars().count() > MAX_GUARD_LENGTH {
+            return one(0, format!("a condition has at most {MAX_GUARD_LENGTH} characters"));
         }
         if let Some(offset) = nests_too_deep(text) {
             return one(offset, "this condition is too long or nests too deep: split it".to_owned());
         }
-        let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_NESTING).unwrap_or(u16::MAX));
+        let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_GUARD_NESTING).unwrap_or(u16::MAX));
         match parser.parse_with_source_info(text) {
             Ok((mut program, source)) => {
-                let Found { has_macro, questions } = check::check(&program, &source, scope)?;
+                let GuardFindings { has_macro, questions } = check::check(&program, &source, scope)?;
                 predict::replace(&mut program);
                 let references = program.references();
                 let facts = scope.facts.iter().find(|facts| references.has_variable(&facts.name));
@@ -102,18 +102,18 @@ impl Guard {
     }
 
     /// What it asks models.
-    pub(super) fn questions(&self) -> &BTreeSet<Question> {
+    pub(super) fn questions(&self) -> &BTreeSet<ModelQuestion> {
         &self.questions
     }
 
     /// The ranges that counters are in wherever it holds.
-    pub(super) fn ranges(&self) -> Ranges {
-        ranges::ranges(&self.program, Comes::True)
+    pub(super) fn ranges(&self) -> CounterRanges {
+        ranges::ranges(&self.program, ConditionResult::True)
     }
 
     /// The ranges that counters are in wherever it does not hold.
-    pub(super) fn ranges_otherwise(&self) -> Ranges {
-        ranges::ranges(&self.program, Comes::NotTrue)
+    pub(super) fn ranges_otherwise(&self) -> CounterRanges {
+        ranges::ranges(&self.program, ConditionResult::NotTrue)
     }
 
     /// Whether it says nothing but what ranges counters are in, so that it holds wherever they are.
@@ -133,12 +133,12 @@ impl Guard {
     ///
     /// Nor does a condition with a macro where data, arguments and facts have more than 1,000 values in all.
     #[must_use]
-    pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: Variables<'_>) -> bool {
-        let Variables { data, args, facts, predicted, .. } = variables;
-        if self.has_macro && !value::at_most(MAX_VALUES, [data, args, facts]) {
+    pub fn holds(&self, counters: &BTreeSet<CounterName>, variables: GuardVariables<'_>) -> bool {
+        let GuardVariables { data, args, facts, predicted, .. } = variables;
+        if self.has_macro && !value::at_most(MAX_GUARD_VALUES, [data, args, facts]) {
             return false;
         }
-        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        let mut context = Context::with_env(Arc::clone(&CEL_ENVIRONMENT));
         context.add_variable_from_value("counters", value::counters(counters, variables.counters));
         context.add_variable_from_value("data", value::object(data));
         context.add_variable_from_value("args", value::object(args));
@@ -174,7 +174,7 @@ fn nests_too_deep(text: &str) -> Option<usize> {
         }
         operators += usize::from(character == '[');
         last = character;
-        if depth + conditionals > MAX_NESTING || operators > MAX_OPERATORS {
+        if depth + conditionals > MAX_GUARD_NESTING || operators > MAX_GUARD_OPERATORS {
             return Some(offset);
         }
     }

@@ -5,11 +5,11 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
 
-use super::super::prediction::Question;
+use super::super::prediction::ModelQuestion;
 use super::ranges::literal_text;
 
 /// The function's name.
-pub(super) const NAME: &str = "predict";
+pub(super) const PREDICT_FUNCTION: &str = "predict";
 
 /// The question that `call`, which is at `node`, asks; or what is wrong with it, and where. `is_args` tells the event's
 /// arguments from everything else.
@@ -17,7 +17,7 @@ pub(super) fn question<'n>(
     node: &'n IdedExpr,
     call: &'n CallExpr,
     is_args: impl Fn(&IdedExpr) -> bool,
-) -> Result<Question, (&'n IdedExpr, &'static str)> {
+) -> Result<ModelQuestion, (&'n IdedExpr, &'static str)> {
     let (None, [model, values]) = (&call.target, call.args.as_slice()) else {
         return Err((node, "write it like `predict(\"health\", args.values)`"));
     };
@@ -27,7 +27,7 @@ pub(super) fn question<'n>(
     let Some(argument) = argument(values, is_args) else {
         return Err((values, "a model judges an argument of the event, such as `args.values`"));
     };
-    Ok(Question { model: model.to_owned(), argument: argument.to_owned() })
+    Ok(ModelQuestion { model: model.to_owned(), argument: argument.to_owned() })
 }
 
 /// The argument that `node` is: `args.x` or `args['x']`.
@@ -46,7 +46,7 @@ fn argument(node: &IdedExpr, is_args: impl Fn(&IdedExpr) -> bool) -> Option<&str
 /// which is no name that a condition can write.
 pub(super) fn replace(node: &mut IdedExpr) {
     if let Expr::Call(call) = &node.expr
-        && call.func_name == NAME
+        && call.func_name == PREDICT_FUNCTION
         && let Ok(asked) = question(node, call, |_| true)
     {
         node.expr = Expr::Ident(asked.to_string());

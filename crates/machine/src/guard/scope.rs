@@ -19,22 +19,22 @@ pub(crate) struct GuardFault {
 
 /// What a condition may name, and when it is looked at.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct GuardScope<'a> {
     /// The counters of the definition.
     pub(crate) counters: &'a BTreeSet<CounterName>,
     /// The objects by which facts are read.
     pub(crate) facts: &'a [FactObject],
     /// When it is looked at.
-    pub(crate) occasion: Occasion,
+    pub(crate) evaluated_on: GuardEvaluation,
 }
 
 /// When a condition is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum GuardEvaluation {
     /// Somebody sends an event: models can be asked before anything is decided.
     Event,
     /// An action ends.
-    End,
+    ActionEnd,
     /// Another instance raises an event, in the midst of a decision.
     Raised,
     /// A state is entered (`always`).

@@ -3,10 +3,10 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::check::FUNCTIONS;
-use super::{Guard, GuardFault, Occasion, Scope, Variables};
+use super::check::GUARD_FUNCTIONS;
+use super::{Guard, GuardFault, GuardEvaluation, GuardScope, GuardVariables};
 use crate::testing::vocabulary;
-use crate::{CounterName, Predicted, Prediction, Question};
+use crate::{CounterName, ModelAnswers, Prediction, ModelQuestion};
 
 fn counters() -> BTreeSet<CounterName> {
     ["tries", "other"].iter().filter_map(|name| CounterName::new(name).ok()).collect()
@@ -18,20 +18,20 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn read(text: &str) -> Result<Guard, Vec<GuardFault>> {
-    read_on(Occasion::Event, text)
+    read_on(GuardEvaluation::Event, text)
 }
 
-fn read_on(occasion: Occasion, text: &str) -> Result<Guard, Vec<GuardFault>> {
-    Guard::new(text, Scope { counters: &counters(), facts: vocabulary(&[]).facts(), occasion })
+fn read_on(occasion: GuardEvaluation, text: &str) -> Result<Guard, Vec<GuardFault>> {
+    Guard::new(text, GuardScope { counters: &counters(), facts: vocabulary(&[]).facts(), evaluated_on: occasion })
 }
 
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
-    holds_where(text, args, &Predicted::default())
+    holds_where(text, args, &ModelAnswers::default())
 }
 
-fn holds_where(text: &str, args: &Map<String, Value>, predicted: &Predicted) -> bool {
+fn holds_where(text: &str, args: &Map<String, Value>, predicted: &ModelAnswers) -> bool {
     let guard = read(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
-    let variables = Variables {
+    let variables = GuardVariables {
         counters: &[(CounterName::new("tries").unwrap(), 3)].into_iter().collect(),
         data: &object(json!({ "image": "debian", "n": 5, "list": [1, 2, 3], "deep": { "a": true } })),
         args,
@@ -46,16 +46,16 @@ fn holds(text: &str) -> bool {
 }
 
 /// Counters, and nothing else.
-fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> Variables<'a> {
-    static UNASKED: LazyLock<Predicted> = LazyLock::new(Predicted::default);
-    Variables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
+fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> GuardVariables<'a> {
+    static UNASKED: LazyLock<ModelAnswers> = LazyLock::new(ModelAnswers::default);
+    GuardVariables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
 }
 
 fn fault(text: &str) -> String {
-    fault_on(Occasion::Event, text)
+    fault_on(GuardEvaluation::Event, text)
 }
 
-fn fault_on(occasion: Occasion, text: &str) -> String {
+fn fault_on(occasion: GuardEvaluation, text: &str) -> String {
     let faults = read_on(occasion, text).err().unwrap_or_else(|| panic!("accepted: {text}"));
     faults.iter().map(|fault| format!("{}: {}", fault.offset, fault.message)).collect::<Vec<_>>().join("\n")
 }
@@ -154,7 +154,7 @@ fn faults_say_where_and_what_would_be_right() {
 
 #[test]
 fn every_known_function_is_one_of_the_environment() {
-    for name in FUNCTIONS {
+    for name in GUARD_FUNCTIONS {
         let text = match name {
             "size" => "size('abc') == 3".to_owned(),
             "contains" | "startsWith" | "endsWith" => format!("data.image.{name}('debian')"),
@@ -270,9 +270,9 @@ fn values_are_not_taken_for_those_of_another_kind() {
 
 #[test]
 fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
-    let within = |ranges: &super::Ranges, tries: i64| {
+    let within = |ranges: &super::CounterRanges, tries: i64| {
         let exact = read(&format!("counters.tries == {tries}")).unwrap().ranges();
-        !exact.both(ranges).is_never()
+        !exact.intersect(ranges).is_impossible()
     };
     let exact = [
         "counters.tries < 3",
@@ -314,20 +314,20 @@ fn a_condition_holds_only_in_its_ranges_and_fails_only_in_the_others() {
 }
 
 /// What the model `m` says of the argument `v`.
-fn says(answer: Prediction) -> Predicted {
-    let mut predicted = Predicted::default();
-    predicted.insert(Question { model: "m".to_owned(), argument: "v".to_owned() }, answer);
+fn says(answer: Prediction) -> ModelAnswers {
+    let mut predicted = ModelAnswers::default();
+    predicted.insert(ModelQuestion { model: "m".to_owned(), argument: "v".to_owned() }, answer);
     predicted
 }
 
-fn one(state: &str) -> Predicted {
+fn one(state: &str) -> ModelAnswers {
     says(Prediction::of(&json!([1, 2]), vec![state.to_owned()]))
 }
 
 #[test]
 fn a_models_answer_is_a_text_or_one_for_each_row() {
     let args = object(json!({ "v": [1, 2], "bad": "failing" }));
-    let holds = |text: &str, predicted: &Predicted| holds_where(text, &args, predicted);
+    let holds = |text: &str, predicted: &ModelAnswers| holds_where(text, &args, predicted);
     for (text, expected) in [
         (r#"predict("m", args.v) == "failing""#, true),
         ("'failing' == predict('m', args['v'])", true),
@@ -380,7 +380,7 @@ fn without_an_answer_no_condition_holds_that_needs_one() {
         ("predict('m', args.v) == predict('m', args.v)", false),
         ("predict('m', args.v) == 'failing' || counters.tries == 3", true),
     ] {
-        assert_eq!(holds_where(text, &args, &Predicted::default()), expected, "{text}");
+        assert_eq!(holds_where(text, &args, &ModelAnswers::default()), expected, "{text}");
     }
 }
 
@@ -388,7 +388,7 @@ fn without_an_answer_no_condition_holds_that_needs_one() {
 fn a_condition_knows_what_it_asks() {
     let guard =
         read("predict('m', args.v) == 'a' || predict(\"m\", args['v']) == predict('n', args.w)").unwrap();
-    let asked: Vec<String> = guard.questions().iter().map(Question::to_string).collect();
+    let asked: Vec<String> = guard.questions().iter().map(ModelQuestion::to_string).collect();
     assert_eq!(asked, [r#"predict("m", args.v)"#, r#"predict("n", args.w)"#]);
     assert!(read("counters.tries == 3").unwrap().questions().is_empty());
 }
@@ -422,11 +422,11 @@ fn what_is_asked_of_a_model_must_be_known_before() {
         "9: unknown function `predicted`; did you mean `predict`?"
     );
     assert_eq!(
-        fault_on(Occasion::Entry, "has(data.x) && predict('m', args.v) == 'a'"),
+        fault_on(GuardEvaluation::Entry, "has(data.x) && predict('m', args.v) == 'a'"),
         "22: no model is asked in `always`; ask it in `on`, when an event comes"
     );
     assert_eq!(
-        fault_on(Occasion::End, "predict('m', args.v) == 'a'"),
+        fault_on(GuardEvaluation::ActionEnd, "predict('m', args.v) == 'a'"),
         "7: no model is asked when an action ends; ask it when an event comes"
     );
 }

@@ -4,54 +4,54 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use crate::link::Address;
+use crate::link::InstanceAddress;
 use crate::operation::refusal;
-use crate::raised::Raised;
-use crate::sender::Source;
+use crate::raised::RaisedEvent;
+use crate::sender::EventSource;
 use crate::stimulus::{Cause, Effect, Outcome};
 
 /// How long a chain may be: what somebody sends is 0, what that raises is 1, what this raises is 2.
 ///
 /// [`check_linked`](super::check_linked) refuses definitions that could go on for ever; this is for what it did not see.
-pub const MAX_DEPTH: u32 = 8;
+pub const MAX_CHAIN_DEPTH: u32 = 8;
 /// How much may be raised in one chain in all.
-pub const MAX_RAISED: usize = 100;
+pub const MAX_CHAIN_EVENTS: usize = 100;
 
 /// Something that happens, and all that is raised by it: first in, first out.
 #[derive(Debug)]
-pub struct Chain {
-    pending: VecDeque<Pending>,
+pub struct RaiseChain {
+    pending: VecDeque<PendingCause>,
     /// How much was raised so far.
     raised: usize,
 }
 
 /// Something that an instance has to decide on.
 #[derive(Debug)]
-struct Pending {
-    to: Address,
+struct PendingCause {
+    to: InstanceAddress,
     cause: Cause,
     depth: u32,
     /// Who raised it, and is told of its refusal.
-    sender: Option<Address>,
+    sender: Option<InstanceAddress>,
 }
 
-impl Chain {
+impl RaiseChain {
     /// Begins with something that happens to the instance `to`.
     #[must_use]
-    pub fn new(to: Address, cause: Cause) -> Self {
-        let first = Pending { to, cause, depth: 0, sender: None };
+    pub fn new(to: InstanceAddress, cause: Cause) -> Self {
+        let first = PendingCause { to, cause, depth: 0, sender: None };
         Self { pending: VecDeque::from([first]), raised: 0 }
     }
 
     /// Which instance has to decide next, and on what; nothing once all is decided.
     #[must_use]
-    pub fn next(&self) -> Option<(&Address, &Cause)> {
+    pub fn next(&self) -> Option<(&InstanceAddress, &Cause)> {
         self.pending.front().map(|next| (&next.to, &next.cause))
     }
 
     /// Who raised what is to be decided next; nothing for what began the chain, and for refusals.
     #[must_use]
-    pub fn raised_by(&self) -> Option<&Address> {
+    pub fn raised_by(&self) -> Option<&InstanceAddress> {
         self.pending.front()?.sender.as_ref()
     }
 
@@ -75,12 +75,12 @@ impl Chain {
         }
     }
 
-    fn raise(&mut self, by: &Pending, raised: &Raised) {
-        let Raised { to, event, args, visit } = raised.clone();
-        let source = Source::Instance(by.to.clone());
+    fn raise(&mut self, by: &PendingCause, raised: &RaisedEvent) {
+        let RaisedEvent { to, event, args, visit } = raised.clone();
+        let source = EventSource::Instance(by.to.clone());
         let cause = Cause::Event { name: event, source, args, visit };
-        let raised = Pending { to, cause, depth: by.depth + 1, sender: Some(by.to.clone()) };
-        if raised.depth > MAX_DEPTH || self.raised >= MAX_RAISED {
+        let raised = PendingCause { to, cause, depth: by.depth + 1, sender: Some(by.to.clone()) };
+        if raised.depth > MAX_CHAIN_DEPTH || self.raised >= MAX_CHAIN_EVENTS {
             self.refuse(&raised, "too much is raised at once");
         } else {
             self.raised += 1;
@@ -90,17 +90,17 @@ impl Chain {
 
     /// Tells the sender of what was raised that it was refused. A refusal is not refused in turn; nor is anybody told of
     /// what is raised because of one that the limits made.
-    fn refuse(&mut self, refused: &Pending, why: &str) {
+    fn refuse(&mut self, refused: &PendingCause, why: &str) {
         let (Some(sender), Cause::Event { name, .. }) = (&refused.sender, &refused.cause) else { return };
         let Some(name) = refusal(name) else { return };
         let depth = refused.depth;
-        if depth > MAX_DEPTH + 1 || self.raised >= MAX_RAISED {
+        if depth > MAX_CHAIN_DEPTH + 1 || self.raised >= MAX_CHAIN_EVENTS {
             return;
         }
         let args = Map::from_iter([("reason".to_owned(), Value::from(why))]);
-        let source = Source::Instance(refused.to.clone());
+        let source = EventSource::Instance(refused.to.clone());
         let cause = Cause::Event { name, source, args, visit: None };
         self.raised += 1;
-        self.pending.push_back(Pending { to: sender.clone(), cause, depth, sender: None });
+        self.pending.push_back(PendingCause { to: sender.clone(), cause, depth, sender: None });
     }
 }

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::raises::{Edge, Node};
-use crate::components::circles;
+use super::raises::{EventEdge, EventNode};
+use crate::components::cyclic_components;
 use crate::names::{CounterName, MachineName};
 
 /// A shortest circle of each set of events that may raise one another for ever.
-pub(super) fn endless<'d>(edges: &[Edge<'d>]) -> Vec<Vec<Node<'d>>> {
-    let mut nodes: BTreeMap<&Node<'d>, usize> = BTreeMap::new();
+pub(super) fn endless_raises<'d>(edges: &[EventEdge<'d>]) -> Vec<Vec<EventNode<'d>>> {
+    let mut nodes: BTreeMap<&EventNode<'d>, usize> = BTreeMap::new();
     for edge in edges {
         for node in [&edge.from, &edge.to] {
             let next = nodes.len();
@@ -23,14 +23,14 @@ pub(super) fn endless<'d>(edges: &[Edge<'d>]) -> Vec<Vec<Node<'d>>> {
     let mut found = Vec::new();
     while let Some(set) = open.pop() {
         let ways: Vec<_> = set.iter().map(|edge| way(*edge)).collect();
-        for circle in circles(nodes.len(), &ways) {
+        for circle in cyclic_components(nodes.len(), &ways) {
             let circle: Vec<usize> = circle.into_iter().map(|index| set[index]).collect();
             let left: Vec<usize> =
-                circle.iter().copied().filter(|edge| !ends(&edges[*edge], &circle, edges)).collect();
+                circle.iter().copied().filter(|edge| !is_bounded(&edges[*edge], &circle, edges)).collect();
             if left.len() < circle.len() {
                 open.push(left);
             } else {
-                found.push(shortest(&circle, edges));
+                found.push(shortest_cycle(&circle, edges));
             }
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn endless<'d>(edges: &[Edge<'d>]) -> Vec<Vec<Node<'d>>> {
 }
 
 /// Whether a way can be gone a number of times only, as long as nothing but `circle` happens.
-fn ends(edge: &Edge<'_>, circle: &[usize], edges: &[Edge<'_>]) -> bool {
+fn is_bounded(edge: &EventEdge<'_>, circle: &[usize], edges: &[EventEdge<'_>]) -> bool {
     let is_cleared = |machine: &MachineName, counter: &CounterName| {
         let of_machine = circle.iter().map(|other| &edges[*other]).filter(|other| other.from.0 == machine);
         of_machine.into_iter().any(|other| other.clears.all || other.clears.some.contains(counter))
@@ -49,14 +49,14 @@ fn ends(edge: &Edge<'_>, circle: &[usize], edges: &[Edge<'_>]) -> bool {
 }
 
 /// The events of a shortest circle, each once, beginning with the first by name.
-fn shortest<'d>(circle: &[usize], edges: &[Edge<'d>]) -> Vec<Node<'d>> {
-    let starts: BTreeSet<&Node<'d>> = circle.iter().map(|edge| &edges[*edge].from).collect();
-    let rounds = starts.into_iter().filter_map(|start| round(start, circle, edges));
+fn shortest_cycle<'d>(circle: &[usize], edges: &[EventEdge<'d>]) -> Vec<EventNode<'d>> {
+    let starts: BTreeSet<&EventNode<'d>> = circle.iter().map(|edge| &edges[*edge].from).collect();
+    let rounds = starts.into_iter().filter_map(|start| shortest_cycle_through(start, circle, edges));
     rounds.min_by_key(Vec::len).unwrap_or_default()
 }
 
-fn round<'d>(start: &Node<'d>, circle: &[usize], edges: &[Edge<'d>]) -> Option<Vec<Node<'d>>> {
-    let mut came_from: BTreeMap<&Node<'d>, &Node<'d>> = BTreeMap::new();
+fn shortest_cycle_through<'d>(start: &EventNode<'d>, circle: &[usize], edges: &[EventEdge<'d>]) -> Option<Vec<EventNode<'d>>> {
+    let mut came_from: BTreeMap<&EventNode<'d>, &EventNode<'d>> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
     while let Some(node) = open.pop_front() {
         for edge in circle.iter().map(|edge| &edges[*edge]).filter(|edge| edge.from == *node) {

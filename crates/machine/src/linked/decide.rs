@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::chain::Chain;
+use super::chain::RaiseChain;
 use crate::decide::{decide, reads_facts};
 use crate::definition::Definition;
 use crate::instance::Instance;
-use crate::link::Address;
+use crate::link::InstanceAddress;
 use crate::names::MachineName;
-use crate::prediction::Predicted;
+use crate::prediction::ModelAnswers;
 use crate::stimulus::{Decision, Stimulus};
 
 /// Instances that may be linked, with their definitions and facts.
@@ -18,20 +18,20 @@ pub trait LinkedInstances {
     fn definition(&self, machine: &MachineName) -> Option<&Definition>;
 
     /// An instance as it stands.
-    fn find(&self, address: &Address) -> Option<&Instance>;
+    fn find(&self, address: &InstanceAddress) -> Option<&Instance>;
 
     /// What is known of an instance from outside.
-    fn facts(&self, address: &Address) -> Map<String, Value>;
+    fn facts(&self, address: &InstanceAddress) -> Map<String, Value>;
 
     /// Keeps what an instance is after a decision.
-    fn put(&mut self, address: &Address, instance: Instance);
+    fn put(&mut self, address: &InstanceAddress, instance: Instance);
 }
 
 /// One decision of a chain.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DecidedLinked {
+pub struct LinkedDecision {
     /// Who decided.
-    pub address: Address,
+    pub address: InstanceAddress,
     /// On what.
     pub stimulus: Stimulus,
     /// What follows.
@@ -44,11 +44,11 @@ pub struct DecidedLinked {
 /// The first decision is that of `stimulus`; there is none where there is no such instance.
 pub fn decide_linked(
     instances: &mut dyn LinkedInstances,
-    address: Address,
+    address: InstanceAddress,
     stimulus: Stimulus,
     now: DateTime<Utc>,
-) -> Vec<DecidedLinked> {
-    let mut chain = Chain::new(address, stimulus.cause.clone());
+) -> Vec<LinkedDecision> {
+    let mut chain = RaiseChain::new(address, stimulus.cause.clone());
     let mut first = Some(stimulus);
     let mut decided = Vec::new();
     while let Some((address, cause)) = chain.next().map(|(address, cause)| (address.clone(), cause.clone())) {
@@ -62,12 +62,12 @@ pub fn decide_linked(
             let is_read = reads_facts(definition, &instance.state, &cause);
             let facts = if is_read { instances.facts(&address) } else { Map::new() };
             // No model is asked about what is raised.
-            Stimulus { cause, facts, predicted: Predicted::default() }
+            Stimulus { cause, facts, predicted: ModelAnswers::default() }
         });
         let decision = decide(definition, instance, &stimulus, now);
         chain.decided(&decision.outcome, &decision.effects);
         instances.put(&address, decision.instance.clone());
-        decided.push(DecidedLinked { address, stimulus, decision });
+        decided.push(LinkedDecision { address, stimulus, decision });
     }
     decided
 }

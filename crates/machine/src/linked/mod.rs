@@ -9,9 +9,9 @@ mod decide;
 mod prove;
 mod raises;
 
-pub use chain::{Chain, MAX_DEPTH, MAX_RAISED};
-pub use decide::{DecidedLinked, LinkedInstances, decide_linked};
-pub use prove::{KeptWhileWaiting, LinkFault, check_linked};
+pub use chain::{RaiseChain, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS};
+pub use decide::{LinkedDecision, LinkedInstances, decide_linked};
+pub use prove::{HeldWhileWaiting, LinkFault, check_linked};
 
 #[cfg(test)]
 mod tests;

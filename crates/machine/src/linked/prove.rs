@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::circles::endless;
+use super::circles::endless_raises;
 use super::raises::edges;
-use crate::check::{Waiting, growths, waits_in_circles};
+use crate::check::{HoldWait, hold_extensions, hold_wait_cycles};
 use crate::definition::{Definition, TransitionEffect};
 use crate::names::{EventName, LinkName, MachineName, ResourceName, StateName};
-use crate::operation::{Operation, Raises};
+use crate::operation::{Operation, DeclaredRaise};
 use crate::resource::ResourceDeclaration;
 use crate::sender::Sender;
 
@@ -60,7 +60,7 @@ pub enum LinkFault {
     #[error("instances may wait for one another for ever: {}", waits(.0))]
     HoldOrder(
         /// The ways on which they wait, in a circle.
-        Vec<KeptWhileWaiting>,
+        Vec<HeldWhileWaiting>,
     ),
     /// Another machine declares other limits of a resource.
     #[error("{machine} declares `{resource}` as {limits}, and {other} as {other_limits}")]
@@ -80,7 +80,7 @@ pub enum LinkFault {
 
 /// What is kept on a way from state to state while something else is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeptWhileWaiting {
+pub struct HeldWhileWaiting {
     /// The machine.
     pub machine: MachineName,
     /// The state that is left.
@@ -93,14 +93,14 @@ pub struct KeptWhileWaiting {
     pub waits_for: String,
 }
 
-impl fmt::Display for KeptWhileWaiting {
+impl fmt::Display for HeldWhileWaiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { machine, from, to, keeps, waits_for } = self;
         write!(f, "in {machine} from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
     }
 }
 
-fn waits(circle: &[KeptWhileWaiting]) -> String {
+fn waits(circle: &[HeldWhileWaiting]) -> String {
     circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
 }
 
@@ -129,12 +129,12 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
         }
     }
     let all: Vec<_> = by_machine.values().flat_map(|definition| edges(definition)).collect();
-    for circle in endless(&all) {
+    for circle in endless_raises(&all) {
         let circle = circle.into_iter().map(|(machine, event)| (machine.clone(), event));
         faults.push(LinkFault::Endless(circle.collect()));
     }
-    let growths: Vec<_> = by_machine.values().flat_map(|definition| growths(definition)).collect();
-    for circle in waits_in_circles(&growths) {
+    let growths: Vec<_> = by_machine.values().flat_map(|definition| hold_extensions(definition)).collect();
+    for circle in hold_wait_cycles(&growths) {
         faults.push(LinkFault::HoldOrder(circle.iter().map(kept_while_waiting).collect()));
     }
     faults.extend(other_limits(by_machine.values().copied()));
@@ -143,8 +143,8 @@ pub fn check_linked(definitions: &[&Definition]) -> Vec<LinkFault> {
     faults
 }
 
-fn kept_while_waiting(Waiting { growth, keeps, waits_for }: &Waiting<'_>) -> KeptWhileWaiting {
-    KeptWhileWaiting {
+fn kept_while_waiting(HoldWait { extension: growth, keeps, waits_for }: &HoldWait<'_>) -> HeldWhileWaiting {
+    HeldWhileWaiting {
         machine: growth.machine.clone(),
         from: growth.from.clone(),
         to: growth.to.clone(),
@@ -176,7 +176,7 @@ fn other_limits<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<Li
 }
 
 /// Why `target` would refuse what `machine` raises, wherever it is.
-fn refused(machine: &MachineName, raise: &Raises<'_>, target: &Definition) -> Vec<LinkFault> {
+fn refused(machine: &MachineName, raise: &DeclaredRaise<'_>, target: &Definition) -> Vec<LinkFault> {
     let sender = Sender::Machine(machine.clone());
     let event = target.events.get(raise.event).filter(|event| event.from.contains(&sender));
     let (machine, name, target) = (machine.clone(), raise.event.clone(), target.machine.clone());

@@ -5,48 +5,48 @@ use std::collections::BTreeSet;
 use crate::definition::{Definition, State, Transition, TransitionEffect};
 use crate::guard::Guard;
 use crate::names::{CounterName, EventName, MachineName, StateName};
-use crate::operation::{OnCounters, Operation, Raises, refusal};
+use crate::operation::{CounterEffect, Operation, DeclaredRaise, refusal};
 
 /// An event of a machine.
-pub(super) type Node<'d> = (&'d MachineName, EventName);
+pub(super) type EventNode<'d> = (&'d MachineName, EventName);
 
 /// That an event, where it is decided, may let another be decided on in the same transaction.
 #[derive(Debug)]
-pub(super) struct Edge<'d> {
-    pub(super) from: Node<'d>,
-    pub(super) to: Node<'d>,
+pub(super) struct EventEdge<'d> {
+    pub(super) from: EventNode<'d>,
+    pub(super) to: EventNode<'d>,
     /// The counters, of the machine that it comes from, that grow on the way.
     pub(super) counts: BTreeSet<&'d CounterName>,
     /// Those that have to be below some number.
     pub(super) bounded_by: BTreeSet<CounterName>,
     /// Those that may begin anew.
-    pub(super) clears: Clears<'d>,
+    pub(super) clears: PossiblyClearedCounters<'d>,
 }
 
 /// The counters that may begin anew.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Clears<'d> {
+pub(super) struct PossiblyClearedCounters<'d> {
     pub(super) all: bool,
     pub(super) some: BTreeSet<&'d CounterName>,
 }
 
 /// What may happen on a way.
 #[derive(Debug, Clone, Default)]
-struct Happens<'d> {
-    raises: Vec<Raises<'d>>,
+struct OperationEffects<'d> {
+    raises: Vec<DeclaredRaise<'d>>,
     counts: BTreeSet<&'d CounterName>,
-    clears: Clears<'d>,
+    clears: PossiblyClearedCounters<'d>,
 }
 
-impl<'d> Happens<'d> {
+impl<'d> OperationEffects<'d> {
     fn add(&mut self, operations: &'d [Operation]) {
         for operation in operations {
             self.raises.extend(operation.raises());
             match operation.on_counters() {
-                OnCounters::Nothing => {}
-                OnCounters::Counts(counter) => _ = self.counts.insert(counter),
-                OnCounters::Clears(counter) => _ = self.clears.some.insert(counter),
-                OnCounters::ClearsAll => self.clears.all = true,
+                CounterEffect::Nothing => {}
+                CounterEffect::Counts(counter) => _ = self.counts.insert(counter),
+                CounterEffect::Clears(counter) => _ = self.clears.some.insert(counter),
+                CounterEffect::ClearsAll => self.clears.all = true,
             }
         }
     }
@@ -60,10 +60,10 @@ impl<'d> Happens<'d> {
 }
 
 /// What the events of `definition` may let be decided on.
-pub(super) fn edges(definition: &Definition) -> Vec<Edge<'_>> {
+pub(super) fn edges(definition: &Definition) -> Vec<EventEdge<'_>> {
     let mut edges = Vec::new();
     for state in definition.states.values() {
-        let leaving = after(definition, state);
+        let leaving = effects_after_entry(definition, state);
         for (event, transitions) in &state.on {
             for transition in transitions {
                 add_transition(definition, event, transition, &leaving, &mut edges);
@@ -77,10 +77,10 @@ fn add_transition<'d>(
     definition: &'d Definition,
     event: &EventName,
     transition: &'d Transition,
-    leaving: &Happens<'d>,
-    edges: &mut Vec<Edge<'d>>,
+    leaving: &OperationEffects<'d>,
+    edges: &mut Vec<EventEdge<'d>>,
 ) {
-    let mut happens = Happens::default();
+    let mut happens = OperationEffects::default();
     match &transition.effect {
         TransitionEffect::Refuse { .. } => return,
         // It may be led out of the state by what it changes.
@@ -92,16 +92,16 @@ fn add_transition<'d>(
             happens.add(operations);
             if let Some(state) = definition.states.get(target) {
                 happens.add(&state.entry);
-                happens.add_possible(after(definition, state));
+                happens.add_possible(effects_after_entry(definition, state));
             }
         }
     }
     let ranges = transition.guard.as_ref().map(Guard::ranges).unwrap_or_default();
-    let bounded_by: BTreeSet<CounterName> = ranges.bounded().cloned().collect();
+    let bounded_by: BTreeSet<CounterName> = ranges.bounded_counters().cloned().collect();
     let here = (&definition.machine, event.clone());
     for raise in happens.raises {
         let there = (raise.machine, raise.event.clone());
-        edges.push(Edge {
+        edges.push(EventEdge {
             from: here.clone(),
             to: there.clone(),
             counts: happens.counts.clone(),
@@ -109,16 +109,16 @@ fn add_transition<'d>(
             clears: happens.clears.clone(),
         });
         if let Some(refused) = refusal(raise.event) {
-            let (counts, bounded_by, clears) = (BTreeSet::new(), BTreeSet::new(), Clears::default());
+            let (counts, bounded_by, clears) = (BTreeSet::new(), BTreeSet::new(), PossiblyClearedCounters::default());
             let to = (&definition.machine, refused);
-            edges.push(Edge { from: there, to, counts, bounded_by, clears });
+            edges.push(EventEdge { from: there, to, counts, bounded_by, clears });
         }
     }
 }
 
 /// What may happen once `state` is entered, by what leads out of it at once.
-fn after<'d>(definition: &'d Definition, state: &'d State) -> Happens<'d> {
-    let mut happens = Happens::default();
+fn effects_after_entry<'d>(definition: &'d Definition, state: &'d State) -> OperationEffects<'d> {
+    let mut happens = OperationEffects::default();
     let mut seen: BTreeSet<&StateName> = BTreeSet::new();
     let mut open = vec![state];
     while let Some(state) = open.pop() {

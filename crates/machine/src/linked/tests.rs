@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::load_unproved;
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    Address, Cause, Definition, EventName, Instance, Link, LinkName, Links, MachineName, Outcome, Source,
+    InstanceAddress, Cause, Definition, EventName, Instance, Link, LinkName, Links, MachineName, Outcome, EventSource,
     Stimulus, Visit, create_linked,
 };
 
@@ -63,9 +63,9 @@ fn definition(text: &str) -> Definition {
     load_unproved(text, &vocabulary(&["poll"])).unwrap_or_else(|faults| panic!("{}", faults.display("text")))
 }
 
-fn address(text: &str) -> Address {
+fn address(text: &str) -> InstanceAddress {
     let (machine, name) = text.split_once('/').unwrap();
-    Address { machine: MachineName::new(machine).unwrap(), name: name.to_owned() }
+    InstanceAddress { machine: MachineName::new(machine).unwrap(), name: name.to_owned() }
 }
 
 fn link(name: &str, to: &str) -> (LinkName, Link) {
@@ -76,20 +76,20 @@ fn link(name: &str, to: &str) -> (LinkName, Link) {
 #[derive(Default)]
 struct World {
     definitions: BTreeMap<MachineName, Definition>,
-    instances: BTreeMap<Address, Instance>,
+    instances: BTreeMap<InstanceAddress, Instance>,
 }
 
 impl LinkedInstances for World {
     fn definition(&self, machine: &MachineName) -> Option<&Definition> {
         self.definitions.get(machine)
     }
-    fn find(&self, address: &Address) -> Option<&Instance> {
+    fn find(&self, address: &InstanceAddress) -> Option<&Instance> {
         self.instances.get(address)
     }
-    fn facts(&self, _: &Address) -> Map<String, Value> {
+    fn facts(&self, _: &InstanceAddress) -> Map<String, Value> {
         Map::new()
     }
-    fn put(&mut self, address: &Address, instance: Instance) {
+    fn put(&mut self, address: &InstanceAddress, instance: Instance) {
         self.instances.insert(address.clone(), instance);
     }
 }
@@ -116,13 +116,13 @@ impl World {
         decided.iter().map(line).collect()
     }
 
-    fn send(&mut self, name: &str, event: &str, source: Source) -> Vec<String> {
+    fn send(&mut self, name: &str, event: &str, source: EventSource) -> Vec<String> {
         let name_of = EventName::new(event).unwrap();
         self.happen(name, Cause::Event { name: name_of, source, args: Map::new(), visit: None })
     }
 }
 
-fn line(decided: &DecidedLinked) -> String {
+fn line(decided: &LinkedDecision) -> String {
     let what = match &decided.stimulus.cause {
         Cause::Event { name, source, .. } => format!("{name} from {source}"),
         cause @ (Cause::Created { .. }
@@ -158,7 +158,7 @@ fn what_is_raised_is_decided_in_the_order_in_which_it_was_raised() {
     let told = world.send("thing/t", "booted", REPORTER);
     assert_eq!(told, ["thing/t: booted from board: Used", "lease/r: ready from thing/t: Ready"]);
     assert_eq!(world.instances[&address("lease/r")].data["ready_in"], json!(3));
-    let told = world.send("lease/r", "rq-end", Source::Operator);
+    let told = world.send("lease/r", "rq-end", EventSource::Operator);
     assert_eq!(told, ["lease/r: rq-end from operator: Ended", "thing/t: release from lease/r: Free"]);
     assert!(world.instances.values().all(|instance| instance.links.is_empty()));
 }
@@ -223,7 +223,7 @@ fn a_chain_that_does_not_end_is_cut_off() {
     world.create("a/1", Links::from([link("other", "b/1")]));
     world.create("b/1", Links::from([link("other", "a/1")]));
     let told = world.send("a/1", "go", REPORTER);
-    let depth = usize::try_from(MAX_DEPTH).unwrap();
+    let depth = usize::try_from(MAX_CHAIN_DEPTH).unwrap();
     assert_eq!(told.len(), 1 + depth + 1, "{told:#?}");
     assert_eq!(
         told.last().unwrap(),
@@ -355,7 +355,7 @@ proptest! {
             for (to, event) in &sent {
                 let to = format!("{}/{}", if to % 2 == 0 { "a" } else { "b" }, to / 2);
                 let told = world.send(&to, ["go", "ping", "none"][*event], REPORTER);
-                assert!(told.len() <= 1 + MAX_RAISED, "{told:?}");
+                assert!(told.len() <= 1 + MAX_CHAIN_EVENTS, "{told:?}");
                 all.extend(told);
             }
             all

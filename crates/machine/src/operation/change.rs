@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::setting::Setting;
+use super::setting::OperationValue;
 use crate::instance::Instance;
 use crate::names::CounterName;
-use crate::raised::Raised;
+use crate::raised::RaisedEvent;
 
 /// An instance that is being changed, and what the changes may look at.
-pub(crate) struct Change<'a> {
+pub(crate) struct OperationContext<'a> {
     /// The instance.
     pub(crate) instance: &'a mut Instance,
     /// Where counters begin that do not begin at zero.
@@ -18,10 +18,10 @@ pub(crate) struct Change<'a> {
     /// The arguments of the event, or nothing.
     pub(crate) args: &'a Map<String, Value>,
     /// What is raised.
-    pub(crate) raised: &'a mut Vec<Raised>,
+    pub(crate) raised: &'a mut Vec<RaisedEvent>,
 }
 
-impl Change<'_> {
+impl OperationContext<'_> {
     /// Adds one to a counter, and says what it is then.
     pub(crate) fn count(&mut self, counter: &CounterName) -> i64 {
         let beginning = self.beginnings.get(counter).copied().unwrap_or(0);
@@ -31,13 +31,13 @@ impl Change<'_> {
     }
 
     /// What a setting is now; nothing where what it refers to is not there.
-    pub(crate) fn value(&self, setting: &Setting) -> Option<Value> {
+    pub(crate) fn value(&self, setting: &OperationValue) -> Option<Value> {
         match setting {
-            Setting::Value(value) => Some(value.clone()),
-            Setting::Argument(name) => self.args.get(name).cloned(),
-            Setting::Datum(name) => self.instance.data.get(name).cloned(),
-            Setting::Name => Some(Value::from(self.instance.name.as_str())),
-            Setting::Visit => Some(Value::from(self.instance.visit.0)),
+            OperationValue::Value(value) => Some(value.clone()),
+            OperationValue::Argument(name) => self.args.get(name).cloned(),
+            OperationValue::Datum(name) => self.instance.data.get(name).cloned(),
+            OperationValue::Name => Some(Value::from(self.instance.name.as_str())),
+            OperationValue::Visit => Some(Value::from(self.instance.visit.0)),
         }
     }
 }

@@ -1,35 +1,35 @@
 //! `count: NAME`: adds one to a counter.
 
-use super::change::Change;
-use super::clear::ALL;
-use super::names::Names;
-use super::operate::{OnCounters, Operate};
-use crate::fault::Collector;
+use super::change::OperationContext;
+use super::clear::ALL_COUNTERS;
+use super::names::OperationNames;
+use super::operate::{CounterEffect, OperationKind};
+use crate::fault::FaultCollector;
 use crate::names::CounterName;
-use crate::reading::name;
+use crate::reading::required_name;
 use crate::rule::Rule;
-use crate::source::Node;
+use crate::source::SourceNode;
 
 /// The counter that grows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count(pub CounterName);
 
-impl Operate for Count {
+impl OperationKind for Count {
     const KEY: &'static str = "count";
 
-    fn parse(node: &Node, _: Names<'_>, faults: &mut Collector) -> Option<Self> {
-        if node.as_text() == Some(ALL) {
+    fn parse(node: &SourceNode, _: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
+        if node.as_text() == Some(ALL_COUNTERS) {
             faults.add(node.at, Rule::Form, "`counters` means all of them: name the one to count");
             return None;
         }
-        name(node, "a counter", faults).map(Self)
+        required_name(node, "a counter", faults).map(Self)
     }
 
-    fn counter(node: &Node) -> Option<&str> {
-        node.as_text().filter(|name| *name != ALL)
+    fn counter(node: &SourceNode) -> Option<&str> {
+        node.as_text().filter(|name| *name != ALL_COUNTERS)
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         change.count(&self.0);
     }
 
@@ -37,7 +37,7 @@ impl Operate for Count {
         format!("count {}", self.0)
     }
 
-    fn on_counters(&self) -> OnCounters<'_> {
-        OnCounters::Counts(&self.0)
+    fn on_counters(&self) -> CounterEffect<'_> {
+        CounterEffect::Counts(&self.0)
     }
 }

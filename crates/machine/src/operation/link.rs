@@ -1,50 +1,50 @@
 //! `link: { NAME: $args.x }` and `link: { NAME: { name: $args.x, visit: $args.y } }`: links the instance to another one.
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::Operate;
-use super::setting::Setting;
-use crate::fault::Collector;
+use super::change::OperationContext;
+use super::names::OperationNames;
+use super::operate::OperationKind;
+use super::setting::OperationValue;
+use crate::fault::FaultCollector;
 use crate::visit::Visit;
-use crate::link::{self, Address};
+use crate::link::{self, InstanceAddress};
 use crate::names::{LinkName, MachineName, is_instance_name};
 use crate::reading::required;
 use crate::rule::Rule;
-use crate::source::{Content, Key, Node};
+use crate::source::{SourceContent, SourceKey, SourceNode};
 
 /// The links to make.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Link(pub Vec<NewLink>);
+pub struct Link(pub Vec<LinkAssignment>);
 
 /// A link to make.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewLink {
+pub struct LinkAssignment {
     /// The link.
     pub link: LinkName,
     /// The machine that it leads to.
     pub machine: MachineName,
     /// The name of the instance that it leads to. Where that is no text, the link is removed.
-    pub name: Setting,
+    pub name: OperationValue,
     /// That instance's visit, where it is to be known.
-    pub visit: Option<Setting>,
+    pub visit: Option<OperationValue>,
 }
 
-impl Operate for Link {
+impl OperationKind for Link {
     const KEY: &'static str = "link";
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let entries = node.entries("a mapping from links to instances", faults);
         Some(Self(entries.iter().filter_map(|entry| parse(entry, names, faults)).collect()))
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
-        for NewLink { link, machine, name, visit } in &self.0 {
+    fn apply(&self, change: &mut OperationContext<'_>) {
+        for LinkAssignment { link, machine, name, visit } in &self.0 {
             let name = change.value(name).and_then(|name| Some(name.as_str()?.to_owned()));
             let visit = visit.as_ref().and_then(|visit| change.value(visit)?.as_i64()).map(Visit);
             let links = &mut change.instance.links;
             match name {
                 Some(name) => {
-                    let to = Address { machine: machine.clone(), name };
+                    let to = InstanceAddress { machine: machine.clone(), name };
                     links.insert(link.clone(), link::Link { to, visit });
                 }
                 None => _ = links.remove(link),
@@ -57,7 +57,7 @@ impl Operate for Link {
     }
 
     fn describe(&self) -> String {
-        let links = self.0.iter().map(|NewLink { link, name, visit, .. }| {
+        let links = self.0.iter().map(|LinkAssignment { link, name, visit, .. }| {
             let visit = visit.as_ref().map(|visit| format!(" in visit {visit}")).unwrap_or_default();
             format!("{link} = {name}{visit}")
         });
@@ -65,30 +65,30 @@ impl Operate for Link {
     }
 }
 
-fn parse((key, node): &(Key, Node), names: Names<'_>, faults: &mut Collector) -> Option<NewLink> {
+fn parse((key, node): &(SourceKey, SourceNode), names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<LinkAssignment> {
     let Some((link, declared)) = names.links.get_key_value(key.text.as_str()) else {
         let known = names.links.keys().map(LinkName::as_str);
         faults.add_unknown(key.at, Rule::UnknownLink, "link", &key.text, known);
         return None;
     };
-    let (name, visit) = if matches!(node.content, Content::Map(_)) {
+    let (name, visit) = if matches!(node.content, SourceContent::Map(_)) {
         let fields = node.fields("the name of an instance, or `{ name, visit }`", &["name", "visit"], faults);
         (required(node, fields, "name", faults)?, fields.get("visit"))
     } else {
         (node, None)
     };
     let visit = match visit {
-        Some(visit) => Some(Setting::parse(visit, faults)?),
+        Some(visit) => Some(OperationValue::parse(visit, faults)?),
         None => None,
     };
     let (link, machine) = (link.clone(), declared.machine.clone());
-    Some(NewLink { link, machine, name: instance(name, faults)?, visit })
+    Some(LinkAssignment { link, machine, name: instance(name, faults)?, visit })
 }
 
 /// The name of an instance, or where it comes from.
-fn instance(node: &Node, faults: &mut Collector) -> Option<Setting> {
-    let name = Setting::parse(node, faults)?;
-    if let Setting::Value(value) = &name
+fn instance(node: &SourceNode, faults: &mut FaultCollector) -> Option<OperationValue> {
+    let name = OperationValue::parse(node, faults)?;
+    if let OperationValue::Value(value) = &name
         && !value.as_str().is_some_and(is_instance_name)
     {
         let message = format!(

@@ -9,18 +9,18 @@ mod operate;
 mod setting;
 mod table;
 
-pub(crate) use change::Change;
-pub(crate) use names::Names;
-pub use operate::{OnCounters, Raises};
+pub(crate) use change::OperationContext;
+pub(crate) use names::OperationNames;
+pub use operate::{CounterEffect, DeclaredRaise};
 pub use raise::Fence;
 pub(crate) use raise::refusal;
-pub use setting::Setting;
+pub use setting::OperationValue;
 
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::names::LinkName;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
-use operate::Operate;
+use crate::source::{SourceContent, SourceNode};
+use operate::OperationKind;
 use table::operations;
 
 operations! {
@@ -36,14 +36,14 @@ operations! {
 
 impl Operation {
     /// Reads the operations of `entry:` or `do:`: one, or a list.
-    pub(crate) fn parse_all(node: &Node, names: Names<'_>, faults: &mut Collector) -> Vec<Self> {
+    pub(crate) fn parse_all(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Vec<Self> {
         node.one_or_many().iter().filter_map(|element| Self::parse(element, names, faults)).collect()
     }
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let fields = node.fields("an operation such as `{ clear: counters }`", KEYS, faults);
         let [(key, value)] = fields.entries() else {
-            if matches!(node.content, Content::Map(_)) {
+            if matches!(node.content, SourceContent::Map(_)) {
                 faults.add(node.at, Rule::Form, format!("an operation is one of: {}", KEYS.join(", ")));
             }
             return None;

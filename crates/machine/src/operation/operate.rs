@@ -1,34 +1,34 @@
 //! What each operation of the language is.
 
-use super::change::Change;
-use super::names::Names;
-use crate::fault::Collector;
+use super::change::OperationContext;
+use super::names::OperationNames;
+use crate::fault::FaultCollector;
 use crate::names::{CounterName, EventName, LinkName, MachineName};
-use crate::source::Node;
+use crate::source::SourceNode;
 
 /// An operation: what is written after its key in `entry:` and `do:`, and what it does.
-pub(crate) trait Operate: Sized {
+pub(crate) trait OperationKind: Sized {
     /// The key that it is written with.
     const KEY: &'static str;
 
     /// Reads what stands after the key, and notes what is wrong with it.
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self>;
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self>;
 
     /// The counter that it names, looked for before anything of the definition is checked: conditions may name it.
-    fn counter(node: &Node) -> Option<&str> {
+    fn counter(node: &SourceNode) -> Option<&str> {
         let _ = node;
         None
     }
 
     /// Makes the change.
-    fn apply(&self, change: &mut Change<'_>);
+    fn apply(&self, change: &mut OperationContext<'_>);
 
     /// It in words, as it is compared with that of another definition.
     fn describe(&self) -> String;
 
     /// What it does to counters: the proofs that loops end go by it.
-    fn on_counters(&self) -> OnCounters<'_> {
-        OnCounters::Nothing
+    fn on_counters(&self) -> CounterEffect<'_> {
+        CounterEffect::Nothing
     }
 
     /// The links that it makes: whoever makes instances up leaves them to it.
@@ -37,14 +37,14 @@ pub(crate) trait Operate: Sized {
     }
 
     /// What it raises: whether that comes to an end is proved across machines.
-    fn raises(&self) -> Option<Raises<'_>> {
+    fn raises(&self) -> Option<DeclaredRaise<'_>> {
         None
     }
 }
 
 /// What an operation does to counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnCounters<'a> {
+pub enum CounterEffect<'a> {
     /// It leaves them alone.
     Nothing,
     /// This one grows.
@@ -57,7 +57,7 @@ pub enum OnCounters<'a> {
 
 /// What an operation raises.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raises<'a> {
+pub struct DeclaredRaise<'a> {
     /// The event.
     pub event: &'a EventName,
     /// The link to the instance whose event it is.

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::change::Change;
-use super::names::Names;
-use super::operate::{Operate, Raises};
-use super::setting::Setting;
-use crate::fault::Collector;
+use super::change::OperationContext;
+use super::names::OperationNames;
+use super::operate::{OperationKind, DeclaredRaise};
+use super::setting::OperationValue;
+use crate::fault::FaultCollector;
 use crate::visit::Visit;
 use crate::names::{EventName, LinkName, MachineName};
-use crate::reading::{name, required, valid_name};
+use crate::reading::{required_name, required, valid_name};
 use crate::rule::Rule;
-use crate::source::{Key, Node};
-use crate::raised::Raised;
+use crate::source::{SourceKey, SourceNode};
+use crate::raised::RaisedEvent;
 
 /// What is raised. Where the link leads nowhere, nothing is.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Raise {
     /// That instance's machine.
     pub machine: MachineName,
     /// The arguments; one that refers to what is not there is left out.
-    pub args: BTreeMap<String, Setting>,
+    pub args: BTreeMap<String, OperationValue>,
     /// Which visit of that instance it is for.
     pub fence: Fence,
 }
@@ -45,15 +45,15 @@ pub(crate) fn refusal(event: &EventName) -> Option<EventName> {
     EventName::new(&format!("{event}-refused")).ok()
 }
 
-impl Operate for Raise {
+impl OperationKind for Raise {
     const KEY: &'static str = "raise";
 
-    fn parse(node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+    fn parse(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
         let fields =
             node.fields("an event such as `{ event: …, to: LINK }`", &["event", "to", "args", "visit"], faults);
         let event = required(node, fields, "event", faults);
         let event: Option<EventName> = event.and_then(|node| {
-            let event = name(node, "an event", faults)?;
+            let event = required_name(node, "an event", faults)?;
             valid_name(node.at, EventName::new(&format!("{event}-refused")), faults)?;
             Some(event)
         });
@@ -62,14 +62,14 @@ impl Operate for Raise {
             names.link(node, text, faults)
         });
         let args = fields.get("args").map_or(&[][..], |node| node.entries("a mapping of arguments", faults));
-        let arg = |(key, node): &(Key, Node)| Some((key.text.clone(), Setting::parse(node, faults)?));
+        let arg = |(key, node): &(SourceKey, SourceNode)| Some((key.text.clone(), OperationValue::parse(node, faults)?));
         let args = args.iter().filter_map(arg).collect();
         let fence = fields.get("visit").map_or(Some(Fence::Any), |node| fence(node, faults));
         let (to, declared) = to?;
         Some(Self { event: event?, to: to.clone(), machine: declared.machine.clone(), args, fence: fence? })
     }
 
-    fn apply(&self, change: &mut Change<'_>) {
+    fn apply(&self, change: &mut OperationContext<'_>) {
         let Some(link) = change.instance.links.get(&self.to) else { return };
         let visit = match self.fence {
             Fence::Any => None,
@@ -79,7 +79,7 @@ impl Operate for Raise {
         let to = link.to.clone();
         let args = self.args.iter().filter_map(|(key, setting)| Some((key.clone(), change.value(setting)?)));
         let args = args.collect();
-        change.raised.push(Raised { to, event: self.event.clone(), args, visit });
+        change.raised.push(RaisedEvent { to, event: self.event.clone(), args, visit });
     }
 
     fn describe(&self) -> String {
@@ -94,13 +94,13 @@ impl Operate for Raise {
         text
     }
 
-    fn raises(&self) -> Option<Raises<'_>> {
+    fn raises(&self) -> Option<DeclaredRaise<'_>> {
         let args = self.args.keys().map(String::as_str).collect();
-        Some(Raises { event: &self.event, to: &self.to, machine: &self.machine, args })
+        Some(DeclaredRaise { event: &self.event, to: &self.to, machine: &self.machine, args })
     }
 }
 
-fn fence(node: &Node, faults: &mut Collector) -> Option<Fence> {
+fn fence(node: &SourceNode, faults: &mut FaultCollector) -> Option<Fence> {
     match node.text("`linked` or `any`", faults)? {
         "linked" => Some(Fence::Linked),
         "any" => Some(Fence::Any),

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::fault::Collector;
+use crate::fault::FaultCollector;
 use crate::rule::Rule;
-use crate::source::{Content, Node};
+use crate::source::{SourceContent, SourceNode};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Setting {
+pub enum OperationValue {
     /// The definition itself.
     Value(Value),
     /// The event's argument of this name (`$args.reason`); an argument that is not there unsets the entry.
@@ -23,10 +23,10 @@ pub enum Setting {
     Visit,
 }
 
-impl Setting {
+impl OperationValue {
     /// Reads a value, or where to take it from.
-    pub(crate) fn parse(node: &Node, faults: &mut Collector) -> Option<Self> {
-        let Content::Text(text) = &node.content else { return Some(Self::Value(node.to_json())) };
+    pub(crate) fn parse(node: &SourceNode, faults: &mut FaultCollector) -> Option<Self> {
+        let SourceContent::Text(text) = &node.content else { return Some(Self::Value(node.to_json())) };
         let Some(reference) = text.strip_prefix('$') else {
             return Some(Self::Value(Value::String(text.clone())));
         };
@@ -50,7 +50,7 @@ impl Setting {
     }
 }
 
-impl fmt::Display for Setting {
+impl fmt::Display for OperationValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(value) => value.fmt(f),

@@ -1,7 +1,7 @@
 //! The table of operations, and what follows from it.
 
 /// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
-/// [`Operate`](super::operate::Operate).
+/// [`OperationKind`](super::operate::OperationKind).
 macro_rules! operations {
     ($($file:ident: $kind:ident),+ $(,)?) => {
         $(mod $file;)+
@@ -18,7 +18,7 @@ macro_rules! operations {
         const KEYS: &[&str] = &[$($kind::KEY),+];
 
         impl Operation {
-            fn parse_one(key: &str, node: &Node, names: Names<'_>, faults: &mut Collector) -> Option<Self> {
+            fn parse_one(key: &str, node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Option<Self> {
                 $(if key == $kind::KEY {
                     return $kind::parse(node, names, faults).map(Self::$kind);
                 })+
@@ -26,7 +26,7 @@ macro_rules! operations {
             }
 
             /// The counter that is named after the key of an operation.
-            pub(crate) fn counter_named<'n>(key: &str, node: &'n Node) -> Option<&'n str> {
+            pub(crate) fn counter_named<'n>(key: &str, node: &'n SourceNode) -> Option<&'n str> {
                 $(if key == $kind::KEY {
                     return $kind::counter(node);
                 })+
@@ -34,7 +34,7 @@ macro_rules! operations {
             }
 
             /// Makes the change.
-            pub(crate) fn apply(&self, change: &mut Change<'_>) {
+            pub(crate) fn apply(&self, change: &mut OperationContext<'_>) {
                 match self { $(Self::$kind(operation) => operation.apply(change),)+ }
             }
 
@@ -52,13 +52,13 @@ macro_rules! operations {
 
             /// What it raises.
             #[must_use]
-            pub fn raises(&self) -> Option<Raises<'_>> {
+            pub fn raises(&self) -> Option<DeclaredRaise<'_>> {
                 match self { $(Self::$kind(operation) => operation.raises(),)+ }
             }
 
             /// What it does to counters.
             #[must_use]
-            pub fn on_counters(&self) -> OnCounters<'_> {
+            pub fn on_counters(&self) -> CounterEffect<'_> {
                 match self { $(Self::$kind(operation) => operation.on_counters(),)+ }
             }
         }

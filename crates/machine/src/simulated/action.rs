@@ -3,26 +3,26 @@
 use super::distribution::Distribution;
 
 /// How often an action fails where nothing else is known.
-const FAILS: f64 = 0.005;
+const DEFAULT_FAILURE_RATE: f64 = 0.005;
 
 /// How an action goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SimulatedAction {
     /// Where it is done.
-    pub at: Site,
+    pub at: ActionSite,
     /// How long it takes.
     pub takes: Distribution,
     /// How often it fails, from 0 to 1.
-    pub fails: f64,
+    pub failure_rate: f64,
     /// How long it takes then.
     pub fails_after: Distribution,
     /// How long it takes to fail where what it is done at is cut off by an outage.
-    pub dark_after: Distribution,
+    pub fails_after_outage: Distribution,
 }
 
 /// Where an action is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Site {
+pub enum ActionSite {
     /// At the resource that it claims, one at a time; what began there is brought to its end.
     Resource,
     /// At what the instance stands for.
@@ -36,11 +36,11 @@ impl SimulatedAction {
     #[must_use]
     pub fn of_resource() -> Self {
         Self {
-            at: Site::Resource,
+            at: ActionSite::Resource,
             takes: Distribution::log_normal(3.0, 5.0),
-            fails: FAILS,
+            failure_rate: DEFAULT_FAILURE_RATE,
             fails_after: Distribution::Constant(30.0),
-            dark_after: Distribution::Constant(30.0),
+            fails_after_outage: Distribution::Constant(30.0),
         }
     }
 
@@ -48,11 +48,11 @@ impl SimulatedAction {
     #[must_use]
     pub fn of_watch(longest: f64) -> Self {
         Self {
-            at: Site::Instance,
+            at: ActionSite::Instance,
             takes: Distribution::Constant(longest),
-            fails: 0.01,
+            failure_rate: 0.01,
             fails_after: Distribution::Uniform { from: 0.0, to: longest },
-            dark_after: Distribution::Constant(90.0),
+            fails_after_outage: Distribution::Constant(90.0),
         }
     }
 
@@ -60,6 +60,6 @@ impl SimulatedAction {
     #[must_use]
     pub fn of_server() -> Self {
         let takes = Distribution::log_normal(1.0, 2.0);
-        Self { at: Site::Server, takes, fails: FAILS, fails_after: takes, dark_after: takes }
+        Self { at: ActionSite::Server, takes, failure_rate: DEFAULT_FAILURE_RATE, fails_after: takes, fails_after_outage: takes }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use random::Random;
 
 /// The standard normal distribution's 95th percentile. Source: any table of it.
-const P95: f64 = 1.644_853_626_951_472;
+const Z_SCORE_P95: f64 = 1.644_853_626_951_472;
 
 /// How long something takes. Spans are in seconds, and drawn to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,7 +37,7 @@ impl Distribution {
     /// The lognormal distribution with this median, which one in twenty exceeds `p95`.
     #[must_use]
     pub fn log_normal(median: f64, p95: f64) -> Self {
-        Self::LogNormal { median, sigma: (p95 / median).ln() / P95 }
+        Self::LogNormal { median, sigma: (p95 / median).ln() / Z_SCORE_P95 }
     }
 
     /// The time between two of what happens `times` in `period` seconds, in the mean.
@@ -50,8 +50,8 @@ impl Distribution {
     pub fn draw(&self, random: &mut Random) -> u64 {
         let seconds = match *self {
             Self::Constant(seconds) => seconds,
-            Self::Uniform { from, to } => from + (to - from) * random.fraction(),
-            Self::Exponential { mean } => -mean * (1.0 - random.fraction()).ln(),
+            Self::Uniform { from, to } => from + (to - from) * random.next_fraction(),
+            Self::Exponential { mean } => -mean * (1.0 - random.next_fraction()).ln(),
             Self::LogNormal { median, sigma } => median * (sigma * normal(random)).exp(),
         };
         milliseconds(seconds)
@@ -62,8 +62,8 @@ impl Distribution {
 ///
 /// Source: Box, Muller, "A note on the generation of random normal deviates" (1958).
 fn normal(random: &mut Random) -> f64 {
-    let radius = (-2.0 * (1.0 - random.fraction()).ln()).sqrt();
-    radius * (std::f64::consts::TAU * random.fraction()).cos()
+    let radius = (-2.0 * (1.0 - random.next_fraction()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * random.next_fraction()).cos()
 }
 
 /// Whole milliseconds; what is longer than time goes on for ever.

@@ -3,5 +3,5 @@
 mod action;
 mod distribution;
 
-pub use action::{SimulatedAction, Site};
+pub use action::{SimulatedAction, ActionSite};
 pub use distribution::Distribution;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::vocabulary::REPORTER;
-use crate::{Cause, EventName, Instance, Predicted, Prediction, Question, Source, StateName, Visit};
+use crate::{Cause, EventName, Instance, ModelAnswers, Prediction, ModelQuestion, EventSource, StateName, Visit};
 
 /// The last one only when somebody sends an event.
 const GUARDS: [&str; 11] = [
@@ -39,7 +39,7 @@ pub const KEEP: &str = ", keep: actions";
 const EVENTS: [&str; 6] = ["e0", "e1", "a-ok", "b-failed", "e2", "none"];
 
 /// A transition in the making: guard, target (or to stay, or to refuse), operations.
-pub type Shape = (Option<usize>, usize, Vec<usize>);
+pub type TransitionShape = (Option<usize>, usize, Vec<usize>);
 
 /// A state by numbers.
 #[derive(Debug, Clone)]
@@ -48,12 +48,12 @@ pub struct StateShape {
     invoke: usize,
     /// Kind of due time, target, limit, whether to keep actions where that can be.
     timeout: Option<(usize, usize, Option<u32>, bool)>,
-    always: Vec<Shape>,
-    on: BTreeMap<usize, Vec<Shape>>,
+    always: Vec<TransitionShape>,
+    on: BTreeMap<usize, Vec<TransitionShape>>,
 }
 
 /// What an event does, by numbers.
-pub fn shape() -> impl Strategy<Value = Shape> {
+pub fn shape() -> impl Strategy<Value = TransitionShape> {
     let operations = prop::collection::vec(0..OPERATIONS.len(), 0..3);
     (prop::option::of(0..GUARDS.len()), 0..9_usize, operations)
 }
@@ -77,13 +77,13 @@ pub fn state_shape() -> impl Strategy<Value = StateShape> {
 }
 
 /// Writes a definition down. With `census`, every entry counts in `entries` and nothing is ever cleared.
-pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
+pub fn write(states: &[StateShape], grouped: &TransitionShape, census: bool) -> String {
     let operations = |indexes: &[usize]| -> String {
         let kept = indexes.iter().filter(|index| !census || !OPERATIONS[**index].contains("clear"));
         kept.map(|index| OPERATIONS[*index]).collect::<Vec<_>>().join(", ")
     };
     let state = |index: usize| format!("S{}", index % states.len());
-    let transition = |shape: &Shape, target: Option<String>| {
+    let transition = |shape: &TransitionShape, target: Option<String>| {
         let (guard, to, does) = shape;
         let condition = guard.map_or_else(String::new, |guard| format!("if: \"{}\", ", GUARDS[guard]));
         match target {
@@ -94,8 +94,8 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
         }
     };
     // What stands behind one without a guard, or with the same, would be refused.
-    let reachable = |shapes: &[Shape], is_sent: bool| {
-        let shapes: Vec<Shape> = shapes
+    let reachable = |shapes: &[TransitionShape], is_sent: bool| {
+        let shapes: Vec<TransitionShape> = shapes
             .iter()
             .map(|(guard, to, does)| {
                 let guard = guard.map(|guard| if is_sent { guard } else { guard.min(GUARDS.len() - 2) });
@@ -126,7 +126,7 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
         }
         let always = reachable(&shape.always, false);
         // Only to later states, so that there is no circle.
-        let later = |shape: &Shape| index + 1 + shape.1 % (states.len() - index).max(1);
+        let later = |shape: &TransitionShape| index + 1 + shape.1 % (states.len() - index).max(1);
         let always: Vec<String> = always
             .iter()
             .filter(|shape| later(shape) < states.len())
@@ -148,10 +148,10 @@ pub fn write(states: &[StateShape], grouped: &Shape, census: bool) -> String {
 }
 
 /// Something that happens: kind, detail, where to, which visit, whether with arguments, seconds since the last.
-pub type Happening = (usize, usize, usize, i64, bool, i64);
+pub type GeneratedCause = (usize, usize, usize, i64, bool, i64);
 
 /// Something that happens, by numbers.
-pub fn happening() -> impl Strategy<Value = Happening> {
+pub fn generated_cause() -> impl Strategy<Value = GeneratedCause> {
     (0..9_usize, 0..EVENTS.len(), 0..8_usize, -2..3_i64, any::<bool>(), 0..80_i64)
 }
 
@@ -161,7 +161,7 @@ pub fn happening() -> impl Strategy<Value = Happening> {
 ///
 /// Where its names were no names.
 #[must_use]
-pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
+pub fn cause(happening: &GeneratedCause, instance: &Instance) -> Cause {
     let (kind, detail, to, visit, has_args, _) = *happening;
     // The present visit more often than others.
     let spoken = Visit(instance.visit.0 + if visit == 2 { 0 } else { visit });
@@ -179,8 +179,8 @@ pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
         },
         _ => {
             let source = match (EVENTS[detail], visit) {
-                (_, 1) | ("e2", _) => Source::Operator,
-                ("a-ok" | "b-failed", _) => Source::Action,
+                (_, 1) | ("e2", _) => EventSource::Operator,
+                ("a-ok" | "b-failed", _) => EventSource::Action,
                 _ => REPORTER,
             };
             let args = if has_args { json!({ "x": to, "list": [to, 1, 2] }) } else { json!({ "x": null }) };
@@ -188,17 +188,17 @@ pub fn cause(happening: &Happening, instance: &Instance) -> Cause {
             if to == 7 {
                 args.clear();
             }
-            let visit = (source == Source::Action || visit > -2).then_some(spoken);
+            let visit = (source == EventSource::Action || visit > -2).then_some(spoken);
             Cause::Event { name: EventName::new(EVENTS[detail]).unwrap(), source, args, visit }
         }
     }
 }
 
 /// What a model says, if it says anything.
-pub fn predicted(happening: &Happening) -> Predicted {
+pub fn predicted(happening: &GeneratedCause) -> ModelAnswers {
     let states = ["bad", "good", "worse"].map(str::to_owned);
-    let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
-    let mut predicted = Predicted::default();
+    let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };
+    let mut predicted = ModelAnswers::default();
     match happening.2 {
         0 => {}
         1 => predicted.insert(question, Prediction::Each(states.to_vec())),

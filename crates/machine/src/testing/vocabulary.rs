@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::names::{ActionName, SelectorName};
-use crate::sender::{SenderName, Source};
+use crate::sender::{SenderName, EventSource};
 use crate::vocabulary::{ActionCatalogue, FactKind, FactObject, NamedActions, SettingFault, Vocabulary};
 
 /// Who reports in the kernel's tests.
-pub const REPORTER: Source = Source::Face(BOARD);
+pub const REPORTER: EventSource = EventSource::Face(BOARD);
 const BOARD: SenderName = SenderName::of("board");
 
 /// A vocabulary as a face registers it, with the actions `actions`.

@@ -8,14 +8,14 @@ use device_io::Evidence;
 use tokio::time::Instant;
 
 use super::*;
-use crate::outlet::{Capabilities, Clients, Outlet, Readback, Reading};
+use crate::outlet::{OutletCapabilities, ClientCapacity, Outlet, Readback, OutletReading};
 
 const OFF: Duration = Duration::from_millis(60);
 
 /// A device that keeps what it was asked for, in order.
-struct Device {
+struct FakeDevice {
     asked: Vec<String>,
-    supply: Option<Supply>,
+    supply: Option<PowerState>,
     /// When it gives the power back by itself.
     gives_back_at: Option<Instant>,
     /// Whether it gives the power back by itself as it should.
@@ -23,15 +23,15 @@ struct Device {
 }
 
 #[derive(Clone)]
-struct Fake(Arc<Mutex<Device>>);
+struct FakeOutlet(Arc<Mutex<FakeDevice>>);
 
-impl Fake {
-    fn new(supply: Option<Supply>) -> Self {
-        let device = Device { asked: Vec::new(), supply, gives_back_at: None, is_reliable: true };
+impl FakeOutlet {
+    fn new(supply: Option<PowerState>) -> Self {
+        let device = FakeDevice { asked: Vec::new(), supply, gives_back_at: None, is_reliable: true };
         Self(Arc::new(Mutex::new(device)))
     }
 
-    fn device(&self) -> MutexGuard<'_, Device> {
+    fn device(&self) -> MutexGuard<'_, FakeDevice> {
         self.0.lock().unwrap()
     }
 
@@ -39,15 +39,15 @@ impl Fake {
         self.device().asked.join(" ")
     }
 
-    fn switching(&self, cycle: CycleTiming) -> Switching {
+    fn switching(&self, cycle: CycleTiming) -> SwitchingRun {
         let capabilities =
-            Capabilities { readback: Readback::Alone, cycle, clients: Clients::One, settle: Duration::ZERO };
-        Switching::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
+            OutletCapabilities { readback: Readback::Alone, cycle_timing: cycle, client_capacity: ClientCapacity::One, settle_for: Duration::ZERO };
+        SwitchingRun::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
     }
 }
 
 #[async_trait]
-impl Outlet for Fake {
+impl Outlet for FakeOutlet {
     fn evidence(&self) -> Evidence {
         Evidence::new()
     }
@@ -56,20 +56,20 @@ impl Outlet for Fake {
         1
     }
 
-    async fn connect(&mut self) -> Result<(), Fault> {
+    async fn connect(&mut self) -> Result<(), OutletError> {
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Reading, Fault> {
+    async fn read(&mut self) -> Result<OutletReading, OutletError> {
         let mut device = self.device();
         device.asked.push("read".to_owned());
         if device.is_reliable && device.gives_back_at.is_some_and(|at| at <= Instant::now()) {
-            device.supply = Some(Supply::On);
+            device.supply = Some(PowerState::On);
         }
-        Ok(Reading { supply: device.supply, answer: Some(format!("{:?}", device.supply)) })
+        Ok(OutletReading { power_state: device.supply, answer: Some(format!("{:?}", device.supply)) })
     }
 
-    async fn set(&mut self, supply: Supply) -> Result<(), Fault> {
+    async fn set(&mut self, supply: PowerState) -> Result<(), OutletError> {
         let mut device = self.device();
         device.asked.push(supply.name().to_owned());
         device.supply = device.supply.map(|_| supply);
@@ -77,10 +77,10 @@ impl Outlet for Fake {
         Ok(())
     }
 
-    async fn cycle(&mut self, off_for: Duration) -> Result<(), Fault> {
+    async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let mut device = self.device();
         device.asked.push("cycle".to_owned());
-        device.supply = Some(Supply::Off);
+        device.supply = Some(PowerState::Off);
         device.gives_back_at = Some(Instant::now() + off_for);
         Ok(())
     }
@@ -92,7 +92,7 @@ fn by_device(shortest: Duration) -> CycleTiming {
 
 #[tokio::test]
 async fn a_device_that_times_a_cycle_is_asked_for_it_once_and_read_before_in_the_middle_and_after() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     let mut switching = fake.switching(by_device(OFF));
     switching.cycle(OFF, 0, &cancel).await.unwrap();
     assert_eq!(fake.asked(), "read cycle read read");
@@ -103,7 +103,7 @@ async fn a_device_that_times_a_cycle_is_asked_for_it_once_and_read_before_in_the
 
 #[tokio::test]
 async fn a_device_that_times_a_cycle_and_gives_no_power_back_is_told_to() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     fake.device().is_reliable = false;
     fake.switching(by_device(OFF)).cycle(OFF, 0, &cancel).await.unwrap();
     assert_eq!(fake.asked(), "read cycle read read on read");
@@ -111,7 +111,7 @@ async fn a_device_that_times_a_cycle_and_gives_no_power_back_is_told_to() {
 
 #[tokio::test]
 async fn a_cycle_that_the_device_times_ends_at_once_when_it_is_cancelled() {
-    let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+    let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
     let mut switching = fake.switching(by_device(OFF));
     let off_for = Duration::from_secs(10);
     let (ended, ()) = tokio::join!(switching.cycle(off_for, 0, &cancel), async {
@@ -122,14 +122,14 @@ async fn a_cycle_that_the_device_times_ends_at_once_when_it_is_cancelled() {
         }
         cancel.cancel();
     });
-    assert_eq!(ended.unwrap_err().kind, FaultKind::Abandoned);
+    assert_eq!(ended.unwrap_err().kind, OutletErrorKind::Cancelled);
     assert_eq!(fake.asked(), "read cycle read on read");
 }
 
 #[tokio::test]
 async fn a_cycle_is_timed_here_where_the_device_cannot_or_not_for_so_long() {
     for timing in [CycleTiming::Caller, by_device(OFF * 2)] {
-        let (fake, cancel) = (Fake::new(Some(Supply::On)), CancellationToken::new());
+        let (fake, cancel) = (FakeOutlet::new(Some(PowerState::On)), CancellationToken::new());
         fake.switching(timing).cycle(OFF, 0, &cancel).await.unwrap();
         assert_eq!(fake.asked(), "read off read on read", "{timing:?}");
     }
@@ -137,15 +137,15 @@ async fn a_cycle_is_timed_here_where_the_device_cannot_or_not_for_so_long() {
 
 #[tokio::test]
 async fn a_reading_that_means_neither_on_nor_off_is_taken_for_neither() {
-    let (fake, cancel) = (Fake::new(None), CancellationToken::new());
+    let (fake, cancel) = (FakeOutlet::new(None), CancellationToken::new());
     let mut switching = fake.switching(CycleTiming::Caller);
     let fault = switching.cycle(OFF, 0, &cancel).await.unwrap_err();
     assert_eq!(fault.reason, "what was read is neither on nor off");
     assert_eq!((switching.observed, switching.last_answer.as_deref()), (None, Some("None")));
     assert_eq!(fake.asked(), "read read read", "no power is taken away");
-    assert!(!switching.is_dark && !switching.has_written);
+    assert!(!switching.is_unrestored && !switching.has_written);
 
-    let fault = fake.switching(CycleTiming::Caller).give(&cancel).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Unconfirmed);
+    let fault = fake.switching(CycleTiming::Caller).switch_on(&cancel).await.unwrap_err();
+    assert_eq!(fault.kind, OutletErrorKind::Unconfirmed);
     assert_eq!(fake.asked(), "read read read on read read on read");
 }

@@ -3,7 +3,7 @@
 mod modbus;
 mod tasmota;
 
-use crate::scheme::Scheme;
+use crate::scheme::PowerScheme;
 
 /// Every scheme of power URLs.
-pub(crate) const SCHEMES: &[Scheme] = &[modbus::SCHEME, tasmota::SCHEME];
+pub(crate) const SCHEMES: &[PowerScheme] = &[modbus::SCHEME, tasmota::SCHEME];

@@ -5,31 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::derive;
-use super::model::{Behaviour, Class, Linking, OperatorRequest, Report};
-use super::names::Names;
-use super::sent::{By, event};
+use super::model::{MachineBehaviour, InstanceClass, InitialLinking, OperatorRequest, PossibleReport};
+use super::names::NumberedNames;
+use super::sent::{ProfileSender, event};
 use super::value::{count, distribution, required_span, share};
 use machine::ActionCatalogue;
 use machine::Rule;
-use machine::text::{Collector, Position};
-use machine::text::{Content, Fields, Key, Node};
+use machine::text::{FaultCollector, SourcePosition};
+use machine::text::{SourceContent, SourceFields, SourceKey, SourceNode};
 use machine::{ActionName, LinkName};
-use machine::{SimulatedAction, Site};
+use machine::{SimulatedAction, ActionSite};
 
 /// What may be said of them.
-pub(super) const KEYS: [&str; 8] =
+pub(super) const BEHAVIOUR_KEYS: [&str; 8] =
     ["available", "facts", "device", "actions", "states", "operators", "classes", "links"];
 /// No more instances than this share one.
-const MAX_SHARED_BY: usize = 1_000_000;
+const MAX_SHARING_INSTANCES: usize = 1_000_000;
 
-pub(super) struct Reader<'a> {
-    pub(super) names: Names<'a>,
+pub(super) struct BehaviourReader<'a> {
+    pub(super) names: NumberedNames<'a>,
     pub(super) kinds: &'a dyn ActionCatalogue,
-    pub(super) faults: &'a mut Collector,
+    pub(super) faults: &'a mut FaultCollector,
 }
 
-impl Reader<'_> {
-    pub(super) fn behaviour(&mut self, fields: Fields<'_>) -> Behaviour {
+impl BehaviourReader<'_> {
+    pub(super) fn behaviour(&mut self, fields: SourceFields<'_>) -> MachineBehaviour {
         let available = match fields.get("available") {
             None => derive::available(&self.names),
             Some(node) => self.available(node),
@@ -46,16 +46,16 @@ impl Reader<'_> {
         };
         let links = fields.get("links").map(|node| self.links(node)).unwrap_or_default();
         let classes = std::iter::once(sound).chain(broken).collect();
-        Behaviour { available, facts, actions: self.names.actions.clone(), classes, requests, links }
+        MachineBehaviour { available, facts, actions: self.names.actions.clone(), classes, requests, links }
     }
 
-    fn available(&mut self, node: &Node) -> Vec<bool> {
+    fn available(&mut self, node: &SourceNode) -> Vec<bool> {
         let states = self.states(node.one_or_many());
         (0..self.names.states.len()).map(|state| states.contains(&state)).collect()
     }
 
     /// The states that `patterns` stand for.
-    fn states(&mut self, patterns: &[Node]) -> BTreeSet<usize> {
+    fn states(&mut self, patterns: &[SourceNode]) -> BTreeSet<usize> {
         let mut states = BTreeSet::new();
         for node in patterns {
             if let Some(pattern) = node.text("the name of a state", self.faults) {
@@ -65,7 +65,7 @@ impl Reader<'_> {
         states
     }
 
-    fn matching(&mut self, at: Position, pattern: &str) -> Vec<usize> {
+    fn matching(&mut self, at: SourcePosition, pattern: &str) -> Vec<usize> {
         let found = self.names.matching(pattern);
         if found.is_empty() {
             let known = self.names.states.iter().map(|name| name.as_str());
@@ -75,7 +75,7 @@ impl Reader<'_> {
     }
 
     /// What guards may know; `device` is what boards' profiles call it.
-    fn facts(&mut self, fields: Fields<'_>) -> Map<String, Value> {
+    fn facts(&mut self, fields: SourceFields<'_>) -> Map<String, Value> {
         let declared = self.names.definition.facts.iter().flat_map(|facts| facts.fields.keys());
         // The name is the instance's own.
         let known: Vec<&str> = declared.map(String::as_str).filter(|name| *name != "name").collect();
@@ -88,7 +88,7 @@ impl Reader<'_> {
     }
 
     /// How instances are linked at first.
-    fn links(&mut self, node: &Node) -> BTreeMap<LinkName, Linking> {
+    fn links(&mut self, node: &SourceNode) -> BTreeMap<LinkName, InitialLinking> {
         let mut links = BTreeMap::new();
         let declared = &self.names.definition.links;
         for (key, node) in node.entries("a mapping of links", self.faults) {
@@ -98,17 +98,17 @@ impl Reader<'_> {
                 continue;
             };
             let linking = match &node.content {
-                Content::Text(text) if text == "none" => Some(Linking::Unlinked),
-                Content::Map(_) => {
+                SourceContent::Text(text) if text == "none" => Some(InitialLinking::Unlinked),
+                SourceContent::Map(_) => {
                     let fields = node.fields("how instances are linked", &["shared_by"], self.faults);
                     let shared_by = fields.get("shared_by");
-                    shared_by.and_then(|node| count(node, MAX_SHARED_BY, self.faults)).map(Linking::SharedBy)
+                    shared_by.and_then(|node| count(node, MAX_SHARING_INSTANCES, self.faults)).map(InitialLinking::SharedBy)
                 }
-                Content::Null
-                | Content::Bool(_)
-                | Content::Number(_)
-                | Content::Text(_)
-                | Content::List(_) => {
+                SourceContent::Null
+                | SourceContent::Bool(_)
+                | SourceContent::Number(_)
+                | SourceContent::Text(_)
+                | SourceContent::List(_) => {
                     node.refuse("`none` or `{ shared_by: N }`", self.faults);
                     None
                 }
@@ -118,14 +118,14 @@ impl Reader<'_> {
         links
     }
 
-    fn sound(&mut self, fields: Fields<'_>, available: &[bool]) -> Class {
+    fn sound(&mut self, fields: SourceFields<'_>, available: &[bool]) -> InstanceClass {
         let derived = self.names.actions.iter().map(|name| self.kinds.simulate(name)).collect();
         let actions =
             fields.get("actions").map_or(&[][..], |node| self.entries(node, "a mapping of actions"));
-        let mut sound = Class {
+        let mut sound = InstanceClass {
             name: "sound".to_owned(),
             share: 1.0,
-            breaks: None,
+            breaks_after: None,
             reports: derive::reports(&self.names, available),
             actions: derived,
         };
@@ -135,12 +135,12 @@ impl Reader<'_> {
         sound
     }
 
-    fn entries<'n>(&mut self, node: &'n Node, expected: &str) -> &'n [(Key, Node)] {
+    fn entries<'n>(&mut self, node: &'n SourceNode, expected: &str) -> &'n [(SourceKey, SourceNode)] {
         node.entries(expected, self.faults)
     }
 
     /// Writes down what is said of actions.
-    fn actions(&mut self, entries: &[(Key, Node)], class: &mut Class) {
+    fn actions(&mut self, entries: &[(SourceKey, SourceNode)], class: &mut InstanceClass) {
         for (key, node) in entries {
             let index = self.names.actions.iter().position(|name| name.as_str() == key.text);
             let Some(index) = index else {
@@ -154,15 +154,15 @@ impl Reader<'_> {
         }
     }
 
-    fn action(&mut self, node: &Node, action: &mut SimulatedAction) {
+    fn action(&mut self, node: &SourceNode, action: &mut SimulatedAction) {
         let keys = ["at", "takes", "fails", "fails_after", "dark_after"];
         let fields = node.fields("how an action goes", &keys, self.faults);
         let places = ["relay-board", "board", "server", "resource", "instance"];
         if let Some(node) = fields.get("at") {
             match node.text("`relay-board`, `board` or `server`", self.faults) {
-                Some("relay-board" | "resource") => action.at = Site::Resource,
-                Some("board" | "instance") => action.at = Site::Instance,
-                Some("server") => action.at = Site::Server,
+                Some("relay-board" | "resource") => action.at = ActionSite::Resource,
+                Some("board" | "instance") => action.at = ActionSite::Instance,
+                Some("server") => action.at = ActionSite::Server,
                 Some(other) => self.faults.add_unknown(node.at, Rule::Form, "place", other, places),
                 None => {}
             }
@@ -175,19 +175,19 @@ impl Reader<'_> {
             action.fails_after = fails_after;
         }
         if let Some(dark_after) = span("dark_after") {
-            action.dark_after = dark_after;
+            action.fails_after_outage = dark_after;
         }
         if let Some(fails) = fields.get("fails").and_then(|node| share(node, self.faults)) {
-            action.fails = fails;
+            action.failure_rate = fails;
         }
     }
 
     /// Writes down what is said of states.
-    fn reports(&mut self, entries: &[(Key, Node)], class: &mut Class) {
+    fn reports(&mut self, entries: &[(SourceKey, SourceNode)], class: &mut InstanceClass) {
         let mut given = Vec::new();
         for (key, node) in entries {
             let states = self.matching(key.at, &key.text);
-            let reports: Vec<Report> =
+            let reports: Vec<PossibleReport> =
                 node.one_or_many().iter().filter_map(|node| self.report(node, &states)).collect();
             if reports.iter().map(|report| report.chance).sum::<f64>() > 1.0 + 1e-9 {
                 self.faults.add(
@@ -209,15 +209,15 @@ impl Reader<'_> {
         }
     }
 
-    fn report(&mut self, node: &Node, states: &[usize]) -> Option<Report> {
+    fn report(&mut self, node: &SourceNode, states: &[usize]) -> Option<PossibleReport> {
         let fields = node.fields("a report", &["event", "args", "after", "chance"], self.faults);
-        let (event, args) = event(node, fields, (&self.names, states), By::Report, self.faults)?;
+        let (event, args) = event(node, fields, (&self.names, states), ProfileSender::Report, self.faults)?;
         let after = required_span(node, fields, "after", self.faults)?;
         let chance = fields.get("chance").map_or(Some(1.0), |node| share(node, self.faults))?;
-        Some(Report { event, args, after, chance })
+        Some(PossibleReport { event, args, after, chance })
     }
 
-    fn request(&mut self, node: &Node) -> Option<OperatorRequest> {
+    fn request(&mut self, node: &SourceNode) -> Option<OperatorRequest> {
         let fields =
             node.fields("what operators do", &["in", "event", "args", "after", "mends"], self.faults);
         let Some(patterns) = fields.get("in") else {
@@ -226,20 +226,20 @@ impl Reader<'_> {
         };
         let states = self.states(patterns.one_or_many());
         let listed: Vec<usize> = states.iter().copied().collect();
-        let (event, args) = event(node, fields, (&self.names, &listed), By::Operator, self.faults)?;
+        let (event, args) = event(node, fields, (&self.names, &listed), ProfileSender::Operator, self.faults)?;
         let after = required_span(node, fields, "after", self.faults)?;
         let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
-        Some(OperatorRequest { states, event, args, after, mends })
+        Some(OperatorRequest { states, event, args, after, repair_rate: mends })
     }
 
-    fn broken(&mut self, node: &Node, sound: &Class) -> Vec<Class> {
+    fn broken(&mut self, node: &SourceNode, sound: &InstanceClass) -> Vec<InstanceClass> {
         let mut classes = Vec::new();
         for (key, node) in self.entries(node, "a mapping of classes of instances") {
             let keys = ["share", "breaks", "states", "actions"];
             let fields = node.fields("a class of instances", &keys, self.faults);
-            let mut class = Class { name: key.text.clone(), share: 0.0, ..sound.clone() };
+            let mut class = InstanceClass { name: key.text.clone(), share: 0.0, ..sound.clone() };
             class.share = fields.get("share").and_then(|node| share(node, self.faults)).unwrap_or(0.0);
-            class.breaks = fields.get("breaks").and_then(|node| distribution(node, self.faults));
+            class.breaks_after = fields.get("breaks").and_then(|node| distribution(node, self.faults));
             let states =
                 fields.get("states").map_or(&[][..], |node| self.entries(node, "a mapping of states"));
             self.reports(states, &mut class);

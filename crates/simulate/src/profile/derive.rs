@@ -6,34 +6,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::model::{Class, Layout, OperatorRequest, Report};
-use super::names::Names;
+use super::model::{InstanceClass, FleetLayout, OperatorRequest, PossibleReport};
+use super::names::NumberedNames;
 use machine::Distribution;
 use machine::FactKind;
 use machine::Instance;
-use machine::Site;
+use machine::ActionSite;
 use machine::{Cause, Outcome, Stimulus};
-use machine::{Definition, Due, Event, Kind, State, TransitionEffect};
+use machine::{Definition, TimeoutDue, Event, StateKind, State, TransitionEffect};
 use machine::{EventName, StateName};
-use machine::{Sender, Source};
+use machine::{Sender, EventSource};
 use machine::{create, decide};
 
 /// How often an instance does what it should.
-const SOUND: f64 = 0.98;
+const SOUND_SHARE: f64 = 0.98;
 /// How often a repair mends an instance.
-const MENDS: f64 = 0.9;
+const DEFAULT_REPAIR_RATE: f64 = 0.9;
 /// Within this part of its time limit a state is usually over.
-const USUAL: f64 = 1.0 / 3.0;
+const USUAL_TIMEOUT_FRACTION: f64 = 1.0 / 3.0;
 /// The text that lists of facts have, and arguments of events.
-const SAMPLE: &str = "image";
+const SAMPLE_TEXT: &str = "image";
 
-const HOUR: f64 = 3600.0;
-const DAY: f64 = 24.0 * HOUR;
-const YEAR: f64 = 365.25 * DAY;
+const HOUR_S: f64 = 3600.0;
+const DAY_S: f64 = 24.0 * HOUR_S;
+const YEAR_S: f64 = 365.25 * DAY_S;
 
 /// Eight instances at a device, four devices on a circuit, no settle time, no gap.
-pub(super) const LAYOUT: Layout =
-    Layout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
+pub(super) const DEFAULT_LAYOUT: FleetLayout =
+    FleetLayout { instances_per_device: 8, devices_per_circuit: 4, settle_ms: 0, gap_ms: 0 };
 
 /// What guards may know of an instance: what may be is so, and of what there may be several there is one.
 pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
@@ -41,7 +41,7 @@ pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
     let fact = |(name, kind): (&String, &FactKind)| {
         let value = match kind {
             FactKind::Boolean => json!(true),
-            FactKind::List => json!([SAMPLE]),
+            FactKind::List => json!([SAMPLE_TEXT]),
             FactKind::Number | FactKind::Text | FactKind::Mapping => return None,
         };
         Some((name.clone(), value))
@@ -51,12 +51,12 @@ pub(super) fn facts(definition: &Definition) -> Map<String, Value> {
 
 /// The states that count as available: those of rest that are neither the initial one nor entered by operators alone;
 /// of these, the ones in which an action watches the instance, where there are such. Where there is none, all states of rest.
-pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
-    let Names { definition, states, .. } = names;
-    let is_resting = |name: &StateName| kind(definition, name) == Kind::Resting;
+pub(super) fn available(names: &NumberedNames<'_>) -> Vec<bool> {
+    let NumberedNames { definition, states, .. } = names;
+    let is_resting = |name: &StateName| kind(definition, name) == StateKind::Resting;
     let mut reached: BTreeSet<&StateName> = BTreeSet::new();
     for (_, to, by) in edges(definition) {
-        if by != By::Operator {
+        if by != EdgeInitiator::Operator {
             reached.insert(to);
         }
     }
@@ -72,19 +72,19 @@ pub(super) fn available(names: &Names<'_>) -> Vec<bool> {
 
 /// What sound instances report: in each state of work the event from a face that leads on the shortest way to an
 /// available state, mostly within a third of the time limit. An event that tells of a failure is none of these.
-pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>> {
-    let ways = ways(names, available);
+pub(super) fn reports(names: &NumberedNames<'_>, available: &[bool]) -> Vec<Vec<PossibleReport>> {
+    let ways = steps_to_available(names, available);
     let report = |name: &StateName| {
         let state = names.definition.states.get(name)?;
         let is_reported = |event: &EventName| {
             let has_reporter = event_of(names.definition, event).is_some_and(|e| e.reporter().is_some());
             has_reporter && !event.as_str().contains("fail")
         };
-        let event = leading(state, name, &ways, is_reported)?;
+        let event = leading_event(state, name, &ways, is_reported)?;
         let args = args(event_of(names.definition, event)?);
-        Some(vec![Report { event: event.clone(), args, after: within(state), chance: SOUND }])
+        Some(vec![PossibleReport { event: event.clone(), args, after: usual_duration(state), chance: SOUND_SHARE }])
     };
-    let is_waiting = |name: &&StateName| kind(names.definition, name) == Kind::Working;
+    let is_waiting = |name: &&StateName| kind(names.definition, name) == StateKind::Working;
     names
         .states
         .iter()
@@ -93,31 +93,31 @@ pub(super) fn reports(names: &Names<'_>, available: &[bool]) -> Vec<Vec<Report>>
 }
 
 /// How long what a state waits for usually takes.
-fn within(state: &State) -> Distribution {
+fn usual_duration(state: &State) -> Distribution {
     let limit = match state.timeout.as_ref().map(|timeout| timeout.due) {
-        Some(Due::After(limit)) => limit.as_secs_f64(),
-        Some(Due::At(_)) | None => 90.0,
+        Some(TimeoutDue::After(limit)) => limit.as_secs_f64(),
+        Some(TimeoutDue::At(_)) | None => 90.0,
     };
-    let usual = (limit * USUAL).max(0.001);
+    let usual = (limit * USUAL_TIMEOUT_FRACTION).max(0.001);
     Distribution::log_normal(usual, 2.0 * usual)
 }
 
 /// What operators ask for: new instances are put to use within an hour, available ones are asked for something once a day,
 /// and those that failed are looked at within days.
-pub(super) fn requests(names: &Names<'_>, available: &[bool]) -> Vec<OperatorRequest> {
-    let ways = ways(names, available);
+pub(super) fn requests(names: &NumberedNames<'_>, available: &[bool]) -> Vec<OperatorRequest> {
+    let ways = steps_to_available(names, available);
     let request_in = |(index, name): (usize, &&StateName)| {
         let kind = kind(names.definition, name);
         let (after, mends) = match kind {
-            Kind::Failed => (Distribution::log_normal(DAY, 3.0 * DAY), MENDS),
-            Kind::Working | Kind::Resting if **name == names.definition.initial => {
-                (Distribution::Uniform { from: 0.0, to: HOUR }, 0.0)
+            StateKind::Failed => (Distribution::log_normal(DAY_S, 3.0 * DAY_S), DEFAULT_REPAIR_RATE),
+            StateKind::Working | StateKind::Resting if **name == names.definition.initial => {
+                (Distribution::Uniform { from: 0.0, to: HOUR_S }, 0.0)
             }
-            Kind::Resting => (Distribution::rate(1.0, DAY), 0.0),
-            Kind::Working | Kind::Final => return None,
+            StateKind::Resting => (Distribution::rate(1.0, DAY_S), 0.0),
+            StateKind::Working | StateKind::Final => return None,
         };
         let (event, args) = request(names.definition, name, &ways)?;
-        Some(OperatorRequest { states: BTreeSet::from([index]), event, args, after, mends })
+        Some(OperatorRequest { states: BTreeSet::from([index]), event, args, after, repair_rate: mends })
     };
     names.states.iter().enumerate().filter_map(request_in).collect()
 }
@@ -130,16 +130,16 @@ fn request(
 ) -> Option<(EventName, Map<String, Value>)> {
     let asked = |event: &EventName| {
         let args = args(definition.events.get(event)?);
-        let to = tried(definition, name, event, &args)?;
+        let to = request_target(definition, name, event, &args)?;
         ways.get(&to).map(|way| (*way, event.clone(), args))
     };
-    let all = definition.accepted(name.as_str(), &Sender::Operator);
+    let all = definition.accepted_events(name.as_str(), &Sender::Operator);
     let best = all.into_iter().filter_map(asked).min_by_key(|(way, ..)| *way);
     best.map(|(_, event, args)| (event, args))
 }
 
 /// Where an operator's event leads to from a state, if it does.
-fn tried(
+fn request_target(
     definition: &Definition,
     state: &StateName,
     event: &EventName,
@@ -149,7 +149,7 @@ fn tried(
     let born = create(definition, "instance", facts(definition), now).instance;
     let instance = Instance { state: state.clone(), ..born };
     let cause =
-        Cause::Event { name: event.clone(), source: Source::Operator, args: args.clone(), visit: None };
+        Cause::Event { name: event.clone(), source: EventSource::Operator, args: args.clone(), visit: None };
     let stimulus = Stimulus { facts: facts(definition), ..Stimulus::new(cause) };
     let decision = decide(definition, &instance, &stimulus, now);
     match decision.outcome {
@@ -159,23 +159,23 @@ fn tried(
 }
 
 /// The ways of being broken: a few instances are dead, and some die.
-pub(super) fn broken(sound: &Class) -> Vec<Class> {
+pub(super) fn broken(sound: &InstanceClass) -> Vec<InstanceClass> {
     let mut actions = sound.actions.clone();
-    actions.iter_mut().filter(|action| action.at == Site::Instance).for_each(|action| {
-        action.fails = 1.0;
-        action.fails_after = action.dark_after;
+    actions.iter_mut().filter(|action| action.at == ActionSite::Instance).for_each(|action| {
+        action.failure_rate = 1.0;
+        action.fails_after = action.fails_after_outage;
     });
-    vec![Class {
+    vec![InstanceClass {
         name: "dead".to_owned(),
         share: 0.002,
-        breaks: Some(Distribution::rate(0.05, YEAR)),
+        breaks_after: Some(Distribution::rate(0.05, YEAR_S)),
         reports: vec![Vec::new(); sound.reports.len()],
         actions,
     }]
 }
 
 /// The event of `state` that leads on the shortest way to an available state, of those that are wanted.
-fn leading<'a>(
+fn leading_event<'a>(
     state: &'a State,
     here: &StateName,
     ways: &BTreeMap<&StateName, usize>,
@@ -196,24 +196,24 @@ fn leading<'a>(
 
 /// Who or what leads from one state to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum EdgeInitiator {
     Operator,
     Other,
 }
 
 /// Where each state may lead, and by whom.
-fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
+fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, EdgeInitiator)> {
     let mut edges = Vec::new();
     for (name, state) in &definition.states {
         let timeout = state.timeout.iter();
         let targets = timeout
             .flat_map(|timeout| [Some(&timeout.target), timeout.limit.as_ref().map(|limit| &limit.exceeded)]);
-        edges.extend(targets.flatten().map(|target| (name, target, By::Other)));
-        let always = state.always.iter().map(|transition| (transition, By::Other));
+        edges.extend(targets.flatten().map(|target| (name, target, EdgeInitiator::Other)));
+        let always = state.always.iter().map(|transition| (transition, EdgeInitiator::Other));
         let on = state.on.iter().flat_map(|(event, transitions)| {
             let is_operators = event_of(definition, event)
                 .is_some_and(|event| event.from == BTreeSet::from([Sender::Operator]));
-            let by = if is_operators { By::Operator } else { By::Other };
+            let by = if is_operators { EdgeInitiator::Operator } else { EdgeInitiator::Other };
             transitions.iter().map(move |transition| (transition, by))
         });
         for (transition, by) in always.chain(on) {
@@ -226,14 +226,14 @@ fn edges(definition: &Definition) -> Vec<(&StateName, &StateName, By)> {
 }
 
 /// How many steps each state is away from an available one, where nobody asks for anything.
-fn ways<'a>(names: &Names<'a>, available: &[bool]) -> BTreeMap<&'a StateName, usize> {
+fn steps_to_available<'a>(names: &NumberedNames<'a>, available: &[bool]) -> BTreeMap<&'a StateName, usize> {
     let is_available = |(name, available): (&&'a StateName, &bool)| available.then_some((*name, 0));
     let mut ways: BTreeMap<&StateName, usize> =
         names.states.iter().zip(available).filter_map(is_available).collect();
     let edges = edges(names.definition);
     for length in 1..=names.states.len() {
-        let leads = |(from, to, by): &(&'a StateName, &'a StateName, By)| {
-            (*by == By::Other && ways.get(to) == Some(&(length - 1)) && !ways.contains_key(from))
+        let leads = |(from, to, by): &(&'a StateName, &'a StateName, EdgeInitiator)| {
+            (*by == EdgeInitiator::Other && ways.get(to) == Some(&(length - 1)) && !ways.contains_key(from))
                 .then_some(*from)
         };
         let found: Vec<&StateName> = edges.iter().filter_map(leads).collect();
@@ -247,13 +247,13 @@ fn ways<'a>(names: &Names<'a>, available: &[bool]) -> BTreeMap<&'a StateName, us
 
 /// Arguments as good as any.
 fn args(event: &Event) -> Map<String, Value> {
-    event.args.iter().map(|name| (name.clone(), json!(SAMPLE))).collect()
+    event.args.iter().map(|name| (name.clone(), json!(SAMPLE_TEXT))).collect()
 }
 
 fn event_of<'a>(definition: &'a Definition, name: &EventName) -> Option<&'a Event> {
     definition.events.get(name)
 }
 
-fn kind(definition: &Definition, name: &StateName) -> Kind {
+fn kind(definition: &Definition, name: &StateName) -> StateKind {
     definition.states.get(name).map(|state| state.kind).unwrap_or_default()
 }

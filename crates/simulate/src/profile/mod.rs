@@ -14,11 +14,11 @@ mod value;
 
 use machine::ActionCatalogue;
 use machine::Definition;
-use machine::Faults;
+use machine::SourceFaults;
 
 pub use model::Profile;
-pub(super) use model::{Behaviour, Layout, Linking, OperatorRequest, Schedule};
-pub(super) use names::Names;
+pub(super) use model::{MachineBehaviour, FleetLayout, InitialLinking, OperatorRequest, OutageSchedule};
+pub(super) use names::NumberedNames;
 
 impl Profile {
     /// Reads a profile for `definitions`, the first of which is the simulated one; their actions are of `actions`. An empty
@@ -31,7 +31,7 @@ impl Profile {
         text: &str,
         definitions: &[&Definition],
         actions: &dyn ActionCatalogue,
-    ) -> Result<Self, Faults> {
+    ) -> Result<Self, SourceFaults> {
         read::profile(text, definitions, actions)
     }
 }

@@ -7,13 +7,13 @@ use machine::{ActionName, StateName};
 
 /// A definition's names with their numbers.
 #[derive(Debug)]
-pub(crate) struct Names<'a> {
+pub(crate) struct NumberedNames<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) states: Vec<&'a StateName>,
     pub(crate) actions: Vec<ActionName>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> NumberedNames<'a> {
     pub(crate) fn new(definition: &'a Definition) -> Self {
         let invoked = definition.states.values().flat_map(|state| &state.invoke);
         let actions: BTreeSet<ActionName> = invoked.map(|invoke| invoke.action.clone()).collect();

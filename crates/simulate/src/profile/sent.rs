@@ -2,20 +2,20 @@
 
 use serde_json::{Map, Value};
 
-use super::names::Names;
-use machine::text::Collector;
-use machine::text::{Fields, Node};
+use super::names::NumberedNames;
+use machine::text::FaultCollector;
+use machine::text::{SourceFields, SourceNode};
 use machine::{Event, EventName, Rule, Sender};
 
 /// Who sends an event.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum By {
+pub(super) enum ProfileSender {
     /// What a face speaks for.
     Report,
     Operator,
 }
 
-impl By {
+impl ProfileSender {
     fn may_send(self, event: &Event) -> bool {
         match self {
             Self::Report => event.reporter().is_some(),
@@ -23,7 +23,7 @@ impl By {
         }
     }
 
-    fn noun(self, names: &Names<'_>) -> String {
+    fn noun(self, names: &NumberedNames<'_>) -> String {
         match self {
             Self::Report => {
                 let reporter = names.definition.events.values().find_map(Event::reporter);
@@ -37,11 +37,11 @@ impl By {
 
 /// The event that is sent in this way in `states`, with its arguments.
 pub(super) fn event(
-    parent: &Node,
-    fields: Fields<'_>,
-    (names, states): (&Names<'_>, &[usize]),
-    by: By,
-    faults: &mut Collector,
+    parent: &SourceNode,
+    fields: SourceFields<'_>,
+    (names, states): (&NumberedNames<'_>, &[usize]),
+    by: ProfileSender,
+    faults: &mut FaultCollector,
 ) -> Option<(EventName, Map<String, Value>)> {
     let Some(node) = fields.get("event") else {
         faults.add(parent.at, Rule::Form, "`event` is missing");
@@ -72,10 +72,10 @@ pub(super) fn event(
 }
 
 fn args(
-    parent: &Node,
-    fields: Fields<'_>,
+    parent: &SourceNode,
+    fields: SourceFields<'_>,
     event: &Event,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) -> Option<Map<String, Value>> {
     let args = match fields.get("args").map(|node| (node, node.to_json())) {
         None => Map::new(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::tests::Actions;
 use machine::ActionName;
 use machine::Distribution;
-use machine::Site;
+use machine::ActionSite;
 use machine::load;
 use machine::testing::vocabulary;
 
@@ -54,16 +54,16 @@ fn what_is_derived_of_the_board_machine_is_what_its_boards_do() {
         .zip(sound.actions.iter().map(|action| action.at))
         .collect();
     let expected = [
-        ("clear-pxe", Site::Server),
-        ("poll", Site::Instance),
-        ("power-cycle", Site::Resource),
-        ("set-pxe", Site::Server),
+        ("clear-pxe", ActionSite::Server),
+        ("poll", ActionSite::Instance),
+        ("power-cycle", ActionSite::Resource),
+        ("set-pxe", ActionSite::Server),
     ];
     assert_eq!(places, expected);
     let asked = |state: &str| {
         let state = index(&definition, state);
         let requests = profile.machines[0].requests.iter().filter(|request| request.states.contains(&state));
-        requests.map(|request| (request.event.to_string(), request.mends)).collect::<Vec<_>>()
+        requests.map(|request| (request.event.to_string(), request.repair_rate)).collect::<Vec<_>>()
     };
     assert_eq!(asked("New"), [("rq-reboot".to_owned(), 0.0)]);
     assert_eq!(asked("FailedBadBoard"), [("rq-reboot".to_owned(), 0.9)]);
@@ -93,7 +93,7 @@ fn the_profile_of_the_board_machine_is_read_as_it_says() {
         .filter(|state| profile.machines[0].requests[5].states.contains(state))
         .collect();
     assert_eq!(failed.len(), 16);
-    assert_eq!((profile.machines[0].requests[5].mends, profile.outages[0].share), (0.9, 0.1));
+    assert_eq!((profile.machines[0].requests[5].repair_rate, profile.outages[0].share), (0.9, 0.1));
 }
 
 #[test]

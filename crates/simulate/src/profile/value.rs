@@ -5,28 +5,28 @@ use std::time::Duration;
 use machine::Distribution;
 use machine::Rule;
 use machine::parse_span;
-use machine::text::Collector;
-use machine::text::{Content, Fields, Node};
+use machine::text::FaultCollector;
+use machine::text::{SourceContent, SourceFields, SourceNode};
 
 /// No span is longer: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
 /// Seconds of a day and of a year.
-const DAY: f64 = 86_400.0;
-const YEAR: f64 = 365.25 * DAY;
+const DAY_S: f64 = 86_400.0;
+const YEAR_S: f64 = 365.25 * DAY_S;
 
 /// How a span by chance is written.
-const FORMS: &str = "`30s`, `{ from: 10s, to: 20s }`, `{ median: 45s, p95: 90s }`, `{ mean: 2d }`, `{ per_day: 2 }` or \
+const DISTRIBUTION_FORMS: &str = "`30s`, `{ from: 10s, to: 20s }`, `{ median: 45s, p95: 90s }`, `{ mean: 2d }`, `{ per_day: 2 }` or \
                      `{ per_year: 4 }`";
 
 /// The span by chance that `node` is.
-pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distribution> {
+pub(super) fn distribution(node: &SourceNode, faults: &mut FaultCollector) -> Option<Distribution> {
     let entries = match &node.content {
-        Content::Map(entries) => entries,
-        Content::Text(_) | Content::Number(_) => {
+        SourceContent::Map(entries) => entries,
+        SourceContent::Text(_) | SourceContent::Number(_) => {
             return seconds(node, faults).map(Distribution::Constant);
         }
-        Content::Null | Content::Bool(_) | Content::List(_) => {
-            node.refuse(&format!("a span: {FORMS}"), faults);
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::List(_) => {
+            node.refuse(&format!("a span: {DISTRIBUTION_FORMS}"), faults);
             return None;
         }
     };
@@ -49,10 +49,10 @@ pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distri
             Some(Distribution::log_normal(median, p95))
         }
         (_, _, ["mean"]) => Some(Distribution::Exponential { mean: positive(get("mean")?, faults)? }),
-        (_, _, ["per_day"]) => Some(Distribution::rate(times(get("per_day")?, faults)?, DAY)),
-        (_, _, ["per_year"]) => Some(Distribution::rate(times(get("per_year")?, faults)?, YEAR)),
+        (_, _, ["per_day"]) => Some(Distribution::rate(times(get("per_day")?, faults)?, DAY_S)),
+        (_, _, ["per_year"]) => Some(Distribution::rate(times(get("per_year")?, faults)?, YEAR_S)),
         _ => {
-            faults.add(node.at, Rule::Form, format!("this is no span; write {FORMS}"));
+            faults.add(node.at, Rule::Form, format!("this is no span; write {DISTRIBUTION_FORMS}"));
             None
         }
     }
@@ -60,10 +60,10 @@ pub(super) fn distribution(node: &Node, faults: &mut Collector) -> Option<Distri
 
 /// The span by chance that `key` says, which must be there.
 pub(super) fn required_span(
-    parent: &Node,
-    fields: Fields<'_>,
+    parent: &SourceNode,
+    fields: SourceFields<'_>,
     key: &str,
-    faults: &mut Collector,
+    faults: &mut FaultCollector,
 ) -> Option<Distribution> {
     let node = fields.get(key);
     if node.is_none() {
@@ -72,7 +72,7 @@ pub(super) fn required_span(
     distribution(node?, faults)
 }
 
-fn in_order(node: &Node, least: f64, most: f64, right: &str, faults: &mut Collector) -> Option<()> {
+fn in_order(node: &SourceNode, least: f64, most: f64, right: &str, faults: &mut FaultCollector) -> Option<()> {
     if least > most {
         faults.add(node.at, Rule::Form, right);
         return None;
@@ -81,15 +81,15 @@ fn in_order(node: &Node, least: f64, most: f64, right: &str, faults: &mut Collec
 }
 
 /// The span that `node` is, in milliseconds.
-pub(super) fn milliseconds(node: &Node, faults: &mut Collector) -> Option<u64> {
+pub(super) fn milliseconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<u64> {
     span(node, faults).and_then(|span| u64::try_from(span.as_millis()).ok())
 }
 
-fn seconds(node: &Node, faults: &mut Collector) -> Option<f64> {
+fn seconds(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     span(node, faults).map(|span| span.as_secs_f64())
 }
 
-fn positive(node: &Node, faults: &mut Collector) -> Option<f64> {
+fn positive(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let seconds = seconds(node, faults)?;
     if seconds <= 0.0 {
         faults.add(node.at, Rule::Form, "a median or mean is more than nothing");
@@ -98,14 +98,14 @@ fn positive(node: &Node, faults: &mut Collector) -> Option<f64> {
     Some(seconds)
 }
 
-fn span(node: &Node, faults: &mut Collector) -> Option<Duration> {
+fn span(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
     let example = "write it like `45s`, `5m` or `2d 12h`";
     let text = match &node.content {
-        Content::Number(number) => {
+        SourceContent::Number(number) => {
             faults.add(node.at, Rule::Form, format!("the span `{number}` has no unit; {example}"));
             return None;
         }
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => {
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => {
             node.text("a span", faults)?
         }
     };
@@ -119,10 +119,10 @@ fn span(node: &Node, faults: &mut Collector) -> Option<Duration> {
 }
 
 /// How often something happens: a number above nothing.
-fn times(node: &Node, faults: &mut Collector) -> Option<f64> {
+fn times(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let number = match &node.content {
-        Content::Number(number) => number.as_f64(),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Number(number) => number.as_f64(),
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
     let number = number.filter(|number| *number > 0.0 && *number <= 1e9);
     if number.is_none() {
@@ -136,14 +136,14 @@ fn times(node: &Node, faults: &mut Collector) -> Option<f64> {
 }
 
 /// A share from 0 to 1, written as `2%` or `0.02`.
-pub(super) fn share(node: &Node, faults: &mut Collector) -> Option<f64> {
+pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let share = match &node.content {
-        Content::Number(number) => number.as_f64(),
-        Content::Text(text) => {
+        SourceContent::Number(number) => number.as_f64(),
+        SourceContent::Text(text) => {
             let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
             percent.map(|percent| percent / 100.0)
         }
-        Content::Null | Content::Bool(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     if share.is_none() {
@@ -153,10 +153,10 @@ pub(super) fn share(node: &Node, faults: &mut Collector) -> Option<f64> {
 }
 
 /// A whole number from 1 to `most`.
-pub(super) fn count(node: &Node, most: usize, faults: &mut Collector) -> Option<usize> {
+pub(super) fn count(node: &SourceNode, most: usize, faults: &mut FaultCollector) -> Option<usize> {
     let number = match &node.content {
-        Content::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
-        Content::Null | Content::Bool(_) | Content::Text(_) | Content::List(_) | Content::Map(_) => None,
+        SourceContent::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
     };
     let number = number.filter(|number| (1..=most).contains(number));
     if number.is_none() {

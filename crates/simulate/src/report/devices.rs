@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
 use crate::simulation::DAY_MS;
-use crate::tally::{ResourceTally, Tally};
+use crate::tally::{ResourceTally, SimulationTally};
 
 /// What relay boards did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Power {
+pub struct RelayBoardReport {
     /// How many operations in all.
     pub operations: u64,
     /// How many of them failed.
@@ -27,7 +27,7 @@ pub struct Power {
 
 /// How instances waited for relay boards.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Queues {
+pub struct RelayBoardQueueReport {
     /// The most instances that waited at one relay board.
     pub longest: u64,
     /// Which relay board that was, from 1.
@@ -44,8 +44,8 @@ pub struct Queues {
     pub most_s: f64,
 }
 
-impl Power {
-    pub(super) fn new(tally: &Tally, relay_boards: u64, end_ms: u64) -> Self {
+impl RelayBoardReport {
+    pub(super) fn new(tally: &SimulationTally, relay_boards: u64, end_ms: u64) -> Self {
         let days = ratio(end_ms, DAY_MS);
         let a_day = ratio(tally.operations, 1) / days;
         Self {
@@ -60,7 +60,7 @@ impl Power {
     }
 }
 
-impl Queues {
+impl RelayBoardQueueReport {
     pub(super) fn new(tally: &ResourceTally) -> Self {
         Self {
             longest: tally.longest_queue.instances as u64,

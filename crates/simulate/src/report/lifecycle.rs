@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
-use crate::simulated::{SimulatedMachine, Stage};
+use crate::simulated::{SimulatedMachine, SimulatedState};
 use crate::simulation::Simulation;
-use crate::spans::Spans;
-use crate::tally::{MachineTally, Reason};
-use machine::Kind;
+use crate::spans::SpanHistogram;
+use crate::tally::{MachineTally, UnavailabilityCause};
+use machine::StateKind;
 use machine::{EventName, StateName};
 
 /// What came of the instances of one machine.
@@ -22,13 +22,13 @@ pub struct MachineReport {
     /// Each state that was ever entered, in the order of the definition's names.
     pub states: Vec<StateShare>,
     /// From what began it to an available state: all together first.
-    pub ready: Vec<Way>,
+    pub ready: Vec<TimeToAvailable>,
     /// The failed states that were entered.
-    pub failed: Vec<Failures>,
+    pub failed: Vec<FailedStateReport>,
     /// What they and operators sent and what changed nothing.
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredEventReport>,
     /// How many instances were in each state over time.
-    pub series: Series,
+    pub series: StateSeries,
 }
 
 /// How much of the time instances were available.
@@ -46,7 +46,7 @@ pub struct StateShare {
     /// The state.
     pub state: StateName,
     /// What being in it means.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// Whether instances in it count as available.
     pub is_available: bool,
     /// The share of all instances' time that they were in it.
@@ -59,7 +59,7 @@ pub struct StateShare {
 
 /// How long it took to an available state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Way {
+pub struct TimeToAvailable {
     /// What began it: an operator's event, or what led out of an available state; nothing for all together.
     pub after: Option<String>,
     /// How often.
@@ -74,7 +74,7 @@ pub struct Way {
 
 /// A failed state that was entered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Failures {
+pub struct FailedStateReport {
     /// The state.
     pub state: StateName,
     /// How often.
@@ -89,7 +89,7 @@ pub struct Failures {
 
 /// An event that changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ignored {
+pub struct IgnoredEventReport {
     /// The event.
     pub event: EventName,
     /// How often.
@@ -98,7 +98,7 @@ pub struct Ignored {
 
 /// How many instances were in each state over time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Series {
+pub struct StateSeries {
     /// The time between samples, of which the first is at the beginning.
     pub every_s: u64,
     /// The states that any sample found instances in.
@@ -119,7 +119,7 @@ impl MachineReport {
             instances: machine.instances as u64,
             availability: availability(machine, tally, total_ms),
             states: states(machine, tally, total_ms),
-            ready: ways(machine, tally),
+            ready: times_to_available(machine, tally),
             failed: failures(machine, tally),
             ignored: ignored(machine, tally),
             series: series(simulation, machine, tally),
@@ -141,7 +141,7 @@ fn at_end(tally: &MachineTally, state: usize) -> u32 {
 }
 
 fn states(machine: &SimulatedMachine<'_>, tally: &MachineTally, total_ms: u64) -> Vec<StateShare> {
-    let share = |(index, stage): (usize, &Stage<'_>)| StateShare {
+    let share = |(index, stage): (usize, &SimulatedState<'_>)| StateShare {
         state: stage.name.clone(),
         kind: stage.kind,
         is_available: stage.is_available,
@@ -153,35 +153,35 @@ fn states(machine: &SimulatedMachine<'_>, tally: &MachineTally, total_ms: u64) -
     shares.filter(|state| state.entries > 0).collect()
 }
 
-fn ways(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Way> {
-    let way = |after: Option<String>, spans: &Spans| Way {
+fn times_to_available(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<TimeToAvailable> {
+    let way = |after: Option<String>, spans: &SpanHistogram| TimeToAvailable {
         after,
         times: spans.count(),
         p50_s: seconds(spans.percentile(50)),
         p95_s: seconds(spans.percentile(95)),
         p99_s: seconds(spans.percentile(99)),
     };
-    let mut all = Spans::default();
+    let mut all = SpanHistogram::default();
     tally.ready.values().for_each(|spans| all.merge(spans));
     let each = tally.ready.iter().map(|(reason, spans)| way(Some(describe(machine, *reason)), spans));
     std::iter::once(way(None, &all)).chain(each).collect()
 }
 
 /// A reason in words.
-fn describe(machine: &SimulatedMachine<'_>, reason: Reason) -> String {
+fn describe(machine: &SimulatedMachine<'_>, reason: UnavailabilityCause) -> String {
     match reason {
-        Reason::Event(event) => {
+        UnavailabilityCause::Event(event) => {
             machine.definition.events.keys().nth(event).map(ToString::to_string).unwrap_or_default()
         }
-        Reason::Deadline => "a deadline".to_owned(),
-        Reason::Created => "the beginning".to_owned(),
+        UnavailabilityCause::Deadline => "a deadline".to_owned(),
+        UnavailabilityCause::Created => "the beginning".to_owned(),
     }
 }
 
-fn failures(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Failures> {
-    let failures = |(index, stage): (usize, &Stage<'_>)| {
+fn failures(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<FailedStateReport> {
+    let failures = |(index, stage): (usize, &SimulatedState<'_>)| {
         let spans = &tally.failed[index];
-        (stage.kind == Kind::Failed && tally.entries[index] > 0).then(|| Failures {
+        (stage.kind == StateKind::Failed && tally.entries[index] > 0).then(|| FailedStateReport {
             state: stage.name.clone(),
             entries: tally.entries[index],
             at_end: at_end(tally, index),
@@ -192,21 +192,21 @@ fn failures(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Failure
     machine.states.iter().enumerate().filter_map(failures).collect()
 }
 
-fn ignored(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<Ignored> {
+fn ignored(machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Vec<IgnoredEventReport> {
     let events: Vec<&EventName> = machine.definition.events.keys().collect();
     let ignored = tally.ignored.iter().filter_map(|(event, times)| {
-        events.get(*event).map(|event| Ignored { event: (*event).clone(), times: *times })
+        events.get(*event).map(|event| IgnoredEventReport { event: (*event).clone(), times: *times })
     });
     ignored.collect()
 }
 
-fn series(simulation: &Simulation<'_>, machine: &SimulatedMachine<'_>, tally: &MachineTally) -> Series {
+fn series(simulation: &Simulation<'_>, machine: &SimulatedMachine<'_>, tally: &MachineTally) -> StateSeries {
     let is_seen = |state: &usize| {
         tally.series.iter().any(|row| row.get(*state).is_some_and(|instances| *instances > 0))
     };
     let seen: Vec<usize> = (0..machine.states.len()).filter(is_seen).collect();
-    Series {
-        every_s: simulation.every_ms / 1000,
+    StateSeries {
+        every_s: simulation.sample_interval_ms / 1000,
         states: seen.iter().map(|state| machine.states[*state].name.clone()).collect(),
         instances: tally.series.iter().map(|row| seen.iter().map(|state| row[*state]).collect()).collect(),
     }

@@ -7,8 +7,8 @@ mod raised;
 mod resources;
 mod whole;
 
-pub use devices::{Power, Queues};
-pub use lifecycle::{Availability, Failures, Ignored, MachineReport, Series, StateShare, Way};
-pub use raised::{Raised, Unsimulated};
-pub use resources::ResourceUse;
-pub use whole::{Report, Troubles};
+pub use devices::{RelayBoardReport, RelayBoardQueueReport};
+pub use lifecycle::{Availability, FailedStateReport, IgnoredEventReport, MachineReport, StateSeries, StateShare, TimeToAvailable};
+pub use raised::{RaisedEventReport, UnsimulatedRaises};
+pub use resources::ResourceReport;
+pub use whole::{SimulationReport, BreakdownReport};

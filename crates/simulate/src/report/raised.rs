@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::population::operations;
 use crate::simulation::Simulation;
-use crate::tally::Tally;
+use crate::tally::SimulationTally;
 use machine::{EventName, LinkName, MachineName, Operation};
 
 /// An event that instances of one machine raised at those of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Raised {
+pub struct RaisedEventReport {
     /// The machine that raised it.
     pub machine: MachineName,
     /// The event.
@@ -26,7 +26,7 @@ pub struct Raised {
 
 /// Events that are raised at a machine whose definition was not given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unsimulated {
+pub struct UnsimulatedRaises {
     /// The machine that raises them.
     pub machine: MachineName,
     /// The link by which it does.
@@ -37,10 +37,10 @@ pub struct Unsimulated {
     pub events: BTreeSet<EventName>,
 }
 
-pub(super) fn raised(simulation: &Simulation<'_>, tally: &Tally) -> Vec<Raised> {
+pub(super) fn raised(simulation: &Simulation<'_>, tally: &SimulationTally) -> Vec<RaisedEventReport> {
     let machine = |index: usize| simulation.machines.get(index).map(|one| one.definition.machine.clone());
     let raised = tally.raised.iter().filter_map(|((from, event, to), raised)| {
-        Some(Raised {
+        Some(RaisedEventReport {
             machine: machine(*from)?,
             event: event.clone(),
             to: machine(*to)?,
@@ -51,7 +51,7 @@ pub(super) fn raised(simulation: &Simulation<'_>, tally: &Tally) -> Vec<Raised> 
     raised.collect()
 }
 
-pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<Unsimulated> {
+pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<UnsimulatedRaises> {
     let is_there = |machine: &MachineName| {
         simulation.machines.iter().any(|simulated| simulated.definition.machine == *machine)
     };
@@ -63,7 +63,7 @@ pub(super) fn unsimulated(simulation: &Simulation<'_>) -> Vec<Unsimulated> {
                 events.entry((raises.to, raises.machine)).or_default().insert(raises.event.clone());
             }
         }
-        unsimulated.extend(events.into_iter().map(|((link, to), events)| Unsimulated {
+        unsimulated.extend(events.into_iter().map(|((link, to), events)| UnsimulatedRaises {
             machine: definition.machine.clone(),
             link: link.clone(),
             to: to.clone(),

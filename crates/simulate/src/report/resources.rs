@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
 use crate::simulation::Simulation;
-use crate::tally::Tally;
+use crate::tally::SimulationTally;
 use machine::ResourceName;
 
 /// How a resource was used that states hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ResourceUse {
+pub struct ResourceReport {
     /// The resource.
     pub resource: ResourceName,
     /// How many units there are, where that is limited.
@@ -32,9 +32,9 @@ pub struct ResourceUse {
     pub most_s: f64,
 }
 
-pub(super) fn uses(simulation: &Simulation<'_>, tally: &Tally) -> Vec<ResourceUse> {
+pub(super) fn resource_reports(simulation: &Simulation<'_>, tally: &SimulationTally) -> Vec<ResourceReport> {
     let resources = simulation.resources.iter().zip(&tally.resources);
-    let resource_use = resources.map(|((name, limits), tally)| ResourceUse {
+    let resource_use = resources.map(|((name, limits), tally)| ResourceReport {
         resource: (*name).clone(),
         capacity: limits.map(|limits| limits.capacity).filter(|units| *units < u32::MAX),
         most: tally.most,

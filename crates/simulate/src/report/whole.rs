@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use super::devices::{Power, Queues};
+use super::devices::{RelayBoardReport, RelayBoardQueueReport};
 use super::lifecycle::MachineReport;
-use super::raised::{Raised, Unsimulated, raised, unsimulated};
-use super::resources::{ResourceUse, uses};
+use super::raised::{RaisedEventReport, UnsimulatedRaises, raised, unsimulated};
+use super::resources::{ResourceReport, resource_reports};
 use crate::outages::PlannedOutage;
 use crate::simulated::SimulatedMachine;
 use crate::simulation::Simulation;
-use crate::tally::Tally;
+use crate::tally::SimulationTally;
 
 /// What came of a simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct SimulationReport {
     /// The machine that was simulated.
     #[serde(flatten)]
     pub first: MachineReport,
@@ -31,25 +31,25 @@ pub struct Report {
     pub circuits: Option<u64>,
     /// What relay boards did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub power: Option<Power>,
+    pub power: Option<RelayBoardReport>,
     /// How instances waited for relay boards.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub queues: Option<Queues>,
+    pub queues: Option<RelayBoardQueueReport>,
     /// How what states hold was used.
-    pub resources: Vec<ResourceUse>,
+    pub resources: Vec<ResourceReport>,
     /// What broke and what went dark.
-    pub troubles: Troubles,
+    pub troubles: BreakdownReport,
     /// What instances raised at others.
-    pub raised: Vec<Raised>,
+    pub raised: Vec<RaisedEventReport>,
     /// The machines that it is linked to, in the order of their definitions.
     pub linked: Vec<MachineReport>,
     /// What would be raised at machines whose definitions were not given.
-    pub unsimulated: Vec<Unsimulated>,
+    pub unsimulated: Vec<UnsimulatedRaises>,
 }
 
 /// What broke and what went dark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Troubles {
+pub struct BreakdownReport {
     /// How many sound instances got broken.
     pub broken: u64,
     /// How many broken instances were repaired.
@@ -58,8 +58,8 @@ pub struct Troubles {
     pub outages: u64,
 }
 
-impl Report {
-    pub(crate) fn new(simulation: &Simulation<'_>, tally: &Tally) -> Self {
+impl SimulationReport {
+    pub(crate) fn new(simulation: &Simulation<'_>, tally: &SimulationTally) -> Self {
         let before_end = |outage: &&PlannedOutage| outage.begins_ms <= simulation.end_ms();
         let outages = simulation.outages.iter().filter(before_end).count() as u64;
         let uses_devices = simulation.machines.iter().any(SimulatedMachine::uses_devices);
@@ -74,10 +74,10 @@ impl Report {
             decisions: tally.decisions,
             relay_boards,
             circuits: (uses_devices || outages > 0).then(|| simulation.circuits() as u64),
-            power: relay_boards.map(|relay_boards| Power::new(tally, relay_boards, end_ms)),
-            queues: relay_boards.map(|_| Queues::new(&tally.devices)),
-            resources: uses(simulation, tally),
-            troubles: Troubles { broken: tally.broken, mended: tally.mended, outages },
+            power: relay_boards.map(|relay_boards| RelayBoardReport::new(tally, relay_boards, end_ms)),
+            queues: relay_boards.map(|_| RelayBoardQueueReport::new(&tally.devices)),
+            resources: resource_reports(simulation, tally),
+            troubles: BreakdownReport { broken: tally.broken, mended: tally.repaired, outages },
             raised: raised(simulation, tally),
             linked: machines.collect(),
             unsimulated: unsimulated(simulation),

@@ -7,34 +7,34 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::super::error::SimulateError;
-use super::super::instance::Work;
-use super::super::queue::Occurrence;
-use super::super::simulated::Step;
-use super::decision::{By, Decisions, Trigger};
+use super::super::error::SimulationError;
+use super::super::instance::ActionProgress;
+use super::super::queue::SimulationEvent;
+use super::super::simulated::SimulatedStateAction;
+use super::decision::{DecisionInitiator, TransactionDecisions, DecisionTrigger};
 use super::state::Shard;
 use machine::Cause;
 use machine::ResourceName;
-use machine::Source;
-use machine::{SimulatedAction, Site};
-use schedule::Units;
+use machine::EventSource;
+use machine::{SimulatedAction, ActionSite};
+use schedule::ResourceUnits;
 
 impl<'a> Shard<'a> {
     /// Starts what the instance's state invokes.
-    pub(super) fn begin_actions(&mut self, id: usize) -> Result<(), SimulateError> {
+    pub(super) fn begin_actions(&mut self, id: usize) -> Result<(), SimulationError> {
         if self.stage(id).steps.is_empty() {
             return Ok(());
         }
         let it = &mut self.instances[id];
         if it.abandoned.is_some() {
-            it.work = Work::Blocked;
+            it.progress = ActionProgress::Blocked;
             return Ok(());
         }
         self.begin_at(id, 0)
     }
 
     /// Begins the state's actions from `step` on, once what they need is free.
-    fn begin_at(&mut self, id: usize, step: usize) -> Result<(), SimulateError> {
+    fn begin_at(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
         let mut units = self.needs(id, step);
         // What has no limit is there at once; it is taken together with what has.
         units.retain(|units| self.resources.is_limited(units.resource));
@@ -43,21 +43,21 @@ impl<'a> Shard<'a> {
             self.take_unlimited(id, step);
             return self.begin_action(id, step);
         };
-        self.instances[id].work = Work::Waits { step };
+        self.instances[id].progress = ActionProgress::Waits { step };
         self.grant(dispatcher)?;
         self.resources.tally_queues(&units, self.first_device, self.now_ms, &mut self.tally);
         Ok(())
     }
 
     /// What the instance needs for an action and does not hold yet.
-    fn needs(&self, id: usize, step: usize) -> Vec<Units<usize>> {
+    fn needs(&self, id: usize, step: usize) -> Vec<ResourceUnits<usize>> {
         let it = &self.instances[id];
         let stage = self.stage(id);
         let mut needs = Vec::new();
         if step == 0 {
             let holds = stage.holds.iter();
             let holds = holds
-                .map(|(number, units)| Units { resource: self.resources.held(*number), units: *units })
+                .map(|(number, units)| ResourceUnits { resource: self.resources.held(*number), units: *units })
                 .filter(|units| it.holds.iter().all(|held| held.resource != units.resource));
             needs.extend(holds);
         }
@@ -77,23 +77,23 @@ impl<'a> Shard<'a> {
     }
 
     /// An action begins, and with it the state's time.
-    fn begin_action(&mut self, id: usize, step: usize) -> Result<(), SimulateError> {
+    fn begin_action(&mut self, id: usize, step: usize) -> Result<(), SimulationError> {
         // Before the kernel is asked: what begins is no longer to be begun.
         self.start(id, step);
         let visit = self.instances[id].instance.visit;
         let decisions = self.decide(id, Cause::Began { visit })?;
-        self.settle(id, decisions, Trigger::DEADLINE)
+        self.settle(id, decisions, DecisionTrigger::DEADLINE)
     }
 
     /// Lets an action run, which will end in one way or the other.
     fn start(&mut self, id: usize, step: usize) {
-        let Step { limit_ms, .. } = self.step(id, step);
-        let SimulatedAction { at, takes, fails, fails_after, dark_after } = self.simulated(id, step);
+        let SimulatedStateAction { limit_ms, .. } = self.step(id, step);
+        let SimulatedAction { at, takes, failure_rate: fails, fails_after, fails_after_outage: dark_after } = self.simulated(id, step);
         let it = &mut self.instances[id];
         let is_cut_off = self.outages[it.circuit] > 0;
-        let (takes_ms, succeeds) = if is_cut_off && *at != Site::Server {
+        let (takes_ms, succeeds) = if is_cut_off && *at != ActionSite::Server {
             (dark_after.draw(&mut it.random), false)
-        } else if it.random.fraction() < *fails {
+        } else if it.random.next_fraction() < *fails {
             (fails_after.draw(&mut it.random), false)
         } else {
             (takes.draw(&mut it.random), true)
@@ -104,51 +104,51 @@ impl<'a> Shard<'a> {
             Some(_) | None => (takes_ms, succeeds),
         };
         it.run = it.run.wrapping_add(1);
-        it.work = Work::Runs { step, succeeds };
+        it.progress = ActionProgress::Runs { step, succeeds };
         let run = it.run;
-        if *at == Site::Resource {
+        if *at == ActionSite::Resource {
             self.tally.operations += 1;
             self.resources.operate(it.device);
         }
-        self.queue.enter(self.now_ms.saturating_add(takes_ms), id, Occurrence::ActionEnds { run });
+        self.queue.enter(self.now_ms.saturating_add(takes_ms), id, SimulationEvent::ActionEnds { run });
     }
 
     /// Starts a running action over, if it is done at what the instance stands for, which is no longer what it was.
     pub(super) fn start_over_at_instance(&mut self, id: usize) {
-        if let Work::Runs { step, .. } = self.instances[id].work
-            && self.simulated(id, step).at == Site::Instance
+        if let ActionProgress::Runs { step, .. } = self.instances[id].progress
+            && self.simulated(id, step).at == ActionSite::Instance
         {
             self.start(id, step);
         }
     }
 
     /// Fails a running action that needs the power which has gone.
-    pub(super) fn cut_off(&mut self, id: usize) {
-        let Work::Runs { step, .. } = self.instances[id].work else { return };
-        let SimulatedAction { at, dark_after, .. } = self.simulated(id, step);
-        if *at == Site::Server {
+    pub(super) fn fail_for_outage(&mut self, id: usize) {
+        let ActionProgress::Runs { step, .. } = self.instances[id].progress else { return };
+        let SimulatedAction { at, fails_after_outage: dark_after, .. } = self.simulated(id, step);
+        if *at == ActionSite::Server {
             return;
         }
         let it = &mut self.instances[id];
         let at_ms = self.now_ms.saturating_add(dark_after.draw(&mut it.random));
         it.run = it.run.wrapping_add(1);
-        it.work = Work::Runs { step, succeeds: false };
-        self.queue.enter(at_ms, id, Occurrence::ActionEnds { run: it.run });
+        it.progress = ActionProgress::Runs { step, succeeds: false };
+        self.queue.enter(at_ms, id, SimulationEvent::ActionEnds { run: it.run });
     }
 
     /// An action has ended.
-    pub(super) fn action_ends(&mut self, id: usize, run: u32) -> Result<(), SimulateError> {
+    pub(super) fn action_ends(&mut self, id: usize, run: u32) -> Result<(), SimulationError> {
         if self.instances[id].abandoned == Some(run) {
             return self.abandoned_ends(id);
         }
-        let Work::Runs { step, succeeds } = self.instances[id].work else { return Ok(()) };
+        let ActionProgress::Runs { step, succeeds } = self.instances[id].progress else { return Ok(()) };
         if self.instances[id].run != run {
             return Ok(());
         }
-        if !succeeds && self.simulated(id, step).at == Site::Resource {
+        if !succeeds && self.simulated(id, step).at == ActionSite::Resource {
             self.tally.operations_failed += 1;
         }
-        self.instances[id].work = Work::Done;
+        self.instances[id].progress = ActionProgress::Done;
         let visit = self.instances[id].instance.visit;
         let Some((decisions, trigger)) = self.decide_end(id, step, succeeds)? else { return Ok(()) };
         // What was to follow makes no sense without this one.
@@ -174,7 +174,7 @@ impl<'a> Shard<'a> {
         id: usize,
         step: usize,
         succeeds: bool,
-    ) -> Result<Option<(Decisions, Trigger)>, SimulateError> {
+    ) -> Result<Option<(TransactionDecisions, DecisionTrigger)>, SimulationError> {
         let machine = &self.simulation.machines[self.instances[id].machine];
         let outcomes = &machine.actions[self.step(id, step).action];
         let name = if succeeds { &outcomes.ok } else { &outcomes.failed };
@@ -184,17 +184,17 @@ impl<'a> Shard<'a> {
             args.insert("reason".to_owned(), Value::from("simulated"));
         }
         let visit = Some(self.instances[id].instance.visit);
-        let cause = Cause::Event { name: name.clone(), source: Source::Action, args, visit };
-        let trigger = Trigger { reason: self.reason(id, name), by: By::Clockwork };
+        let cause = Cause::Event { name: name.clone(), source: EventSource::Action, args, visit };
+        let trigger = DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::ActionOrDeadline };
         Ok(Some((self.decide(id, cause)?, trigger)))
     }
 
     /// An action that nobody wanted any more has come to its end.
-    fn abandoned_ends(&mut self, id: usize) -> Result<(), SimulateError> {
+    fn abandoned_ends(&mut self, id: usize) -> Result<(), SimulationError> {
         self.instances[id].abandoned = None;
         self.release_device(id);
-        self.grant_on()?;
-        if self.instances[id].work == Work::Blocked {
+        self.grant_released()?;
+        if self.instances[id].progress == ActionProgress::Blocked {
             return self.begin_at(id, 0);
         }
         Ok(())
@@ -202,13 +202,13 @@ impl<'a> Shard<'a> {
 
     /// Cancels what the state that is left still had to do.
     pub(super) fn cancel_actions(&mut self, id: usize) {
-        match std::mem::replace(&mut self.instances[id].work, Work::Done) {
-            Work::Done | Work::Blocked => {}
-            Work::Waits { .. } => self.resources.give_up(id, self.instances[id].device),
-            Work::Runs { step, .. } => {
+        match std::mem::replace(&mut self.instances[id].progress, ActionProgress::Done) {
+            ActionProgress::Done | ActionProgress::Blocked => {}
+            ActionProgress::Waits { .. } => self.resources.stop_waiting(id, self.instances[id].device),
+            ActionProgress::Runs { step, .. } => {
                 let action = self.simulated(id, step);
                 let it = &mut self.instances[id];
-                if action.at == Site::Resource {
+                if action.at == ActionSite::Resource {
                     // What began at a device is brought to its end, and holds the device meanwhile.
                     it.abandoned = Some(it.run);
                     return;
@@ -249,7 +249,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Grants on what was given back.
-    pub(super) fn grant_on(&mut self) -> Result<(), SimulateError> {
+    pub(super) fn grant_released(&mut self) -> Result<(), SimulationError> {
         while let Some(dispatcher) = self.resources.next_released() {
             self.grant(dispatcher)?;
         }
@@ -257,23 +257,23 @@ impl<'a> Shard<'a> {
     }
 
     /// A gap or a settle time of a resource is over.
-    pub(super) fn dispatch(&mut self, dispatcher: usize) -> Result<(), SimulateError> {
+    pub(super) fn dispatch(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         self.grant(dispatcher)?;
-        self.grant_on()
+        self.grant_released()
     }
 
     /// Lets those begin to whom a dispatcher grants what they wait for.
-    fn grant(&mut self, dispatcher: usize) -> Result<(), SimulateError> {
+    fn grant(&mut self, dispatcher: usize) -> Result<(), SimulationError> {
         let granted = self.resources.grant(dispatcher, self.now_ms);
-        if let Some(at_ms) = granted.again_ms {
-            self.queue.enter(at_ms, dispatcher, Occurrence::Dispatch);
+        if let Some(at_ms) = granted.next_grant_ms {
+            self.queue.enter(at_ms, dispatcher, SimulationEvent::Dispatch);
         }
         for grant in granted.grants {
             let id = grant.key.instance;
             self.resources.tally_wait(&grant.units, self.now_ms - grant.key.since_ms, &mut self.tally);
             let it = &mut self.instances[id];
             // Whoever does not want it any more has given it up.
-            let Work::Waits { step } = it.work else { continue };
+            let ActionProgress::Waits { step } = it.progress else { continue };
             for units in grant.units {
                 if self.resources.is_held(units.resource) {
                     it.holds.push(units);
@@ -287,7 +287,7 @@ impl<'a> Shard<'a> {
         Ok(())
     }
 
-    fn step(&self, id: usize, step: usize) -> Step {
+    fn step(&self, id: usize, step: usize) -> SimulatedStateAction {
         self.stage(id).steps[step]
     }
 

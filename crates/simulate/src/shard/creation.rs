@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use super::super::error::SimulateError;
-use super::super::instance::{DecisionRate, SimulatedInstance, Turns, Work};
-use super::super::tally::Reason;
-use super::decision::{Decided, Decisions, Trigger};
+use super::super::error::SimulationError;
+use super::super::instance::{DecisionRate, SimulatedInstance, PlanVersions, ActionProgress};
+use super::super::tally::UnavailabilityCause;
+use super::decision::{InstanceDecision, TransactionDecisions, DecisionTrigger};
 use super::state::Shard;
-use machine::{Address, Kind, Link, Links, MachineName};
+use machine::{InstanceAddress, StateKind, Link, Links, MachineName};
 use machine::{Cause, Decision, Effect, Outcome, create_linked};
 use random::Random;
 
@@ -24,7 +24,7 @@ impl Shard<'_> {
             let other = &simulation.machines[*to];
             let there = first / other.population.shared_by;
             let name = instance_name(&other.definition.machine, there);
-            let to = Address { machine: other.definition.machine.clone(), name };
+            let to = InstanceAddress { machine: other.definition.machine.clone(), name };
             (link.clone(), Link { to, visit: None })
         });
         let links: Links = links.collect();
@@ -44,13 +44,13 @@ impl Shard<'_> {
             since_ms: 0,
             random: Random::stream(simulation.size.seed, (index as u64) << 48 | number as u64),
             class: 0,
-            work: Work::Done,
+            progress: ActionProgress::Done,
             holds_device: false,
             holds: Vec::new(),
             abandoned: None,
             run: 0,
-            turns: Turns::default(),
-            way: None,
+            plan_versions: PlanVersions::default(),
+            unavailable_since: None,
             rate: DecisionRate::default(),
         });
     }
@@ -61,15 +61,15 @@ impl Shard<'_> {
         self.tally.decisions += 1;
         self.machine_tally(id).begin(state);
         self.draw_class(id);
-        if self.stage(id).kind == Kind::Working {
-            self.instances[id].way = Some((Reason::Created, 0));
+        if self.stage(id).kind == StateKind::Working {
+            self.instances[id].unavailable_since = Some((UnavailabilityCause::Created, 0));
         }
         self.arm(id);
         self.plan_report(id);
         self.plan_request(id);
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), SimulateError> {
+    pub(super) fn begin(&mut self) -> Result<(), SimulationError> {
         self.plan_outages();
         for id in 0..self.instances.len() {
             self.start_life(id);
@@ -82,11 +82,11 @@ impl Shard<'_> {
             let cause = Cause::Created { links: instance.links };
             let raised = self.follow(id, cause, &outcome, &effects)?;
             // What it entered is counted already.
-            let own = Decided { outcome: Outcome::Stayed, is_kept: false, is_armed_anew: false, holds: None };
-            self.settle(id, Decisions { own, raised }, Trigger::CREATED)?;
+            let own = InstanceDecision { outcome: Outcome::Stayed, is_kept: false, is_armed_anew: false, holds: None };
+            self.settle(id, TransactionDecisions { own, raised }, DecisionTrigger::CREATED)?;
         }
         for id in 0..self.instances.len() {
-            if self.instances[id].work == Work::Done {
+            if self.instances[id].progress == ActionProgress::Done {
                 self.begin_actions(id)?;
             }
         }

@@ -2,44 +2,44 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tally::Reason;
+use super::super::tally::UnavailabilityCause;
 use machine::Outcome;
 use machine::ResourceName;
-use machine::Source;
+use machine::EventSource;
 
 /// What is decided on, for the record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Trigger {
-    pub(super) reason: Reason,
-    pub(super) by: By,
+pub(super) struct DecisionTrigger {
+    pub(super) reason: UnavailabilityCause,
+    pub(super) by: DecisionInitiator,
 }
 
 /// Who or what makes something happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum DecisionInitiator {
     /// Somebody who reports.
     Report,
     Operator,
     /// Another instance, which raised it.
     Instance,
     /// An action that ended, or time that passed.
-    Clockwork,
+    ActionOrDeadline,
 }
 
-impl By {
-    pub(super) fn of(source: &Source) -> Self {
+impl DecisionInitiator {
+    pub(super) fn of(source: &EventSource) -> Self {
         match source {
-            Source::Face(_) => Self::Report,
-            Source::Operator => Self::Operator,
-            Source::Instance(_) => Self::Instance,
-            Source::Action => Self::Clockwork,
+            EventSource::Face(_) => Self::Report,
+            EventSource::Operator => Self::Operator,
+            EventSource::Instance(_) => Self::Instance,
+            EventSource::Action => Self::ActionOrDeadline,
         }
     }
 }
 
 /// What one instance decided.
 #[derive(Debug)]
-pub(super) struct Decided {
+pub(super) struct InstanceDecision {
     pub(super) outcome: Outcome,
     /// Whether a state was entered anew and its actions go on.
     pub(super) is_kept: bool,
@@ -51,20 +51,20 @@ pub(super) struct Decided {
 
 /// What was decided because of what an instance raised, there or by itself.
 #[derive(Debug)]
-pub(super) struct RaisedStep {
+pub(super) struct RaisedDecision {
     pub(super) id: usize,
-    pub(super) decided: Decided,
-    pub(super) trigger: Trigger,
+    pub(super) decided: InstanceDecision,
+    pub(super) trigger: DecisionTrigger,
 }
 
 /// What an instance decided, and all that was decided because of it, in order: one transaction.
 #[derive(Debug)]
-pub(super) struct Decisions {
-    pub(super) own: Decided,
-    pub(super) raised: Vec<RaisedStep>,
+pub(super) struct TransactionDecisions {
+    pub(super) own: InstanceDecision,
+    pub(super) raised: Vec<RaisedDecision>,
 }
 
-impl Trigger {
-    pub(super) const DEADLINE: Self = Self { reason: Reason::Deadline, by: By::Clockwork };
-    pub(super) const CREATED: Self = Self { reason: Reason::Created, by: By::Clockwork };
+impl DecisionTrigger {
+    pub(super) const DEADLINE: Self = Self { reason: UnavailabilityCause::Deadline, by: DecisionInitiator::ActionOrDeadline };
+    pub(super) const CREATED: Self = Self { reason: UnavailabilityCause::Created, by: DecisionInitiator::ActionOrDeadline };
 }

@@ -1,15 +1,15 @@
 //! What instances report, what operators ask for, what breaks, and the power that goes and comes back.
 
-use super::super::error::SimulateError;
-use super::super::profile::Behaviour;
-use super::super::queue::Occurrence;
+use super::super::error::SimulationError;
+use super::super::profile::MachineBehaviour;
+use super::super::queue::SimulationEvent;
 use super::state::Shard;
 use machine::Event;
-use machine::Source;
+use machine::EventSource;
 use random::Random;
 
 impl<'a> Shard<'a> {
-    fn behaviour(&self, id: usize) -> &'a Behaviour {
+    fn behaviour(&self, id: usize) -> &'a MachineBehaviour {
         self.simulation.machines[self.instances[id].machine].behaviour
     }
 
@@ -17,31 +17,31 @@ impl<'a> Shard<'a> {
     pub(super) fn plan_report(&mut self, id: usize) {
         let behaviour = self.behaviour(id);
         let it = &mut self.instances[id];
-        it.turns.reports = it.turns.reports.wrapping_add(1);
+        it.plan_versions.reports = it.plan_versions.reports.wrapping_add(1);
         let reports = &behaviour.classes[it.class].reports[it.state];
         if self.outages[it.circuit] > 0 || reports.is_empty() {
             return;
         }
-        let mut left = it.random.fraction();
+        let mut left = it.random.next_fraction();
         for (report, said) in reports.iter().enumerate() {
             if left < said.chance {
                 let at_ms = self.now_ms.saturating_add(said.after.draw(&mut it.random));
-                let turn = it.turns.reports;
-                return self.queue.enter(at_ms, id, Occurrence::Report { turn, report });
+                let turn = it.plan_versions.reports;
+                return self.queue.enter(at_ms, id, SimulationEvent::Report { turn, report });
             }
             left -= said.chance;
         }
     }
 
     /// The instance reports.
-    pub(super) fn report(&mut self, id: usize, report: usize) -> Result<(), SimulateError> {
+    pub(super) fn report(&mut self, id: usize, report: usize) -> Result<(), SimulationError> {
         let it = &self.instances[id];
         let machine = &self.simulation.machines[it.machine];
         let said = &machine.behaviour.classes[it.class].reports[it.state][report];
         // What may not be sent is no report of a profile.
         let reporter = machine.definition.events.get(&said.event).and_then(Event::reporter);
         let Some(reporter) = reporter else { return Ok(()) };
-        self.send(id, &said.event, Source::Face(reporter.clone()), &said.args)
+        self.send(id, &said.event, EventSource::Face(reporter.clone()), &said.args)
     }
 
     /// Draws what operators will ask for first in the instance's state, and when.
@@ -49,26 +49,26 @@ impl<'a> Shard<'a> {
         let behaviour = self.behaviour(id);
         let requests = &self.stage(id).requests;
         let it = &mut self.instances[id];
-        it.turns.requests = it.turns.requests.wrapping_add(1);
-        let turn = it.turns.requests;
+        it.plan_versions.requests = it.plan_versions.requests.wrapping_add(1);
+        let turn = it.plan_versions.requests;
         let mut draw = |request: &usize| (behaviour.requests[*request].after.draw(&mut it.random), *request);
         if let Some((after_ms, request)) = requests.iter().map(&mut draw).min() {
             let at_ms = self.now_ms.saturating_add(after_ms);
-            self.queue.enter(at_ms, id, Occurrence::Request { turn, request });
+            self.queue.enter(at_ms, id, SimulationEvent::Request { turn, request });
         }
     }
 
     /// An operator asks for something, and may have repaired the instance before.
-    pub(super) fn request(&mut self, id: usize, turn: u32, request: usize) -> Result<(), SimulateError> {
+    pub(super) fn request(&mut self, id: usize, turn: u32, request: usize) -> Result<(), SimulationError> {
         let request = &self.behaviour(id).requests[request];
         let it = &mut self.instances[id];
-        if request.mends > 0.0 && it.random.fraction() < request.mends && it.class != 0 {
-            self.tally.mended += 1;
+        if request.repair_rate > 0.0 && it.random.next_fraction() < request.repair_rate && it.class != 0 {
+            self.tally.repaired += 1;
             self.change_class(id, 0);
             self.plan_breakdown(id);
         }
-        self.send(id, &request.event, Source::Operator, &request.args)?;
-        if self.instances[id].turns.requests == turn {
+        self.send(id, &request.event, EventSource::Operator, &request.args)?;
+        if self.instances[id].plan_versions.requests == turn {
             self.plan_request(id);
         }
         Ok(())
@@ -78,7 +78,7 @@ impl<'a> Shard<'a> {
     pub(super) fn draw_class(&mut self, id: usize) {
         let classes = &self.behaviour(id).classes;
         let it = &mut self.instances[id];
-        let mut left = it.random.fraction();
+        let mut left = it.random.next_fraction();
         for (class, broken) in classes.iter().enumerate().skip(1) {
             if left < broken.share {
                 it.class = class;
@@ -92,18 +92,18 @@ impl<'a> Shard<'a> {
     fn plan_breakdown(&mut self, id: usize) {
         let classes = &self.behaviour(id).classes;
         let it = &mut self.instances[id];
-        it.turns.breaks = it.turns.breaks.wrapping_add(1);
-        let turn = it.turns.breaks;
+        it.plan_versions.breaks = it.plan_versions.breaks.wrapping_add(1);
+        let turn = it.plan_versions.breaks;
         let mut first: Option<(u64, usize)> = None;
         for (class, broken) in classes.iter().enumerate() {
-            if let Some(breaks) = &broken.breaks {
+            if let Some(breaks) = &broken.breaks_after {
                 let drawn = (breaks.draw(&mut it.random), class);
                 first = Some(first.map_or(drawn, |first| first.min(drawn)));
             }
         }
         if let Some((after_ms, class)) = first {
             let at_ms = self.now_ms.saturating_add(after_ms);
-            self.queue.enter(at_ms, id, Occurrence::Breaks { turn, class });
+            self.queue.enter(at_ms, id, SimulationEvent::Breaks { turn, class });
         }
     }
 
@@ -127,9 +127,9 @@ impl<'a> Shard<'a> {
             let number = self.first_circuit + circuit;
             let mut random = Random::stream(seed, !(number as u64));
             for outage in &self.simulation.outages {
-                if random.fraction() < outage.share {
-                    self.queue.enter(outage.begins_ms, circuit, Occurrence::OutageBegins);
-                    self.queue.enter(outage.ends_ms, circuit, Occurrence::OutageEnds);
+                if random.next_fraction() < outage.share {
+                    self.queue.enter(outage.begins_ms, circuit, SimulationEvent::OutageBegins);
+                    self.queue.enter(outage.ends_ms, circuit, SimulationEvent::OutageEnds);
                 }
             }
         }
@@ -144,7 +144,7 @@ impl<'a> Shard<'a> {
         for id in self.on_circuit(circuit) {
             // Nothing will be said.
             self.plan_report(id);
-            self.cut_off(id);
+            self.fail_for_outage(id);
         }
     }
 

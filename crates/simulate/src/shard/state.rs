@@ -3,21 +3,21 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulateError};
+use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulationError};
 use super::super::instance::SimulatedInstance;
-use super::super::queue::{Entry, Occurrence, Queue};
-use super::super::resources::Resources;
-use super::super::simulated::{SimulatedMachine, Stage};
+use super::super::queue::{QueuedSimulationEvent, SimulationEvent, SimulationQueue};
+use super::super::resources::SimulatedResources;
+use super::super::simulated::{SimulatedMachine, SimulatedState};
 use super::super::simulation::Simulation;
-use super::super::tally::{MachineTally, Reason, Tally};
-use super::decision::{By, Decided, Decisions, Trigger};
-use machine::{Address, EventName, MachineName, Source};
+use super::super::tally::{MachineTally, UnavailabilityCause, SimulationTally};
+use super::decision::{DecisionInitiator, InstanceDecision, TransactionDecisions, DecisionTrigger};
+use machine::{InstanceAddress, EventName, MachineName, EventSource};
 use machine::{Cause, Decision, Effect, Stimulus};
 use machine::{advance, reads_facts};
 
 /// Instances of one machine in the shard.
 #[derive(Debug, Clone, Copy)]
-struct Range {
+struct InstanceRange {
     /// The number of the first among all of its machine, and in the shard.
     number: usize,
     id: usize,
@@ -32,16 +32,16 @@ pub(crate) struct Shard<'a> {
     pub(super) first_circuit: usize,
     pub(super) now_ms: u64,
     pub(super) now: DateTime<Utc>,
-    pub(super) queue: Queue,
+    pub(super) queue: SimulationQueue,
     /// Those of the first machine, then those of the others in the order of the definitions.
     pub(super) instances: Vec<SimulatedInstance>,
-    ranges: Vec<Range>,
+    ranges: Vec<InstanceRange>,
     /// What is raised by those that are created.
     pub(super) created: Vec<(usize, Decision)>,
-    pub(super) resources: Resources,
+    pub(super) resources: SimulatedResources,
     /// How many outages each circuit has at the moment.
     pub(super) outages: Vec<u32>,
-    pub(super) tally: Tally,
+    pub(super) tally: SimulationTally,
 }
 
 impl<'a> Shard<'a> {
@@ -53,25 +53,25 @@ impl<'a> Shard<'a> {
         let length = simulation.first_instances().min(circuits.end * per_circuit).saturating_sub(first);
         let devices = length.div_ceil(layout.instances_per_device);
         let states: Vec<usize> = simulation.machines.iter().map(|machine| machine.states.len()).collect();
-        let sampling = (simulation.samples(), simulation.every_ms);
+        let sampling = (simulation.samples(), simulation.sample_interval_ms);
         let limits = simulation.resources.iter().map(|(_, limits)| limits);
         let mut shard = Self {
             simulation,
             first_device: circuits.start * layout.devices_per_circuit,
             first_circuit: circuits.start,
             now_ms: 0,
-            now: simulation.beginning,
-            queue: Queue::new(simulation.end_ms()),
+            now: simulation.started_at,
+            queue: SimulationQueue::new(simulation.end_ms()),
             instances: Vec::with_capacity(length),
             ranges: Vec::new(),
             created: Vec::new(),
-            resources: Resources::new(layout, devices, limits),
+            resources: SimulatedResources::new(layout, devices, limits),
             outages: vec![0; circuits.len()],
-            tally: Tally::new(&states, simulation.resources.len(), sampling),
+            tally: SimulationTally::new(&states, simulation.resources.len(), sampling),
         };
         for (index, machine) in simulation.machines.iter().enumerate() {
             let (number, length) = if index == 0 { (first, length) } else { (0, machine.instances) };
-            shard.ranges.push(Range { number, id: shard.instances.len(), length });
+            shard.ranges.push(InstanceRange { number, id: shard.instances.len(), length });
             for number in number..number + length {
                 shard.create(index, number);
             }
@@ -80,17 +80,17 @@ impl<'a> Shard<'a> {
     }
 
     /// Lives through all of it.
-    pub(crate) fn run(mut self) -> Result<Tally, SimulateError> {
+    pub(crate) fn run(mut self) -> Result<SimulationTally, SimulationError> {
         self.begin()?;
         while let Some(entry) = self.queue.next() {
-            self.pass_to(entry.at_ms);
-            self.happen(entry)?;
+            self.advance_to(entry.at_ms);
+            self.handle_event(entry)?;
         }
         Ok(self.end())
     }
 
     /// Time passes.
-    pub(super) fn pass_to(&mut self, at_ms: u64) {
+    pub(super) fn advance_to(&mut self, at_ms: u64) {
         self.tally.pass(at_ms);
         if at_ms != self.now_ms {
             self.now_ms = at_ms;
@@ -98,43 +98,43 @@ impl<'a> Shard<'a> {
         }
     }
 
-    pub(super) fn end(mut self) -> Tally {
+    pub(super) fn end(mut self) -> SimulationTally {
         self.tally.pass(u64::MAX);
         let end_ms = self.simulation.end_ms();
         for it in &self.instances {
-            self.tally.machines[it.machine].stay(it.state, end_ms - it.since_ms);
+            self.tally.machines[it.machine].count_dwell_time(it.state, end_ms - it.since_ms);
         }
         self.resources.tally_usage(end_ms, &mut self.tally);
         self.tally
     }
 
-    pub(super) fn happen(&mut self, Entry { whose, what, .. }: Entry) -> Result<(), SimulateError> {
+    pub(super) fn handle_event(&mut self, QueuedSimulationEvent { target: whose, event: what, .. }: QueuedSimulationEvent) -> Result<(), SimulationError> {
         match what {
-            Occurrence::Deadline { visit } if visit == self.instances[whose].instance.visit => {
+            SimulationEvent::Deadline { visit } if visit == self.instances[whose].instance.visit => {
                 let decisions = self.decide(whose, Cause::Deadline { visit })?;
-                self.settle(whose, decisions, Trigger::DEADLINE)
+                self.settle(whose, decisions, DecisionTrigger::DEADLINE)
             }
-            Occurrence::ActionEnds { run } => self.action_ends(whose, run),
-            Occurrence::Report { turn, report } if turn == self.instances[whose].turns.reports => {
+            SimulationEvent::ActionEnds { run } => self.action_ends(whose, run),
+            SimulationEvent::Report { turn, report } if turn == self.instances[whose].plan_versions.reports => {
                 self.report(whose, report)
             }
-            Occurrence::Request { turn, request } if turn == self.instances[whose].turns.requests => {
+            SimulationEvent::Request { turn, request } if turn == self.instances[whose].plan_versions.requests => {
                 self.request(whose, turn, request)
             }
-            Occurrence::Breaks { turn, class } if turn == self.instances[whose].turns.breaks => {
+            SimulationEvent::Breaks { turn, class } if turn == self.instances[whose].plan_versions.breaks => {
                 self.break_down(whose, class);
                 Ok(())
             }
-            Occurrence::Deadline { .. }
-            | Occurrence::Report { .. }
-            | Occurrence::Request { .. }
-            | Occurrence::Breaks { .. } => Ok(()),
-            Occurrence::Dispatch => self.dispatch(whose),
-            Occurrence::OutageBegins => {
+            SimulationEvent::Deadline { .. }
+            | SimulationEvent::Report { .. }
+            | SimulationEvent::Request { .. }
+            | SimulationEvent::Breaks { .. } => Ok(()),
+            SimulationEvent::Dispatch => self.dispatch(whose),
+            SimulationEvent::OutageBegins => {
                 self.outage_begins(whose);
                 Ok(())
             }
-            Occurrence::OutageEnds => {
+            SimulationEvent::OutageEnds => {
                 self.outage_ends(whose);
                 Ok(())
             }
@@ -143,22 +143,22 @@ impl<'a> Shard<'a> {
 
     /// Asks the kernel what follows, there and at all instances at which something is raised because of it; they are then as
     /// was decided.
-    pub(super) fn decide(&mut self, id: usize, cause: Cause) -> Result<Decisions, SimulateError> {
+    pub(super) fn decide(&mut self, id: usize, cause: Cause) -> Result<TransactionDecisions, SimulationError> {
         let (own, cause, effects) = self.decide_one(id, cause)?;
         let is_raising = effects.iter().any(|effect| matches!(effect, Effect::Raise(_)));
         let raised = if is_raising { self.follow(id, cause, &own.outcome, &effects)? } else { Vec::new() };
-        Ok(Decisions { own, raised })
+        Ok(TransactionDecisions { own, raised })
     }
 
     pub(super) fn decide_one(
         &mut self,
         id: usize,
         cause: Cause,
-    ) -> Result<(Decided, Cause, Vec<Effect>), SimulateError> {
+    ) -> Result<(InstanceDecision, Cause, Vec<Effect>), SimulationError> {
         self.tally.decisions += 1;
         let it = &mut self.instances[id];
         if !it.rate.count(self.now_ms, MAX_DECISIONS_AN_HOUR) {
-            return Err(self.storm(id));
+            return Err(self.event_storm(id));
         }
         let SimulatedMachine { definition, reads_facts: reads, .. } = &self.simulation.machines[it.machine];
         let SimulatedInstance { instance, machine, .. } = &self.instances[id];
@@ -176,11 +176,11 @@ impl<'a> Shard<'a> {
             Effect::Hold { units } => Some(std::mem::take(units)),
             Effect::Cancel { .. } | Effect::Invoke { .. } | Effect::Keep { .. } | Effect::Raise(_) => None,
         });
-        Ok((Decided { outcome, is_kept, is_armed_anew, holds }, stimulus.cause, effects))
+        Ok((InstanceDecision { outcome, is_kept, is_armed_anew, holds }, stimulus.cause, effects))
     }
 
-    pub(super) fn storm(&self, id: usize) -> SimulateError {
-        SimulateError::Storm {
+    pub(super) fn event_storm(&self, id: usize) -> SimulationError {
+        SimulationError::EventStorm {
             instance: self.address(id),
             state: self.instances[id].instance.state.clone(),
             hours: self.now_ms / 3_600_000,
@@ -202,22 +202,22 @@ impl<'a> Shard<'a> {
         &mut self,
         id: usize,
         name: &EventName,
-        source: Source,
+        source: EventSource,
         args: &Map<String, Value>,
-    ) -> Result<(), SimulateError> {
-        let trigger = Trigger { reason: self.reason(id, name), by: By::of(&source) };
+    ) -> Result<(), SimulationError> {
+        let trigger = DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(&source) };
         let cause = Cause::Event { name: name.clone(), source, args: args.clone(), visit: None };
         let decisions = self.decide(id, cause)?;
         self.settle(id, decisions, trigger)
     }
 
-    pub(super) fn reason(&self, id: usize, event: &EventName) -> Reason {
+    pub(super) fn reason(&self, id: usize, event: &EventName) -> UnavailabilityCause {
         let events = &self.simulation.machines[self.instances[id].machine].events;
-        Reason::Event(events.get(event).copied().unwrap_or(usize::MAX))
+        UnavailabilityCause::Event(events.get(event).copied().unwrap_or(usize::MAX))
     }
 
     /// The state that an instance is in.
-    pub(super) fn stage(&self, id: usize) -> &'a Stage<'a> {
+    pub(super) fn stage(&self, id: usize) -> &'a SimulatedState<'a> {
         let it = &self.instances[id];
         &self.simulation.machines[it.machine].states[it.state]
     }
@@ -226,9 +226,9 @@ impl<'a> Shard<'a> {
         &mut self.tally.machines[self.instances[id].machine]
     }
 
-    pub(super) fn address(&self, id: usize) -> Address {
+    pub(super) fn address(&self, id: usize) -> InstanceAddress {
         let instance = &self.instances[id].instance;
-        Address { machine: instance.machine.clone(), name: instance.name.clone() }
+        InstanceAddress { machine: instance.machine.clone(), name: instance.name.clone() }
     }
 
     /// The number of a machine.

@@ -1,10 +1,10 @@
 //! What must hold after every single thing that happens.
 
-use super::super::instance::Work;
-use super::super::{Profile, Simulation, Size};
+use super::super::instance::ActionProgress;
+use super::super::{Profile, Simulation, SimulationSize};
 use super::*;
 use crate::tests::Actions;
-use machine::Site;
+use machine::ActionSite;
 use machine::load;
 use machine::testing::vocabulary;
 
@@ -16,12 +16,12 @@ fn holders(shard: &Shard<'_>) -> Vec<Option<usize>> {
     let simulation = shard.simulation;
     let mut holders = vec![None; simulation.devices()];
     for (id, it) in shard.instances.iter().enumerate() {
-        let operates = match it.work {
-            Work::Runs { step, .. } => {
+        let operates = match it.progress {
+            ActionProgress::Runs { step, .. } => {
                 let action = shard.stage(id).steps[step].action;
-                simulation.profile.machines[0].classes[it.class].actions[action].at == Site::Resource
+                simulation.profile.machines[0].classes[it.class].actions[action].at == ActionSite::Resource
             }
-            Work::Done | Work::Blocked | Work::Waits { .. } => false,
+            ActionProgress::Done | ActionProgress::Blocked | ActionProgress::Waits { .. } => false,
         };
         let is_abandoned = it.abandoned.is_some();
         assert!(!(operates || is_abandoned) || it.holds_device, "instance {id} does not hold its device");
@@ -44,7 +44,7 @@ fn a_device_has_one_operation_at_a_time_and_settles_and_a_circuit_keeps_its_gap(
         .replace("per_day: 0.5", "per_day: 40")
         .replace("mean: 20d", "mean: 3h");
     let profile = Profile::read(&text, &[&definition], &Actions).unwrap();
-    let size = Size { instances: 32, days: 2, seed: 5, every_s: None };
+    let size = SimulationSize { instances: 32, days: 2, seed: 5, sample_interval_s: None };
     let simulation = Simulation::new(&[&definition], &profile, size).unwrap();
     let mut shard = Shard::new(&simulation, 0);
     shard.begin().unwrap();
@@ -52,8 +52,8 @@ fn a_device_has_one_operation_at_a_time_and_settles_and_a_circuit_keeps_its_gap(
     let (mut ended_ms, mut begun_ms) = ([None::<u64>; 4], None::<u64>);
     let (mut turns, mut abandoned) = (0, 0);
     while let Some(entry) = shard.queue.next() {
-        shard.pass_to(entry.at_ms);
-        shard.happen(entry).unwrap();
+        shard.advance_to(entry.at_ms);
+        shard.handle_event(entry).unwrap();
         let now = holders(&shard);
         for (device, (was, is)) in before.iter().zip(&now).enumerate().filter(|(_, (was, is))| was != is) {
             if was.is_some() {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::spans::Spans;
+use crate::spans::SpanHistogram;
 
 /// What began an instance's way to an available state: the number of an event, or something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
+pub(crate) enum UnavailabilityCause {
     /// An event.
     Event(usize),
     /// A deadline that passed.
@@ -25,9 +25,9 @@ pub(crate) struct MachineTally {
     pub(crate) time_in_ms: Vec<u64>,
     pub(crate) entries: Vec<u64>,
     /// From what began it to an available state.
-    pub(crate) ready: BTreeMap<Reason, Spans>,
+    pub(crate) ready: BTreeMap<UnavailabilityCause, SpanHistogram>,
     /// From what began it to each failed state.
-    pub(crate) failed: Vec<Spans>,
+    pub(crate) failed: Vec<SpanHistogram>,
     /// How often each event changed nothing.
     pub(crate) ignored: BTreeMap<usize, u64>,
 }
@@ -40,7 +40,7 @@ impl MachineTally {
             time_in_ms: vec![0; states],
             entries: vec![0; states],
             ready: BTreeMap::new(),
-            failed: vec![Spans::default(); states],
+            failed: vec![SpanHistogram::default(); states],
             ignored: BTreeMap::new(),
         }
     }
@@ -56,16 +56,16 @@ impl MachineTally {
     }
 
     /// An instance goes from one state to another, after so long in the first.
-    pub(crate) fn go(&mut self, from: usize, to: usize, stayed_ms: u64) {
+    pub(crate) fn count_move(&mut self, from: usize, to: usize, stayed_ms: u64) {
         if let Some(present) = self.present.get_mut(from) {
             *present = present.saturating_sub(1);
         }
         add(&mut self.present, to, 1);
-        self.stay(from, stayed_ms);
+        self.count_dwell_time(from, stayed_ms);
     }
 
     /// An instance was in a state for so long.
-    pub(crate) fn stay(&mut self, state: usize, stayed_ms: u64) {
+    pub(crate) fn count_dwell_time(&mut self, state: usize, stayed_ms: u64) {
         if let Some(time_in) = self.time_in_ms.get_mut(state) {
             *time_in += stayed_ms;
         }

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use machine::EventName;
 
-pub(super) use lifecycle::{MachineTally, Reason};
+pub(super) use lifecycle::{MachineTally, UnavailabilityCause};
 pub(super) use raised::RaisedTally;
 pub(super) use resource::{LongestQueue, ResourceTally};
 
 /// What was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tally {
-    every_ms: u64,
+pub(super) struct SimulationTally {
+    sample_interval_ms: u64,
     samples: usize,
     sampled: usize,
     pub(super) machines: Vec<MachineTally>,
@@ -31,14 +31,14 @@ pub(super) struct Tally {
     /// What instances of one machine raised at those of another.
     pub(super) raised: BTreeMap<(usize, EventName, usize), RaisedTally>,
     pub(super) broken: u64,
-    pub(super) mended: u64,
+    pub(super) repaired: u64,
 }
 
-impl Tally {
+impl SimulationTally {
     /// Counts nothing yet, for machines with so many states, sampled `samples` times every `every_ms`.
     pub(super) fn new(states: &[usize], resources: usize, (samples, every_ms): (usize, u64)) -> Self {
         Self {
-            every_ms,
+            sample_interval_ms: every_ms,
             samples,
             sampled: 0,
             machines: states.iter().map(|states| MachineTally::new(*states, samples)).collect(),
@@ -50,13 +50,13 @@ impl Tally {
             most_operations: 0,
             raised: BTreeMap::new(),
             broken: 0,
-            mended: 0,
+            repaired: 0,
         }
     }
 
     /// Takes the samples that come before `at_ms`: a sample shows what has become of all that happened at its time.
     pub(super) fn pass(&mut self, at_ms: u64) {
-        while self.sampled < self.samples && (self.sampled as u64) * self.every_ms < at_ms {
+        while self.sampled < self.samples && (self.sampled as u64) * self.sample_interval_ms < at_ms {
             self.sampled += 1;
             self.machines.iter_mut().for_each(MachineTally::sample);
         }
@@ -75,6 +75,6 @@ impl Tally {
             self.raised.entry(key.clone()).or_default().merge(raised);
         }
         self.broken += other.broken;
-        self.mended += other.mended;
+        self.repaired += other.repaired;
     }
 }

@@ -1,12 +1,12 @@
 //! How resources were used.
 
-use crate::spans::Spans;
+use crate::spans::SpanHistogram;
 
 /// How a resource, or resources that are alike, were used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ResourceTally {
     /// How long instances waited that claimed it.
-    pub(crate) waited: Spans,
+    pub(crate) waited: SpanHistogram,
     pub(crate) longest_queue: LongestQueue,
     /// For how long units were in use, all together, and of the resource with the most.
     pub(crate) unit_ms: u64,

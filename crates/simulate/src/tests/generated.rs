@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::super::{Profile, SimulateError, Simulation, Size};
+use super::super::{Profile, SimulationError, Simulation, SimulationSize};
 use crate::tests::Actions;
 use machine::testing::generate::{shape, state_shape, write};
 use machine::testing::load_unproved;
@@ -19,7 +19,7 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
         let text = write(&states, &grouped, false);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"])).unwrap();
         let profile = Profile::read("", &[&definition], &Actions).unwrap();
-        let size = Size { instances: 2, days: 1, seed: 1, every_s: None };
+        let size = SimulationSize { instances: 2, days: 1, seed: 1, sample_interval_s: None };
         let simulation = Simulation::new(&[&definition], &profile, size).unwrap();
         match simulation.run(0) {
             Ok(counted) => {
@@ -29,7 +29,7 @@ fn whatever_the_definition_it_runs_or_is_said_not_to_come_to_rest() {
                 came_to_rest.set(came_to_rest.get() + 1);
                 Ok(())
             }
-            Err(SimulateError::Storm { .. }) => Ok(()),
+            Err(SimulationError::EventStorm { .. }) => Ok(()),
             Err(error) => Err(TestCaseError::fail(format!("{error}\n{text}"))),
         }
     };

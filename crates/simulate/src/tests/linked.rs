@@ -1,7 +1,7 @@
 //! Linked machines: what one raises another decides at the same moment.
 
 use super::{Actions, definition};
-use crate::{MachineReport, Profile, Report, SimulateError, Simulation, Size};
+use crate::{MachineReport, Profile, SimulationReport, SimulationError, Simulation, SimulationSize};
 use machine::{Definition, EventName};
 
 /// Leases ask for a thing at once, and end after an hour.
@@ -25,11 +25,11 @@ const THING: &str = "{ machine: thing, initial: Free, links: { lease: lease },
       Held: { resting: true, about: somebody has it, entry: { raise: { event: ready, to: lease, args: { thing: $instance.name } } },
         on: { release: { target: Free, do: { unlink: lease } } } } } }";
 
-fn simulate(texts: &[&str], profile: &str, instances: u32) -> Result<Report, SimulateError> {
+fn simulate(texts: &[&str], profile: &str, instances: u32) -> Result<SimulationReport, SimulationError> {
     let definitions: Vec<Definition> = texts.iter().map(|text| definition(text)).collect();
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = Profile::read(profile, &definitions, &Actions).unwrap();
-    let size = Size { instances, days: 1, seed: 7, every_s: Some(60) };
+    let size = SimulationSize { instances, days: 1, seed: 7, sample_interval_s: Some(60) };
     let simulation = Simulation::new(&definitions, &profile, size)?;
     let mut all = simulation.run(0)?;
     for shard in 1..simulation.shards() {
@@ -48,7 +48,7 @@ fn entries(report: &MachineReport, state: &str) -> u64 {
 }
 
 /// Each event that was raised, how often, and how often in vain.
-fn raised(report: &Report) -> Vec<(String, u64, u64)> {
+fn raised(report: &SimulationReport) -> Vec<(String, u64, u64)> {
     let raised = report.raised.iter();
     raised.map(|one| (format!("{}:{}>{}", one.machine, one.event, one.to), one.times, one.refused)).collect()
 }

@@ -6,7 +6,7 @@ mod resources;
 
 use serde_json::{Map, Value};
 
-use super::{Counted, Profile, Report, SimulateError, Simulation, Size};
+use super::{SimulationCounts, Profile, SimulationReport, SimulationError, Simulation, SimulationSize};
 use machine::testing::load_unproved;
 use machine::testing::vocabulary;
 use machine::{ActionCatalogue, ActionName, Definition, SettingFault, SimulatedAction};
@@ -51,15 +51,15 @@ operators: [{ in: [New], event: rq-reboot, after: 5s }]
 classes: {}
 ";
 
-fn size(instances: u32, days: u32) -> Size {
-    Size { instances, days, seed: 7, every_s: Some(60) }
+fn size(instances: u32, days: u32) -> SimulationSize {
+    SimulationSize { instances, days, seed: 7, sample_interval_s: Some(60) }
 }
 
 fn definition(text: &str) -> Definition {
     load_unproved(text, &vocabulary(ACTIONS)).unwrap()
 }
 
-fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateError> {
+fn simulate(text: &str, profile: &str, size: SimulationSize) -> Result<SimulationReport, SimulationError> {
     let definition = definition(text);
     let profile = Profile::read(profile, &[&definition], &Actions).unwrap();
     let simulation = Simulation::new(&[&definition], &profile, size)?;
@@ -70,16 +70,16 @@ fn simulate(text: &str, profile: &str, size: Size) -> Result<Report, SimulateErr
     Ok(simulation.report(&all))
 }
 
-fn board(profile: &str, size: Size) -> Report {
+fn board(profile: &str, size: SimulationSize) -> SimulationReport {
     simulate(BOARD, profile, size).unwrap()
 }
 
-fn entries(report: &Report, state: &str) -> u64 {
+fn entries(report: &SimulationReport, state: &str) -> u64 {
     report.first.states.iter().find(|share| share.state.as_str() == state).map_or(0, |share| share.entries)
 }
 
 /// How many boards were in `state` at `at_s`.
-fn present(report: &Report, state: &str, at_s: usize) -> u32 {
+fn present(report: &SimulationReport, state: &str, at_s: usize) -> u32 {
     let column = report.first.series.states.iter().position(|seen| seen.as_str() == state);
     column.map_or(0, |column| report.first.series.instances[at_s / 60][column])
 }
@@ -203,9 +203,9 @@ fn the_same_seed_gives_the_same_whoever_simulates_which_circuit() {
     let definition = definition(BOARD);
     let profile = Profile::read(FARM, &[&definition], &Actions).unwrap();
     let told = |seed: u64, order: &dyn Fn(usize) -> Vec<usize>| {
-        let size = Size { instances: 300, days: 4, seed, every_s: None };
+        let size = SimulationSize { instances: 300, days: 4, seed, sample_interval_s: None };
         let simulation = Simulation::new(&[&definition], &profile, size).unwrap();
-        let parts: Vec<Counted> =
+        let parts: Vec<SimulationCounts> =
             order(simulation.shards()).into_iter().map(|circuit| simulation.run(circuit).unwrap()).collect();
         let mut all = parts[0].clone();
         parts[1..].iter().for_each(|part| all.merge(part));
@@ -237,13 +237,13 @@ fn boards_and_times_add_up() {
 
 #[test]
 fn a_size_that_makes_no_sense_is_refused() {
-    let refused = |size: Size| simulate(BOARD, EXACT, size).unwrap_err().to_string();
+    let refused = |size: SimulationSize| simulate(BOARD, EXACT, size).unwrap_err().to_string();
     assert!(refused(size(0, 1)).contains("at least one instance"));
     assert!(refused(size(1, 0)).contains("at least one instance"));
     assert!(refused(size(4_000_000_000, 4_000_000_000)).contains("16000000000000000000 instance-days"));
-    assert!(refused(Size { every_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples"));
-    assert!(refused(Size { every_s: Some(86_401), ..size(1, 1) }).contains("makes no time series"));
-    assert!(refused(Size { every_s: Some(1), ..size(1, 2) }).contains("makes no time series"));
+    assert!(refused(SimulationSize { sample_interval_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples"));
+    assert!(refused(SimulationSize { sample_interval_s: Some(86_401), ..size(1, 1) }).contains("makes no time series"));
+    assert!(refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("makes no time series"));
 }
 
 #[test]
@@ -254,12 +254,12 @@ fn a_machine_that_does_not_come_to_rest_is_said_to_be_one() {
     assert!(error.contains("m/m-1 ") && error.contains("state A") && error.contains("0 h"), "{error}");
 
     let short = past.replace("at: 2020-01-01T00:00:00", "after: 1ns");
-    assert!(matches!(simulate(&short, "", size(1, 1)), Err(SimulateError::Storm { .. })));
+    assert!(matches!(simulate(&short, "", size(1, 1)), Err(SimulationError::EventStorm { .. })));
 
     let circle = "{ machine: m, initial: A, events: { go: { from: board } },
                     states: { A: { on: { go: B } }, B: { on: { go: A } } } }";
     let at_once = "states: { '*': { event: go, after: 0s } }";
-    assert!(matches!(simulate(circle, at_once, size(1, 1)), Err(SimulateError::Storm { .. })));
+    assert!(matches!(simulate(circle, at_once, size(1, 1)), Err(SimulationError::EventStorm { .. })));
 
     // Many tries in no time are no circle: they come to an end.
     let many = "{ machine: m, initial: A, states: {

@@ -1,6 +1,6 @@
 //! What states hold: claimed with the first action, kept until a state that does not hold it.
 
-use super::{Report, simulate, size};
+use super::{SimulationReport, simulate, size};
 
 /// An image is installed in two steps of a minute each, of which so many may go on at once.
 const INSTALL: &str = "{ machine: m, initial: New, resources: { imaging: {} }, events: { rq-install: { from: operator } }, states: {
@@ -15,12 +15,12 @@ available: [Done]
 classes: {}
 ";
 
-fn install(resources: &str) -> Report {
+fn install(resources: &str) -> SimulationReport {
     simulate(INSTALL, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
 }
 
 /// When the last one was done.
-fn last_done_s(report: &Report) -> u64 {
+fn last_done_s(report: &SimulationReport) -> u64 {
     let done = report.first.series.states.iter().position(|state| state.as_str() == "Done").unwrap();
     let rows = &report.first.series.instances;
     60 * rows.iter().position(|row| row[done] == 20).unwrap() as u64
@@ -44,7 +44,7 @@ fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
     let report = |resources: &str| {
         simulate(&declared, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
     };
-    let used = |report: Report| (report.resources[0].capacity, report.resources[0].most_s.to_string());
+    let used = |report: SimulationReport| (report.resources[0].capacity, report.resources[0].most_s.to_string());
     // In rounds of two minutes, with a second between two of a round.
     assert_eq!(used(report("{}")), (Some(4), "483".to_owned()));
     assert_eq!(used(report("{ imaging: { capacity: 10 } }")), (Some(10), "129".to_owned()));

@@ -8,22 +8,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::Value;
 
-use super::answer::DETAIL;
-use super::python::python;
-use crate::api::context::{Api, Routes};
+use super::answer::DETAIL_HEADER;
+use super::python::python_json;
+use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::json_body::parse;
-use crate::api::large_requests::LargeRequest;
-use crate::api::models::{MAX_VALUES, take_values};
+use crate::api::large_requests::LargeRequestPermit;
+use crate::api::models::{MAX_VALUES_BYTES, take_values};
 use crate::api::problem::Problem;
 use crate::model::{ModelError, Values};
 
 /// The routes of this file.
-pub(in crate::api) fn routes() -> Routes {
+pub(in crate::api) fn routes() -> ApiRoutes {
     vec![("/state", post(predict))]
 }
 
 /// What a client asks a model.
-enum Asked {
+enum PredictRequest {
     /// To judge.
     Model(String, Result<Values, ModelError>),
     /// Something that is answered with `{}`.
@@ -32,20 +32,20 @@ enum Asked {
 
 /// `POST /state`: the states that a model predicts.
 async fn predict(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<ApiContext>>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (permit, bytes) = LargeRequest::read(request, MAX_VALUES).await?;
+    let (permit, bytes) = LargeRequestPermit::read(request, MAX_VALUES_BYTES).await?;
     if !is_json(&headers) {
         return Ok(nothing("the content type must be application/json"));
     }
-    let (name, values) = match permit.work(move || asked(parse(&bytes)?)).await? {
-        Asked::Model(name, values) => (name, values),
-        Asked::Nothing(why) => return Ok(nothing(why)),
+    let (name, values) = match permit.work(move || parse_predict_request(parse(&bytes)?)).await? {
+        PredictRequest::Model(name, values) => (name, values),
+        PredictRequest::Nothing(why) => return Ok(nothing(why)),
     };
-    let states = api.engine.models().judge(&name, values).await.map_err(as_recorded)?;
-    permit.answer(move || Ok(python(&states).into_bytes())).await
+    let states = api.engine.models().predict_values(&name, values).await.map_err(as_recorded)?;
+    permit.answer(move || Ok(python_json(&states).into_bytes())).await
 }
 
 /// Whether a body is taken for JSON. What curl says of a body when it is told nothing is, because the original's
@@ -58,7 +58,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// What a body asks. The original looks for the two words in whatever JSON it is.
-fn asked(body: Value) -> Result<Asked, Problem> {
+fn parse_predict_request(body: Value) -> Result<PredictRequest, Problem> {
     let lacks = |word: &str| match &body {
         Value::Object(members) => !members.contains_key(word),
         Value::Array(items) => !items.iter().any(|item| item == word),
@@ -66,10 +66,10 @@ fn asked(body: Value) -> Result<Asked, Problem> {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     };
     if lacks("name") {
-        return Ok(Asked::Nothing("`name` is missing: which model?"));
+        return Ok(PredictRequest::Nothing("`name` is missing: which model?"));
     }
     if lacks("values") {
-        return Ok(Asked::Nothing("`values` is missing: a row of numbers for each thing to judge"));
+        return Ok(PredictRequest::Nothing("`values` is missing: a row of numbers for each thing to judge"));
     }
     let Value::Object(mut body) = body else {
         return Err(refused("the body must be a JSON object with `name` and `values`"));
@@ -78,7 +78,7 @@ fn asked(body: Value) -> Result<Asked, Problem> {
         return Err(refused("`name` must be a text: the name of a model"));
     };
     let values = take_values(&mut body).unwrap_or_else(|| Err(ModelError::Values("missing".to_owned())));
-    Ok(Asked::Model(name, values))
+    Ok(PredictRequest::Model(name, values))
 }
 
 fn refused(detail: &str) -> Problem {
@@ -97,7 +97,7 @@ fn nothing(why: &'static str) -> Response {
     let mut answer = (StatusCode::INTERNAL_SERVER_ERROR, "{}").into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(DETAIL, HeaderValue::from_static(why));
+    headers.insert(DETAIL_HEADER, HeaderValue::from_static(why));
     answer
 }
 

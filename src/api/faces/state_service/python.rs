@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// `{"state": [...]}` to the byte as Python writes it: a space after each comma and colon, and nothing but ASCII.
 /// Source: Python's `json.dumps`, "If `ensure_ascii` is true (the default), the output is guaranteed to have all incoming
 /// non-ASCII and non-printable characters escaped".
-pub(super) fn python(states: &[String]) -> String {
+pub(super) fn python_json(states: &[String]) -> String {
     let mut text = r#"{"state": ["#.to_owned();
     for (index, state) in states.iter().enumerate() {
         text.push_str(if index == 0 { "\"" } else { ", \"" });
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn states_are_written_as_python_writes_them() {
         let written =
-            |states: &[&str]| python(&states.iter().map(|state| (*state).to_owned()).collect::<Vec<_>>());
+            |states: &[&str]| python_json(&states.iter().map(|state| (*state).to_owned()).collect::<Vec<_>>());
         assert_eq!(written(&[]), r#"{"state": []}"#);
         assert_eq!(written(&["green", "red"]), r#"{"state": ["green", "red"]}"#);
         assert_eq!(

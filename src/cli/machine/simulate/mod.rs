@@ -14,8 +14,8 @@ use clap::Args;
 
 use super::super::{faces, output};
 use super::file;
-use crate::machine::{Definition, Faults, parse_span};
-use crate::simulate::{Counted, Profile, Simulation, Size};
+use crate::machine::{Definition, SourceFaults, parse_span};
+use crate::simulate::{SimulationCounts, Profile, Simulation, SimulationSize};
 
 /// What is assumed, in the help.
 const ASSUMED: &str = "\
@@ -96,15 +96,15 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
     if options.json && csv_on_stdout {
         return Err("--json and --csv - both print on standard output: write the CSV to a file".into());
     }
-    let written = Written::read(options)?;
+    let written = SimulationInput::read(options)?;
     let definitions = written.definitions()?;
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = written.profile(&definitions)?;
     let every_s = options.every.map(whole_seconds).transpose()?;
-    let size = Size { instances: options.instances, days: options.days, seed: options.seed, every_s };
+    let size = SimulationSize { instances: options.instances, days: options.days, seed: options.seed, sample_interval_s: every_s };
     let simulation = Simulation::new(&definitions, &profile, size)?;
     let began = Instant::now();
-    let report = simulation.report(&on_threads(&written, size, options.threads)?);
+    let report = simulation.report(&simulate_on_threads(&written, size, options.threads)?);
     tracing::info!(
         decisions = report.decisions,
         seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0,
@@ -140,12 +140,12 @@ fn whole_seconds(span: Duration) -> Result<u64, String> {
 }
 
 /// What is simulated, as it was written, and where.
-struct Written {
+struct SimulationInput {
     definitions: Vec<(String, String)>,
     profile: (String, String),
 }
 
-impl Written {
+impl SimulationInput {
     fn read(options: &SimulateOptions) -> Result<Self, Box<dyn Error>> {
         let read = |path: &Path| file::read(path).map(|text| (file::name(path), text));
         let none = || Ok(("profile".to_owned(), String::new()));
@@ -160,20 +160,20 @@ impl Written {
     }
 
     fn profile(&self, definitions: &[&Definition]) -> Result<Profile, Box<dyn Error>> {
-        let faults = |faults: Faults| faults.display(&self.profile.0).to_string();
+        let faults = |faults: SourceFaults| faults.display(&self.profile.0).to_string();
         Ok(Profile::read(&self.profile.1, definitions, faces::vocabulary().actions()).map_err(faults)?)
     }
 }
 
 /// Which shards are still to be simulated.
 #[derive(Default)]
-struct Shards {
+struct ShardQueue {
     next: AtomicUsize,
     /// Whether one came to no end, so that the others are not wanted.
     is_over: AtomicBool,
 }
 
-impl Shards {
+impl ShardQueue {
     fn next(&self, all: usize) -> Option<usize> {
         let shard =
             (!self.is_over.load(Ordering::Relaxed)).then(|| self.next.fetch_add(1, Ordering::Relaxed));
@@ -182,19 +182,19 @@ impl Shards {
 }
 
 /// Simulates all shards, each on whatever thread is free.
-fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Counted, Box<dyn Error>> {
+fn simulate_on_threads(written: &SimulationInput, size: SimulationSize, threads: Option<u16>) -> Result<SimulationCounts, Box<dyn Error>> {
     let threads = match threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let shards = Shards::default();
-    let parts: Vec<Part> = std::thread::scope(|scope| {
-        let start = |_| scope.spawn(|| on_thread(written, size, &shards));
+    let shards = ShardQueue::default();
+    let parts: Vec<ThreadResult> = std::thread::scope(|scope| {
+        let start = |_| scope.spawn(|| simulate_on_thread(written, size, &shards));
         let running: Vec<_> = (0..threads).map(start).collect();
         let broke_down = |_| Err((0, "a thread broke down".to_owned()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(broke_down)).collect()
     });
-    let mut all: Option<Counted> = None;
+    let mut all: Option<SimulationCounts> = None;
     let mut faults = Vec::new();
     for part in parts {
         match (part, &mut all) {
@@ -212,17 +212,17 @@ fn on_threads(written: &Written, size: Size, threads: Option<u16>) -> Result<Cou
 }
 
 /// What one thread counted, if it had anything to do; or which shard came to no end, and why.
-type Part = Result<Option<Counted>, (usize, String)>;
+type ThreadResult = Result<Option<SimulationCounts>, (usize, String)>;
 
 /// Simulates shards until there is none left.
-fn on_thread(written: &Written, size: Size, shards: &Shards) -> Part {
+fn simulate_on_thread(written: &SimulationInput, size: SimulationSize, shards: &ShardQueue) -> ThreadResult {
     // Definitions of its own: names are counted references, and threads that count the same slow each other down.
     let told = |error: Box<dyn Error>| (0, error.to_string());
     let definitions = written.definitions().map_err(told)?;
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = written.profile(&definitions).map_err(told)?;
     let simulation = Simulation::new(&definitions, &profile, size).map_err(|error| (0, error.to_string()))?;
-    let mut all: Option<Counted> = None;
+    let mut all: Option<SimulationCounts> = None;
     while let Some(shard) = shards.next(simulation.shards()) {
         let counted = simulation.run(shard).map_err(|error| {
             shards.is_over.store(true, Ordering::Relaxed);

@@ -3,42 +3,42 @@
 use std::time::Duration;
 
 use super::super::super::output::table;
-use crate::simulate::{Failures, MachineReport, Raised, Report, Series, StateShare, Unsimulated, Way};
+use crate::simulate::{FailedStateReport, MachineReport, RaisedEventReport, SimulationReport, StateSeries, StateShare, UnsimulatedRaises, TimeToAvailable};
 
 /// How many times the table of states over time shows.
-const TIMES: usize = 9;
+const MAX_TIME_COLUMNS: usize = 9;
 
 /// All of it, a section each.
-pub(super) fn write(report: &Report) -> String {
+pub(super) fn write(report: &SimulationReport) -> String {
     let mut sections = vec![head(report)];
     sections.extend(machine(&report.first));
     sections.extend(power(report));
     sections.extend(resources(report));
     sections.extend(raised(report));
     for linked in &report.linked {
-        sections.push(format!("LINKED MACHINE {}\n{}", linked.machine, many(linked.instances, "instance")));
+        sections.push(format!("LINKED MACHINE {}\n{}", linked.machine, with_count(linked.instances, "instance")));
         sections.extend(machine(linked));
     }
     sections.extend(left_out(report));
     sections.join("\n\n")
 }
 
-fn head(report: &Report) -> String {
-    let Report { first, relay_boards, circuits, troubles, .. } = report;
+fn head(report: &SimulationReport) -> String {
+    let SimulationReport { first, relay_boards, circuits, troubles, .. } = report;
     let parts = [(relay_boards, "relay board"), (circuits, "circuit")];
-    let parts = parts.into_iter().filter_map(|(count, thing)| Some(many((*count)?, thing)));
+    let parts = parts.into_iter().filter_map(|(count, thing)| Some(with_count((*count)?, thing)));
     let parts = parts.collect::<Vec<_>>().join(" and ");
     format!(
         "SIMULATION\n{} of machine {}{}{parts}, {}, seed {}\n{}; {} got broken, {} repaired; {}",
-        many(first.instances, "instance"),
+        with_count(first.instances, "instance"),
         first.machine,
         if parts.is_empty() { "" } else { " on " },
-        many(u64::from(report.days), "day"),
+        with_count(u64::from(report.days), "day"),
         report.seed,
-        many(report.decisions, "decision"),
+        with_count(report.decisions, "decision"),
         troubles.broken,
         troubles.mended,
-        many(troubles.outages, "outage")
+        with_count(troubles.outages, "outage")
     )
 }
 
@@ -59,9 +59,9 @@ fn availability(report: &MachineReport) -> String {
 }
 
 fn states(report: &MachineReport) -> String {
-    let Series { every_s, states, instances } = &report.series;
+    let StateSeries { every_s, states, instances } = &report.series;
     let last = instances.len().saturating_sub(1);
-    let mut shown: Vec<usize> = (0..=TIMES).map(|part| part * last / TIMES).collect();
+    let mut shown: Vec<usize> = (0..=MAX_TIME_COLUMNS).map(|part| part * last / MAX_TIME_COLUMNS).collect();
     shown.dedup();
     let mut head = vec!["STATE".to_owned(), "SHARE".to_owned(), "ENTERED".to_owned()];
     head.extend(shown.iter().map(|sample| when(*sample as u64 * every_s)));
@@ -81,7 +81,7 @@ fn states(report: &MachineReport) -> String {
 fn ready(report: &MachineReport) -> String {
     let head = ["TIME TO AVAILABLE AFTER", "TIMES", "P50", "P95", "P99"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for Way { after, times, p50_s, p95_s, p99_s } in &report.ready {
+    for TimeToAvailable { after, times, p50_s, p95_s, p99_s } in &report.ready {
         let after = after.clone().unwrap_or_else(|| "anything".to_owned());
         let spans = [p50_s, p95_s, p99_s];
         // What never happened took no time at all, neither long nor short.
@@ -91,7 +91,7 @@ fn ready(report: &MachineReport) -> String {
     table(&rows)
 }
 
-fn power(report: &Report) -> Option<String> {
+fn power(report: &SimulationReport) -> Option<String> {
     let (power, queues) = (report.power.as_ref()?, report.queues.as_ref()?);
     let queue = if queues.longest == 0 {
         "nobody ever waited for a relay board".to_owned()
@@ -109,7 +109,7 @@ fn power(report: &Report) -> Option<String> {
     Some(format!(
         "POWER\n{}, {} of them failed: {:.1} a day, {:.2} for each relay board, {:.2} for the busiest\n\
          relay boards were held {} of the time, the longest held one {}\n{queue}",
-        many(power.operations, "operation"),
+        with_count(power.operations, "operation"),
         power.failed,
         power.a_day,
         power.a_relay_board_and_day,
@@ -120,7 +120,7 @@ fn power(report: &Report) -> Option<String> {
 }
 
 /// What states hold, how much of it was in use, and how long it was waited for.
-fn resources(report: &Report) -> Option<String> {
+fn resources(report: &SimulationReport) -> Option<String> {
     let head =
         ["RESOURCE", "UNITS", "MEAN IN USE", "MOST", "TURNS", "LONGEST QUEUE", "P50", "P99", "LONGEST WAIT"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -151,23 +151,23 @@ fn resources(report: &Report) -> Option<String> {
     (!report.resources.is_empty()).then(|| table(&rows))
 }
 
-fn raised(report: &Report) -> Option<String> {
+fn raised(report: &SimulationReport) -> Option<String> {
     let mut rows = vec![["RAISED", "BY", "AT", "TIMES", "REFUSED"].map(str::to_owned).to_vec()];
-    for Raised { machine, event, to, times, refused } in &report.raised {
+    for RaisedEventReport { machine, event, to, times, refused } in &report.raised {
         let (machine, event, to) = (machine.to_string(), event.to_string(), to.to_string());
         rows.push(vec![event, machine, to, times.to_string(), refused.to_string()]);
     }
     (!report.raised.is_empty()).then(|| table(&rows))
 }
 
-fn left_out(report: &Report) -> Option<String> {
+fn left_out(report: &SimulationReport) -> Option<String> {
     let lines: Vec<String> = report.unsimulated.iter().map(unsimulated).collect();
     (!lines.is_empty()).then(|| format!("LEFT OUT\n{}", lines.join("\n")))
 }
 
 /// That something is not simulated, and what would change that.
-pub(super) fn unsimulated(one: &Unsimulated) -> String {
-    let Unsimulated { machine, link, to, events } = one;
+pub(super) fn unsimulated(one: &UnsimulatedRaises) -> String {
+    let UnsimulatedRaises { machine, link, to, events } = one;
     let events: Vec<String> = events.iter().map(|event| format!("`{event}`")).collect();
     format!(
         "what {machine} raises at {to} by its link `{link}` is not simulated ({}): give the definition of {to} as well",
@@ -181,7 +181,7 @@ fn failed(report: &MachineReport) -> Option<String> {
     }
     let head = ["FAILED IN", "TIMES", "AT THE END", "AFTER (P50)", "AT MOST"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for Failures { state, entries, at_end, p50_s, most_s } in &report.failed {
+    for FailedStateReport { state, entries, at_end, p50_s, most_s } in &report.failed {
         rows.push(vec![
             state.to_string(),
             entries.to_string(),
@@ -203,7 +203,7 @@ fn ignored(report: &MachineReport) -> Option<String> {
 }
 
 /// So many of a thing.
-fn many(count: u64, thing: &str) -> String {
+fn with_count(count: u64, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -14,20 +14,20 @@ pub(super) fn states(classes: &[Value]) -> Result<Vec<String>, String> {
     let all = classes.iter().map(name).collect::<Result<Vec<_>, _>>()?;
     let mut states = vec![None; all.len()];
     for class in &all {
-        let place = class.parse::<i64>().ok().and_then(|class| place(class, all.len()));
+        let place = class.parse::<i64>().ok().and_then(|class| state_index(class, all.len()));
         let state = place.and_then(|place| states.get_mut(place)).filter(|state| state.is_none());
-        *state.ok_or_else(|| unfit(&all))? = Some(class.clone());
+        *state.ok_or_else(|| unfit_classes(&all))? = Some(class.clone());
     }
-    states.into_iter().collect::<Option<_>>().ok_or_else(|| unfit(&all))
+    states.into_iter().collect::<Option<_>>().ok_or_else(|| unfit_classes(&all))
 }
 
 /// Which of `count` states a class stands for: it counts from 0, or from the end if it is negative.
-fn place(class: i64, count: usize) -> Option<usize> {
+fn state_index(class: i64, count: usize) -> Option<usize> {
     let count = i64::try_from(count).ok()?;
     usize::try_from(if class < 0 { class.checked_add(count)? } else { class }).ok()
 }
 
-fn unfit(classes: &[String]) -> String {
+fn unfit_classes(classes: &[String]) -> String {
     format!(
         "its classes are {}; a class is the place of its state in the config, so 0, 1, 2 and so on are needed, or texts",
         classes.join(", ")

@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::python::Converted;
+use super::python::ConvertedModel;
 use crate::clock::SystemClock;
-use crate::model::{ModelError, ModelOptions, Models, PATIENCE};
+use crate::model::{ModelError, ModelOptions, Models, MODEL_TIMEOUT};
 
 /// What configs and errors call the model here.
-const NAME: &str = "converted";
-const TEAM: &str = "draft";
+const MODEL_NAME: &str = "converted";
+const TEAM_NAME: &str = "draft";
 
 /// A folder beside the file that is to be, with a config and a model in it.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ConversionFolder {
     folder: PathBuf,
 }
 
-impl Draft {
+impl ConversionFolder {
     /// Writes the model and a config for it, which names `states`, beside `output`.
     ///
     /// # Errors
@@ -32,10 +32,10 @@ impl Draft {
         let folder = output.with_file_name(name);
         fs_err::create_dir(&folder)?;
         let draft = Self { folder };
-        fs_err::create_dir_all(draft.models().join(TEAM))?;
+        fs_err::create_dir_all(draft.models().join(TEAM_NAME))?;
         fs_err::create_dir(draft.config())?;
         fs_err::write(draft.file(), onnx)?;
-        let config = json!({ "name": NAME, "team": TEAM, "model": "model.onnx", "states": states });
+        let config = json!({ "name": MODEL_NAME, "team": TEAM_NAME, "model": "model.onnx", "states": states });
         fs_err::write(draft.config().join("model.json"), config.to_string())?;
         Ok(draft)
     }
@@ -49,7 +49,7 @@ impl Draft {
     pub(super) async fn predict(
         &self,
         onnxruntime: Option<PathBuf>,
-        converted: &Converted,
+        converted: &ConvertedModel,
     ) -> Result<Vec<String>, String> {
         let options = ModelOptions {
             config: Some(self.config()),
@@ -57,10 +57,10 @@ impl Draft {
             memory_bytes: u64::MAX,
             onnxruntime,
             onnxruntime_folder: converted.packages.clone(),
-            patience: PATIENCE,
+            timeout: MODEL_TIMEOUT,
         };
         let models = Models::new(options, Arc::new(SystemClock));
-        models.predict(NAME, &json!(converted.rows)).await.map_err(|error| match error {
+        models.predict(MODEL_NAME, &json!(converted.rows)).await.map_err(|error| match error {
             // Its name was only ours.
             ModelError::File { fault, .. } => format!("the ONNX file that came of it: {fault}"),
             ModelError::Values(_)
@@ -79,7 +79,7 @@ impl Draft {
     /// # Errors
     ///
     /// Why it cannot be put there; what was there before still is.
-    pub(super) fn keep(self, output: &Path) -> Result<(), Box<dyn Error>> {
+    pub(super) fn move_model_to(self, output: &Path) -> Result<(), Box<dyn Error>> {
         fs_err::File::open(self.file())?.sync_all()?;
         Ok(fs_err::rename(self.file(), output)?)
     }
@@ -93,11 +93,11 @@ impl Draft {
     }
 
     fn file(&self) -> PathBuf {
-        self.models().join(TEAM).join("model.onnx")
+        self.models().join(TEAM_NAME).join("model.onnx")
     }
 }
 
-impl Drop for Draft {
+impl Drop for ConversionFolder {
     fn drop(&mut self) {
         if let Err(error) = fs_err::remove_dir_all(&self.folder) {
             tracing::warn!(error = &error as &dyn Error, "a folder of the conversion is left");

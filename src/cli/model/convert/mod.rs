@@ -17,8 +17,8 @@ use serde_json::Value;
 use super::super::output;
 use super::super::serve::asked_to_stop;
 use crate::model::TESTED_VERSION;
-use draft::Draft;
-use python::Converted;
+use draft::ConversionFolder;
+use python::ConvertedModel;
 
 /// What `--help` says.
 pub(super) fn about() -> String {
@@ -91,12 +91,12 @@ async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn 
     }
     let in_file = |fault: String| format!("{}: {fault}", file.display());
     let states = classes::states(&converted.classes).map_err(in_file)?;
-    let draft = Draft::write(output, &converted.onnx, &states)?;
+    let draft = ConversionFolder::write(output, &converted.onnx, &states)?;
     let predicted = draft.predict(onnxruntime.clone(), &converted).await.map_err(in_file)?;
     let expected =
         converted.labels.iter().map(classes::name).collect::<Result<Vec<_>, _>>().map_err(in_file)?;
     compare(&converted, &expected, &predicted).map_err(in_file)?;
-    draft.keep(output)?;
+    draft.move_model_to(output)?;
     let unseen: Vec<&str> =
         states.iter().filter(|state| !expected.contains(state)).map(String::as_str).collect();
     if !unseen.is_empty() {
@@ -110,7 +110,7 @@ async fn convert(options: &ConvertOptions, output: &Path) -> Result<(), Box<dyn 
 }
 
 /// Both must name the same class for each row.
-fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> Result<(), String> {
+fn compare(converted: &ConvertedModel, expected: &[String], predicted: &[String]) -> Result<(), String> {
     if predicted.len() != expected.len() {
         return Err(format!("ONNX Runtime predicts {} rows of {}", predicted.len(), expected.len()));
     }
@@ -128,8 +128,8 @@ fn compare(converted: &Converted, expected: &[String], predicted: &[String]) -> 
 }
 
 /// What was done, for people.
-fn summary(converted: &Converted, output: &Path, states: &[String], expected: &[String]) -> String {
-    let Converted { model, width, columns, rows, classes, by, .. } = converted;
+fn summary(converted: &ConvertedModel, output: &Path, states: &[String], expected: &[String]) -> String {
+    let ConvertedModel { model, width, columns, rows, classes, by, .. } = converted;
     let times = states.iter().map(|state| {
         let times = expected.iter().filter(|expected| *expected == state).count();
         format!("{state} {times} times")

@@ -10,13 +10,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// What the environment runs.
-const SCRIPT: &str = include_str!("convert.py");
+const CONVERT_SCRIPT: &str = include_str!("convert.py");
 
 /// Reads what the script answers: a model, or why it refuses it.
 ///
 /// Not by an untagged enum: those take numbers apart before they know what they are for, which numbers that are kept digit
 /// by digit do not survive.
-fn answer(line: &[u8]) -> serde_json::Result<Result<Converted, String>> {
+fn answer(line: &[u8]) -> serde_json::Result<Result<ConvertedModel, String>> {
     let answer: Value = serde_json::from_slice(line)?;
     match answer.get("error").and_then(Value::as_str) {
         Some(error) => Ok(Err(error.to_owned())),
@@ -26,7 +26,7 @@ fn answer(line: &[u8]) -> serde_json::Result<Result<Converted, String>> {
 
 /// A model that was converted, and what scikit-learn predicts with it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Converted {
+pub(super) struct ConvertedModel {
     /// Its kind.
     pub(super) model: String,
     /// How many numbers a row has.
@@ -60,10 +60,10 @@ pub(super) async fn convert(
     python: &Path,
     pickle: &Path,
     samples: Option<&[Vec<f64>]>,
-) -> Result<Converted, Box<dyn Error>> {
+) -> Result<ConvertedModel, Box<dyn Error>> {
     // Isolated: neither the working directory nor PYTHONPATH decides which packages are taken.
     let mut child = Command::new(python)
-        .args(["-I", "-c", SCRIPT])
+        .args(["-I", "-c", CONVERT_SCRIPT])
         .args([pickle, python])
         // Builds of ONNX Runtime from 1.29 on note each use, unless they are told not to.
         .env("ORT_DISABLE_TELEMETRY", "1")
@@ -87,7 +87,7 @@ pub(super) async fn convert(
     let (line, onnx) = output.stdout.split_at(end.map_or(0, |end| end + 1));
     match answer(line) {
         Ok(Err(error)) => Err(format!("{}: {error}", pickle.display()).into()),
-        Ok(Ok(converted)) => Ok(Converted { onnx: onnx.to_vec(), ..converted }),
+        Ok(Ok(converted)) => Ok(ConvertedModel { onnx: onnx.to_vec(), ..converted }),
         Err(_) => {
             let told = String::from_utf8_lossy(&output.stderr);
             let last = told.trim_end().lines().next_back().unwrap_or("it said nothing");

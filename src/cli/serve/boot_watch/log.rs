@@ -5,43 +5,43 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::boards::{LoggedAt, LoggedRequest, Mac};
+use crate::boards::{BootLogEntry, LoggedRequest, Mac};
 
 /// After how much silence the next request is another boot's.
-const BOOT_PAUSE: TimeDelta = TimeDelta::minutes(1);
+const NEW_BOOT_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// Whose requests they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(super) enum BootClient {
     Board(Mac),
     Address(IpAddr),
 }
 
 /// A request as it is written, and its number.
 #[derive(Debug, Clone)]
-pub(super) struct Numbered {
+pub(super) struct NumberedRequest {
     pub(super) number: u64,
     pub(super) request: LoggedRequest,
 }
 
 /// The requests of one board, or of one address.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct BootClientLog {
     pub(super) peer: IpAddr,
-    pub(super) requests: Vec<Numbered>,
+    pub(super) requests: Vec<NumberedRequest>,
     pub(super) omitted: usize,
     pub(super) last_at: DateTime<Utc>,
-    pub(super) written: Option<LoggedAt>,
+    pub(super) written: Option<BootLogEntry>,
     /// Counts changes; what is written is known by it.
     pub(super) version: u64,
     pub(super) written_version: u64,
-    pub(super) begun: Instant,
-    pub(super) due: Instant,
+    pub(super) begun_at: Instant,
+    pub(super) write_due_at: Instant,
     /// Whether it was looked for whose address it is.
     pub(super) is_looked_up: bool,
 }
 
-impl Log {
+impl BootClientLog {
     pub(super) fn new(peer: IpAddr, at: DateTime<Utc>, now: Instant) -> Self {
         Self {
             peer,
@@ -51,8 +51,8 @@ impl Log {
             written: None,
             version: 0,
             written_version: 0,
-            begun: now,
-            due: now,
+            begun_at: now,
+            write_due_at: now,
             is_looked_up: false,
         }
     }
@@ -62,10 +62,10 @@ impl Log {
     }
 
     pub(super) fn is_over(&self, at: DateTime<Utc>) -> bool {
-        at - self.last_at > BOOT_PAUSE && self.requests.iter().all(|one| one.request.end.is_some())
+        at - self.last_at > NEW_BOOT_PAUSE && self.requests.iter().all(|one| one.request.end.is_some())
     }
 
-    pub(super) fn push(&mut self, one: Numbered, most: usize) {
+    pub(super) fn push(&mut self, one: NumberedRequest, most: usize) {
         self.last_at = self.last_at.max(one.request.at);
         let place = self.requests.partition_point(|other| other.number < one.number);
         self.requests.insert(place, one);

@@ -11,58 +11,58 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
-use super::logs::{Asked, Due, Logs, Sender, Written};
-use super::words::words;
-use crate::boards::{Boards, Coverage, Mac};
+use super::budget::LogLineBudget;
+use super::logs::{BootRequest, DueBootLog, BootClientLogs, BootRequester, LogWriteOutcome};
+use super::words::describe_end;
+use crate::boards::{BoardService, BootCoverage, Mac};
 use crate::store::Store;
-use crate::tftp::{End, Fetch, Observer};
+use crate::tftp::{TransferEnd, TftpFetch, TftpObserver};
 
 /// How often it is looked whether something is to be written, while there is something to look after.
-const TICK: Duration = Duration::from_secs(1);
+const WRITE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How many logs are written at the same time: more would take the readers' connections from operators.
-const WRITERS: usize = 3;
+const MAX_CONCURRENT_WRITES: usize = 3;
 /// How long the last writing may take when the server stops.
-const LAST_WRITE: Duration = Duration::from_secs(2);
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Knows boards by what they ask for, and from then on by their address.
 pub(in crate::cli::serve) struct BootWatch {
-    boards: Boards,
-    state: Mutex<State>,
+    boards: BoardService,
+    state: Mutex<BootWatchState>,
     changed: Notify,
 }
 
-struct State {
-    logs: Logs,
-    coverage: Coverage,
-    lines: Budget,
+struct BootWatchState {
+    logs: BootClientLogs,
+    coverage: BootCoverage,
+    line_budget: LogLineBudget,
     is_failing: bool,
 }
 
 impl BootWatch {
     /// Begins to watch for `boards`.
-    pub(in crate::cli::serve) fn new(boards: Boards) -> Self {
-        let coverage = Coverage { served_since: Some(boards.engine().clock().now()), stranger_at: None };
-        boards.cover_boots(coverage);
+    pub(in crate::cli::serve) fn new(boards: BoardService) -> Self {
+        let coverage = BootCoverage { served_since: Some(boards.engine().clock().now()), unknown_sender_at: None };
+        boards.set_boot_coverage(coverage);
         let state =
-            State { logs: Logs::default(), coverage, lines: Budget::new(Instant::now()), is_failing: false };
+            BootWatchState { logs: BootClientLogs::default(), coverage, line_budget: LogLineBudget::new(Instant::now()), is_failing: false };
         Self { boards, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BootWatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_request(&self, fetch: &Fetch, end: Option<String>) {
+    fn note_request(&self, fetch: &TftpFetch, end: Option<String>) {
         let (at, now, peer) = (self.boards.engine().clock().now(), Instant::now(), fetch.peer.ip());
         let mut state = self.state();
-        let asked = Asked { number: fetch.number, peer, file: &fetch.file, end };
-        match state.logs.asked(asked, at, now) {
-            Sender::Board(_) => {}
-            Sender::Stranger { is_new } => {
-                state.coverage.stranger_at = state.coverage.stranger_at.max(Some(at));
-                self.boards.cover_boots(state.coverage);
-                if is_new && state.lines.take(now) {
+        let asked = BootRequest { number: fetch.number, peer, file: &fetch.file, end };
+        match state.logs.note_request(asked, at, now) {
+            BootRequester::Board(_) => {}
+            BootRequester::UnknownAddress { is_new } => {
+                state.coverage.unknown_sender_at = state.coverage.unknown_sender_at.max(Some(at));
+                self.boards.set_boot_coverage(state.coverage);
+                if is_new && state.line_budget.take_line(now) {
                     tracing::info!(%peer, file = fetch.file, "TFTP request from an address that is no known board's");
                 }
             }
@@ -80,63 +80,63 @@ impl BootWatch {
                 reason = "a pace for the database, however fast a demo's clock runs"
             )]
             let tick = async {
-                if has_more { tokio::time::sleep(TICK).await } else { std::future::pending().await }
+                if has_more { tokio::time::sleep(WRITE_CHECK_INTERVAL).await } else { std::future::pending().await }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.changed.notified() => {}
                 () = tick => {}
             }
-            has_more = self.write(Instant::now()).await;
+            has_more = self.write_due(Instant::now()).await;
         }
         #[expect(clippy::disallowed_methods, reason = "a database that is away does not hold up the end")]
-        tokio::time::timeout(LAST_WRITE, self.write(Instant::now() + Duration::from_hours(1))).await.ok();
+        tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write_due(Instant::now() + Duration::from_hours(1))).await.ok();
     }
 
     /// Writes what is due by `now`; whether something is left to be looked after.
-    async fn write(&self, now: Instant) -> bool {
-        self.look_up_strangers().await;
-        let due = self.state().logs.due(now);
-        futures_util::stream::iter(due).for_each_concurrent(WRITERS, |due| self.write_one(due)).await;
+    async fn write_due(&self, now: Instant) -> bool {
+        self.look_up_unknown_addresses().await;
+        let due = self.state().logs.due_logs(now);
+        futures_util::stream::iter(due).for_each_concurrent(MAX_CONCURRENT_WRITES, |due| self.write_log(due)).await;
         let at = self.boards.engine().clock().now();
         let mut state = self.state();
         let has_more = state.logs.forget(at);
-        state.coverage.stranger_at = state.logs.stranger_at();
-        self.boards.cover_boots(state.coverage);
+        state.coverage.unknown_sender_at = state.logs.unknown_address_at();
+        self.boards.set_boot_coverage(state.coverage);
         has_more
     }
 
-    async fn write_one(&self, Due { mac, version, log, written }: Due) {
+    async fn write_log(&self, DueBootLog { mac, version, log, written }: DueBootLog) {
         let result =
-            self.boards.engine().store().within(Store::LONGEST, self.boards.log_boot(&log, written)).await;
+            self.boards.engine().store().within(Store::MAX_STATEMENT_TIME, self.boards.log_boot(&log, written)).await;
         let mut state = self.state();
         let is_failing = result.is_err();
         let became = match result {
-            Ok(Some(place)) => Written::At(place),
+            Ok(Some(place)) => LogWriteOutcome::At(place),
             Ok(None) => {
-                if state.lines.take(Instant::now()) {
+                if state.line_budget.take_line(Instant::now()) {
                     tracing::info!(%mac, peer = log.peer, "TFTP requests of a board that is not registered");
                 }
-                Written::NoBoard
+                LogWriteOutcome::NoBoard
             }
             Err(error) => {
                 if !state.is_failing {
                     tracing::warn!(error = &error as &dyn Error, "boot logs cannot be written, they wait");
                 }
-                Written::Failed
+                LogWriteOutcome::Failed
             }
         };
         if state.is_failing && !is_failing {
             tracing::info!("boot logs are written again");
         }
         state.is_failing = is_failing;
-        state.logs.wrote(mac, version, became);
+        state.logs.note_written(mac, version, became);
     }
 
     /// Asks whose addresses those are that no request has named a board for: the machine's neighbours, and the boards'
     /// own addresses where they are registered by address.
-    async fn look_up_strangers(&self) {
-        let strangers = self.state().logs.strangers();
+    async fn look_up_unknown_addresses(&self) {
+        let strangers = self.state().logs.unknown_addresses();
         if strangers.is_empty() {
             return;
         }
@@ -147,7 +147,7 @@ impl BootWatch {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
                 None => {
-                    match self.boards.engine().store().within(Store::LONGEST, self.boards.mac_at(peer)).await
+                    match self.boards.engine().store().within(Store::MAX_STATEMENT_TIME, self.boards.mac_at(peer)).await
                     {
                         Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
                         // It is told where logs are written.
@@ -177,36 +177,36 @@ fn parse_neighbours(table: &str) -> HashMap<IpAddr, Mac> {
     entries.collect()
 }
 
-impl Observer for BootWatch {
-    fn asked(&self, fetch: &Fetch) {
+impl TftpObserver for BootWatch {
+    fn on_request(&self, fetch: &TftpFetch) {
         self.note_request(fetch, None);
     }
 
-    fn ended(&self, fetch: &Fetch, end: End) {
+    fn on_end(&self, fetch: &TftpFetch, end: TransferEnd) {
         let (at, now) = (self.boards.engine().clock().now(), Instant::now());
         let mut state = self.state();
-        let mac = state.logs.ended(fetch.number, words(&end), at);
+        let mac = state.logs.note_end(fetch.number, describe_end(&end), at);
         let board = mac.map(tracing::field::display);
         match &end {
-            End::Refused(refusal) if state.lines.take(now) => {
+            TransferEnd::Refused(refusal) if state.line_budget.take_line(now) => {
                 tracing::info!(peer = %fetch.peer, file = fetch.file, board, error = %refusal, "TFTP request refused");
             }
-            End::Broken { reason } if state.lines.take(now) => {
+            TransferEnd::ServerError { reason } if state.line_budget.take_line(now) => {
                 tracing::error!(peer = %fetch.peer, file = fetch.file, board, reason, "TFTP request not answered");
             }
-            End::Sent { .. }
-            | End::NotFound
-            | End::Refused(_)
-            | End::Silent { .. }
-            | End::Aborted { .. }
-            | End::Dropped { .. }
-            | End::Broken { .. } => {}
+            TransferEnd::Sent { .. }
+            | TransferEnd::NotFound
+            | TransferEnd::Refused(_)
+            | TransferEnd::Silent { .. }
+            | TransferEnd::Aborted { .. }
+            | TransferEnd::Dropped { .. }
+            | TransferEnd::ServerError { .. } => {}
         }
         drop(state);
         self.changed.notify_one();
     }
 
-    fn dropped(&self, fetch: &Fetch) {
+    fn on_drop(&self, fetch: &TftpFetch) {
         self.note_request(fetch, Some("not answered: too many transfers".to_owned()));
     }
 }

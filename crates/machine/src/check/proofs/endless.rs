@@ -8,26 +8,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::fault::Collector;
+use super::super::super::fault::FaultCollector;
 use super::super::super::names::CounterName;
 use super::super::super::rule::Rule;
-use super::super::places::Places;
-use super::graph::Graph;
-use super::trace::{self, Loop};
-use crate::components::{Way, circles};
+use super::super::places::DefinitionPositions;
+use super::graph::StateGraph;
+use super::trace::{self, EndlessLoop};
+use crate::components::{IndexEdge, cyclic_components};
 
 /// How many states and ways are looked at in all: so many that no definition that people write needs them.
-const MAX_STEPS: usize = 20_000_000;
+const MAX_PROOF_STEPS: usize = 20_000_000;
 
 /// Notes the endless loops, and gives all states that are in one.
-pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collector) -> BTreeSet<usize> {
+pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) -> BTreeSet<usize> {
     let mut told: BTreeSet<usize> = BTreeSet::new();
     for set in endless_sets(graph) {
         let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
         // One loop of several that share a state is enough at a time.
         if states.is_disjoint(&told) {
             let at = |state: usize| places.state(graph.states[state].0);
-            let found = Loop::shortest(graph, &set, &at);
+            let found = EndlessLoop::shortest(graph, &set, &at);
             faults.add(at(found.first()), Rule::EndlessLoop, trace::message(graph, &set, &found));
         }
         told.extend(states);
@@ -36,25 +36,25 @@ pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collect
 }
 
 /// The sets of edges that can be gone for ever; each edge by its index.
-fn endless_sets(graph: &Graph<'_>) -> Vec<Vec<usize>> {
+fn endless_sets(graph: &StateGraph<'_>) -> Vec<Vec<usize>> {
     let by_themselves = (0..graph.edges.len()).filter(|&edge| graph.goes_on_by_itself(&graph.edges[edge]));
     let mut open: Vec<Vec<usize>> = vec![by_themselves.collect()];
     let mut endless = Vec::new();
     let mut steps = 0;
     while let Some(edges) = open.pop() {
         steps += graph.states.len() + edges.len();
-        let ways: Vec<Way> =
+        let ways: Vec<IndexEdge> =
             edges.iter().map(|&edge| (graph.edges[edge].from, graph.edges[edge].to)).collect();
         // The sets have no state in common, so that what is left of them is looked at together.
         let (mut left, mut other) = (Vec::new(), Vec::new());
-        for circle in circles(graph.states.len(), &ways) {
+        for circle in cyclic_components(graph.states.len(), &ways) {
             let set: Vec<usize> = circle.into_iter().map(|index| edges[index]).collect();
-            match Bound::find(graph, &set) {
+            match LoopBound::find(graph, &set) {
                 // What cannot be proved in time is not proved.
-                _ if steps > MAX_STEPS => endless.push(set),
+                _ if steps > MAX_PROOF_STEPS => endless.push(set),
                 None => endless.push(set),
-                Some(Bound::Edges(ends)) => left.extend(set.into_iter().filter(|edge| !ends.contains(edge))),
-                Some(Bound::Either(bounded, counting)) => {
+                Some(LoopBound::Edges(ends)) => left.extend(set.into_iter().filter(|edge| !ends.contains(edge))),
+                Some(LoopBound::Either(bounded, counting)) => {
                     left.extend(set.iter().copied().filter(|edge| !bounded.contains(edge)));
                     other.extend(set.into_iter().filter(|edge| !counting.contains(edge)));
                 }
@@ -66,15 +66,15 @@ fn endless_sets(graph: &Graph<'_>) -> Vec<Vec<usize>> {
 }
 
 /// What is not gone for ever in a set of edges.
-enum Bound {
+enum LoopBound {
     /// These edges.
     Edges(BTreeSet<usize>),
     /// Either of these.
     Either(BTreeSet<usize>, BTreeSet<usize>),
 }
 
-impl Bound {
-    fn find(graph: &Graph<'_>, set: &[usize]) -> Option<Self> {
+impl LoopBound {
+    fn find(graph: &StateGraph<'_>, set: &[usize]) -> Option<Self> {
         let cleared = graph.cleared_in(set);
         let mut bounded: BTreeMap<&CounterName, BTreeSet<usize>> = BTreeMap::new();
         let mut counting: BTreeMap<&CounterName, BTreeSet<usize>> = BTreeMap::new();

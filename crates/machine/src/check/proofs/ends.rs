@@ -2,27 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{Definition, Kind, State};
-use super::super::super::fault::{Collector, Position};
+use super::super::super::definition::{Definition, StateKind, State};
+use super::super::super::fault::{FaultCollector, SourcePosition};
 use super::super::super::names::{ActionName, EventName};
 use super::super::super::rule::Rule;
 use super::super::super::sender::Sender;
-use super::super::endings::{ending, invokes};
-use super::super::places::Places;
+use super::super::endings::{ended_action, invokes};
+use super::super::places::DefinitionPositions;
 
 /// Checks what states say of how their actions end.
-pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+pub(super) fn check(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let taken: BTreeSet<&str> = definition
         .states
         .values()
-        .flat_map(|state| state.on.keys().filter(|event| may_come(definition, state, event)))
+        .flat_map(|state| state.on.keys().filter(|event| can_occur(definition, state, event)))
         .map(EventName::as_str)
         .collect();
-    let mut awaited: BTreeMap<&ActionName, Position> = BTreeMap::new();
+    let mut awaited: BTreeMap<&ActionName, SourcePosition> = BTreeMap::new();
     for (name, state) in &definition.states {
-        for event in state.on.keys().filter(|event| !may_come(definition, state, event)) {
+        for event in state.on.keys().filter(|event| !can_occur(definition, state, event)) {
             // What a group says of it may be meant for another member.
-            if let (Some(at), Some(action)) = (places.own(name, event), ending(event)) {
+            if let (Some(at), Some(action)) = (places.event_in_state(name, event), ended_action(event)) {
                 let message = format!("`{name}` does not invoke `{action}`, so `{event}` never comes in it");
                 faults.add(at, Rule::UnknownEvent, message);
             }
@@ -32,11 +32,11 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
             let at = places.invoked(name, index);
             let (ok, failed) = (format!("{}-ok", invoke.action), format!("{}-failed", invoke.action));
             let is_last = index + 1 == state.invoke.len();
-            if is_last && awaits_success(state) && !taken.contains(ok.as_str()) && !says(state, &ok) {
+            if is_last && awaits_success(state) && !taken.contains(ok.as_str()) && !handles(state, &ok) {
                 let first = awaited.entry(&invoke.action).or_insert(at);
                 *first = at.min(*first);
             }
-            if seen.insert(&invoke.action) && !says(state, &failed) {
+            if seen.insert(&invoke.action) && !handles(state, &failed) {
                 let message = format!(
                     "`{name}` does not say what follows when `{}` fails: take `{failed}` in `on`, or leave it to the \
                      `timeout` with `left_to_deadline: [{failed}]`",
@@ -54,7 +54,7 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
 }
 
 /// Whether `event` may come in `state`: the ends of actions come only where these are invoked.
-pub(super) fn may_come(definition: &Definition, state: &State, event: &EventName) -> bool {
+pub(super) fn can_occur(definition: &Definition, state: &State, event: &EventName) -> bool {
     let is_end = definition.events.get(event).is_some_and(|event| event.from.contains(&Sender::Action));
     !is_end || invokes(&state.invoke, event)
 }
@@ -65,10 +65,10 @@ pub(super) fn may_come(definition: &Definition, state: &State, event: &EventName
 /// that all is well.
 fn awaits_success(state: &State) -> bool {
     let is_periodic = state.timeout.as_ref().is_some_and(|timeout| timeout.keeps_actions);
-    state.kind == Kind::Working && !is_periodic
+    state.kind == StateKind::Working && !is_periodic
 }
 
 /// Whether the state says what this end of an action does.
-fn says(state: &State, event: &str) -> bool {
+fn handles(state: &State, event: &str) -> bool {
     state.on.contains_key(event) || state.left_to_deadline.contains(event)
 }

@@ -3,26 +3,26 @@
 use std::collections::BTreeSet;
 
 use super::super::super::sender::Sender;
-use super::super::places::Places;
-use super::graph::{Edge, EdgeCause, Graph};
+use super::super::places::DefinitionPositions;
+use super::graph::{StateEdge, StateEdgeCause, StateGraph};
 use super::trace;
-use crate::definition::{Due, State};
-use crate::fault::Collector;
+use crate::definition::{TimeoutDue, State};
+use crate::fault::FaultCollector;
 use crate::names::ResourceName;
 use crate::rule::Rule;
 
 /// A resource that a state holds, by the state's number.
-type Held<'d> = (usize, &'d ResourceName);
+type StateHold<'d> = (usize, &'d ResourceName);
 
 /// Notes states that hold what nothing claims.
-pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collector) {
-    let waiting = waiting(graph);
+pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+    let waiting = ungranted_holds(graph);
     for (number, (name, state)) in graph.states.iter().enumerate() {
         if state.hold.is_empty() || !state.invoke.is_empty() {
             continue;
         }
         let mut ways = graph.edges.iter().filter(|edge| edge.to == number);
-        let poor = ways.find_map(|edge| poor(graph, edge, state, &waiting));
+        let poor = ways.find_map(|edge| unclaimed_entry(graph, edge, state, &waiting));
         let from = match poor {
             Some(from) => from,
             None if number == graph.initial => "when the instance comes to be".to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn check(graph: &Graph<'_>, places: &Places<'_>, faults: &mut Collect
 }
 
 /// Why an instance that goes this way into `state` may lack something that this holds.
-fn poor(graph: &Graph<'_>, edge: &Edge<'_>, state: &State, waiting: &BTreeSet<Held<'_>>) -> Option<String> {
+fn unclaimed_entry(graph: &StateGraph<'_>, edge: &StateEdge<'_>, state: &State, waiting: &BTreeSet<StateHold<'_>>) -> Option<String> {
     let (name, before) = graph.states[edge.from];
     if state.hold.keys().any(|resource| !before.hold.contains_key(resource)) {
         return Some(format!("from `{name}`, which does not hold as much"));
@@ -48,17 +48,17 @@ fn poor(graph: &Graph<'_>, edge: &Edge<'_>, state: &State, waiting: &BTreeSet<He
 }
 
 /// What states with actions hold, where an instance may be in them that was not granted it yet.
-fn waiting<'d>(graph: &Graph<'d>) -> BTreeSet<Held<'d>> {
+fn ungranted_holds<'d>(graph: &StateGraph<'d>) -> BTreeSet<StateHold<'d>> {
     let claimed = |number: usize| {
         let (_, state) = graph.states[number];
         state.hold.keys().filter(|_| !state.invoke.is_empty()).map(move |resource| (number, resource))
     };
-    let lacks = |edge: &Edge<'_>, resource| !graph.states[edge.from].1.hold.contains_key(resource);
+    let lacks = |edge: &StateEdge<'_>, resource| !graph.states[edge.from].1.hold.contains_key(resource);
     let entered = graph
         .edges
         .iter()
         .flat_map(|edge| claimed(edge.to).filter(move |(_, resource)| lacks(edge, *resource)));
-    let mut open: Vec<Held<'d>> = claimed(graph.initial).chain(entered).collect();
+    let mut open: Vec<StateHold<'d>> = claimed(graph.initial).chain(entered).collect();
     let mut waiting = BTreeSet::new();
     while let Some((from, resource)) = open.pop() {
         if !waiting.insert((from, resource)) {
@@ -72,13 +72,13 @@ fn waiting<'d>(graph: &Graph<'d>) -> BTreeSet<Held<'d>> {
 
 /// Whether nobody goes this way before the first action of the state that it leaves has begun, and with it what the state
 /// holds is granted: an action that ends has begun, and a time limit runs from then on.
-fn is_granted_before(graph: &Graph<'_>, edge: &Edge<'_>) -> bool {
+fn is_granted_before(graph: &StateGraph<'_>, edge: &StateEdge<'_>) -> bool {
     match edge.cause {
-        EdgeCause::Event(event) => {
+        StateEdgeCause::Event(event) => {
             let event = graph.definition.events.get(event);
             event.is_some_and(|event| event.from.iter().eq([&Sender::Action]))
         }
-        EdgeCause::Passed(due, _) | EdgeCause::Exceeded(due, _) => matches!(due, Due::After(_)),
-        EdgeCause::Always => false,
+        StateEdgeCause::Passed(due, _) | StateEdgeCause::Exceeded(due, _) => matches!(due, TimeoutDue::After(_)),
+        StateEdgeCause::Always => false,
     }
 }

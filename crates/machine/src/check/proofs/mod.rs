@@ -13,17 +13,17 @@ mod trace;
 mod ways;
 
 use super::super::definition::Definition;
-use super::super::fault::Collector;
+use super::super::fault::FaultCollector;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
-use super::places::Places;
-use graph::Graph;
-pub(crate) use hold_order::{Waiting, growths, waits_in_circles};
+use super::places::DefinitionPositions;
+use graph::StateGraph;
+pub(crate) use hold_order::{HoldWait, hold_extensions, hold_wait_cycles};
 
 /// Proves what can be proved of `definition`, and notes where that fails.
-pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
-    let graph = Graph::new(definition);
-    two_senders(definition, places, faults);
+pub(super) fn prove(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+    let graph = StateGraph::new(definition);
+    refuse_ambiguous_senders(definition, places, faults);
     let endless = endless::check(&graph, places, faults);
     ways::check(&graph, &endless, places, faults);
     ends::check(definition, places, faults);
@@ -33,7 +33,7 @@ pub(super) fn prove(definition: &Definition, places: &Places<'_>, faults: &mut C
 }
 
 /// Refuses events that both an operator and what a face speaks for may send.
-fn two_senders(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+fn refuse_ambiguous_senders(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     for (name, event) in &definition.events {
         if let Some(reporter) = event.reporter().filter(|_| event.from.contains(&Sender::Operator)) {
             let reporter = reporter.as_str();

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::super::super::definition::{Definition, Transition, TransitionEffect};
-use super::super::super::fault::Collector;
+use super::super::super::fault::FaultCollector;
 use super::super::super::guard::Guard;
 use super::super::super::names::{CounterName, EventName};
-use super::super::super::operation::{OnCounters, Operation};
+use super::super::super::operation::{CounterEffect, Operation};
 use super::super::super::rule::Rule;
 use super::super::super::sender::Sender;
-use super::super::places::Places;
+use super::super::places::DefinitionPositions;
 
 /// How many idle counters are told of.
-const MAX_IDLE: usize = 20;
+const MAX_IDLE_COUNTERS: usize = 20;
 
 /// Notes what is odd.
-pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+pub(super) fn check(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let taken: BTreeSet<&EventName> = definition.states.values().flat_map(|state| state.on.keys()).collect();
     for (name, event) in &definition.events {
         if !event.from.contains(&Sender::Action) && !taken.contains(name) {
@@ -43,13 +43,13 @@ pub(super) fn check(definition: &Definition, places: &Places<'_>, faults: &mut C
 }
 
 /// Notes counters that are counted and never looked at, or cleared and never counted.
-fn idle_counters(definition: &Definition, places: &Places<'_>, faults: &mut Collector) {
+fn idle_counters(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let limits = definition.states.values().filter_map(|state| state.timeout.as_ref()?.limit.as_ref());
     let limited: BTreeSet<&CounterName> = limits.map(|limit| &limit.counter).collect();
     let counted: BTreeSet<&CounterName> = operations(definition)
         .filter_map(|operation| match operation.on_counters() {
-            OnCounters::Counts(counter) => Some(counter),
-            OnCounters::Nothing | OnCounters::Clears(_) | OnCounters::ClearsAll => None,
+            CounterEffect::Counts(counter) => Some(counter),
+            CounterEffect::Nothing | CounterEffect::Clears(_) | CounterEffect::ClearsAll => None,
         })
         .collect();
     // A word may stand for something else than a counter; then an idle one goes unnoticed, which does no harm.
@@ -68,7 +68,7 @@ fn idle_counters(definition: &Definition, places: &Places<'_>, faults: &mut Coll
         };
         // Each is looked for in the whole text.
         told += 1;
-        if told > MAX_IDLE {
+        if told > MAX_IDLE_COUNTERS {
             break;
         }
         if let Some(at) = places.operation(operation, counter) {

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::testing::vocabulary;
-use crate::{Fault, Rule, check, load};
+use crate::{SourceFault, Rule, check, load};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 
@@ -20,7 +20,7 @@ fn with(states: &str) -> String {
 fn errors(text: &str) -> String {
     let faults = check(text, &vocabulary(&ACTIONS)).faults;
     let told = faults.iter().filter(|fault| fault.is_error());
-    told.map(|Fault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
+    told.map(|SourceFault { line, rule, message, .. }| format!("{line} {rule}: {message}"))
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -3,23 +3,23 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
-use super::super::super::definition::{Due, Kind};
-use super::super::super::fault::Position;
+use super::super::super::definition::{TimeoutDue, StateKind};
+use super::super::super::fault::SourcePosition;
 use super::super::super::names::CounterName;
-use super::graph::{Edge, EdgeCause, Graph};
+use super::graph::{StateEdge, StateEdgeCause, StateGraph};
 
 /// How many edges are looked at to find the shortest loop; then the shortest so far is told.
-const MAX_STEPS: usize = 5_000_000;
+const MAX_LOOP_SEARCH_STEPS: usize = 5_000_000;
 /// The most states that a message lists.
-const MAX_LISTED: usize = 20;
+const MAX_LISTED_STATES: usize = 20;
 
 /// A way round, as indexes of edges.
-pub(super) struct Loop {
+pub(super) struct EndlessLoop {
     edges: Vec<usize>,
     first: usize,
 }
 
-impl Loop {
+impl EndlessLoop {
     /// The state that it begins and ends with.
     pub(super) fn first(&self) -> usize {
         self.first
@@ -27,18 +27,18 @@ impl Loop {
 
     /// The shortest loop within `set` that is endless by itself, or else the shortest, beginning with what `at` places
     /// first in the text.
-    pub(super) fn shortest(graph: &Graph<'_>, set: &[usize], at: &dyn Fn(usize) -> Position) -> Self {
-        let mut best: Option<(bool, usize, Position, Vec<usize>)> = None;
+    pub(super) fn shortest(graph: &StateGraph<'_>, set: &[usize], at: &dyn Fn(usize) -> SourcePosition) -> Self {
+        let mut best: Option<(bool, usize, SourcePosition, Vec<usize>)> = None;
         let mut steps = 0;
         for &edge in set {
-            let Some(edges) = round(graph, set, edge) else { continue };
+            let Some(edges) = shortest_cycle_by(graph, set, edge) else { continue };
             let first = edges.iter().map(|&edge| at(graph.edges[edge].from)).min().unwrap_or_default();
             let found = (!is_endless(graph, &edges), edges.len(), first, edges);
             if best.as_ref().is_none_or(|best| found < *best) {
                 best = Some(found);
             }
             steps += set.len();
-            if steps > MAX_STEPS {
+            if steps > MAX_LOOP_SEARCH_STEPS {
                 break;
             }
         }
@@ -51,7 +51,7 @@ impl Loop {
 }
 
 /// The shortest way round within `set` that goes by the edge `first`.
-fn round(graph: &Graph<'_>, set: &[usize], first: usize) -> Option<Vec<usize>> {
+fn shortest_cycle_by(graph: &StateGraph<'_>, set: &[usize], first: usize) -> Option<Vec<usize>> {
     let (goal, start) = (graph.edges[first].from, graph.edges[first].to);
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); graph.states.len()];
     for &edge in set {
@@ -84,7 +84,7 @@ fn round(graph: &Graph<'_>, set: &[usize], first: usize) -> Option<Vec<usize>> {
 }
 
 /// Whether going round by `edges` and nothing else has no end.
-fn is_endless(graph: &Graph<'_>, edges: &[usize]) -> bool {
+fn is_endless(graph: &StateGraph<'_>, edges: &[usize]) -> bool {
     let cleared = graph.cleared_in(edges);
     let mut all = edges.iter().map(|&edge| &graph.edges[edge]);
     let is_counted = |counter| edges.iter().any(|&edge| graph.edges[edge].counts.contains(counter));
@@ -92,12 +92,12 @@ fn is_endless(graph: &Graph<'_>, edges: &[usize]) -> bool {
 }
 
 /// Says which states can follow one another for ever, by what way, and why nothing ends it.
-pub(super) fn message(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String {
+pub(super) fn message(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> String {
     let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
     let mut names: Vec<String> =
-        states.iter().take(MAX_LISTED).map(|&state| format!("`{}`", graph.states[state].0)).collect();
-    if states.len() > MAX_LISTED {
-        names.push(format!("and {} more", states.len() - MAX_LISTED));
+        states.iter().take(MAX_LISTED_STATES).map(|&state| format!("`{}`", graph.states[state].0)).collect();
+    if states.len() > MAX_LISTED_STATES {
+        names.push(format!("and {} more", states.len() - MAX_LISTED_STATES));
     }
     let mut text = match names.as_slice() {
         [one] => format!("{one} can be entered again and again for ever: "),
@@ -109,34 +109,34 @@ pub(super) fn message(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String 
         _ = write!(text, " --({})--> {}", cause(edge), graph.states[edge.to].0);
     }
     text += ". ";
-    text += &why(graph, set, found);
+    text += &missing_bound(graph, set, found);
     text
 }
 
-fn cause(edge: &Edge<'_>) -> String {
+fn cause(edge: &StateEdge<'_>) -> String {
     match edge.cause {
-        EdgeCause::Event(event) => event.to_string(),
-        EdgeCause::Passed(due, None) => time(due),
-        EdgeCause::Passed(due, Some(most)) => format!("{}, limit {most}", time(due)),
-        EdgeCause::Exceeded(due, most) => format!("{}, limit {most} exceeded", time(due)),
-        EdgeCause::Always => "at once".to_owned(),
+        StateEdgeCause::Event(event) => event.to_string(),
+        StateEdgeCause::Passed(due, None) => time(due),
+        StateEdgeCause::Passed(due, Some(most)) => format!("{}, limit {most}", time(due)),
+        StateEdgeCause::Exceeded(due, most) => format!("{}, limit {most} exceeded", time(due)),
+        StateEdgeCause::Always => "at once".to_owned(),
     }
 }
 
-fn time(due: Due) -> String {
+fn time(due: TimeoutDue) -> String {
     match due {
-        Due::After(span) => format!("{} pass", humantime::format_duration(span)),
-        Due::At(at) => format!("it is {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+        TimeoutDue::After(span) => format!("{} pass", humantime::format_duration(span)),
+        TimeoutDue::At(at) => format!("it is {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
     }
 }
 
 /// Why no counter ends it, and what would.
-fn why(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String {
+fn missing_bound(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop) -> String {
     let way = || found.edges.iter().map(|&edge| &graph.edges[edge]);
     let bounding: BTreeSet<&CounterName> = way().flat_map(|edge| &edge.bounded_by).collect();
     let counted: BTreeSet<&CounterName> = way().flat_map(|edge| edge.counts.iter().copied()).collect();
     let is_exceeded = |counter: &CounterName| {
-        way().any(|edge| matches!(edge.cause, EdgeCause::Exceeded(..)) && edge.counts.contains(counter))
+        way().any(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..)) && edge.counts.contains(counter))
     };
     let mut reasons = Vec::new();
     for counter in bounding.intersection(&counted) {
@@ -153,7 +153,7 @@ fn why(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String {
             "`counters.{counter}` is asked but not counted on the way: `do: {{ count: {counter} }}`"
         ));
     }
-    for edge in way().filter(|edge| matches!(edge.cause, EdgeCause::Exceeded(..))) {
+    for edge in way().filter(|edge| matches!(edge.cause, StateEdgeCause::Exceeded(..))) {
         let name = graph.states[edge.from].0;
         reasons.push(format!("`exceeded` of the timeout of `{name}` leads on within it: lead it out"));
     }
@@ -170,7 +170,7 @@ fn why(graph: &Graph<'_>, set: &[usize], found: &Loop) -> String {
 }
 
 /// What clears `counter`: on the way round first, then elsewhere in the set.
-fn where_cleared(graph: &Graph<'_>, set: &[usize], found: &Loop, counter: &CounterName) -> Option<String> {
+fn where_cleared(graph: &StateGraph<'_>, set: &[usize], found: &EndlessLoop, counter: &CounterName) -> Option<String> {
     let name = |state: usize| graph.states[state].0;
     for &index in found.edges.iter().chain(set) {
         let edge = &graph.edges[index];
@@ -182,7 +182,7 @@ fn where_cleared(graph: &Graph<'_>, set: &[usize], found: &Loop, counter: &Count
         }
     }
     let states: BTreeSet<usize> = set.iter().map(|&edge| graph.edges[edge].from).collect();
-    let stays = graph.stays.iter().filter(|stay| graph.states[stay.state].1.kind != Kind::Resting);
+    let stays = graph.internal_transitions.iter().filter(|stay| graph.states[stay.state].1.kind != StateKind::Resting);
     stays
         .filter(|stay| states.contains(&stay.state))
         .find(|stay| stay.clears.has(counter))
@@ -190,10 +190,10 @@ fn where_cleared(graph: &Graph<'_>, set: &[usize], found: &Loop, counter: &Count
 }
 
 /// What makes an instance go this way.
-pub(super) fn event(edge: &Edge<'_>) -> String {
+pub(super) fn event(edge: &StateEdge<'_>) -> String {
     match edge.cause {
-        EdgeCause::Event(event) => format!("`{event}`"),
-        EdgeCause::Passed(..) | EdgeCause::Exceeded(..) => "the timeout".to_owned(),
-        EdgeCause::Always => "`always`".to_owned(),
+        StateEdgeCause::Event(event) => format!("`{event}`"),
+        StateEdgeCause::Passed(..) | StateEdgeCause::Exceeded(..) => "the timeout".to_owned(),
+        StateEdgeCause::Always => "`always`".to_owned(),
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::definition::{Kind, State};
-use super::super::super::fault::Collector;
+use super::super::super::definition::{StateKind, State};
+use super::super::super::fault::FaultCollector;
 use super::super::super::rule::Rule;
-use super::super::places::Places;
-use super::graph::Graph;
-use crate::components::Way;
+use super::super::places::DefinitionPositions;
+use super::graph::StateGraph;
+use crate::components::IndexEdge;
 
 /// Checks each state's ways in and out; those in `endless` have been told of.
 pub(super) fn check(
-    graph: &Graph<'_>,
+    graph: &StateGraph<'_>,
     endless: &BTreeSet<usize>,
-    places: &Places<'_>,
-    faults: &mut Collector,
+    places: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
 ) {
     let reached = reached(graph);
     let (mut can_leave, mut operator_can) = (BTreeSet::new(), BTreeSet::new());
@@ -34,18 +34,18 @@ pub(super) fn check(
             faults.add(places.state(name), Rule::Unreachable, message);
         }
         match state.kind {
-            Kind::Resting => {}
-            Kind::Final => check_final(graph, number, places, faults),
+            StateKind::Resting => {}
+            StateKind::Final => check_final(graph, number, places, faults),
             // Nobody finds an instance in one that is left at once; where that leads is told of by itself.
-            Kind::Failed if operator_can.contains(&number) || graph.left_at_once.contains(&number) => {}
-            Kind::Failed => {
+            StateKind::Failed if operator_can.contains(&number) || graph.left_at_once.contains(&number) => {}
+            StateKind::Failed => {
                 let message = format!(
                     "no request of an operator leads out of `{name}` to a state that has not failed: take one in `on`, or in \
                      a group that it is in"
                 );
                 faults.add(places.state(name), Rule::FailedForEver, message);
             }
-            Kind::Working if !can_leave.contains(&number) => {
+            StateKind::Working if !can_leave.contains(&number) => {
                 if !endless.contains(&number) {
                     let message = format!(
                         "nothing leads out of `{name}`: give it a `timeout` or an event; or say `resting: true` if an \
@@ -54,12 +54,12 @@ pub(super) fn check(
                     faults.add(places.state(name), Rule::NoWayOut, message);
                 }
             }
-            Kind::Working => check_deadline(graph, number, places, faults),
+            StateKind::Working => check_deadline(graph, number, places, faults),
         }
     }
 }
 
-fn check_deadline(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
+fn check_deadline(graph: &StateGraph<'_>, number: usize, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let (name, state) = graph.states[number];
     if state.timeout.is_some() || graph.left_at_once.contains(&number) {
         return;
@@ -71,7 +71,7 @@ fn check_deadline(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults:
     faults.add(places.state(name), Rule::NoDeadline, message);
 }
 
-fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &mut Collector) {
+fn check_final(graph: &StateGraph<'_>, number: usize, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let (name, state) = graph.states[number];
     let found = [
         ("invoke", !state.invoke.is_empty()),
@@ -87,22 +87,22 @@ fn check_final(graph: &Graph<'_>, number: usize, places: &Places<'_>, faults: &m
 }
 
 /// The states that instances come to: from the initial one, and from those where an operator may put them.
-fn reached(graph: &Graph<'_>) -> BTreeSet<usize> {
-    let may_be_put = |state: &State| state.kind == Kind::Resting || state.rests;
+fn reached(graph: &StateGraph<'_>) -> BTreeSet<usize> {
+    let may_be_put = |state: &State| state.kind == StateKind::Resting || state.is_declared_resting;
     let resting = graph.states.iter().enumerate().filter(|(_, (_, state))| may_be_put(state));
     let first = resting.map(|(number, _)| number).chain([graph.initial]).collect();
     follow(graph.states.len(), first, graph.edges.iter().map(|edge| (edge.from, edge.to)))
 }
 
 /// The states from which one that has not failed is reached, and those themselves.
-fn recovering(graph: &Graph<'_>) -> BTreeSet<usize> {
-    let is_well = |number: &usize| graph.states[*number].1.kind != Kind::Failed;
+fn recovering(graph: &StateGraph<'_>) -> BTreeSet<usize> {
+    let is_well = |number: &usize| graph.states[*number].1.kind != StateKind::Failed;
     let well = (0..graph.states.len()).filter(is_well).collect();
     follow(graph.states.len(), well, graph.edges.iter().map(|edge| (edge.to, edge.from)))
 }
 
 /// What the ways lead to from `open`, and those themselves.
-fn follow(states: usize, mut open: Vec<usize>, ways: impl Iterator<Item = Way>) -> BTreeSet<usize> {
+fn follow(states: usize, mut open: Vec<usize>, ways: impl Iterator<Item = IndexEdge>) -> BTreeSet<usize> {
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); states];
     for (from, to) in ways {
         out[from].push(to);

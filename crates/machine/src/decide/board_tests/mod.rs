@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{create, decide};
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    Cause, Decision, Definition, Due, Effect, EventName, Ignored, Instance, Outcome, Source, StateName,
+    Cause, Decision, Definition, TimeoutDue, Effect, EventName, IgnoreReason, Instance, Outcome, EventSource, StateName,
     Stimulus, TransitionEffect, Visit, load,
 };
 
@@ -51,8 +51,8 @@ impl Board {
         decision
     }
 
-    fn send(&mut self, name: &str, source: Source, args: Value) -> Decision {
-        let visit = (source == Source::Action).then_some(self.instance.visit);
+    fn send(&mut self, name: &str, source: EventSource, args: Value) -> Decision {
+        let visit = (source == EventSource::Action).then_some(self.instance.visit);
         self.take(Cause::Event { name: EventName::new(name).unwrap(), source, args: object(args), visit })
     }
 
@@ -60,9 +60,9 @@ impl Board {
     fn go(&mut self, events: &[&str]) -> &mut Self {
         for event in events {
             let source = if event.starts_with("rq-") {
-                Source::Operator
+                EventSource::Operator
             } else if event.ends_with("-ok") && *event != "self-test-ok" {
-                Source::Action
+                EventSource::Action
             } else {
                 REPORTER
             };
@@ -74,7 +74,7 @@ impl Board {
 
     fn reimage(&mut self) -> &mut Self {
         let args = json!({ "image": "debian", "boot_config": { "branch": "main" } });
-        let decision = self.send("rq-reimage", Source::Operator, args);
+        let decision = self.send("rq-reimage", EventSource::Operator, args);
         assert!(matches!(decision.outcome, Outcome::Moved { .. }), "{:?}", decision.outcome);
         self
     }
@@ -89,12 +89,12 @@ impl Board {
     fn pass(&mut self, after: i64) {
         let visit = self.instance.visit;
         if self.instance.deadline_at.is_none() {
-            assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+            assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
             self.now += TimeDelta::seconds(1000);
             assert_eq!(self.take(Cause::Began { visit }).outcome, Outcome::Stayed);
         }
         self.now += TimeDelta::seconds(after) - TimeDelta::milliseconds(1);
-        assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+        assert_eq!(self.take(Cause::Deadline { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
         self.now += TimeDelta::milliseconds(1);
         let outcome = self.take(Cause::Deadline { visit }).outcome;
         assert!(matches!(outcome, Outcome::Moved { .. }), "{outcome:?}");
@@ -115,7 +115,7 @@ fn describe(definition: &Definition, name: &str) -> String {
     let actions: Vec<&str> = state.invoke.iter().map(|invoke| invoke.action.as_str()).collect();
     let mut line = format!("{name} [{}]", actions.join(", "));
     if let Some(timeout) = &state.timeout {
-        let Due::After(after) = timeout.due else { panic!("{name}: a time") };
+        let TimeoutDue::After(after) = timeout.due else { panic!("{name}: a time") };
         write!(line, " {}s → {}", after.as_secs(), timeout.target).unwrap();
         if timeout.keeps_actions {
             line += " with its actions";
@@ -203,12 +203,12 @@ fn what_is_kept_is_entered_anew_at_a_full_second_unless_its_time_is_shorter() {
 #[test]
 fn a_reboot_leads_to_ready() {
     let mut board = Board::new();
-    let decision = board.send("rq-reboot", Source::Operator, json!({}));
+    let decision = board.send("rq-reboot", EventSource::Operator, json!({}));
     assert!(matches!(
         &decision.effects[..],
         [Effect::Cancel { visit: Visit(1) }, Effect::Invoke { visit: Visit(2), actions }] if actions.len() == 2
     ));
-    let decision = board.send("power-cycle-ok", Source::Action, json!({}));
+    let decision = board.send("power-cycle-ok", EventSource::Action, json!({}));
     assert_eq!(decision.effects, [Effect::Cancel { visit: Visit(2) }]);
     assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::seconds(600)));
     board.go(&["image-running"]);
@@ -226,7 +226,7 @@ fn a_reboot_leads_to_ready() {
         assert_eq!(board.instance.deadline_at, Some(board.now + TimeDelta::milliseconds(until_next)));
     }
     let reason = json!({ "reason": "no answer" });
-    board.send("poll-failed", Source::Action, reason);
+    board.send("poll-failed", EventSource::Action, reason);
     assert_eq!(board.state(), "RebootRebooting");
 }
 
@@ -239,11 +239,11 @@ fn a_power_cycle_is_tried_two_hundred_and_one_times() {
         ("rq-maintenance", "MaintenanceRebooting"),
     ] {
         let mut board = Board::new();
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         for _ in 0..200 {
             assert_eq!(board.state(), state);
             let mut expected = board.instance.clone();
-            board.send("power-cycle-failed", Source::Action, json!({ "reason": "timeout" }));
+            board.send("power-cycle-failed", EventSource::Action, json!({ "reason": "timeout" }));
             // Nothing but what everybody should see.
             expected.data = board.instance.data.clone();
             assert_eq!((&board.instance, board.datum("failure")), (&expected, json!("timeout")));
@@ -268,9 +268,9 @@ fn a_power_cycle_that_fails_by_configuration_is_not_tried_again() {
         ("rq-maintenance", "MaintenanceRebooting"),
     ] {
         let mut board = Board::new();
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         let args = json!({ "reason": "the relay board has no coil 9", "fault": "configuration" });
-        board.send("power-cycle-failed", Source::Action, args);
+        board.send("power-cycle-failed", EventSource::Action, args);
         assert_eq!(board.state(), format!("Failed{state}"));
         assert_eq!(board.instance.data["failure"], "the relay board has no coil 9");
     }
@@ -306,7 +306,7 @@ fn a_silent_step_is_tried_again_within_its_limit() {
             "MaintenanceBooting" => "rq-maintenance",
             _ => "rq-reimage",
         };
-        board.send(request, Source::Operator, json!({ "image": "debian" }));
+        board.send(request, EventSource::Operator, json!({ "image": "debian" }));
         for _ in 0..=most {
             assert!(!board.state().starts_with("Failed"), "{state}");
             if board.state() != state {
@@ -338,7 +338,7 @@ fn what_is_ignored_says_why() {
     let stale = Visit(1);
     for (cause, expected) in [
         (
-            event("image-running", Source::Operator, None),
+            event("image-running", EventSource::Operator, None),
             "image-running is not an event that this sender may send",
         ),
         (event("no-such", REPORTER, None), "no-such is not an event that this sender may send"),
@@ -347,15 +347,15 @@ fn what_is_ignored_says_why() {
             "power-cycle-ok is not an event that this sender may send",
         ),
         (
-            event("power-cycle-ok", Source::Action, None),
+            event("power-cycle-ok", EventSource::Action, None),
             "power-cycle-ok is not an event that this sender may send",
         ),
         (
-            event("power-cycle-ok", Source::Action, Some(stale)),
+            event("power-cycle-ok", EventSource::Action, Some(stale)),
             "stale: it speaks of visit 1, this is visit 2",
         ),
         (
-            event("power-cycle-ok", Source::Action, Some(Visit(3))),
+            event("power-cycle-ok", EventSource::Action, Some(Visit(3))),
             "it speaks of visit 3, but this is only visit 2",
         ),
         (event("image-running", REPORTER, Some(stale)), "stale: it speaks of visit 1, this is visit 2"),
@@ -376,7 +376,7 @@ fn what_is_ignored_says_why() {
         assert!(decision.effects.is_empty());
     }
     assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Stayed);
-    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Ignored(Ignored::NotDue));
+    assert_eq!(board.take(Cause::Began { visit }).outcome, Outcome::Ignored(IgnoreReason::NotDue));
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_forced_move_enters_even_the_same_state_and_frees_a_lost_instance() {
     board.instance.state = lost.clone();
     for cause in [Cause::Began { visit: Visit(4) }, Cause::Deadline { visit: Visit(4) }] {
         let outcome = board.take(cause).outcome;
-        assert_eq!(outcome, Outcome::Ignored(Ignored::NoState { state: lost.clone() }));
+        assert_eq!(outcome, Outcome::Ignored(IgnoreReason::NoState { state: lost.clone() }));
     }
     board.force("New");
 }

@@ -11,12 +11,12 @@ use serde_json::{Map, json};
 
 use super::{create, decide};
 use crate::testing::generate::{
-    Happening, KEEP, Shape, StateShape, cause, happening, predicted, shape, state_shape, write,
+    GeneratedCause, KEEP, TransitionShape, StateShape, cause, generated_cause, predicted, shape, state_shape, write,
 };
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, CounterName, Decision, Definition, Due, Effect, Ignored, Instance, MachineName, Outcome,
+    Cause, CounterName, Decision, Definition, TimeoutDue, Effect, IgnoreReason, Instance, MachineName, Outcome,
     StateName, Stimulus, Visit,
 };
 
@@ -70,8 +70,8 @@ fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestC
     let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let input =
-        (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(happening(), 1..60));
-    let run = |(states, grouped, happenings): (Vec<StateShape>, Shape, Vec<Happening>)| {
+        (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(generated_cause(), 1..60));
+    let run = |(states, grouped, happenings): (Vec<StateShape>, TransitionShape, Vec<GeneratedCause>)| {
         let text = write(&states, &grouped, census);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"]))
             .map_err(|faults| TestCaseError::fail(format!("{}\n{text}", faults.display("generated"))))?;
@@ -158,16 +158,16 @@ fn what_speaks_of_another_visit_changes_nothing() {
                 return Err(TestCaseError::fail("it was not ignored"));
             };
             let is_told = match why {
-                Ignored::Stale { spoken, present } => spoken < present,
-                Ignored::Future { spoken, present } => spoken > present,
-                Ignored::NotAllowed { .. } | Ignored::MissingArgument { .. } => true,
-                Ignored::NotDue
-                | Ignored::NotHandled { .. }
-                | Ignored::LeftToDeadline { .. }
-                | Ignored::NoGuardHolds { .. }
-                | Ignored::Refused { .. }
-                | Ignored::Unexpected { .. }
-                | Ignored::NoState { .. } => false,
+                IgnoreReason::Stale { spoken, present } => spoken < present,
+                IgnoreReason::Future { spoken, present } => spoken > present,
+                IgnoreReason::NotAllowed { .. } | IgnoreReason::MissingArgument { .. } => true,
+                IgnoreReason::NotDue
+                | IgnoreReason::NotHandled { .. }
+                | IgnoreReason::LeftToDeadline { .. }
+                | IgnoreReason::NoGuardHolds { .. }
+                | IgnoreReason::Refused { .. }
+                | IgnoreReason::Unexpected { .. }
+                | IgnoreReason::NoState { .. } => false,
             };
             prop_assert!(is_told, "{}", why);
         }
@@ -193,25 +193,25 @@ fn a_deadline_is_armed_if_and_only_if_the_state_says_so() {
         };
         let expected = match due {
             None => None,
-            Some(Due::At(at)) => Some(at),
-            Some(Due::After(duration)) if has_begun => {
+            Some(TimeoutDue::At(at)) => Some(at),
+            Some(TimeoutDue::After(duration)) if has_begun => {
                 let is_suspended = made.before.remaining.is_some();
                 prop_assert!(is_suspended || made.invokes(&made.after().state));
                 prop_assert!(made.before.deadline_at.is_none());
                 Some(after(made.before.remaining.unwrap_or(duration)))
             }
-            Some(Due::After(_)) if made.is_suspended() => None,
-            Some(Due::After(duration)) if made.is_kept() => Some(after(duration)),
-            Some(Due::After(duration)) if made.is_moved() => {
+            Some(TimeoutDue::After(_)) if made.is_suspended() => None,
+            Some(TimeoutDue::After(duration)) if made.is_kept() => Some(after(duration)),
+            Some(TimeoutDue::After(duration)) if made.is_moved() => {
                 (!made.invokes(&made.after().state)).then(|| after(duration))
             }
             // It runs on: neither staying nor ignoring touches it.
-            Some(Due::After(_)) => made.before.deadline_at,
+            Some(TimeoutDue::After(_)) => made.before.deadline_at,
         };
         prop_assert_eq!(made.after().deadline_at, expected);
         prop_assert!(!has_begun || expected.is_some());
         // It is armed by the first beginning, so that it cannot be forgotten either.
-        let is_owed = matches!(due, Some(Due::After(_))) && made.before.deadline_at.is_none();
+        let is_owed = matches!(due, Some(TimeoutDue::After(_))) && made.before.deadline_at.is_none();
         let cause = &made.stimulus.cause;
         if is_owed && !made.is_moved() && *cause == (Cause::Began { visit: made.before.visit }) {
             prop_assert!(has_begun);
@@ -229,7 +229,7 @@ fn a_suspension_stops_the_clock_and_nothing_else_and_what_was_left_is_what_runs_
         let (before, after) = (made.before, made.after());
         let due = made.definition.states[&after.state].timeout.as_ref().map(|timeout| timeout.due);
         if made.is_suspended() {
-            let stopped = before.deadline_at.filter(|_| matches!(due, Some(Due::After(_))));
+            let stopped = before.deadline_at.filter(|_| matches!(due, Some(TimeoutDue::After(_))));
             let left = stopped.map(|at| (at - made.now).to_std().unwrap_or_default());
             prop_assert_eq!(&made.decision.outcome, &Outcome::Stayed);
             prop_assert!(made.decision.effects.is_empty());

@@ -5,15 +5,15 @@ use std::time::Duration;
 use device_io::address;
 use url::Url;
 
-use crate::options::{Options, number};
-use crate::outlet::{MAX_SETTLE, Readback, Supply};
+use crate::options::{PowerUrlParameters, number};
+use crate::outlet::{MAX_SETTLE_TIME, Readback, PowerState};
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
-const PORT: u16 = 502;
+const DEFAULT_PORT: u16 = 502;
 
 /// A coil of a relay board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct CoilAddress {
     /// The relay board's name or address; an IPv6 address is without brackets.
     pub(super) host: String,
     /// Its TCP port.
@@ -30,10 +30,10 @@ pub(super) struct Address {
     pub(super) readback: Readback,
 }
 
-impl Address {
+impl CoilAddress {
     /// Reads the parts of a URL; `form` is what to write.
-    pub(super) fn parse(url: &Url, options: &Options, form: &str) -> Result<Self, String> {
-        let port = url.port().unwrap_or(PORT);
+    pub(super) fn parse(url: &Url, options: &PowerUrlParameters, form: &str) -> Result<Self, String> {
+        let port = url.port().unwrap_or(DEFAULT_PORT);
         if port == 0 {
             return Err("there is no port 0; a port is 1 to 65535".to_owned());
         }
@@ -46,7 +46,7 @@ impl Address {
             coil,
             unit: options.get("unit").map_or(Ok(1), unit)?,
             is_inverted: options.flag("invert")?,
-            rest_for: options.span("rest", MAX_SETTLE)?.unwrap_or_default(),
+            rest_for: options.span("rest", MAX_SETTLE_TIME)?.unwrap_or_default(),
             readback: options.get("readback").map_or(Ok(Readback::Alone), readback)?,
         })
     }
@@ -60,13 +60,13 @@ impl Address {
     }
 
     /// Whether the board has power while the coil has this value.
-    pub(super) fn supply_of(&self, value: bool) -> Supply {
-        if value == self.is_inverted { Supply::Off } else { Supply::On }
+    pub(super) fn power_state_of(&self, value: bool) -> PowerState {
+        if value == self.is_inverted { PowerState::Off } else { PowerState::On }
     }
 
     /// The coil's value with which the board has power or has none.
-    pub(super) fn value_of(&self, supply: Supply) -> bool {
-        (supply == Supply::On) != self.is_inverted
+    pub(super) fn value_of(&self, supply: PowerState) -> bool {
+        (supply == PowerState::On) != self.is_inverted
     }
 }
 

@@ -1,21 +1,21 @@
 //! What an exception of a relay board means. Source: Modbus Application Protocol 1.1b3, 7.
 
-use super::address::Address;
-use super::frame::Request;
-use crate::fault::{Fault, FaultKind};
+use super::address::CoilAddress;
+use super::frame::ModbusRequest;
+use crate::fault::{OutletError, OutletErrorKind};
 use crate::outlet::Readback;
 
 /// What exception `number` to `request` means at `authority`.
-pub(super) fn fault(address: &Address, authority: &str, request: Request, number: u8) -> Fault {
+pub(super) fn fault(address: &CoilAddress, authority: &str, request: ModbusRequest, number: u8) -> OutletError {
     let kind = match number {
-        1..=3 => FaultKind::Misconfigured,
-        6 | 10 => FaultKind::Refused,
+        1..=3 => OutletErrorKind::Misconfigured,
+        6 | 10 => OutletErrorKind::Refused,
         // It failed, will take long, or is a gateway that gave up waiting: the coil may have been switched.
-        _ => FaultKind::Unconfirmed,
+        _ => OutletErrorKind::Unconfirmed,
     };
     let unit = address.unit;
     let reason = match number {
-        1..=3 if matches!(request, Request::Read { .. }) => unreadable(address, authority, number),
+        1..=3 if matches!(request, ModbusRequest::Read { .. }) => unreadable(address, authority, number),
         1 => "illegal function: the device does not know coils".to_owned(),
         2 => format!("illegal data address: the relay board has no coil {}", address.coil),
         3 => format!(
@@ -36,11 +36,11 @@ pub(super) fn fault(address: &Address, authority: &str, request: Request, number
             format!("{authority} answered with exception {number}{name}")
         }
     };
-    Fault::new(kind, reason)
+    OutletError::new(kind, reason)
 }
 
 /// Why the coil cannot be read as its URL says, and what to write there.
-fn unreadable(address: &Address, authority: &str, number: u8) -> String {
+fn unreadable(address: &CoilAddress, authority: &str, number: u8) -> String {
     let (coil, (first, count)) = (address.coil, address.bank());
     let last = first.saturating_add(u16::from(count) - 1);
     let is_bank = address.readback == Readback::Bank;

@@ -4,21 +4,21 @@
 //! what is no Modbus TCP at all is told from what is none of ours.
 
 /// The longest frame. Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2.
-pub(super) const MAX_FRAME: usize = 260;
+pub(super) const MAX_FRAME_BYTES: usize = 260;
 
 /// What comes before the unit: transaction, protocol (0 for Modbus) and the number of bytes that follow.
-const PREFIX: usize = 6;
+const PREFIX_BYTES: usize = 6;
 /// How many bytes may follow the prefix: unit, function and one byte of data at least.
-const LENGTHS: std::ops::RangeInclusive<usize> = 3..=MAX_FRAME - PREFIX;
+const VALID_LENGTHS: std::ops::RangeInclusive<usize> = 3..=MAX_FRAME_BYTES - PREFIX_BYTES;
 
 const READ_COILS: u8 = 1;
 const WRITE_COIL: u8 = 5;
 /// Marks the function of an answer as an exception.
-const EXCEPTION: u8 = 0x80;
+const EXCEPTION_BIT: u8 = 0x80;
 
 /// What a relay board is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum ModbusRequest {
     /// Some coils from `first` on, at most eight.
     Read { first: u16, count: u8 },
     /// One coil.
@@ -27,8 +27,8 @@ pub(super) enum Request {
 
 /// One request on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) request: Request,
+pub(super) struct ModbusCall {
+    pub(super) request: ModbusRequest,
     pub(super) unit: u8,
     /// Its number on this connection: an answer brings the number of its request.
     pub(super) transaction: u16,
@@ -36,7 +36,7 @@ pub(super) struct Call {
 
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ModbusAnswer {
     /// The coils that were read, the first in the lowest bit.
     Coils(u8),
     /// The coil was written, as the device says.
@@ -47,69 +47,69 @@ pub(super) enum Answer {
 
 /// What the bytes are that came since a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum ParsedFrame {
     /// Not a whole frame yet.
     Incomplete,
     /// The answer.
-    Answer(Answer),
+    Answer(ModbusAnswer),
     /// The answer to an earlier request on this connection, which came late, and its length.
     Late(usize),
     /// A Modbus TCP frame that does not answer this request.
     Other,
     /// No Modbus TCP.
-    Foreign {
+    NotModbusTcp {
         /// Whether it begins as an RTU frame that answers this request.
         is_rtu: bool,
     },
 }
 
-impl Call {
+impl ModbusCall {
     fn function(self) -> u8 {
         match self.request {
-            Request::Read { .. } => READ_COILS,
-            Request::Write { .. } => WRITE_COIL,
+            ModbusRequest::Read { .. } => READ_COILS,
+            ModbusRequest::Write { .. } => WRITE_COIL,
         }
     }
 
     /// The bytes to send.
     pub(super) fn encode(self) -> [u8; 12] {
         let (address, value) = match self.request {
-            Request::Read { first, count } => (first, u16::from(count)),
-            Request::Write { coil, on } => (coil, if on { 0xff00 } else { 0 }),
+            ModbusRequest::Read { first, count } => (first, u16::from(count)),
+            ModbusRequest::Write { coil, on } => (coil, if on { 0xff00 } else { 0 }),
         };
         let [[t0, t1], [a0, a1], [v0, v1]] = [self.transaction, address, value].map(u16::to_be_bytes);
         [t0, t1, 0, 0, 0, 6, self.unit, self.function(), a0, a1, v0, v1]
     }
 
     /// Reads what has come so far.
-    pub(super) fn parse(self, bytes: &[u8]) -> Arrival {
-        let foreign = Arrival::Foreign {
+    pub(super) fn parse(self, bytes: &[u8]) -> ParsedFrame {
+        let foreign = ParsedFrame::NotModbusTcp {
             is_rtu: matches!(bytes, [unit, function, ..]
-                if *unit == self.unit && function & !EXCEPTION == self.function()),
+                if *unit == self.unit && function & !EXCEPTION_BIT == self.function()),
         };
         if bytes.get(2..4).is_some_and(|protocol| protocol != [0, 0]) {
             return foreign;
         }
-        let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX>() else { return Arrival::Incomplete };
+        let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX_BYTES>() else { return ParsedFrame::Incomplete };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-        if !LENGTHS.contains(&length) {
+        if !VALID_LENGTHS.contains(&length) {
             return foreign;
         }
-        let end = PREFIX + length;
-        let Some([unit, function, data @ ..]) = bytes.get(PREFIX..end) else { return Arrival::Incomplete };
+        let end = PREFIX_BYTES + length;
+        let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else { return ParsedFrame::Incomplete };
         match u16::from_be_bytes([*t0, *t1]) {
-            earlier if earlier < self.transaction => return Arrival::Late(end),
+            earlier if earlier < self.transaction => return ParsedFrame::Late(end),
             present if present == self.transaction && *unit == self.unit => {}
-            _ => return Arrival::Other,
+            _ => return ParsedFrame::Other,
         }
         match (self.request, data) {
-            (_, [exception, ..]) if *function == self.function() | EXCEPTION => {
-                Arrival::Answer(Answer::Exception(*exception))
+            (_, [exception, ..]) if *function == self.function() | EXCEPTION_BIT => {
+                ParsedFrame::Answer(ModbusAnswer::Exception(*exception))
             }
-            _ if *function != self.function() => Arrival::Other,
-            (Request::Read { .. }, [1, coils]) => Arrival::Answer(Answer::Coils(*coils)),
-            (Request::Write { .. }, data) if *data == self.encode()[8..] => Arrival::Answer(Answer::Written),
-            _ => Arrival::Other,
+            _ if *function != self.function() => ParsedFrame::Other,
+            (ModbusRequest::Read { .. }, [1, coils]) => ParsedFrame::Answer(ModbusAnswer::Coils(*coils)),
+            (ModbusRequest::Write { .. }, data) if *data == self.encode()[8..] => ParsedFrame::Answer(ModbusAnswer::Written),
+            _ => ParsedFrame::Other,
         }
     }
 }
@@ -126,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    const WRITE: Call = Call { request: Request::Write { coil: 5, on: true }, unit: 1, transaction: 3 };
-    const READ: Call = Call { request: Request::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
+    const WRITE: ModbusCall = ModbusCall { request: ModbusRequest::Write { coil: 5, on: true }, unit: 1, transaction: 3 };
+    const READ: ModbusCall = ModbusCall { request: ModbusRequest::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
 
     #[test]
     fn requests_are_those_of_the_specification() {
@@ -138,20 +138,20 @@ mod tests {
 
     #[test]
     fn only_the_answer_to_the_request_is_taken_for_it() {
-        let foreign = |is_rtu| Arrival::Foreign { is_rtu };
+        let foreign = |is_rtu| ParsedFrame::NotModbusTcp { is_rtu };
         for (call, bytes, expected) in [
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0][..], Arrival::Answer(Answer::Written)),
-            (READ, &[0, 3, 0, 0, 0, 4, 1, 1, 1, 0b10_0000], Arrival::Answer(Answer::Coils(32))),
-            (READ, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], Arrival::Answer(Answer::Exception(3))),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], Arrival::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], Arrival::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 2, 5, 0, 5, 0xff, 0], Arrival::Other),
-            (WRITE, &[0, 4, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], Arrival::Other),
-            (WRITE, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], Arrival::Other),
-            (READ, &[0, 3, 0, 0, 0, 5, 1, 1, 2, 0, 0], Arrival::Other),
-            (WRITE, &[0, 2, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], Arrival::Late(12)),
-            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff], Arrival::Incomplete),
-            (WRITE, &[0xff; 3], Arrival::Incomplete),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0][..], ParsedFrame::Answer(ModbusAnswer::Written)),
+            (READ, &[0, 3, 0, 0, 0, 4, 1, 1, 1, 0b10_0000], ParsedFrame::Answer(ModbusAnswer::Coils(32))),
+            (READ, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedFrame::Answer(ModbusAnswer::Exception(3))),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 4, 0xff, 0], ParsedFrame::Other),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedFrame::Other),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 2, 5, 0, 5, 0xff, 0], ParsedFrame::Other),
+            (WRITE, &[0, 4, 0, 0, 0, 6, 1, 5, 0, 5, 0xff, 0], ParsedFrame::Other),
+            (WRITE, &[0, 3, 0, 0, 0, 3, 1, 0x81, 3], ParsedFrame::Other),
+            (READ, &[0, 3, 0, 0, 0, 5, 1, 1, 2, 0, 0], ParsedFrame::Other),
+            (WRITE, &[0, 2, 0, 0, 0, 6, 1, 5, 0, 5, 0, 0], ParsedFrame::Late(12)),
+            (WRITE, &[0, 3, 0, 0, 0, 6, 1, 5, 0, 5, 0xff], ParsedFrame::Incomplete),
+            (WRITE, &[0xff; 3], ParsedFrame::Incomplete),
             (WRITE, &[1, 5, 0, 5, 0xff, 0, 0x9c, 0x3b], foreign(true)),
             // At coil 0 the first four bytes could be those of Modbus TCP.
             (WRITE, &[1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a], foreign(true)),
@@ -171,8 +171,8 @@ mod tests {
         ) {
             let call = if is_read { READ } else { WRITE };
             let arrival = call.parse(&bytes);
-            if arrival == Arrival::Incomplete {
-                prop_assert!(bytes.len() < MAX_FRAME);
+            if arrival == ParsedFrame::Incomplete {
+                prop_assert!(bytes.len() < MAX_FRAME_BYTES);
             } else {
                 prop_assert_eq!(call.parse(&[&bytes[..], &[more]].concat()), arrival);
             }

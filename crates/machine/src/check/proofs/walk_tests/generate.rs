@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 /// Numbers by chance, the same for the same seed.
-pub(super) struct Dice(u64);
+pub(super) struct TestRandom(u64);
 
-impl Dice {
+impl TestRandom {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -30,7 +30,7 @@ impl Dice {
 }
 
 /// The greatest number that a limit or a condition compares a counter with.
-pub(super) const MOST: i64 = 3;
+pub(super) const MAX_COUNTER_LIMIT: i64 = 3;
 
 /// The last one only when somebody sends an event.
 const GUARDS: [&str; 10] = [
@@ -56,7 +56,7 @@ const OPERATIONS: [&str; 7] = [
 ];
 
 /// Writes a definition down.
-pub(super) fn definition(dice: &mut Dice) -> String {
+pub(super) fn definition(dice: &mut TestRandom) -> String {
     let states = 2 + dice.roll(4);
     let mut text = String::from(
         "machine: m\ninitial: Rest\nevents:\n  b0: { from: board }\n  b1: { from: board }\n  rq: { from: operator }\n",
@@ -88,7 +88,7 @@ pub(super) fn definition(dice: &mut Dice) -> String {
     if dice.is(50) { damaged(dice, &text) } else { text }
 }
 
-fn working(dice: &mut Dice, text: &mut String, state: usize, states: usize) {
+fn working(dice: &mut TestRandom, text: &mut String, state: usize, states: usize) {
     writeln!(text, "  W{state}:").unwrap();
     if dice.is(40) {
         let operation = operations(dice, 40);
@@ -139,7 +139,7 @@ fn working(dice: &mut Dice, text: &mut String, state: usize, states: usize) {
 }
 
 /// A state to go to: mostly onwards, sometimes back.
-fn target(dice: &mut Dice, state: usize, states: usize) -> String {
+fn target(dice: &mut TestRandom, state: usize, states: usize) -> String {
     match dice.roll(10) {
         0..3 => format!("W{}", (state + 1).min(states - 1)),
         3..5 => format!("W{}", dice.roll(states)),
@@ -149,7 +149,7 @@ fn target(dice: &mut Dice, state: usize, states: usize) -> String {
     }
 }
 
-fn operations(dice: &mut Dice, percent: usize) -> String {
+fn operations(dice: &mut TestRandom, percent: usize) -> String {
     let mut chosen = Vec::new();
     while chosen.len() < 3 && dice.is(percent) {
         // Clearing is rare, or nothing would ever be bounded.
@@ -159,9 +159,9 @@ fn operations(dice: &mut Dice, percent: usize) -> String {
     chosen.join(", ")
 }
 
-fn transitions(dice: &mut Dice, state: usize, states: usize, guards: &[&str]) -> String {
+fn transitions(dice: &mut TestRandom, state: usize, states: usize, guards: &[&str]) -> String {
     let mut chosen = Vec::new();
-    let one = |dice: &mut Dice, guard: String| {
+    let one = |dice: &mut TestRandom, guard: String| {
         let does = operations(dice, 50);
         if dice.is(15) {
             return format!("{{ {guard}do: [{does}] }}");
@@ -179,7 +179,7 @@ fn transitions(dice: &mut Dice, state: usize, states: usize, guards: &[&str]) ->
 }
 
 /// The text with a few of its parts exchanged, doubled or lost.
-fn damaged(dice: &mut Dice, text: &str) -> String {
+fn damaged(dice: &mut TestRandom, text: &str) -> String {
     let pieces = [
         "{", "}", "[", "]", ":", "\n", "  ", "W9", "on", "null", "-1", "é", "\"", "&a", "*a", "counters",
         "$args.", "0s", "",

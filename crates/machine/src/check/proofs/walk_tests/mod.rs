@@ -9,14 +9,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 
-use super::super::{Checked, check};
+use super::super::{CheckReport, check};
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, Decision, Definition, EventName, Instance, Kind, Outcome, Predicted, Prediction, Question, Rule,
-    Sender, Source, StateName, Stimulus, create, decide,
+    Cause, Decision, Definition, EventName, Instance, StateKind, Outcome, ModelAnswers, Prediction, ModelQuestion, Rule,
+    Sender, EventSource, StateName, Stimulus, create, decide,
 };
-use generate::{Dice, MOST, definition};
+use generate::{TestRandom, MAX_COUNTER_LIMIT, definition};
 
 const ACTIONS: [&str; 2] = ["a", "b"];
 /// How many definitions are generated, and how many steps are walked through each that passes.
@@ -28,7 +28,7 @@ const TRIED_OF_ENDLESS: usize = 30;
 /// Somebody who walks through a definition by chance.
 struct Walker<'d> {
     definition: &'d Definition,
-    dice: Dice,
+    dice: TestRandom,
     instance: Instance,
     now: DateTime<Utc>,
     /// How often in a hundred times a board, an action or a person does something before the deadline passes.
@@ -41,7 +41,7 @@ struct Walker<'d> {
 
 impl<'d> Walker<'d> {
     fn new(definition: &'d Definition, seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = TestRandom::new(seed);
         let liveliness = [0, 50, 90, 99][dice.roll(4)];
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let instance = create(definition, "one", Map::new(), now).instance;
@@ -53,26 +53,26 @@ impl<'d> Walker<'d> {
         let definition = self.definition;
         let state = &definition.states[&self.instance.state];
         match state.kind {
-            Kind::Working => {
+            StateKind::Working => {
                 let waits_for_action = state.timeout.is_some() && !state.invoke.is_empty();
                 if self.instance.deadline_at.is_none() && !waits_for_action {
                     return Err(format!("{} waits for ever", self.instance.state));
                 }
             }
-            Kind::Failed
-                if definition.accepted(self.instance.state.as_str(), &Sender::Operator).is_empty() =>
+            StateKind::Failed
+                if definition.accepted_events(self.instance.state.as_str(), &Sender::Operator).is_empty() =>
             {
                 return Err(format!("no operator leads out of {}", self.instance.state));
             }
-            Kind::Final => {
+            StateKind::Final => {
                 self.instance = create(definition, "one", Map::new(), self.now).instance;
                 self.seen.clear();
                 return Ok(());
             }
-            Kind::Resting | Kind::Failed => {}
+            StateKind::Resting | StateKind::Failed => {}
         }
         // A person is patient while something is under way, and most boards say nothing at rest.
-        let is_patient = state.kind == Kind::Working && self.dice.is(98);
+        let is_patient = state.kind == StateKind::Working && self.dice.is(98);
         if self.dice.is(2) {
             let states: Vec<&StateName> = definition.states.keys().collect();
             let to = states[self.dice.roll(states.len())].clone();
@@ -91,13 +91,13 @@ impl<'d> Walker<'d> {
         let name = events[self.dice.roll(events.len())].clone();
         let from = &definition.events[&name].from;
         let source = from.first().and_then(Sender::source).unwrap();
-        if source == Source::Operator && is_patient {
+        if source == EventSource::Operator && is_patient {
             return self.wait();
         }
         let args = if self.dice.is(90) { json!({ "x": self.dice.roll(4) }) } else { json!({}) };
         let args = args.as_object().cloned().unwrap_or_default();
-        let visit = (source == Source::Action).then_some(self.instance.visit);
-        let is_operator = source == Source::Operator;
+        let visit = (source == EventSource::Action).then_some(self.instance.visit);
+        let is_operator = source == EventSource::Operator;
         self.take(Cause::Event { name, source, args, visit }, is_operator).1
     }
 
@@ -118,13 +118,13 @@ impl<'d> Walker<'d> {
     fn take(&mut self, cause: Cause, is_persons: bool) -> (Outcome, Result<(), String>) {
         self.now += TimeDelta::milliseconds(1);
         let is_event = matches!(cause, Cause::Event { .. });
-        let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(Kind::Resting));
+        let (from, was_at_rest) = (self.instance.state.clone(), self.is_in(StateKind::Resting));
         let stimulus = Stimulus { predicted: self.predicted(is_event), ..Stimulus::new(cause) };
         let Decision { outcome, instance, .. } = decide(self.definition, &self.instance, &stimulus, self.now);
         self.instance = instance;
         // An event at rest begins a new life; time that passes there does so only where it leads back, as a periodic check.
         let is_new_life = was_at_rest && (is_event || from == self.instance.state);
-        let is_final = self.is_in(Kind::Final);
+        let is_final = self.is_in(StateKind::Final);
         if is_persons || is_new_life || is_final {
             self.seen.clear();
         }
@@ -141,17 +141,17 @@ impl<'d> Walker<'d> {
     }
 
     /// What a model says, if it says anything.
-    fn predicted(&mut self, is_event: bool) -> Predicted {
-        let mut predicted = Predicted::default();
+    fn predicted(&mut self, is_event: bool) -> ModelAnswers {
+        let mut predicted = ModelAnswers::default();
         if is_event && self.dice.is(90) {
-            let question = Question { model: "m".to_owned(), argument: "x".to_owned() };
+            let question = ModelQuestion { model: "m".to_owned(), argument: "x".to_owned() };
             let state = self.dice.pick(&["bad", "good"]).to_owned();
             predicted.insert(question, Prediction::One(state));
         }
         predicted
     }
 
-    fn is_in(&self, kind: Kind) -> bool {
+    fn is_in(&self, kind: StateKind) -> bool {
         self.definition.states[&self.instance.state].kind == kind
     }
 
@@ -161,7 +161,7 @@ impl<'d> Walker<'d> {
         state.hash(&mut hasher);
         for (counter, count) in counters {
             // Above all that it is compared with, one number is like another.
-            (counter, count.min(&(MOST + 1))).hash(&mut hasher);
+            (counter, count.min(&(MAX_COUNTER_LIMIT + 1))).hash(&mut hasher);
         }
         if !data.is_empty() {
             format!("{data:?}").hash(&mut hasher);
@@ -191,8 +191,8 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, seed: u64) {
-        let text = definition(&mut Dice::new(seed));
-        let Checked { definition, faults } = check(&text, &vocabulary(&ACTIONS));
+        let text = definition(&mut TestRandom::new(seed));
+        let CheckReport { definition, faults } = check(&text, &vocabulary(&ACTIONS));
         let rules: BTreeSet<Rule> =
             faults.iter().filter(|fault| fault.is_error()).map(|fault| fault.rule).collect();
         assert_eq!(definition.is_none(), !rules.is_empty(), "{text}");
