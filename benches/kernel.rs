@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use lifeguard::clock::{Clock, SystemClock};
-use lifeguard::machine::{self, Cause, Definition, EventName, Instance, EventSource, StateName, Stimulus};
+use lifeguard::machine::{self, Cause, Definition, EventName, EventSource, Instance, StateName, Stimulus};
 use serde_json::{Map, Value, json};
 
 /// How many decisions are timed together, and how often; the cases take turns.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use device_io::{LocalTrouble, ConnectError, address, resolve};
+use device_io::{ConnectError, LocalTrouble, address, resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -150,7 +150,9 @@ impl HttpTarget {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 Err(match first.and_then(|address| LocalTrouble::of_socket(&error, address)) {
-                    Some(trouble) => NoAnswer::Ours { trouble: trouble.into(), reason: innermost_cause(&error) },
+                    Some(trouble) => {
+                        NoAnswer::Ours { trouble: trouble.into(), reason: innermost_cause(&error) }
+                    }
                     None => NoAnswer::Refused(innermost_cause(&error)),
                 })
             }

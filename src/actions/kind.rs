@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
-use super::settings::{self, SettingInfo, ActionSettings};
+use super::settings::{self, ActionSettings, SettingInfo};
 use super::trouble::Trouble;
 use crate::machine::SettingFault;
 use crate::machine::SimulatedAction;
@@ -234,7 +234,9 @@ impl<T: TypedActionKind> ActionKind for T {
         let faults: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
         let reason = format!("the settings of `{}` are wrong: {}", description.name, faults.join("; "));
         match description.bad_settings {
-            BadSettingsPolicy::Fail | BadSettingsPolicy::Ignore => Err(UnfinishedAction::misconfigured(reason)),
+            BadSettingsPolicy::Fail | BadSettingsPolicy::Ignore => {
+                Err(UnfinishedAction::misconfigured(reason))
+            }
             BadSettingsPolicy::Wait => {
                 job.findings.report(Finding::Misconfigured(reason));
                 cancel.cancelled().await;

@@ -7,14 +7,14 @@
 //!
 //! How a kind is added is told in `docs/adding-an-action.md`.
 
-mod commands;
+mod command_policy;
 mod ending;
 mod finding;
 pub mod http;
 mod job;
 mod kind;
+mod kind_page;
 mod notify;
-mod page;
 mod poll;
 mod power;
 pub mod program;
@@ -25,16 +25,18 @@ pub mod span;
 mod trouble;
 
 pub use ::power::{PowerOperation, PowerUrl, schemes as power_schemes};
-pub use commands::CommandPolicy;
-pub use device_io::{DeviceUrlError, ProcessLease, LocalTrouble};
+pub use command_policy::CommandPolicy;
+pub use device_io::{DeviceUrlError, LocalTrouble, ProcessLease};
 pub use ending::{ActionEnding, Evidence, UnfinishedAction};
 pub use finding::{Finding, FindingReporter};
 pub use job::{Facts, Job, JobSubject};
-pub use kind::{BadSettingsPolicy, ResourceClaim, ActionDescription, ActionKind, RunLocation, TypedActionKind};
+pub use kind::{
+    ActionDescription, ActionKind, BadSettingsPolicy, ResourceClaim, RunLocation, TypedActionKind,
+};
+pub use kind_page::describe_kind;
 pub use notify::{NotifyAction, NotifySettings};
-pub use page::describe_kind;
 pub use poll::{PollAction, PollSettings, PollUrl};
 pub use power::{PowerAction, power_outlet, power_resource};
 pub use registry::ActionRegistry;
-pub use settings::{SettingField, NoSettings, SettingInfo, ActionSettings};
+pub use settings::{ActionSettings, NoSettings, SettingField, SettingInfo};
 pub use trouble::Trouble;

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::CommandPolicy;
+use super::command_policy::CommandPolicy;
 use super::ending::{Evidence, UnfinishedAction};
 use super::http::{self, HttpTarget, NoAnswer};
 use super::job::Job;
 use super::kind::{ActionDescription, RunLocation, TypedActionKind};
 use super::program::{self, ProgramError};
-use super::settings::{SettingField, ActionSettings, setting_fault, settings_fault};
+use super::settings::{ActionSettings, SettingField, setting_fault, settings_fault};
 use super::signature::{digest, hmac};
 use super::span;
 use super::trouble::Trouble;
@@ -90,7 +90,11 @@ impl ActionSettings for NotifySettings {
             form: "a whole number, 0 or more",
             about: "how often it is tried again, after 1s, 2s, 4s and so on, within the action's limit",
         },
-        SettingField { name: "timeout", form: "a time such as `10s`", about: "the longest that one try may take" },
+        SettingField {
+            name: "timeout",
+            form: "a time such as `10s`",
+            about: "the longest that one try may take",
+        },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {
@@ -102,8 +106,9 @@ impl ActionSettings for NotifySettings {
                 http::parse_headers(&self.headers)
                     .map_err(|problem| setting_fault("headers", format!("`headers`: {problem}")))?;
                 if let Some(file) = &self.secret_file {
-                    SecretFile::new(file)
-                        .map_err(|problem| setting_fault("secret_file", format!("`secret_file`: {problem}")))?;
+                    SecretFile::new(file).map_err(|problem| {
+                        setting_fault("secret_file", format!("`secret_file`: {problem}"))
+                    })?;
                 }
                 Ok(())
             }
@@ -166,7 +171,9 @@ impl TypedActionKind for NotifyAction {
         };
         match told {
             Ok(()) => Ok(evidence),
-            Err(NotifyFailure::Local(trouble, reason)) => Err(UnfinishedAction::suspended(trouble, reason, evidence)),
+            Err(NotifyFailure::Local(trouble, reason)) => {
+                Err(UnfinishedAction::suspended(trouble, reason, evidence))
+            }
             Err(NotifyFailure::Temporary(reason) | NotifyFailure::Permanent(reason)) => {
                 Err(UnfinishedAction::failed(reason, evidence))
             }
@@ -214,7 +221,11 @@ enum NotifyChannel {
 }
 
 impl NotifyChannel {
-    async fn new(job: &Job, settings: &NotifySettings, commands: CommandPolicy) -> Result<Self, UnfinishedAction> {
+    async fn new(
+        job: &Job,
+        settings: &NotifySettings,
+        commands: CommandPolicy,
+    ) -> Result<Self, UnfinishedAction> {
         let key = notification_key(job);
         let message = json!({
             "machine": job.subject.machine,
@@ -270,7 +281,12 @@ impl NotifyChannel {
         }
     }
 
-    async fn try_once(&self, job: &Job, limit: Duration, evidence: &mut Evidence) -> Result<(), NotifyFailure> {
+    async fn try_once(
+        &self,
+        job: &Job,
+        limit: Duration,
+        evidence: &mut Evidence,
+    ) -> Result<(), NotifyFailure> {
         match self {
             Self::Post { target, headers, message, .. } => {
                 let build =
@@ -301,12 +317,20 @@ impl NotifyChannel {
                 let ended = program::run(&*job.clock, command, message, limit).await;
                 let ended = ended.map_err(|error| match error {
                     ProgramError::TimedOut { .. } => NotifyFailure::Temporary(error.to_string()),
-                    ProgramError::Io(..) | ProgramError::NoCommand => NotifyFailure::Permanent(error.to_string()),
+                    ProgramError::Io(..) | ProgramError::NoCommand => {
+                        NotifyFailure::Permanent(error.to_string())
+                    }
                 })?;
                 let said = if ended.output.is_empty() { &ended.error_output } else { &ended.output };
-                evidence
-                    .insert("answer".to_owned(), said.chars().take(MAX_ANSWER_BYTES).collect::<String>().into());
-                if ended.status.success() { Ok(()) } else { Err(NotifyFailure::Temporary(ended.status.to_string())) }
+                evidence.insert(
+                    "answer".to_owned(),
+                    said.chars().take(MAX_ANSWER_BYTES).collect::<String>().into(),
+                );
+                if ended.status.success() {
+                    Ok(())
+                } else {
+                    Err(NotifyFailure::Temporary(ended.status.to_string()))
+                }
             }
         }
     }

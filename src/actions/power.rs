@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ending::{Evidence, UnfinishedAction};
 use super::job::{Facts, Job};
-use super::kind::{BadSettingsPolicy, ResourceClaim, ActionDescription, TypedActionKind};
+use super::kind::{ActionDescription, BadSettingsPolicy, ResourceClaim, TypedActionKind};
 use super::settings::NoSettings;
 use super::trouble::Trouble;
 use crate::machine::SimulatedAction;

@@ -174,7 +174,8 @@ mod tests {
     async fn a_program_sees_no_secrets_of_the_server() {
         let ended = sh("env | cut -d= -f1 | sort | tr '\\n' ' '", LIMIT).await.unwrap();
         for name in ended.output.split_whitespace() {
-            let is_known = PASSED_VARIABLES.contains(&name) || matches!(name, "PWD" | "SHLVL" | "OLDPWD" | "_");
+            let is_known =
+                PASSED_VARIABLES.contains(&name) || matches!(name, "PWD" | "SHLVL" | "OLDPWD" | "_");
             assert!(is_known, "{name}");
         }
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use ::power::PowerOperation;
 use serde_json::{Map, Value};
 
-use super::commands::CommandPolicy;
+use super::command_policy::CommandPolicy;
 use super::job::Facts;
-use super::kind::{ResourceClaim, ActionDescription, ActionKind};
+use super::kind::{ActionDescription, ActionKind, ResourceClaim};
 use super::notify::NotifyAction;
 use super::poll::PollAction;
 use super::power::PowerAction;
@@ -62,7 +62,12 @@ impl ActionRegistry {
 
     /// The resources that `action` holds while it runs.
     #[must_use]
-    pub fn claims(&self, action: &ActionName, settings: &Map<String, Value>, facts: &Facts) -> Vec<ResourceClaim> {
+    pub fn claims(
+        &self,
+        action: &ActionName,
+        settings: &Map<String, Value>,
+        facts: &Facts,
+    ) -> Vec<ResourceClaim> {
         self.find(action.as_str()).map(|kind| kind.claims(settings, facts)).unwrap_or_default()
     }
 

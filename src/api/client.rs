@@ -24,7 +24,9 @@ impl ClientKey {
 
     /// The client that sends a request. Those that come over no connection, as in tests, count as one.
     pub(super) fn of_request(extensions: &Extensions) -> Self {
-        extensions.get().map_or_else(|| Self::of(Ipv4Addr::UNSPECIFIED.into()), |peer: &ConnectionInfo| peer.client_key)
+        extensions
+            .get()
+            .map_or_else(|| Self::of(Ipv4Addr::UNSPECIFIED.into()), |peer: &ConnectionInfo| peer.client_key)
     }
 }
 

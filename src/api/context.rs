@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::timeouts::ListTimeouts;
 use super::long_polls::LongPolls;
-use super::report_pace::ReportRateLimiter;
-use super::snapshots::SnapshotPermits;
+use super::report_rate::ReportRateLimiter;
+use super::snapshot_permits::SnapshotPermits;
 use crate::boards::BoardService;
 use crate::engine::Engine;
 use crate::machine::MachineName;

@@ -16,6 +16,9 @@ pub(super) fn routes() -> ApiRoutes {
 }
 
 /// `GET /api/v1/devices/{name}/why`: what it waits for, until when and what then, in parts and in sentences.
-async fn show(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<Json<InstanceExplanation>, Problem> {
+async fn show(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+) -> Result<Json<InstanceExplanation>, Problem> {
     Ok(Json(api.engine.why(&api.machine, &name).await?))
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::check_name::check_name;
 use super::client::RequestSender;
 use super::context::{ApiContext, ApiRoutes};
-use super::device_lookup::{find_board, device_target};
+use super::device_lookup::{device_target, find_board};
 use super::etag::tagged;
 use super::json_body::JsonBody;
 use super::problem::Problem;
@@ -191,8 +191,9 @@ async fn register(
     JsonBody(new): JsonBody<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let name = match new.get("name") {
-        Some(name) => String::deserialize(name)
-            .map_err(|error| Problem::invalid(format!("name: {}", reword_library_error(&error.to_string()))))?,
+        Some(name) => String::deserialize(name).map_err(|error| {
+            Problem::invalid(format!("name: {}", reword_library_error(&error.to_string())))
+        })?,
         None => return Err(Problem::invalid("missing field `name`")),
     };
     check_name("name", &name)?;

@@ -10,13 +10,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::answer::EventOutcome;
 use super::client::RequestSender;
 use super::context::{ApiContext, ApiRoutes};
-use super::device_lookup::{find_board, device_target};
+use super::device_lookup::{device_target, find_board};
+use super::event_outcome::EventOutcome;
 use super::json_body::JsonObject;
 use super::problem::Problem;
-use super::query::QueryParameters;
+use super::query_parameters::QueryParameters;
 use crate::boards::BOARD_SOURCE;
 use crate::engine::Submission;
 use crate::machine::{Cause, EventName, IgnoreReason, Outcome, Visit};

@@ -18,7 +18,9 @@ pub(super) struct NewForcedMove {
 }
 
 /// A forced move, and what history says of it.
-pub(super) fn forced(NewForcedMove { from, to, reason }: NewForcedMove) -> Result<(Cause, Option<String>), Problem> {
+pub(super) fn forced(
+    NewForcedMove { from, to, reason }: NewForcedMove,
+) -> Result<(Cause, Option<String>), Problem> {
     if reason.trim().is_empty() {
         return Err(Problem::invalid("`reason` must say why the move is forced"));
     }

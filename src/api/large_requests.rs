@@ -21,7 +21,8 @@ const MAX_SMALL_BODY_BYTES: usize = 64 * 1024;
 /// is written: each takes many times its size of memory meanwhile.
 const MAX_LARGE_REQUESTS: usize = 4;
 
-static LARGE_REQUEST_PERMITS: LazyLock<FairSemaphore> = LazyLock::new(|| FairSemaphore::new(MAX_LARGE_REQUESTS));
+static LARGE_REQUEST_PERMITS: LazyLock<FairSemaphore> =
+    LazyLock::new(|| FairSemaphore::new(MAX_LARGE_REQUESTS));
 
 /// How long a large body may take to come, in real time: others wait for its permit.
 const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(1);
@@ -124,7 +125,11 @@ mod tests {
     /// A request of so many bytes.
     fn request(number: u8, size: usize) -> Request {
         let mut request = Request::new(Body::from(vec![b' '; size]));
-        let peer = ConnectionInfo { address: "".into(), client_key: client(number), body_timeout: LARGE_BODY_TIMEOUT };
+        let peer = ConnectionInfo {
+            address: "".into(),
+            client_key: client(number),
+            body_timeout: LARGE_BODY_TIMEOUT,
+        };
         request.extensions_mut().insert(peer);
         request
     }
@@ -142,7 +147,9 @@ mod tests {
         let mut answers = Vec::new();
         for number in [1, 1, 2, 2] {
             let (permit, bytes) =
-                LargeRequestPermit::read(request(number, MAX_SMALL_BODY_BYTES + 1), MAX_SMALL_BODY_BYTES * 2).await.unwrap();
+                LargeRequestPermit::read(request(number, MAX_SMALL_BODY_BYTES + 1), MAX_SMALL_BODY_BYTES * 2)
+                    .await
+                    .unwrap();
             assert_eq!(bytes.len(), MAX_SMALL_BODY_BYTES + 1);
             let shared = permit.work(|| Ok(1)).await.unwrap();
             answers.push(permit.answer(move || Ok(vec![b'0'; shared])).await.unwrap());
@@ -153,8 +160,10 @@ mod tests {
         for size in [Some(MAX_SMALL_BODY_BYTES as u64 + 1), None] {
             assert!(LargeRequestPermit::of(client(3), size).now_or_never().is_none());
         }
-        let (small, _) =
-            LargeRequestPermit::read(request(3, MAX_SMALL_BODY_BYTES), MAX_SMALL_BODY_BYTES).now_or_never().unwrap().unwrap();
+        let (small, _) = LargeRequestPermit::read(request(3, MAX_SMALL_BODY_BYTES), MAX_SMALL_BODY_BYTES)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
         assert!(small.0.is_none());
         // A definition needs a permit before any of it is read.
         let definition = DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &());
@@ -164,7 +173,8 @@ mod tests {
         let bytes = axum::body::to_bytes(body, 10).await.unwrap();
         assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "it is not written yet");
         drop(bytes);
-        let definition = DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &()).await.unwrap();
+        let definition =
+            DefinitionText::from_request(request(3, MAX_SMALL_BODY_BYTES + 1), &()).await.unwrap();
         assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_none(), "its text is worked on");
         drop(definition);
         assert!(LargeRequestPermit::of(client(3), None).now_or_never().is_some());

@@ -39,7 +39,11 @@ impl LongPolls {
     /// At most so many at once.
     #[must_use]
     pub fn new(max_waits: usize) -> Self {
-        Self { max_long_polls: max_waits, waiting: Arc::default(), readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)) }
+        Self {
+            max_long_polls: max_waits,
+            waiting: Arc::default(),
+            readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
+        }
     }
 
     /// How many may wait of one client: of one IPv4 address, or of one IPv6 network (/64).
@@ -92,7 +96,8 @@ mod tests {
         let of = |text: &str| ClientKey::of(text.parse().unwrap());
         let polls = LongPolls::new(5);
         let own = |number: usize| of(&format!("2001:db8::{number:x}"));
-        let mut waiting: Vec<WaitingLongPoll> = (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
+        let mut waiting: Vec<WaitingLongPoll> =
+            (0..3).map(|number| polls.begin(own(number)).unwrap()).collect();
         assert!(polls.begin(own(3)).is_err(), "its network has many addresses");
         let other = |number: usize| of(&format!("2001:db8:0:{:x}::1", number + 1));
         waiting.extend((0..2).map(|number| polls.begin(other(number)).unwrap()));

@@ -14,7 +14,6 @@
 //! | editors | `/api/v1/machines/check` |
 //! | supervisors | `/healthz`, `/readyz`, `/metrics`, `/api/v1/version` |
 
-mod answer;
 mod body;
 mod check_name;
 mod client;
@@ -25,11 +24,12 @@ mod device_lookup;
 mod device_why;
 mod devices;
 mod etag;
+mod event_outcome;
 mod events;
 mod faces;
 mod fair_semaphore;
 mod forced_move;
-mod front;
+mod frontend;
 mod health;
 mod history;
 mod images;
@@ -41,25 +41,25 @@ mod long_polls;
 mod machines;
 mod metrics;
 mod models;
-mod names;
 mod not_accepted;
 mod problem;
-mod query;
-mod report_pace;
+mod query_parameters;
+mod report_rate;
 mod requests;
-mod reserved;
+mod reserved_names;
 mod resources;
 mod router;
-mod snapshots;
+mod server_names;
+mod snapshot_permits;
 mod version;
 mod wait;
 
-pub use self::connections::{HttpOptions, HttpLimits, serve};
+pub use self::connections::{HttpLimits, HttpOptions, serve};
 pub use self::context::ApiContext;
 pub use self::list::timeouts::ListTimeouts;
 pub use self::long_polls::LongPolls;
-pub use self::names::ServerNames;
 pub use self::problem::Problem;
-pub use self::report_pace::ReportRateLimiter;
+pub use self::report_rate::ReportRateLimiter;
 pub use self::router::router;
-pub use self::snapshots::SnapshotPermits;
+pub use self::server_names::ServerNames;
+pub use self::snapshot_permits::SnapshotPermits;

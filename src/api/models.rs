@@ -21,7 +21,8 @@ use crate::model::{ModelError, ModelView, Values};
 /// The largest body with values, in bytes.
 pub(super) const MAX_VALUES_BYTES: usize = 8 * 1024 * 1024;
 
-const _: () = assert!(MAX_VALUES_BYTES < MAX_DRAINED_BYTES, "a body that is a little too large is still answered");
+const _: () =
+    assert!(MAX_VALUES_BYTES < MAX_DRAINED_BYTES, "a body that is a little too large is still answered");
 
 /// The routes of this file.
 pub(super) fn routes() -> ApiRoutes {
@@ -49,7 +50,10 @@ async fn show(
 }
 
 /// `POST /api/v1/models/{name}/load`: reads the configs anew, and loads the model from its file.
-async fn load(State(api): State<Arc<ApiContext>>, Path(name): Path<String>) -> Result<Json<ModelView>, Problem> {
+async fn load(
+    State(api): State<Arc<ApiContext>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelView>, Problem> {
     Ok(Json(api.engine.models().load(&name).await?))
 }
 
@@ -72,7 +76,11 @@ async fn predict(
         return Err(Problem::invalid(format!("unknown field `{key}`, expected `values`")));
     }
     let states = api.engine.models().predict_values(&name, values).await?;
-    permit.answer(move || serde_json::to_vec(&PredictionsView { states }).map_err(|error| internal_error(&error))).await
+    permit
+        .answer(move || {
+            serde_json::to_vec(&PredictionsView { states }).map_err(|error| internal_error(&error))
+        })
+        .await
 }
 
 /// The answer to values.

@@ -120,7 +120,9 @@ impl From<EngineError> for Problem {
             EngineError::Refused(FaceRefusal { code, detail, more }) => {
                 Self { extensions: more.clone(), ..Self::new(StatusCode::CONFLICT, code, detail.clone()) }
             }
-            EngineError::CompensationOwed(_) => Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string()),
+            EngineError::CompensationOwed(_) => {
+                Self::new(StatusCode::CONFLICT, "rescue_owed", error.to_string())
+            }
             EngineError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",

@@ -10,19 +10,19 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::EventOutcome;
 use super::client::RequestSender;
 use super::context::{ApiContext, ApiRoutes};
-use super::device_lookup::{find_board, device_target};
+use super::device_lookup::{device_target, find_board};
+use super::event_outcome::EventOutcome;
 use super::forced_move::{NewForcedMove, forced};
 use super::json_body::{JsonBody, JsonObject};
 use super::not_accepted::not_accepted;
 use super::problem::Problem;
-use super::query::QueryParameters;
+use super::query_parameters::QueryParameters;
 use crate::boards::BOARD_SOURCE;
 use crate::boards::store::images;
 use crate::engine::{CommittedSubmission, Submission};
-use crate::machine::{Cause, EventName, IgnoreReason, Outcome, EventSource, suggestion};
+use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, suggestion};
 
 /// The routes of this file.
 pub(super) fn routes() -> ApiRoutes {
@@ -54,7 +54,8 @@ async fn request(
     let definition = api.engine.definition(&api.machine)?;
     let known = definition.events_from(&crate::machine::Sender::Operator);
     let Some(event) = known.iter().find(|name| name.as_str() == request) else {
-        let is_boards = definition.events_from(&BOARD_SOURCE.into()).iter().any(|name| name.as_str() == request);
+        let is_boards =
+            definition.events_from(&BOARD_SOURCE.into()).iter().any(|name| name.as_str() == request);
         let detail = if is_boards {
             format!(
                 "{request} is a board's event, not an operator's request: boards send it to …/events/{request}"
@@ -74,7 +75,8 @@ async fn request(
     }
     let image = args.get("image").and_then(Value::as_str).map(str::to_owned);
     let cause = Cause::Event { name: (*event).clone(), source: EventSource::Operator, args, visit: None };
-    let queue_at = position.map(|position| api.engine.clock().now() + BULK_REQUEST_SPACING * i32::from(position));
+    let queue_at =
+        position.map(|position| api.engine.clock().now() + BULK_REQUEST_SPACING * i32::from(position));
     let submission = Submission { sender, queue_at, ..Submission::new(device_target(&api, &name)?, cause) };
     let asked = AskedEvent { event, image };
     answer(&api, &name, Some(asked), api.engine.submit(submission).await?).await
@@ -89,7 +91,8 @@ async fn force(
     JsonBody(new): JsonBody<NewForcedMove>,
 ) -> Result<Json<EventOutcome>, Problem> {
     let (cause, remark) = forced(new)?;
-    let submission = Submission { sender, reason: remark, ..Submission::new(device_target(&api, &name)?, cause) };
+    let submission =
+        Submission { sender, reason: remark, ..Submission::new(device_target(&api, &name)?, cause) };
     answer(&api, &name, None, api.engine.submit(submission).await?).await
 }
 
@@ -109,9 +112,11 @@ async fn answer(
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     let definition = api.engine.definition(&api.machine)?;
     match why {
-        IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. } => {
-            let accepted =
-                definition.accepted_events(committed.instance.state.as_str(), &crate::machine::Sender::Operator);
+        IgnoreReason::MissingArgument { .. }
+        | IgnoreReason::Refused { .. }
+        | IgnoreReason::NoGuardHolds { .. } => {
+            let accepted = definition
+                .accepted_events(committed.instance.state.as_str(), &crate::machine::Sender::Operator);
             let problem = refused(api, name, why, asked).await?;
             Err(problem.with("state", &committed.instance.state).with("accepted", accepted))
         }
@@ -127,7 +132,12 @@ async fn answer(
 }
 
 /// A request that the state takes, but not with these arguments: says which images this board can be given.
-async fn refused(api: &ApiContext, name: &str, why: &IgnoreReason, asked: Option<AskedEvent<'_>>) -> Result<Problem, Problem> {
+async fn refused(
+    api: &ApiContext,
+    name: &str,
+    why: &IgnoreReason,
+    asked: Option<AskedEvent<'_>>,
+) -> Result<Problem, Problem> {
     let hardware = find_board(api, name).await?.device.hardware;
     let all = images::list(&mut *api.engine.store().reader().await?).await?;
     let fitting: Vec<&str> = all
@@ -137,7 +147,9 @@ async fn refused(api: &ApiContext, name: &str, why: &IgnoreReason, asked: Option
         .collect();
     let is_unknown = |image: &String| !all.iter().any(|one| one.name == *image);
     let detail = match (why, asked) {
-        (IgnoreReason::Refused { .. }, Some(AskedEvent { event, image: Some(image) })) if is_unknown(&image) => {
+        (IgnoreReason::Refused { .. }, Some(AskedEvent { event, image: Some(image) }))
+            if is_unknown(&image) =>
+        {
             let suggestion = suggestion(&image, all.iter().map(|image| image.name.as_str()));
             format!("{event}: there is no image `{image}`{suggestion}")
         }

@@ -37,7 +37,11 @@ struct NewLimitsBody {
 }
 
 /// `GET /api/v1/resources`: all resources that anybody ever claimed or set limits of.
-async fn list(State(api): State<Arc<ApiContext>>, client: ClientKey, headers: HeaderMap) -> Result<Response, Problem> {
+async fn list(
+    State(api): State<Arc<ApiContext>>,
+    client: ClientKey,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let _permit = api.snapshot_permits.acquire(client).await?;
     Ok(tagged(&headers, &json!({ "resources": api.engine.resources(None).await? })))
 }

@@ -6,19 +6,19 @@ use axum::Router;
 use axum::http::Method;
 
 use super::context::{ApiContext, ApiRoutes};
-use super::reserved::{self, ReservedNames};
+use super::reserved_names::{self, ReservedNames};
 
 /// The routes of all files. The fixed words of a path are not free for what others have a parameter in that place for:
 /// [`ReservedNames`] knows which those are.
 fn routes() -> ApiRoutes {
     let mut routes = [
         super::list::devices::routes(),
-        super::list::states::routes(),
+        super::list::state_counts::routes(),
         super::devices::routes(),
         super::device_why::routes(),
         super::events::routes(),
         super::requests::routes(),
-        super::history::of_device::routes(),
+        super::history::device_history::routes(),
         super::images::routes(),
         super::resources::routes(),
         super::machines::check::routes(),
@@ -53,7 +53,7 @@ pub fn router(api: ApiContext) -> Router {
     let mut router = Router::new();
     for (path, methods) in routes {
         let methods = match reserved.of_path(path) {
-            Some(name) => methods.fallback(async move |method: Method| reserved::refuse(&method, name)),
+            Some(name) => methods.fallback(async move |method: Method| reserved_names::refuse(&method, name)),
             None => methods,
         };
         router = router.route(path, methods);
@@ -65,7 +65,7 @@ pub fn router(api: ApiContext) -> Router {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::reserved::fixed_words;
+    use super::reserved_names::fixed_words;
     use super::*;
 
     #[test]

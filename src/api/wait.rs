@@ -8,7 +8,7 @@ use super::problem::{Problem, internal_error};
 use crate::clock::sleep_real_time;
 use crate::engine::FeedUpdate;
 use crate::machine::{MachineName, parse_span};
-use crate::store::groups::VersionedInstance;
+use crate::store::batches::VersionedInstance;
 
 /// The longest that a client may wait in one request; proxies and clients give up before long.
 const MAX_LONG_POLL: Duration = Duration::from_mins(10);

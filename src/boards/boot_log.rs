@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::boot::{BootProgress, seconds};
-use super::handle::BoardService;
+use super::service::BoardService;
 use super::store::{boots, devices};
 use crate::engine::{EngineError, InstanceNote};
 use crate::store::history::{self, NoteId};
@@ -135,7 +135,8 @@ impl BoardService {
         let note =
             history::find_last_note(&mut db, instance, "fetched", &log.peer, self.engine().clock().now())
                 .await?;
-        let place = |note| BootLogEntry { instance, note, powered_at: boot.powered_at, since, has_asked: false };
+        let place =
+            |note| BootLogEntry { instance, note, powered_at: boot.powered_at, since, has_asked: false };
         Ok(note.map(place))
     }
 

@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 
 use super::device::{Device, DeviceChange};
 use super::facts::BoardFacts;
-use super::handle::BoardService;
 use super::outlets::outlet_of;
 use super::refusals;
+use super::service::BoardService;
 use super::store::devices::{self, OutletAssignment};
 use crate::actions;
 use crate::engine::{ChangedFacts, CommittedSubmission, EngineError, FactChange, NewFacts};
 use crate::store::claims::Claim;
-use crate::store::instances::{InstanceId, LockedInstance, InstanceKey};
+use crate::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use crate::store::{InstanceFacts, Tx};
 
 impl BoardService {

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::boot::{BootCoverage, describe_boot};
+use super::face_name::FACE;
 use super::facts::{ANSWERED_URL, BOOT_CONFIG, shared};
-use super::name::FACE;
 use super::store::{boots, devices, images};
 use super::{outlets, refusals};
-use crate::engine::{FaceSummary, Face, LearnedFact, FaceRefusal, InstanceRemoval};
+use crate::engine::{Face, FaceRefusal, FaceSummary, InstanceRemoval, LearnedFact};
 use crate::machine::{Instance, MachineName};
 use crate::store::instances::InstanceId;
 use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError};

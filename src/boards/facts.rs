@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::device::Device;
+use super::face_name::FACE;
 use super::field::DEVICE_FIELDS;
 use super::image::BootConfigs;
-use super::name::FACE;
 use crate::machine::Instance;
 use crate::store::{InstanceFacts, SharedFacts};
 
@@ -46,7 +46,8 @@ impl InstanceFacts for BoardFacts {
 
     fn for_guards(&self, instance: &Instance, shared: &SharedFacts) -> Map<String, Value> {
         let known = self.device.to_fields();
-        let conditions = DEVICE_FIELDS.iter().filter_map(|field| Some((field.guard_fact?, known.get(field.name)?)));
+        let conditions =
+            DEVICE_FIELDS.iter().filter_map(|field| Some((field.guard_fact?, known.get(field.name)?)));
         let mut facts: Map<String, Value> = conditions
             .map(|(condition, value)| (condition.name.to_owned(), (condition.from_field)(value)))
             .collect();

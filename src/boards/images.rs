@@ -1,8 +1,8 @@
 //! Images come, change and go.
 
-use super::handle::BoardService;
 use super::image::Image;
 use super::refusals::image_in_use_refusal;
+use super::service::BoardService;
 use super::store::{devices, images};
 use crate::engine::EngineError;
 use crate::machine::{MachineName, suggestion};

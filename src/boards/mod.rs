@@ -3,6 +3,7 @@
 //! The engine drives instances and knows nothing of boards; what guards, actions and people are told of them comes from
 //! here, and so does all SQL about them.
 
+mod action_kinds;
 mod boot;
 mod boot_config_name;
 mod boot_link;
@@ -11,30 +12,29 @@ mod checks;
 mod device;
 mod devices;
 mod face;
+mod face_name;
 mod facts;
 mod field;
-mod handle;
 mod image;
 mod images;
-mod kinds;
 mod mac;
-mod name;
 mod outlets;
 mod refusals;
+mod service;
 pub mod store;
 mod vocabulary;
 
-pub use boot::{BootProgress, BootCoverage, describe_boot};
+pub use action_kinds::action_kinds;
+pub use boot::{BootCoverage, BootProgress, describe_boot};
 pub use boot_config_name::{BadConfigName, check_config_name};
 pub use boot_link::{ClearBootLink, SetBootLink};
 pub use boot_log::{BootLog, BootLogEntry, LoggedRequest, NO_SUCH_FILE};
 pub use checks::checked_name;
 pub use device::{Board, Device, DeviceChange};
 pub use face::BoardFace;
-pub use field::{DEVICE_FIELDS, DeviceField, FieldFilter, FieldParser, FieldDefault};
-pub use handle::BoardService;
+pub use field::{DEVICE_FIELDS, DeviceField, FieldDefault, FieldFilter, FieldParser};
 pub use image::{BootConfigs, Image};
 pub use images::ImageWritten;
-pub use kinds::action_kinds;
 pub use mac::{BadMac, Mac, link_name, mac_in_name, mac_of_link};
+pub use service::BoardService;
 pub use vocabulary::{BOARD_SOURCE, vocabulary};

@@ -35,7 +35,10 @@ async fn try_assign_outlets(store: &Store) -> Result<(), StoreError> {
 }
 
 /// The wirings whose outlets are to be written; `shared` is told of each board that has another one's.
-fn find_changed_assignments(wirings: Vec<OutletAssignment>, mut shared: impl FnMut(&str, &str, &str)) -> Vec<OutletAssignment> {
+fn find_changed_assignments(
+    wirings: Vec<OutletAssignment>,
+    mut shared: impl FnMut(&str, &str, &str),
+) -> Vec<OutletAssignment> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut changed = Vec::new();
     for wiring in wirings {
@@ -78,8 +81,9 @@ mod tests {
             wiring(6, Some("not a URL"), None),
         ];
         let mut told = Vec::new();
-        let changed =
-            find_changed_assignments(wirings, |first, second, outlet| told.push(format!("{first} {second} {outlet}")));
+        let changed = find_changed_assignments(wirings, |first, second, outlet| {
+            told.push(format!("{first} {second} {outlet}"))
+        });
         assert_eq!(told, [format!("b1 b2 {five}"), format!("b3 b4 {six}")]);
         let changed: Vec<_> = changed.into_iter().map(|wiring| (wiring.name, wiring.outlet)).collect();
         let expected = [("b1", Some(five)), ("b4", None), ("b5", None)];

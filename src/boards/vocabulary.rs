@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use super::action_kinds::action_kinds;
 use super::field::DEVICE_FIELDS;
-use super::kinds::action_kinds;
 use crate::actions::CommandPolicy;
-use crate::machine::{BadVocabulary, FactKind, FactObject, SenderName, EventSource, Vocabulary};
+use crate::machine::{BadVocabulary, EventSource, FactKind, FactObject, SenderName, Vocabulary};
 
 /// What a board says itself, while it boots and runs.
 pub const BOARD_SOURCE: EventSource = EventSource::Face(SENDER);

@@ -14,12 +14,12 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{ApiClient, ApiClientError};
+use super::api_client::{ApiClient, ApiClientError};
 use super::output;
-use super::serve::{ServeOptions, LifeguardServer, asked_to_stop};
-use crate::clock::{Clock, ScaledClock, time_after, sleep_real_time};
+use super::serve::{LifeguardServer, ServeOptions, asked_to_stop};
+use crate::clock::{Clock, ScaledClock, sleep_real_time, time_after};
 use crate::directories;
-use crate::farm::{self, SimulatedFarm, FarmOptions, FaultRates, BoardRegistration, SimulatedBoard};
+use crate::farm::{self, BoardRegistration, FarmOptions, FaultRates, SimulatedBoard, SimulatedFarm};
 use crate::machine::is_failed_state_name;
 
 /// What `demo` can be told, besides what `serve` can.
@@ -123,7 +123,11 @@ struct DemoScript {
 }
 
 impl DemoScript {
-    async fn run_steps(&mut self, boards: &[&BoardRegistration], is_once: bool) -> Result<(), Box<dyn Error>> {
+    async fn run_steps(
+        &mut self,
+        boards: &[&BoardRegistration],
+        is_once: bool,
+    ) -> Result<(), Box<dyn Error>> {
         self.register(boards).await?;
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
         self.ask("Every board is rebooted", &names, "rq-reboot", json!({})).await?;
@@ -149,7 +153,8 @@ impl DemoScript {
 
     async fn register(&self, boards: &[&BoardRegistration]) -> Result<(), Box<dyn Error>> {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": HashMap::from(configs) });
             self.call(Method::PUT, &["images", image], &[], Some(&body)).await?;
         }

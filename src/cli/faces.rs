@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actions::{CommandPolicy, ActionRegistry};
+use crate::actions::{ActionRegistry, CommandPolicy};
 use crate::boards::{self, BoardFace};
 use crate::engine::Faces;
 use crate::machine::Vocabulary;

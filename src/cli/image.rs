@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ApiClient, ServerOptions};
+use super::api_client::{ApiClient, ServerOptions};
 use super::output;
 
 /// The command's options.

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ApiClient, ApiClientError, ServerOptions};
-use super::describe::{describe_instance, describe_history, describe_outcome, local_time};
+use super::api_client::{ApiClient, ApiClientError, ServerOptions};
+use super::describe::{describe_history, describe_instance, describe_outcome, local_time};
 use super::output::{self, json_object, row, text};
 use super::why;
 
@@ -88,10 +88,12 @@ enum InstanceCommand {
 pub(super) async fn run(options: InstanceOptions) -> Result<(), Box<dyn Error>> {
     let InstanceOptions { server, command } = options;
     let client = ApiClient::new(&server)?;
-    let call = async |method: Method, which: &InstanceArgs, more: &[&str], query: &[_], body: Option<&Value>| {
-        let path: Vec<&str> = ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
-        client.call(method, &path, query, body).await
-    };
+    let call =
+        async |method: Method, which: &InstanceArgs, more: &[&str], query: &[_], body: Option<&Value>| {
+            let path: Vec<&str> =
+                ["machines", &which.machine, &which.name].iter().chain(more).copied().collect();
+            client.call(method, &path, query, body).await
+        };
     let (answer, text): (Value, fn(&Value) -> String) = match command {
         InstanceCommand::Create { which, links } => {
             let links = distinct_links(links)?;

@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 
-mod client;
+mod api_client;
 mod command_line;
 mod demo;
 mod describe;

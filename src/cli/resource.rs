@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ApiClient, ServerOptions};
+use super::api_client::{ApiClient, ServerOptions};
 use super::describe::local_time;
 use super::output::{self, text};
 

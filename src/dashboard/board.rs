@@ -8,13 +8,13 @@ use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use super::context::DashboardContext;
-use super::farm::page_rank;
-use super::faults::engine_error_page;
-use super::layout::{uncached, full_page};
+use super::error_pages::engine_error_page;
+use super::layout::{full_page, uncached};
+use super::overview::page_rank;
 use crate::diagram::escape_xml;
-use crate::engine::{EngineError, InstanceExplanation, describe_values, describe_cause};
+use crate::engine::{EngineError, InstanceExplanation, describe_cause, describe_values};
 use crate::explain::PossibleRequest;
-use crate::explain::words::{span, time};
+use crate::explain::formatting::{span, time};
 use crate::machine::StateName;
 use crate::store::StoreError;
 use crate::store::history::{self, HistoryEntry};
@@ -38,13 +38,17 @@ pub(super) async fn show(State(pages): State<DashboardContext>, Path(name): Path
                 "<p><em>There is no board {}.</em></p><p><a href=\"/\">All boards</a></p>",
                 escape_xml(&name)
             );
-            (StatusCode::NOT_FOUND, Html(full_page("no such board", BOARD_REFRESH_S, &main, now))).into_response()
+            (StatusCode::NOT_FOUND, Html(full_page("no such board", BOARD_REFRESH_S, &main, now)))
+                .into_response()
         }
         Err(error) => engine_error_page(error, now),
     }
 }
 
-async fn read(pages: &DashboardContext, name: &str) -> Result<(InstanceExplanation, Vec<HistoryEntry>, String), EngineError> {
+async fn read(
+    pages: &DashboardContext,
+    name: &str,
+) -> Result<(InstanceExplanation, Vec<HistoryEntry>, String), EngineError> {
     let why = pages.engine.why(&pages.machine, name).await?;
     let timeline = read_timeline(pages, why.id).await?;
     let picture = pages.engine.draw_diagram(&pages.machine, Some(name)).await?;
@@ -56,7 +60,12 @@ async fn read_timeline(pages: &DashboardContext, id: InstanceId) -> Result<Vec<H
     history::list(&mut db, id, None, MAX_HISTORY_ENTRIES).await
 }
 
-fn page_main(why: &InstanceExplanation, timeline: &[HistoryEntry], picture: &str, now: DateTime<Utc>) -> String {
+fn page_main(
+    why: &InstanceExplanation,
+    timeline: &[HistoryEntry],
+    picture: &str,
+    now: DateTime<Utc>,
+) -> String {
     let mut main = String::from("<nav><a href=\"/\">All boards</a></nav>");
     let rank = page_rank(why.kind);
     let (name, state) = (escape_xml(&why.name), escape_xml(why.state.as_str()));

@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 
 use super::context::DashboardContext;
-use super::farm::FarmOverview;
-use super::faults::database_error_page;
-use super::layout::{uncached, full_page};
+use super::error_pages::database_error_page;
+use super::layout::{full_page, uncached};
+use super::overview::FarmOverview;
 use crate::boards::store::lists::BoardSummary;
 use crate::diagram::escape_xml;
 use crate::machine::Definition;
@@ -21,9 +21,12 @@ use crate::store::{Snapshot, StoreError};
 const FARM_REFRESH_S: u32 = 2;
 
 /// `GET /`: the boards by state, those that need hands first.
-pub(super) async fn show(State(DashboardContext { engine, machine, overview: farm }): State<DashboardContext>) -> Response {
+pub(super) async fn show(
+    State(DashboardContext { engine, machine, overview: farm }): State<DashboardContext>,
+) -> Response {
     let definition = engine.definition(&machine).ok();
-    let read = async |snapshot: &mut Snapshot| FarmOverview::read(snapshot, &machine, definition.as_deref()).await;
+    let read =
+        async |snapshot: &mut Snapshot| FarmOverview::read(snapshot, &machine, definition.as_deref()).await;
     let farm = farm.get(engine.store(), read).await;
     let now = engine.clock().now();
     match farm.and_then(|farm| page(&farm.value, definition.as_deref(), now)) {
@@ -32,7 +35,11 @@ pub(super) async fn show(State(DashboardContext { engine, machine, overview: far
     }
 }
 
-fn page(farm: &FarmOverview, definition: Option<&Definition>, now: DateTime<Utc>) -> Result<String, StoreError> {
+fn page(
+    farm: &FarmOverview,
+    definition: Option<&Definition>,
+    now: DateTime<Utc>,
+) -> Result<String, StoreError> {
     let mut by_state: BTreeMap<&str, Vec<BoardSummary<'_>>> = BTreeMap::new();
     for listed in &farm.boards {
         let board = listed.read()?;
@@ -40,8 +47,11 @@ fn page(farm: &FarmOverview, definition: Option<&Definition>, now: DateTime<Utc>
     }
     let mut main = String::from("<nav><a href=\"/lifecycle\">The lifecycle</a></nav>");
     for ((rank, state), count) in &farm.counts {
-        let _ =
-            write!(main, "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>", escape_xml(state));
+        let _ = write!(
+            main,
+            "<section class=\"rank{rank}\"><h2>{} <small>{count}</small></h2>",
+            escape_xml(state)
+        );
         match by_state.get(state.as_str()) {
             Some(boards) => {
                 main.push_str("<ul>");
@@ -67,7 +77,8 @@ fn page(farm: &FarmOverview, definition: Option<&Definition>, now: DateTime<Utc>
 fn item(board: &BoardSummary<'_>, tries: Option<i64>, now: DateTime<Utc>) -> String {
     let name = escape_xml(board.name);
     let mut item = format!("<a href=\"/devices/{name}\">{name}</a> <span>{}</span>", ago(now - board.since));
-    let text = |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escape_xml(&text));
+    let text =
+        |json: &RawValue| serde_json::from_str::<String>(json.get()).ok().map(|text| escape_xml(&text));
     if let Some(next) = board.next_image.and_then(text) {
         let _ = write!(item, " <span>→ {next}</span>");
     } else if let Some(image) = board.image.and_then(text) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::farm::FarmOverview;
-use crate::engine::{Engine, CachedView};
+use super::overview::FarmOverview;
+use crate::engine::{CachedView, Engine};
 use crate::machine::MachineName;
 
 /// What the handlers of pages work with.

@@ -3,10 +3,10 @@
 mod board;
 mod boards;
 mod context;
-mod farm;
-mod faults;
+mod error_pages;
 mod layout;
 mod lifecycle;
+mod overview;
 mod router;
 
 pub use self::router::router;

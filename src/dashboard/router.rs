@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::context::DashboardContext;
-use super::faults::database_error_page;
+use super::error_pages::database_error_page;
 use super::layout::add_page_policy;
 use super::{board, boards, lifecycle};
 use crate::engine::Engine;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::definition_cache::DefinitionCache;
 use super::error::EngineError;
 use super::handle::Engine;
 use super::link_check;
-use super::rules::DefinitionCache;
 use crate::activation::{self, Activation, Difference};
 use crate::clock;
 use crate::machine::{self, Definition, MachineName, Vocabulary};
@@ -84,9 +84,14 @@ impl Engine {
     /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
     /// with those of other machines; [`EngineError::Busy`] when something that is being written does not end;
     /// [`EngineError::Store`] when the database fails. Nothing was changed then.
-    pub async fn activate(&self, loaded: &LoadedDefinition, sender: Option<&str>) -> Result<ActivationReport, EngineError> {
+    pub async fn activate(
+        &self,
+        loaded: &LoadedDefinition,
+        sender: Option<&str>,
+    ) -> Result<ActivationReport, EngineError> {
         let (vocabulary, now) = (self.inner.definitions.vocabulary(), self.clock().now());
-        let adopting = ActivationContext { vocabulary, origin: self.inner.origin, loaded_together: &[], sender, now };
+        let adopting =
+            ActivationContext { vocabulary, origin: self.inner.origin, loaded_together: &[], sender, now };
         let replacement = activate_with_retries(self.store(), loaded, adopting).await?;
         self.inner.actions_changed.notify_one();
         self.inner.written.notify_one();
@@ -104,7 +109,10 @@ impl Engine {
     ///
     /// [`EngineError::Links`] when it does not go with those of other machines; [`EngineError::Store`] when the database
     /// fails.
-    pub async fn preview_activation(&self, loaded: &LoadedDefinition) -> Result<ActivationReport, EngineError> {
+    pub async fn preview_activation(
+        &self,
+        loaded: &LoadedDefinition,
+    ) -> Result<ActivationReport, EngineError> {
         let vocabulary = self.inner.definitions.vocabulary();
         let mut db = self.store().reader().await?;
         link_check::check(&mut db, vocabulary, &loaded.definition, &[]).await?;
@@ -144,14 +152,20 @@ async fn activate_with_retries(
     for _ in 0..MAX_ACTIVATION_TRIES {
         match activate_once(store, loaded, adopting).await {
             // Whoever writes just then ends soon; and meanwhile the others come to their turn.
-            Err(EngineError::Store(StoreError::Locked(_))) => clock::sleep_real_time(Duration::from_millis(100)).await,
+            Err(EngineError::Store(StoreError::Locked(_))) => {
+                clock::sleep_real_time(Duration::from_millis(100)).await
+            }
             result => return result,
         }
     }
     Err(EngineError::Busy)
 }
 
-async fn activate_once(store: &Store, loaded: &LoadedDefinition, adopting: ActivationContext<'_>) -> Result<ActivationReport, EngineError> {
+async fn activate_once(
+    store: &Store,
+    loaded: &LoadedDefinition,
+    adopting: ActivationContext<'_>,
+) -> Result<ActivationReport, EngineError> {
     let ActivationContext { vocabulary, origin, loaded_together: beside, sender, now } = adopting;
     let mut tx = store.begin().await?;
     definitions::block_decisions(&mut tx).await?;
@@ -165,7 +179,8 @@ async fn activate_once(store: &Store, loaded: &LoadedDefinition, adopting: Activ
         return Err(EngineError::StrandsInstances { machine: machine.clone(), stranded: stranded.clone() });
     }
     link_check::check(&mut tx, vocabulary, &loaded.definition, beside).await?;
-    let number = definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
+    let number =
+        definitions::activate(&mut tx, machine, &loaded.source, loaded.provenance, sender, now).await?;
     definitions::migrate_instances(&mut tx, machine, number, &adoption, origin, sender, now).await?;
     tx.commit().await?;
     replacement.number = Some(number);
@@ -180,8 +195,7 @@ async fn preview(
 ) -> Result<(ActivationReport, Activation), EngineError> {
     let LoadedDefinition { source, definition, provenance: _ } = loaded;
     let machine = definition.machine.clone();
-    let was =
-        definitions::read_active(db).await?.definitions.into_iter().find(|one| one.machine == machine);
+    let was = definitions::read_active(db).await?.definitions.into_iter().find(|one| one.machine == machine);
     let before = match &was {
         Some(was) => definitions::read_source(db, &machine, was.number).await?,
         None => None,
@@ -202,5 +216,16 @@ async fn preview(
         .collect();
     let digest = definitions::digest(db, source).await?;
     let difference = before.map(|before| Difference::new(&before, definition));
-    Ok((ActivationReport { machine, previous: was, number: None, digest, difference, carried_over: carried, stranded }, adoption))
+    Ok((
+        ActivationReport {
+            machine,
+            previous: was,
+            number: None,
+            digest,
+            difference,
+            carried_over: carried,
+            stranded,
+        },
+        adoption,
+    ))
 }

@@ -10,14 +10,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Map;
 
 use super::claims::HoldChanges;
-use super::draft::PendingUpdate;
-use super::drafts::PendingUpdates;
+use super::definition_cache::DefinitionSet;
 use super::face::SharedFactsByFace;
-use super::rules::DefinitionSet;
-use super::step::{MissingInput, ChainStep};
-use super::work::Submission;
+use super::pending_update::PendingUpdate;
+use super::pending_updates::PendingUpdates;
+use super::step::{ChainStep, MissingInput};
+use super::work_item::Submission;
 use crate::machine::{
-    self, InstanceAddress, Cause, RaiseChain, Decision, Definition, Effect, Instance, Links, ModelAnswers, Stimulus,
+    self, Cause, Decision, Definition, Effect, Instance, InstanceAddress, Links, ModelAnswers, RaiseChain,
+    Stimulus,
 };
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
@@ -34,7 +35,11 @@ pub(super) struct ChainContext<'a> {
 
 impl ChainContext<'_> {
     /// Decides on what happens to the instance `id`, and on all that is raised because of it; nothing is kept.
-    pub(super) fn decide(self, id: InstanceId, submission: &Submission) -> Result<Vec<ChainStep>, MissingInput> {
+    pub(super) fn decide(
+        self,
+        id: InstanceId,
+        submission: &Submission,
+    ) -> Result<Vec<ChainStep>, MissingInput> {
         let Some(draft) = self.pending.get(id) else { return Ok(Vec::new()) };
         let chain = RaiseChain::new(address(draft.instance()), submission.cause.clone());
         let mut run = ChainRun { submission: Some(submission), ..ChainRun::new(self, id, chain) };
@@ -120,7 +125,9 @@ impl<'a> ChainRun<'a> {
         // The last one to get the name, where it was another's before.
         for id in ids.into_iter().flatten().rev() {
             match drafts.get(*id) {
-                Some(draft) if draft.is_closed() && !self.ids_by_address.contains_key(to) => return Err(MissingInput::NextBatch),
+                Some(draft) if draft.is_closed() && !self.ids_by_address.contains_key(to) => {
+                    return Err(MissingInput::NextBatch);
+                }
                 Some(draft) => return Ok(Some(draft)),
                 None if drafts.is_missing(*id) => {}
                 None => return Err(MissingInput::Instance(InstanceKey::Id(*id))),
@@ -141,12 +148,14 @@ impl<'a> ChainRun<'a> {
             instance: Arc::clone(draft.instance()),
             linked: draft.linked().clone(),
         });
-        let facts =
-            match (machine::reads_facts(definition, &before.instance.state, &cause), self.context.shared_facts) {
-                (false, _) => Map::new(),
-                (true, Some(shared)) => draft.facts_of(&before.instance, shared),
-                (true, None) => return Err(MissingInput::SharedFacts),
-            };
+        let facts = match (
+            machine::reads_facts(definition, &before.instance.state, &cause),
+            self.context.shared_facts,
+        ) {
+            (false, _) => Map::new(),
+            (true, Some(shared)) => draft.facts_of(&before.instance, shared),
+            (true, None) => return Err(MissingInput::SharedFacts),
+        };
         // No model is asked about what is raised.
         let predicted =
             self.submission.take().map_or_else(ModelAnswers::default, |one| one.predictions.answers());
@@ -166,7 +175,12 @@ impl<'a> ChainRun<'a> {
     }
 
     /// Notes to whom what `sender` raises may go: a link may be new, or removed with what is raised.
-    fn note_routes(&mut self, sender: &InstanceAddress, (links, linked): (&Links, &LinkedIds), effects: &[Effect]) {
+    fn note_routes(
+        &mut self,
+        sender: &InstanceAddress,
+        (links, linked): (&Links, &LinkedIds),
+        effects: &[Effect],
+    ) {
         for effect in effects {
             let Effect::Raise(raised) = effect else { continue };
             let ids = links.iter().filter(|(_, link)| link.to == raised.to);
@@ -176,7 +190,11 @@ impl<'a> ChainRun<'a> {
     }
 
     /// The numbers of the instances that one is linked to from here on, where its links are not what they were.
-    fn find_new_links(&self, before: &ChainInstance, after: &Instance) -> Result<Option<LinkedIds>, MissingInput> {
+    fn find_new_links(
+        &self,
+        before: &ChainInstance,
+        after: &Instance,
+    ) -> Result<Option<LinkedIds>, MissingInput> {
         if before.instance.links == after.links {
             return Ok(None);
         }
@@ -201,11 +219,11 @@ mod tests {
 
     use super::*;
     use crate::actions::ActionRegistry;
-    use crate::engine::rules::ActiveDefinition;
-    use crate::machine::{EventName, LinkName, MachineName, NamedActions, EventSource, Vocabulary};
+    use crate::engine::definition_cache::ActiveDefinition;
+    use crate::machine::{EventName, EventSource, LinkName, MachineName, NamedActions, Vocabulary};
     use crate::store::actions::ActionId;
+    use crate::store::batches::{RowVersion, VersionedInstance};
     use crate::store::definitions::ActivatedDefinition;
-    use crate::store::groups::{RowVersion, VersionedInstance};
 
     const DOOR: &str = "machine: door
 initial: Shut
@@ -245,7 +263,8 @@ states:
     fn draft(rules: &DefinitionSet, id: i64, machine: &str, linked: LinkedIds) -> PendingUpdate {
         let definition = rules.definition(&MachineName::new(machine).unwrap()).unwrap();
         let to = |link: &machine::LinkName| {
-            let to = InstanceAddress { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
+            let to =
+                InstanceAddress { machine: definition.links[link].machine.clone(), name: "a".to_owned() };
             (link.clone(), machine::Link { to, visit: None })
         };
         let links = linked.keys().map(to).collect();

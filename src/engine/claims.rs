@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::actions::{self, Facts, ActionRegistry};
-use crate::machine::{Definition, ActionInvocation, ResourceDeclaration, ResourceName, State, StateName};
+use crate::actions::{self, ActionRegistry, Facts};
+use crate::machine::{ActionInvocation, Definition, ResourceDeclaration, ResourceName, State, StateName};
 use crate::store::actions::NewAction;
 use crate::store::claims::{Claim, ResourceLimits};
 

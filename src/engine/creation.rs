@@ -8,22 +8,23 @@ use serde_json::Map;
 
 use super::chain::ChainContext;
 use super::claims::{HoldChanges, prepend_holds, with_claims};
-use super::draft::PendingUpdate;
-use super::drafts::PendingUpdates;
+use super::definition_cache::DefinitionSet;
 use super::error::EngineError;
 use super::face::{NewFacts, SharedFactsByFace};
 use super::grants::{PassOnPlan, pass_on};
 use super::handle::Engine;
-use super::rules::DefinitionSet;
+use super::pending_update::PendingUpdate;
+use super::pending_updates::PendingUpdates;
 use super::step::MissingInput;
-use super::work::CommittedSubmission;
-use super::{durable, linked};
+use super::work_item::CommittedSubmission;
+use super::{batch_commit, linked_instances};
 use crate::clock;
 use crate::machine::{
-    self, InstanceAddress, Cause, Decision, Definition, Effect, Link, LinkName, Links, MachineName, Stimulus, Visit,
+    self, Cause, Decision, Definition, Effect, InstanceAddress, Link, LinkName, Links, MachineName, Stimulus,
+    Visit,
 };
-use crate::store::groups::{self, BatchResult, DecidedUpdate, Batch};
-use crate::store::history::{self, NewHistoryEntry, HistoryContent};
+use crate::store::batches::{self, Batch, BatchResult, DecidedUpdate};
+use crate::store::history::{self, HistoryContent, NewHistoryEntry};
 use crate::store::instances::{self, InstanceId, InstanceKey};
 use crate::store::links::LinkedIds;
 use crate::store::{SharedFacts, StoreError, Tx, actions};
@@ -114,7 +115,7 @@ impl Engine {
             let instance = own.unwrap_or_else(|| decision.instance.clone().into());
             self.note_written(life, id, &instance);
             if let RaiseOutcome::Applied(applied) = raised {
-                durable::update_caches(self, life, born.raised, &applied);
+                batch_commit::update_caches(self, life, born.raised, &applied);
             }
             return Ok(CommittedSubmission { id, outcome: born.decision.outcome, instance });
         }
@@ -179,14 +180,16 @@ impl Engine {
             return Ok(RaiseOutcome::Nothing);
         }
         let mut drafts = PendingUpdates::default();
-        linked::read_in_transaction(self, tx, &mut drafts, [InstanceKey::Id(born.id)].into()).await?;
+        linked_instances::read_in_transaction(self, tx, &mut drafts, [InstanceKey::Id(born.id)].into())
+            .await?;
         let mut shared: Option<SharedFactsByFace> = None;
         let steps = loop {
-            let scene = ChainContext { pending: &drafts, definitions: rules, shared_facts: shared.as_ref(), now };
+            let scene =
+                ChainContext { pending: &drafts, definitions: rules, shared_facts: shared.as_ref(), now };
             match scene.follow(born.id, &born.cause, &born.decision) {
                 Ok(steps) => break steps,
                 Err(MissingInput::Instance(target)) => {
-                    linked::read_in_transaction(self, tx, &mut drafts, [target].into()).await?;
+                    linked_instances::read_in_transaction(self, tx, &mut drafts, [target].into()).await?;
                 }
                 Err(MissingInput::SharedFacts) => shared = Some(self.inner.faces.read_shared(tx).await?),
                 // Nothing begins or ends here.
@@ -199,9 +202,10 @@ impl Engine {
         let touched = drafts.into_values().filter(|draft| !draft.is_untouched());
         born.raised = touched.map(|draft| PendingUpdate::into_decided(*draft)).collect();
         let (faces, troubles) = (&self.inner.faces, self.inner.troubles.keys());
-        let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } = pass_on(tx, &born.raised, faces, &troubles, now).await?;
+        let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } =
+            pass_on(tx, &born.raised, faces, &troubles, now).await?;
         let raised = Batch { decided: &born.raised, dropped_holds: &let_go, passed_on_grants: &granted_on };
-        let applied = groups::write(tx, raised, self.inner.origin, rules.activation, None, now).await?;
+        let applied = batches::write(tx, raised, self.inner.origin, rules.activation, None, now).await?;
         let is_whole = applied.overtaken.is_empty() && !applied.is_outdated;
         Ok(if is_whole { RaiseOutcome::Applied(applied) } else { RaiseOutcome::Overtaken })
     }
@@ -218,7 +222,7 @@ async fn find_linked(
         let no_link = || EngineError::NoLink { machine: definition.machine.clone(), link: link.clone() };
         let machine = &definition.links.get(link).ok_or_else(no_link)?.machine;
         let named = [(machine.clone(), name.clone())];
-        let seen = groups::read(tx, &[], &named).await?.pop();
+        let seen = batches::read(tx, &[], &named).await?.pop();
         let seen =
             seen.ok_or_else(|| EngineError::NoInstance(InstanceKey::Name(machine.clone(), name.clone())))?;
         let to = InstanceAddress { machine: machine.clone(), name: name.clone() };

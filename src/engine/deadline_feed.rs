@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::FeedUpdate;
 use super::handle::Engine;
-use super::rest::pause_before_retry;
+use super::retry_pause::pause_before_retry;
 use crate::machine::Visit;
-use crate::store::changes::{InstanceChange, ChangeCursor, LoggedChange, InstanceChangeKind};
+use crate::store::changes::{ChangeCursor, InstanceChange, InstanceChangeKind, LoggedChange};
 use crate::store::{Store, StoreError, instances as stored};
 
 /// How many deadlines are taken at once where all are read.
@@ -57,7 +57,9 @@ fn load_changed(engine: &Engine, changed: &[LoggedChange], cursor: &ChangeCursor
     let mut is_earlier = false;
     for LoggedChange { change: InstanceChange { id, kind: now }, .. } in changed {
         is_earlier |= match now {
-            InstanceChangeKind::Written { visit, deadline_at } => deadlines.update(life, *id, *visit, *deadline_at),
+            InstanceChangeKind::Written { visit, deadline_at } => {
+                deadlines.update(life, *id, *visit, *deadline_at)
+            }
             InstanceChangeKind::Removed { .. } => deadlines.update(life, *id, Visit(i64::MAX), None),
         };
     }

@@ -102,8 +102,16 @@ impl Deadlines {
     ///
     /// In another life of the database visits are counted anew: what was known of the life before is forgotten then, and
     /// news of it comes too late.
-    pub(super) fn update(&self, life: DatabaseLife, id: InstanceId, visit: Visit, at: Option<DateTime<Utc>>) -> bool {
-        self.with(|state| state.enter_life(life) && state.update(id, visit, at.map(|at| at.timestamp_micros())))
+    pub(super) fn update(
+        &self,
+        life: DatabaseLife,
+        id: InstanceId,
+        visit: Visit,
+        at: Option<DateTime<Utc>>,
+    ) -> bool {
+        self.with(|state| {
+            state.enter_life(life) && state.update(id, visit, at.map(|at| at.timestamp_micros()))
+        })
     }
 
     /// Forgets what is not of `life`, unless that has passed itself.
@@ -230,7 +238,14 @@ impl DeadlinesState {
     fn enter_life(&mut self, life: DatabaseLife) -> bool {
         if life > self.life {
             let Self { held_until: from, lease_ends_at: until, is_closed: has_ceased, share, .. } = *self;
-            *self = Self { held_until: from, lease_ends_at: until, is_closed: has_ceased, life, share, ..Self::default() };
+            *self = Self {
+                held_until: from,
+                lease_ends_at: until,
+                is_closed: has_ceased,
+                life,
+                share,
+                ..Self::default()
+            };
         }
         life == self.life
     }
@@ -388,7 +403,10 @@ mod tests {
         let soon = deadlines.with(|state| state.take_due(now, 100, Instant::now()));
         assert_eq!(soon, []);
         let later = deadlines.with(|state| state.take_due(now, 100, Instant::now() + TAKEOVER_DELAY));
-        assert_eq!(later, [DueDeadline { life: DatabaseLife::default(), id: InstanceId(3), visit: Visit(1), at: at(10) }]);
+        assert_eq!(
+            later,
+            [DueDeadline { life: DatabaseLife::default(), id: InstanceId(3), visit: Visit(1), at: at(10) }]
+        );
         assert_eq!(deadlines.with(|state| state.take_due(now, 100, Instant::now() + TAKEOVER_DELAY)), []);
     }
 

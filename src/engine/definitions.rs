@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::definition_cache::{ActiveDefinition, DefinitionSet};
 use super::error::EngineError;
 use super::handle::Engine;
-use super::rules::{ActiveDefinition, DefinitionSet};
 use crate::machine::{Definition, MachineName, Vocabulary};
+use crate::store::batches::VersionedInstance;
 use crate::store::definitions;
-use crate::store::groups::VersionedInstance;
 use crate::store::{StoreError, Tx};
 
 impl Engine {

@@ -14,13 +14,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::carry::run_actions;
+use super::action_run::run_actions;
 use super::error::EngineError;
 use super::grants::{self, StartableActions};
 use super::handle::Engine;
-use super::lease::{self, FutureLeases, WorkerIdentity, RegisteredWorker, LeaseRenewal};
-use super::rest::pause_before_retry;
-use super::running::StopScope;
+use super::lease::{self, FutureLeases, LeaseRenewal, RegisteredWorker, WorkerIdentity};
+use super::retry_pause::pause_before_retry;
+use super::running_actions::StopScope;
 use crate::clock::sleep_real_time;
 use crate::store::actions::{self, StartableAction};
 use crate::store::workers::{self, WorkerStatus};
@@ -112,10 +112,16 @@ async fn run_registered(engine: &Engine, registered: RegisteredWorker, stop: &Ca
 }
 
 /// Renews the lease until it has run out; then `lapsed` is cancelled. Nothing else is done here that could take long.
-async fn renew_lease(engine: Engine, mut registered: RegisteredWorker, is_needed: Arc<Notify>, lapsed: CancellationToken) {
+async fn renew_lease(
+    engine: Engine,
+    mut registered: RegisteredWorker,
+    is_needed: Arc<Notify>,
+    lapsed: CancellationToken,
+) {
     loop {
         let listens = engine.inner.queue.deadlines().is_listening();
-        let news = WorkerStatus { now: engine.clock().now(), running_for: engine.uptime(), is_listening: listens };
+        let news =
+            WorkerStatus { now: engine.clock().now(), running_for: engine.uptime(), is_listening: listens };
         match registered.renew(engine.store(), news).await {
             LeaseRenewal::Renewed(colleagues) => {
                 engine.inner.farm_time.update(colleagues.farm_time);
@@ -159,7 +165,10 @@ async fn reclaim(engine: Engine, by: WorkerIdentity, is_needed: Arc<Notify>) {
             }
             Err(error) => tracing::debug!(error = &error as &dyn Error, "grants cannot be revoked yet"),
         }
-        match store.within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now())).await {
+        match store
+            .within(Store::MAX_STATEMENT_TIME, leases.reclaim_expired(store, engine.clock().now()))
+            .await
+        {
             Ok(0) => {}
             Ok(dead) => {
                 tracing::info!(workers = dead, "reclaimed actions of expired workers");

@@ -8,7 +8,7 @@ use super::dwell_times::{CachedDwellTimes, MachineDwellTimes};
 use super::handle::Engine;
 use crate::machine::MachineName;
 use crate::store::StoreError;
-use crate::store::stays;
+use crate::store::dwell_times;
 
 /// How long what was read is good enough at the least, in real time.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_mins(1);
@@ -50,13 +50,15 @@ impl Engine {
                 tracing::debug!(error = &error as &dyn Error, "usual times cannot be read now");
             }
         }
-        kept.next_read_at = Some(Instant::now() + (begun.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
+        kept.next_read_at =
+            Some(Instant::now() + (begun.elapsed() * READ_PAUSE_FACTOR).max(MIN_REFRESH_INTERVAL));
         kept.times.clone()
     }
 
     async fn read_dwell_times(&self, machine: &MachineName) -> Result<MachineDwellTimes, StoreError> {
         let mut snapshot = self.store().snapshot().await?;
-        let (window, times) = stays::read_dwell_statistics(&mut snapshot, machine, self.clock().now()).await?;
+        let (window, times) =
+            dwell_times::read_dwell_statistics(&mut snapshot, machine, self.clock().now()).await?;
         let by_state = times.into_iter().map(|times| (times.state.clone(), times)).collect();
         Ok(MachineDwellTimes { window, by_state })
     }

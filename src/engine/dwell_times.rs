@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::machine::MachineName;
 use crate::store::DatabaseLife;
-use crate::store::stays::{DwellStatistics, SampleWindow};
+use crate::store::dwell_times::{DwellStatistics, SampleWindow};
 
 /// The usual times of a machine's states.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use super::refusal::FaceRefusal;
 use crate::machine::{LinkFault, LinkName, MachineName};
 use crate::store::StoreError;
-use crate::store::instances::{StrandedInstance, InstanceKey};
+use crate::store::instances::{InstanceKey, StrandedInstance};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::error::EngineError;
 use super::refusal::FaceRefusal;
 use crate::machine::{Instance, MachineName};
+use crate::store::batches::VersionedInstance;
 use crate::store::claims::Claim;
-use crate::store::groups::VersionedInstance;
 use crate::store::instances::{InstanceId, LockedInstance};
 use crate::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 
@@ -238,7 +238,11 @@ impl Faces {
     }
 
     /// Adds what is known to instances that were just read.
-    pub(super) async fn add_facts(&self, db: &mut DbConnection, read: &mut [VersionedInstance]) -> Result<(), StoreError> {
+    pub(super) async fn add_facts(
+        &self,
+        db: &mut DbConnection,
+        read: &mut [VersionedInstance],
+    ) -> Result<(), StoreError> {
         for face in self.iter() {
             let own = read.iter().filter(|seen| face.is_face_of(&seen.instance.machine));
             let ids: Vec<InstanceId> = own.map(|seen| seen.id).collect();

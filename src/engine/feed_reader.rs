@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{FeedFollower, FeedUpdate};
 use super::handle::Engine;
-use super::rest::pause_before_retry;
+use super::retry_pause::pause_before_retry;
 use crate::clock::sleep_real_time;
 use crate::store::changes::{self, ChangeCursor, LoggedChange};
-use crate::store::rearmed::{self, DeadlineChangeCursor};
+use crate::store::deadline_changes::{self, DeadlineChangeCursor};
 use crate::store::{DatabaseLife, Store, StoreError};
 
 /// How long the feed waits for a hint, in real time: hints may be lost.
@@ -107,19 +107,22 @@ async fn read(store: &Store, cursor: &mut ChangeCursor) -> Result<Option<FeedUpd
 }
 
 /// Learns the deadlines that moved since `silent`, which says up to where they were read in which life of the database.
-async fn read_rearmed(engine: &Engine, silent: &mut Option<(DatabaseLife, DeadlineChangeCursor)>) -> Result<(), StoreError> {
+async fn read_rearmed(
+    engine: &Engine,
+    silent: &mut Option<(DatabaseLife, DeadlineChangeCursor)>,
+) -> Result<(), StoreError> {
     let mut db = engine.store().reader().await?;
     let life = db.life();
     match silent {
         Some((of, position)) if *of == life => {
-            let rearmed = rearmed::read(&mut db, position).await?;
+            let rearmed = deadline_changes::read(&mut db, position).await?;
             let armed = rearmed.iter().map(|one| (one.id, one.visit, one.deadline_at));
             if engine.inner.queue.deadlines().update_all(life, armed) {
                 engine.inner.queue.wake();
             }
         }
         // All deadlines are read anew.
-        Some(_) | None => *silent = Some((life, rearmed::current_cursor(&mut db).await?)),
+        Some(_) | None => *silent = Some((life, deadline_changes::current_cursor(&mut db).await?)),
     }
     Ok(())
 }
@@ -127,6 +130,6 @@ async fn read_rearmed(engine: &Engine, silent: &mut Option<(DatabaseLife, Deadli
 async fn trim_logs(store: &Store) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     changes::prune(&mut tx, MAX_LOG_ROWS).await?;
-    rearmed::prune(&mut tx).await?;
+    deadline_changes::prune(&mut tx).await?;
     tx.commit().await
 }

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::EngineError;
 use super::face::LearnedFact;
-use super::findings::ReportedFinding;
 use super::handle::Engine;
-use super::rest::pause_before_retry;
-use super::work::InstanceNote;
+use super::pending_findings::ReportedFinding;
+use super::retry_pause::pause_before_retry;
+use super::work_item::InstanceNote;
 use crate::actions::{Finding, FindingReporter};
 use crate::clock::sleep_real_time;
 use crate::store::actions::{self, ActionId, RunningAction};
@@ -71,7 +71,10 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 /// Writes what was told; gives the actions of which it could not be written yet.
 ///
 /// A note is in history before its reason is at the action: whoever sees only the first of the two writes it again.
-async fn write(engine: &Engine, told: &BTreeMap<ActionId, ReportedFinding>) -> Result<BTreeSet<ActionId>, StoreError> {
+async fn write(
+    engine: &Engine,
+    told: &BTreeMap<ActionId, ReportedFinding>,
+) -> Result<BTreeSet<ActionId>, StoreError> {
     let store = engine.store();
     let mut left = BTreeSet::new();
     let (mut facts, mut reasons) = (Vec::new(), BTreeMap::new());

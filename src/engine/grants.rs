@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use schedule::{ResourceNeed, GrantPlan, ResourceRequest, LimitedResource, ResourceUnits, schedule};
+use schedule::{GrantPlan, LimitedResource, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
 
 use super::face::Faces;
 use crate::store::actions::StartableAction;
-use crate::store::claims::{Claim, Grant, GrantedUnits, ResourceLimits, GrantBasis};
-use crate::store::groups::{DecidedUpdate, PassedOnGrant};
+use crate::store::batches::{DecidedUpdate, PassedOnGrant};
+use crate::store::claims::{Claim, Grant, GrantBasis, GrantedUnits, ResourceLimits};
 use crate::store::instances::InstanceId;
 use crate::store::queue::{self, Claimant, MAX_CLAIMANTS_PER_QUEUE, ResourceState};
 use crate::store::{DbConnection, StoreError, resources};
@@ -63,7 +63,8 @@ pub async fn find_startable(
     found.next_at = plan.next_at.and_then(DateTime::from_timestamp_micros);
     // Of a queue not all were looked at, perhaps. Where nothing could be begun, looking again at once would find the same.
     let begun = found.actions.len() + plan.grants.len();
-    found.has_more = begun > 0 && (has_more || i64::try_from(begun).is_ok_and(|begun| begun >= MAX_CLAIMANTS_PER_QUEUE));
+    found.has_more =
+        begun > 0 && (has_more || i64::try_from(begun).is_ok_and(|begun| begun >= MAX_CLAIMANTS_PER_QUEUE));
     for grant in plan.grants {
         let Some(claimant) = claimants.get(grant.key) else { continue };
         let grant = to_grant(claimant, &grant.units, &states);
@@ -182,8 +183,11 @@ fn claimed_resources(claimants: &[Claimant]) -> Vec<String> {
 
 /// The limits of a resource as `claim` says, unless an operator wants others.
 fn limits(state: &ResourceState, claim: &Claim) -> ResourceLimits {
-    let said =
-        if claim.limits == ResourceLimits::default() { state.declared.unwrap_or_default() } else { claim.limits };
+    let said = if claim.limits == ResourceLimits::default() {
+        state.declared.unwrap_or_default()
+    } else {
+        claim.limits
+    };
     state.overrides.apply_to(said)
 }
 
@@ -204,7 +208,11 @@ pub(super) fn resource(state: &ResourceState, limits: ResourceLimits) -> Option<
     })
 }
 
-fn plan<'a>(claimants: &'a [Claimant], states: &[ResourceState], now: DateTime<Utc>) -> GrantPlan<usize, &'a str> {
+fn plan<'a>(
+    claimants: &'a [Claimant],
+    states: &[ResourceState],
+    now: DateTime<Utc>,
+) -> GrantPlan<usize, &'a str> {
     let mut resources = BTreeMap::new();
     let mut held = Vec::new();
     for claim in claimants.iter().flat_map(|claimant| &claimant.claims) {
@@ -301,8 +309,7 @@ mod tests {
         let states = [state("a", 0), state("b", 70)];
         let plan = plan(std::slice::from_ref(&one), &states, DateTime::UNIX_EPOCH);
         let grant = to_grant(&one, &plan.grants[0].units, &states);
-        let taken: Vec<_> =
-            grant.based_on.iter().map(|one| (one.resource.as_str(), one.revision)).collect();
+        let taken: Vec<_> = grant.based_on.iter().map(|one| (one.resource.as_str(), one.revision)).collect();
         assert_eq!((taken, grant.units.len()), (vec![("a", 7)], 2));
     }
 }

@@ -8,11 +8,14 @@ use tokio::time::Instant;
 
 use super::face::Faces;
 use super::feed::ChangeFeed;
-use super::queue::WorkQueue;
-use super::recent::InstanceCache;
+use super::instance_cache::InstanceCache;
 use super::retention::Retention;
-use super::retries::RetryCounters;
-use super::{dwell_times, findings, kept, pictures, rules, running, timekeeping, troubles, turn_times};
+use super::retry_counters::RetryCounters;
+use super::work_queue::WorkQueue;
+use super::{
+    cached_view, definition_cache, diagram_cache, dwell_times, pending_findings, running_actions,
+    timekeeping, troubles, turn_times,
+};
 use crate::actions::ActionRegistry;
 use crate::clock::Clock;
 use crate::machine::Instance;
@@ -31,7 +34,7 @@ pub struct Engine {
 /// What all parts of an engine work with.
 pub(super) struct EngineInner {
     pub(super) store: Store,
-    pub(super) definitions: rules::DefinitionCache,
+    pub(super) definitions: definition_cache::DefinitionCache,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) worker: Worker,
     pub(super) models: Models,
@@ -42,9 +45,9 @@ pub(super) struct EngineInner {
     pub(super) started_at: Instant,
     /// How long an event may wait for its answer.
     pub(super) event_timeout: Duration,
-    pub(super) running: running::RunningActions,
+    pub(super) running: running_actions::RunningActions,
     pub(super) troubles: troubles::TroubleTracker,
-    pub(super) findings: findings::PendingFindings,
+    pub(super) findings: pending_findings::PendingFindings,
     pub(super) queue: WorkQueue,
     pub(super) instance_cache: InstanceCache,
     pub(super) retries: RetryCounters,
@@ -53,11 +56,11 @@ pub(super) struct EngineInner {
     /// Something was written that other processes may want to know of.
     pub(super) written: Notify,
     pub(super) feed: ChangeFeed,
-    pub(super) state_counts: kept::StateCountsByMachine,
+    pub(super) state_counts: cached_view::StateCountsByMachine,
     pub(super) dwell_times: dwell_times::DwellTimesByMachine,
     pub(super) turn_times: turn_times::TurnTimes,
     pub(super) farm_time: timekeeping::FarmTime,
-    pub(super) diagrams: pictures::DiagramCache,
+    pub(super) diagrams: diagram_cache::DiagramCache,
 }
 
 impl Engine {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
-use super::rest::pause_before_retry;
+use super::retry_pause::pause_before_retry;
 use crate::clock;
 use crate::store::Store;
 
@@ -21,7 +21,8 @@ pub(super) async fn send(engine: Engine, stop: CancellationToken) {
             }
             // Whoever misses a hint looks by itself before long.
             let store = engine.store();
-            if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, store.hint(engine.inner.origin)).await {
+            if let Err(error) = store.within(Store::MAX_STATEMENT_TIME, store.hint(engine.inner.origin)).await
+            {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a hint could not be given");
             }
             clock::sleep_real_time(Duration::from_millis(2)).await;

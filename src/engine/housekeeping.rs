@@ -13,7 +13,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
-use crate::clock::{Clock, time_after, sleep_real_time};
+use crate::clock::{Clock, sleep_real_time, time_after};
 use crate::store::{Store, StoreError, partitions};
 
 /// How many days have their partitions ahead of time: a week in which nobody has to look at a fault.
@@ -92,7 +92,10 @@ pub(super) async fn run(engine: Engine, stop: CancellationToken) {
 }
 
 /// Makes what will be needed, and drops one day of what is too old.
-pub(super) async fn run_round(engine: &Engine, confirmation: &mut ClockConfirmation) -> Result<(), StoreError> {
+pub(super) async fn run_round(
+    engine: &Engine,
+    confirmation: &mut ClockConfirmation,
+) -> Result<(), StoreError> {
     let now = engine.clock().now();
     let today = now.date_naive();
     let last = today.checked_add_days(PARTITIONS_AHEAD).unwrap_or(today);
@@ -104,8 +107,9 @@ pub(super) async fn run_round(engine: &Engine, confirmation: &mut ClockConfirmat
     let database = store.within(Store::MAX_STATEMENT_TIME, partitions::database_time(store)).await?;
     let is_confirmed = confirmation.confirm(engine.clock(), database);
     if let Some(horizon) = engine.inner.retention.horizon(now).filter(|_| is_confirmed)
-        && let Some(day) =
-            store.within(Store::MAX_STATEMENT_TIME, partitions::drop_oldest_before(store, horizon.date_naive())).await?
+        && let Some(day) = store
+            .within(Store::MAX_STATEMENT_TIME, partitions::drop_oldest_before(store, horizon.date_naive()))
+            .await?
     {
         tracing::info!(%day, "dropped a partition of history");
     }

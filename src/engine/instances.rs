@@ -4,10 +4,10 @@ use super::error::EngineError;
 use super::face::InstanceRemoval;
 use super::handle::Engine;
 use crate::machine::{Instance, MachineName};
+use crate::store::batches::{self, VersionedInstance};
 use crate::store::changes::{self, InstanceChange, InstanceChangeKind};
-use crate::store::groups::{self, VersionedInstance};
-use crate::store::history::{self, NewHistoryEntry, HistoryContent};
-use crate::store::instances::{self, InstanceId, LockedInstance, InstanceKey};
+use crate::store::history::{self, HistoryContent, NewHistoryEntry};
+use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
 use crate::store::{Tx, actions};
 
 impl Engine {
@@ -16,12 +16,16 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Store`] when the database fails.
-    pub async fn find(&self, machine: &MachineName, name: &str) -> Result<Option<VersionedInstance>, EngineError> {
+    pub async fn find(
+        &self,
+        machine: &MachineName,
+        name: &str,
+    ) -> Result<Option<VersionedInstance>, EngineError> {
         if name.contains('\0') {
             return Ok(None);
         }
         let named = [(machine.clone(), name.to_owned())];
-        Ok(groups::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
+        Ok(batches::read(&mut *self.store().reader().await?, &[], &named).await?.pop())
     }
 
     /// Removes an instance, if it still is as one of the tags `only_as` says; what it still had to do is cancelled, its history
@@ -44,13 +48,17 @@ impl Engine {
         self.lock_definitions(&mut tx).await?;
         let locked = self.lock(&mut tx, &InstanceKey::Name(machine.clone(), name.to_owned())).await?;
         if let Some(tags) = only_as {
-            let seen = groups::read(&mut tx, &[locked.id], &[]).await?.pop();
+            let seen = batches::read(&mut tx, &[locked.id], &[]).await?.pop();
             if !seen.is_some_and(|seen| tags.contains(&self.tag(&seen))) {
                 return Err(EngineError::Changed);
             }
         }
         let is_rescue_owed = actions::is_compensation_owed(&mut tx, locked.id).await?;
-        let removal = InstanceRemoval { id: locked.id, instance: &locked.instance, is_compensation_owed: is_rescue_owed };
+        let removal = InstanceRemoval {
+            id: locked.id,
+            instance: &locked.instance,
+            is_compensation_owed: is_rescue_owed,
+        };
         if let Some(face) = self.inner.faces.of(machine)
             && let Some(refusal) = face.refuse_removal(&mut tx, removal).await?
         {
@@ -74,7 +82,11 @@ impl Engine {
     }
 
     /// Locks `target` until `tx` ends.
-    pub(super) async fn lock(&self, tx: &mut Tx, target: &InstanceKey) -> Result<LockedInstance, EngineError> {
+    pub(super) async fn lock(
+        &self,
+        tx: &mut Tx,
+        target: &InstanceKey,
+    ) -> Result<LockedInstance, EngineError> {
         instances::lock(tx, target).await?.ok_or_else(|| EngineError::NoInstance(target.clone()))
     }
 
@@ -90,7 +102,12 @@ impl Engine {
     }
 
     /// A note about an instance that is locked.
-    pub(super) fn note_entry(&self, locked: &LockedInstance, name: &str, sender: Option<String>) -> NewHistoryEntry {
+    pub(super) fn note_entry(
+        &self,
+        locked: &LockedInstance,
+        name: &str,
+        sender: Option<String>,
+    ) -> NewHistoryEntry {
         NewHistoryEntry {
             instance: locked.id,
             at: self.clock().now(),

@@ -60,7 +60,11 @@ impl FutureLeases {
     }
 
     /// Removes the workers whose leases have run out, and puts their actions back; says how many workers those were.
-    pub(super) async fn reclaim_expired(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
+    pub(super) async fn reclaim_expired(
+        &mut self,
+        store: &Store,
+        now: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
         let ahead = workers::list_leases_ahead(store, 2 * LEASE_DURATION).await?;
         let silent = self.find_expired(ahead, Instant::now());
         workers::reclaim_expired(store, &silent, 2 * LEASE_DURATION, now).await
@@ -84,8 +88,14 @@ impl RegisteredWorker {
         // Asked for first: where that changes meanwhile the lease is void, and this process registers again.
         let (asked, life) = (Instant::now(), store.life());
         let name = format!("pid {}", std::process::id());
-        let workers::WorkerRegistration { id, hold_deadlines_for: hold } = workers::register(store, &name, LEASE_DURATION, MAX_DEADLINE_HOLD).await?;
-        Ok(Self { identity: WorkerIdentity { id, life }, hold_deadlines_for: hold, lease_ends_at: asked + LEASE_DURATION, db: None })
+        let workers::WorkerRegistration { id, hold_deadlines_for: hold } =
+            workers::register(store, &name, LEASE_DURATION, MAX_DEADLINE_HOLD).await?;
+        Ok(Self {
+            identity: WorkerIdentity { id, life },
+            hold_deadlines_for: hold,
+            lease_ends_at: asked + LEASE_DURATION,
+            db: None,
+        })
     }
 
     /// Until when this process may act on what it has.

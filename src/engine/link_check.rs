@@ -37,7 +37,11 @@ pub(super) async fn check(
     for fault in missing {
         tracing::warn!(machine = %own.machine, "no such machine yet: {fault}");
     }
-    if faults.is_empty() { Ok(()) } else { Err(EngineError::MismatchedLinks { machine: own.machine.clone(), faults }) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(EngineError::MismatchedLinks { machine: own.machine.clone(), faults })
+    }
 }
 
 /// Reads a definition that is in force, where it may have to do with `own`.

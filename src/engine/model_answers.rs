@@ -7,8 +7,8 @@ use std::error::Error;
 use serde_json::Value;
 
 use super::handle::Engine;
-use super::work::Submission;
-use crate::machine::{self, Cause, Definition, Prediction, ModelQuestion};
+use super::work_item::Submission;
+use crate::machine::{self, Cause, Definition, ModelQuestion, Prediction};
 use crate::model::ModelError;
 
 impl Submission {

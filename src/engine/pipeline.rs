@@ -16,12 +16,12 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
-use super::durable::{answer_all, write};
+use super::batch_commit::{answer_all, write};
+use super::batch_input::BatchInput;
 use super::handle::Engine;
-use super::material::BatchInput;
-use super::rest::pause_before_retry;
+use super::retry_pause::pause_before_retry;
 use super::targets::free_targets;
-use super::work::{WorkResult, WorkItem};
+use super::work_item::{WorkItem, WorkResult};
 use crate::clock::sleep_real_time;
 use crate::store::instances::InstanceKey;
 use crate::store::{DatabaseLife, PooledConnection, Store, StoreError};
@@ -100,7 +100,11 @@ impl PipelineLane {
     }
 
     /// Tries to make a part of a group durable. What was answered is gone from `part` then; an error leaves all of it.
-    async fn attempt(&mut self, part: &mut Vec<WorkItem>, again: &mut Vec<WorkItem>) -> Result<(), StoreError> {
+    async fn attempt(
+        &mut self,
+        part: &mut Vec<WorkItem>,
+        again: &mut Vec<WorkItem>,
+    ) -> Result<(), StoreError> {
         if part.is_empty() {
             return Ok(());
         }
@@ -110,17 +114,21 @@ impl PipelineLane {
         let (life, outages) = (db.life(), db.outages());
         drop_stale(part, life);
         if engine.inner.definitions.current().life != life {
-            store.within_on(outages, STATEMENT_TIMEOUT, engine.inner.definitions.refresh(life, &mut db)).await?;
+            store
+                .within_on(outages, STATEMENT_TIMEOUT, engine.inner.definitions.refresh(life, &mut db))
+                .await?;
         }
         let rules = engine.inner.definitions.current();
-        let material =
-            match store.within_on(outages, STATEMENT_TIMEOUT, BatchInput::read(&engine, &rules, &mut db, part)).await {
-                Ok(material) => material,
-                Err(error) => {
-                    self.return_connection(db, Some(&error));
-                    return Err(error);
-                }
-            };
+        let material = match store
+            .within_on(outages, STATEMENT_TIMEOUT, BatchInput::read(&engine, &rules, &mut db, part))
+            .await
+        {
+            Ok(material) => material,
+            Err(error) => {
+                self.return_connection(db, Some(&error));
+                return Err(error);
+            }
+        };
         // From here on the work is in the hands of the decisions, and comes back where they cannot be written.
         let decisions = material.decide(&engine, &rules, std::mem::take(part), again);
         let written = write(&engine, &rules, &mut db, &decisions).await;
@@ -130,8 +138,13 @@ impl PipelineLane {
         match written {
             Ok(applied) => {
                 if applied.is_outdated
-                    && let Err(error) =
-                        store.within_on(outages, STATEMENT_TIMEOUT, engine.inner.definitions.refresh(life, &mut db)).await
+                    && let Err(error) = store
+                        .within_on(
+                            outages,
+                            STATEMENT_TIMEOUT,
+                            engine.inner.definitions.refresh(life, &mut db),
+                        )
+                        .await
                 {
                     // Nothing is written until it is seen.
                     tracing::debug!(error = &error as &dyn Error, "cannot see what is in force");
@@ -187,8 +200,10 @@ impl PipelineLane {
 
     /// Gives `work` back to be tried again, unless whoever waits for it has waited long enough.
     fn retry_or_fail(&self, work: WorkItem, error: &StoreError) -> Option<WorkItem> {
-        let is_overtaken_deadline = work.waiting_since().is_none() && matches!(error, StoreError::Conflict(_));
-        if is_overtaken_deadline || work.waiting_since().is_some_and(|since| since.elapsed() < RETRY_TIMEOUT) {
+        let is_overtaken_deadline =
+            work.waiting_since().is_none() && matches!(error, StoreError::Conflict(_));
+        if is_overtaken_deadline || work.waiting_since().is_some_and(|since| since.elapsed() < RETRY_TIMEOUT)
+        {
             return Some(work);
         }
         self.fail(work, error);
@@ -245,7 +260,8 @@ mod tests {
         };
         let begin = |life| {
             let (answer, answered) = oneshot::channel();
-            let startable = StartableAction { id: ActionId(1), instance: InstanceId(1), grant: Grant::default() };
+            let startable =
+                StartableAction { id: ActionId(1), instance: InstanceId(1), grant: Grant::default() };
             let action = Box::new(startable);
             let by = WorkerIdentity { id: WorkerId(1), life };
             (WorkItem::Begin { action, by, since: Instant::now(), answer }, answered)

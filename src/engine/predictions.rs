@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::{ModelAnswers, Prediction, ModelQuestion};
+use crate::machine::{ModelAnswers, ModelQuestion, Prediction};
 
 /// What models were asked, and what each answered, or why it did not.
 #[derive(Debug, Clone, Default)]

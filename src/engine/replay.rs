@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::activation::{Activation, WhatIfReplay, RecordedDecision, WhatIfReport};
+use crate::activation::{Activation, RecordedDecision, WhatIfReplay, WhatIfReport};
 use crate::machine::{
     self, Cause, Decision, Definition, Instance, MachineName, Outcome, Stimulus, Vocabulary,
 };
 use crate::store::definitions::{self, ActivatedDefinition};
-use crate::store::history::{self, HistoryEntry, HistoryContent};
+use crate::store::history::{self, HistoryContent, HistoryEntry};
 use crate::store::instances::{self, InstanceId, StoredInstance};
 use crate::store::{Snapshot, Store, StoreError};
 
@@ -186,7 +186,9 @@ pub async fn replay(
     if stored.is_empty() {
         return Err(ReplayError::NoInstance { machine: machine.clone(), name: name.clone() });
     }
-    let life = |stored: &StoredInstance| (stored.id, InstanceReplay { name: stored.name.clone(), ..InstanceReplay::default() });
+    let life = |stored: &StoredInstance| {
+        (stored.id, InstanceReplay { name: stored.name.clone(), ..InstanceReplay::default() })
+    };
     let mut lives: HashMap<InstanceId, InstanceReplay> = stored.iter().map(life).collect();
     let mut replayed = ReplayReport::default();
     let mut until = DateTime::<Utc>::MIN_UTC;
@@ -237,7 +239,12 @@ pub async fn replay(
 }
 
 /// Lets `life` go through what happened at one moment.
-fn replay_moment<'a>(life: &mut InstanceReplay<'a>, timeline: &DefinitionTimeline, wanted: &'a ReplayRequest, replayed: &mut ReplayReport) {
+fn replay_moment<'a>(
+    life: &mut InstanceReplay<'a>,
+    timeline: &DefinitionTimeline,
+    wanted: &'a ReplayRequest,
+    replayed: &mut ReplayReport,
+) {
     let mut moment = std::mem::take(&mut life.pending_entries);
     // What began a visit comes before all else of that visit.
     moment.sort_by_key(|entry| (entry.visit, entry.outcome != "moved", entry.id));
@@ -295,7 +302,12 @@ impl<'a> InstanceReplay<'a> {
     }
 
     /// Lets what would have been go on beside what was.
-    fn advance_what_if(&mut self, with: &'a Definition, definition: &Definition, recorded: RecordedDecision<'_>) {
+    fn advance_what_if(
+        &mut self,
+        with: &'a Definition,
+        definition: &Definition,
+        recorded: RecordedDecision<'_>,
+    ) {
         match (&mut self.what_if, &self.instance) {
             (Some(course), _) => course.follow(recorded),
             (None, None) => self.what_if = Some(WhatIfReplay::begin(with, &self.name, recorded)),
@@ -310,7 +322,12 @@ impl<'a> InstanceReplay<'a> {
 }
 
 /// Notes where an entry does not tell what the kernel makes of its stimulus.
-fn check(decision: &Decision, before: &Instance, entry: &HistoryEntry, difference: &mut Option<ReplayDifference>) {
+fn check(
+    decision: &Decision,
+    before: &Instance,
+    entry: &HistoryEntry,
+    difference: &mut Option<ReplayDifference>,
+) {
     let outcome = match &decision.outcome {
         Outcome::Moved { .. } => "moved",
         Outcome::Stayed => "stayed",
@@ -352,6 +369,7 @@ fn record_difference<const N: usize>(
 ) {
     let differs = pairs.into_iter().find(|(_, stored, replayed)| stored != replayed);
     if let (None, Some((what, stored, replayed))) = (&difference, differs) {
-        *difference = Some(ReplayDifference { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
+        *difference =
+            Some(ReplayDifference { name: name.to_owned(), entry, what: what.to_owned(), stored, replayed });
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use schedule::{ResourceRequest, LimitedResource, WithDuration, ResourceUnits, forecast};
+use schedule::{LimitedResource, ResourceRequest, ResourceUnits, WithDuration, forecast};
 use serde::Serialize;
 
 use super::claims::declared_limits;
@@ -16,8 +16,8 @@ use super::turn_times::TurnTimes;
 use crate::store::actions::{ActionId, ActionSummary};
 use crate::store::claims::{Claim, ResourceLimits};
 use crate::store::instances::InstanceId;
-use crate::store::queue::{self, ResourceState, LimitOverrides};
-use crate::store::resources::{self, DefinedHolds, ResourceHolder, InstanceRef, ResourceWaiter};
+use crate::store::queue::{self, LimitOverrides, ResourceState};
+use crate::store::resources::{self, DefinedHolds, InstanceRef, ResourceHolder, ResourceWaiter};
 use crate::store::{DbConnection, StoreError};
 
 /// How many of those who wait are looked at.
@@ -162,7 +162,8 @@ impl ResourceSnapshot {
         let Some(own) = self.waiters.iter().find(|waiter| waiter.owner.instance == instance) else {
             return WaitForecast::default();
         };
-        let (waiting, expected_at) = self.expected_turns(times, now).get(&own.id).copied().unwrap_or_default();
+        let (waiting, expected_at) =
+            self.expected_turns(times, now).get(&own.id).copied().unwrap_or_default();
         let needs = |holder: &&ResourceHolder| {
             holder.owner.instance != instance
                 && own.claims.iter().any(|claim| claim.any_of.contains(&holder.resource))
@@ -191,8 +192,10 @@ impl ResourceSnapshot {
         let wanted = self.states.iter().filter(|state| names.contains(&state.name));
         let view = |state: &ResourceState| {
             let name = state.name.as_str();
-            let ResourceLimits { capacity, gap_ms, settle_ms } = limits.get(name).copied().unwrap_or_default();
-            let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } = state.overrides;
+            let ResourceLimits { capacity, gap_ms, settle_ms } =
+                limits.get(name).copied().unwrap_or_default();
+            let LimitOverrides { capacity: set_capacity, gap_ms: set_gap, settle_ms: set_settle } =
+                state.overrides;
             let set = [
                 ("capacity", set_capacity.is_some()),
                 ("gap", set_gap.is_some()),
@@ -220,7 +223,8 @@ fn waiter_view(waiter: &ResourceWaiter, expected: &ExpectedTurns) -> WaiterView 
 }
 
 fn holder_view(holder: &ResourceHolder) -> HolderView {
-    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } = holder.clone();
+    let ResourceHolder { owner: InstanceRef { machine, name, .. }, action, units, since, .. } =
+        holder.clone();
     HolderView { machine, name, action, units, since }
 }
 
@@ -228,14 +232,21 @@ fn seconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
-fn timed_holder<'a>(holder: &'a ResourceHolder, times: &TurnTimes, now: DateTime<Utc>) -> WithDuration<ResourceUnits<&'a str>> {
+fn timed_holder<'a>(
+    holder: &'a ResourceHolder,
+    times: &TurnTimes,
+    now: DateTime<Utc>,
+) -> WithDuration<ResourceUnits<&'a str>> {
     let usual = holder.action.as_ref().and_then(|_| times.average(&holder.resource));
     let so_far = (now - holder.since).num_microseconds().unwrap_or_default();
     let what = ResourceUnits { resource: holder.resource.as_str(), units: holder.units };
     WithDuration { item: what, duration: usual.map(|usual| usual.saturating_sub(so_far).max(0)) }
 }
 
-fn timed_waiter<'a>(waiter: &'a ResourceWaiter, times: &TurnTimes) -> WithDuration<ResourceRequest<ActionId, &'a str>> {
+fn timed_waiter<'a>(
+    waiter: &'a ResourceWaiter,
+    times: &TurnTimes,
+) -> WithDuration<ResourceRequest<ActionId, &'a str>> {
     let what = ResourceRequest { key: waiter.id, needs: needs(&waiter.claims), holds: waiter.has_holds };
     // What a state holds is held for longer than the action, and nobody knows how long.
     let is_known = waiter.claims.iter().all(|claim| claim.hold.is_none());
@@ -322,14 +333,16 @@ impl Engine {
         instance: InstanceId,
         actions: &[ActionSummary],
     ) -> Result<WaitForecast, EngineError> {
-        let claims = actions.iter().filter(|action| action.is_queued()).flat_map(|action| action.claims.clone());
+        let claims =
+            actions.iter().filter(|action| action.is_queued()).flat_map(|action| action.claims.clone());
         let mut claims: Vec<Claim> = claims.collect();
         self.inner.faces.select(db, std::iter::once((instance, &mut claims))).await?;
         let names: BTreeSet<String> = claims.into_iter().flat_map(|claim| claim.any_of).collect();
         if names.is_empty() {
             return Ok(WaitForecast::default());
         }
-        let picture = ResourceSnapshot::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
+        let picture =
+            ResourceSnapshot::read(db, &self.inner.faces, &names.into_iter().collect::<Vec<_>>()).await?;
         let now = self.clock().now();
         self.run_blocking(move |times| picture.wait_forecast(instance, times, now)).await
     }

@@ -5,15 +5,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::Engine;
 use super::{
-    clock_lead, deadline_feed, dispatch, feed_reader, finding_writer, hints, housekeeping, pipeline, queue,
-    trouble_watch,
+    clock_sync, deadline_feed, dispatch, feed_reader, finding_writer, hints, housekeeping, pipeline,
+    trouble_watch, work_queue,
 };
 
 impl Engine {
     /// Drives until `stop`, then lets what holds a place end, hands the rest back, and returns.
     pub async fn run(&self, stop: CancellationToken) {
         let mut lanes = JoinSet::new();
-        for _ in 0..queue::LANES {
+        for _ in 0..work_queue::LANES {
             lanes.spawn(pipeline::run(self.clone()));
         }
         // What this process is told and tells of goes on until it has let go of its actions.
@@ -25,7 +25,7 @@ impl Engine {
         loops.spawn(watch_database(self.clone(), told.clone()));
         loops.spawn(hints::receive(self.clone(), told.clone()));
         loops.spawn(housekeeping::run(self.clone(), stop.clone()));
-        loops.spawn(clock_lead::run(self.clone(), told.clone()));
+        loops.spawn(clock_sync::run(self.clone(), told.clone()));
         loops.spawn(trouble_watch::run(self.clone(), told.clone()));
         loops.spawn(finding_writer::run(self.clone(), told.clone()));
         let mut work = JoinSet::new();

@@ -7,17 +7,20 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::activation::{self, ActivationContext, LoadedDefinition};
+use super::definition_cache::DefinitionCache;
 use super::error::EngineError;
 use super::face::Faces;
 use super::feed::ChangeFeed;
 use super::handle::{Engine, EngineInner};
 use super::housekeeping::{self, ClockConfirmation};
-use super::queue::WorkQueue;
-use super::recent::InstanceCache;
+use super::instance_cache::InstanceCache;
 use super::retention::Retention;
-use super::retries::RetryCounters;
-use super::rules::DefinitionCache;
-use super::{dwell_times, findings, kept, pictures, running, timekeeping, troubles, turn_times};
+use super::retry_counters::RetryCounters;
+use super::work_queue::WorkQueue;
+use super::{
+    cached_view, diagram_cache, dwell_times, pending_findings, running_actions, timekeeping, troubles,
+    turn_times,
+};
 use crate::clock::Clock;
 use crate::machine::Vocabulary;
 use crate::model::Models;
@@ -57,7 +60,11 @@ impl Engine {
     /// # Errors
     ///
     /// [`EngineError::Strands`] when an instance is in a state that its definition does not have.
-    pub async fn new(parts: EngineParts, loaded: Vec<LoadedDefinition>, options: EngineOptions) -> Result<Self, EngineError> {
+    pub async fn new(
+        parts: EngineParts,
+        loaded: Vec<LoadedDefinition>,
+        options: EngineOptions,
+    ) -> Result<Self, EngineError> {
         let EngineParts { store, clock, worker, models, vocabulary, faces } = parts;
         let EngineOptions { retention, event_timeout } = options;
         let origin = changes::new_origin();
@@ -82,20 +89,20 @@ impl Engine {
             retention,
             started_at: Instant::now(),
             event_timeout,
-            running: running::RunningActions::default(),
+            running: running_actions::RunningActions::default(),
             troubles: troubles::TroubleTracker::default(),
-            findings: findings::PendingFindings::default(),
+            findings: pending_findings::PendingFindings::default(),
             queue,
             instance_cache: InstanceCache::default(),
             retries: RetryCounters::default(),
             actions_changed: Notify::new(),
             written: Notify::new(),
             feed: ChangeFeed::new(seen),
-            state_counts: kept::StateCountsByMachine::default(),
+            state_counts: cached_view::StateCountsByMachine::default(),
             dwell_times: dwell_times::DwellTimesByMachine::default(),
             turn_times: turn_times::TurnTimes::default(),
             farm_time: timekeeping::FarmTime::default(),
-            diagrams: pictures::DiagramCache::default(),
+            diagrams: diagram_cache::DiagramCache::default(),
         };
         let engine = Self { inner: Arc::new(inner) };
         match housekeeping::run_round(&engine, &mut ClockConfirmation::default()).await {
@@ -117,7 +124,8 @@ async fn join_and_activate(
     clock: &dyn Clock,
 ) -> Result<(DefinitionCache, ChangeCursor), EngineError> {
     timekeeping::join_farm_time(&mut *store.reader().await?, clock).await?;
-    let adopting = ActivationContext { vocabulary, origin, loaded_together: &[], sender: None, now: clock.now() };
+    let adopting =
+        ActivationContext { vocabulary, origin, loaded_together: &[], sender: None, now: clock.now() };
     let rules = activation::activate_at_start(store, loaded, adopting).await?;
     let seen = changes::current_cursor(&mut *store.reader().await?).await?;
     Ok((rules, seen))

@@ -8,12 +8,15 @@ use tokio::time::Instant;
 use super::error::EngineError;
 use super::handle::Engine;
 use super::lease::WorkerIdentity;
-use super::queue::QueueRefusal;
-use super::work::{AnswerSender, CommittedSubmission, EndedRun, SubmissionAnswer, InstanceNote, StartedRun, Submission, WorkItem};
+use super::work_item::{
+    AnswerSender, CommittedSubmission, EndedRun, InstanceNote, StartedRun, Submission, SubmissionAnswer,
+    WorkItem,
+};
+use super::work_queue::QueueRefusal;
 use crate::clock;
 use crate::store::actions::StartableAction;
 use crate::store::instances::InstanceId;
-use crate::store::{UnavailableCause, StoreError};
+use crate::store::{StoreError, UnavailableCause};
 
 impl Engine {
     /// Decides on `submission` and answers once the result is durable.
@@ -37,7 +40,10 @@ impl Engine {
     async fn submit_with_retries(&self, submission: Submission) -> Result<CommittedSubmission, EngineError> {
         let mut submission = Box::new(submission);
         loop {
-            match self.send_and_wait(|since, answer| WorkItem::Submitted { submission, since, answer }).await? {
+            match self
+                .send_and_wait(|since, answer| WorkItem::Submitted { submission, since, answer })
+                .await?
+            {
                 SubmissionAnswer::Committed(committed) => return Ok(committed),
                 // It reports because its action ended: its report must not overtake that, as it does where the end waits for
                 // a database that was away.
@@ -66,7 +72,10 @@ impl Engine {
     }
 
     /// Makes the end of an action durable, and lets the next of its visit begin.
-    pub(super) async fn report_end(&self, ended: Arc<EndedRun>) -> Result<Option<Box<StartedRun>>, EngineError> {
+    pub(super) async fn report_end(
+        &self,
+        ended: Arc<EndedRun>,
+    ) -> Result<Option<Box<StartedRun>>, EngineError> {
         self.send_and_wait(|since, answer| WorkItem::End { ended, since, answer }).await
     }
 
@@ -82,7 +91,10 @@ impl Engine {
     }
 
     /// Sends something through the pipeline and waits until it is durable.
-    async fn send_and_wait<T>(&self, work: impl FnOnce(Instant, AnswerSender<T>) -> WorkItem) -> Result<T, EngineError> {
+    async fn send_and_wait<T>(
+        &self,
+        work: impl FnOnce(Instant, AnswerSender<T>) -> WorkItem,
+    ) -> Result<T, EngineError> {
         let (answer, answered) = oneshot::channel();
         self.inner.queue.push(work(Instant::now(), answer)).map_err(|refused| match refused {
             QueueRefusal::Full => EngineError::Busy,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::machine::MachineName;
-use crate::store::groups::{self, VersionedInstance};
+use crate::store::batches::{self, VersionedInstance};
 use crate::store::instances::{InstanceId, InstanceKey};
 use crate::store::{DbConnection, StoreError};
 
@@ -14,9 +14,9 @@ pub(super) async fn free_targets(
     targets: &[Cow<'_, InstanceKey>],
 ) -> Result<HashSet<InstanceKey>, StoreError> {
     let (ids, named) = split_by_kind(targets.iter().map(AsRef::as_ref));
-    let seen = groups::read(db, &ids, &named).await?;
+    let seen = batches::read(db, &ids, &named).await?;
     let all: Vec<InstanceId> = seen.iter().map(|seen| seen.id).collect();
-    let free = groups::find_unlocked(db, &all).await?;
+    let free = batches::find_unlocked(db, &all).await?;
     Ok(seen.iter().filter(|seen| free.contains(&seen.id)).flat_map(targets_of).collect())
 }
 

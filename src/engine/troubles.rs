@@ -83,7 +83,8 @@ impl TroubleTracker {
     fn report_at(&self, now: Instant, trouble: &Trouble, action: &RunningAction, reason: &str) {
         let key = trouble.key();
         let (is_first, is_back) = self.with(|known| {
-            known.retain(|_, one| !matches!(one.phase, TroublePhase::Over { at } if now - at >= FORGET_AFTER));
+            known
+                .retain(|_, one| !matches!(one.phase, TroublePhase::Over { at } if now - at >= FORGET_AFTER));
             let is_kind_open =
                 known.values().any(|one| one.is_open() && one.trouble.kind() == trouble.kind());
             let is_back = known.contains_key(&key);
@@ -102,7 +103,8 @@ impl TroubleTracker {
                 TroublePhase::Open { suspended, .. } => *suspended += 1,
                 TroublePhase::Over { .. } => {
                     one.check_interval = (one.check_interval * 2).min(MAX_FAULT_CHECK_INTERVAL);
-                    one.phase = TroublePhase::Open { since: now, look_at: now + one.check_interval, suspended: 1 };
+                    one.phase =
+                        TroublePhase::Open { since: now, look_at: now + one.check_interval, suspended: 1 };
                 }
             }
             (!is_kind_open, is_back)
@@ -141,12 +143,14 @@ impl TroubleTracker {
     /// The troubles that go on.
     pub(super) fn list(&self) -> Vec<OpenTrouble> {
         let open = |one: &TrackedTrouble| match one.phase {
-            TroublePhase::Open { since, suspended, .. } if one.trouble != Trouble::Renewal => Some(OpenTrouble {
-                kind: one.trouble.kind(),
-                trouble: one.trouble.to_string(),
-                for_s: since.elapsed().as_secs(),
-                suspended,
-            }),
+            TroublePhase::Open { since, suspended, .. } if one.trouble != Trouble::Renewal => {
+                Some(OpenTrouble {
+                    kind: one.trouble.kind(),
+                    trouble: one.trouble.to_string(),
+                    for_s: since.elapsed().as_secs(),
+                    suspended,
+                })
+            }
             TroublePhase::Open { .. } | TroublePhase::Over { .. } => None,
         };
         self.with(|known| known.values().filter_map(open).collect())
@@ -162,7 +166,8 @@ impl TroubleTracker {
     }
 
     fn due(&self, now: Instant) -> Vec<(String, Trouble)> {
-        let is_due = |one: &TrackedTrouble| matches!(one.phase, TroublePhase::Open { look_at, .. } if look_at <= now);
+        let is_due =
+            |one: &TrackedTrouble| matches!(one.phase, TroublePhase::Open { look_at, .. } if look_at <= now);
         self.with(|known| {
             let due = known.iter().filter(|(_, one)| is_due(one));
             due.map(|(key, one)| (key.clone(), one.trouble.clone())).collect()
@@ -185,7 +190,8 @@ impl TroubleTracker {
             let one = known.get_mut(key)?;
             let TroublePhase::Open { since, suspended, look_at } = &mut one.phase else { return None };
             if !is_over {
-                one.check_interval = (one.check_interval * 2).min(one.max_check_interval.max(one.check_interval));
+                one.check_interval =
+                    (one.check_interval * 2).min(one.max_check_interval.max(one.check_interval));
                 *look_at = now + one.check_interval;
                 return None;
             }

@@ -8,17 +8,19 @@ use super::dwell_times::MachineDwellTimes;
 use super::error::EngineError;
 use super::face::{FaceSummary, Faces};
 use super::handle::Engine;
+use super::history_text::{describe_arrival, describe_evidence, observed_at};
 use super::resources::WaitForecast;
-use super::tell::{describe_arrival, observed_at, describe_evidence};
 use crate::actions::ActionRegistry;
-use crate::explain::words::{span, time};
-use crate::explain::{self, AwaitedEvent, InstanceCircumstances, PendingAction, PossibleRequest, TimeoutConsequence};
-use crate::machine::{Definition, Instance, StateKind, Links, MachineName, StateName, Visit};
+use crate::explain::formatting::{span, time};
+use crate::explain::{
+    self, AwaitedEvent, InstanceCircumstances, PendingAction, PossibleRequest, TimeoutConsequence,
+};
+use crate::machine::{Definition, Instance, Links, MachineName, StateKind, StateName, Visit};
 use crate::store::actions::{self, ActionSummary};
 use crate::store::definitions::{self, ActivatedDefinition};
 use crate::store::history::{self, HistoryEntry};
-use crate::store::instances::{self, InstanceId, LockedInstance, InstanceKey};
-use crate::store::{DbConnection, StoreError, stays};
+use crate::store::instances::{self, InstanceId, InstanceKey, LockedInstance};
+use crate::store::{DbConnection, StoreError, dwell_times};
 
 /// How often an instance is read anew that moved on while it was read.
 const MAX_READ_TRIES: usize = 3;
@@ -151,7 +153,7 @@ impl InstanceRecord {
         (id, instance): (InstanceId, Instance),
         RecordContext { faces, active: in_force, now }: RecordContext<'_>,
     ) -> Result<Self, StoreError> {
-        let landmarks = stays::find_key_entries(db, id).await?;
+        let landmarks = dwell_times::find_key_entries(db, id).await?;
         let has_changed = landmarks.arrival.is_some_and(|arrival| arrival < in_force.first_history);
         let account = match faces.of(&instance.machine) {
             Some(face) => face.summarize(db, id, &instance, now).await?,
@@ -163,7 +165,11 @@ impl InstanceRecord {
             arrival: entry(db, id, landmarks.arrival).await?,
             evidence: entry(db, id, landmarks.evidence).await?,
             summary: account,
-            activations: if has_changed { definitions::list_activated(db, &instance.machine).await? } else { Vec::new() },
+            activations: if has_changed {
+                definitions::list_activated(db, &instance.machine).await?
+            } else {
+                Vec::new()
+            },
             id,
             instance,
         })
@@ -239,7 +245,8 @@ impl Engine {
         let mut record = {
             let mut db = self.store().reader().await?;
             let context = RecordContext { faces: &self.inner.faces, active: &in_force.activated, now };
-            let record = InstanceRecord::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
+            let record =
+                InstanceRecord::read(&mut db, (machine, name), context).await?.ok_or_else(no_such)?;
             let outlook = self.wait_forecasts(&mut db, record.id, &record.actions).await?;
             InstanceRecord { wait_forecast: outlook, ..record }
         };
@@ -268,7 +275,8 @@ fn build_explanation(
         Some(arrival) => describe_arrival(arrival, now),
         None => "History does not tell any more how it came here.".to_owned(),
     });
-    sentences.extend(times.map(|times| describe_dwell_time(usual.as_ref(), times, explanation.kind, now - since)));
+    sentences
+        .extend(times.map(|times| describe_dwell_time(usual.as_ref(), times, explanation.kind, now - since)));
     sentences.extend(record.evidence.as_ref().map(|evidence| {
         format!(
             "Last evidence, at {} ({} ago): {}.",
@@ -328,7 +336,12 @@ fn state_dwell_statistics(times: &MachineDwellTimes, state: &str) -> Option<Stat
 }
 
 /// How long instances usually stay, and whether this one stays longer.
-fn describe_dwell_time(usual: Option<&StateDwellStatistics>, times: &MachineDwellTimes, kind: StateKind, stays_for: chrono::TimeDelta) -> String {
+fn describe_dwell_time(
+    usual: Option<&StateDwellStatistics>,
+    times: &MachineDwellTimes,
+    kind: StateKind,
+    stays_for: chrono::TimeDelta,
+) -> String {
     let since = times.window.since.format("%Y-%m-%d");
     let Some(usual) = usual else {
         return format!(

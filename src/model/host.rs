@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use super::cache::{ModelCache, CachedModel, LoadOutcome};
+use super::cache::{CachedModel, LoadOutcome, ModelCache};
 use super::config::{ModelCatalog, ModelConfig};
 use super::error::ModelError;
 use super::file::ModelFile;
@@ -207,7 +207,11 @@ impl ModelHost {
     }
 }
 
-fn predict_with(session: &Mutex<ModelSession>, config: &ModelConfig, values: &Values) -> Result<Vec<String>, ModelError> {
+fn predict_with(
+    session: &Mutex<ModelSession>,
+    config: &ModelConfig,
+    values: &Values,
+) -> Result<Vec<String>, ModelError> {
     let judged = lock(session).predict(values, &config.states);
     judged.map_err(|failure| failure.of(&config.team, &config.model))
 }

@@ -112,7 +112,9 @@ impl ModelInput {
         match self.numbers {
             NumberType::Single => tensors(&values.singles().map_err(PredictionFailure::Values)?, values, run),
             NumberType::Double => tensors(values.doubles(), values, run),
-            NumberType::Integer => tensors(&values.integers().map_err(PredictionFailure::Values)?, values, run),
+            NumberType::Integer => {
+                tensors(&values.integers().map_err(PredictionFailure::Values)?, values, run)
+            }
         }
         .map_err(PredictionFailure::Model)
     }

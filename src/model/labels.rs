@@ -78,7 +78,8 @@ fn state_named(index: usize, label: String, states: &[String]) -> Result<String,
         return Ok(label);
     }
     let more = if states.len() > MAX_NAMED_STATES { ", …" } else { "" };
-    let states = states.iter().take(MAX_NAMED_STATES).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
+    let states =
+        states.iter().take(MAX_NAMED_STATES).map(String::as_str).collect::<Vec<_>>().join(", ") + more;
     Err(format!(
         "row {}: the model says {label:?}, which is none of its config's states: {states}",
         index + 1

@@ -107,7 +107,9 @@ impl ModelMetrics {
     /// A request could not be answered.
     pub(super) fn failed(&self, model: &str, error: &ModelError) {
         let model = if matches!(error, ModelError::Unknown(_) | ModelError::Folder(_)) { "" } else { model };
-        self.failures.get_or_create(&ModelFailureLabels { model: model.to_owned(), kind: error.kind() }).inc();
+        self.failures
+            .get_or_create(&ModelFailureLabels { model: model.to_owned(), kind: error.kind() })
+            .inc();
     }
 
     /// A model's file was loaded, well or not.
@@ -128,7 +130,8 @@ impl ModelMetrics {
             let labels = ModelFailureLabels { model: model.to_owned(), kind };
             self.failures.get(&labels).map_or(0, |counter| counter.get())
         };
-        let count = |family: &Family<ModelLabel, Counter>| family.get(&of(model)).map_or(0, |count| count.get());
+        let count =
+            |family: &Family<ModelLabel, Counter>| family.get(&of(model)).map_or(0, |count| count.get());
         ModelCounts {
             predictions: count(&self.predictions),
             rows: count(&self.rows),

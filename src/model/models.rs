@@ -10,7 +10,7 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::host::ModelHost;
 use super::options::ModelOptions;
-use super::queue::{RunSlot, ModelQueue};
+use super::queue::{ModelQueue, RunSlot};
 use super::values::Values;
 use super::view::{ModelView, RuntimeView};
 use crate::clock::{Clock, SystemClock};

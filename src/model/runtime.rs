@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_named_must_be_there() {
-        let runtime = RuntimeLocator { file: Some("/nowhere/lib.so".into()), folder: "/data/onnxruntime".into() };
+        let runtime =
+            RuntimeLocator { file: Some("/nowhere/lib.so".into()), folder: "/data/onnxruntime".into() };
         let told = runtime.get().unwrap_err().to_string();
         assert!(
             told == "--onnxruntime must name ONNX Runtime's library: there is no file /nowhere/lib.so",

@@ -68,12 +68,17 @@ impl ModelSession {
     /// # Errors
     ///
     /// [`Failure`].
-    pub(super) fn predict(&mut self, values: &Values, states: &[String]) -> Result<Vec<String>, PredictionFailure> {
+    pub(super) fn predict(
+        &mut self,
+        values: &Values,
+        states: &[String],
+    ) -> Result<Vec<String>, PredictionFailure> {
         self.input.check(values).map_err(PredictionFailure::Values)?;
         let mut all = Vec::with_capacity(values.len());
         let Self { runner, only_labels, input } = self;
         input.run_each(values, |tensor, run| {
-            let outputs = runner.run_with_options([tensor], only_labels).map_err(|error| describe_error(&error))?;
+            let outputs =
+                runner.run_with_options([tensor], only_labels).map_err(|error| describe_error(&error))?;
             all.extend(predicted_states(&outputs, run, states)?);
             Ok(())
         })?;
@@ -89,8 +94,9 @@ impl ModelSession {
         let zeros = Values::zeros(count, self.input.layout);
         let Self { runner, input, .. } = self;
         let tried = input.run_each(&zeros, |tensor, run| {
-            let outputs =
-                runner.run([tensor]).map_err(|error| format!("tried with zeros, {}", describe_error(&error)))?;
+            let outputs = runner
+                .run([tensor])
+                .map_err(|error| format!("tried with zeros, {}", describe_error(&error)))?;
             check_classes(&outputs, states)?;
             predicted_states(&outputs, run, states).map(drop)
         });

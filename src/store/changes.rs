@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::instances::{InstanceId, checked_name_of_row};
-use super::{UnavailableCause, DatabaseLife, StoreError, Tx};
+use super::{DatabaseLife, StoreError, Tx, UnavailableCause};
 use crate::machine::{MachineName, Visit};
 
 /// How many changes one row holds at most: so many stay in one page.
@@ -157,7 +157,9 @@ pub async fn append(tx: &mut Tx, origin: ChangeOrigin, changed: &[InstanceChange
         for InstanceChange { kind: now, .. } in changed {
             let (visit, deadline_at, removed) = match now {
                 InstanceChangeKind::Written { visit, deadline_at } => (visit.0, *deadline_at, None),
-                InstanceChangeKind::Removed { machine, name } => (0, None, Some((machine.as_str(), name.as_str()))),
+                InstanceChangeKind::Removed { machine, name } => {
+                    (0, None, Some((machine.as_str(), name.as_str())))
+                }
             };
             visits.push(visit);
             deadlines.push(deadline_at);
@@ -224,7 +226,11 @@ pub async fn is_current(db: &mut PgConnection, since: &ChangeCursor) -> Result<b
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn read(db: &mut PgConnection, since: &ChangeCursor, most: u16) -> Result<Option<ChangesSince>, StoreError> {
+pub async fn read(
+    db: &mut PgConnection,
+    since: &ChangeCursor,
+    most: u16,
+) -> Result<Option<ChangesSince>, StoreError> {
     // One statement, so that the rows, the open transactions and what was forgotten are those of one snapshot. The two
     // parts are apart and in order, so that each is a walk along the index whatever the planner believes of `since`.
     let rows = sqlx::query!(
@@ -266,9 +272,10 @@ pub async fn read(db: &mut PgConnection, since: &ChangeCursor, most: u16) -> Res
         let mut names = row.names.unwrap_or_default().into_iter();
         for ((id, visit), deadline_at) in ids.into_iter().zip(visits).zip(deadlines) {
             let now = match (machines.next().flatten(), names.next().flatten()) {
-                (Some(machine), Some(removed)) => {
-                    InstanceChangeKind::Removed { machine: checked_name_of_row(MachineName::new(&machine))?, name: removed }
-                }
+                (Some(machine), Some(removed)) => InstanceChangeKind::Removed {
+                    machine: checked_name_of_row(MachineName::new(&machine))?,
+                    name: removed,
+                },
                 _ => InstanceChangeKind::Written { visit: Visit(visit), deadline_at },
             };
             changed.push(LoggedChange { origin, change: InstanceChange { id: InstanceId(id), kind: now } });

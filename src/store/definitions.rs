@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::changes::{MAX_CHANGES_PER_ROW, ChangeOrigin};
+use super::changes::{ChangeOrigin, MAX_CHANGES_PER_ROW};
 use super::instances::checked_name_of_row;
 use super::{StoreError, Tx};
 use crate::activation::{Activation, DeadlineAdjustment};
@@ -121,7 +121,10 @@ pub async fn read_active(db: &mut PgConnection) -> Result<ActiveDefinitions, Sto
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_activated(db: &mut PgConnection, machine: &MachineName) -> Result<Vec<ActivatedDefinition>, StoreError> {
+pub async fn list_activated(
+    db: &mut PgConnection,
+    machine: &MachineName,
+) -> Result<Vec<ActivatedDefinition>, StoreError> {
     let rows = sqlx::query_as!(
         ActivatedDefinitionRow,
         "SELECT a.machine, a.number, d.digest, a.at, a.origin, a.sender, a.first_history

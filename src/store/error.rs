@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn what_the_system_lacks_is_told_from_what_the_database_does() {
-        let word = |code| UnavailableCause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).code();
+        let word =
+            |code| UnavailableCause::Database(sqlx::Error::Io(io::Error::from_raw_os_error(code))).code();
         let codes = [23, 24, 104, 110, 111];
         assert_eq!(
             codes.map(word),

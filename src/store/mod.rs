@@ -5,31 +5,31 @@
 //! the database's clock, the only one that all processes share.
 
 pub mod actions;
+pub mod batches;
 pub mod changes;
 pub mod claims;
 mod database;
+pub mod deadline_changes;
 pub mod definitions;
+pub mod dwell_times;
 mod error;
 mod facts;
-pub mod groups;
 pub mod history;
 mod instance_ids;
 pub mod instances;
 pub mod links;
 pub mod partitions;
 pub mod queue;
-pub mod rearmed;
 pub mod resources;
 mod sparse;
-pub mod stays;
 pub mod workers;
 
 pub use private_postgres as private;
 
 pub(crate) use self::database::BATCH_CONNECTIONS;
 pub use self::database::{
-    BadDatabaseUrl, ConnectOptions, DbConnection, ConnectionBudget, DatabaseUrl, HintListener, DatabaseLife, MIGRATOR, PooledConnection, DatabaseSession,
-    Snapshot, StartupWait, Store, Tx, hint,
+    BadDatabaseUrl, ConnectOptions, ConnectionBudget, DatabaseLife, DatabaseSession, DatabaseUrl,
+    DbConnection, HintListener, MIGRATOR, PooledConnection, Snapshot, StartupWait, Store, Tx, hint,
 };
-pub use self::error::{UnavailableCause, StoreError};
+pub use self::error::{StoreError, UnavailableCause};
 pub use self::facts::{InstanceFacts, SharedFacts};

@@ -178,7 +178,12 @@ pub async fn list_claimants(
         let claims = claims_of(row.claims.map(|claims| claims.0), row.place.as_deref());
         let claims = missing_claims(claims, &row.held, row.rescue);
         let holds = !row.held.is_empty();
-        Claimant { id: ActionId(row.action_id), instance: InstanceId(row.instance_id), claims, has_holds: holds }
+        Claimant {
+            id: ActionId(row.action_id),
+            instance: InstanceId(row.instance_id),
+            claims,
+            has_holds: holds,
+        }
     });
     Ok(claimants.collect())
 }
@@ -208,7 +213,8 @@ pub async fn read_resources(
     .fetch_all(db)
     .await?;
     let states = rows.into_iter().map(|row| {
-        let declared = LimitOverrides::of(row.capacity, row.gap_ms, row.settle_ms).apply_to(ResourceLimits::default());
+        let declared =
+            LimitOverrides::of(row.capacity, row.gap_ms, row.settle_ms).apply_to(ResourceLimits::default());
         ResourceState {
             name: row.name,
             revision: row.revision,

@@ -8,7 +8,7 @@ use super::actions::ActionId;
 use super::claims::{Claim, GrantedUnits, claims_of, missing_claims};
 use super::definitions::ActivationId;
 use super::instances::{self, InstanceId};
-use super::queue::{self, ResourceState, LimitOverrides};
+use super::queue::{self, LimitOverrides, ResourceState};
 use super::{StoreError, Tx};
 
 /// An instance, as people know it.
@@ -188,7 +188,10 @@ async fn list_stray_holds(db: &mut PgConnection, by: &DefinedHolds) -> Result<Ve
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn list_holders(db: &mut PgConnection, resources: &[String]) -> Result<Vec<ResourceHolder>, StoreError> {
+pub async fn list_holders(
+    db: &mut PgConnection,
+    resources: &[String],
+) -> Result<Vec<ResourceHolder>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT u.resource AS "resource!", u.instance_id AS "instance!", i.machine, i.name, u.action,
                   u.units AS "units!", u.granted_at AS "granted_at!"
@@ -252,7 +255,14 @@ pub async fn list_waiters(
         let claims = missing_claims(claims, &row.held, row.rescue);
         let party = InstanceRef { instance: InstanceId(row.instance), machine: row.machine, name: row.name };
         let holds = !row.held.is_empty();
-        ResourceWaiter { id: ActionId(row.action_id), owner: party, action: row.action, claims, has_holds: holds, since: row.asked_at }
+        ResourceWaiter {
+            id: ActionId(row.action_id),
+            owner: party,
+            action: row.action,
+            claims,
+            has_holds: holds,
+            since: row.asked_at,
+        }
     });
     Ok(waiters.collect())
 }

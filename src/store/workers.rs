@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::actions::{self, WorkerId};
 use super::definitions::ActivationId;
-use super::{DbConnection, DatabaseLife, Store, StoreError};
+use super::{DatabaseLife, DbConnection, Store, StoreError};
 
 fn as_seconds(span: Duration) -> f64 {
     span.as_secs_f64()
@@ -160,7 +160,12 @@ pub async fn renew(
     // The first of those that are equal.
     let oldest = candidates.rev().max_by(|one, other| one.uptime_s.total_cmp(&other.uptime_s));
     let time = oldest.filter(|row| row.worker_id != worker.0).and_then(|row| row.time);
-    Ok(Some(Peers { alive, has_expired: rows.iter().any(|row| !row.is_alive), activation: adoption, farm_time: time }))
+    Ok(Some(Peers {
+        alive,
+        has_expired: rows.iter().any(|row| !row.is_alive),
+        activation: adoption,
+        farm_time: time,
+    }))
 }
 
 /// Ends the lease of a worker that has stopped and puts its actions back to be handed out; nothing where the database is not

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{ActionEnding, Evidence, Job, ProcessLease, ActionRegistry, Trouble, UnfinishedAction};
+use crate::actions::{ActionEnding, ActionRegistry, Evidence, Job, ProcessLease, Trouble, UnfinishedAction};
 use crate::clock::Clock;
 use crate::machine::ActionName;
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::DateTime;
-use lifeguard::actions::{Job, ActionKind, PowerOperation, PowerAction, JobSubject};
+use lifeguard::actions::{ActionKind, Job, JobSubject, PowerAction, PowerOperation};
 use lifeguard::clock::{ScaledClock, local_to_utc};
 use lifeguard::machine::{
-    self, ActionName, Cause, Definition, EventName, Instance, MachineName, Outcome, EventSource, StateName,
+    self, ActionName, Cause, Definition, EventName, EventSource, Instance, MachineName, Outcome, StateName,
     Stimulus, Visit, storable,
 };
 use lifeguard::tftp;
@@ -46,7 +46,8 @@ pub(crate) fn tftp_packets(bytes: &[u8]) {
     if let Ok(packet) = TftpPacket::parse(bytes) {
         let sent = packet.to_bytes();
         // What is no UTF-8 becomes longer, and a request may be so long only.
-        let is_longer = matches!(TftpPacket::parse(&sent), Err(MalformedPacket::Long)) && sent.len() > bytes.len();
+        let is_longer =
+            matches!(TftpPacket::parse(&sent), Err(MalformedPacket::Long)) && sent.len() > bytes.len();
         assert!(is_longer || TftpPacket::parse(&sent).as_ref() == Ok(&packet), "{packet:?}");
     }
 }
@@ -80,7 +81,8 @@ static TFTP: LazyLock<(SocketAddr, TempDir)> = LazyLock::new(|| {
         .and_then(|mut file| file.write_all(&[7; 5000]))
         .expect("a file");
     let (root, listen) = (folder.path().to_owned(), ([127, 0, 0, 1], 0).into());
-    let server = RUNTIME.block_on(tftp::TftpServer::bind(listen, root, Arc::new(Unwatched))).expect("a server");
+    let server =
+        RUNTIME.block_on(tftp::TftpServer::bind(listen, root, Arc::new(Unwatched))).expect("a server");
     let address = server.local_addr();
     RUNTIME.spawn(server.run(CancellationToken::new()));
     (address, folder)

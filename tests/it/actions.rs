@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lifeguard::engine::{self, Faces};
-use lifeguard::machine::{ActionName, Instance, ActionInvocation, Links, MachineName, StateName, Visit};
+use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
+use lifeguard::store::batches::{self, Batch, DecidedUpdate};
 use lifeguard::store::changes::{self, ChangeOrigin};
 use lifeguard::store::claims::Claim;
 use lifeguard::store::definitions::ActivationId;
-use lifeguard::store::groups::{self, DecidedUpdate, Batch};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
 use lifeguard::store::workers::{self, WorkerStatus};
@@ -35,7 +35,7 @@ async fn write_by(
     worker: WorkerId,
     decide: impl FnOnce(&mut DecidedUpdate),
 ) {
-    let seen = groups::read(db, &[id], &[]).await.unwrap().remove(0);
+    let seen = batches::read(db, &[id], &[]).await.unwrap().remove(0);
     let mut decided = DecidedUpdate {
         instance: Some(seen.instance.clone()),
         base: seen,
@@ -55,7 +55,8 @@ async fn write_by(
     };
     decide(&mut decided);
     let group = Batch { decided: &[decided], dropped_holds: &[], passed_on_grants: &[] };
-    let applied = groups::write(db, group, ChangeOrigin(1), ActivationId(i64::MAX), Some(worker), NOW).await.unwrap();
+    let applied =
+        batches::write(db, group, ChangeOrigin(1), ActivationId(i64::MAX), Some(worker), NOW).await.unwrap();
     assert!(applied.overtaken.is_empty());
 }
 
@@ -121,7 +122,8 @@ async fn insert_as(tx: &mut Tx, name: &str, action: Option<&str>) -> InstanceId 
     };
     let id = instances::insert(tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
     if let Some(action) = action {
-        let invoke = ActionInvocation { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
+        let invoke =
+            ActionInvocation { action: ActionName::new(action).unwrap(), limit: None, with: Map::new() };
         let claims = vec![Claim::exclusive(&format!("relay of {name}"))];
         let new = NewAction { invoke, claims, queue_at: None, compensation: None };
         actions::insert(tx, id, Visit(1), &[new], NOW).await.unwrap();
@@ -137,7 +139,7 @@ async fn attempts(store: &Store, id: InstanceId) -> i32 {
 /// What is left of the instance's time limit.
 async fn remaining(store: &Store, id: InstanceId) -> Option<Duration> {
     let mut db = store.connect().await.unwrap();
-    groups::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
+    batches::read(&mut db, &[id], &[]).await.unwrap().remove(0).instance.remaining
 }
 
 fn suspension(action: &RunningAction, is_counted: bool) -> Suspension {

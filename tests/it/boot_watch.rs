@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lifeguard::tftp::client::{TransferOptions, fetch};
-use lifeguard::tftp::packet::{TftpErrorCode, TransferMode, TftpPacket, TftpRequest};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
@@ -69,7 +69,10 @@ async fn what_a_board_fetched_and_when_is_in_its_history() {
 
     let told = "its boot config: there is none; kernel: fetched, 5000 bytes";
     wait_until("both are written down", async || reasons_of(&world, "fetched").await == [told]).await;
-    assert_eq!(reasons_of(&world, "asked-boot-config").await, ["asked for its boot config 12 s after power-on"]);
+    assert_eq!(
+        reasons_of(&world, "asked-boot-config").await,
+        ["asked for its boot config 12 s after power-on"]
+    );
     assert!(boot(&world).await.starts_with("it asked for its boot config 12 s after power-on"));
     world.pass_deadline("b1").await;
     let said = reasons_of(&world, "timeout").await;
@@ -106,7 +109,8 @@ async fn requests_are_listed_in_their_order_with_their_times_in_one_entry_a_boot
     world.report("b1", "image-running").await;
     reboot(&world).await;
     get(&world, here(2), "pxelinux.0").await;
-    wait_until("the next boot is written down", async || reasons_of(&world, "fetched").await.len() == 2).await;
+    wait_until("the next boot is written down", async || reasons_of(&world, "fetched").await.len() == 2)
+        .await;
     assert_eq!(requests(&world).await, [("pxelinux.0".to_owned(), "there is none".to_owned())]);
 }
 
@@ -153,7 +157,8 @@ async fn a_board_is_known_by_the_address_in_any_name_and_that_wins_over_where_it
         let logs = world.history("b2").await.into_iter().filter(|entry| entry["event"] == "fetched");
         logs.map(|entry| entry["reason"].clone()).collect::<Vec<_>>()
     };
-    wait_until("the other one's is written", async || others().await == ["its boot config: there is none"]).await;
+    wait_until("the other one's is written", async || others().await == ["its boot config: there is none"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

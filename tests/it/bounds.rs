@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rack::Rack;
-use crate::world::{World, wait_until, yield_briefly, unreachable_power, await_within_timeout};
+use crate::world::{World, await_within_timeout, unreachable_power, wait_until, yield_briefly};
 use lifeguard::cli::serve::ServeOptions;
 use lifeguard::engine::{EngineError, Submission};
 use lifeguard::farm::relay::RelayBehaviour;

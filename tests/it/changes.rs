@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lifeguard::boards::store::devices;
 use lifeguard::engine::{FeedFollower, FeedUpdate};
 use lifeguard::machine::{MachineName, Visit};
-use lifeguard::store::changes::{self, InstanceChange, ChangeCursor, LoggedChange, InstanceChangeKind, ChangeOrigin};
+use lifeguard::store::changes::{
+    self, ChangeCursor, ChangeOrigin, InstanceChange, InstanceChangeKind, LoggedChange,
+};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{ConnectionBudget, Store, Tx};
 use reqwest::{Method, StatusCode};
@@ -13,7 +15,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{World, wait_until, await_within_timeout};
+use crate::world::{World, await_within_timeout, wait_until};
 
 const ORIGIN: ChangeOrigin = ChangeOrigin(7);
 const NOTHING: [i64; 0] = [];
@@ -189,7 +191,10 @@ async fn what_was_written_is_read_whole() {
     let deadline_at = Some("2026-01-01T12:00:00Z".parse().unwrap());
     let machine = MachineName::new("board").unwrap();
     let mut written: Vec<InstanceChange> = (1..=600)
-        .map(|id| InstanceChange { id: InstanceId(id), kind: InstanceChangeKind::Written { visit: Visit(id), deadline_at } })
+        .map(|id| InstanceChange {
+            id: InstanceId(id),
+            kind: InstanceChangeKind::Written { visit: Visit(id), deadline_at },
+        })
         .collect();
     written[300].kind = InstanceChangeKind::Removed { machine, name: "b300".to_owned() };
     written[301].kind = InstanceChangeKind::Written { visit: Visit(3), deadline_at: None };
@@ -205,14 +210,22 @@ async fn what_was_written_is_read_whole() {
 }
 
 /// Waits until a follower has been told of board `id`, and says by whom it was changed and which visits it had.
-async fn changes_of(follower: &mut FeedFollower, id: InstanceId, until: Visit) -> (Vec<Option<ChangeOrigin>>, Vec<Visit>) {
+async fn changes_of(
+    follower: &mut FeedFollower,
+    id: InstanceId,
+    until: Visit,
+) -> (Vec<Option<ChangeOrigin>>, Vec<Visit>) {
     let (mut origins, mut visits) = (Vec::new(), Vec::new());
     while visits.last().is_none_or(|visit| *visit < until) {
-        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else {
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+        else {
             panic!("all that changes is told");
         };
-        for LoggedChange { origin, change: changed } in changed.iter().filter(|logged| logged.change.id == id) {
-            let InstanceChangeKind::Written { visit, .. } = changed.kind else { panic!("nothing was removed") };
+        for LoggedChange { origin, change: changed } in changed.iter().filter(|logged| logged.change.id == id)
+        {
+            let InstanceChangeKind::Written { visit, .. } = changed.kind else {
+                panic!("nothing was removed")
+            };
             origins.push(*origin);
             visits.push(visit);
         }
@@ -239,7 +252,10 @@ async fn followers_in_each_process_are_told_what_each_process_changes() {
     let (status, _) = one.call(Method::DELETE, "/api/v1/devices/b1", None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     for follower in &mut followers {
-        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else { panic!() };
+        let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+        else {
+            panic!()
+        };
         let kind = InstanceChangeKind::Removed { machine: board.clone(), name: "b1".to_owned() };
         assert_eq!(changed[0].change, InstanceChange { id, kind });
     }

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database::{TestDatabase, database};
-use crate::foreign;
-use crate::process::{Pause, ServerProcess};
+use crate::foreign_programs;
+use crate::server_process::{Pause, ServerProcess};
 use crate::world::{wait_until, yield_briefly};
 
 /// A state that lasts for five seconds, and one that lasts.
@@ -43,7 +43,7 @@ struct SteppedServer {
 impl SteppedServer {
     /// Starts a server whose wall clock is off by `offset`; `None` where the library is missing.
     async fn start(database: &TestDatabase, offset: &str) -> Option<Self> {
-        let library = foreign::library("faketime/libfaketime.so.1", "libfaketime")?;
+        let library = foreign_programs::library("faketime/libfaketime.so.1", "libfaketime")?;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("offset");
         fs_err::write(&file, offset).unwrap();
@@ -151,7 +151,8 @@ async fn a_server_that_started_while_the_others_could_not_be_seen_takes_their_ti
         let sql = "SELECT clock_offset_s FROM worker WHERE clock_offset_s IS NOT NULL";
         sqlx::query_scalar::<_, f64>(sql).fetch_all(&pool).await.unwrap()
     };
-    wait_until("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0)).await;
+    wait_until("the fast one tells its time", async || offsets().await.iter().any(|offset| *offset > 7000.0))
+        .await;
     one.process.pause(Pause::Ends);
     wait_until("both tell the same time", async || {
         let offsets = offsets().await;

@@ -8,22 +8,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use lifeguard::actions::{
-    ResourceClaim, ActionDescription, Evidence, Facts, SettingField, Job, NoSettings, ActionRegistry, ActionSettings, TypedActionKind, UnfinishedAction,
-    span,
+    ActionDescription, ActionRegistry, ActionSettings, Evidence, Facts, Job, NoSettings, ResourceClaim,
+    SettingField, TypedActionKind, UnfinishedAction, span,
 };
 use lifeguard::clock::ManualClock;
 use lifeguard::engine::replay::{ReplayRequest, replay};
 use lifeguard::engine::{
-    self, ChangedFacts, Engine, EngineError, Face, Faces, FactChange, LoadedDefinition, NewFacts, NewLimits, LinkTarget,
-    LinkTargets, DefinitionOrigin, ResourceView, Retention, Submission,
+    self, ChangedFacts, DefinitionOrigin, Engine, EngineError, Face, Faces, FactChange, LinkTarget,
+    LinkTargets, LoadedDefinition, NewFacts, NewLimits, ResourceView, Retention, Submission,
 };
 use lifeguard::machine::{
-    self, Cause, EventName, FactKind, FactObject, Instance, LinkName, MachineName, Outcome, SenderName,
-    SettingFault, EventSource, Vocabulary,
+    self, Cause, EventName, EventSource, FactKind, FactObject, Instance, LinkName, MachineName, Outcome,
+    SenderName, SettingFault, Vocabulary,
 };
 use lifeguard::model::Models;
 use lifeguard::store::history::{self, HistoryContent};
-use lifeguard::store::instances::{InstanceId, LockedInstance, InstanceKey};
+use lifeguard::store::instances::{InstanceId, InstanceKey, LockedInstance};
 use lifeguard::store::{DbConnection, InstanceFacts, SharedFacts, Store, StoreError, Tx};
 use lifeguard::worker::Worker;
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,11 @@ const SENDER: SenderName = SenderName::of("maker");
 
 fn vocabulary(kinds: &Arc<ActionRegistry>) -> Vocabulary {
     let facts = FactObject::new("maker", &[("beans", FactKind::Number)]);
-    Vocabulary::new(Arc::<ActionRegistry>::clone(kinds)).with_sender(SENDER).unwrap().with_facts(facts).unwrap()
+    Vocabulary::new(Arc::<ActionRegistry>::clone(kinds))
+        .with_sender(SENDER)
+        .unwrap()
+        .with_facts(facts)
+        .unwrap()
 }
 
 // --- What is known of coffee machines, in a table of their own. ---
@@ -282,7 +286,12 @@ impl TypedActionKind for Drain {
         ActionDescription::new("drain", "Lets the water out.", Duration::from_mins(1))
     }
 
-    async fn run(&self, job: &Job, _: &NoSettings, _: &CancellationToken) -> Result<Evidence, UnfinishedAction> {
+    async fn run(
+        &self,
+        job: &Job,
+        _: &NoSettings,
+        _: &CancellationToken,
+    ) -> Result<Evidence, UnfinishedAction> {
         self.0.send_modify(|room| _ = room.drained.insert(job.subject.name.clone()));
         Ok(Evidence::new())
     }
@@ -423,7 +432,8 @@ impl Cafe {
 
     async fn assert_replay_is_exact(&self) {
         for machine in ["maker", "order"] {
-            let wanted = ReplayRequest { machine: named(machine), name: None, since: None, what_if_definition: None };
+            let wanted =
+                ReplayRequest { machine: named(machine), name: None, since: None, what_if_definition: None };
             let replayed = replay(self.engine.store(), &self.vocabulary, &wanted).await.unwrap();
             assert!(replayed.instances > 0, "{machine}: {replayed:?}");
             assert_eq!((replayed.difference, replayed.unreadable), (None, Vec::new()));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
 use lifeguard::store::MIGRATOR;
-use lifeguard::store::private::{CommitDurability, PrivatePostgresOptions, PrivatePostgres};
+use lifeguard::store::private::{CommitDurability, PrivatePostgres, PrivatePostgresOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{mpsc as requests, oneshot};
@@ -111,7 +111,11 @@ async fn serve(tell: &mpsc::Sender<TestPostgres>) {
     } else {
         let dir = GuardedDir::new();
         let settings = vec![("max_connections".to_owned(), "500".to_owned())];
-        let options = PrivatePostgresOptions { durability: CommitDurability::Fast, settings, ..PrivatePostgresOptions::new(dir.path()) };
+        let options = PrivatePostgresOptions {
+            durability: CommitDurability::Fast,
+            settings,
+            ..PrivatePostgresOptions::new(dir.path())
+        };
         let postgres = PrivatePostgres::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let options = postgres.connect_options().database("postgres");
         _own = (postgres, dir);

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, wait_until, unreachable_power};
+use crate::world::{World, unreachable_power, wait_until};
 
 /// Lets another process, which is alive for a day, run a power cycle for board `name` that holds the rack's place.
 async fn hold_resource(pool: &PgPool, rack: &Rack, name: &str) -> JoinSet<()> {

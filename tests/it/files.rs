@@ -136,7 +136,8 @@ impl SourceTree {
 
     /// A house of these paths and texts.
     fn of(files: &[(&str, &str)]) -> Self {
-        let mut files: Vec<SourceFile> = files.iter().map(|(path, text)| SourceFile::of(path, text)).collect();
+        let mut files: Vec<SourceFile> =
+            files.iter().map(|(path, text)| SourceFile::of(path, text)).collect();
         let modules = files.iter().enumerate();
         let modules: BTreeMap<_, _> =
             modules.map(|(at, file)| ((file.of_crate.clone(), file.module.clone()), at)).collect();

@@ -10,10 +10,10 @@ use insta::assert_snapshot;
 use lifeguard::cli::serve::LifeguardServer;
 use lifeguard::clock::{Clock, ManualClock, SystemClock, time_after};
 use lifeguard::machine::{
-    InstanceAddress, Cause, EventName, Link, LinkName, Links, MachineName, Outcome, ModelAnswers, Prediction, ModelQuestion,
-    EventSource, StateName, Stimulus, Visit,
+    Cause, EventName, EventSource, InstanceAddress, Link, LinkName, Links, MachineName, ModelAnswers,
+    ModelQuestion, Outcome, Prediction, StateName, Stimulus, Visit,
 };
-use lifeguard::store::history::{self, HistoryEntry, NewHistoryEntry, HistoryContent};
+use lifeguard::store::history::{self, HistoryContent, HistoryEntry, NewHistoryEntry};
 use lifeguard::store::instances::InstanceId;
 use lifeguard::store::{MIGRATOR, Store, StoreError, partitions};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
 use crate::database::{TestDatabase, database, empty_database};
-use crate::world::{World, wait_until, yield_briefly, options, unreachable_power, await_within_timeout};
+use crate::world::{World, await_within_timeout, options, unreachable_power, wait_until, yield_briefly};
 
 /// The migration that partitions history, and the one before it.
 const PARTITIONED: i64 = 20_261_124_000_001;
@@ -134,7 +134,8 @@ async fn of_much_that_is_too_old_one_day_goes_a_round() {
     wait_until("what is in no day and older has gone with it", async || times(&store, 1).await == rest).await;
     for next in 3..=9 {
         world.clock.advance(Duration::from_hours(1));
-        wait_until("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}"))).await;
+        wait_until("another day has gone", async || days().await[0] == day(&format!("2026-01-{next:02}")))
+            .await;
     }
     wait_until("nothing is left", async || times(&store, 1).await.is_empty()).await;
 }
@@ -191,7 +192,8 @@ async fn nothing_is_dropped_by_a_clock_that_the_database_contradicts_nor_by_the_
     // One reading is made when a server starts.
     partitions::ensure(&store, old, old).await.unwrap();
     let clock = ManualClock::new(SystemClock.now());
-    let server = LifeguardServer::start(options(&database, &folder), Arc::new(FollowingClock(clock))).await.unwrap();
+    let server =
+        LifeguardServer::start(options(&database, &folder), Arc::new(FollowingClock(clock))).await.unwrap();
     server.stop().await.unwrap();
     assert_eq!(days().await[0], old);
 }
@@ -295,9 +297,12 @@ async fn a_reader_that_takes_for_ever_stops_neither_writers_nor_us() {
     let mut reader = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM history").fetch_all(&mut *reader).await.unwrap();
 
-    let made = await_within_timeout("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03"))).await;
+    let made =
+        await_within_timeout("an answer", partitions::ensure(&store, day("2026-01-01"), day("2026-01-03")))
+            .await;
     assert!(made.unwrap_err().is_transient());
-    let dropped = await_within_timeout("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
+    let dropped =
+        await_within_timeout("an answer", partitions::drop_oldest_before(&store, day("2026-01-02"))).await;
     assert!(dropped.unwrap_err().is_transient());
     await_within_timeout("an entry", note(&store, 1, time("2026-01-02T00:00:00Z"))).await.unwrap();
     await_within_timeout("an entry", note(&store, 1, time("2026-01-03T00:00:00Z"))).await.unwrap();
@@ -401,7 +406,8 @@ async fn every_kind_of_stimulus_is_read_as_it_was_written() {
     }
     let mut db = store.reader().await.unwrap();
     let entries = history::list(&mut db, InstanceId(1), None, 1000).await.unwrap();
-    let read: Vec<_> = entries.into_iter().rev().map(|entry| (entry.content, entry.to, entry.outcome)).collect();
+    let read: Vec<_> =
+        entries.into_iter().rev().map(|entry| (entry.content, entry.to, entry.outcome)).collect();
     assert_eq!(read, written);
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, unreachable_power, await_within_timeout};
+use crate::world::{World, await_within_timeout, unreachable_power};
 
 /// What answers polls of a board, and the board's settings that say so.
 async fn answering() -> (TcpListener, Value) {

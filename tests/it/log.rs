@@ -9,7 +9,7 @@ use nix::pty::openpty;
 use serde_json::{Value, json};
 
 use crate::database::{TestDatabase, database};
-use crate::world::{wait_until, await_within_timeout};
+use crate::world::{await_within_timeout, wait_until};
 
 /// A server on a given address; it is killed when it is dropped.
 struct LoggingServer {
@@ -133,7 +133,8 @@ async fn a_tftp_request_that_is_refused_is_in_the_log() {
     command.args(["--database-url", &database.url(), "--boot-root"]).arg(folder.path());
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
-    let _server = LoggingServer { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
+    let _server =
+        LoggingServer { child, http: ([127, 0, 0, 1], 0).into(), http_client: reqwest::Client::new() };
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let lines = log.lines().map_while(Result::ok);

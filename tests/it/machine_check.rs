@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use fs_err as fs;
 use insta::assert_snapshot;
-use lifeguard::machine::{SourceFault, Rule, Severity, check};
+use lifeguard::machine::{Rule, Severity, SourceFault, check};
 use serde_json::Value;
 
 /// The YAML files of a folder of the project.

@@ -54,7 +54,9 @@ async fn facts_in_history_are_read_wherever_a_release_wrote_them() {
     sqlx::raw_sql(written).execute(&mut connection).await.unwrap();
     let entries = history::list_all(&mut store.reader().await.unwrap(), InstanceId(1)).await.unwrap();
     let facts = entries.into_iter().filter_map(|entry| match entry.content {
-        HistoryContent::Stimulus(stimulus) => Some(Value::Object(stimulus.facts)).filter(|facts| *facts != json!({})),
+        HistoryContent::Stimulus(stimulus) => {
+            Some(Value::Object(stimulus.facts)).filter(|facts| *facts != json!({}))
+        }
         HistoryContent::Note(_) | HistoryContent::Unreadable(_) => None,
     });
     let expected = ["linux", "before", "now"].map(|image| json!({ "images": [image] }));
@@ -73,7 +75,12 @@ async fn the_history_of_a_farm_of_the_release_before_gives_its_instances_exactly
     sqlx::raw_sql(farm).execute(&mut connection).await.unwrap();
     let store = Store::open(database.connect_options()).await.unwrap();
     assert_history_gives_instances(&store).await;
-    let wanted = ReplayRequest { machine: MachineName::new("door").unwrap(), name: None, since: None, what_if_definition: None };
+    let wanted = ReplayRequest {
+        machine: MachineName::new("door").unwrap(),
+        name: None,
+        since: None,
+        what_if_definition: None,
+    };
     let door = replay(&store, lifeguard::boards::vocabulary(), &wanted).await.unwrap();
     assert_eq!((door.instances, door.forgotten, door.difference), (1, 0, None));
     let states: Vec<(String, String)> = boards(&store)

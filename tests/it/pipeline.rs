@@ -1,19 +1,23 @@
 //! The pipeline: what arrives together is written together, each thing once, on the row that it was decided on.
 
 use lifeguard::engine::{EngineError, Submission};
-use lifeguard::machine::{Cause, EventName, MachineName, Outcome, EventSource};
+use lifeguard::machine::{Cause, EventName, EventSource, MachineName, Outcome};
 use lifeguard::store::instances::InstanceKey;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::world::{World, wait_until, unreachable_power, until_lock_waiter};
+use crate::world::{World, unreachable_power, until_lock_waiter, wait_until};
 
 fn event(board: &str, name: &str, args: Value) -> Submission {
     let Value::Object(args) = args else { panic!("arguments are an object") };
     let target = InstanceKey::Name(MachineName::new("board").unwrap(), board.to_owned());
-    let cause =
-        Cause::Event { name: EventName::new(name).unwrap(), source: EventSource::Operator, args, visit: None };
+    let cause = Cause::Event {
+        name: EventName::new(name).unwrap(),
+        source: EventSource::Operator,
+        args,
+        visit: None,
+    };
     Submission::new(target, cause)
 }
 

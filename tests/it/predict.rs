@@ -243,7 +243,12 @@ async fn replay_takes_the_answers_from_history_whatever_the_model_says_today() {
     // Under a definition that clears nobody, both answers count as they were given.
     let strict = definition.replace("          target: Healthy\n", "          target: Quarantined\n");
     let with = Some(Arc::new(machine::load(&strict, lifeguard::boards::vocabulary()).unwrap()));
-    let wanted = ReplayRequest { machine: MachineName::new("board").unwrap(), name: None, since: None, what_if_definition: with };
+    let wanted = ReplayRequest {
+        machine: MachineName::new("board").unwrap(),
+        name: None,
+        since: None,
+        what_if_definition: with,
+    };
     let what_if =
         replay(engine.store(), lifeguard::boards::vocabulary(), &wanted).await.unwrap().what_if.unwrap();
     let elsewhere: Vec<_> =

@@ -8,13 +8,15 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use lifeguard::store::private::{CommitDurability, PrivatePostgresOptions, PrivatePostgresError, PrivatePostgres};
+use lifeguard::store::private::{
+    CommitDurability, PrivatePostgres, PrivatePostgresError, PrivatePostgresOptions,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use sqlx::{Connection, PgConnection};
 
 use crate::guarded::GuardedDir;
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 
 /// Set for the process that `a_killed_owners_orphan_gives_way_and_nothing_is_lost` kills.
 const OWNER: &str = "LIFEGUARD_TEST_OWNER";
@@ -238,8 +240,11 @@ async fn a_second_owner_is_refused_and_the_first_goes_on() {
 #[tokio::test]
 async fn missing_programs_are_named_with_the_command_that_installs_them() {
     let dir = GuardedDir::new();
-    let error =
-        fails(PrivatePostgresOptions { bin_dir: Some(dir.path().to_owned()), ..fast(&dir.path().join("data")) }).await;
+    let error = fails(PrivatePostgresOptions {
+        bin_dir: Some(dir.path().to_owned()),
+        ..fast(&dir.path().join("data"))
+    })
+    .await;
 
     assert!(matches!(error, PrivatePostgresError::NotInstalled { .. }), "{error:?}");
     let text = error.to_string();

@@ -18,7 +18,8 @@ impl Rack {
     pub(crate) fn new(world: &World, coils: u16) -> Self {
         let clock = Arc::new(world.clock.clone());
         let listen = ([127, 0, 0, 1], 0).into();
-        let relay = RelayBoard::start_with_clock(clock, listen, coils, RelayBehaviour::OneClientAtATime).unwrap();
+        let relay =
+            RelayBoard::start_with_clock(clock, listen, coils, RelayBehaviour::OneClientAtATime).unwrap();
         for coil in 0..coils {
             relay.switch(coil, true);
         }
@@ -56,6 +57,11 @@ impl Rack {
 
     /// The coils as they were switched since the boards got their power: `(coil, on)`.
     pub(crate) fn switched(&self, coils: usize) -> Vec<(u16, bool)> {
-        self.relay.coil_changes().iter().skip(coils).map(|operation| (operation.coil, operation.is_on)).collect()
+        self.relay
+            .coil_changes()
+            .iter()
+            .skip(coils)
+            .map(|operation| (operation.coil, operation.is_on))
+            .collect()
     }
 }

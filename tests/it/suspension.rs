@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::database::database;
-use crate::process::ServerProcess;
 use crate::rack::Rack;
 use crate::replay::assert_history_gives_instances;
-use crate::world::{World, wait_until, yield_briefly, pass_a_little_time, await_within_timeout};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, pass_a_little_time, wait_until, yield_briefly};
 
 /// A name that no resolver knows: it is reserved for that (RFC 2606).
 const NOWHERE: &str = "tcp://board-1.invalid:22";
@@ -237,8 +237,10 @@ async fn a_poll_that_never_succeeded_is_told_and_never_reboots_its_board_until_i
         _ = told => {}
         () = answers => unreachable!("it answers for ever"),
     }
-    wait_until("history says so", async || count(&world, "b1", |entry| entry["event"] == "configured").await == 1)
-        .await;
+    wait_until("history says so", async || {
+        count(&world, "b1", |entry| entry["event"] == "configured").await == 1
+    })
+    .await;
     // Another process knows that it has answered before; from now on its silence counts.
     drop(board);
     let world = world.restart_after(Duration::ZERO).await.unwrap();

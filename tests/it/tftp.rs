@@ -2,7 +2,7 @@
 
 mod clients;
 mod limits;
-mod observing;
+mod observer;
 mod paths;
 mod quirks;
 mod single_port;
@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::tftp::packet::{TftpErrorCode, TransferMode, TftpPacket, TftpRequest};
-use lifeguard::tftp::{TransferEnd, TftpFetch, TftpLimits, TftpObserver, PortMode, TftpServer};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
+use lifeguard::tftp::{PortMode, TftpFetch, TftpLimits, TftpObserver, TftpServer, TransferEnd};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;

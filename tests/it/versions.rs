@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::rack::Rack;
-use crate::world::{World, wait_until, unreachable_power, until_lock_waiter, until_lock_waiters, await_within_timeout};
+use crate::world::{
+    World, await_within_timeout, unreachable_power, until_lock_waiter, until_lock_waiters, wait_until,
+};
 
 /// The board lifecycle that is built in.
 const BOARD_YAML: &str = include_str!("../../states/board.yaml");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeguard::cli::serve::{HttpArgs, ModelArgs, ServeOptions, LifeguardServer, TftpArgs};
+use lifeguard::cli::serve::{HttpArgs, LifeguardServer, ModelArgs, ServeOptions, TftpArgs};
 use lifeguard::clock::{Clock, ManualClock, time_after};
 use lifeguard::engine::{Engine, Retention};
 use lifeguard::store::ConnectionBudget;
@@ -122,8 +122,9 @@ impl World {
     ) -> Result<Self, String> {
         let machine = Some(folder.path().join("states.yaml")).filter(|file| file.exists());
         let options = ServeOptions { states, machine, models, ..options(&database, &folder) };
-        let server =
-            LifeguardServer::start(options, Arc::new(clock.clone())).await.map_err(|error| error.to_string())?;
+        let server = LifeguardServer::start(options, Arc::new(clock.clone()))
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Self { server, clock, database, folder, http: reqwest::Client::new() })
     }
 

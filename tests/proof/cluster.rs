@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use crate::database_proxy::DatabaseProxy;
 use crate::site::{DiskFiller, TestSite};
-use crate::wire::DatabaseProxy;
 
 /// How large a node's disk is. Source: a new cluster has 39 MB, and its first WAL segments 16 MB each.
 const DISK_MB: u32 = 400;
@@ -187,7 +187,7 @@ impl ReplicatedCluster {
     /// Cuts replication, so that the standby knows nothing of what follows; says when.
     pub(crate) fn cut_replication(&self) -> DateTime<Utc> {
         let cut_at = SystemClock.now();
-        self.replication.set(crate::wire::ProxyMode::Refusing);
+        self.replication.set(crate::database_proxy::ProxyMode::Refusing);
         cut_at
     }
 
@@ -208,7 +208,7 @@ impl ReplicatedCluster {
         let _ = fs::remove_dir_all(site.view(&data));
         self.make_data(site, other);
         self.replication.lead_to(self.primary());
-        self.replication.set(crate::wire::ProxyMode::Pass);
+        self.replication.set(crate::database_proxy::ProxyMode::Pass);
         let through = self.replication.addr();
         let mut backup = site.postgres_command(&self.bin.join("pg_basebackup"));
         backup.arg("-D").arg(&data).args([

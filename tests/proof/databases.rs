@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifeguard::clock::SystemClock;
-use lifeguard::farm::{self, SimulatedFarm, FarmOptions, BoardTimings};
+use lifeguard::farm::{self, BoardTimings, FarmOptions, SimulatedFarm};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -101,7 +101,8 @@ impl<'a> DatabaseScene<'a> {
 
     async fn register(&self) {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let put = self.http.put(self.url(&format!("api/v1/images/{image}"))).json(&body);
             assert!(put.send().await.unwrap().status().is_success());

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod database_proxy;
 mod databases;
 mod hostile;
 mod site;
-mod wire;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use machine::{
-    Definition, Event, ActionInvocation, Operation, ResourceName, State, StateName, Timeout, Transition,
+    ActionInvocation, Definition, Event, Operation, ResourceName, State, StateName, Timeout, Transition,
     TransitionEffect,
 };
 use serde::Serialize;
@@ -79,7 +79,12 @@ impl Difference {
     }
 
     /// Compares what two definitions make of a state; each with what it calls the states that it speaks of.
-    fn compare_states(&mut self, name: &StateName, was: (&State, StateNaming<'_>), is: (&State, StateNaming<'_>)) {
+    fn compare_states(
+        &mut self,
+        name: &StateName,
+        was: (&State, StateNaming<'_>),
+        is: (&State, StateNaming<'_>),
+    ) {
         let sides = [was, is];
         let mut note = |what: &str, say: &dyn Fn((&State, StateNaming<'_>)) -> Option<String>| {
             let [was, is] = sides.map(say);
@@ -91,7 +96,9 @@ impl Difference {
             let one = |(resource, units): (&ResourceName, &u32)| format!("{resource}: {units}");
             non_empty(state.hold.iter().map(one).collect::<Vec<_>>().join(", "))
         });
-        note("invoke", &|(state, _)| non_empty(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", ")));
+        note("invoke", &|(state, _)| {
+            non_empty(state.invoke.iter().map(invoked).collect::<Vec<_>>().join(", "))
+        });
         note("timeout", &|(state, names)| state.timeout.as_ref().map(|limit| timeout(limit, names)));
         note("always", &|(state, names)| non_empty(transitions(&state.always, names)));
         let events: BTreeSet<_> = was.0.on.keys().chain(is.0.on.keys()).collect();

@@ -3,10 +3,10 @@
 //!
 //! Made from the two definitions, and from the record; nothing here changes what is in force.
 
-mod carry;
+mod activation;
 mod difference;
 mod what_if;
 
-pub use carry::{Activation, StateActivation, DeadlineAdjustment};
+pub use activation::{Activation, DeadlineAdjustment, StateActivation};
 pub use difference::{DefinitionChange, Difference};
-pub use what_if::{ComparedCount, WhatIfReplay, DivergedInstance, RecordedDecision, WhatIfReport};
+pub use what_if::{ComparedCount, DivergedInstance, RecordedDecision, WhatIfReplay, WhatIfReport};

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use machine::{
-    ActionName, Cause, Decision, Definition, Effect, EventName, Instance, StateKind, Links, Outcome, EventSource,
-    StateName, Stimulus, create_linked, decide, is_failed_state_name,
+    ActionName, Cause, Decision, Definition, Effect, EventName, EventSource, Instance, Links, Outcome,
+    StateKind, StateName, Stimulus, create_linked, decide, is_failed_state_name,
 };
 use serde::Serialize;
 
-use crate::carry::{Activation, DeadlineAdjustment};
+use crate::activation::{Activation, DeadlineAdjustment};
 
 /// How much later than due a recorded event may have come before its time limit: no clockwork is exact.
 const DEADLINE_TOLERANCE: TimeDelta = TimeDelta::seconds(1);

@@ -10,7 +10,7 @@ use lifeguard::cli::output;
 use lifeguard::cli::serve::BOARD_MACHINE;
 use lifeguard::engine::{CommittedSubmission, Engine, Submission};
 use lifeguard::store::instances::InstanceKey;
-use machine::{Cause, EventName, MachineName, Outcome, EventSource};
+use machine::{Cause, EventName, EventSource, MachineName, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tokio::process::Command;
@@ -188,7 +188,10 @@ pub(crate) async fn once_each(
 }
 
 /// Runs a load from a second process against `server`.
-pub(crate) async fn from_second_process(server: SocketAddr, plan: LoadPlan) -> Result<LoadMeasurement, Box<dyn Error>> {
+pub(crate) async fn from_second_process(
+    server: SocketAddr,
+    plan: LoadPlan,
+) -> Result<LoadMeasurement, Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["load", "--server", &server.to_string()]);
     for (name, value) in [

@@ -14,7 +14,6 @@ mod figures;
 mod listener;
 mod load;
 mod options;
-mod patience;
 mod postgres;
 mod process;
 mod report;
@@ -23,13 +22,14 @@ mod scratch;
 mod server;
 mod sizes;
 mod stats;
+mod timeouts;
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use lifeguard::cli::log::{ProcessLog, LogArgs};
+use lifeguard::cli::log::{LogArgs, ProcessLog};
 use lifeguard::cli::{self, output};
 use tokio::runtime::Builder;
 

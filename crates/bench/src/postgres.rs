@@ -3,18 +3,19 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use private_postgres::{PrivatePostgresOptions, PrivatePostgres};
+use private_postgres::{PrivatePostgres, PrivatePostgresOptions};
 use tokio::process::Command;
 use url::Url;
 
-use crate::database::{BenchDatabase, PostgresSettings, PGBENCH_SCRIPTS, ScratchDatabase};
+use crate::database::{BenchDatabase, PGBENCH_SCRIPTS, PostgresSettings, ScratchDatabase};
 use crate::process;
 
 /// How many boards the scripts of pgbench choose from.
 pub(crate) const PGBENCH_BOARDS: i64 = 10_000;
 
 /// The forms of the equal transaction, by the names of their scripts.
-pub(crate) const PGBENCH_SCRIPT_NAMES: [&str; 3] = [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
+pub(crate) const PGBENCH_SCRIPT_NAMES: [&str; 3] =
+    [PGBENCH_SCRIPTS[0].0, PGBENCH_SCRIPTS[1].0, PGBENCH_SCRIPTS[2].0];
 
 /// A private Postgres with full durability.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ impl BenchPostgres {
             ("max_connections", "200"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let options = PrivatePostgresOptions { bin_dir, settings, ..PrivatePostgresOptions::new(dir.join("data")) };
+        let options =
+            PrivatePostgresOptions { bin_dir, settings, ..PrivatePostgresOptions::new(dir.join("data")) };
         let postgres = PrivatePostgres::start(options).await?;
         let asked = ask(&postgres, dir).await;
         match asked {
@@ -121,7 +123,10 @@ impl BenchPostgres {
     }
 }
 
-async fn ask(postgres: &PrivatePostgres, dir: &Path) -> Result<(PostgresSettings, i32, PathBuf), Box<dyn Error>> {
+async fn ask(
+    postgres: &PrivatePostgres,
+    dir: &Path,
+) -> Result<(PostgresSettings, i32, PathBuf), Box<dyn Error>> {
     let bin_dir = postgres.bin_dir();
     if !bin_dir.join("pgbench").is_file() {
         return Err(format!(

@@ -227,7 +227,9 @@ mod tests {
                 .target(FigureTarget::RatioAtLeast(4.5)),
         );
         report.add(
-            ReportRow::new("handout", "p99", "ms", vec![2.345, 0.25]).target(FigureTarget::AtMost(10.0)).note("idle"),
+            ReportRow::new("handout", "p99", "ms", vec![2.345, 0.25])
+                .target(FigureTarget::AtMost(10.0))
+                .note("idle"),
         );
         report.add(ReportRow::new("start", "first due", "s", Vec::new()).target(FigureTarget::AtMost(5.0)));
         report.note("events", "pgbench, 1 client: 2000");

@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::patience::within;
 use crate::process;
+use crate::timeouts::within;
 
 /// How long a server may take to serve: with a million deadlines on a busy machine, too.
 const SERVER_START_TIMEOUT: Duration = Duration::from_mins(2);

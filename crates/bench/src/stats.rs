@@ -68,9 +68,18 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle_and_the_spread_around_it() {
         assert_eq!(MeasurementSummary::of(&[]), None);
-        assert_eq!(MeasurementSummary::of(&[3.0]), Some(MeasurementSummary { median: 3.0, min: 3.0, max: 3.0 }));
-        assert_eq!(MeasurementSummary::of(&[5.0, 1.0, 9.0]), Some(MeasurementSummary { median: 5.0, min: 1.0, max: 9.0 }));
-        assert_eq!(MeasurementSummary::of(&[8.0, 1.0, 2.0, 4.0]), Some(MeasurementSummary { median: 3.0, min: 1.0, max: 8.0 }));
+        assert_eq!(
+            MeasurementSummary::of(&[3.0]),
+            Some(MeasurementSummary { median: 3.0, min: 3.0, max: 3.0 })
+        );
+        assert_eq!(
+            MeasurementSummary::of(&[5.0, 1.0, 9.0]),
+            Some(MeasurementSummary { median: 5.0, min: 1.0, max: 9.0 })
+        );
+        assert_eq!(
+            MeasurementSummary::of(&[8.0, 1.0, 2.0, 4.0]),
+            Some(MeasurementSummary { median: 3.0, min: 1.0, max: 8.0 })
+        );
     }
 
     #[test]

@@ -12,16 +12,16 @@
 //!
 //! All functions block, for as long as the disk or the share does: call them through `work`.
 
+mod blocking;
 mod defaults;
 mod error;
 mod tree;
 mod walk;
-mod work;
 
+pub use blocking::{MAX_THREADS, run_blocking, spawn_blocking};
 pub use defaults::DEFAULT_FILES;
 pub use error::BootTreeError;
-pub use tree::{BootTree, CONFIGS_FOLDER, BootFolder, LINKS_FOLDER, BootFile};
-pub use work::{MAX_THREADS, spawn_blocking, run_blocking};
+pub use tree::{BootFile, BootFolder, BootTree, CONFIGS_FOLDER, LINKS_FOLDER};
 
 #[cfg(test)]
 mod tests;

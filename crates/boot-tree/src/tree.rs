@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 
 use crate::error::BootTreeError;
-use crate::walk::{OpenEntry, EntryKind, walk};
+use crate::walk::{EntryKind, OpenEntry, walk};
 
 /// The folder of boot links.
 pub const LINKS_FOLDER: &str = "pxelinux.cfg";

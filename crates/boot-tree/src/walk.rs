@@ -41,7 +41,8 @@ pub(super) enum OpenEntry {
 
 /// Finds what `name` stands for below `root`.
 pub(super) fn walk(root: &Path, name: &[u8], wanted: EntryKind) -> Result<OpenEntry, BootTreeError> {
-    let top = open(root, folder_flags(), Mode::empty()).map_err(|errno| BootTreeError::RootUnreadable(errno.into()))?;
+    let top = open(root, folder_flags(), Mode::empty())
+        .map_err(|errno| BootTreeError::RootUnreadable(errno.into()))?;
     // The folders between the root and where the walk is, the root first; and the components still to go, the next one last.
     let (mut folders, mut left) = (vec![top], components(name));
     let mut links = MAX_LINKS;

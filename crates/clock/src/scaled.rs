@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::pause::sleep_real_time;
-use crate::spans::{time_after, remaining};
+use crate::spans::{remaining, time_after};
 use crate::wall::wall;
 
 /// A clock that starts at the present time and runs `rate` times as fast.

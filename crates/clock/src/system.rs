@@ -36,7 +36,8 @@ const MAX_READING_GAP_US: i64 = 100_000;
 const READING_TRIES: usize = 3;
 
 /// The time of this process, which has one.
-static TIMELINE: LazyLock<RwLock<SlewedTimeline>> = LazyLock::new(|| RwLock::new(SlewedTimeline::new(&ClockReading::take())));
+static TIMELINE: LazyLock<RwLock<SlewedTimeline>> =
+    LazyLock::new(|| RwLock::new(SlewedTimeline::new(&ClockReading::take())));
 
 /// The machine's own time.
 #[derive(Debug, Clone, Copy, Default)]

@@ -40,7 +40,9 @@ fn without_secrets(text: &str) -> String {
     };
     let Some(query) = query else { return rest };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=…"),
+        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => {
+            format!("{name}=…")
+        }
         _ => pair.to_owned(),
     });
     format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))

@@ -61,13 +61,12 @@ pub async fn get(
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(http_error)?;
         let status = response.status().as_u16();
-        let body =
-            Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| match error
-                .downcast::<hyper::Error>(
-            ) {
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
+            match error.downcast::<hyper::Error>() {
                 Ok(error) => http_error(*error),
                 Err(_too_long) => DeviceHttpError::NotHttp,
-            })?;
+            }
+        })?;
         Ok(DeviceResponse { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
     };
     let driven = async {
@@ -82,7 +81,11 @@ pub async fn get(
 }
 
 fn http_error(error: hyper::Error) -> DeviceHttpError {
-    if error.is_parse() || error.is_parse_too_large() { DeviceHttpError::NotHttp } else { DeviceHttpError::Closed(error) }
+    if error.is_parse() || error.is_parse_too_large() {
+        DeviceHttpError::NotHttp
+    } else {
+        DeviceHttpError::Closed(error)
+    }
 }
 
 /// A stream that keeps the first bytes that come.

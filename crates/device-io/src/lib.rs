@@ -7,19 +7,19 @@
 pub mod address;
 mod connect;
 mod connection;
-mod ending;
 pub mod http;
 mod lease;
 mod probe;
 pub mod resolver;
+mod run_error;
 mod secret;
 mod trouble;
 
 pub use self::address::DeviceUrlError;
 pub use self::connect::{ConnectError, connect, resolve};
 pub use self::connection::DeviceConnection;
-pub use self::ending::{RunErrorKind, Evidence, RunError};
 pub use self::lease::ProcessLease;
 pub use self::probe::is_trouble_over;
+pub use self::run_error::{Evidence, RunError, RunErrorKind};
 pub use self::secret::{SecretError, SecretFile};
 pub use self::trouble::{LocalTrouble, system_code};

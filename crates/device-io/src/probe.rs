@@ -16,7 +16,9 @@ pub async fn is_trouble_over(trouble: &LocalTrouble) -> bool {
         LocalTrouble::Descriptors => has_descriptors(),
         LocalTrouble::Memory => true,
         LocalTrouble::Network(address) => has_route_to(*address),
-        LocalTrouble::Resolver(host) => !matches!(resolver::resolve(host, 0).await, Err(ResolveError::Local(_))),
+        LocalTrouble::Resolver(host) => {
+            !matches!(resolver::resolve(host, 0).await, Err(ResolveError::Local(_)))
+        }
         LocalTrouble::Name(host) => resolver::resolve(host, 0).await.is_ok(),
     }
 }

@@ -39,7 +39,9 @@ impl SecretFile {
         if Path::new(path).is_absolute() && path.ends_with(SECRET_FILE_SUFFIX) {
             return Ok(Self(PathBuf::from(path)));
         }
-        Err(format!("it is the whole path of a file on the server, whose name ends in `{SECRET_FILE_SUFFIX}`"))
+        Err(format!(
+            "it is the whole path of a file on the server, whose name ends in `{SECRET_FILE_SUFFIX}`"
+        ))
     }
 
     /// Reads the secret, each time anew: it may be changed at any time.

@@ -1,7 +1,7 @@
 //! What stands in a box, and how much room it takes.
 
 use super::graph::{EdgeLabel, TransitionTrigger};
-use super::scene::{TextAnchor, SceneBox, ScenePart, Rect, SceneText};
+use super::scene::{Rect, SceneBox, ScenePart, SceneText, TextAnchor};
 use super::text::{TextFont, shortened, text_width};
 
 /// The height of the line with the name.
@@ -56,7 +56,8 @@ impl CardItem {
     }
 
     pub(super) fn width(&self) -> i32 {
-        let target = if self.target.is_some() { 6 + text_width(&self.target_text(), TextFont::Line) } else { 0 };
+        let target =
+            if self.target.is_some() { 6 + text_width(&self.target_text(), TextFont::Line) } else { 0 };
         self.signs() + text_width(&self.text(), TextFont::Line) + target
     }
 
@@ -74,7 +75,13 @@ impl CardItem {
         text.tip.clone_from(&self.label.tip);
         parts.push(ScenePart::Text(text));
         if let Some((_, class)) = &self.target {
-            parts.push(ScenePart::Text(SceneText::new(at + taken + 6, y, TextFont::Line, class, self.target_text())));
+            parts.push(ScenePart::Text(SceneText::new(
+                at + taken + 6,
+                y,
+                TextFont::Line,
+                class,
+                self.target_text(),
+            )));
         }
     }
 }
@@ -164,8 +171,13 @@ impl Card {
     /// Draws it.
     pub(super) fn draw(&self, rect: Rect) -> SceneBox {
         let middle = rect.y + TITLE_HEIGHT / 2;
-        let mut parts =
-            vec![ScenePart::Text(SceneText::new(rect.x + CARD_PADDING, middle, TextFont::Name, "name", self.name.clone()))];
+        let mut parts = vec![ScenePart::Text(SceneText::new(
+            rect.x + CARD_PADDING,
+            middle,
+            TextFont::Name,
+            "name",
+            self.name.clone(),
+        ))];
         let mut at = rect.x + CARD_PADDING + text_width(&self.name, TextFont::Name) + 8;
         for tag in &self.tags {
             let badge = Rect { x: at, y: middle - 8, width: tag_width(tag) - 4, height: 17 };

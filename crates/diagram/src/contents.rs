@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cards::{Card, CardItem, add, note};
-use super::graph::{DiagramGraph, EdgeLabel, TransitionTrigger, DiagramEdge};
-use super::lanes::{Lanes, LaneRole};
+use super::graph::{DiagramEdge, DiagramGraph, EdgeLabel, TransitionTrigger};
+use super::lanes::{LaneRole, Lanes};
 use super::routes::{ChannelSide, LineRoutes};
 use super::text::{TextFont, wrapped};
-use super::words::{counted, kind_word};
+use super::wording::{counted, kind_word};
 use machine::EventName;
-use machine::{StateKind, State};
+use machine::{State, StateKind};
 
 /// The width at which the list of a state's actions is broken into lines.
 const ACTIONS_WIDTH: i32 = 230;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::graph::{DiagramGraph, EdgeLabel, TransitionTrigger};
-use super::lanes::{Lanes, LaneRole};
+use super::lanes::{LaneRole, Lanes};
 use super::text::{TextFont, wrapped};
 use machine::{Definition, StateKind};
 

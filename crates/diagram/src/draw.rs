@@ -1,13 +1,13 @@
 //! From a definition to a picture: the layout with the fewest rows that is no wider than a page, drawn.
 
-use super::cards::{LINE_HEIGHT, CARD_PADDING};
+use super::cards::{CARD_PADDING, LINE_HEIGHT};
 use super::contents::edge_text;
-use super::graph::{EdgeKind, DiagramGraph};
-use super::lanes::{Lanes, LaneRole};
-use super::layout::{STEM_TEXT_OFFSET, DiagramLayout, PAGE_MARGIN, STEM_OFFSET};
-use super::scene::{SceneBox, SceneLine, ScenePart, Rect, DiagramScene, SceneText};
+use super::graph::{DiagramGraph, EdgeKind};
+use super::header;
+use super::lanes::{LaneRole, Lanes};
+use super::layout::{DiagramLayout, PAGE_MARGIN, STEM_OFFSET, STEM_TEXT_OFFSET};
+use super::scene::{DiagramScene, Rect, SceneBox, SceneLine, ScenePart, SceneText};
 use super::text::TextFont;
-use super::top;
 use machine::Definition;
 
 /// The widest that a picture gets as long as there is a choice.
@@ -33,7 +33,7 @@ pub(super) fn draw(definition: &Definition) -> DiagramScene {
     draw_lanes(&layout, &mut scene);
     let width = (layout.extent().0 + PAGE_MARGIN).max(MIN_PAGE_WIDTH);
     let mut picture = DiagramScene { width, ..DiagramScene::default() };
-    top::draw(&graph, &lanes, &layout.contents, &mut picture);
+    header::draw(&graph, &lanes, &layout.contents, &mut picture);
     let down = picture.height;
     picture.append(scene, down);
     picture.width = picture.width.max(width);
@@ -136,7 +136,15 @@ fn draw_exit(layout: &DiagramLayout<'_, '_>, node: usize, scene: &mut DiagramSce
         item.draw(rect.x + STEM_TEXT_OFFSET, y, &mut scene.parts);
         y += LINE_HEIGHT;
     }
-    let text = SceneText::new(rect.x + CARD_PADDING + 4, rect.y + rect.height / 2, TextFont::Name, "name", name);
+    let text =
+        SceneText::new(rect.x + CARD_PADDING + 4, rect.y + rect.height / 2, TextFont::Name, "name", name);
     let class = format!("exit {kind}");
-    scene.frames.push(SceneBox { rect, class, state: None, tip, parts: vec![ScenePart::Text(text)], count_at: 0 });
+    scene.frames.push(SceneBox {
+        rect,
+        class,
+        state: None,
+        tip,
+        parts: vec![ScenePart::Text(text)],
+        count_at: 0,
+    });
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{counted, kind_word};
+use super::wording::{counted, kind_word};
 use machine::Sender;
-use machine::{Definition, TimeoutDue, Event, StateKind, State, Timeout, Transition, TransitionEffect};
+use machine::{Definition, Event, State, StateKind, Timeout, TimeoutDue, Transition, TransitionEffect};
 use machine::{EventName, StateName};
 
 /// As many states as must take a request alike for it to be drawn once for all of them.
@@ -120,11 +120,14 @@ impl<'d> DiagramGraph<'d> {
             nodes.push(DiagramNode { name, state, inner, shared: shared.map(|(index, _)| index).collect() });
         }
         let shared = by_members.iter().enumerate();
-        let shared = shared.map(|(index, (members, requests))| reader.shared_requests(index, members, requests));
+        let shared =
+            shared.map(|(index, (members, requests))| reader.shared_requests(index, members, requests));
         let shared = shared.collect();
         let initial = reader.ids.get(&definition.initial).copied().unwrap_or(0);
         let ways = reader.ways.into_iter();
-        let ways = ways.map(|((from, to), (course, labels))| DiagramEdge { from, to, labels, kind: course }).collect();
+        let ways = ways
+            .map(|((from, to), (course, labels))| DiagramEdge { from, to, labels, kind: course })
+            .collect();
         Self { definition, nodes, edges: ways, shared, initial }
     }
 
@@ -191,13 +194,19 @@ impl<'d> GraphBuilder<'d> {
         targets
     }
 
-    fn shared_requests(&self, index: usize, members: &[usize], requests: &[RequestTargets<'d>]) -> SharedRequests {
+    fn shared_requests(
+        &self,
+        index: usize,
+        members: &[usize],
+        requests: &[RequestTargets<'d>],
+    ) -> SharedRequests {
         let tag = u8::try_from(index).ok().filter(|index| *index < 26);
         let tag = tag.map_or_else(|| format!("{}", index + 1), |index| char::from(b'A' + index).to_string());
         let ways = requests.iter().map(|(event, targets)| {
             let declared = self.definition.events.get(*event);
             let tip = declared.map_or("", |event| &event.about).to_owned();
-            let label = EdgeLabel { senders: vec![TransitionTrigger::Operator], text: event.to_string(), tip };
+            let label =
+                EdgeLabel { senders: vec![TransitionTrigger::Operator], text: event.to_string(), tip };
             (label, targets.clone())
         });
         let ways = ways.collect();
@@ -216,7 +225,8 @@ impl<'d> GraphBuilder<'d> {
                 parts.push(format!("every {} state", kind_word(kind)));
             }
         }
-        let mut names: Vec<String> = left.iter().take(MAX_LISTED_STATES).map(|id| states[*id].0.to_string()).collect();
+        let mut names: Vec<String> =
+            left.iter().take(MAX_LISTED_STATES).map(|id| states[*id].0.to_string()).collect();
         if left.len() > MAX_LISTED_STATES {
             names.push(counted(left.len() - MAX_LISTED_STATES, "other"));
         }
@@ -296,7 +306,8 @@ impl<'d> GraphBuilder<'d> {
             let text = format!("again {due}{most}{goes_on}");
             add(inner, EdgeLabel { senders: senders.clone(), text, tip: tip.clone() });
         } else if let Some(to) = self.ids.get(&timeout.target).copied() {
-            let label = EdgeLabel { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
+            let label =
+                EdgeLabel { senders: senders.clone(), text: format!("{due}{most}"), tip: tip.clone() };
             self.add(from, to, label, EdgeKind::TimedOut);
         }
         let Some(limit) = &timeout.limit else { return };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::DiagramGraph;
-use super::lanes::{Lanes, LaneRole};
+use super::lanes::{LaneRole, Lanes};
 
 /// The column and the row of each state of a lane; what fails beside it has no cell of its own.
 #[derive(Debug)]
@@ -37,7 +37,12 @@ impl LaneGrid {
     }
 
     /// The row below what leads to `lane`, and the column of that; otherwise the first row.
-    fn preferred_cell(&self, graph: &DiagramGraph<'_>, lanes: &Lanes, lane: &[usize]) -> (usize, Option<usize>) {
+    fn preferred_cell(
+        &self,
+        graph: &DiagramGraph<'_>,
+        lanes: &Lanes,
+        lane: &[usize],
+    ) -> (usize, Option<usize>) {
         let ahead = graph.edges.iter().enumerate().filter(|(index, _)| !lanes.is_back[*index]);
         let before = ahead.filter(|(_, way)| lane.first() == Some(&way.to));
         let before = before.filter_map(|(_, way)| self.cells.get(&way.from));

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::graph::{EdgeKind, DiagramGraph, TransitionTrigger, DiagramEdge};
+use super::graph::{DiagramEdge, DiagramGraph, EdgeKind, TransitionTrigger};
 use machine::StateKind;
 
 /// Where a state is drawn.
@@ -66,7 +66,9 @@ fn first_roles(graph: &DiagramGraph<'_>) -> Vec<LaneRole> {
 /// The states that begin a lane in any case: what an operator asks for, and the beginning of everything.
 fn heads(graph: &DiagramGraph<'_>, roles: &[LaneRole]) -> BTreeSet<usize> {
     let requests = graph.shared.iter().flat_map(|shared| &shared.ways).flat_map(|(_, to)| to.iter().copied());
-    let is_request = |way: &&DiagramEdge| way.labels.iter().any(|label| label.senders.contains(&TransitionTrigger::Operator));
+    let is_request = |way: &&DiagramEdge| {
+        way.labels.iter().any(|label| label.senders.contains(&TransitionTrigger::Operator))
+    };
     let others = graph.edges.iter().filter(is_request).filter(|way| roles[way.from] != LaneRole::Lane);
     let others = others.map(|way| way.to);
     let entered = requests.chain(others).chain([graph.initial]);
@@ -88,7 +90,10 @@ fn order(graph: &DiagramGraph<'_>, heads: &BTreeSet<usize>) -> Vec<usize> {
 }
 
 /// Ways between the states of lanes.
-fn edges_between_lane_states<'g>(graph: &'g DiagramGraph<'_>, roles: &[LaneRole]) -> Vec<Vec<(usize, &'g DiagramEdge)>> {
+fn edges_between_lane_states<'g>(
+    graph: &'g DiagramGraph<'_>,
+    roles: &[LaneRole],
+) -> Vec<Vec<(usize, &'g DiagramEdge)>> {
     let mut from = vec![Vec::new(); graph.nodes.len()];
     for (index, way) in graph.edges.iter().enumerate() {
         if roles[way.from] == LaneRole::Lane && roles[way.to] == LaneRole::Lane {
@@ -184,8 +189,7 @@ impl LaneExtraction<'_, '_> {
                 is_course && left.contains(&way.to) && !self.heads.contains(&way.to)
             });
             // Of equally long ones the first.
-            if let Some((_, way)) =
-                ahead.min_by_key(|(_, way)| (Reverse(lengths[way.to]), way.kind, way.to))
+            if let Some((_, way)) = ahead.min_by_key(|(_, way)| (Reverse(lengths[way.to]), way.kind, way.to))
             {
                 lengths[node] = lengths[way.to] + 1;
                 next[node] = Some(way.to);

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::cards::{Card, TITLE_HEIGHT, CardItem, LINE_HEIGHT, CARD_PADDING};
+use super::cards::{CARD_PADDING, Card, CardItem, LINE_HEIGHT, TITLE_HEIGHT};
 use super::contents::{DiagramTexts, LaneExit};
 use super::graph::DiagramGraph;
 use super::grid::LaneGrid;
-use super::lanes::{Lanes, LaneRole};
+use super::lanes::{LaneRole, Lanes};
 use super::routes::{ChannelSide, LineChannel, LineRoutes};
 use super::scene::Rect;
 use super::text::{TextFont, text_width};
-use super::words::kind_word;
+use super::wording::kind_word;
 
 /// The room around everything.
 pub(super) const PAGE_MARGIN: i32 = 24;
@@ -109,9 +109,11 @@ impl<'g, 'd> DiagramLayout<'g, 'd> {
             column.left = at;
             column.card = at + channel_width(tracks(ChannelSide::Left)).max(CHANNEL_GAP);
             let middle = tracks(ChannelSide::Middle);
-            let middle = if middle == 0 && column.side_width == 0 { CHANNEL_GAP } else { channel_width(middle) };
+            let middle =
+                if middle == 0 && column.side_width == 0 { CHANNEL_GAP } else { channel_width(middle) };
             column.side = column.card + column.card_width + middle;
-            column.right = column.side + column.side_width + if column.side_width == 0 { 0 } else { CHANNEL_GAP };
+            column.right =
+                column.side + column.side_width + if column.side_width == 0 { 0 } else { CHANNEL_GAP };
             at = column.right + COLUMN_GAP;
         }
         self.columns = columns;
@@ -171,7 +173,8 @@ impl<'g, 'd> DiagramLayout<'g, 'd> {
         for row in 0..count {
             let top = at + if is_begun[row] && row > 0 { LANE_GAP } else { 0 };
             let tracks = top + texts[row] + 3;
-            let cards = (tracks + 7 + TRACK_SPACING * to_pixels(self.routes.height[row])).max(top + MIN_STEM_LENGTH);
+            let cards =
+                (tracks + 7 + TRACK_SPACING * to_pixels(self.routes.height[row])).max(top + MIN_STEM_LENGTH);
             at = cards + heights[row] + SIDE_STATE_GAP;
             self.rows.push(LayoutRow { tracks, cards, bottom: cards + heights[row] });
         }
@@ -186,14 +189,17 @@ impl<'g, 'd> DiagramLayout<'g, 'd> {
     /// The lower end of a state of a lane and of all that belongs to it.
     pub(super) fn end(&self, node: usize) -> Option<i32> {
         let bottom = self.rect(node)?.bottom() + self.exit_height(node);
-        let beside = (0..self.lanes.roles.len()).filter(|side| self.lanes.roles[*side] == LaneRole::Side(node));
+        let beside =
+            (0..self.lanes.roles.len()).filter(|side| self.lanes.roles[*side] == LaneRole::Side(node));
         beside.filter_map(|side| self.rect(side)).map(Rect::bottom).chain([bottom]).max()
     }
 
     /// The height of what leads from the last state of a lane to rest.
     fn exit_height(&self, node: usize) -> i32 {
         let exit = self.contents.exits.get(&node);
-        exit.map_or(0, |exit| (LINE_HEIGHT * to_pixels(exit.items.len()) + 10).max(MIN_STEM_LENGTH) + EXIT_HEIGHT)
+        exit.map_or(0, |exit| {
+            (LINE_HEIGHT * to_pixels(exit.items.len()) + 10).max(MIN_STEM_LENGTH) + EXIT_HEIGHT
+        })
     }
 
     pub(super) fn card(&self, node: usize) -> &Card {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::graph::{DiagramGraph, EdgeLabel, TransitionTrigger};
-use super::words::kind_word;
+use super::wording::kind_word;
 use machine::{Definition, StateKind};
 
 const MERMAID_CLASSES: &str = "  classDef resting fill:#e9f6ee,stroke:#1c7d46,color:#1d2330
@@ -70,7 +70,10 @@ fn write_graph(out: &mut String, graph: &DiagramGraph<'_>) -> fmt::Result {
 fn plain_label(label: &EdgeLabel, reporters: &str) -> String {
     let word = |trigger: &TransitionTrigger| match trigger {
         TransitionTrigger::Report => reporters,
-        TransitionTrigger::Operator | TransitionTrigger::Action | TransitionTrigger::Time | TransitionTrigger::Entry => trigger.word(),
+        TransitionTrigger::Operator
+        | TransitionTrigger::Action
+        | TransitionTrigger::Time
+        | TransitionTrigger::Entry => trigger.word(),
     };
     let senders: Vec<&str> = label.senders.iter().map(word).collect();
     // A colon ends a label, a semicolon a statement.

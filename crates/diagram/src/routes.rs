@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::graph::DiagramGraph;
 use super::grid::LaneGrid;
-use super::lanes::{Lanes, LaneRole};
+use super::lanes::{LaneRole, Lanes};
 
 /// A side of a column's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,7 +46,13 @@ pub(super) struct SceneText {
 
 impl SceneText {
     /// A text that begins at `x` and is half above and half below `y`.
-    pub(super) fn new(x: i32, y: i32, font: TextFont, class: &'static str, content: impl Into<String>) -> Self {
+    pub(super) fn new(
+        x: i32,
+        y: i32,
+        font: TextFont,
+        class: &'static str,
+        content: impl Into<String>,
+    ) -> Self {
         let content = content.into();
         Self { x, y, anchor: TextAnchor::Start, font, class, content, tip: String::new() }
     }

@@ -3,12 +3,12 @@
 use std::fmt::{self, Write};
 
 use super::draw;
-use super::escaped::escape_xml;
+use super::escape::escape_xml;
 use super::graph::TransitionTrigger;
-use super::marks::InstanceOverlay;
-use super::scene::{TextAnchor, SceneBox, SceneLine, ScenePart, Rect, DiagramScene, SceneText};
+use super::instance_overlay::InstanceOverlay;
+use super::scene::{DiagramScene, Rect, SceneBox, SceneLine, ScenePart, SceneText, TextAnchor};
 use super::text::TextFont;
-use super::words::summary;
+use super::wording::summary;
 use machine::Definition;
 
 /// What stands between `<style>` and `</style>` of each picture.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Definition, TimeoutDue, Event, EventName, Instance, StateKind, Sender, StateName, Timeout, Transition,
+    Definition, Event, EventName, Instance, Sender, StateKind, StateName, Timeout, TimeoutDue, Transition,
     TransitionEffect,
 };
 use serde::Serialize;
@@ -106,7 +106,12 @@ fn is_only_noted(name: &EventName, event: &Event, transitions: &[Transition]) ->
     is_failure && transitions.iter().all(stays)
 }
 
-fn timeout_consequence(definition: &Definition, timeout: &Timeout, instance: &Instance, invokes: bool) -> TimeoutConsequence {
+fn timeout_consequence(
+    definition: &Definition,
+    timeout: &Timeout,
+    instance: &Instance,
+    invokes: bool,
+) -> TimeoutConsequence {
     let counts = definition.effective_counters(&instance.counters);
     let count = timeout.limit.as_ref().map(|limit| counts.get(&limit.counter).copied().unwrap_or(0));
     let left = timeout.limit.as_ref().zip(count).map(|(limit, count)| (i64::from(limit.most) - count).max(0));
@@ -119,7 +124,11 @@ fn timeout_consequence(definition: &Definition, timeout: &Timeout, instance: &In
         exceeded,
         limit: match timeout.due {
             TimeoutDue::After(span) => {
-                format!("{} after {}", duration_text(span), if invokes { "its actions begin" } else { "entry" })
+                format!(
+                    "{} after {}",
+                    duration_text(span),
+                    if invokes { "its actions begin" } else { "entry" }
+                )
             }
             TimeoutDue::At(at) => format!("at {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
         },

@@ -2,21 +2,21 @@
 //!
 //! All of it is made from the definition and from what is recorded, and changes neither.
 
-mod awaited;
-mod doing;
+mod awaited_events;
 mod explanation;
-mod linked;
+pub mod formatting;
+mod link_sentences;
+mod pending_action;
 mod requests;
-mod story;
+mod sentences;
+mod situation_text;
 mod targets;
-mod why;
-pub mod words;
 
-pub use awaited::awaited_events;
-pub use doing::PendingAction;
+pub use awaited_events::awaited_events;
 pub use explanation::{AwaitedEvent, Explanation, TimeoutConsequence, explain};
+pub use pending_action::PendingAction;
 pub use requests::{PossibleRequest, requests};
-pub use why::{InstanceCircumstances, explain_in_sentences};
+pub use sentences::{InstanceCircumstances, explain_in_sentences};
 
 #[cfg(test)]
 mod tests;

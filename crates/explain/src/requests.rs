@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use machine::{
-    Cause, Definition, EventName, IgnoreReason, Instance, Outcome, Sender, EventSource, StateName, Stimulus, decide,
+    Cause, Definition, EventName, EventSource, IgnoreReason, Instance, Outcome, Sender, StateName, Stimulus,
+    decide,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -45,7 +46,9 @@ pub fn requests(
             let decision = decide(definition, instance, &stimulus, now);
             match decision.outcome {
                 Outcome::Moved { to: there, .. } => to = vec![there],
-                Outcome::Ignored(why @ (IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. })) => {
+                Outcome::Ignored(
+                    why @ (IgnoreReason::Refused { .. } | IgnoreReason::NoGuardHolds { .. }),
+                ) => {
                     refused = Some(why.to_string());
                 }
                 Outcome::Stayed | Outcome::Ignored(_) => {}

@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use insta::assert_snapshot;
 use machine::testing::{load_unproved, vocabulary};
 use machine::{
-    ActionName, InstanceAddress, CounterName, Definition, EventName, Instance, StateKind, Link, LinkName, Links,
-    MachineName, Sender, StateName, Visit, load,
+    ActionName, CounterName, Definition, EventName, Instance, InstanceAddress, Link, LinkName, Links,
+    MachineName, Sender, StateKind, StateName, Visit, load,
 };
 use serde_json::{Map, json};
 
-use crate::words::{list, span, time};
+use crate::formatting::{list, span, time};
 use crate::*;
 
 const BOARD: &str = include_str!("../../../states/board.yaml");
@@ -266,7 +266,8 @@ states:
 fn situations(definition: &Definition, state: &StateName) -> Vec<(Instance, Vec<PendingAction>)> {
     let invoked: Vec<&ActionName> = definition.states[state].invoke.iter().map(|one| &one.action).collect();
     let relay = Some("modbus://relay-3:502");
-    let each = |doing: &dyn Fn(&str) -> PendingAction| invoked.iter().map(|name| doing(name.as_str())).collect();
+    let each =
+        |doing: &dyn Fn(&str) -> PendingAction| invoked.iter().map(|name| doing(name.as_str())).collect();
     let doings: [Vec<PendingAction>; 5] = [
         Vec::new(),
         each(&|action| waiting(action, None, 0)),

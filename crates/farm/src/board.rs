@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::faults::FaultRates;
+use super::fault_rates::FaultRates;
 use super::network::BoardNetwork;
-use super::times::BoardTimings;
+use super::timings::BoardTimings;
 use clock::Clock;
 
 /// What Lifeguard is told of a board when it is registered.

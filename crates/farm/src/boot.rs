@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::board::{BoardActivity, SimulatedBoard};
 use super::boot_config::{BootConfig, LiveTask};
-use super::faults::BoardFault;
+use super::fault_rates::BoardFault;
 use super::network::BootConfigAnswer;
 use random::Random;
 

@@ -10,8 +10,8 @@ use random::Random;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::board::{BoardRegistration, SimulatedBoard, BoardStatus};
-use super::life::run_board;
+use super::board::{BoardRegistration, BoardStatus, SimulatedBoard};
+use super::board_task::run_board;
 use super::network::BoardNetwork;
 use super::options::FarmOptions;
 use super::relay::{RelayBehaviour, RelayBoard};
@@ -105,13 +105,19 @@ impl SimulatedFarm {
     fn add_relay(&mut self, options: &FarmOptions) -> Result<(), FarmError> {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let clock = Arc::clone(&options.clock);
-        let relay = RelayBoard::start_with_clock(clock, listen, COILS_PER_RELAY, RelayBehaviour::OneClientAtATime)
-            .map(Arc::new)
-            .map_err(FarmError::Relay)?;
+        let relay =
+            RelayBoard::start_with_clock(clock, listen, COILS_PER_RELAY, RelayBehaviour::OneClientAtATime)
+                .map(Arc::new)
+                .map_err(FarmError::Relay)?;
         if options.faults.relay_fault > 0.0 {
             let random = Random::stream(options.seed, !(self.relays.len() as u64));
             let clock = Arc::clone(&options.clock);
-            self.tasks.spawn(inject_relay_faults(Arc::clone(&relay), clock, random, options.faults.relay_fault));
+            self.tasks.spawn(inject_relay_faults(
+                Arc::clone(&relay),
+                clock,
+                random,
+                options.faults.relay_fault,
+            ));
         }
         self.relays.push(relay);
         Ok(())
@@ -145,7 +151,10 @@ fn new_board(options: &FarmOptions, index: u16, relay: SocketAddr) -> Result<Sim
         seed: Random::stream(options.seed, u64::from(index)).next_u64(),
         faults: watch::Sender::new(options.faults),
         is_dead: watch::Sender::new(false),
-        status: watch::Sender::new(BoardStatus { card_image: options.card_image.clone(), ..BoardStatus::default() }),
+        status: watch::Sender::new(BoardStatus {
+            card_image: options.card_image.clone(),
+            ..BoardStatus::default()
+        }),
         is_inverted,
     })
 }
@@ -157,8 +166,10 @@ async fn inject_relay_faults(relay: Arc<RelayBoard>, clock: Arc<dyn Clock>, mut 
         if random.next_fraction() >= rate {
             continue;
         }
-        let coil = u16::try_from(random.next_below(usize::from(2 * COILS_PER_RELAY))).unwrap_or(COILS_PER_RELAY);
-        let bad = if coil < COILS_PER_RELAY { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
+        let coil =
+            u16::try_from(random.next_below(usize::from(2 * COILS_PER_RELAY))).unwrap_or(COILS_PER_RELAY);
+        let bad =
+            if coil < COILS_PER_RELAY { RelayBehaviour::Lying { coil } } else { RelayBehaviour::Hanging };
         tracing::debug!(relay = %relay.addr(), ?bad, "a simulated relay board misbehaves");
         relay.set_behaviour(bad);
         clock.sleep(RELAY_FAULT_TIME).await;

@@ -10,22 +10,22 @@
 //! ```
 
 mod board;
+mod board_task;
 mod boot;
 mod boot_config;
 mod farm;
-mod faults;
-mod life;
+mod fault_rates;
 mod network;
 mod options;
 pub mod relay;
-mod times;
+mod timings;
 mod tree;
 
-pub use board::{BoardActivity, BoardRegistration, SimulatedBoard, BoardStatus};
-pub use boot_config::{BootConfigError, BootConfig, LiveTask};
-pub use farm::{SimulatedFarm, FarmError};
-pub use faults::{BoardFault, FaultRates};
+pub use board::{BoardActivity, BoardRegistration, BoardStatus, SimulatedBoard};
+pub use boot_config::{BootConfig, BootConfigError, LiveTask};
+pub use farm::{FarmError, SimulatedFarm};
+pub use fault_rates::{BoardFault, FaultRates};
 pub use options::FarmOptions;
 pub use random::Random;
-pub use times::BoardTimings;
+pub use timings::BoardTimings;
 pub use tree::{HARDWARE_TYPES, IMAGES, boot_config_name, write_boot_tree};

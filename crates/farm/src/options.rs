@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clock::Clock;
 
-use super::faults::FaultRates;
-use super::times::BoardTimings;
+use super::fault_rates::FaultRates;
+use super::timings::BoardTimings;
 
 /// What farm to simulate.
 #[derive(Clone)]

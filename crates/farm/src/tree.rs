@@ -60,8 +60,10 @@ pub fn write_boot_tree(root: &Path) -> io::Result<()> {
 /// Bytes that no two blocks share, so that a block out of place would show.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
-    let mut noise: Vec<u8> =
-        std::iter::repeat_with(|| random.next_u64().to_le_bytes()).take(bytes.div_ceil(8)).flatten().collect();
+    let mut noise: Vec<u8> = std::iter::repeat_with(|| random.next_u64().to_le_bytes())
+        .take(bytes.div_ceil(8))
+        .flatten()
+        .collect();
     noise.truncate(bytes);
     noise
 }
@@ -77,9 +79,11 @@ mod tests {
             write_boot_tree(root.path()).unwrap();
         }
         assert_eq!(fs::read_dir(root.path().join("configs")).unwrap().count(), 8);
-        for (image, task) in
-            [("base-2", LiveTask::Install), ("self-test", LiveTask::SelfTest), ("maintenance", LiveTask::Maintenance)]
-        {
+        for (image, task) in [
+            ("base-2", LiveTask::Install),
+            ("self-test", LiveTask::SelfTest),
+            ("maintenance", LiveTask::Maintenance),
+        ] {
             let file = root.path().join("configs").join(boot_config_name(image, "rpi4"));
             let config: BootConfig = fs::read_to_string(file).unwrap().parse().unwrap();
             assert_eq!((config.task, config.image.as_deref()), (task, Some(image)));

@@ -2,7 +2,7 @@
 
 use serde_json::Number;
 
-use machine::text::{FaultCollector, SourceContent, SourceNode};
+use machine::source_text::{FaultCollector, SourceContent, SourceNode};
 
 /// How often one is added to a fraction before it is said that this takes too long.
 pub(super) const MAX_ADDITIONS: u64 = 100_000;

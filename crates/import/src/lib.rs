@@ -10,8 +10,8 @@ mod read;
 mod write;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use machine::text::{self as source, FaultCollector};
-use machine::{CheckReport, Definition, SourceFault, SourceFaults, MachineName, Vocabulary, check};
+use machine::source_text::{self as source, FaultCollector};
+use machine::{CheckReport, Definition, MachineName, SourceFault, SourceFaults, Vocabulary, check};
 
 pub use note::ImportNote;
 
@@ -56,7 +56,12 @@ pub fn import(
             let written = write::definition(machine, &states, vocabulary.actions());
             let CheckReport { definition, faults: found } = check(&written.text, vocabulary);
             if let Some(definition) = definition {
-                return Ok(ImportedDefinition { source: written.text, definition, current: states.current, notes });
+                return Ok(ImportedDefinition {
+                    source: written.text,
+                    definition,
+                    current: states.current,
+                    notes,
+                });
             }
             for fault in found.into_iter().filter(SourceFault::is_error) {
                 faults.add(written.position(fault.line), fault.rule, fault.message);

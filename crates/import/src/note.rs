@@ -1,6 +1,6 @@
 //! What is odd about a StateService file and does no harm.
 
-use machine::text::SourcePosition;
+use machine::source_text::SourcePosition;
 
 /// Something that is odd about a StateService file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

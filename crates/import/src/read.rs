@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use machine::Rule;
-use machine::text::{FaultCollector, SourceContent, SourceNode, SourcePosition};
+use machine::source_text::{FaultCollector, SourceContent, SourceNode, SourcePosition};
 
 use super::count::{MAX_ADDITIONS, number, puts_needed};
 use super::note::{ImportNote, note};
@@ -105,7 +105,11 @@ fn read_all(
 fn name_of(element: &SourceNode) -> Option<&str> {
     match &element.child("name")?.1.content {
         SourceContent::Text(name) => Some(name),
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Number(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     }
 }
 
@@ -141,7 +145,11 @@ fn read_one(
                 faults.add_unknown(func.at, Rule::Form, "func", other, ["increment", "time"]);
                 None
             }
-            SourceContent::Null | SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::List(_) | SourceContent::Map(_) => {
+            SourceContent::Null
+            | SourceContent::Bool(_)
+            | SourceContent::Number(_)
+            | SourceContent::List(_)
+            | SourceContent::Map(_) => {
                 func.refuse("`increment` or `time`; a state that is an end has no `func` at all", faults);
                 None
             }
@@ -150,7 +158,12 @@ fn read_one(
     Some(DeclaredState { name: name?.to_owned(), at: element.at, waits_for: step? })
 }
 
-fn count(element: &SourceNode, names: &[&str], faults: &mut FaultCollector, notes: &mut Vec<ImportNote>) -> Option<WaitCondition> {
+fn count(
+    element: &SourceNode,
+    names: &[&str],
+    faults: &mut FaultCollector,
+    notes: &mut Vec<ImportNote>,
+) -> Option<WaitCondition> {
     let current = child(element, "current", faults).and_then(|node| value(node, "current", notes, faults));
     let from = current.and_then(|node| number(node, faults));
     let (target, when) = target(element, names, faults, notes)?;
@@ -232,7 +245,12 @@ fn target<'a>(
 }
 
 /// The `value` beside a `key`, of which StateService takes no notice.
-fn value<'a>(node: &'a SourceNode, what: &str, notes: &mut Vec<ImportNote>, faults: &mut FaultCollector) -> Option<&'a SourceNode> {
+fn value<'a>(
+    node: &'a SourceNode,
+    what: &str,
+    notes: &mut Vec<ImportNote>,
+    faults: &mut FaultCollector,
+) -> Option<&'a SourceNode> {
     if !matches!(node.content, SourceContent::Map(_)) {
         node.refuse(&format!("`{what}`: a mapping with `key` and `value`"), faults);
         return None;

@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use machine::testing::vocabulary;
-use machine::{Cause, Instance, Outcome, EventSource, StateName, Stimulus, check};
+use machine::{Cause, EventSource, Instance, Outcome, StateName, Stimulus, check};
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use machine::text::SourcePosition;
+use machine::source_text::SourcePosition;
 use machine::{ActionCatalogue, MachineName, StateName, is_failed_state_name};
 
 use super::read::{DeclaredState, StateServiceFile, WaitCondition};
@@ -24,7 +24,11 @@ impl GeneratedText {
 }
 
 /// Writes the definition.
-pub(super) fn definition(machine: &MachineName, states: &StateServiceFile, actions: &dyn ActionCatalogue) -> GeneratedText {
+pub(super) fn definition(
+    machine: &MachineName,
+    states: &StateServiceFile,
+    actions: &dyn ActionCatalogue,
+) -> GeneratedText {
     let names = names(states, actions);
     let named = |label: &str| names.get(label).map_or("", String::as_str);
     let mut text = format!(
@@ -69,7 +73,12 @@ pub(super) fn definition(machine: &MachineName, states: &StateServiceFile, actio
     GeneratedText { text, positions: places }
 }
 
-fn step<'a>(one: &'a DeclaredState, name: &str, named: &impl Fn(&'a str) -> &'a str, is_reached: bool) -> String {
+fn step<'a>(
+    one: &'a DeclaredState,
+    name: &str,
+    named: &impl Fn(&'a str) -> &'a str,
+    is_reached: bool,
+) -> String {
     match &one.waits_for {
         WaitCondition::End if is_reached => "    about: the end\n    final: true\n".to_owned(),
         // An end that nothing leads to, as where the machine has passed a fork already.

@@ -239,7 +239,10 @@ impl Definition {
 
     /// What the counters of an instance are whose own are `counted`: of those that have not been counted, where they begin.
     #[must_use]
-    pub fn effective_counters<'a>(&self, counted: &'a BTreeMap<CounterName, i64>) -> Cow<'a, BTreeMap<CounterName, i64>> {
+    pub fn effective_counters<'a>(
+        &self,
+        counted: &'a BTreeMap<CounterName, i64>,
+    ) -> Cow<'a, BTreeMap<CounterName, i64>> {
         if self.initial_counts.is_empty() {
             return Cow::Borrowed(counted);
         }

@@ -6,9 +6,9 @@
 //! translations from other languages.
 
 mod check;
-mod components;
 mod decide;
 mod definition;
+mod error_wording;
 mod fault;
 mod guard;
 mod instance;
@@ -16,49 +16,50 @@ mod link;
 mod linked;
 mod names;
 pub mod operation;
-mod plain;
+mod parse_helpers;
 mod prediction;
-mod raised;
-mod reading;
+mod raised_event;
 mod resource;
 mod rule;
 mod sender;
-mod simulated;
+mod simulation;
 mod source;
+pub mod source_text;
 mod span;
 mod stimulus;
 pub mod storable;
+mod strongly_connected;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod text;
 mod visit;
 mod vocabulary;
 
 pub use check::{CheckReport, check, load, load_stored};
 pub use decide::{advance, create, create_linked, decide, questions, reads_facts};
 pub use definition::{
-    Definition, TimeoutDue, Event, ActionInvocation, StateKind, TimeoutLimit, State, Timeout, Transition, TransitionEffect,
+    ActionInvocation, Definition, Event, State, StateKind, Timeout, TimeoutDue, TimeoutLimit, Transition,
+    TransitionEffect,
 };
+pub use error_wording::reword_library_error;
 pub use fault::{SourceFault, SourceFaults, nearest, suggestion};
 pub use guard::{Guard, GuardVariables};
 pub use instance::Instance;
 pub use link::{InstanceAddress, Link, LinkDeclaration, Links};
 pub use linked::{
-    RaiseChain, LinkedDecision, HeldWhileWaiting, LinkFault, LinkedInstances, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS, check_linked,
-    decide_linked,
+    HeldWhileWaiting, LinkFault, LinkedDecision, LinkedInstances, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS,
+    RaiseChain, check_linked, decide_linked,
 };
 pub use names::{
-    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME_CHARS, MachineName, ResourceName, SelectorName,
-    StateName, is_instance_name, is_failed_state_name,
+    ActionName, BadName, CounterName, EventName, LinkName, MAX_NAME_CHARS, MachineName, ResourceName,
+    SelectorName, StateName, is_failed_state_name, is_instance_name,
 };
-pub use operation::{Fence, CounterEffect, Operation, DeclaredRaise, OperationValue};
-pub use plain::reword_library_error;
-pub use prediction::{ModelAnswers, Prediction, ModelQuestion, is_single_row};
-pub use raised::RaisedEvent;
+pub use operation::{CounterEffect, DeclaredRaise, Fence, Operation, OperationValue};
+pub use prediction::{ModelAnswers, ModelQuestion, Prediction, is_single_row};
+pub use raised_event::RaisedEvent;
 pub use resource::ResourceDeclaration;
 pub use rule::{Rule, Severity};
-pub use sender::{Sender, SenderName, EventSource};
-pub use simulated::{Distribution, SimulatedAction, ActionSite};
+pub use sender::{EventSource, Sender, SenderName};
+pub use simulation::{ActionSite, Distribution, SimulatedAction};
 pub use source::MAX_SOURCE_BYTES;
 pub use span::{BadSpan, parse_span};
 pub use stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};

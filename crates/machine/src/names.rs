@@ -31,7 +31,11 @@ pub fn is_instance_name(text: &str) -> bool {
 }
 
 fn checked(text: &str) -> Result<Arc<str>, BadName> {
-    if is_name(text) { Ok(Arc::from(text)) } else { Err(BadName(text.chars().take(2 * MAX_NAME_CHARS).collect())) }
+    if is_name(text) {
+        Ok(Arc::from(text))
+    } else {
+        Err(BadName(text.chars().take(2 * MAX_NAME_CHARS).collect()))
+    }
 }
 
 /// `text` with `_` for each character that a name may not have.

@@ -121,7 +121,10 @@ impl SourceNode {
                 entries
             }
             SourceContent::Null => &[],
-            SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::Text(_) | SourceContent::List(_) => {
+            SourceContent::Bool(_)
+            | SourceContent::Number(_)
+            | SourceContent::Text(_)
+            | SourceContent::List(_) => {
                 self.refuse(expected, faults);
                 &[]
             }
@@ -185,9 +188,10 @@ impl SourceNode {
         match &self.content {
             SourceContent::List(elements) => elements,
             SourceContent::Null => &[],
-            SourceContent::Bool(_) | SourceContent::Number(_) | SourceContent::Text(_) | SourceContent::Map(_) => {
-                std::slice::from_ref(self)
-            }
+            SourceContent::Bool(_)
+            | SourceContent::Number(_)
+            | SourceContent::Text(_)
+            | SourceContent::Map(_) => std::slice::from_ref(self),
         }
     }
 

@@ -10,7 +10,7 @@ use super::instance::Instance;
 use super::link::Links;
 use super::names::{EventName, ResourceName, StateName};
 use super::prediction::ModelAnswers;
-use super::raised::RaisedEvent;
+use super::raised_event::RaisedEvent;
 use super::sender::EventSource;
 use super::visit::Visit;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::names::{ActionName, SelectorName, is_name};
 use super::sender::{ACTION_SENDER, OPERATOR_SENDER, SenderName};
-use super::simulated::SimulatedAction;
+use super::simulation::SimulatedAction;
 
 /// The names that definitions may use besides their own: senders, objects of facts, selectors of resources, actions.
 #[derive(Debug, Clone)]
@@ -64,7 +64,9 @@ impl Vocabulary {
         if !is_name(&facts.name) || facts.name.contains('-') {
             return Err(BadVocabulary::NotAName(facts.name));
         }
-        if GUARD_VARIABLES.contains(&facts.name.as_str()) || self.facts.iter().any(|one| one.name == facts.name) {
+        if GUARD_VARIABLES.contains(&facts.name.as_str())
+            || self.facts.iter().any(|one| one.name == facts.name)
+        {
             return Err(BadVocabulary::Taken(facts.name));
         }
         self.facts.push(facts);

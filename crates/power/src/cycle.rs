@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{OutletError, OutletErrorKind};
+use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{CycleTiming, PowerState};
-use crate::switching::{PowerOffMode, SwitchingRun, PHASE_TRIES};
+use crate::switching::{PHASE_TRIES, PowerOffMode, SwitchingRun};
 
 /// How often taking the power away is tried in a cycle: the board may be dark already.
 const OFF_TRIES: u32 = 2;
@@ -46,7 +46,8 @@ impl SwitchingRun {
         }
         let cut = match self.read_state(cancel).await {
             Err(fault) => {
-                if interrupted == 0 && fault.kind == OutletErrorKind::ConnectionLost && !cancel.is_cancelled() {
+                if interrupted == 0 && fault.kind == OutletErrorKind::ConnectionLost && !cancel.is_cancelled()
+                {
                     // A device that takes writes and answers no reading may have left the board dark before.
                     // How this ends changes nothing: the reading has failed.
                     let _ = self.switch_to(PowerState::On, 1, &CancellationToken::new()).await;
@@ -89,7 +90,11 @@ impl SwitchingRun {
 
     /// Whether a device that timed the cycle is seen to have given the power back.
     async fn is_restored(&mut self, cut: &Result<(), OutletError>, cancel: &CancellationToken) -> bool {
-        if self.off_mode == PowerOffMode::UntilSwitchedOn || cut.is_err() || cancel.is_cancelled() || !self.can_read() {
+        if self.off_mode == PowerOffMode::UntilSwitchedOn
+            || cut.is_err()
+            || cancel.is_cancelled()
+            || !self.can_read()
+        {
             return false;
         }
         self.read_state(&CancellationToken::new()).await.is_ok() && self.observed == Some(PowerState::On)

@@ -13,10 +13,10 @@
 
 mod cycle;
 mod drivers;
-mod fault;
+mod error;
 mod operate;
-mod options;
 mod outlet;
+mod parameters;
 mod scheme;
 mod session;
 mod switching;
@@ -24,8 +24,13 @@ mod url;
 
 pub use device_io::Evidence;
 
-pub use self::fault::{OutletError, OutletErrorKind};
-pub use self::operate::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerRunErrorKind, PowerOperation, PowerRunError, max_operation_time, operate};
-pub use self::outlet::{OutletCapabilities, ClientCapacity, CycleTiming, Outlet, Readback, OutletReading, PowerState};
+pub use self::error::{OutletError, OutletErrorKind};
+pub use self::operate::{
+    DEFAULT_CALL_TIMEOUT, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind, max_operation_time,
+    operate,
+};
+pub use self::outlet::{
+    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+};
 pub use self::scheme::{OutletAccess, PowerScheme};
 pub use self::url::{MAX_OFF_TIME, PowerUrl, schemes};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clock::Clock;
-use device_io::{Evidence, ProcessLease, LocalTrouble};
+use device_io::{Evidence, LocalTrouble, ProcessLease};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{OutletError, OutletErrorKind};
-use crate::outlet::{Readback, PowerState};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{PowerState, Readback};
 use crate::scheme::OutletAccess;
 use crate::switching::{PHASE_TIMEOUT, SwitchingRun};
 use crate::url::{MAX_OFF_TIME, PowerUrl};
@@ -121,12 +121,19 @@ fn evidence(switching: &SwitchingRun) -> Evidence {
     evidence
 }
 
-fn error_kind(fault: &OutletError, url: &PowerUrl, switching: &SwitchingRun, is_left_over: bool) -> PowerRunErrorKind {
+fn error_kind(
+    fault: &OutletError,
+    url: &PowerUrl,
+    switching: &SwitchingRun,
+    is_left_over: bool,
+) -> PowerRunErrorKind {
     match &fault.kind {
         OutletErrorKind::Local(trouble) => {
             PowerRunErrorKind::Suspended { trouble: trouble.clone(), has_acted: switching.has_written }
         }
-        _ if switching.is_unrestored || is_left_over => PowerRunErrorKind::Unrestored { what: "power", at: url.outlet() },
+        _ if switching.is_unrestored || is_left_over => {
+            PowerRunErrorKind::Unrestored { what: "power", at: url.outlet() }
+        }
         OutletErrorKind::Misconfigured | OutletErrorKind::WrongProtocol => PowerRunErrorKind::Misconfigured,
         OutletErrorKind::Cancelled
         | OutletErrorKind::LeaseExpired

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use device_io::Evidence;
 
-use crate::fault::OutletError;
+use crate::error::OutletError;
 
 /// The longest rest that a device may ask for after a connection.
 pub(crate) const MAX_SETTLE_TIME: Duration = Duration::from_secs(5);

@@ -8,8 +8,8 @@ use clock::Clock;
 use device_io::ProcessLease;
 use url::Url;
 
-use crate::options::{PowerUrlParameters, SchemeParameter};
-use crate::outlet::{OutletCapabilities, Outlet};
+use crate::outlet::{Outlet, OutletCapabilities};
+use crate::parameters::{PowerUrlParameters, SchemeParameter};
 
 /// How the power URLs of one kind of device are read.
 pub struct PowerScheme {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{Clock, time_after};
-use device_io::{DeviceConnection, ProcessLease, LocalTrouble, ConnectError, address, connect};
+use device_io::{ConnectError, DeviceConnection, LocalTrouble, ProcessLease, address, connect};
 
-use crate::fault::{OutletError, OutletErrorKind};
+use crate::error::{OutletError, OutletErrorKind};
 use crate::scheme::OutletAccess;
 
 /// What one run at a device knows about connections to it.
@@ -73,7 +73,11 @@ impl DeviceSession {
 
     /// Whether anything may be sent.
     pub(crate) fn check_lease(&self) -> Result<(), OutletError> {
-        if self.lease.may_act() { Ok(()) } else { Err(OutletError::new(OutletErrorKind::LeaseExpired, self.expired_reason())) }
+        if self.lease.may_act() {
+            Ok(())
+        } else {
+            Err(OutletError::new(OutletErrorKind::LeaseExpired, self.expired_reason()))
+        }
     }
 
     /// Bounds the delivery of the next request on `connection`: what cannot be delivered in time is not delivered later
@@ -86,7 +90,10 @@ impl DeviceSession {
     /// Runs an exchange for as long as a call may take; `None` where it did not end by then.
     ///
     /// Ended by the lease, what was asked for may have been done.
-    pub(crate) async fn within_call<T>(&self, exchange: impl Future<Output = T>) -> Result<Option<T>, OutletError> {
+    pub(crate) async fn within_call<T>(
+        &self,
+        exchange: impl Future<Output = T>,
+    ) -> Result<Option<T>, OutletError> {
         tokio::select! {
             biased;
             ended = self.clock.timeout(self.call_limit, exchange) => Ok(ended),
@@ -102,7 +109,10 @@ impl DeviceSession {
 
     /// A connection whose socket does not take what it has to is none.
     fn no_connection(&self, error: &std::io::Error) -> OutletError {
-        OutletError::new(OutletErrorKind::NotConnected, format!("no connection to {}: {error}", self.authority()))
+        OutletError::new(
+            OutletErrorKind::NotConnected,
+            format!("no connection to {}: {error}", self.authority()),
+        )
     }
 
     fn connect_error(&self, error: ConnectError) -> OutletError {
@@ -110,7 +120,9 @@ impl DeviceSession {
         match error {
             ConnectError::Local { trouble, .. } => OutletError::new(OutletErrorKind::Local(trouble), reason),
             // A resolver that was restarted says so too, and no name says anything about the device.
-            ConnectError::NoSuchName(host) => OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason),
+            ConnectError::NoSuchName(host) => {
+                OutletError::new(OutletErrorKind::Local(LocalTrouble::Name(host)), reason)
+            }
             ConnectError::Refused(_) => OutletError::new(OutletErrorKind::NotConnected, reason),
             ConnectError::TimedOut(limit) => {
                 let limit = humantime::format_duration(limit);

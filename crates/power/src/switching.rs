@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use clock::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{OutletError, OutletErrorKind};
-use crate::outlet::{OutletCapabilities, Outlet, Readback, PowerState};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{Outlet, OutletCapabilities, PowerState, Readback};
 
 /// The longest that looking, or bringing the power to on or to off, may take, all connections included.
 pub(crate) const PHASE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -57,7 +57,11 @@ pub(crate) struct SwitchingRun {
 
 impl SwitchingRun {
     /// Begins a run at `outlet`.
-    pub(crate) fn new(clock: Arc<dyn Clock>, outlet: Box<dyn Outlet>, capabilities: OutletCapabilities) -> Self {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        outlet: Box<dyn Outlet>,
+        capabilities: OutletCapabilities,
+    ) -> Self {
         Self {
             clock,
             outlet,
@@ -111,7 +115,10 @@ impl SwitchingRun {
         let ended = clock.timeout(PHASE_TIMEOUT, self.repeat(want, tries, cancel, &mut last)).await;
         ended.unwrap_or_else(|| {
             let late = || {
-                OutletError::new(OutletErrorKind::ConnectionLost, format!("not done within {}", humantime::format_duration(PHASE_TIMEOUT)))
+                OutletError::new(
+                    OutletErrorKind::ConnectionLost,
+                    format!("not done within {}", humantime::format_duration(PHASE_TIMEOUT)),
+                )
             };
             Err(last.unwrap_or_else(late))
         })
@@ -194,9 +201,8 @@ impl SwitchingRun {
         self.has_written = true;
         let written = match (want, self.off_mode) {
             (PowerState::Off, PowerOffMode::TimedByDevice(off_for)) => self.outlet.cycle(off_for).await,
-            (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn) | (PowerState::On, PowerOffMode::TimedByDevice(_)) => {
-                self.outlet.set(want).await
-            }
+            (PowerState::On | PowerState::Off, PowerOffMode::UntilSwitchedOn)
+            | (PowerState::On, PowerOffMode::TimedByDevice(_)) => self.outlet.set(want).await,
         };
         if written.as_ref().is_err_and(|fault| !fault.may_have_switched()) {
             (self.observed, self.has_written) = before;
@@ -214,9 +220,9 @@ impl SwitchingRun {
             Some(PowerState::On) => self.on_at = Some(self.clock.now()),
             None => {}
         }
-        reading
-            .power_state
-            .ok_or_else(|| OutletError::new(OutletErrorKind::Unconfirmed, "what was read is neither on nor off"))
+        reading.power_state.ok_or_else(|| {
+            OutletError::new(OutletErrorKind::Unconfirmed, "what was read is neither on nor off")
+        })
     }
 
     /// Keeps what the device said.

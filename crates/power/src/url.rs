@@ -7,8 +7,8 @@ use device_io::address;
 use device_io::address::DeviceUrlError;
 
 use crate::drivers::SCHEMES;
-use crate::options::PowerUrlParameters;
-use crate::outlet::{OutletCapabilities, ClientCapacity, Outlet};
+use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities};
+use crate::parameters::PowerUrlParameters;
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 
 /// The longest time that a power cycle may keep an outlet off.
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(read("modbus://relay-3.lab/5").off_for(), Duration::from_secs(2));
         for (index, scheme) in SCHEMES.iter().enumerate() {
             assert!(SCHEMES[..index].iter().all(|other| other.name != scheme.name), "{}", scheme.name);
-            assert!(scheme.parameters.contains(&crate::options::OFF_PARAMETER), "{}", scheme.name);
+            assert!(scheme.parameters.contains(&crate::parameters::OFF_PARAMETER), "{}", scheme.name);
             let help = scheme.help();
             assert!(help.lines().count() == 1 + scheme.parameters.len(), "{help}");
         }
@@ -196,7 +196,9 @@ mod tests {
             let title = format!("\n## `{}://{}`\n", scheme.name, scheme.path);
             let (_, section) = page.split_once(&title).unwrap_or_else(|| panic!("no section {title}"));
             let section = section.split("\n## ").next().unwrap();
-            for option in scheme.parameters.iter().filter(|option| **option != crate::options::OFF_PARAMETER) {
+            for option in
+                scheme.parameters.iter().filter(|option| **option != crate::parameters::OFF_PARAMETER)
+            {
                 assert!(
                     section.contains(&format!("| `{}=", option.name)),
                     "{}: {}",

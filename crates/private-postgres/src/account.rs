@@ -91,7 +91,11 @@ impl PostgresAccount {
     /// # Errors
     ///
     /// [`PrivateError::Unreachable`] with the first directory that is closed.
-    pub(super) async fn check_access(&self, data_dir: &Path, program: &Path) -> Result<(), PrivatePostgresError> {
+    pub(super) async fn check_access(
+        &self,
+        data_dir: &Path,
+        program: &Path,
+    ) -> Result<(), PrivatePostgresError> {
         if !self.is_other_user || self.can_enter(data_dir, program).await {
             return Ok(());
         }
@@ -104,7 +108,11 @@ impl PostgresAccount {
                 break;
             }
         }
-        Err(PrivatePostgresError::DataDirInaccessible { directory, data_dir: data_dir.to_owned(), user: self.name.clone() })
+        Err(PrivatePostgresError::DataDirInaccessible {
+            directory,
+            data_dir: data_dir.to_owned(),
+            user: self.name.clone(),
+        })
     }
 
     /// Whether a process of this user can have `directory` as its own.

@@ -65,20 +65,27 @@ impl Binaries {
 }
 
 /// Picks from `found`, in the order in which they were found.
-fn choose(found: Vec<Binaries>, wanted: Option<&str>, cluster: &Path) -> Result<Binaries, PrivatePostgresError> {
+fn choose(
+    found: Vec<Binaries>,
+    wanted: Option<&str>,
+    cluster: &Path,
+) -> Result<Binaries, PrivatePostgresError> {
     let mut majors: Vec<String> = found.iter().map(|server| server.major_version.to_string()).collect();
     majors.dedup();
     let majors = majors.join(" and ");
     let fits = |server: &Binaries| {
-        server.major_version >= MIN_MAJOR_VERSION && wanted.is_none_or(|wanted| wanted == server.major_version.to_string())
+        server.major_version >= MIN_MAJOR_VERSION
+            && wanted.is_none_or(|wanted| wanted == server.major_version.to_string())
     };
     if let Some(server) = found.into_iter().find(fits) {
         return Ok(server);
     }
     Err(match wanted {
-        Some(data) => {
-            PrivatePostgresError::WrongVersion { cluster: cluster.to_owned(), data: data.to_owned(), found: majors }
-        }
+        Some(data) => PrivatePostgresError::WrongVersion {
+            cluster: cluster.to_owned(),
+            data: data.to_owned(),
+            found: majors,
+        },
         None => PrivatePostgresError::TooOld { found: majors, install: install_hint() },
     })
 }

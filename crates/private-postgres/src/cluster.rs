@@ -58,7 +58,10 @@ impl Cluster {
     /// # Errors
     ///
     /// As [`PrivatePostgres::start`](crate::PrivatePostgres::start); nothing is written but a whole new cluster.
-    pub(super) async fn prepare(layout: DataDirLayout, options: PrivatePostgresOptions) -> Result<Self, PrivatePostgresError> {
+    pub(super) async fn prepare(
+        layout: DataDirLayout,
+        options: PrivatePostgresOptions,
+    ) -> Result<Self, PrivatePostgresError> {
         let account = PostgresAccount::choose(&layout.cluster)?;
         let binaries = Binaries::find(options.bin_dir.as_deref(), &layout.cluster, &account).await?;
         account.check_access(&layout.data_dir, &binaries.postgres()).await?;
@@ -132,12 +135,15 @@ impl Cluster {
         let mut postmaster = Postmaster::new(child);
         match postmaster.wait_ready(&self.layout.cluster).await {
             Ok(()) => Ok(postmaster),
-            Err(StartFailure::Exited(status)) => {
-                Err(PrivatePostgresError::ExitedAtStart { status, log: self.layout.log.clone(), tail: self.log_tail() })
-            }
-            Err(StartFailure::Timeout(limit)) => {
-                Err(PrivatePostgresError::StartTimeout { limit_s: limit.as_secs(), log: self.layout.log.clone() })
-            }
+            Err(StartFailure::Exited(status)) => Err(PrivatePostgresError::ExitedAtStart {
+                status,
+                log: self.layout.log.clone(),
+                tail: self.log_tail(),
+            }),
+            Err(StartFailure::Timeout(limit)) => Err(PrivatePostgresError::StartTimeout {
+                limit_s: limit.as_secs(),
+                log: self.layout.log.clone(),
+            }),
             Err(StartFailure::File(error)) => Err(error.into()),
         }
     }
@@ -150,7 +156,8 @@ impl Cluster {
         // Prints the setting and ends; `-C` comes first, or else root may not ask.
         command.args(["-C", "wal_compression", "-c", "wal_compression=lz4", "-D"]).arg(&self.layout.cluster);
         command.kill_on_drop(true);
-        let output = command.output().await.map_err(|source| PrivatePostgresError::Run { program, source })?;
+        let output =
+            command.output().await.map_err(|source| PrivatePostgresError::Run { program, source })?;
         Ok(if output.status.success() { "lz4" } else { "on" })
     }
 

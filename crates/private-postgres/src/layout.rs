@@ -198,7 +198,10 @@ impl DataDirLayout {
         // In a directory that everybody may write to, somebody may have been here first.
         let found = fs::symlink_metadata(&dir)?;
         if !found.is_dir() {
-            return Err(PrivatePostgresError::SocketDirectory { path: dir, reason: "is no directory".to_owned() });
+            return Err(PrivatePostgresError::SocketDirectory {
+                path: dir,
+                reason: "is no directory".to_owned(),
+            });
         }
         let own = nix::unistd::Uid::effective().as_raw();
         if found.uid() == own {

@@ -36,7 +36,10 @@ pub(super) async fn kill_all(prefix: &Path) -> Result<(), PrivatePostgresError> 
         let found = find(prefix)?;
         let Some(first) = found.first() else { return Ok(()) };
         if begun_at.elapsed() > KILL_TIMEOUT {
-            return Err(PrivatePostgresError::OrphanNotStopping { cluster: prefix.to_owned(), pid: first.pid });
+            return Err(PrivatePostgresError::OrphanNotStopping {
+                cluster: prefix.to_owned(),
+                pid: first.pid,
+            });
         }
         for process in found {
             // It may have ended since it was found, and its number may be another's.

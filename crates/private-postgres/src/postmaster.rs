@@ -218,7 +218,9 @@ pub(super) async fn stop_orphaned_server(cluster: &Path) -> Result<(), PrivatePo
             PidOwner::Gone => return Ok(()),
             PidOwner::Zombie if started_at.elapsed() < ZOMBIE_TIMEOUT => {}
             PidOwner::Zombie | PidOwner::Other => return remove_stale_pid_file(cluster),
-            PidOwner::Postmaster if started_at.elapsed() > FAST_SHUTDOWN_TIMEOUT + IMMEDIATE_SHUTDOWN_TIMEOUT => {
+            PidOwner::Postmaster
+                if started_at.elapsed() > FAST_SHUTDOWN_TIMEOUT + IMMEDIATE_SHUTDOWN_TIMEOUT =>
+            {
                 return Err(PrivatePostgresError::OrphanNotStopping { cluster: cluster.to_owned(), pid });
             }
             PidOwner::Postmaster => {

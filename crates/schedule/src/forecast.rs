@@ -162,7 +162,8 @@ mod tests {
 
     fn queue(waiters: usize, needs: impl Fn(usize) -> Vec<usize>) -> Queue {
         let need = |name| crate::request::ResourceNeed::of(name, 1);
-        let request = |key| ResourceRequest { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
+        let request =
+            |key| ResourceRequest { key, needs: needs(key).into_iter().map(need).collect(), holds: false };
         // At each resource of a hundred turns take another time, so that they end apart.
         (0..waiters)
             .map(|key| WithDuration { item: request(key), duration: i64::try_from(5 + key % 100).ok() })

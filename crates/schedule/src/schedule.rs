@@ -127,8 +127,18 @@ impl<'a, R: Clone + Ord> ScheduleState<'a, R> {
 
     /// Picks a resource for each of `needs` from as many units as `there_are`; one that grants now before one that does so
     /// later, and of those that are equal the first. Needs that name the same resource share its units.
-    fn pick<'n>(&self, needs: &'n [ResourceNeed<R>], there_are: impl Fn(&RemainingUnits) -> i64) -> Option<Vec<(&'n R, u32)>> {
-        let mut picks = NeedAssignment { needs, chosen: Vec::new(), tries: MAX_ASSIGNMENT_ATTEMPTS, state: self, there_are };
+    fn pick<'n>(
+        &self,
+        needs: &'n [ResourceNeed<R>],
+        there_are: impl Fn(&RemainingUnits) -> i64,
+    ) -> Option<Vec<(&'n R, u32)>> {
+        let mut picks = NeedAssignment {
+            needs,
+            chosen: Vec::new(),
+            tries: MAX_ASSIGNMENT_ATTEMPTS,
+            state: self,
+            there_are,
+        };
         // Most that wait lack something whatever they pick for the rest.
         let may_have = |need: &ResourceNeed<R>| need.any_of.iter().any(|name| picks.has(name, need.units));
         let has_all = needs.iter().all(may_have) && picks.complete();

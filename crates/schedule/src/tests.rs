@@ -28,7 +28,11 @@ fn one_after_the_other_gets_a_resource_of_one_and_others_do_not_wait_for_that() 
 
 #[test]
 fn what_an_earlier_one_waits_for_is_not_given_to_a_later_one() {
-    let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1)), ("c", LimitedResource::of(4))]);
+    let resources = resources(&[
+        ("a", LimitedResource::of(1)),
+        ("b", LimitedResource::of(1)),
+        ("c", LimitedResource::of(4)),
+    ]);
     let held = [ResourceUnits { resource: "a", units: 1 }, ResourceUnits { resource: "c", units: 2 }];
     let queue = [
         request(1, &[("a", 1), ("b", 1)]),
@@ -58,7 +62,11 @@ fn what_is_free_is_not_kept_from_whoever_holds_what_is_waited_for() {
 #[test]
 fn any_of_several_is_the_first_that_is_free() {
     let resources = resources(&[("a", LimitedResource::of(1)), ("b", LimitedResource::of(1))]);
-    let any = |key| ResourceRequest { key, needs: vec![ResourceNeed { any_of: vec!["a", "b"], units: 1 }], holds: false };
+    let any = |key| ResourceRequest {
+        key,
+        needs: vec![ResourceNeed { any_of: vec!["a", "b"], units: 1 }],
+        holds: false,
+    };
     let plan = schedule(&resources, &[], &[any(1), any(2), any(3)], 0);
     let chosen: Vec<_> = plan.grants.iter().map(|grant| (grant.key, grant.units[0].resource)).collect();
     assert_eq!(chosen, [(1, "a"), (2, "b")]);
@@ -122,7 +130,10 @@ fn what_has_no_limit_is_granted_at_once() {
 
 #[test]
 fn each_in_the_queue_is_told_its_place_and_when_its_turn_may_come() {
-    let resources = resources(&[("a", LimitedResource { settle: 2, ..LimitedResource::of(1) }), ("b", LimitedResource::of(1))]);
+    let resources = resources(&[
+        ("a", LimitedResource { settle: 2, ..LimitedResource::of(1) }),
+        ("b", LimitedResource::of(1)),
+    ]);
     let timed = |key, name, takes| WithDuration { item: request(key, &[(name, 1)]), duration: takes };
     let held = [
         WithDuration { item: ResourceUnits { resource: "a", units: 1 }, duration: Some(5) },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schedule::{PlannedGrant, ResourceNeed, ResourceRequest, LimitedResource, ResourceUnits, schedule};
+use schedule::{LimitedResource, PlannedGrant, ResourceNeed, ResourceRequest, ResourceUnits, schedule};
 
 /// Resources that one request may claim together, by their numbers in the shard.
 #[derive(Debug, Default)]
@@ -36,8 +36,18 @@ impl Dispatcher {
     }
 
     /// Lets an instance wait for all that it needs; it may hold something already.
-    pub(super) fn wait(&mut self, instance: usize, needs: Vec<ResourceNeed<usize>>, holds: bool, now_ms: u64) {
-        self.waiting.push(ResourceRequest { key: WaitingInstance { instance, since_ms: now_ms }, needs, holds });
+    pub(super) fn wait(
+        &mut self,
+        instance: usize,
+        needs: Vec<ResourceNeed<usize>>,
+        holds: bool,
+        now_ms: u64,
+    ) {
+        self.waiting.push(ResourceRequest {
+            key: WaitingInstance { instance, since_ms: now_ms },
+            needs,
+            holds,
+        });
     }
 
     /// An instance waits no more. Says what for.
@@ -116,7 +126,10 @@ mod tests {
         assert_eq!(device.grant(150), DispatchedGrants::default());
         assert_eq!(device.stop_waiting(8), [ResourceNeed::of(0, 1)]);
         device.release(&one, 160);
-        assert_eq!(device.grant(160), DispatchedGrants { next_grant_ms: Some(210), ..DispatchedGrants::default() });
+        assert_eq!(
+            device.grant(160),
+            DispatchedGrants { next_grant_ms: Some(210), ..DispatchedGrants::default() }
+        );
         assert_eq!(device.grant(170), DispatchedGrants::default(), "that is planned already");
         assert_eq!(granted(&device.grant(210)), [(9, 120)]);
         device.release(&one, 220);

@@ -32,17 +32,18 @@ mod report;
 mod resources;
 mod run;
 mod shard;
-mod simulated;
+mod simulated_machine;
 mod simulation;
 mod size;
-mod spans;
+mod span_histogram;
 mod tally;
 
 pub use error::SimulationError;
 pub use profile::Profile;
 pub use report::{
-    Availability, FailedStateReport, IgnoredEventReport, MachineReport, RelayBoardReport, RelayBoardQueueReport, RaisedEventReport, SimulationReport, ResourceReport, StateSeries,
-    StateShare, BreakdownReport, UnsimulatedRaises, TimeToAvailable,
+    Availability, BreakdownReport, FailedStateReport, IgnoredEventReport, MachineReport, RaisedEventReport,
+    RelayBoardQueueReport, RelayBoardReport, ResourceReport, SimulationReport, StateSeries, StateShare,
+    TimeToAvailable, UnsimulatedRaises,
 };
 pub use run::SimulationCounts;
 pub use simulation::Simulation;

@@ -1,6 +1,6 @@
 //! When the outages of a fleet are.
 
-use super::profile::{Profile, OutageSchedule};
+use super::profile::{OutageSchedule, Profile};
 use random::Random;
 
 /// No more outages than this.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::error::SimulationError;
-use super::profile::{MachineBehaviour, InitialLinking};
+use super::profile::{InitialLinking, MachineBehaviour};
 use machine::{Definition, LinkName, Operation, TransitionEffect, check_linked};
 use machine::{LinkFault, MachineName};
 
@@ -58,7 +58,8 @@ pub(super) fn populations(
         }
     }
     let unlinked = |(index, population): (usize, Option<Population>)| {
-        population.ok_or_else(|| SimulationError::UnlinkedMachine { machine: definitions[index].machine.clone() })
+        population
+            .ok_or_else(|| SimulationError::UnlinkedMachine { machine: definitions[index].machine.clone() })
     };
     populations.into_iter().enumerate().map(unlinked).collect()
 }

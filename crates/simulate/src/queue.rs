@@ -57,7 +57,12 @@ impl SimulationQueue {
     pub(super) fn enter(&mut self, at_ms: u64, whose: usize, what: SimulationEvent) {
         if at_ms <= self.end_ms {
             self.entered += 1;
-            self.entries.push(Reverse(QueuedSimulationEvent { at_ms, order: self.entered, target: whose, event: what }));
+            self.entries.push(Reverse(QueuedSimulationEvent {
+                at_ms,
+                order: self.entered,
+                target: whose,
+                event: what,
+            }));
         }
     }
 

@@ -1,9 +1,9 @@
 //! The resources of a shard: the devices that actions claim, the circuits that these are on, and what states hold.
 
-use super::dispatcher::{Dispatcher, DispatchedGrants, ticks};
+use super::dispatcher::{DispatchedGrants, Dispatcher, ticks};
 use super::profile::FleetLayout;
 use super::tally::{LongestQueue, SimulationTally};
-use schedule::{ResourceNeed, LimitedResource, ResourceUnits};
+use schedule::{LimitedResource, ResourceNeed, ResourceUnits};
 
 /// All resources, by number: devices first, then circuits, then what states hold.
 #[derive(Debug)]
@@ -136,7 +136,9 @@ impl SimulatedResources {
     /// An instance at `device` waits no more.
     pub(super) fn stop_waiting(&mut self, instance: usize, device: usize) {
         let Some(dispatcher) = self.granted_by[device] else { return };
-        for resource in self.dispatchers[dispatcher].stop_waiting(instance).iter().flat_map(|need| &need.any_of) {
+        for resource in
+            self.dispatchers[dispatcher].stop_waiting(instance).iter().flat_map(|need| &need.any_of)
+        {
             self.usage[*resource].waiting -= 1;
         }
     }
@@ -199,7 +201,12 @@ impl SimulatedResources {
     }
 
     /// Counts how long instances waited that are granted `units`.
-    pub(super) fn tally_wait(&self, units: &[ResourceUnits<usize>], waited_ms: u64, tally: &mut SimulationTally) {
+    pub(super) fn tally_wait(
+        &self,
+        units: &[ResourceUnits<usize>],
+        waited_ms: u64,
+        tally: &mut SimulationTally,
+    ) {
         for ResourceUnits { resource, .. } in units {
             if *resource < self.devices {
                 tally.devices.waited.add(waited_ms);

@@ -7,7 +7,7 @@ use super::limits::held_resources;
 use super::outages::{self, PlannedOutage};
 use super::population::populations;
 use super::profile::Profile;
-use super::simulated::SimulatedMachine;
+use super::simulated_machine::SimulatedMachine;
 use super::size::SimulationSize;
 use machine::{Definition, ResourceName};
 use schedule::LimitedResource;

@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::options::{BLOCK_BYTES_RANGE, DEFAULT_BLOCK_BYTES, decimal};
-use super::packet::{TftpErrorCode, TransferMode, OptionPair, TftpPacket, TftpRequest};
+use super::packet::{OptionPair, TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 
 /// How to ask for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,11 @@ pub async fn fetch(
     options: &TransferOptions,
 ) -> Result<Vec<u8>, TftpClientError> {
     let socket = UdpSocket::bind((from, 0)).await.map_err(TftpClientError::Socket)?;
-    let request = TftpRequest { file: file.as_bytes().to_owned(), mode: TransferMode::Octet, options: requested_options(options) };
+    let request = TftpRequest {
+        file: file.as_bytes().to_owned(),
+        mode: TransferMode::Octet,
+        options: requested_options(options),
+    };
     let mut session = ClientTransfer {
         socket,
         server,
@@ -174,8 +178,15 @@ impl ClientTransfer<'_> {
                     self.apply_options_ack(&answer).await?;
                     self.acknowledge().await?;
                 }
-                Ok(TftpPacket::Error { code, message }) => return Err(TftpClientError::Refused { code, message }),
-                Ok(TftpPacket::Read(_) | TftpPacket::Write(_) | TftpPacket::Ack { .. } | TftpPacket::OptionsAck(_))
+                Ok(TftpPacket::Error { code, message }) => {
+                    return Err(TftpClientError::Refused { code, message });
+                }
+                Ok(
+                    TftpPacket::Read(_)
+                    | TftpPacket::Write(_)
+                    | TftpPacket::Ack { .. }
+                    | TftpPacket::OptionsAck(_),
+                )
                 | Err(_) => {}
             }
         }
@@ -250,7 +261,8 @@ impl ClientTransfer<'_> {
 
     /// Tells the server that its answer makes no sense.
     async fn send_error(&mut self, why: &'static str) -> TftpClientError {
-        self.last_packet = TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: why.to_owned() }.to_bytes();
+        self.last_packet =
+            TftpPacket::Error { code: TftpErrorCode::OPTIONS, message: why.to_owned() }.to_bytes();
         self.send_last_packet().await.err().unwrap_or(TftpClientError::Protocol(why))
     }
 

@@ -12,15 +12,15 @@
 //!
 //! Source: RFC 1350, RFC 1123 §4.2, RFC 2347, RFC 2348, RFC 2349, RFC 7440.
 
-mod body;
+mod block_reader;
 mod channel;
 pub mod client;
+mod client_reply;
 mod limits;
 mod listener;
 mod observer;
 mod options;
 pub mod packet;
-mod talk;
 mod transfer;
 
 use std::collections::HashMap;
@@ -40,10 +40,10 @@ use channel::{ClientChannel, INBOX_PACKETS};
 pub use limits::TftpLimits;
 use limits::{TransferAdmission, TransferSlot, decide_admission};
 use listener::{Datagram, TftpListener};
-pub use observer::{ClientAbort, TransferDropReason, TransferEnd, TftpFetch, TftpObserver, TftpRefusal};
+pub use observer::{ClientAbort, TftpFetch, TftpObserver, TftpRefusal, TransferDropReason, TransferEnd};
 use options::MAX_WINDOW_BLOCKS;
 use packet::{TftpErrorCode, TftpPacket, TftpRequest};
-use transfer::{CancelReason, TransferProgress, Transfer};
+use transfer::{CancelReason, Transfer, TransferProgress};
 
 use boot_tree::BootTree;
 
@@ -188,7 +188,12 @@ impl TftpServer {
             Ok(TftpPacket::Read(request)) => self.read(peer, local, request),
             Ok(TftpPacket::Write(request)) => self.write(peer, local, &request),
             // Without a transfer there is no answer: forged, these would make us knock at doors for somebody else.
-            Ok(TftpPacket::Data { .. } | TftpPacket::Ack { .. } | TftpPacket::Error { .. } | TftpPacket::OptionsAck(_)) => {
+            Ok(
+                TftpPacket::Data { .. }
+                | TftpPacket::Ack { .. }
+                | TftpPacket::Error { .. }
+                | TftpPacket::OptionsAck(_),
+            ) => {
                 if let Some(inbox) = self.running.get(&peer).and_then(|running| running.inbox.as_ref()) {
                     // A full inbox is a lossy network.
                     inbox.try_send(bytes).ok();
@@ -245,7 +250,8 @@ impl TftpServer {
             tracing::debug!(peer = %fetch.peer, file = fetch.file, ?end, "TFTP fetch ended");
             observer.on_end(&fetch, end);
         });
-        let running = RunningTransfer { task: task.id(), request, requested_at: Instant::now(), progress, inbox };
+        let running =
+            RunningTransfer { task: task.id(), request, requested_at: Instant::now(), progress, inbox };
         self.running.insert(peer, running);
     }
 
@@ -268,7 +274,9 @@ impl TftpServer {
             TransferAdmission::Refuse => false,
         };
         if has_room {
-            if let Some(crowd) = self.overload.take_if(|crowd| now - crowd.last_dropped_at >= OVERLOAD_CLEARED_AFTER) {
+            if let Some(crowd) =
+                self.overload.take_if(|crowd| now - crowd.last_dropped_at >= OVERLOAD_CLEARED_AFTER)
+            {
                 tracing::info!(dropped = crowd.dropped_requests, "TFTP capacity available again");
             }
         } else {
@@ -294,10 +302,12 @@ impl TftpServer {
         self.tasks.spawn(async move {
             let channel = match ports {
                 PortMode::OnePerTransfer => ClientChannel::connect(local, peer).await,
-                PortMode::Single => Ok(ClientChannel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX_PACKETS).1 }),
+                PortMode::Single => {
+                    Ok(ClientChannel::Shared { listener, peer, local, inbox: mpsc::channel(INBOX_PACKETS).1 })
+                }
             };
             if let Ok(channel) = channel {
-                talk::send_error(&channel, TftpErrorCode::ACCESS, message).await;
+                client_reply::send_error(&channel, TftpErrorCode::ACCESS, message).await;
             }
         });
     }
@@ -311,7 +321,12 @@ fn file_name_text(file: &[u8]) -> String {
 }
 
 /// Carries one transfer out, until it ends or is dismissed; over a socket of its own unless a channel is given.
-async fn run_transfer(channel: Option<ClientChannel>, local: SocketAddr, peer: SocketAddr, transfer: Transfer) -> TransferEnd {
+async fn run_transfer(
+    channel: Option<ClientChannel>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    transfer: Transfer,
+) -> TransferEnd {
     let progress = Arc::clone(&transfer.progress);
     let end = tokio::select! {
         end = progress.cancelled() => end,

@@ -108,9 +108,12 @@ pub(super) fn decide_admission(
         }
     }
     let own = unanswered.get(&client).map_or(0, |(count, _)| *count);
-    let greediest = unanswered.into_values().max_by_key(|(count, oldest)| (*count, now - oldest.requested_at));
+    let greediest =
+        unanswered.into_values().max_by_key(|(count, oldest)| (*count, now - oldest.requested_at));
     match greediest {
-        Some((count, oldest)) if count > own + 1 || now - oldest.requested_at >= limits.first_retransmit_after => {
+        Some((count, oldest))
+            if count > own + 1 || now - oldest.requested_at >= limits.first_retransmit_after =>
+        {
             TransferAdmission::Replace(oldest.peer)
         }
         Some(_) | None => TransferAdmission::Refuse,
@@ -144,7 +147,10 @@ mod tests {
 
     #[test]
     fn where_nothing_else_is_said_the_limits_are_those_of_the_documentation() {
-        assert_eq!(TftpLimits::default(), TftpLimits { max_transfers: 512, max_transfers_per_client: 128, ..LIMITS });
+        assert_eq!(
+            TftpLimits::default(),
+            TftpLimits { max_transfers: 512, max_transfers_per_client: 128, ..LIMITS }
+        );
     }
 
     #[test]

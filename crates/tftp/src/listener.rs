@@ -132,7 +132,11 @@ impl TftpListener {
         };
         // RFC 1123 §4.2.3.5: a request to a broadcast address should be ignored.
         let is_for_many = destination.is_multicast() || destination == IpAddr::from(Ipv4Addr::BROADCAST);
-        Ok((!is_for_many && peer.port() != 0).then(|| Datagram { peer, local: local_address_for(peer, own), bytes }))
+        Ok((!is_for_many && peer.port() != 0).then(|| Datagram {
+            peer,
+            local: local_address_for(peer, own),
+            bytes,
+        }))
     }
 }
 

@@ -50,9 +50,17 @@ pub(super) struct NegotiatedOptions {
 /// `max_window_blocks` blocks a window.
 ///
 /// An empty file's size is not told: curl takes `tsize 0` for an illegal answer and gives up.
-pub(super) fn negotiate(options: &[OptionPair], size_bytes: Option<u64>, max_window_blocks: u64) -> NegotiatedOptions {
-    let mut agreed =
-        NegotiatedOptions { block_bytes: DEFAULT_BLOCK_BYTES, window_blocks: 1, timeout: None, answer: Vec::new() };
+pub(super) fn negotiate(
+    options: &[OptionPair],
+    size_bytes: Option<u64>,
+    max_window_blocks: u64,
+) -> NegotiatedOptions {
+    let mut agreed = NegotiatedOptions {
+        block_bytes: DEFAULT_BLOCK_BYTES,
+        window_blocks: 1,
+        timeout: None,
+        answer: Vec::new(),
+    };
     for (name, value) in options {
         let name = name.to_ascii_lowercase();
         // RFC 2347: an option stands once; of a second one nothing is known.

@@ -261,7 +261,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn a_request() -> impl Strategy<Value = TftpRequest> {
-        let mode = prop_oneof![Just(TransferMode::Octet), Just(TransferMode::Netascii), Just(TransferMode::Other("mail".into()))];
+        let mode = prop_oneof![
+            Just(TransferMode::Octet),
+            Just(TransferMode::Netascii),
+            Just(TransferMode::Other("mail".into()))
+        ];
         let options = proptest::collection::vec(("[^\\x00]{1,6}", "[^\\x00]{0,6}"), 0..6);
         let file = proptest::collection::vec(1_u8.., 1..20);
         (file, mode, options).prop_map(|(file, mode, options)| TftpRequest { file, mode, options })
@@ -330,16 +334,26 @@ mod tests {
 
     #[test]
     fn modes_are_known_in_any_case() {
-        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0OcTeT\0") else { panic!("no request") };
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0OcTeT\0") else {
+            panic!("no request")
+        };
         assert_eq!(request.mode, TransferMode::Octet);
-        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0NetASCII\0") else { panic!("no request") };
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(b"\0\x01n\0NetASCII\0") else {
+            panic!("no request")
+        };
         assert_eq!(request.mode, TransferMode::Netascii);
     }
 
     #[test]
     fn an_error_without_its_nul_is_still_an_error() {
         let code = TftpErrorCode(8);
-        assert_eq!(TftpPacket::parse(b"\0\x05\0\x08no"), Ok(TftpPacket::Error { code, message: "no".into() }));
-        assert_eq!(TftpPacket::parse(b"\0\x05\0\x08"), Ok(TftpPacket::Error { code, message: String::new() }));
+        assert_eq!(
+            TftpPacket::parse(b"\0\x05\0\x08no"),
+            Ok(TftpPacket::Error { code, message: "no".into() })
+        );
+        assert_eq!(
+            TftpPacket::parse(b"\0\x05\0\x08"),
+            Ok(TftpPacket::Error { code, message: String::new() })
+        );
     }
 }

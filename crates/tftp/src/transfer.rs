@@ -24,13 +24,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::TftpLimits;
-use super::body::{BlockReader, BlockStart};
+use super::block_reader::{BlockReader, BlockStart};
 use super::channel::ClientChannel;
+use super::client_reply::{ClientReply, RetransmitTimer, receive_reply, send_error, send_packet};
 use super::limits::MIN_BYTES_PER_SECOND;
-use super::observer::{ClientAbort, TransferDropReason, TransferEnd, TftpRefusal};
+use super::observer::{ClientAbort, TftpRefusal, TransferDropReason, TransferEnd};
 use super::options::{NegotiatedOptions, negotiate};
-use super::packet::{DATA_HEADER_BYTES, TftpErrorCode, TransferMode, TftpPacket, TftpRequest, write_data_header};
-use super::talk::{ClientReply, RetransmitTimer, receive_reply, send_error, send_packet};
+use super::packet::{
+    DATA_HEADER_BYTES, TftpErrorCode, TftpPacket, TftpRequest, TransferMode, write_data_header,
+};
 use boot_tree::{BootTree, BootTreeError};
 
 /// What others may know about a running transfer, and tell it.
@@ -87,8 +89,12 @@ impl TransferProgress {
         self.cancel_token.cancelled().await;
         let bytes_acked = self.bytes_acked();
         match self.cancel_reason.get() {
-            Some(CancelReason::Overload) => TransferEnd::Dropped { bytes_acked, why: TransferDropReason::Overload },
-            Some(CancelReason::NewRequest) | None => TransferEnd::Aborted { bytes_acked, by: ClientAbort::NewRequest },
+            Some(CancelReason::Overload) => {
+                TransferEnd::Dropped { bytes_acked, why: TransferDropReason::Overload }
+            }
+            Some(CancelReason::NewRequest) | None => {
+                TransferEnd::Aborted { bytes_acked, by: ClientAbort::NewRequest }
+            }
         }
     }
 
@@ -163,8 +169,9 @@ impl Transfer {
     }
 
     async fn open(&self) -> Result<BlockReader, FileOpenFailure> {
-        let refused =
-            |refusal: TftpRefusal| FileOpenFailure::Refused(refusal.code(), refusal.to_string(), TransferEnd::Refused(refusal));
+        let refused = |refusal: TftpRefusal| {
+            FileOpenFailure::Refused(refusal.code(), refusal.to_string(), TransferEnd::Refused(refusal))
+        };
         if matches!(self.request.mode, TransferMode::Other(_)) {
             return Err(refused(TftpRefusal::Mode));
         }
@@ -172,9 +179,11 @@ impl Transfer {
         let opened = boot_tree::run_blocking(move || tree.open(&file)).await;
         match opened.map_err(BootTreeError::Io).flatten() {
             Ok(opened) => Ok(BlockReader::new(opened.file, opened.length, &self.request.mode)),
-            Err(BootTreeError::NotFound | BootTreeError::NotAFolder) => {
-                Err(FileOpenFailure::Refused(TftpErrorCode::NOT_FOUND, "no such file".to_owned(), TransferEnd::NotFound))
-            }
+            Err(BootTreeError::NotFound | BootTreeError::NotAFolder) => Err(FileOpenFailure::Refused(
+                TftpErrorCode::NOT_FOUND,
+                "no such file".to_owned(),
+                TransferEnd::NotFound,
+            )),
             Err(BootTreeError::OutsideTree) => Err(refused(TftpRefusal::Outside)),
             Err(BootTreeError::Loop) => Err(refused(TftpRefusal::Loop)),
             Err(BootTreeError::NotAFile) => Err(refused(TftpRefusal::NotAFile)),
@@ -182,16 +191,23 @@ impl Transfer {
             Err(BootTreeError::RootUnreadable(error)) => {
                 Err(FileOpenFailure::ServerError(server_error_end("the boot root cannot be read", &error)))
             }
-            Err(BootTreeError::Io(error)) => Err(FileOpenFailure::ServerError(server_error_end("cannot open the file", &error))),
+            Err(BootTreeError::Io(error)) => {
+                Err(FileOpenFailure::ServerError(server_error_end("cannot open the file", &error)))
+            }
         }
     }
 }
 
 /// Ends when a transfer has taken longer than it may, or longer than what its client acknowledged is worth.
-async fn wait_until_overdue(limits: &TftpLimits, progress: &TransferProgress, begun: Instant) -> TransferDropReason {
+async fn wait_until_overdue(
+    limits: &TftpLimits,
+    progress: &TransferProgress,
+    begun: Instant,
+) -> TransferDropReason {
     let last = begun + limits.max_transfer_time;
     loop {
-        let earned = Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_BYTES_PER_SECOND);
+        let earned =
+            Duration::from_millis(progress.bytes_acked().saturating_mul(1000) / MIN_BYTES_PER_SECOND);
         let slow = begun + limits.slow_allowance + earned;
         let now = Instant::now();
         if now >= last {
@@ -297,7 +313,10 @@ impl ActiveTransfer<'_> {
         self.block_ends.clear();
         while self.block_ends.len() < self.options.window_blocks {
             packet.clear();
-            write_data_header(&mut packet, wire_block_number(self.acked_blocks + 1 + self.block_ends.len() as u64));
+            write_data_header(
+                &mut packet,
+                wire_block_number(self.acked_blocks + 1 + self.block_ends.len() as u64),
+            );
             let written = self.body.write_block(place, block_bytes, &mut packet).await;
             place = written.map_err(|error| server_error_end("cannot read the file", &error))?;
             send_packet(self.channel, &packet).await.map_err(|abort| self.aborted_end(abort))?;
@@ -356,7 +375,10 @@ impl ActiveTransfer<'_> {
     }
 
     fn silent_end(&self) -> TransferEnd {
-        TransferEnd::Silent { bytes_acked: self.progress.bytes_acked(), is_all_sent: self.last_block_bytes.is_some() }
+        TransferEnd::Silent {
+            bytes_acked: self.progress.bytes_acked(),
+            is_all_sent: self.last_block_bytes.is_some(),
+        }
     }
 
     fn aborted_end(&self, by: ClientAbort) -> TransferEnd {

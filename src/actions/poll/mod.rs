@@ -18,8 +18,8 @@ use self::probe::{ProbeFailure, ProbeTarget};
 use super::ending::{Evidence, UnfinishedAction};
 use super::finding::Finding;
 use super::job::{Facts, Job};
-use super::kind::{BadSettingsPolicy, ActionDescription, TypedActionKind};
-use super::settings::{SettingField, ActionSettings, setting_fault};
+use super::kind::{ActionDescription, BadSettingsPolicy, TypedActionKind};
+use super::settings::{ActionSettings, SettingField, setting_fault};
 use super::span;
 use super::trouble::Trouble;
 use crate::clock::time_after;
@@ -69,7 +69,11 @@ impl ActionSettings for PollSettings {
             form: "a whole number, from 1",
             about: "how many probes in a row must fail before the board counts as silent",
         },
-        SettingField { name: "limit", form: "a time such as `5s`", about: "the longest that one probe may take" },
+        SettingField {
+            name: "limit",
+            form: "a time such as `5s`",
+            about: "the longest that one probe may take",
+        },
     ];
 
     fn check(&self) -> Result<(), SettingFault> {

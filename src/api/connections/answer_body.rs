@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 
 use super::answer_memory::AnswerMemoryShare;
-use super::watch::ConnectionWatch;
+use super::connection_watch::ConnectionWatch;
 
 /// A request under way, until its answer has been handed over.
 #[derive(Debug)]

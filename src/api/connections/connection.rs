@@ -16,11 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::answer_body::{AnswerBody, RequestUnderWay};
-use super::answer_memory::{AnswerMemory, MAX_UNCOUNTED_BYTES, STREAMED_ANSWER_BYTES, AnswerMemoryShare};
+use super::answer_memory::{AnswerMemory, AnswerMemoryShare, MAX_UNCOUNTED_BYTES, STREAMED_ANSWER_BYTES};
 use super::registry::OpenConnection;
-use super::stream::WatchedStream;
+use super::watched_stream::WatchedStream;
 use crate::api::client::{ClientKey, ConnectionInfo};
-use crate::api::front::HttpFrontend;
+use crate::api::frontend::HttpFrontend;
 use crate::api::problem::Problem;
 
 /// How much of a request's header, and of an answer, a connection keeps in memory, in bytes.

@@ -36,7 +36,11 @@ impl HttpLimits {
     /// The limits of a server of `connections`: one client may have half of them.
     #[must_use]
     pub fn with_max_connections(connections: usize) -> Self {
-        Self { max_connections: connections, max_connections_per_client: connections.div_ceil(2), ..Self::default() }
+        Self {
+            max_connections: connections,
+            max_connections_per_client: connections.div_ceil(2),
+            ..Self::default()
+        }
     }
 
     /// Connections that are kept for clients which have none: boards that report, operators who look.

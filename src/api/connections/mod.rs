@@ -16,13 +16,13 @@
 mod answer_body;
 mod answer_memory;
 mod connection;
+mod connection_watch;
 mod limits;
 mod listener;
 mod refusals;
 mod registry;
 mod serve;
-mod stream;
-mod watch;
+mod watched_stream;
 
 pub use self::limits::HttpLimits;
 pub(super) use self::limits::MIN_BYTES_PER_SECOND;

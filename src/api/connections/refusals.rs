@@ -88,7 +88,8 @@ impl ConnectionRefusals {
     /// Ends when there has been room for a while, and logs that. Without a shortage it does not end.
     pub(super) async fn shortage_ended(&mut self) {
         let Some(shortage) = &self.shortage else { return std::future::pending().await };
-        sleep_real_time((shortage.last_at + SHORTAGE_END_DELAY).saturating_duration_since(Instant::now())).await;
+        sleep_real_time((shortage.last_at + SHORTAGE_END_DELAY).saturating_duration_since(Instant::now()))
+            .await;
         let (refused, closed) = (shortage.refused, shortage.closed);
         tracing::info!(refused, idle_closed = closed, "HTTP connections available again");
         self.shortage = None;

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::connection_watch::ConnectionWatch;
 use super::limits::HttpLimits;
-use super::watch::ConnectionWatch;
 use crate::api::client::ClientKey;
 
 /// Whether a connection is accepted.
@@ -72,7 +72,11 @@ impl ConnectionRegistry {
         if is_full {
             let closed = (!is_clients && open.close_greediest(own)) || open.close_waiting(client);
             if !closed {
-                return Admission::Refused(if is_clients { ConnectionLimit::Client } else { ConnectionLimit::Server });
+                return Admission::Refused(if is_clients {
+                    ConnectionLimit::Client
+                } else {
+                    ConnectionLimit::Server
+                });
             }
         }
         let watch = Arc::new(ConnectionWatch::new(self.limits));
@@ -136,11 +140,20 @@ mod tests {
     }
 
     fn registry(connections: usize, per_client: usize) -> Arc<ConnectionRegistry> {
-        Arc::new(ConnectionRegistry::new(HttpLimits { max_connections: connections, max_connections_per_client: per_client, ..HttpLimits::default() }))
+        Arc::new(ConnectionRegistry::new(HttpLimits {
+            max_connections: connections,
+            max_connections_per_client: per_client,
+            ..HttpLimits::default()
+        }))
     }
 
     /// Lets so many in, each with a request under way or none.
-    fn fill(registry: &Arc<ConnectionRegistry>, of: ClientKey, count: usize, is_busy: bool) -> Vec<OpenConnection> {
+    fn fill(
+        registry: &Arc<ConnectionRegistry>,
+        of: ClientKey,
+        count: usize,
+        is_busy: bool,
+    ) -> Vec<OpenConnection> {
         let admitted = (0..count).map(|_| match registry.admit(of) {
             Admission::Admitted(place) => {
                 if is_busy {
@@ -172,7 +185,9 @@ mod tests {
         let _idle_elsewhere = fill(&registry, client(2), 3, false);
         let busy = fill(&registry, client(1), 3, true);
         let idle = fill(&registry, client(1), 1, false);
-        let Admission::AdmittedAfterClosing(newest) = registry.admit(client(1)) else { panic!("it is its own turn") };
+        let Admission::AdmittedAfterClosing(newest) = registry.admit(client(1)) else {
+            panic!("it is its own turn")
+        };
         assert!(idle[0].watch.is_end_requested() && !busy[0].watch.is_end_requested());
         newest.watch.begin_request();
         assert!(matches!(registry.admit(client(1)), Admission::Refused(ConnectionLimit::Client)));
@@ -187,7 +202,11 @@ mod tests {
         let one = fill(&registry, client(3), 1, false);
         // The newcomer has fewer than the greediest, so it takes its place; who has most takes its own.
         assert!(matches!(registry.admit(client(4)), Admission::AdmittedAfterClosing(_)));
-        assert!(many[0].watch.is_end_requested() && !many[1].watch.is_end_requested() && !busy[0].watch.is_end_requested());
+        assert!(
+            many[0].watch.is_end_requested()
+                && !many[1].watch.is_end_requested()
+                && !busy[0].watch.is_end_requested()
+        );
         assert!(matches!(registry.admit(client(2)), Admission::AdmittedAfterClosing(_)));
         assert!(many[1].watch.is_end_requested() && !many[2].watch.is_end_requested());
         assert!(few.iter().chain(&one).all(|place| !place.watch.is_end_requested()));

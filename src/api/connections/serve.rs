@@ -15,9 +15,9 @@ use super::listener::HttpListener;
 use super::refusals::ConnectionRefusals;
 use super::registry::{Admission, ConnectionRegistry};
 use crate::api::client::{ClientKey, ConnectionInfo};
-use crate::api::front::HttpFrontend;
-use crate::api::names::ServerNames;
+use crate::api::frontend::HttpFrontend;
 use crate::api::problem;
+use crate::api::server_names::ServerNames;
 use crate::clock::sleep_real_time;
 use crate::store::Store;
 

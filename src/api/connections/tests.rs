@@ -94,7 +94,8 @@ async fn read_answer(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_header_that_does_not_come_to_its_end_ends_the_connection_however_its_bytes_trickle() {
-    let server = TestServer::new(at_once(), HttpLimits { header_timeout: SHORT, ..HttpLimits::default() }).await;
+    let server =
+        TestServer::new(at_once(), HttpLimits { header_timeout: SHORT, ..HttpLimits::default() }).await;
     for half in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "] {
         let mut stream = server.send(half).await;
         let (answer, took) = read_to_end(&mut stream).await;
@@ -133,7 +134,8 @@ async fn a_connection_on_which_nothing_is_asked_any_more_ends() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_to_its_end_is_answered_408() {
-    let server = TestServer::new(at_once(), HttpLimits { body_timeout: SHORT, ..HttpLimits::default() }).await;
+    let server =
+        TestServer::new(at_once(), HttpLimits { body_timeout: SHORT, ..HttpLimits::default() }).await;
     let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n";
     let mut stream = server.send(&format!("{head}12345")).await;
     let (answer, took) = read_to_end(&mut stream).await;
@@ -211,7 +213,8 @@ async fn a_client_without_room_is_told_so_and_served_once_there_is() {
         }
     };
     let routes = at_once().route("/slow", get(slow));
-    let server = TestServer::new(routes, HttpLimits { max_connections_per_client: 2, ..HttpLimits::default() }).await;
+    let server =
+        TestServer::new(routes, HttpLimits { max_connections_per_client: 2, ..HttpLimits::default() }).await;
     let mut first = ask(server.at, "/slow").await;
     within("the request", asked.notified()).await;
     let mut second = ask(server.at, "/").await;

@@ -18,7 +18,7 @@ use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::known_tags;
 use crate::api::json_body::JsonObject;
 use crate::api::problem::Problem;
-use crate::api::reserved::ReservedNames;
+use crate::api::reserved_names::ReservedNames;
 use crate::engine::{EngineError, LinkTarget, LinkTargets};
 use crate::machine::{LinkName, Visit, reword_library_error};
 use crate::store::instances::InstanceKey;
@@ -81,8 +81,8 @@ fn links(links: Value) -> Result<LinkTargets, Problem> {
         let to = match to {
             Value::String(name) => LinkTarget { name, visit: None },
             Value::Object(_) => {
-                let NewLinkBody { name, visit } =
-                    serde_json::from_value(to).map_err(|error| invalid(&reword_library_error(&error.to_string())))?;
+                let NewLinkBody { name, visit } = serde_json::from_value(to)
+                    .map_err(|error| invalid(&reword_library_error(&error.to_string())))?;
                 LinkTarget { name, visit }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {

@@ -10,15 +10,15 @@ use serde::Deserialize;
 
 use super::lookup::changeable_machine;
 use super::submit::{declared, sendable, submit};
-use crate::api::answer::EventOutcome;
 use crate::api::client::RequestSender;
 use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::event_outcome::EventOutcome;
 use crate::api::json_body::JsonObject;
 use crate::api::not_accepted::not_accepted;
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::engine::Submission;
-use crate::machine::{Cause, EventName, IgnoreReason, Outcome, EventSource, Visit};
+use crate::machine::{Cause, EventName, EventSource, IgnoreReason, Outcome, Visit};
 use crate::store::instances::InstanceKey;
 
 /// The routes of this file.
@@ -56,7 +56,8 @@ async fn send(
     };
     let is_report = matches!(source, EventSource::Face(_));
     let cause = Cause::Event { name: event, source, args, visit: visit.map(Visit) };
-    let submission = Submission { sender, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
+    let submission =
+        Submission { sender, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
     let committed = submit(&api, submission, &headers).await?;
     let Outcome::Ignored(why) = &committed.outcome else { return Ok(Json(committed.into())) };
     if matches!(why, IgnoreReason::MissingArgument { .. } | IgnoreReason::Refused { .. }) {

@@ -9,9 +9,9 @@ use axum::routing::post;
 
 use super::lookup::changeable_machine;
 use super::submit::submit;
-use crate::api::answer::EventOutcome;
 use crate::api::client::RequestSender;
 use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::event_outcome::EventOutcome;
 use crate::api::forced_move::{NewForcedMove, forced};
 use crate::api::json_body::JsonBody;
 use crate::api::not_accepted::not_accepted;
@@ -36,8 +36,11 @@ async fn force(
 ) -> Result<Json<EventOutcome>, Problem> {
     let machine = changeable_machine(&api, &machine)?;
     let (cause, remark) = forced(new)?;
-    let submission =
-        Submission { sender, reason: remark, ..Submission::new(InstanceKey::Name(machine.clone(), name), cause) };
+    let submission = Submission {
+        sender,
+        reason: remark,
+        ..Submission::new(InstanceKey::Name(machine.clone(), name), cause)
+    };
     let committed = submit(&api, submission, &headers).await?;
     match &committed.outcome {
         Outcome::Ignored(why) => {

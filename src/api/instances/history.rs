@@ -8,9 +8,9 @@ use axum::routing::get;
 
 use super::lookup::{find, machine_of};
 use crate::api::context::{ApiContext, ApiRoutes};
-use crate::api::history::page::{HistoryPageQuery, read_history};
+use crate::api::history::read_history::{HistoryPageQuery, read_history};
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 
 /// The routes of this file.
 pub(in crate::api) fn routes() -> ApiRoutes {

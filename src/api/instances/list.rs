@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::lookup::machine_of;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::store::instances::{self, InstanceSummary};
 
 /// The most instances in one answer.

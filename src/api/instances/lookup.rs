@@ -6,10 +6,14 @@ use crate::api::context::ApiContext;
 use crate::api::problem::Problem;
 use crate::engine::EngineError;
 use crate::machine::MachineName;
-use crate::store::groups::VersionedInstance;
+use crate::store::batches::VersionedInstance;
 
 /// Reads the instance of a path.
-pub(in crate::api) async fn find(api: &ApiContext, machine: &MachineName, name: &str) -> Result<VersionedInstance, Problem> {
+pub(in crate::api) async fn find(
+    api: &ApiContext,
+    machine: &MachineName,
+    name: &str,
+) -> Result<VersionedInstance, Problem> {
     api.engine.find(machine, name).await?.ok_or_else(|| Problem::no_instance(machine, name))
 }
 

@@ -14,9 +14,9 @@ use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::{known_tags, not_modified};
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::api::wait;
-use crate::store::groups::VersionedInstance;
+use crate::store::batches::VersionedInstance;
 
 /// The routes of this file.
 pub(in crate::api) fn routes() -> ApiRoutes {
@@ -42,7 +42,8 @@ async fn show(
 ) -> Result<Response, Problem> {
     let machine = machine_of(&api, &machine)?;
     let known: Vec<&str> = known_tags(&headers).collect();
-    let is_news = |seen: &VersionedInstance| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
+    let is_news =
+        |seen: &VersionedInstance| !known.iter().any(|tag| *tag == "*" || *tag == api.engine.tag(seen));
     let seen = match wait {
         Some(text) => wait::until(&api, client, wait::parse(&text)?, (&machine, &name), is_news).await?,
         None => find(&api, &machine, &name).await?,

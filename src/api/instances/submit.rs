@@ -6,7 +6,7 @@ use crate::api::context::ApiContext;
 use crate::api::etag::expected_tags;
 use crate::api::problem::Problem;
 use crate::engine::{CommittedSubmission, EngineError, Submission};
-use crate::machine::{Definition, EventName, Sender, EventSource};
+use crate::machine::{Definition, EventName, EventSource, Sender};
 use crate::store::instances::InstanceKey;
 
 /// The events that can be sent from outside, and as whom.

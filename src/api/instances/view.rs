@@ -12,7 +12,7 @@ use crate::api::etag;
 use crate::api::problem::{Problem, internal_error};
 use crate::explain::{Explanation, explain};
 use crate::machine::{CounterName, Links, MachineName, StateName, Visit};
-use crate::store::groups::VersionedInstance;
+use crate::store::batches::VersionedInstance;
 
 /// An instance in full.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 
-use super::board;
+use super::board_json;
 use crate::api::client::ClientKey;
 use crate::api::context::ApiContext;
 use crate::api::problem::{Problem, internal_error};
@@ -45,7 +45,9 @@ pub(super) async fn list_changes(
     for logged in read.changes {
         match logged.change.kind {
             InstanceChangeKind::Written { .. } => _ = among.insert(logged.change.id),
-            InstanceChangeKind::Removed { machine, name } if machine == api.machine => _ = removed.insert(name),
+            InstanceChangeKind::Removed { machine, name } if machine == api.machine => {
+                _ = removed.insert(name)
+            }
             InstanceChangeKind::Removed { .. } => {}
         }
     }
@@ -63,7 +65,7 @@ pub(super) async fn list_changes(
             let board = board.read()?;
             // A board may have been removed and another one have come by its name; one that does not match is not in the list.
             removed.remove(board.name);
-            board::write_board(&board, definition, &mut body).map_err(|error| internal_error(&error))?;
+            board_json::write_board(&board, definition, &mut body).map_err(|error| internal_error(&error))?;
         }
     }
     body.extend(br#"],"removed":"#);

@@ -10,14 +10,14 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::changes::list_changes;
-use super::sending::DeviceListStream;
-use super::tags::{current_tag, query_hash};
-use super::unknown;
+use super::device_list_stream::DeviceListStream;
+use super::list_tags::{current_tag, query_hash};
+use super::unknown_values;
 use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::etag::not_modified;
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::boards::DEVICE_FIELDS;
 use crate::boards::store::lists::BoardFilter;
 use crate::machine::reword_library_error;
@@ -95,7 +95,7 @@ async fn list(
         state.map(|state| state.split(',').map(|one| one.trim().to_owned()).collect()).unwrap_or_default();
     let definition = api.engine.definition(&api.machine).ok();
     if let Some(definition) = &definition {
-        unknown::refuse_states(definition, &states)?;
+        unknown_values::refuse_states(definition, &states)?;
     }
     let filter = BoardFilter { states, fields, image, name, among: None };
     if let Some(since) = since {
@@ -117,6 +117,14 @@ async fn list(
     let body = format!(r#"{{"cursor":"{cursor}","devices":["#).into_bytes();
     let (after, left) = (after.unwrap_or_default(), limit.unwrap_or(i64::MAX));
     let snapshot = (snapshot, permit);
-    let list = DeviceListStream { snapshot, machine: api.machine.clone(), filter, definition, after, remaining: left, body };
+    let list = DeviceListStream {
+        snapshot,
+        machine: api.machine.clone(),
+        filter,
+        definition,
+        after,
+        remaining: left,
+        body,
+    };
     list.answer(&tag, api.list_timeouts).await
 }

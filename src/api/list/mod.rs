@@ -4,11 +4,11 @@
 //! [`Cursor`](crate::store::changes::Cursor), so that 304 is answered without a look at any board; and with `since` only
 //! the boards that changed are sent.
 
-mod board;
+mod board_json;
 mod changes;
+mod device_list_stream;
 pub(super) mod devices;
-mod sending;
-pub(super) mod states;
-mod tags;
+mod list_tags;
+pub(super) mod state_counts;
 pub(super) mod timeouts;
-mod unknown;
+mod unknown_values;

@@ -16,6 +16,10 @@ pub struct ListTimeouts {
 
 impl Default for ListTimeouts {
     fn default() -> Self {
-        Self { first_part_timeout: Duration::from_secs(20), whole_timeout: Duration::from_mins(1), stall_timeout: Duration::from_secs(10) }
+        Self {
+            first_part_timeout: Duration::from_secs(20),
+            whole_timeout: Duration::from_mins(1),
+            stall_timeout: Duration::from_secs(10),
+        }
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::checking::check_in_background;
+use super::background_check::check_in_background;
 use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
@@ -33,7 +33,8 @@ async fn faults(
     client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (CheckReport { definition, faults }, _) = check_in_background(vocabulary, text, client, &permit).await?;
+    let (CheckReport { definition, faults }, _) =
+        check_in_background(vocabulary, text, client, &permit).await?;
     let machine = definition.as_ref().map(|definition| &definition.machine);
     Ok(Json(json!({ "ok": definition.is_some(), "machine": machine, "faults": faults })))
 }
@@ -44,7 +45,7 @@ mod tests {
     use axum::extract::{FromRequest, Request};
     use futures_util::FutureExt;
 
-    use super::super::checking::CHECK_PERMIT;
+    use super::super::background_check::CHECK_PERMIT;
     use super::*;
     use crate::api::large_requests::PERMIT_TIMEOUT;
     use crate::machine::NamedActions;

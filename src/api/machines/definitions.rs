@@ -60,7 +60,8 @@ async fn show(
 ) -> Result<Response, Problem> {
     let name = MachineName::new(&machine).map_err(|_| Problem::no_machine(&machine))?;
     let adopted = definitions::list_activated(&mut *api.engine.store().reader().await?, &name).await?;
-    let present = adopted.last().cloned().map(DefinitionView::from).ok_or_else(|| Problem::no_machine(&machine))?;
+    let present =
+        adopted.last().cloned().map(DefinitionView::from).ok_or_else(|| Problem::no_machine(&machine))?;
     let history: Vec<DefinitionView> = adopted.into_iter().map(DefinitionView::from).collect();
     Ok(tagged(&headers, &json!({ "in_force": present, "history": history })))
 }

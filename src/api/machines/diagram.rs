@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
+use crate::api::query_parameters::QueryParameters;
 use crate::csp;
 use crate::diagram::DIAGRAM_STYLE;
 use crate::engine::EngineError;

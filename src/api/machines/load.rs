@@ -9,14 +9,16 @@ use axum::routing::put;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::checking::read_definition;
-use crate::activation::{Difference, DeadlineAdjustment};
+use super::background_check::read_definition;
+use crate::activation::{DeadlineAdjustment, Difference};
 use crate::api::client::{ClientKey, RequestSender};
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::definition_text::DefinitionText;
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
-use crate::engine::{CarriedOverInstances, EngineError, LoadedDefinition, DefinitionOrigin, ActivationReport, StrandedInstance};
+use crate::api::query_parameters::QueryParameters;
+use crate::engine::{
+    ActivationReport, CarriedOverInstances, DefinitionOrigin, EngineError, LoadedDefinition, StrandedInstance,
+};
 
 /// How many stranded instances an answer names.
 const MAX_NAMED_STRANDED: usize = 1000;
@@ -52,8 +54,10 @@ async fn load(
     client: ClientKey,
     DefinitionText { text, permit }: DefinitionText,
 ) -> Result<Json<Value>, Problem> {
-    let (definition, source) = read_definition(api.engine.vocabulary(), &machine, text, client, &permit).await?;
-    let loaded = LoadedDefinition { source, definition: Arc::new(definition), provenance: DefinitionOrigin::Loaded };
+    let (definition, source) =
+        read_definition(api.engine.vocabulary(), &machine, text, client, &permit).await?;
+    let loaded =
+        LoadedDefinition { source, definition: Arc::new(definition), provenance: DefinitionOrigin::Loaded };
     if dry_run {
         return Ok(Json(replacement(&api.engine.preview_activation(&loaded).await?, false)));
     }
@@ -74,7 +78,15 @@ fn stranded_one(one: &StrandedInstance) -> Value {
 }
 
 fn replacement(replacement: &ActivationReport, is_done: bool) -> Value {
-    let ActivationReport { machine, previous: was, number, digest, difference, carried_over: carried, stranded } = replacement;
+    let ActivationReport {
+        machine,
+        previous: was,
+        number,
+        digest,
+        difference,
+        carried_over: carried,
+        stranded,
+    } = replacement;
     let is_same = was.as_ref().is_some_and(|was| was.digest == *digest);
     let none = Difference::default();
     json!({

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
-use super::checking::read_definition;
+use super::background_check::read_definition;
 use crate::activation::{ComparedCount, WhatIfReport};
 use crate::api::client::ClientKey;
 use crate::api::context::{ApiContext, ApiRoutes};
@@ -16,8 +16,10 @@ use crate::api::definition_text::DefinitionText;
 use crate::api::fair_semaphore::FairSemaphore;
 use crate::api::large_requests::PERMIT_TIMEOUT;
 use crate::api::problem::Problem;
-use crate::api::query::QueryParameters;
-use crate::engine::replay::{self as engine, ReplayDifference, ReplayError, ReplayReport, UnreadableRecord, ReplayRequest};
+use crate::api::query_parameters::QueryParameters;
+use crate::engine::replay::{
+    self as engine, ReplayDifference, ReplayError, ReplayReport, ReplayRequest, UnreadableRecord,
+};
 use crate::machine::MachineName;
 
 /// Each replay holds one of the few snapshots for as long as it takes to read all of history, and lists need them too.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::super::boot_config_name::BadConfigName;
 use crate::actions::Trouble;
-use crate::boot_tree::{CONFIGS_FOLDER, LINKS_FOLDER, BootTreeError};
+use crate::boot_tree::{BootTreeError, CONFIGS_FOLDER, LINKS_FOLDER};
 
 /// Says why a boot link could not be set or cleared.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::boot_config_name::check_config_name;
 use super::error::LinkError;
-use crate::boot_tree::{BootTree, CONFIGS_FOLDER, BootFolder, LINKS_FOLDER, BootTreeError};
+use crate::boot_tree::{BootFolder, BootTree, BootTreeError, CONFIGS_FOLDER, LINKS_FOLDER};
 
 /// How often a run looks again because somebody else changed the link under its hands.
 const MAX_LINK_ATTEMPTS: u32 = 20;
@@ -101,7 +101,8 @@ impl BootLinks {
                 LinkError::of(&path, error)
             }
         })?;
-        let folder = self.tree.make_folder(LINKS_FOLDER).map_err(|error| LinkError::of(LINKS_FOLDER, error))?;
+        let folder =
+            self.tree.make_folder(LINKS_FOLDER).map_err(|error| LinkError::of(LINKS_FOLDER, error))?;
         let link = format!("{LINKS_FOLDER}/{name}");
         let target = PathBuf::from(format!("{}{CONFIGS_FOLDER}/{config}", folder.to_root()));
         let mut is_elsewhere = false;

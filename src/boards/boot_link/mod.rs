@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use self::error::LinkError;
-use self::link::{ClearedLink, BootLinks, LinkPermit};
+use self::link::{BootLinks, ClearedLink, LinkPermit};
 use super::mac::{Mac, link_name};
 use crate::actions::{
-    BadSettingsPolicy, ActionDescription, Evidence, Job, NoSettings, RunLocation, Trouble, TypedActionKind, UnfinishedAction,
+    ActionDescription, BadSettingsPolicy, Evidence, Job, NoSettings, RunLocation, Trouble, TypedActionKind,
+    UnfinishedAction,
 };
 use crate::boot_tree::LINKS_FOLDER;
 

@@ -62,7 +62,11 @@ pub async fn read_boots(
     )
     .fetch_all(db)
     .await?;
-    let boot = |powered_at, asked_at, heard_at| BootProgress { powered_at: Some(powered_at), asked_at, last_seen_at: heard_at };
+    let boot = |powered_at, asked_at, heard_at| BootProgress {
+        powered_at: Some(powered_at),
+        asked_at,
+        last_seen_at: heard_at,
+    };
     Ok(rows
         .into_iter()
         .map(|row| (InstanceId(row.instance_id), boot(row.powered_at, row.asked_at, row.heard_at)))

@@ -120,7 +120,8 @@ pub async fn list_outlet_assignments(db: &mut PgConnection) -> Result<Vec<Outlet
     )
     .fetch_all(db)
     .await?;
-    let wiring = |id, name, power_url, outlet| OutletAssignment { id: InstanceId(id), name, power_url, outlet };
+    let wiring =
+        |id, name, power_url, outlet| OutletAssignment { id: InstanceId(id), name, power_url, outlet };
     Ok(rows
         .into_iter()
         .map(|row| wiring(row.instance_id, row.name, row.power_url, row.power_outlet))

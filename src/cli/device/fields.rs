@@ -19,7 +19,10 @@ fn option(field: &DeviceField, about: &'static str) -> Arg {
     Arg::new(field.name).long(long).value_name(value).help(about)
 }
 
-fn given_values(matches: &ArgMatches, fields: impl Iterator<Item = &'static DeviceField>) -> Vec<(&'static str, String)> {
+fn given_values(
+    matches: &ArgMatches,
+    fields: impl Iterator<Item = &'static DeviceField>,
+) -> Vec<(&'static str, String)> {
     fields.filter_map(|field| Some((field.name, matches.get_one::<String>(field.name)?.clone()))).collect()
 }
 

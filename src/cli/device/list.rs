@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::client::{ApiClient, ApiClientError};
+use crate::cli::api_client::{ApiClient, ApiClientError};
 use crate::cli::describe::local_time;
 use crate::cli::output::{self, row, text};
 
@@ -10,7 +10,10 @@ use crate::cli::output::{self, row, text};
 const BOARDS_PER_PAGE: u32 = 5000;
 
 /// Lists boards, page by page, so that no answer takes longer than a client waits.
-pub(super) async fn list_all(client: &ApiClient, query: Vec<(&str, String)>) -> Result<Value, ApiClientError> {
+pub(super) async fn list_all(
+    client: &ApiClient,
+    query: Vec<(&str, String)>,
+) -> Result<Value, ApiClientError> {
     let ask = async |after: Option<String>| {
         let more = [("limit", Some(BOARDS_PER_PAGE.to_string())), ("after", after)];
         let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::fields::{FieldFilters, FieldValues};
 use super::request::RequestCommand;
-use crate::cli::client::ServerOptions;
+use crate::cli::api_client::ServerOptions;
 
 /// The command's options.
 #[derive(Debug, Args)]

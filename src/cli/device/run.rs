@@ -6,11 +6,11 @@ use std::error::Error;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::each::{check_all_done, for_each_board, report_refusal};
-use super::list::{list_all, device_table};
+use super::for_each_board::{check_all_done, for_each_board, report_refusal};
+use super::list::{device_table, list_all};
 use super::options::{DeviceAddOptions, DeviceCommand, DeviceOptions};
-use crate::cli::client::ApiClient;
-use crate::cli::describe::{describe_instance, describe_history, describe_outcome};
+use crate::cli::api_client::ApiClient;
+use crate::cli::describe::{describe_history, describe_instance, describe_outcome};
 use crate::cli::output::{self, text};
 use crate::cli::why;
 

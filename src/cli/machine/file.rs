@@ -20,7 +20,9 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Box<dyn Error>> {
     };
     if text.len() > MAX_SOURCE_BYTES {
         let file = name(path);
-        return Err(format!("{file}: this is no definition; at most {MAX_SOURCE_BYTES} bytes are read").into());
+        return Err(
+            format!("{file}: this is no definition; at most {MAX_SOURCE_BYTES} bytes are read").into()
+        );
     }
     Ok(text)
 }

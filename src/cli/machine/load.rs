@@ -7,7 +7,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::super::client::{ApiClient, ServerOptions};
+use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
 

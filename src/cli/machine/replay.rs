@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
-use super::super::client::{ApiClient, ServerOptions};
+use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::output;
 use super::file;
 

@@ -7,7 +7,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::client::{ApiClient, ServerOptions};
+use super::super::api_client::{ApiClient, ServerOptions};
 use super::super::output::{self, row, text};
 
 /// What is shown of a model first.

@@ -100,7 +100,10 @@ mod tests {
         for limit in [612, 700, 1024, 4096, 65_536, 1_048_576] {
             let budget = DescriptorBudget::of(limit, None, 512, 25).unwrap();
             let DescriptorBudget { reserved, http_connections, tftp_transfers, .. } = budget;
-            assert!(reserved + http_connections + tftp_transfers * DESCRIPTORS_PER_TRANSFER <= limit, "{budget:?}");
+            assert!(
+                reserved + http_connections + tftp_transfers * DESCRIPTORS_PER_TRANSFER <= limit,
+                "{budget:?}"
+            );
             assert!(http_connections >= MIN_CLIENTS && tftp_transfers >= MIN_CLIENTS, "{budget:?}");
         }
         let plenty = DescriptorBudget::of(1_048_576, None, 512, 25).unwrap();

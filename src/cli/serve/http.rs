@@ -6,7 +6,7 @@ use clap::Args;
 use nix::unistd::gethostname;
 
 use super::parsers::span;
-use crate::api::{HttpOptions, HttpLimits, ServerNames};
+use crate::api::{HttpLimits, HttpOptions, ServerNames};
 
 /// A client's quarter of it is room for one answer that is made while it is sent.
 const MIN_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
@@ -55,8 +55,16 @@ pub struct HttpArgs {
 
 impl Default for HttpArgs {
     fn default() -> Self {
-        let HttpLimits { max_connections: _, max_connections_per_client: _, header_timeout: header, body_timeout: body, idle_timeout: idle, unread_timeout: unread, max_answer_bytes: answer_bytes, max_long_polls: waits } =
-            HttpLimits::default();
+        let HttpLimits {
+            max_connections: _,
+            max_connections_per_client: _,
+            header_timeout: header,
+            body_timeout: body,
+            idle_timeout: idle,
+            unread_timeout: unread,
+            max_answer_bytes: answer_bytes,
+            max_long_polls: waits,
+        } = HttpLimits::default();
         Self {
             server_names: Vec::new(),
             http_connections: None,
@@ -89,7 +97,9 @@ impl HttpArgs {
         let host = gethostname().ok().and_then(|name| name.into_string().ok());
         HttpOptions {
             limits: HttpLimits {
-                max_connections_per_client: self.http_connections_per_client.unwrap_or(limits.max_connections_per_client),
+                max_connections_per_client: self
+                    .http_connections_per_client
+                    .unwrap_or(limits.max_connections_per_client),
                 header_timeout: self.http_header_timeout,
                 body_timeout: self.http_body_timeout,
                 idle_timeout: self.http_idle_timeout,
@@ -131,7 +141,10 @@ mod tests {
         let all = TestArgs::parse_from(["serve"]).http.options(100).limits;
         assert_eq!((all.max_connections, all.max_connections_per_client), (100, 50));
         let limits = line.http.options(100).limits;
-        assert_eq!((limits.max_connections, limits.max_connections_per_client, limits.idle_timeout), (100, 7, Duration::from_secs(5)));
+        assert_eq!(
+            (limits.max_connections, limits.max_connections_per_client, limits.idle_timeout),
+            (100, 7, Duration::from_secs(5))
+        );
         assert_eq!((limits.max_answer_bytes, limits.max_long_polls), (4_194_304, 9));
         assert_eq!(line.http.server_names, ["a.lab", "b.lab"]);
         for bad in [

@@ -2,7 +2,6 @@
 
 mod boot_root;
 mod boot_watch;
-mod definitions;
 mod descriptors;
 mod http;
 mod models;
@@ -11,14 +10,15 @@ mod parsers;
 mod run;
 mod secrets;
 mod server;
+mod server_definitions;
 mod start;
 mod tftp_options;
 
-pub use self::definitions::BOARD_MACHINE;
 pub use self::http::HttpArgs;
 pub use self::models::ModelArgs;
 pub use self::options::ServeOptions;
 pub use self::run::asked_to_stop;
 pub(super) use self::run::run;
 pub use self::server::LifeguardServer;
+pub use self::server_definitions::BOARD_MACHINE;
 pub use self::tftp_options::TftpArgs;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::model::{DEFAULT_MODEL_MEMORY_BYTES, ModelOptions, MODEL_TIMEOUT};
+use crate::model::{DEFAULT_MODEL_MEMORY_BYTES, MODEL_TIMEOUT, ModelOptions};
 
 /// What `serve` can be told of models.
 #[derive(Debug, Clone, Args)]

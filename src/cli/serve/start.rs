@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::super::faces;
 use super::boot_root;
 use super::boot_watch::BootWatch;
-use super::definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::descriptors::DescriptorBudget;
 use super::options::ServeOptions;
 use super::server::LifeguardServer;
+use super::server_definitions::{self, BOARD_MACHINE, ServerDefinitions};
 use super::tftp_options::TftpArgs;
 use crate::actions::CommandPolicy;
 use crate::api::{self, ApiContext, HttpOptions, LongPolls};
@@ -27,7 +27,7 @@ use crate::dashboard;
 use crate::engine::{self, Engine, Retention};
 use crate::machine::MachineName;
 use crate::model::Models;
-use crate::store::private::{PrivatePostgresOptions, PrivatePostgres};
+use crate::store::private::{PrivatePostgres, PrivatePostgresOptions};
 use crate::store::{ConnectOptions, ConnectionBudget, Store};
 use crate::tftp;
 use crate::worker::Worker;
@@ -52,15 +52,17 @@ impl LifeguardServer {
             options.tftp.tftp_transfers,
             options.database_connections,
         )?;
-        let loaded = definitions::load(options.states.as_deref(), options.machine.as_deref())?;
+        let loaded = server_definitions::load(options.states.as_deref(), options.machine.as_deref())?;
         let http = bind(options.listen).await?;
         let data_dir = options.data_dir.clone().map_or_else(default_data_dir, Ok)?;
         let (connect, postgres) = if let Some(url) = &options.database_url {
             (url.parse().map_err(|error| format!("--database-url: {error}"))?, None)
         } else {
-            let postgres =
-                PrivatePostgres::start(PrivatePostgresOptions { bin_dir: options.pg_bin, ..PrivatePostgresOptions::new(&data_dir) })
-                    .await?;
+            let postgres = PrivatePostgres::start(PrivatePostgresOptions {
+                bin_dir: options.pg_bin,
+                ..PrivatePostgresOptions::new(&data_dir)
+            })
+            .await?;
             (postgres.connect_options().into(), Some(postgres))
         };
         let boot_root = boot_root::find(options.boot_root, &data_dir)?;
@@ -123,10 +125,15 @@ struct StartedEngine {
 }
 
 impl ServerParts {
-    async fn start(self, connect: ConnectOptions, given: ServerDefinitions) -> Result<LifeguardServer, Box<dyn Error>> {
+    async fn start(
+        self,
+        connect: ConnectOptions,
+        given: ServerDefinitions,
+    ) -> Result<LifeguardServer, Box<dyn Error>> {
         let machine = MachineName::new(BOARD_MACHINE)?;
         let StartedEngine { engine, boards, shared } = self.start_engine(connect, given, &machine).await?;
-        let mut lookout = boot_root::BootRootMonitor::new(BootTree::new(self.boot_root.clone()), boards.clone());
+        let mut lookout =
+            boot_root::BootRootMonitor::new(BootTree::new(self.boot_root.clone()), boards.clone());
         lookout.check().await;
         let (stop_faces, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let (mut faces, mut driver) = (JoinSet::new(), JoinSet::new());
@@ -191,7 +198,7 @@ impl ServerParts {
         let options =
             engine::EngineOptions { retention: self.history_retention, event_timeout: self.event_timeout };
         let engine = Engine::new(parts, loaded, options).await;
-        let engine = engine.map_err(|error| definitions::with_advice(error, shared.as_ref()))?;
+        let engine = engine.map_err(|error| server_definitions::with_advice(error, shared.as_ref()))?;
         let boards = BoardService::new(engine.clone(), face);
         let shared = match shared {
             Some(shared) => Some(shared.create_instance(&engine).await?),

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::parsers::span;
-use crate::tftp::{TftpLimits, PortMode};
+use crate::tftp::{PortMode, TftpLimits};
 
 /// What `serve` can be told of TFTP.
 #[derive(Debug, Clone, Args)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::claims::{Claim, Grant, GrantedUnits};
 use super::super::instances::InstanceId;
-use crate::machine::{ActionName, ActionInvocation, Visit};
+use crate::machine::{ActionInvocation, ActionName, Visit};
 
 /// An action's number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

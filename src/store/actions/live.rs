@@ -45,7 +45,8 @@ impl LiveAction {
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
         // A rescue that cannot go on holds up nobody: the next action at its resource makes up for it as well.
-        let is_held_up = self.action.is_compensation && self.status == ActionStatus::Waiting && self.is_suspended;
+        let is_held_up =
+            self.action.is_compensation && self.status == ActionStatus::Waiting && self.is_suspended;
         !is_held_up && (self.action.visit, self.seq) < (other.action.visit, other.seq)
     }
 
@@ -100,7 +101,10 @@ impl TryFrom<LiveRow> for LiveAction {
                 limit: row.limit_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
                 claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
                 granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
-                compensation: row.compensation.map(|action| checked_name_of_row(ActionName::new(&action))).transpose()?,
+                compensation: row
+                    .compensation
+                    .map(|action| checked_name_of_row(ActionName::new(&action)))
+                    .transpose()?,
             },
             seq: row.seq,
             status: match row.status.as_str() {

@@ -15,14 +15,16 @@
 
 mod action;
 mod live;
-mod of_worker;
-mod open;
 mod reasons;
 mod rows;
+mod summaries;
+mod worker_actions;
 
 pub use self::action::{ActionId, NewAction, RunningAction, StartableAction, Suspension, WorkerId};
 pub use self::live::{ActionStatus, LiveAction, list_live};
-pub use self::of_worker::{hand_back, list_cancelled, list_running, restart};
-pub use self::open::{ActionSummary, list_summaries};
 pub use self::reasons::{list_reasons, set_reasons};
-pub use self::rows::{cancel_all, delete_orphans, insert, is_compensation_owed, replace_waiting_claims, revoke_grants};
+pub use self::rows::{
+    cancel_all, delete_orphans, insert, is_compensation_owed, replace_waiting_claims, revoke_grants,
+};
+pub use self::summaries::{ActionSummary, list_summaries};
+pub use self::worker_actions::{hand_back, list_cancelled, list_running, restart};

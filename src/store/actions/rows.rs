@@ -116,7 +116,11 @@ pub async fn delete_orphans(db: &mut PgConnection, actions: &[ActionId]) -> Resu
 /// # Errors
 ///
 /// [`StoreError`] when the statement fails.
-pub async fn replace_waiting_claims(tx: &mut Tx, instance: InstanceId, claims: &[Claim]) -> Result<(), StoreError> {
+pub async fn replace_waiting_claims(
+    tx: &mut Tx,
+    instance: InstanceId,
+    claims: &[Claim],
+) -> Result<(), StoreError> {
     let ClaimColumns { claims, place, .. } = ClaimColumns::of(claims);
     sqlx::query!(
         "UPDATE action a

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::health::{self, HealthPart};
 use super::store::Store;
 use super::timeouts::{in_time, pause, within};
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 impl Store {
     /// Asks for what an event needs: a database that answers and can be written to, and connections to write by.
@@ -70,7 +70,8 @@ impl Store {
             answered
         } else {
             // Several hosts are still to be tried, or a life is being begun: meanwhile nobody is to wait for it.
-            self.health.note(HealthPart::Database, Err(Arc::new(UnavailableCause::Silent(health::CHECK_TIMEOUT))));
+            self.health
+                .note(HealthPart::Database, Err(Arc::new(UnavailableCause::Silent(health::CHECK_TIMEOUT))));
             beat.await
         };
         self.health.note(HealthPart::Database, answered.as_ref().copied().map_err(cause_of));

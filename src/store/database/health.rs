@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// How often the database is asked, and how often while it does not serve.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -136,7 +136,9 @@ impl DatabaseHealth {
                     let cause = ended.cause.code();
                     match part {
                         HealthPart::Database => tracing::info!(cause, lasted_ms, "database available again"),
-                        HealthPart::Writing => tracing::info!(cause, lasted_ms, "database takes writes again"),
+                        HealthPart::Writing => {
+                            tracing::info!(cause, lasted_ms, "database takes writes again")
+                        }
                     }
                     *outage = None;
                     true
@@ -157,7 +159,9 @@ impl DatabaseHealth {
                             state.last_outage_at = now;
                             state.last_cause = Some(cause);
                         }
-                        HealthPart::Writing => tracing::warn!(cause = word, error, "database does not take writes"),
+                        HealthPart::Writing => {
+                            tracing::warn!(cause = word, error, "database does not take writes")
+                        }
                     }
                     true
                 }

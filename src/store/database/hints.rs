@@ -8,7 +8,7 @@ use super::pool::ACQUIRE_TIMEOUT;
 use super::store::Store;
 use super::timeouts::{pause, within};
 use crate::store::changes::ChangeOrigin;
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// The channel on which processes tell each other that there is something to do.
 const NOTIFY_CHANNEL: &str = "lifeguard";
@@ -24,7 +24,9 @@ impl Store {
     /// [`StoreError`] when the statement fails.
     pub async fn hint(&self, origin: ChangeOrigin) -> Result<(), StoreError> {
         let mut db = self.reader().await?;
-        sqlx::query!("SELECT pg_notify($1, $2)", NOTIFY_CHANNEL, origin.0.to_string()).execute(&mut *db).await?;
+        sqlx::query!("SELECT pg_notify($1, $2)", NOTIFY_CHANNEL, origin.0.to_string())
+            .execute(&mut *db)
+            .await?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 
 use super::timeouts::within;
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// How long it may take to begin a life, or to bring a restored schema up to date.
 pub(super) const REPAIR_TIMEOUT: Duration = Duration::from_mins(1);
@@ -155,7 +155,11 @@ impl DatabaseLives {
 ///
 /// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
 /// and again.
-pub(super) async fn check_life(db: &mut PgConnection, lives: &DatabaseLives, limit: Duration) -> Result<DatabaseLife, StoreError> {
+pub(super) async fn check_life(
+    db: &mut PgConnection,
+    lives: &DatabaseLives,
+    limit: Duration,
+) -> Result<DatabaseLife, StoreError> {
     for _ in 0..MAX_LIFE_CHECKS {
         let floor = lives.floor();
         let Some(sign) = within(limit, read_life(db)).await? else {
@@ -191,7 +195,11 @@ async fn read_life(db: &mut PgConnection) -> Result<Option<LifeReading>, StoreEr
 /// Begins a life, unless another process has done so: the row says another one than `unless_not` then.
 ///
 /// Others may keep the tables locked, and the log of changes may be long: this takes longer than a connection may.
-async fn begin_life(db: &mut PgConnection, lives: &DatabaseLives, unless_not: Option<i64>) -> Result<(), StoreError> {
+async fn begin_life(
+    db: &mut PgConnection,
+    lives: &DatabaseLives,
+    unless_not: Option<i64>,
+) -> Result<(), StoreError> {
     let _alone = lives.repairing.lock().await;
     within(REPAIR_TIMEOUT, async {
         // The statements' limits are those of the session again when the transaction ends.
@@ -284,7 +292,10 @@ mod tests {
         let floor = lives.floor();
         // The pulse was asked later, and its answer came first.
         lives.compare(lives.floor(), sign(7, 200, 200));
-        assert_eq!(lives.compare(floor, sign(7, 100, 100)), LifeComparison::Present(DatabaseLife { number: 1, id: 7 }));
+        assert_eq!(
+            lives.compare(floor, sign(7, 100, 100)),
+            LifeComparison::Present(DatabaseLife { number: 1, id: 7 })
+        );
         assert_eq!(
             lives.compare(lives.floor(), sign(7, 199, 199)),
             LifeComparison::Shorter,

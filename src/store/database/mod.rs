@@ -14,6 +14,7 @@
 //! | `hints` | how processes tell each other that there is something to do |
 
 mod checks;
+mod connect;
 mod connect_options;
 mod connections;
 mod health;
@@ -26,9 +27,8 @@ mod pool;
 mod pool_members;
 mod pooled;
 mod pooler_check;
-mod pulse;
+mod probe;
 mod purpose;
-mod reach;
 mod session;
 mod startup;
 mod store;
@@ -37,8 +37,8 @@ mod transaction;
 mod url;
 
 pub use self::connect_options::ConnectOptions;
-pub use self::connections::ConnectionBudget;
 pub(crate) use self::connections::BATCH_CONNECTIONS;
+pub use self::connections::ConnectionBudget;
 pub use self::hints::{HintListener, hint};
 pub use self::life::DatabaseLife;
 pub use self::migrations::MIGRATOR;

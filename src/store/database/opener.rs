@@ -14,15 +14,15 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
+use super::connect::connect;
 use super::connect_options::{ConnectOptions, display_host};
 use super::life::{self, DatabaseLives};
 use super::migrations::migrate;
 use super::pooler_check;
 use super::purpose::ConnectionPurpose;
-use super::reach::connect;
 use super::session::DatabaseSession;
 use super::timeouts::within;
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// The oldest major version of PostgreSQL that the statements are written for.
 const MIN_POSTGRES_VERSION: i32 = 14;
@@ -121,7 +121,10 @@ impl ConnectionOpener {
     }
 
     /// Connects to the first host that can be written to.
-    async fn reach_any(&self, purpose: ConnectionPurpose) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
+    async fn reach_any(
+        &self,
+        purpose: ConnectionPurpose,
+    ) -> Result<(PgConnection, &PgConnectOptions), StoreError> {
         let limit = self.options.connect_timeout;
         let mut last: Option<StoreError> = None;
         let first = self.last_host.load(Ordering::Relaxed);
@@ -150,7 +153,11 @@ impl ConnectionOpener {
     }
 
     /// Connects to a host, sets the session up, and verifies it.
-    async fn reach(&self, host: &PgConnectOptions, purpose: ConnectionPurpose) -> Result<PgConnection, StoreError> {
+    async fn reach(
+        &self,
+        host: &PgConnectOptions,
+        purpose: ConnectionPurpose,
+    ) -> Result<PgConnection, StoreError> {
         // A list's statement lasts as long as its client takes, which the log would tell as the database's slowness.
         let host = match purpose {
             ConnectionPurpose::Snapshot => host.clone().disable_statement_logging(),

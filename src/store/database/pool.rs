@@ -17,7 +17,7 @@ use super::pool_members::{IdleConnection, PoolMembers, UNCHECKED_USE_FOR};
 use super::pooled::PooledConnection;
 use super::purpose::ConnectionPurpose;
 use super::timeouts::{in_time, pause};
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// How long it may take until a connection can be had.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -58,7 +58,9 @@ impl ConnectionPool {
                 refused.map_or_else(|| Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into()), Err)
             }
             // Unless the database is silent it is we who are too many.
-            None if self.0.permits.available_permits() == 0 => Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into()),
+            None if self.0.permits.available_permits() == 0 => {
+                Err(UnavailableCause::Busy(ACQUIRE_TIMEOUT).into())
+            }
             None => Err(UnavailableCause::Silent(ACQUIRE_TIMEOUT).into()),
         }
     }
@@ -110,11 +112,14 @@ impl ConnectionPool {
         while let Ok(_permit) = Arc::clone(&shared.permits).try_acquire_owned() {
             let doubtful = {
                 let mut idle = shared.lock();
-                let doubtful = idle.iter().position(|idle| idle.asked_at.elapsed() >= shared.check_interval());
+                let doubtful =
+                    idle.iter().position(|idle| idle.asked_at.elapsed() >= shared.check_interval());
                 doubtful.map(|doubtful| idle.remove(doubtful))
             };
             match doubtful {
-                Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > MAX_IDLE_TIME => drop(idle),
+                Some(idle) if shared.size() > shared.least && idle.used_at.elapsed() > MAX_IDLE_TIME => {
+                    drop(idle)
+                }
                 Some(idle)
                     if shared.is_good(&idle.session)
                         && shared.opener.is_past_lifetime(&idle.session)
@@ -125,7 +130,9 @@ impl ConnectionPool {
                 Some(idle) => {
                     let used_at = idle.used_at;
                     if let Some(session) = shared.revive(idle, Duration::ZERO).await {
-                        shared.lock().insert(0, IdleConnection { session, used_at, asked_at: Instant::now() });
+                        shared
+                            .lock()
+                            .insert(0, IdleConnection { session, used_at, asked_at: Instant::now() });
                     }
                 }
                 // This permit is no connection.

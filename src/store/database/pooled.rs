@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sqlx::postgres::PgConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::connect::is_writable;
 use super::life::DatabaseLife;
-use super::pool_members::{PoolMembers, PING_TIMEOUT};
-use super::reach::is_writable;
+use super::pool_members::{PING_TIMEOUT, PoolMembers};
 use super::session::DatabaseSession;
 use super::timeouts::within;
 use crate::store::error::StoreError;

@@ -3,8 +3,8 @@
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use super::reach::connect;
-use crate::store::error::{UnavailableCause, StoreError};
+use super::connect::connect;
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// Makes sure that each connection to `host` keeps its session.
 ///

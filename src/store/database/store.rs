@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::connect_options::ConnectOptions;
-use super::connections::{ConnectionBudget, BATCH_CONNECTIONS};
+use super::connections::{BATCH_CONNECTIONS, ConnectionBudget};
 use super::health::DatabaseHealth;
 use super::life::DatabaseLife;
 use super::opener::ConnectionOpener;
 use super::pool::{ACQUIRE_TIMEOUT, ConnectionPool};
 use super::pooled::PooledConnection;
-use super::pulse::HealthProbe;
+use super::probe::HealthProbe;
 use super::purpose::ConnectionPurpose;
 use super::session::DatabaseSession;
 use super::timeouts::within;
@@ -44,8 +44,9 @@ impl Store {
     pub(super) fn new(options: ConnectOptions, connections: ConnectionBudget) -> Self {
         let opener = Arc::new(ConnectionOpener::new(options));
         let health = Arc::<DatabaseHealth>::default();
-        let pool =
-            |purpose, least, most| ConnectionPool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most);
+        let pool = |purpose, least, most| {
+            ConnectionPool::new(Arc::clone(&opener), Arc::clone(&health), purpose, least, most)
+        };
         Self {
             batch_writers: pool(ConnectionPurpose::Batch, BATCH_CONNECTIONS, BATCH_CONNECTIONS),
             writers: pool(ConnectionPurpose::Ordinary, 0, connections.writers),

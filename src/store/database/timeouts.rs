@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::error::{UnavailableCause, StoreError};
+use crate::store::error::{StoreError, UnavailableCause};
 
 /// Gives up on work that takes longer than `limit`, as with a machine that is gone.
 ///

@@ -126,7 +126,8 @@ fn parse(text: &str) -> Result<ConnectOptions, BadDatabaseUrl> {
     }
     let (login, endpoints) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (hosts, ports) = endpoints_of(endpoints)?;
-    let parameters = UrlParameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
+    let parameters =
+        UrlParameters { hosts, ports, connect_timeout: CONNECT_TIMEOUT, passed_on: String::new() };
     let UrlParameters { mut hosts, ports, connect_timeout, passed_on } = parameters.read(query)?;
     if hosts.is_empty() {
         hosts = vec![None];

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
-use super::entry::{NewHistoryEntry, HistoryContent};
+use super::entry::{HistoryContent, NewHistoryEntry};
 use super::visits::visit_before;
-use crate::machine::{Cause, Outcome, ModelAnswers, Stimulus};
+use crate::machine::{Cause, ModelAnswers, Outcome, Stimulus};
 use crate::store::sparse::SparseColumn;
 
 /// The columns that hold a stimulus.
@@ -22,9 +22,13 @@ struct StimulusColumns<'a> {
 
 fn stimulus_columns(told: &HistoryContent) -> StimulusColumns<'_> {
     let cause = match told {
-        HistoryContent::Note(note) => return StimulusColumns { kind: "note", event: Some(note), ..StimulusColumns::default() },
+        HistoryContent::Note(note) => {
+            return StimulusColumns { kind: "note", event: Some(note), ..StimulusColumns::default() };
+        }
         // It is read and never written; what is known of it would be lost.
-        HistoryContent::Unreadable(_) => return StimulusColumns { kind: "unreadable", ..StimulusColumns::default() },
+        HistoryContent::Unreadable(_) => {
+            return StimulusColumns { kind: "unreadable", ..StimulusColumns::default() };
+        }
         HistoryContent::Stimulus(stimulus) => &stimulus.cause,
     };
     match cause {
@@ -80,7 +84,18 @@ pub(in crate::store) struct HistoryColumns<'a> {
 impl<'a> HistoryColumns<'a> {
     /// Adds an entry.
     pub(in crate::store) fn push(&mut self, entry: &'a NewHistoryEntry) {
-        let NewHistoryEntry { instance, at: _, content: told, sender, outcome, from, to, visit, reason, evidence } = entry;
+        let NewHistoryEntry {
+            instance,
+            at: _,
+            content: told,
+            sender,
+            outcome,
+            from,
+            to,
+            visit,
+            reason,
+            evidence,
+        } = entry;
         let StimulusColumns { kind, event, source, spoken_visit, args } = stimulus_columns(told);
         let (facts, predicted) = match told {
             HistoryContent::Stimulus(Stimulus { cause: _, facts, predicted }) => {

@@ -10,6 +10,6 @@ mod visits;
 
 pub use self::append::append;
 pub(super) use self::columns::HistoryColumns;
-pub use self::entry::{HistoryEntry, NewHistoryEntry, HistoryContent};
+pub use self::entry::{HistoryContent, HistoryEntry, NewHistoryEntry};
 pub use self::notes::{NoteId, find_last_note, rewrite_note};
 pub use self::read::{list, list_all, stream};

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::entry::{HistoryEntry, HistoryContent};
+use super::entry::{HistoryContent, HistoryEntry};
 use super::visits::visit_before;
-use crate::machine::{Cause, EventName, Links, EventSource, StateName, Stimulus, Visit};
+use crate::machine::{Cause, EventName, EventSource, Links, StateName, Stimulus, Visit};
 
 /// A row of the table.
 pub(super) struct HistoryRow {

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use lifeguard::actions::{ActionEnding, Evidence, ActionKind, Trouble, UnfinishedAction};
+use lifeguard::actions::{ActionEnding, ActionKind, Evidence, Trouble, UnfinishedAction};
 use lifeguard::boards::{ClearBootLink, SetBootLink, check_config_name};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

@@ -37,7 +37,9 @@ async fn a_foreign_modbus_server_is_switched() {
         let job = job(format!("modbus://127.0.0.1:{port}/{coil}"));
         within_long_timeout("the foreign server", driver.run(&job, &CancellationToken::new())).await
     };
-    for (operation, seen) in [(PowerOperation::On, "on"), (PowerOperation::Off, "off"), (PowerOperation::On, "on")] {
+    for (operation, seen) in
+        [(PowerOperation::On, "on"), (PowerOperation::Off, "off"), (PowerOperation::On, "on")]
+    {
         let done = run(operation, "5?unit=3").await.unwrap();
         assert_eq!((&done["observed"], &done["attempts"]), (&seen.into(), &1.into()));
     }

@@ -1,7 +1,7 @@
 //! Power operations at relay boards that refuse, hang, lie, answer nonsense, or have no such coil.
 
 use futures_util::future::join_all;
-use lifeguard::actions::{Evidence, ActionKind as _, UnfinishedAction};
+use lifeguard::actions::{ActionKind as _, Evidence, UnfinishedAction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,11 @@ async fn run(operation: PowerOperation, addr: SocketAddr) -> Result<Evidence, Un
     run_by(power(operation), addr).await
 }
 
-async fn run_within(limit: Duration, operation: PowerOperation, addr: SocketAddr) -> Result<Evidence, UnfinishedAction> {
+async fn run_within(
+    limit: Duration,
+    operation: PowerOperation,
+    addr: SocketAddr,
+) -> Result<Evidence, UnfinishedAction> {
     run_by(power(operation).with_call_limit(limit), addr).await
 }
 
@@ -68,7 +72,8 @@ async fn a_relay_board_that_hangs_costs_a_bounded_time() {
 async fn a_call_to_a_relay_board_has_five_seconds_and_all_that_switching_takes_fifteen() {
     let relay = relay(RelayBehaviour::Hanging);
     let ((clock, shared), token) = (manual(), CancellationToken::new());
-    let (driver, job, begun) = (power(PowerOperation::On), with_clock(shared, job(coil_5(relay.addr()))), clock.now());
+    let (driver, job, begun) =
+        (power(PowerOperation::On), with_clock(shared, job(coil_5(relay.addr()))), clock.now());
     let time = async {
         loop {
             yield_briefly().await;
@@ -182,7 +187,10 @@ const EXCEPTION: u8 = 0x80;
 const INCOMPLETE: &str = "an incomplete answer";
 
 /// Gives coil 5 power at a server that gives `answer` to each request; an empty one closes the connection.
-async fn run_against(driver: PowerAction, answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<Evidence, UnfinishedAction> {
+async fn run_against(
+    driver: PowerAction,
+    answer: impl Fn(&[u8]) -> Vec<u8>,
+) -> Result<Evidence, UnfinishedAction> {
     let listener = TcpListener::bind(any_port()).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let serve = async {

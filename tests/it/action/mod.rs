@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::actions::{Facts, Job, PowerOperation, PowerAction, JobSubject, UnfinishedAction};
+use lifeguard::actions::{Facts, Job, JobSubject, PowerAction, PowerOperation, UnfinishedAction};
 use lifeguard::clock::{Clock, ManualClock, SystemClock};
 use lifeguard::farm::relay::{RelayBehaviour, RelayBoard};
 use lifeguard::machine::{ActionName, MachineName, StateName, Visit};
@@ -102,7 +102,12 @@ async fn until_wire(wire: &mut watch::Receiver<bool>, on: bool) {
 
 /// What coil 5's wire did, in order.
 fn wire_of(relay: &RelayBoard) -> Vec<bool> {
-    relay.coil_changes().iter().filter(|operation| operation.coil == 5).map(|operation| operation.is_on).collect()
+    relay
+        .coil_changes()
+        .iter()
+        .filter(|operation| operation.coil == 5)
+        .map(|operation| operation.is_on)
+        .collect()
 }
 
 fn observed(failed: &UnfinishedAction) -> &str {

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use lifeguard::actions::{CommandPolicy, ActionEnding, ActionKind as _, LocalTrouble, NotifyAction, Trouble};
+use lifeguard::actions::{ActionEnding, ActionKind as _, CommandPolicy, LocalTrouble, NotifyAction, Trouble};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,8 @@ async fn a_message_says_what_it_is_about_and_is_signed() {
     });
     let (job, token) = (notification(&settings), CancellationToken::new());
     let (kind, server) = (notify(), take(&listener, FINE));
-    let (ended, request) = within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    let (ended, request) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     let evidence = ended.unwrap();
     assert_eq!((&evidence["status"], &evidence["tries"]), (&json!(204), &json!(1)));
     // The path may hold a secret.
@@ -107,7 +108,8 @@ async fn what_may_pass_is_tried_again_later_and_later_with_the_same_key() {
         }
         keys
     };
-    let (ended, keys) = within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    let (ended, keys) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     assert_eq!(ended.unwrap()["tries"], 4);
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert!(clock.now() - began >= chrono::TimeDelta::seconds(7), "after 1, 2 and 4 seconds");
@@ -122,7 +124,8 @@ async fn what_will_not_pass_fails_at_once_with_what_was_said() {
         ("302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n", "HTTP status 302 Found"),
     ] {
         let (kind, server) = (notify(), take(&listener, answer));
-        let (ended, _) = within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+        let (ended, _) =
+            within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
         let failed = ended.unwrap_err();
         assert_eq!((failed.reason.as_str(), &failed.kind), (reason, &ActionEnding::Failed));
         let said = if answer.starts_with("404") { "no room" } else { "" };
@@ -141,8 +144,10 @@ async fn who_is_not_there_is_tried_and_trouble_of_our_own_is_no_failure() {
     // Our own machine may not connect there, whatever there is.
     let job = notification(&json!({ "url": "http://255.255.255.255/", "retries": 0 }));
     let waits = notify().run(&job, &token).await.unwrap_err();
-    let is_network =
-        matches!(waits.kind, ActionEnding::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. });
+    let is_network = matches!(
+        waits.kind,
+        ActionEnding::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. }
+    );
     assert!(is_network, "{waits:?}");
     // Nothing is sent by a process whose lease expired.
     let job = notification(&json!({ "url": url }));
@@ -161,7 +166,8 @@ async fn a_cancelled_notification_waits_for_nobody() {
         token.cancel();
         silent
     };
-    let (ended, _silent) = within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
+    let (ended, _silent) =
+        within_long_timeout("its end", async { tokio::join!(kind.run(&job, &token), server) }).await;
     assert_eq!(ended.unwrap_err().reason, "abandoned");
 }
 

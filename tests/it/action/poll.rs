@@ -1,6 +1,8 @@
 //! Polling on a clock that moves only when the test says so.
 
-use lifeguard::actions::{ActionEnding, Finding, FindingReporter, ActionKind as _, LocalTrouble, PollAction, Trouble};
+use lifeguard::actions::{
+    ActionEnding, ActionKind as _, Finding, FindingReporter, LocalTrouble, PollAction, Trouble,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -45,8 +47,10 @@ async fn only_failures_in_a_row_count() {
             clock.advance(Duration::from_secs(30));
         }
     };
-    let (ended, ()) =
-        within_long_timeout("three failures in a row", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    let (ended, ()) = within_long_timeout("three failures in a row", async {
+        tokio::join!(driver.run(&job, &token), board)
+    })
+    .await;
     let failed = ended.unwrap_err();
     assert_eq!(failed.reason, "no answer 3 times in a row; last: HTTP status 503 Service Unavailable");
     assert_eq!(failed.evidence["probes"], 9);
@@ -59,7 +63,8 @@ async fn a_board_that_is_down_is_found_by_the_first_probe_at_once() {
     for scheme in ["tcp", "http"] {
         let job = poll_job(&shared, format!("{scheme}://{authority}"), &json!({ "failures": 1 }));
         let run = PollAction;
-        let failed = within_long_timeout("a refusal", run.run(&job, &CancellationToken::new())).await.unwrap_err();
+        let failed =
+            within_long_timeout("a refusal", run.run(&job, &CancellationToken::new())).await.unwrap_err();
         assert_eq!(failed.reason, "no answer 1 time in a row; last: connection refused");
     }
 }
@@ -74,7 +79,8 @@ async fn a_board_that_takes_the_connection_and_says_nothing_gives_no_answer() {
         clock.advance(Duration::from_secs(5));
         silent
     };
-    let (ended, _silent) = within_long_timeout("the limit", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    let (ended, _silent) =
+        within_long_timeout("the limit", async { tokio::join!(driver.run(&job, &token), board) }).await;
     assert_eq!(ended.unwrap_err().reason, "no answer 1 time in a row; last: no answer within 5s");
 }
 
@@ -90,7 +96,8 @@ async fn polling_goes_on_until_it_is_cancelled() {
         }
         token.cancel();
     };
-    let (ended, ()) = within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    let (ended, ()) =
+        within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
     assert_eq!(ended.unwrap_err().reason, "abandoned");
 }
 
@@ -106,7 +113,8 @@ async fn polling_ends_well_while_there_would_be_time_to_find_the_board_silent() 
             clock.advance(Duration::from_hours(3));
         }
     };
-    let (ended, ()) = within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
+    let (ended, ()) =
+        within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), board) }).await;
     assert_eq!(ended.unwrap()["probes"], 6, "at 0, 3, 6, 9, 12 and 15 hours of 24");
 }
 
@@ -156,7 +164,8 @@ async fn a_bad_setting_or_url_is_told_with_what_would_be_right_and_says_nothing_
             token.cancel();
             finding
         };
-        let (ended, finding) = within_long_timeout("what is wrong", async { tokio::join!(run, cancelled) }).await;
+        let (ended, finding) =
+            within_long_timeout("what is wrong", async { tokio::join!(run, cancelled) }).await;
         assert!(matches!(&finding, Finding::Misconfigured(reason) if reason.contains(right)), "{finding:?}");
         assert_eq!(ended.unwrap_err().reason, "abandoned");
     }
@@ -178,7 +187,8 @@ async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot
         }
         token.cancel();
     };
-    let (ended, ()) = within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), time) }).await;
+    let (ended, ()) =
+        within_long_timeout("its end", async { tokio::join!(driver.run(&job, &token), time) }).await;
     let ended = ended.unwrap_err();
     assert_eq!((ended.reason.as_str(), &ended.kind), ("abandoned", &ActionEnding::Failed));
     let finding = told.try_recv().unwrap();
@@ -191,7 +201,8 @@ async fn the_silence_of_a_board_that_never_answered_is_told_once_and_what_cannot
     for url in ["tcp://255.255.255.255:22", "http://255.255.255.255/"] {
         let job = poll_job(&shared, url.to_owned(), &json!({ "failures": 1 }));
         let run = PollAction;
-        let ended = within_long_timeout("no way", run.run(&job, &CancellationToken::new())).await.unwrap_err();
+        let ended =
+            within_long_timeout("no way", run.run(&job, &CancellationToken::new())).await.unwrap_err();
         let is_network = matches!(
             ended.kind,
             ActionEnding::Suspended { trouble: Trouble::Local(LocalTrouble::Network(_)), .. }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use lifeguard::actions::{Evidence, ActionKind as _, UnfinishedAction};
+use lifeguard::actions::{ActionKind as _, Evidence, UnfinishedAction};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -92,11 +92,13 @@ impl Clock for RecordingClock {
 #[tokio::test]
 async fn a_board_stays_off_for_the_time_that_its_url_says() {
     let (clock, shared) = manual();
-    let relay = RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, RelayBehaviour::Normal).unwrap();
+    let relay =
+        RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, RelayBehaviour::Normal).unwrap();
     relay.switch(5, true);
     let url = format!("modbus://{}/5?off=7s&rest=1s", relay.addr());
     let (overheard, mut asked) = RecordingClock::new(&clock);
-    let (driver, job, token) = (power(PowerOperation::Cycle), with_clock(overheard, job(url)), CancellationToken::new());
+    let (driver, job, token) =
+        (power(PowerOperation::Cycle), with_clock(overheard, job(url)), CancellationToken::new());
     let begun = clock.now();
     let mut until_asked_for = async |at: DateTime<Utc>| while asked.recv().await.unwrap() != at {};
     let mut wire = relay.coil(5);
@@ -112,7 +114,8 @@ async fn a_board_stays_off_for_the_time_that_its_url_says() {
         }
         until_wire(&mut wire, true).await;
     };
-    let (ended, ()) = within_long_timeout("the cycle", async { tokio::join!(driver.run(&job, &token), time) }).await;
+    let (ended, ()) =
+        within_long_timeout("the cycle", async { tokio::join!(driver.run(&job, &token), time) }).await;
     ended.unwrap();
     let operations = relay.coil_changes();
     assert_eq!(operations[2].at - operations[1].at, TimeDelta::seconds(7));
@@ -156,8 +159,11 @@ async fn a_cycle_that_is_cancelled_while_the_board_is_off_gives_the_power_back_a
     let (_stands_still, shared) = manual();
     let relay = relay(RelayBehaviour::Normal);
     relay.switch(5, true);
-    let (driver, job, token) =
-        (power(PowerOperation::Cycle), with_clock(shared, job(coil_5(relay.addr()))), CancellationToken::new());
+    let (driver, job, token) = (
+        power(PowerOperation::Cycle),
+        with_clock(shared, job(coil_5(relay.addr()))),
+        CancellationToken::new(),
+    );
     let mut wire = relay.coil(5);
     let (ended, ()) = within_long_timeout("the cancelled cycle", async {
         tokio::join!(driver.run(&job, &token), async {

@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
-use lifeguard::actions::{ActionEnding, Evidence, Job, ActionKind as _, LocalTrouble, Trouble, UnfinishedAction};
+use lifeguard::actions::{
+    ActionEnding, ActionKind as _, Evidence, Job, LocalTrouble, Trouble, UnfinishedAction,
+};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -160,9 +162,10 @@ async fn a_relay_board_that_takes_one_client_is_let_go_before_it_is_connected_to
 
 #[tokio::test]
 async fn a_relay_board_that_answers_no_reading_is_told_to_give_power_and_takes_none_away() {
-    let (ended, requests) =
-        run_against(power(PowerOperation::Cycle), |_, _, request| (request[7] == WRITE).then(|| request.to_vec()))
-            .await;
+    let (ended, requests) = run_against(power(PowerOperation::Cycle), |_, _, request| {
+        (request[7] == WRITE).then(|| request.to_vec())
+    })
+    .await;
     let failed = ended.unwrap_err();
     assert!(failed.reason.ends_with("closed the connection without an answer"), "{failed}");
     assert_eq!((observed(&failed), &failed.kind), ("unknown", &ActionEnding::Failed));

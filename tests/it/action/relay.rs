@@ -21,7 +21,8 @@ async fn coils_are_written_and_read_one_by_one_and_together() {
     let coils = client.read_coils(0, 8).await.unwrap().unwrap();
     assert_eq!(coils, [false, false, true, true, false, true, false, false]);
     assert!(*relay.coil(5).borrow() && !*relay.coil(4).borrow() && !*relay.coil(8).borrow());
-    let changes: Vec<_> = relay.coil_changes().iter().map(|Change { coil, is_on, .. }| (*coil, *is_on)).collect();
+    let changes: Vec<_> =
+        relay.coil_changes().iter().map(|Change { coil, is_on, .. }| (*coil, *is_on)).collect();
     assert_eq!(changes, [(3, true), (2, true), (5, true)], "what changed nothing is no operation");
 }
 
@@ -98,7 +99,8 @@ async fn each_habit_of_a_real_relay_board_is_played() {
 #[tokio::test]
 async fn a_relay_board_takes_its_time_and_closes_idle_connections() {
     let (clock, shared) = manual();
-    let start = |behaviour| RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();
+    let start =
+        |behaviour| RelayBoard::start_with_clock(Arc::clone(&shared), any_port(), 8, behaviour).unwrap();
     let relay = start(RelayBehaviour::Slow { delay: Duration::from_secs(3) });
     let mut wire = relay.coil(5);
     let (answers, ()) = tokio::join!(answers(&relay, &[WRITE_5]), async {

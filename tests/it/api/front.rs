@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{ApiAnswer, send, send_to};
-use crate::process::ServerProcess;
-use crate::world::{World, wait_until, await_within_timeout};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_base_url_may_end_in_slashes() {

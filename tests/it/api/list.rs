@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 
-use super::{contract, pretty_json, api_over, send, send_to, serve};
+use super::{api_over, contract, pretty_json, send, send_to, serve};
 use crate::links::THING;
 use crate::versions::changed;
-use crate::world::{World, wait_until, unreachable_power, await_within_timeout};
+use crate::world::{World, await_within_timeout, unreachable_power, wait_until};
 
 /// The names of a list.
 async fn names(world: &World, query: &str) -> String {
@@ -303,7 +303,10 @@ async fn a_farm_at_rest_changes_no_list() {
     for follower in &mut followers {
         let mut visits = Vec::new();
         while visits.last() != Some(&(visit + 7)) {
-            let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await else { panic!() };
+            let Some(FeedUpdate::Changed(changed, _)) = await_within_timeout("news", follower.next()).await
+            else {
+                panic!()
+            };
             for logged in changed.iter() {
                 let InstanceChangeKind::Written { visit, .. } = logged.change.kind else { panic!() };
                 visits.push(visit.0);
@@ -646,7 +649,11 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
     fill(&pool, 5000, 10_000).await;
     // So slow that nothing ends by itself.
     let long = Duration::from_mins(2);
-    let server = ShortTimeoutServer::serve(&world, ListTimeouts { first_part_timeout: long, whole_timeout: long, stall_timeout: long }).await;
+    let server = ShortTimeoutServer::serve(
+        &world,
+        ListTimeouts { first_part_timeout: long, whole_timeout: long, stall_timeout: long },
+    )
+    .await;
     let client = |number| {
         let address = IpAddr::from([127, 0, 0, number]);
         reqwest::Client::builder().local_address(address).build().unwrap()
@@ -654,7 +661,9 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
     let slow = client(2);
     let mut begun = Vec::new();
     for _ in 0..ConnectionBudget::default().snapshots / 2 {
-        begun.push(await_within_timeout("the beginning of a list", slow.get(&server.url).send()).await.unwrap());
+        begun.push(
+            await_within_timeout("the beginning of a list", slow.get(&server.url).send()).await.unwrap(),
+        );
     }
     let more = slow.get(&server.url).send();
     let others = async {
@@ -671,7 +680,8 @@ async fn slow_readers_at_one_address_leave_lists_to_others_and_are_refused_after
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["detail"], "other lists take longer than 5 s; try again shortly");
     drop(begun);
-    let list = await_within_timeout("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
+    let list =
+        await_within_timeout("a list once the others are gone", slow.get(&server.url).send()).await.unwrap();
     assert_eq!(list.status(), StatusCode::OK);
 }
 

@@ -18,7 +18,9 @@ mod why;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lifeguard::api::{self, ApiContext, HttpOptions, ListTimeouts, LongPolls, ReportRateLimiter, SnapshotPermits};
+use lifeguard::api::{
+    self, ApiContext, HttpOptions, ListTimeouts, LongPolls, ReportRateLimiter, SnapshotPermits,
+};
 use lifeguard::boards::{BoardFace, BoardService};
 use lifeguard::engine::Engine;
 use lifeguard::machine::MachineName;

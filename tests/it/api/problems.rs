@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{ApiAnswer, contract, send, send_to};
 use crate::database::{TestDatabase, database};
-use crate::world::{World, yield_briefly, options};
+use crate::world::{World, options, yield_briefly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_error_is_a_problem() {
@@ -83,7 +83,11 @@ async fn every_error_is_a_problem() {
 
     let long = format!("GET /{}", "a".repeat(60_000));
     let answer = send(&world, &long, "").await;
-    assert!(answer.status_and_body().starts_with("404 no_such_path: there is nothing at /aaa"), "{}", answer.status_and_body());
+    assert!(
+        answer.status_and_body().starts_with("404 no_such_path: there is nothing at /aaa"),
+        "{}",
+        answer.status_and_body()
+    );
     assert!(answer.text.len() < 500, "the answer does not repeat it all");
     // Longer ones are refused before any of our code sees them.
     let mut connection = TcpStream::connect(world.server.http).await.unwrap();

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::{pretty_json, send};
 use crate::rack::Rack;
 use crate::versions::{changed, load};
-use crate::world::{World, wait_until, unreachable_power};
+use crate::world::{World, unreachable_power, wait_until};
 
 async fn why(world: &World, name: &str) -> Value {
     world.get(&format!("/api/v1/devices/{name}/why")).await
@@ -83,7 +83,9 @@ async fn a_board_that_waits_for_its_image_says_until_when_and_how_many_tries_are
     world.pass_time_until("b1", "power is back", |device| device["state"] == "RebootComplete").await;
     world.clock.advance(Duration::from_secs(12));
     let link = "pxelinux.cfg/01-02-00-00-00-00-07";
-    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &TransferOptions::default()).await.unwrap_err();
+    fetch(world.server.tftp.unwrap(), [127, 0, 7, 1].into(), link, &TransferOptions::default())
+        .await
+        .unwrap_err();
     wait_until("the end of the fetch is written", async || {
         let history = world.history("b1").await;
         history

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::message::{Exchange, ClientRequest, ClientAnswer};
+use super::exchange::{ClientAnswer, ClientRequest, Exchange};
 use super::model::ReferenceModel;
-use super::rows::{StoredEntry, StoredBoard};
+use super::rows::{StoredBoard, StoredEntry};
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +113,9 @@ impl<'a> HistoryChecker<'a> {
     fn check_row(&mut self, row: &'a StoredEntry, model: &mut ReferenceModel) {
         let before = model.clone();
         self.expect(row.kind != "created", CheckedRule::Created, || format!("again: {row}"));
-        self.expect(row.from == before.state, CheckedRule::Chain, || format!("it was in {}: {row}", before.state));
+        self.expect(row.from == before.state, CheckedRule::Chain, || {
+            format!("it was in {}: {row}", before.state)
+        });
         let is_moved = row.outcome == "moved";
         let visit = before.visit + i64::from(is_moved);
         self.expect(row.visit == visit, CheckedRule::Visit, || format!("must be visit {visit}: {row}"));
@@ -168,8 +170,12 @@ impl<'a> HistoryChecker<'a> {
 fn is_said(row: &StoredEntry, said: &ClientRequest) -> bool {
     let event = row.event.as_deref();
     match said {
-        ClientRequest::Event(name, visit) => row.kind == "event" && event == Some(name) && row.spoken_visit == *visit,
-        ClientRequest::Request(name) => row.kind == "event" && event == Some(name) && row.spoken_visit.is_none(),
+        ClientRequest::Event(name, visit) => {
+            row.kind == "event" && event == Some(name) && row.spoken_visit == *visit
+        }
+        ClientRequest::Request(name) => {
+            row.kind == "event" && event == Some(name) && row.spoken_visit.is_none()
+        }
         ClientRequest::Force { from, to } => {
             let (expected, target) = (row.argument("expected"), row.argument("to"));
             row.kind == "force" && expected == Some(from) && target == Some(to)

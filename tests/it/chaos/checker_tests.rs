@@ -40,7 +40,8 @@ impl ExampleHistory {
             counters: BTreeMap::new(),
             last: Some("hit-2".to_owned()),
         };
-        let mut story = Self { written: StoredBoard { history: vec![created], instance }, messages: Vec::new() };
+        let mut story =
+            Self { written: StoredBoard { history: vec![created], instance }, messages: Vec::new() };
         story.say("hit-1", ClientRequest::Event("hit", None), "stayed", "New", 1);
         story.say("go-1", ClientRequest::Event("go", Some(1)), "moved", "North", 2);
         story.say("go-2", ClientRequest::Event("go", Some(1)), "ignored", "North", 2);
@@ -70,7 +71,8 @@ impl ExampleHistory {
         let from = self.written.history.last().unwrap().to.clone();
         let (kind, outcome, to) = (kind.to_owned(), outcome.to_owned(), to.to_owned());
         let (id, at) = (number + 1, at(100 * number));
-        let row = StoredEntry { id, at, kind, event: None, spoken_visit: spoken, args, outcome, from, to, visit };
+        let row =
+            StoredEntry { id, at, kind, event: None, spoken_visit: spoken, args, outcome, from, to, visit };
         self.written.history.push(row);
         self.written.history.last_mut().unwrap()
     }
@@ -219,11 +221,15 @@ fn what_disagrees_with_the_clients_is_found() {
     assert_eq!(unanswered_twice, [CheckedRule::Once]);
     let foreign = broken_by(|story| story.messages.retain(|message| message.mark != "go-2"));
     assert_eq!(foreign, [CheckedRule::Said]);
-    assert_eq!(broken_by(|story| story.message("go-2").said = ClientRequest::Event("hit", Some(1))), [CheckedRule::Said]);
+    assert_eq!(
+        broken_by(|story| story.message("go-2").said = ClientRequest::Event("hit", Some(1))),
+        [CheckedRule::Said]
+    );
     let elsewhere = broken_by(|story| story.message("go-2").board = "b2".to_owned());
     assert_eq!(elsewhere, [CheckedRule::Said]);
     let told = |told: ClientAnswer| broken_by(|story| story.message("go-1").told = told);
-    let moved = |from: &str, to: &str, visit| ClientAnswer::Moved { from: from.to_owned(), to: to.to_owned(), visit };
+    let moved =
+        |from: &str, to: &str, visit| ClientAnswer::Moved { from: from.to_owned(), to: to.to_owned(), visit };
     assert_eq!(told(moved("New", "North", 2)), []);
     assert_eq!(told(moved("West", "North", 2)), [CheckedRule::Told]);
     assert_eq!(told(moved("New", "East", 2)), [CheckedRule::Told]);
@@ -232,5 +238,9 @@ fn what_disagrees_with_the_clients_is_found() {
     assert_eq!(told(ClientAnswer::Ignored { state: "North".to_owned(), visit: None }), [CheckedRule::Told]);
     assert_eq!(told(ClientAnswer::Nonsense("500".to_owned())), [CheckedRule::Answer]);
     assert_eq!(broken_by(|story| story.message("go-1").is_seen = Some(false)), [CheckedRule::Seen]);
-    assert_eq!(broken_by(|story| story.message("go-1").sent = 6), [CheckedRule::Order], "answered after go-2 was");
+    assert_eq!(
+        broken_by(|story| story.message("go-1").sent = 6),
+        [CheckedRule::Order],
+        "answered after go-2 was"
+    );
 }

@@ -9,8 +9,8 @@ use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 
 use super::disasters::Disasters;
+use super::exchange::{ClientAnswer, ClientRequest, Exchange, KnownState};
 use super::http::HttpConnection;
-use super::message::{KnownState, Exchange, ClientRequest, ClientAnswer};
 use super::rows;
 use super::servers::{SERVERS, Servers};
 use crate::world::yield_briefly;
@@ -89,7 +89,8 @@ impl ClientLoad {
                 continue;
             };
             let answered = self.moments.fetch_add(1, Ordering::SeqCst);
-            let told = answer.map_or(ClientAnswer::Nothing, |(status, answer)| ClientAnswer::read(status, &answer));
+            let told =
+                answer.map_or(ClientAnswer::Nothing, |(status, answer)| ClientAnswer::read(status, &answer));
             let mut is_seen = None;
             if told == ClientAnswer::Nothing {
                 yield_briefly().await;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use lifeguard::farm::Random;
 
 use super::servers::{SERVERS, Servers};
-use super::wire::SeverableProxy;
-use crate::process::{kill_9, postmaster};
+use super::severable_proxy::SeverableProxy;
+use crate::server_process::{kill_9, postmaster};
 
 /// How a Postgres dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,12 @@ pub(super) struct Disasters {
 impl Disasters {
     /// Chooses what is to happen among so many answers: from one to three servers die, one hangs, every second time the
     /// wire is cut, and every third time Postgres dies.
-    pub(super) fn choose(random: &mut Random, answers: usize, data: &Path, wire: &Arc<SeverableProxy>) -> Self {
+    pub(super) fn choose(
+        random: &mut Random,
+        answers: usize,
+        data: &Path,
+        wire: &Arc<SeverableProxy>,
+    ) -> Self {
         let mut disasters = vec![Disaster::Pause(random.next_below(SERVERS))];
         for _ in 0..=random.next_below(3) {
             disasters.push(match random.next_below(2) {

@@ -33,7 +33,8 @@ impl HttpConnection {
         );
         self.stream.write_all(request.as_bytes()).await?;
         let status = self.line().await?;
-        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled_error)?;
+        let status =
+            status.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled_error)?;
         let mut length = None;
         loop {
             let line = self.line().await?.to_ascii_lowercase();

@@ -7,12 +7,12 @@
 mod checker;
 mod clients;
 mod disasters;
+mod exchange;
 mod http;
-mod message;
 mod model;
 mod rows;
 mod servers;
-mod wire;
+mod severable_proxy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,19 +20,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifeguard::farm::Random;
-use lifeguard::store::private::{PrivatePostgresOptions, PrivatePostgres};
+use lifeguard::store::private::{PrivatePostgres, PrivatePostgresOptions};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::guarded::GuardedDir;
 use crate::world::yield_briefly;
-use checker::{RuleViolation, CheckedRule};
+use checker::{CheckedRule, RuleViolation};
 use clients::ClientLoad;
 use disasters::Disasters;
-use message::{Exchange, ClientAnswer};
+use exchange::{ClientAnswer, Exchange};
 use rows::StoredBoard;
 use servers::Servers;
-use wire::SeverableProxy;
+use severable_proxy::SeverableProxy;
 
 /// The lifecycle that the boards follow.
 const BOARD_YAML: &str = include_str!("board.yaml");
@@ -61,7 +61,10 @@ impl ChaosScene {
         let data = dir.path().join("data");
         // The log is to say of each fault which it is.
         let settings = vec![("log_line_prefix".to_owned(), "%e ".to_owned())];
-        let postgres = PrivatePostgres::start(PrivatePostgresOptions { settings, ..PrivatePostgresOptions::new(&data) }).await.unwrap();
+        let postgres =
+            PrivatePostgres::start(PrivatePostgresOptions { settings, ..PrivatePostgresOptions::new(&data) })
+                .await
+                .unwrap();
         let states = dir.path().join("board.yaml");
         fs_err::write(&states, BOARD_YAML).unwrap();
         let database = postgres.connect_options();
@@ -128,7 +131,10 @@ fn show(faults: &[RuleViolation], boards: &BTreeMap<String, StoredBoard>) -> Str
     }
     let mut text = vec![format!("{rules:?}")];
     text.extend(faults.iter().take(MAX_SHOWN_VIOLATIONS).map(ToString::to_string));
-    text.extend((faults.len() > MAX_SHOWN_VIOLATIONS).then(|| format!("and {} more", faults.len() - MAX_SHOWN_VIOLATIONS)));
+    text.extend(
+        (faults.len() > MAX_SHOWN_VIOLATIONS)
+            .then(|| format!("and {} more", faults.len() - MAX_SHOWN_VIOLATIONS)),
+    );
     for (board, written) in
         boards.iter().filter(|(board, _)| faults.iter().any(|fault| fault.board == **board))
     {

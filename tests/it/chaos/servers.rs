@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::process::{Pause, ServerProcess};
+use crate::server_process::{Pause, ServerProcess};
 use crate::world::yield_briefly;
 
 /// How many servers there are.

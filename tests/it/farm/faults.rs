@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use lifeguard::clock::ManualClock;
-use lifeguard::farm::{BoardActivity, FaultRates, BoardTimings};
+use lifeguard::farm::{BoardActivity, BoardTimings, FaultRates};
 
 use super::world::{FarmWorld, switch_coil};
 

@@ -11,8 +11,10 @@ use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use lifeguard::clock::{Clock, ScaledClock};
-use lifeguard::farm::{BoardActivity, SimulatedFarm, FarmOptions, SimulatedBoard, BoardStatus, write_boot_tree};
-use lifeguard::tftp::{TransferEnd, TftpFetch, TftpObserver, TftpServer};
+use lifeguard::farm::{
+    BoardActivity, BoardStatus, FarmOptions, SimulatedBoard, SimulatedFarm, write_boot_tree,
+};
+use lifeguard::tftp::{TftpFetch, TftpObserver, TftpServer, TransferEnd};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -169,7 +171,8 @@ impl FarmWorld {
 
     /// Waits until `count` reports were taken, and gives all that there are.
     pub(super) async fn reports(&self, count: usize) -> Vec<ReceivedReport> {
-        let taken = |reports: &Vec<ReceivedReport>| reports.iter().filter(|r| r.answered.is_some()).count() >= count;
+        let taken =
+            |reports: &Vec<ReceivedReport>| reports.iter().filter(|r| r.answered.is_some()).count() >= count;
         wait(self.recorder.reports.subscribe(), &format!("{count} reports"), taken).await
     }
 

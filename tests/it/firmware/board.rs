@@ -47,8 +47,8 @@ impl EmulatedBoard {
         args.extend(["-drive".to_owned(), format!("if=virtio,format=raw,file={}", card.display())]);
         args.extend(["-nic".to_owned(), format!("user,model=virtio-net-pci,mac={mac},bootfile={boot_file}")]);
 
-        let relay =
-            RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, RelayBehaviour::OneClientAtATime).unwrap();
+        let relay = RelayBoard::start(([127, 0, 0, 1], 0).into(), COIL + 1, RelayBehaviour::OneClientAtATime)
+            .unwrap();
         let mut coil = relay.coil(COIL);
         let mut power = JoinSet::new();
         power.spawn(async move {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::foreign::{file, folder, tool};
+use crate::foreign_programs::{file, folder, tool};
 
 /// Kernel modules of the boards' disk and network, in the order in which they are loaded.
 const MODULES: [&str; 9] = [

@@ -13,7 +13,7 @@ use self::board::{EmulatedBoard, HOST};
 use self::media::Media;
 use crate::cli::lifeguard;
 use crate::guarded::GuardedDir;
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 
 /// How long a board may take to be Ready: many times what it takes on one slow core.
 const READY_WITHIN: Duration = Duration::from_mins(5);

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{LEASE, THING, assert_replay_is_exact};
 use crate::database::database;
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 use crate::world::yield_briefly;
 
 const LEASES: usize = 8;

@@ -2,11 +2,11 @@
 
 mod boards;
 mod checked;
+mod concurrent_writers;
 mod crash;
 mod created;
-mod learned;
-mod overtaken;
 mod raised;
+mod raised_event_effects;
 mod removed;
 
 use lifeguard::engine::replay::{ReplayRequest, replay};

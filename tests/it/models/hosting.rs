@@ -22,7 +22,8 @@ async fn rows_are_judged_and_each_has_its_state() {
     let told = [
         predict_text(&models, "colors_v1", json!([[500, 0], [100, 400], [900, 900]])).await,
         predict_text(&models, "colors_v1", json!([["500", " 2e2 "], [500.7, 200.1]])).await,
-        predict_text(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]])).await,
+        predict_text(&models, "whole", json!([[1, 2, 0], [3, 2, 1], [0, 0, 9_007_199_254_740_992_i64]]))
+            .await,
         predict_text(&models, "double", json!([[1e300, 2, 0], [0, 1e300, 1e301]])).await,
     ];
     assert_eq!(told, ["green red blue", "green blue", "red green blue", "green blue"]);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Folders, Hosting, fixture, onnxruntime};
 use crate::api::{ApiAnswer, send_to};
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 
 const COLORS: [&str; 3] = ["green", "red", "blue"];
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];

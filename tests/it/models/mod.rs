@@ -1,8 +1,8 @@
 //! Hosted models, run by a real ONNX Runtime.
 
+mod hanging_model;
 mod hosting;
 mod http;
-mod stuck;
 mod vectors;
 
 use std::io::Write as _;
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use lifeguard::cli::serve::{ModelArgs, ServeOptions, LifeguardServer};
+use lifeguard::cli::serve::{LifeguardServer, ModelArgs, ServeOptions};
 use lifeguard::clock::ManualClock;
-use lifeguard::model::{DEFAULT_MODEL_MEMORY_BYTES, ModelOptions, Models, MODEL_TIMEOUT};
+use lifeguard::model::{DEFAULT_MODEL_MEMORY_BYTES, MODEL_TIMEOUT, ModelOptions, Models};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

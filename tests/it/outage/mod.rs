@@ -1,12 +1,12 @@
 //! Databases that go away, fall silent, change their past, or are reached in another way than directly.
 
 mod cluster;
-mod life;
+mod missed_reports;
 mod pooler;
 mod proxy;
+mod restored_database;
 mod sessions;
-mod silence;
-mod unheard;
+mod unresponsive_database;
 
 use lifeguard::store::Store;
 use sqlx::AssertSqlSafe;

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::cluster::{TestCluster, as_postgres, own_dir};
 use super::setting;
-use crate::foreign::tool;
+use crate::foreign_programs::tool;
 use crate::guarded::GuardedDir;
 use crate::world::{World, wait_until};
 
@@ -38,7 +38,8 @@ impl Pooler {
         fs_err::write(&file, config).unwrap();
         let mut command = as_postgres(program);
         let child = command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait_until("the pooler listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        wait_until("the pooler listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok())
+            .await;
         Self { child, port }
     }
 
@@ -74,8 +75,10 @@ async fn behind_a_pooler_in_session_mode_what_is_answered_is_durable() {
     // The database crashes and comes back behind the pooler.
     cluster.crash();
     cluster.launch();
-    wait_until("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
-        .await;
+    wait_until("the server is ready", async || {
+        world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
+    })
+    .await;
     assert_eq!(world.state("b1").await, "LockedOut");
     world.force("b1", "Maintenance").await;
     world.server.stop().await.unwrap();

@@ -12,7 +12,7 @@ use super::cluster::TestCluster;
 use super::setting;
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
-use crate::world::{World, wait_until, await_within_timeout};
+use crate::world::{World, await_within_timeout, wait_until};
 
 /// Changes the test's database in a way that only new connections see.
 async fn alter(database: &TestDatabase, pool: &PgPool, change: &str) {
@@ -136,7 +136,10 @@ async fn a_full_disk_is_named_while_it_lasts_and_no_longer() {
 
         let sql = format!("DROP TRIGGER full_disk ON {table}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
-        wait_until("it is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK).await;
+        wait_until("it is ready", async || {
+            world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
+        })
+        .await;
         world.force("b1", to).await;
     }
 }
@@ -344,7 +347,10 @@ fn a_server_has_no_more_connections_than_it_may_and_four_snapshots_where_it_may_
         assert!(writers > 0 && readers > 0 && (1..=4).contains(&snapshots), "{most}");
     }
     assert_eq!((ConnectionBudget::of(10).snapshots, ConnectionBudget::of(25).snapshots), (1, 4));
-    assert_eq!((ConnectionBudget::default(), ConnectionBudget::of(7)), (ConnectionBudget::of(25), ConnectionBudget::of(8)));
+    assert_eq!(
+        (ConnectionBudget::default(), ConnectionBudget::of(7)),
+        (ConnectionBudget::of(25), ConnectionBudget::of(8))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -360,13 +366,17 @@ async fn of_several_hosts_the_one_that_can_be_written_to_is_taken_also_after_a_f
     let primary = one.pool("lifeguard").await;
     let caught_up =
         "SELECT coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) FROM pg_stat_replication";
-    wait_until("the standby has it", async || sqlx::query_scalar(caught_up).fetch_one(&primary).await.unwrap())
-        .await;
+    wait_until("the standby has it", async || {
+        sqlx::query_scalar(caught_up).fetch_one(&primary).await.unwrap()
+    })
+    .await;
     drop(primary);
     one.crash();
     two.promote();
-    wait_until("the server is ready", async || world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK)
-        .await;
+    wait_until("the server is ready", async || {
+        world.call(Method::GET, "/readyz", None).await.0 == StatusCode::OK
+    })
+    .await;
     world.force("b1", "LockedOut").await;
     world.server.stop().await.unwrap();
 }

@@ -1,19 +1,19 @@
 //! Resources: never more is granted than there is, in the order of the queue, and what is given back is granted on.
 
-mod killed;
-mod selected;
+mod killed_servers;
+mod selectors;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lifeguard::engine::{self, Faces, PassOnPlan, StartableActions};
-use lifeguard::machine::{ActionName, Instance, ActionInvocation, Links, MachineName, StateName, Visit};
+use lifeguard::machine::{ActionInvocation, ActionName, Instance, Links, MachineName, StateName, Visit};
 use lifeguard::store::actions::{self, ActionId, NewAction, StartableAction, Suspension, WorkerId};
+use lifeguard::store::batches::{self, Batch, BatchResult, DecidedUpdate};
 use lifeguard::store::changes::ChangeOrigin;
 use lifeguard::store::claims::{Claim, GrantedUnits, ResourceLimits};
 use lifeguard::store::definitions::ActivationId;
-use lifeguard::store::groups::{self, BatchResult, DecidedUpdate, Batch};
 use lifeguard::store::instances::{self, InstanceId};
 use lifeguard::store::links::LinkedIds;
 use lifeguard::store::queue::LimitOverrides;
@@ -72,7 +72,8 @@ impl TestProcess {
         };
         let mut tx = self.store.begin().await.unwrap();
         let id = instances::insert(&mut tx, &instance, &LinkedIds::new()).await.unwrap().unwrap();
-        let invoke = ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
+        let invoke =
+            ActionInvocation { action: ActionName::new("work").unwrap(), limit: None, with: Map::new() };
         let new = NewAction { invoke, claims, queue_at, compensation: None };
         actions::insert(&mut tx, id, Visit(1), &[new], now).await.unwrap();
         tx.commit().await.unwrap();
@@ -99,7 +100,7 @@ impl TestProcess {
 
     async fn decided(&self, instance: InstanceId) -> DecidedUpdate {
         let mut db = self.store.connect().await.unwrap();
-        let seen = groups::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
+        let seen = batches::read(&mut db, &[instance], &[]).await.unwrap().remove(0);
         DecidedUpdate {
             instance: Some(seen.instance.clone()),
             base: seen,
@@ -125,7 +126,7 @@ impl TestProcess {
         let PassOnPlan { dropped_holds: let_go, passed_on_grants: granted_on } = passed;
         let group = Batch { decided, dropped_holds: &let_go, passed_on_grants: &granted_on };
         let origin = ChangeOrigin(1);
-        groups::write(&mut db, group, origin, ActivationId(i64::MAX), Some(self.worker), now).await.unwrap()
+        batches::write(&mut db, group, origin, ActivationId(i64::MAX), Some(self.worker), now).await.unwrap()
     }
 
     /// The action of an instance ends, and gives back what it holds.
@@ -335,7 +336,7 @@ async fn resources_are_locked_before_instances_also_where_units_are_only_given_b
     let decided = [DecidedUpdate { ended: vec![live.id], released: live.granted, ..decision }];
     let group = Batch { decided: &decided, dropped_holds: &[], passed_on_grants: &[] };
     let under = ActivationId(i64::MAX);
-    let writing = groups::write(&mut db, group, ChangeOrigin(1), under, Some(one.worker), at(2));
+    let writing = batches::write(&mut db, group, ChangeOrigin(1), under, Some(one.worker), at(2));
     let looking = async {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         wait_until("it waits for the resource", async || {
@@ -418,7 +419,8 @@ async fn what_is_left_of_an_action_waits_for_nothing_that_states_hold() {
     let (first, action) = (looked.actions[0].instance, looked.actions[0].id);
     // The state is left, and somebody else holds what it held, before the action is seen to stop in the middle.
     let decision = one.decided(first).await;
-    let decision = DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
+    let decision =
+        DecidedUpdate { left_visit: Some(Visit(1)), dropped_holds: vec!["imaging".to_owned()], ..decision };
     one.write(&[decision], at(2)).await;
     let suspension = Suspension {
         action,

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::foreign::tool;
+use crate::foreign_programs::tool;
 
 /// What the command complains of, with places that differ from run to run left out.
 fn refused(python: &OsStr, folder: &Path, args: &[&OsStr]) -> String {

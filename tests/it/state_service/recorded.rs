@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::differences;
-use crate::process::ServerProcess;
+use crate::server_process::ServerProcess;
 use crate::world::World;
 
 /// What was recorded.

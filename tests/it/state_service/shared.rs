@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::waits_for;
 use crate::database::database;
-use crate::process::ServerProcess;
-use crate::world::{World, wait_until, await_within_timeout};
+use crate::server_process::ServerProcess;
+use crate::world::{World, await_within_timeout, wait_until};
 
 /// How many clients PUT at once.
 const CLIENTS: usize = 64;

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lifeguard::farm::SimulatedFarm;
 use lifeguard::machine::{Cause, EventSource};
 use lifeguard::store::Store;
-use lifeguard::store::history::{self, HistoryEntry, HistoryContent};
+use lifeguard::store::history::{self, HistoryContent, HistoryEntry};
 
 use crate::replay::boards;
 
@@ -57,7 +57,10 @@ fn is_from_board(entry: &HistoryEntry) -> bool {
 }
 
 /// Each report that was answered with 2xx is in history.
-pub(super) fn assert_all_acknowledged_is_there(boards: &BTreeMap<String, Vec<HistoryEntry>>, hardware: &[Hardware]) {
+pub(super) fn assert_all_acknowledged_is_there(
+    boards: &BTreeMap<String, Vec<HistoryEntry>>,
+    hardware: &[Hardware],
+) {
     for board in hardware {
         let written = boards[&board.name].iter().filter(|entry| is_from_board(entry)).count() as u64;
         assert!(board.reports > 0, "{} never reported", board.name);

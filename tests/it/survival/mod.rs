@@ -2,10 +2,10 @@
 //!
 //! The boards are quick, so that a life takes a second; what is asked of the servers is what the contract says.
 
-mod change;
+mod definition_change;
+mod forwarder;
 mod history;
 mod power;
-mod road;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm::relay::RelayBehaviour;
-use lifeguard::farm::{self, SimulatedFarm, FarmOptions, BoardTimings};
+use lifeguard::farm::{self, BoardTimings, FarmOptions, SimulatedFarm};
 use lifeguard::tftp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{TestDatabase, database};
 use crate::guarded::GuardedDir;
-use crate::process::{self, Pause, ServerProcess};
+use crate::server_process::{self, Pause, ServerProcess};
 use crate::world::{wait_until, yield_briefly};
-use road::Forwarder;
+use forwarder::Forwarder;
 
 /// How long a farm may take to come to rest, in real time: a power cycle that came to nothing on a busy machine is
 /// tried again after a minute, and one that was tried again may be once more.
@@ -47,7 +47,8 @@ impl SurvivalScene {
         let road = Forwarder::to(server.http()).await;
         let mut tasks = JoinSet::new();
         let listen = ([127, 0, 0, 1], 0).into();
-        let tftp = tftp::TftpServer::bind(listen, boot_root.to_owned(), Arc::new(SilentObserver)).await.unwrap();
+        let tftp =
+            tftp::TftpServer::bind(listen, boot_root.to_owned(), Arc::new(SilentObserver)).await.unwrap();
         let tftp_at = tftp.local_addr();
         tasks.spawn(tftp.run(CancellationToken::new()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -65,14 +66,16 @@ impl SurvivalScene {
             timings: times,
             ..FarmOptions::new(clock, format!("http://{}", road.address()), tftp_at)
         };
-        let scene = Self { farm: SimulatedFarm::start(&options).unwrap(), road, http: reqwest::Client::new(), tasks };
+        let scene =
+            Self { farm: SimulatedFarm::start(&options).unwrap(), road, http: reqwest::Client::new(), tasks };
         scene.register().await;
         scene
     }
 
     async fn register(&self) {
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let url = self.url(&format!("images/{image}"));
             assert!(self.http.put(url).json(&body).send().await.unwrap().status().is_success());
@@ -226,9 +229,9 @@ async fn kill_postgres_until_noticed(data: &Path, put_off: &AtomicUsize) {
     let mut killed = None;
     while put_off.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < give_up_at, "nobody was told that the database was away");
-        let pid = process::postmaster(data);
+        let pid = server_process::postmaster(data);
         if pid.is_some() && pid != killed {
-            pid.into_iter().for_each(process::kill_9);
+            pid.into_iter().for_each(server_process::kill_9);
             killed = pid;
         }
         yield_briefly().await;

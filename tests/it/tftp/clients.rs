@@ -7,7 +7,7 @@ use lifeguard::tftp::TftpLimits;
 use tokio::process::Command;
 
 use super::TftpSite;
-use crate::foreign::tool;
+use crate::foreign_programs::tool;
 
 const SIZE_BYTES: usize = 50_000_000;
 

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeguard::tftp::client::{TftpClientError, TransferOptions, SizeProbe, fetch};
+use lifeguard::tftp::client::{SizeProbe, TftpClientError, TransferOptions, fetch};
 use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket};
-use lifeguard::tftp::{TransferDropReason, TransferEnd, TftpLimits, TftpServer, TftpError};
+use lifeguard::tftp::{TftpError, TftpLimits, TftpServer, TransferDropReason, TransferEnd};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
-use super::{RawTftpClient, SHORT_LIMITS, LONG_RETRY_LIMITS, TftpSite, ObservedFetch, RecordingObserver, within};
+use super::{
+    LONG_RETRY_LIMITS, ObservedFetch, RawTftpClient, RecordingObserver, SHORT_LIMITS, TftpSite, within,
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -33,7 +35,11 @@ async fn a_file_of_more_blocks_than_numbers_arrives() {
 async fn two_at_a_time_get_each_their_own() {
     let site = TftpSite::start(LONG_RETRY_LIMITS).await;
     let (large, small) = (site.file("large", 3_000_000), site.file("small", 1_000_000));
-    let options = TransferOptions { window_blocks: Some(8), answer_timeout: Duration::from_millis(200), ..TransferOptions::default() };
+    let options = TransferOptions {
+        window_blocks: Some(8),
+        answer_timeout: Duration::from_millis(200),
+        ..TransferOptions::default()
+    };
     let (first, second) = tokio::join!(
         fetch(site.server, HERE, "large", &options),
         fetch(site.server, "127.0.0.9".parse().unwrap(), "small", &options),
@@ -48,12 +54,20 @@ async fn one_request_too_many_is_dropped_and_served_when_there_is_room() {
     let mut first = site.client().await;
     first.ask("image", &[]).await;
     first.hear_data(1).await;
-    let hasty = TransferOptions { answer_timeout: Duration::from_millis(20), retries: 2, ..TransferOptions::default() };
+    let hasty = TransferOptions {
+        answer_timeout: Duration::from_millis(20),
+        retries: 2,
+        ..TransferOptions::default()
+    };
     let second = fetch(site.server, HERE, "image", &hasty).await;
     assert!(matches!(second, Err(TftpClientError::Silent { blocks: 0 })), "{second:?}");
     first.say(TftpPacket::Error { code: TftpErrorCode::OTHER, message: String::new() }).await;
     site.end().await;
-    let patient = TransferOptions { answer_timeout: Duration::from_millis(20), retries: 100, ..TransferOptions::default() };
+    let patient = TransferOptions {
+        answer_timeout: Duration::from_millis(20),
+        retries: 100,
+        ..TransferOptions::default()
+    };
     assert_eq!(fetch(site.server, HERE, "image", &patient).await.unwrap().len(), 2000);
 }
 
@@ -185,7 +199,9 @@ async fn until_its_client_answers_a_request_brings_one_packet_and_that_once_agai
 
 #[tokio::test]
 async fn a_client_that_asks_again_has_its_first_packet_again_but_not_more_often_than_is_polite() {
-    let site = TftpSite::start(TftpLimits { first_retransmit_after: Duration::from_secs(2), ..LONG_RETRY_LIMITS }).await;
+    let site =
+        TftpSite::start(TftpLimits { first_retransmit_after: Duration::from_secs(2), ..LONG_RETRY_LIMITS })
+            .await;
     site.file("image", 5000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -244,7 +260,8 @@ async fn a_transfer_that_goes_on_for_ever_is_ended() {
 
 #[tokio::test]
 async fn a_client_that_acknowledges_a_block_now_and_then_keeps_its_place_for_what_that_is_worth() {
-    let mut site = TftpSite::start(TftpLimits { slow_allowance: Duration::from_millis(300), ..LONG_RETRY_LIMITS }).await;
+    let mut site =
+        TftpSite::start(TftpLimits { slow_allowance: Duration::from_millis(300), ..LONG_RETRY_LIMITS }).await;
     site.file("image", 512 * 60_000);
     let mut client = site.client().await;
     client.ask("image", &[]).await;
@@ -290,7 +307,9 @@ async fn flood(site: &TftpSite, from: &str, count: usize) -> Vec<RawTftpClient> 
 
 #[tokio::test]
 async fn an_address_that_never_answers_leaves_room_for_others() {
-    let mut site = TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 4, ..LONG_RETRY_LIMITS }).await;
+    let mut site =
+        TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 4, ..LONG_RETRY_LIMITS })
+            .await;
     let content = site.file("image", 2000);
     let _flood = flood(&site, "127.0.0.66", 20).await;
     let mut dropped = 0;
@@ -303,7 +322,9 @@ async fn an_address_that_never_answers_leaves_room_for_others() {
 
 #[tokio::test]
 async fn where_all_room_is_taken_the_oldest_that_never_answered_give_way() {
-    let mut site = TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 8, ..LONG_RETRY_LIMITS }).await;
+    let mut site =
+        TftpSite::start(TftpLimits { max_transfers: 8, max_transfers_per_client: 8, ..LONG_RETRY_LIMITS })
+            .await;
     let content = site.file("image", 2000);
     let _flood = flood(&site, "127.0.0.66", 8).await;
     let fetched = within("the file", fetch(site.server, HERE, "image", &TransferOptions::default())).await;

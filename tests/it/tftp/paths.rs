@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
-use lifeguard::tftp::packet::{TransferMode, TftpPacket, TftpRequest};
-use lifeguard::tftp::{TransferEnd, TftpRefusal};
+use lifeguard::tftp::packet::{TftpPacket, TftpRequest, TransferMode};
+use lifeguard::tftp::{TftpRefusal, TransferEnd};
 
 use super::{LONG_RETRY_LIMITS, TftpSite};
 

@@ -1,9 +1,9 @@
 //! What boot loaders do that servers get wrong.
 
-use lifeguard::tftp::packet::{TftpErrorCode, TransferMode, TftpPacket, TftpRequest};
+use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket, TftpRequest, TransferMode};
 use lifeguard::tftp::{ClientAbort, TransferEnd};
 
-use super::{RawTftpClient, SHORT_LIMITS, LONG_RETRY_LIMITS, TftpSite, ObservedFetch, request};
+use super::{LONG_RETRY_LIMITS, ObservedFetch, RawTftpClient, SHORT_LIMITS, TftpSite, request};
 
 #[tokio::test]
 async fn a_size_probe_ends_with_the_client_s_error_and_its_port_is_served_at_once() {
@@ -47,7 +47,10 @@ async fn a_repeated_request_starts_no_second_transfer() {
     }
     assert_eq!(client.hear_rest(1).await, content);
     assert!(matches!(site.next_observed().await, ObservedFetch::Asked(_)));
-    assert!(matches!(site.next_observed().await, ObservedFetch::Ended(_, TransferEnd::Sent { bytes: 1300, .. })));
+    assert!(matches!(
+        site.next_observed().await,
+        ObservedFetch::Ended(_, TransferEnd::Sent { bytes: 1300, .. })
+    ));
     assert!(site.told.try_recv().is_err(), "the observer was told of one fetch");
 }
 
@@ -240,7 +243,9 @@ async fn garbage_is_ignored_and_the_server_lives() {
     for length in 0..200 {
         client.send_raw(&super::noise(length)).await;
     }
-    client.send_raw(&TftpPacket::Error { code: TftpErrorCode::OTHER, message: String::new() }.to_bytes()).await;
+    client
+        .send_raw(&TftpPacket::Error { code: TftpErrorCode::OTHER, message: String::new() }.to_bytes())
+        .await;
     client.ask("image", &[]).await;
     assert_eq!(client.hear_rest(1).await, content);
 }

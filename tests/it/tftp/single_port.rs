@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use lifeguard::tftp::client::{TransferOptions, fetch};
 use lifeguard::tftp::packet::{TftpErrorCode, TftpPacket};
-use lifeguard::tftp::{ClientAbort, TransferEnd, PortMode};
+use lifeguard::tftp::{ClientAbort, PortMode, TransferEnd};
 use tokio::task::JoinSet;
 
-use super::{RawTftpClient, LONG_RETRY_LIMITS, TftpSite, within};
+use super::{LONG_RETRY_LIMITS, RawTftpClient, TftpSite, within};
 
 #[tokio::test]
 async fn all_answers_come_from_the_port_and_the_address_that_were_asked() {
@@ -21,7 +21,8 @@ async fn all_answers_come_from_the_port_and_the_address_that_were_asked() {
     ] {
         let site = TftpSite::answering(listen, LONG_RETRY_LIMITS, PortMode::Single).await;
         let content = site.file("image", 1700);
-        let mut client = RawTftpClient::at((asked.parse::<IpAddr>().unwrap(), site.server.port()).into()).await;
+        let mut client =
+            RawTftpClient::at((asked.parse::<IpAddr>().unwrap(), site.server.port()).into()).await;
         client.ask("image", &[]).await;
         assert_eq!(client.hear_rest(1).await, content, "{asked} of {listen}");
         assert_eq!(client.peer, client.server, "{asked} of {listen}");
@@ -40,8 +41,11 @@ async fn many_clients_at_once_get_each_their_own_and_no_window_is_granted() {
     for (number, content) in contents.into_iter().enumerate() {
         let from = IpAddr::from([127, 0, 0, u8::try_from(number).unwrap() + 1]);
         fetches.spawn(async move {
-            let options =
-                TransferOptions { window_blocks: Some(16), answer_timeout: Duration::from_secs(2), ..TransferOptions::default() };
+            let options = TransferOptions {
+                window_blocks: Some(16),
+                answer_timeout: Duration::from_secs(2),
+                ..TransferOptions::default()
+            };
             assert!(fetch(server, from, &format!("image-{number}"), &options).await.unwrap() == content);
         });
     }

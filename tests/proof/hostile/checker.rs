@@ -8,7 +8,10 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use super::definition::SILENCE;
-use super::record::{BoardRecord, FinalState, RelayHealth, SentMessage, Moment, RunRecord, StoredEntry, Observation, TimeSpan, FaultTarget, uncovered};
+use super::record::{
+    BoardRecord, FaultTarget, FinalState, Moment, Observation, RelayHealth, RunRecord, SentMessage,
+    StoredEntry, TimeSpan, uncovered,
+};
 
 /// How long a board may be without power while neither its relay board, nor the database, nor all servers at once were
 /// struck: `off=`, the take-over from a dead process, and two deadlines of a step that came to nothing.
@@ -125,8 +128,11 @@ impl RunChecker<'_> {
         for (at, on) in &board.writes {
             let around = |pair: &&[Observation]| pair[0].seen < *at && *at < pair[1].asked;
             let Some([before, after]) = seen.windows(2).find(around) else { continue };
-            let is_one_past =
-                !self.record.lost.iter().any(|lost| lost.meets(TimeSpan { from: before.asked, to: after.seen }));
+            let is_one_past = !self
+                .record
+                .lost
+                .iter()
+                .any(|lost| lost.meets(TimeSpan { from: before.asked, to: after.seen }));
             let was_ready = before.state == "Ready" && after.state == "Ready" && before.visit == after.visit;
             self.expect(!(was_ready && is_one_past), CheckedRule::Ready, || {
                 format!(
@@ -216,7 +222,8 @@ impl RunChecker<'_> {
         if !rested.state.starts_with("Failed") {
             return;
         }
-        let has_said = |message: &&SentMessage| message.board == board.name && message.event == "image-failed";
+        let has_said =
+            |message: &&SentMessage| message.board == board.name && message.event == "image-failed";
         let is_true = match rested.state.as_str() {
             "FailedBadImage" | "FailedBadBoard" => {
                 self.record.messages.iter().any(|message| has_said(&message))
@@ -292,7 +299,9 @@ impl RunChecker<'_> {
                     row.from == state && (least..=most).contains(&(row.visit - visit))
                 });
                 let notes = row.kind == "note";
-                self.expect(is_next || notes, CheckedRule::Chain, || format!("{board}: after {before:?}: {row:?}"));
+                self.expect(is_next || notes, CheckedRule::Chain, || {
+                    format!("{board}: after {before:?}: {row:?}")
+                });
                 if !notes {
                     before = Some((&row.to, row.visit));
                 }
@@ -301,7 +310,9 @@ impl RunChecker<'_> {
             let is_end = end.zip(before).is_none_or(|(end, before)| {
                 end == before || (end.0 == before.0 && end.0 == "Ready" && end.1 > before.1)
             });
-            self.expect(is_end, CheckedRule::Chain, || format!("{board}: is {end:?}, history says {before:?}"));
+            self.expect(is_end, CheckedRule::Chain, || {
+                format!("{board}: is {end:?}, history says {before:?}")
+            });
         }
     }
 
@@ -309,7 +320,8 @@ impl RunChecker<'_> {
         for (board, end) in &self.record.ends {
             let mirrored = self.record.mirror.get(board);
             let rows = self.record.history.get(board).map(Vec::as_slice).unwrap_or_default();
-            let is_arrival = |row: &&StoredEntry| row.outcome == "moved" && row.from != row.to && row.to == end.state;
+            let is_arrival =
+                |row: &&StoredEntry| row.outcome == "moved" && row.from != row.to && row.to == end.state;
             let arrival = rows.iter().rfind(is_arrival).map_or(end.visit, |row| row.visit);
             // A board that stays Ready begins a visit anew now and then, of which those who follow hear nothing.
             let is_as_it_is = mirrored.is_some_and(|(state, visit)| {
@@ -324,7 +336,9 @@ impl RunChecker<'_> {
         for (server, (before, after)) in self.record.usage.iter().enumerate() {
             let is_as_before = after.resident_kb <= before.resident_kb + MORE_KB
                 && after.descriptors <= before.descriptors + MORE_DESCRIPTORS;
-            self.expect(is_as_before, CheckedRule::Usage, || format!("server {server}: {before:?}, then {after:?}"));
+            self.expect(is_as_before, CheckedRule::Usage, || {
+                format!("server {server}: {before:?}, then {after:?}")
+            });
         }
         for accident in &self.record.accidents {
             self.expect(false, CheckedRule::Accident, || accident.clone());

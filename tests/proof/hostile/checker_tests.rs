@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::super::record::{Moment, StoredEntry, InjectedFault, ServerUsage};
+use super::super::record::{InjectedFault, Moment, ServerUsage, StoredEntry};
 use super::*;
 
 const NAME: &str = "b1";
@@ -149,7 +149,9 @@ fn each_fault_is_found() {
         ("not what history made of it", CheckedRule::Chain, |record| end(record).visit = 6),
         ("a change was missed", CheckedRule::Mirror, |record| _ = record.mirror.remove(NAME)),
         ("replay does not agree", CheckedRule::Replay, |record| record.difference = Some(String::new())),
-        ("not Ready in the end", CheckedRule::Rest, |record| end(record).state = "FailedRebootComplete".to_owned()),
+        ("not Ready in the end", CheckedRule::Rest, |record| {
+            end(record).state = "FailedRebootComplete".to_owned()
+        }),
         ("no rest", CheckedRule::Rest, |record| {
             record.rested.get_mut(NAME).unwrap().state = "RebootComplete".to_owned();
         }),

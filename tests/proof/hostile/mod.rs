@@ -7,13 +7,13 @@
 
 mod attacks;
 mod checker;
+mod clients;
 mod definition;
-mod people;
+mod fault_injection;
+mod forwarder;
 mod record;
-mod road;
 mod servers;
 mod stage;
-mod strikes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm;
 use serde_json::{Value, json};
 
-use self::record::{RelayHealth, SentMessage, RunRecord};
+use self::record::{RelayHealth, RunRecord, SentMessage};
 use self::servers::SERVERS;
 use self::stage::TestStage;
 use crate::cluster::pause;
@@ -56,7 +56,8 @@ async fn the_farm_survives_a_hostile_world() {
 
     let breaches = checker::check(&record);
     say(&summary(&record));
-    let mut shown: std::collections::BTreeMap<checker::CheckedRule, usize> = std::collections::BTreeMap::new();
+    let mut shown: std::collections::BTreeMap<checker::CheckedRule, usize> =
+        std::collections::BTreeMap::new();
     for breach in &breaches {
         let count = shown.entry(breach.rule).or_default();
         *count += 1;
@@ -72,7 +73,12 @@ async fn the_farm_survives_a_hostile_world() {
 }
 
 /// Keeps the logs of a run and what was seen of it.
-fn keep_evidence(stage: &TestStage, record: &RunRecord, breaches: &[checker::RuleViolation], seed: u64) -> PathBuf {
+fn keep_evidence(
+    stage: &TestStage,
+    record: &RunRecord,
+    breaches: &[checker::RuleViolation],
+    seed: u64,
+) -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{seed}"));
     let _ = fs::remove_dir_all(&to);
     fs::create_dir_all(&to).unwrap();
@@ -105,7 +111,7 @@ async fn run(seed: u64, span: Duration, say: &impl Fn(&str)) -> (RunRecord, Arc<
     }
     people.spawn(Arc::clone(&stage.people).ask());
     stage.set_board_faults(true);
-    strikes::strike(&stage, span).await;
+    fault_injection::strike(&stage, span).await;
     people.shutdown().await;
     stage.set_board_faults(false);
     stage.restore_relays();

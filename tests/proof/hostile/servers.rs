@@ -64,7 +64,9 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts them.
     pub(super) fn start(site: Arc<TestSite>, options: Vec<String>) -> Arc<Self> {
-        let place = || Mutex::new(ServerSlot { child: None, log: LogTarget::File, has_served: false, is_ending: false });
+        let place = || {
+            Mutex::new(ServerSlot { child: None, log: LogTarget::File, has_served: false, is_ending: false })
+        };
         let servers = Self {
             site,
             options,

@@ -7,19 +7,19 @@ use std::time::Duration;
 use fs_err as fs;
 use lifeguard::clock::{Clock, SystemClock};
 use lifeguard::farm::relay::RelayBehaviour;
-use lifeguard::farm::{self, BoardActivity, SimulatedFarm, FarmOptions, FaultRates, BoardTimings};
+use lifeguard::farm::{self, BoardActivity, BoardTimings, FarmOptions, FaultRates, SimulatedFarm};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row as _};
 use tokio::task::JoinSet;
 
+use super::clients::TestClients;
 use super::definition;
-use super::people::TestClients;
-use super::record::{BoardRecord, FinalState, RelayHealth, Moment, StoredEntry, TimeSpan, InjectedFault};
-use super::road::Forwarder;
+use super::forwarder::Forwarder;
+use super::record::{BoardRecord, FinalState, InjectedFault, Moment, RelayHealth, StoredEntry, TimeSpan};
 use super::servers::{SERVERS, Servers};
 use crate::cluster::{ReplicatedCluster, pause};
+use crate::database_proxy::DatabaseProxy;
 use crate::site::TestSite;
-use crate::wire::DatabaseProxy;
 
 /// How many boards there are, eight at each relay board.
 pub(super) const BOARDS: u16 = 200;
@@ -149,7 +149,8 @@ impl TestStage {
                     if answers(now) != answers(before) {
                         life.answers.push((SystemClock.now(), answers(now)));
                     }
-                    life.silences += usize::from(now == BoardActivity::Silent && before != BoardActivity::Silent);
+                    life.silences +=
+                        usize::from(now == BoardActivity::Silent && before != BoardActivity::Silent);
                     before = now;
                 }
             });
@@ -181,7 +182,8 @@ impl TestStage {
     async fn register(&self) {
         let http = &self.people.http;
         for image in farm::IMAGES {
-            let configs = farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
+            let configs =
+                farm::HARDWARE_TYPES.map(|hardware| (hardware, farm::boot_config_name(image, hardware)));
             let body = json!({ "boot_configs": BTreeMap::from(configs) });
             let answer = http.put(self.people.url(0, &format!("images/{image}"))).json(&body).send().await;
             assert!(answer.unwrap().status().is_success());

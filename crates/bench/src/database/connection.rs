@@ -18,7 +18,10 @@ impl BenchDatabase {
     /// # Errors
     ///
     /// [`StoreError`] when a statement or a migration fails.
-    pub(crate) async fn make(server: &PgConnectOptions, scratch: ScratchDatabase) -> Result<Self, StoreError> {
+    pub(crate) async fn make(
+        server: &PgConnectOptions,
+        scratch: ScratchDatabase,
+    ) -> Result<Self, StoreError> {
         let (drop, create) = scratch.statements();
         let mut connection = PgConnection::connect_with(server).await?;
         connection.execute(drop).await?;

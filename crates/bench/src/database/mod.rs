@@ -11,7 +11,7 @@ mod wal;
 
 pub(crate) use boards::SeededBoards;
 pub(crate) use connection::BenchDatabase;
-pub(crate) use readings::{PostgresSettings, FiredDeadline, TableSizes};
+pub(crate) use readings::{FiredDeadline, PostgresSettings, TableSizes};
 pub(crate) use scratch::ScratchDatabase;
 pub(crate) use wal::WalUse;
 

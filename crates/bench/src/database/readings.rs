@@ -147,9 +147,10 @@ impl BenchDatabase {
         .await?;
         let committed: HashMap<i64, DateTime<Utc>> =
             rows.into_iter().map(|row| (row.instance_id, row.committed_at)).collect();
-        let fired = armed
-            .iter()
-            .map(|(id, due_at)| FiredDeadline { due_at: *due_at, committed_at: committed.get(&id.0).copied() });
+        let fired = armed.iter().map(|(id, due_at)| FiredDeadline {
+            due_at: *due_at,
+            committed_at: committed.get(&id.0).copied(),
+        });
         Ok(fired.collect())
     }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::database::{BenchDatabase, SeededBoards, ScratchDatabase, TableSizes};
+use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards, TableSizes};
 use crate::load::submit;
 use crate::process;
 use crate::report::BenchReport;
@@ -51,7 +51,9 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let due = Some((at, stats::counted(count) / READY_REENTRY_S));
     database.fill(&SeededBoards { count, state: "Ready", due, at, ..SeededBoards::default() }).await?;
     database.settle().await?;
-    let server = LifeguardServer::start(bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?, clock).await?;
+    let server =
+        LifeguardServer::start(bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?, clock)
+            .await?;
     let (latencies, mut answered) = unbounded_channel();
     let reboots = reboot(server.engine.clone(), count.try_into()?, latencies);
     let watching = watch(bench, &mut database, &mut answered);
@@ -155,7 +157,8 @@ fn add_rows(samples: &[DaySample], report: &mut BenchReport) {
         let fifth = values.len().div_ceil(5);
         let (first, last) = (values[..fifth].to_vec(), values[values.len() - fifth..].to_vec());
         report.add(
-            ReportRow::new("day", format!("{what}, in the last fifth"), unit, last).beside("in the first", first),
+            ReportRow::new("day", format!("{what}, in the last fifth"), unit, last)
+                .beside("in the first", first),
         );
     }
 }

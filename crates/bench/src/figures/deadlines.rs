@@ -9,14 +9,14 @@ use super::events::PgbenchBaseline;
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
-use crate::database::{BenchDatabase, SeededBoards, FiredDeadline, ScratchDatabase};
+use crate::database::{BenchDatabase, FiredDeadline, ScratchDatabase, SeededBoards};
 use crate::load::report as report_event;
-use crate::patience::until;
 use crate::postgres::PGBENCH_SCRIPT_NAMES;
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::stats;
+use crate::timeouts::until;
 
 /// How long after the last one fell due all may take to be handled, before the rest is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
@@ -145,8 +145,9 @@ pub(super) async fn lateness(bench: &Bench, report: &mut BenchReport) -> Result<
                 row = row.target(FigureTarget::AtMost(50.0));
             }
             if lost > 0 {
-                row = row
-                    .note(format!("{lost} were not handled within {DRAIN_TIMEOUT:?} and count as late as that"));
+                row = row.note(format!(
+                    "{lost} were not handled within {DRAIN_TIMEOUT:?} and count as late as that"
+                ));
             }
             report.add(row);
         }
@@ -185,8 +186,12 @@ pub(super) async fn storm(bench: &Bench, report: &mut BenchReport) -> Result<(),
             p99.extend(stats::percentile(&client.latencies(moments, last), 0.99));
             before.extend(stats::percentile(&client.latencies(DateTime::<Utc>::MIN_UTC, moments), 0.99));
         }
-        let row =
-            ReportRow::new("storm", format!("{storm} due at one moment, until all are handled"), "s", drained);
+        let row = ReportRow::new(
+            "storm",
+            format!("{storm} due at one moment, until all are handled"),
+            "s",
+            drained,
+        );
         let row = row.beside(format!("as many transactions of pgbench, {clients} clients"), beside);
         report.add(if *storm == 10_000 { row.target(FigureTarget::AtMost(2.0)) } else { row });
         let what = format!("an event while {storm} deadlines are handled, p99");

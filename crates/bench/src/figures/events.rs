@@ -7,13 +7,13 @@ use lifeguard::cli::serve::LifeguardServer;
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::figure::Figure;
 use crate::listener::PollListener;
 use crate::load::{self, LoadPlan};
-use crate::postgres::{PGBENCH_SCRIPT_NAMES, PGBENCH_BOARDS, PgbenchResult};
+use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES, PgbenchResult};
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
 use crate::stats::MeasurementSummary;
 
@@ -92,17 +92,26 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Measures those of the two figures that are among `figures`.
-pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut BenchReport) -> Result<(), FigureError> {
+pub(super) async fn run(
+    bench: &Bench,
+    figures: &[Figure],
+    report: &mut BenchReport,
+) -> Result<(), FigureError> {
     let (is_in_process, is_http) = (figures.contains(&Figure::Events), figures.contains(&Figure::Http));
-    let mut limit = PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES, bench.sizes.pgbench_clients).await?;
-    let mut databases = [bench.postgres.make(ScratchDatabase::One).await?, bench.postgres.make(ScratchDatabase::Two).await?];
+    let mut limit =
+        PgbenchBaseline::prepare(bench, &PGBENCH_SCRIPT_NAMES, bench.sizes.pgbench_clients).await?;
+    let mut databases =
+        [bench.postgres.make(ScratchDatabase::One).await?, bench.postgres.make(ScratchDatabase::Two).await?];
     for database in &mut databases {
         let (count, at) = (bench.sizes.boards, SystemClock.now());
         database.fill(&SeededBoards { count, state: "A", at, ..SeededBoards::default() }).await?;
         database.settle().await?;
     }
-    let engine =
-        LifeguardServer::start(bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?, Arc::new(SystemClock)).await?;
+    let engine = LifeguardServer::start(
+        bench.serve_options(ScratchDatabase::One, BoardDefinition::Bench)?,
+        Arc::new(SystemClock),
+    )
+    .await?;
     let server = bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?;
     let mut in_process = [const { Vec::new() }; EVENTS_IN_FLIGHT.len()];
     let mut http = [const { Vec::new() }; EVENTS_IN_FLIGHT.len()];
@@ -132,12 +141,14 @@ pub(super) async fn run(bench: &Bench, figures: &[Figure], report: &mut BenchRep
             return Err(format!("{answered} events were answered, but only {written} are in history").into());
         }
     }
-    report.note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.describe()));
+    report
+        .note(if is_in_process { "events" } else { "http" }, format!("1/s by pgbench: {}", limit.describe()));
     for (figure, how, is_asked, loads) in [
         ("events", "in process", is_in_process, in_process),
         ("http", "from a second process", is_http, http),
     ] {
-        for ((in_flight, of_engine, of_http), loads) in EVENTS_IN_FLIGHT.into_iter().zip(loads).filter(|_| is_asked)
+        for ((in_flight, of_engine, of_http), loads) in
+            EVENTS_IN_FLIGHT.into_iter().zip(loads).filter(|_| is_asked)
         {
             let of = |value: fn(&load::LoadMeasurement) -> f64| loads.iter().map(value).collect::<Vec<f64>>();
             let (best, rates) = limit.best();
@@ -175,12 +186,20 @@ async fn image_running(bench: &Bench) -> Result<f64, FigureError> {
     let mut database = bench.postgres.make(ScratchDatabase::Three).await?;
     let (count, at) = (bench.sizes.image_reports, SystemClock.now());
     let poll_port = Some(listener.port);
-    let boards =
-        SeededBoards { count: count.try_into()?, state: "RebootComplete", poll_port, at, ..SeededBoards::default() };
+    let boards = SeededBoards {
+        count: count.try_into()?,
+        state: "RebootComplete",
+        poll_port,
+        at,
+        ..SeededBoards::default()
+    };
     database.fill(&boards).await?;
     database.settle().await?;
-    let server =
-        LifeguardServer::start(bench.serve_options(ScratchDatabase::Three, BoardDefinition::Board)?, Arc::new(SystemClock)).await?;
+    let server = LifeguardServer::start(
+        bench.serve_options(ScratchDatabase::Three, BoardDefinition::Board)?,
+        Arc::new(SystemClock),
+    )
+    .await?;
     let rate = load::once_each(&server.engine, EVENTS_IN_FLIGHT[0].0, count, "image-running").await;
     server.stop().await?;
     Ok(rate?)

@@ -8,14 +8,14 @@ use super::events::PgbenchBaseline;
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::listener::PollListener;
 use crate::load::report as report_event;
-use crate::patience::within;
 use crate::postgres::PGBENCH_SCRIPT_NAMES;
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::stats;
+use crate::timeouts::within;
 
 /// How long an action may take to begin, for the figure to be one at all.
 const ACTION_START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,8 +53,12 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     server.stop().await?;
     let (least, latencies) = limit.latency();
     for (what, values) in [("p50", p50), ("p99", p99)] {
-        let row =
-            ReportRow::new("handout", format!("event answered → its poll reaches the board, {what}"), "ms", values);
+        let row = ReportRow::new(
+            "handout",
+            format!("event answered → its poll reaches the board, {what}"),
+            "ms",
+            values,
+        );
         let row = row.beside(least.clone(), latencies.clone());
         report.add(if what == "p99" { row.target(FigureTarget::AtMost(10.0)) } else { row });
     }

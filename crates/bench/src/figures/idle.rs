@@ -6,11 +6,11 @@ use clock::{Clock, SystemClock, sleep_real_time};
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::database::{BenchDatabase, SeededBoards, ScratchDatabase, WalUse};
+use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards, WalUse};
 use crate::listener::PollListener;
-use crate::postgres::{PGBENCH_SCRIPT_NAMES, PGBENCH_BOARDS};
+use crate::postgres::{PGBENCH_BOARDS, PGBENCH_SCRIPT_NAMES};
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::stats;
 
 /// The tables that are about boards.
@@ -27,7 +27,9 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     at_rest(bench, report).await?;
     let beside = pgbench_bytes(bench).await?;
     let row = in_ready(bench).await?;
-    report.add(row.target(FigureTarget::AtMost(250.0)).beside("pgbench, one-statement, 1 client", vec![beside]));
+    report.add(
+        row.target(FigureTarget::AtMost(250.0)).beside("pgbench, one-statement, 1 client", vec![beside]),
+    );
     Ok(())
 }
 
@@ -94,7 +96,10 @@ async fn in_ready(bench: &Bench) -> Result<ReportRow, FigureError> {
     let of_boards = written.of(&BOARD_TABLES) + written.of(&["commits"]);
     let each = stats::counted(of_boards) / stats::counted(entered);
     let row = ReportRow::new("idle", "WAL for each re-entry of Ready, whose poll runs", "bytes", vec![each]);
-    Ok(row.note(format!("{entered} of {count} boards entered it again in {ready_s} s; {}", describe_wal(&written))))
+    Ok(row.note(format!(
+        "{entered} of {count} boards entered it again in {ready_s} s; {}",
+        describe_wal(&written)
+    )))
 }
 
 /// What is written in so many seconds.

@@ -7,10 +7,10 @@ use clock::{Clock, SystemClock, sleep_real_time};
 use super::deadlines::arm_far;
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::{self, LoadPlan};
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::sizes::BenchSizes;
 use crate::stats;
@@ -55,13 +55,21 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let server = bench.serve(ScratchDatabase::Two, BoardDefinition::Bench).await?;
     let span = Duration::from_secs(bench.sizes.rate_s * 2);
     let boards = bench.sizes.boards.try_into()?;
-    load::from_second_process(server.http, LoadPlan { in_flight: 64, boards, warm: BenchSizes::WARM_UP, span }).await?;
+    load::from_second_process(
+        server.http,
+        LoadPlan { in_flight: 64, boards, warm: BenchSizes::WARM_UP, span },
+    )
+    .await?;
     server.stop().await?;
     let after = few.sizes().await?;
     let rows = after.history_rows - before.history_rows;
     let transition = stats::counted(after.history_bytes - before.history_bytes) / stats::counted(rows.max(1));
-    let row =
-        ReportRow::new("memory", "Postgres: a transition in history, with its indexes", "bytes", vec![transition]);
+    let row = ReportRow::new(
+        "memory",
+        "Postgres: a transition in history, with its indexes",
+        "bytes",
+        vec![transition],
+    );
     report.add(row.beside("a board", vec![board]).note(format!("by {rows} transitions")));
     Ok(())
 }

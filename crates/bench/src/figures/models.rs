@@ -63,7 +63,8 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             return server.stop().await;
         }
     }
-    let (mut ours, mut bare, mut original) = (ModelFigures::default(), ModelFigures::default(), ModelFigures::default());
+    let (mut ours, mut bare, mut original) =
+        (ModelFigures::default(), ModelFigures::default(), ModelFigures::default());
     for round in 1..=bench.sizes.repeats {
         tracing::info!("models: round {round} of {}", bench.sizes.repeats);
         ours.measure(server.http, ModelCall::Rows(1), bench.sizes.rate_s).await?;
@@ -127,7 +128,8 @@ impl ModelFigures {
         let a_second = |answers: Vec<f64>| stats::float(answers.len()) / span.as_secs_f64();
         self.answers.push(a_second(ask(server, question, CONCURRENT_CLIENTS, span).await?));
         if let ModelCall::Rows(_) = question {
-            let calls = a_second(ask(server, ModelCall::Rows(ROWS_PER_LARGE_CALL), CONCURRENT_CLIENTS, span).await?);
+            let calls =
+                a_second(ask(server, ModelCall::Rows(ROWS_PER_LARGE_CALL), CONCURRENT_CLIENTS, span).await?);
             self.rows.push(calls * stats::float(ROWS_PER_LARGE_CALL));
         }
         Ok(())
@@ -136,7 +138,12 @@ impl ModelFigures {
 
 /// Lets `clients` ask for as long as `span`, each the next time when it is answered: how long each answer took, in
 /// milliseconds.
-async fn ask(server: SocketAddr, question: ModelCall, clients: usize, span: Duration) -> io::Result<Vec<f64>> {
+async fn ask(
+    server: SocketAddr,
+    question: ModelCall,
+    clients: usize,
+    span: Duration,
+) -> io::Result<Vec<f64>> {
     let from = Instant::now() + BenchSizes::WARM_UP;
     let to = from + span;
     let mut tasks: JoinSet<io::Result<Vec<f64>>> = JoinSet::new();

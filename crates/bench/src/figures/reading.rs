@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::client::{BenchResponse, BenchConnection};
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::client::{BenchConnection, BenchResponse};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::report as report_event;
 use crate::process;
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::server::ServerProcess;
 use crate::stats;
 
@@ -126,7 +126,8 @@ fn add_rows(bench: &Bench, found: ReadingFigures, report: &mut BenchReport) {
                 continue;
             }
             let what = format!("{pollers} clients ask for {asked} once a second: processor time of {who}");
-            report.add(ReportRow::new("reading", what, "ms/s", used).beside("when nobody asks", quiet.clone()));
+            report
+                .add(ReportRow::new("reading", what, "ms/s", used).beside("when nobody asks", quiet.clone()));
         }
     }
 }
@@ -167,7 +168,12 @@ async fn read(connection: &mut BenchConnection, count: i64) -> Result<(DeviceLis
 }
 
 /// How long an answer takes, in milliseconds, that must have this status.
-async fn timed(connection: &mut BenchConnection, path: &str, headers: &str, status: u16) -> Result<f64, FigureError> {
+async fn timed(
+    connection: &mut BenchConnection,
+    path: &str,
+    headers: &str,
+    status: u16,
+) -> Result<f64, FigureError> {
     let began = Instant::now();
     let answer = connection.get(path, headers).await?;
     let took = stats::millis(began.elapsed());

@@ -6,18 +6,19 @@ use clock::{Clock, SystemClock};
 
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::load::{self, LoadPlan};
 use crate::process;
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::sizes::BenchSizes;
 use crate::stats;
 
 /// How many events are in flight.
 const EVENTS_IN_FLIGHT: usize = 64;
 /// Where each number of boards is.
-const SCALE_DATABASES: [ScratchDatabase; 3] = [ScratchDatabase::One, ScratchDatabase::Two, ScratchDatabase::Three];
+const SCALE_DATABASES: [ScratchDatabase; 3] =
+    [ScratchDatabase::One, ScratchDatabase::Two, ScratchDatabase::Three];
 
 /// What an event costs in one round, in microseconds, and how many there were.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,8 @@ struct EventCost {
 
 /// Measures.
 pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), FigureError> {
-    let contestants: Vec<(i64, ScratchDatabase)> = bench.sizes.scales.iter().copied().zip(SCALE_DATABASES).collect();
+    let contestants: Vec<(i64, ScratchDatabase)> =
+        bench.sizes.scales.iter().copied().zip(SCALE_DATABASES).collect();
     for (count, scratch) in &contestants {
         let mut database = bench.postgres.make(*scratch).await?;
         let (count, at) = (*count, SystemClock.now());
@@ -43,7 +45,8 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
             costs.push(cost(bench, *scratch, *count).await?);
         }
     }
-    let sums = |costs: &[EventCost]| costs.iter().map(|cost| cost.server + cost.postgres).collect::<Vec<f64>>();
+    let sums =
+        |costs: &[EventCost]| costs.iter().map(|cost| cost.server + cost.postgres).collect::<Vec<f64>>();
     let least = costs.first().map(|costs| sums(costs)).unwrap_or_default();
     for (index, ((count, _), costs)) in contestants.iter().zip(&costs).enumerate() {
         let what = format!("processor time of an event among {count} boards, {EVENTS_IN_FLIGHT} in flight");
@@ -66,12 +69,18 @@ async fn cost(bench: &Bench, scratch: ScratchDatabase, count: i64) -> Result<Eve
     let server = bench.serve(scratch, BoardDefinition::Bench).await?;
     let postgres = || process::cpu_with_children(bench.postgres.pid);
     let span = Duration::from_secs(bench.sizes.rate_s);
-    let warm = LoadPlan { in_flight: EVENTS_IN_FLIGHT, boards: count.try_into()?, warm: BenchSizes::WARM_UP, span: BenchSizes::WARM_UP };
+    let warm = LoadPlan {
+        in_flight: EVENTS_IN_FLIGHT,
+        boards: count.try_into()?,
+        warm: BenchSizes::WARM_UP,
+        span: BenchSizes::WARM_UP,
+    };
     // Connections and what Postgres prepares for them are no part of an event's cost.
     load::from_second_process(server.http, warm).await?;
     let before = (server.cpu()?, postgres()?);
     // All that is sent counts, as the processor time of all of it does.
-    let load = load::from_second_process(server.http, LoadPlan { warm: Duration::ZERO, span, ..warm }).await?;
+    let load =
+        load::from_second_process(server.http, LoadPlan { warm: Duration::ZERO, span, ..warm }).await?;
     let of_server = server.cpu()?.saturating_sub(before.0);
     let of_postgres = postgres()?.saturating_sub(before.1);
     server.stop().await?;

@@ -8,10 +8,10 @@ use super::deadlines::{arm_far, seconds};
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
-use crate::database::{BenchDatabase, SeededBoards, ScratchDatabase};
-use crate::patience::until;
+use crate::database::{BenchDatabase, ScratchDatabase, SeededBoards};
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
+use crate::timeouts::until;
 
 /// How many are due when the process starts.
 const DUE_DEADLINES: i64 = 10;
@@ -54,7 +54,14 @@ async fn start(
     first: i64,
 ) -> Result<(f64, f64), FigureError> {
     let at = SystemClock.now();
-    let boards = SeededBoards { first, count: DUE_DEADLINES, state: "Armed", due: Some((at, 1e9)), at, ..SeededBoards::default() };
+    let boards = SeededBoards {
+        first,
+        count: DUE_DEADLINES,
+        state: "Armed",
+        due: Some((at, 1e9)),
+        at,
+        ..SeededBoards::default()
+    };
     database.fill(&boards).await?;
     let armed = database.list_armed(at, at + chrono::TimeDelta::seconds(1)).await?;
     let server = bench.serve(scratch, BoardDefinition::Bench).await?;

@@ -10,13 +10,13 @@ use super::deadlines::{drain, lateness_ms, seconds};
 use super::failure::FigureError;
 use crate::bench::{Bench, BoardDefinition};
 use crate::client::BenchConnection;
-use crate::database::{SeededBoards, ScratchDatabase};
+use crate::database::{ScratchDatabase, SeededBoards};
 use crate::listener::PollListener;
 use crate::load::{self, LoadPlan, report as report_event};
-use crate::patience::within;
 use crate::report::BenchReport;
-use crate::report::{ReportRow, FigureTarget};
+use crate::report::{FigureTarget, ReportRow};
 use crate::stats;
+use crate::timeouts::within;
 
 /// How many events are in flight meanwhile.
 const EVENTS_IN_FLIGHT: usize = 16;
@@ -47,11 +47,13 @@ pub(super) async fn run(bench: &Bench, report: &mut BenchReport) -> Result<(), F
     let per_second = bench.sizes.takeover_per_second;
     let what =
         format!("kill -9 of one of two, until deadlines ({per_second}/s) fire within {LATE_MS} ms again");
-    let row = ReportRow::new("takeover", what, "s", of(|one| one.deadlines_s)).target(FigureTarget::AtMost(2.0));
+    let row =
+        ReportRow::new("takeover", what, "s", of(|one| one.deadlines_s)).target(FigureTarget::AtMost(2.0));
     report.add(row.beside("the latest one before the kill", of(|one| one.worst_before_s)));
     let taken: Vec<String> = found.iter().map(|one| one.taken.to_string()).collect();
     let again = found.iter().filter_map(|one| one.actions_s).collect();
-    let row = ReportRow::new("takeover", "kill -9 of one of two, until all its actions run again", "s", again);
+    let row =
+        ReportRow::new("takeover", "kill -9 of one of two, until all its actions run again", "s", again);
     let row = row
         .target(FigureTarget::AtMost(2.0))
         .note(format!("it ran {} actions when it was killed", taken.join(", ")));
@@ -75,14 +77,16 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     let end = begin + TIME_BEFORE_KILL + seconds_after;
     let due = Some((begin, f64::from(sizes.takeover_per_second)));
     let due_count = i64::from(sizes.takeover_per_second) * (end - begin).num_seconds();
-    let armed = SeededBoards { first: count, count: due_count, state: "Armed", due, at, ..SeededBoards::default() };
+    let armed =
+        SeededBoards { first: count, count: due_count, state: "Armed", due, at, ..SeededBoards::default() };
     database.fill(&armed).await?;
     let armed = database.list_armed(begin, end).await?;
     let victim = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
     let survivor = bench.serve(ScratchDatabase::One, BoardDefinition::Bench).await?;
 
     let asked_at = Instant::now();
-    let (mut one, mut other) = (BenchConnection::open(victim.http).await?, BenchConnection::open(survivor.http).await?);
+    let (mut one, mut other) =
+        (BenchConnection::open(victim.http).await?, BenchConnection::open(survivor.http).await?);
     for (board, turn) in
         (u64::try_from(boards)?..u64::try_from(count)?).zip([true, false].into_iter().cycle())
     {
@@ -96,7 +100,8 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
     }
 
     let span = (end - SystemClock.now()).to_std().unwrap_or_default();
-    let plan = LoadPlan { in_flight: EVENTS_IN_FLIGHT, boards: boards.try_into()?, warm: Duration::ZERO, span };
+    let plan =
+        LoadPlan { in_flight: EVENTS_IN_FLIGHT, boards: boards.try_into()?, warm: Duration::ZERO, span };
     let events = load::from_second_process(survivor.http, plan);
     let kill = async {
         sleep_real_time((begin + TIME_BEFORE_KILL - SystemClock.now()).to_std().unwrap_or_default()).await;
@@ -131,7 +136,10 @@ async fn kill_one(bench: &Bench) -> Result<TakeoverFigures, FigureError> {
 }
 
 /// When the last of `boards` was polled; `None` when it was not in time.
-async fn polled(listener: &mut PollListener, mut boards: HashSet<u64>) -> Result<Option<Instant>, FigureError> {
+async fn polled(
+    listener: &mut PollListener,
+    mut boards: HashSet<u64>,
+) -> Result<Option<Instant>, FigureError> {
     let all = async {
         let mut last = Instant::now();
         while !boards.is_empty() {

@@ -1,6 +1,6 @@
 //! What meets in a picture that should not.
 
-use crate::scene::{TextAnchor, ScenePart, Rect, DiagramScene, SceneText};
+use crate::scene::{DiagramScene, Rect, ScenePart, SceneText, TextAnchor};
 use crate::text::text_width;
 
 fn meet(one: Rect, other: Rect) -> bool {

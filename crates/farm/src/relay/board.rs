@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::behaviour::RelayBehaviour;
+use super::coil_change::CoilChange;
 use super::coils::RelayState;
-use super::operation::CoilChange;
 use super::serve::{bind, listener, serve};
 
 /// A relay board that runs until it is dropped.

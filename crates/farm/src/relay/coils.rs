@@ -7,8 +7,8 @@ use clock::Clock;
 use tokio::sync::watch;
 
 use super::behaviour::RelayBehaviour;
+use super::coil_change::CoilChange;
 use super::frame::{RelayAnswer, RelayException, RelayRequest};
-use super::operation::CoilChange;
 
 /// How many coils one request may read or write.
 ///
@@ -39,11 +39,16 @@ impl RelayState {
             return None;
         }
         let answer = self.execute(request, behaviour);
-        let is_silent = behaviour == RelayBehaviour::Mute && !matches!(request, RelayRequest::ReadCoils { .. });
+        let is_silent =
+            behaviour == RelayBehaviour::Mute && !matches!(request, RelayRequest::ReadCoils { .. });
         if is_silent && answer.is_ok() { None } else { Some(answer) }
     }
 
-    fn execute(&self, request: &RelayRequest, behaviour: RelayBehaviour) -> Result<RelayAnswer, RelayException> {
+    fn execute(
+        &self,
+        request: &RelayRequest,
+        behaviour: RelayBehaviour,
+    ) -> Result<RelayAnswer, RelayException> {
         match request {
             RelayRequest::ReadCoils { first, count } => {
                 if let RelayBehaviour::ReadsBanks { coils } = behaviour

@@ -70,7 +70,9 @@ impl RelayFrame {
         let number = |high: u8, low: u8| u16::from_be_bytes([high, low]);
         match self.body[..] {
             [1, a, b, c, d] => RelayRequest::ReadCoils { first: number(a, b), count: number(c, d) },
-            [5, a, b, value @ (0 | 0xff), 0] => RelayRequest::WriteCoil { coil: number(a, b), on: value == 0xff },
+            [5, a, b, value @ (0 | 0xff), 0] => {
+                RelayRequest::WriteCoil { coil: number(a, b), on: value == 0xff }
+            }
             [15, a, b, c, d, bytes, ref values @ ..] if usize::from(bytes) == values.len() => {
                 let count = usize::from(number(c, d));
                 let bits = values.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));

@@ -2,11 +2,11 @@
 
 mod behaviour;
 mod board;
+mod coil_change;
 mod coils;
 mod frame;
-mod operation;
 mod serve;
 
 pub use behaviour::RelayBehaviour;
 pub use board::RelayBoard;
-pub use operation::CoilChange;
+pub use coil_change::CoilChange;

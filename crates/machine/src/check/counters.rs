@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use crate::fault::FaultCollector;
 use crate::names::CounterName;
 use crate::rule::Rule;
@@ -23,7 +23,11 @@ pub(super) fn initial_counts(
         };
         let begins = match &node.content {
             SourceContent::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-            SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+            SourceContent::Null
+            | SourceContent::Bool(_)
+            | SourceContent::Text(_)
+            | SourceContent::List(_)
+            | SourceContent::Map(_) => None,
         };
         match begins {
             Some(begins) => _ = beginnings.insert(counter.clone(), i64::from(begins)),

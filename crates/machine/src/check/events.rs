@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::endings::known_ended_action;
-use super::known::KnownNames;
+use super::action_outcomes::known_ended_action;
+use super::known_names::KnownNames;
 use super::senders;
 use crate::definition::Event;
 use crate::fault::FaultCollector;
 use crate::names::EventName;
-use crate::reading::{about_text, valid_name};
+use crate::parse_helpers::{about_text, valid_name};
 use crate::rule::Rule;
 use crate::sender::Sender;
 use crate::source::SourceNode;
@@ -35,7 +35,8 @@ pub(super) fn declare(node: &SourceNode, known: &mut KnownNames<'_>, faults: &mu
             faults.add(key.at, Rule::Form, message);
             continue;
         }
-        let mut event = Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about_text(fields, faults) };
+        let mut event =
+            Event { from: BTreeSet::new(), args: BTreeSet::new(), about: about_text(fields, faults) };
         let senders = fields.get("from").map_or(&[][..], SourceNode::one_or_many);
         if senders.is_empty() {
             let known = senders::choice(vocabulary, "`from: ", "`");

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use super::transition;
-use crate::definition::{StateKind, State};
+use crate::definition::{State, StateKind};
 use crate::fault::FaultCollector;
 use crate::names::{EventName, StateName};
-use crate::reading::{required, is_true};
+use crate::parse_helpers::{is_true, required};
 use crate::rule::Rule;
 use crate::source::SourceNode;
 

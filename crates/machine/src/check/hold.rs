@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use crate::definition::State;
 use crate::fault::FaultCollector;
 use crate::names::{ResourceName, StateName};
@@ -11,14 +11,22 @@ use crate::rule::Rule;
 use crate::source::{SourceContent, SourceKey, SourceNode};
 
 /// The units of each resource that `node` says.
-pub(super) fn check(node: &SourceNode, known: &KnownNames<'_>, faults: &mut FaultCollector) -> BTreeMap<ResourceName, u32> {
+pub(super) fn check(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> BTreeMap<ResourceName, u32> {
     let mut held = BTreeMap::new();
     for (key, node) in node.entries("a mapping from resources to how many units are held", faults) {
         let units = match &node.content {
             SourceContent::Number(number) => {
                 number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
             }
-            SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+            SourceContent::Null
+            | SourceContent::Bool(_)
+            | SourceContent::Text(_)
+            | SourceContent::List(_)
+            | SourceContent::Map(_) => None,
         };
         let units: Option<u32> = units.filter(|units| *units > 0);
         if units.is_none() {

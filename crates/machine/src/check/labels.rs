@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use crate::definition::State;
 use crate::fault::FaultCollector;
 use crate::names::StateName;
-use crate::reading::valid_name;
+use crate::parse_helpers::valid_name;
 use crate::rule::Rule;
 use crate::source::{SourceKey, SourceNode};
 

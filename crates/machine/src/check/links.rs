@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use crate::fault::FaultCollector;
 use crate::link::LinkDeclaration;
 use crate::names::LinkName;
-use crate::reading::{about_text, required_name, required, valid_name};
+use crate::parse_helpers::{about_text, required, required_name, valid_name};
 use crate::source::{SourceContent, SourceNode};
 
 /// The links that `node` declares.
-pub(super) fn declared(node: &SourceNode, faults: &mut FaultCollector) -> BTreeMap<LinkName, LinkDeclaration> {
+pub(super) fn declared(
+    node: &SourceNode,
+    faults: &mut FaultCollector,
+) -> BTreeMap<LinkName, LinkDeclaration> {
     let mut links = BTreeMap::new();
     for (key, node) in node.entries("a mapping from links to machines", faults) {
         let link = valid_name(key.at, LinkName::new(&key.text), faults);

@@ -3,23 +3,23 @@
 //! First the text is read; what cannot be made sense of would make nonsense of proofs, so it is told alone. Then what
 //! the definition's graph of states shows is proved ([`proofs`]).
 
-mod circles;
+mod action_outcomes;
+mod always_loops;
 mod counters;
-mod endings;
 mod events;
-mod foreign;
+mod foreign_formats;
 mod groups;
 mod hold;
-mod known;
+mod known_names;
 mod labels;
 mod links;
-mod places;
+mod positions;
 mod proofs;
 mod resources;
 mod senders;
 mod state;
 mod transition;
-mod written;
+mod written_operations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,13 +27,13 @@ use crate::definition::{Definition, State, Transition};
 use crate::fault::{FaultCollector, SourceFault, SourceFaults, SourcePosition};
 use crate::guard::Guard;
 use crate::names::{EventName, StateName};
+use crate::parse_helpers::{required, required_name, valid_name};
 use crate::prediction::ModelQuestion;
-use crate::reading::{required_name, required, valid_name};
 use crate::rule::Rule;
 use crate::source::{self, SourceContent, SourceNode};
 use crate::vocabulary::Vocabulary;
-use known::KnownNames;
-use places::DefinitionPositions;
+use known_names::KnownNames;
+use positions::DefinitionPositions;
 pub(crate) use proofs::{HoldWait, hold_extensions, hold_wait_cycles};
 
 /// A definition's text, checked.
@@ -50,7 +50,7 @@ pub struct CheckReport {
 pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
     let mut faults = FaultCollector::default();
     let root = source::read(text, &mut faults);
-    if let Some(message) = foreign::describe(text, root.as_ref()) {
+    if let Some(message) = foreign_formats::describe(text, root.as_ref()) {
         // What else is wrong with it is nothing that its author did.
         let mut faults = FaultCollector::default();
         faults.add(SourcePosition { line: 1, column: 1 }, Rule::Form, message);
@@ -79,7 +79,10 @@ pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFau
 /// # Errors
 ///
 /// [`Faults`], where anything else is wrong with it.
-pub fn load_stored(text: &str, vocabulary: &Vocabulary) -> Result<(Definition, Option<SourceFaults>), SourceFaults> {
+pub fn load_stored(
+    text: &str,
+    vocabulary: &Vocabulary,
+) -> Result<(Definition, Option<SourceFaults>), SourceFaults> {
     match load(text, vocabulary) {
         Ok(definition) => Ok((definition, None)),
         Err(faults) if faults.iter().all(|fault| fault.rule == Rule::Settings) => {
@@ -113,14 +116,16 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
     if !matches!(root.content, SourceContent::Map(_) | SourceContent::Null) {
         return None;
     }
-    let machine = required(root, fields, "machine", faults).and_then(|node| required_name(node, "a machine", faults));
+    let machine =
+        required(root, fields, "machine", faults).and_then(|node| required_name(node, "a machine", faults));
     let states = required(root, fields, "states", faults);
     let initial = required(root, fields, "initial", faults);
     let states = states.map_or(&[][..], |node| node.entries("a mapping of states", faults));
     if states.is_empty() {
         // Without states every reference would be a fault, and none of them the author's.
-        if let Some(node) =
-            fields.get("states").filter(|node| matches!(node.content, SourceContent::Map(_) | SourceContent::Null))
+        if let Some(node) = fields
+            .get("states")
+            .filter(|node| matches!(node.content, SourceContent::Map(_) | SourceContent::Null))
         {
             faults.add(node.at, Rule::Form, "a machine has at least one state");
         }
@@ -155,7 +160,7 @@ fn read(root: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector)
     }
     labels::refuse_equal(states, &checked, faults);
     hold::refuse_different(states, &checked, faults);
-    circles::refuse(states, &checked, faults);
+    always_loops::refuse(states, &checked, faults);
     let renamed = fields.get("renamed").map(|node| labels::renamed(node, &known, faults)).unwrap_or_default();
     let beginnings =
         fields.get("counters").map(|node| counters::initial_counts(node, &known, faults)).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::state::duration;
 use crate::fault::FaultCollector;
 use crate::names::{ResourceName, SelectorName};
-use crate::reading::{about_text, required_name, valid_name};
+use crate::parse_helpers::{about_text, required_name, valid_name};
 use crate::resource::ResourceDeclaration;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
@@ -28,7 +28,11 @@ pub(super) fn declared(
 }
 
 /// A capacity alone, or a mapping.
-fn declaration(node: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> ResourceDeclaration {
+fn declaration(
+    node: &SourceNode,
+    vocabulary: &Vocabulary,
+    faults: &mut FaultCollector,
+) -> ResourceDeclaration {
     let mut declared = ResourceDeclaration {
         any: None,
         capacity: None,
@@ -59,7 +63,11 @@ fn capacity(node: &SourceNode, faults: &mut FaultCollector) -> Option<u32> {
         SourceContent::Number(number) => {
             number.as_u64().and_then(|units| i32::try_from(units).ok()?.try_into().ok())
         }
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     if capacity.is_none() {
         faults.add(node.at, Rule::Form, "the capacity of a resource is 0 to 2147483647 units");

@@ -5,10 +5,14 @@ use super::super::rule::Rule;
 use super::super::sender::{OPERATOR_SENDER, Sender, SenderName};
 use super::super::source::{SourceContent, SourceNode};
 use super::super::vocabulary::Vocabulary;
-use crate::reading::{required_name, required};
+use crate::parse_helpers::{required, required_name};
 
 /// The sender that `node` names.
-pub(super) fn check(node: &SourceNode, vocabulary: &Vocabulary, faults: &mut FaultCollector) -> Option<Sender> {
+pub(super) fn check(
+    node: &SourceNode,
+    vocabulary: &Vocabulary,
+    faults: &mut FaultCollector,
+) -> Option<Sender> {
     if matches!(node.content, SourceContent::Map(_)) {
         let fields = node.fields("a sender", &["machine"], faults);
         let machine = required(node, fields, "machine", faults)?;

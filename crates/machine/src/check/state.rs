@@ -5,23 +5,28 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{TimeoutDue, ActionInvocation, StateKind, TimeoutLimit, State, Timeout};
+use super::super::definition::{ActionInvocation, State, StateKind, Timeout, TimeoutDue, TimeoutLimit};
 use super::super::fault::FaultCollector;
 use super::super::names::{CounterName, EventName};
 use super::super::rule::Rule;
 use super::super::source::{SourceContent, SourceFields, SourceKey, SourceNode};
 use super::super::span::{is_in_calendar_units, parse_span};
 use super::super::vocabulary::SettingFault;
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use super::{hold, transition};
 use crate::operation::Operation;
-use crate::reading::{about_text, required_name, required, is_true};
+use crate::parse_helpers::{about_text, is_true, required, required_name};
 
 /// The longest duration: ten years.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks the state that `key` names.
-pub(super) fn check(key: &SourceKey, node: &SourceNode, known: &KnownNames<'_>, faults: &mut FaultCollector) -> State {
+pub(super) fn check(
+    key: &SourceKey,
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> State {
     let keys = [
         "about",
         "label",
@@ -65,7 +70,12 @@ fn knows_actions(fields: SourceFields<'_>, state: &State) -> bool {
 }
 
 /// The ends of the state's actions that are to change nothing, because its time limit decides what follows.
-fn left_to_deadline(key: &SourceKey, fields: SourceFields<'_>, state: &mut State, faults: &mut FaultCollector) {
+fn left_to_deadline(
+    key: &SourceKey,
+    fields: SourceFields<'_>,
+    state: &mut State,
+    faults: &mut FaultCollector,
+) {
     let Some(node) = fields.get("left_to_deadline") else { return };
     let ends: Vec<String> = state
         .invoke
@@ -116,7 +126,11 @@ fn has_failed(name: &str) -> bool {
     name.starts_with("Failed") || name.starts_with("failed")
 }
 
-fn invoke(node: &SourceNode, known: &KnownNames<'_>, faults: &mut FaultCollector) -> Option<ActionInvocation> {
+fn invoke(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<ActionInvocation> {
     if let SourceContent::Text(text) = &node.content {
         let action = known.action(node.at, text, faults)?;
         let invoke = ActionInvocation { action, limit: None, with: Map::new() };
@@ -209,7 +223,12 @@ fn check_keep(node: &SourceNode, faults: &mut FaultCollector) {
     }
 }
 
-fn limit(state: &SourceKey, fields: SourceFields<'_>, known: &KnownNames<'_>, faults: &mut FaultCollector) -> Option<TimeoutLimit> {
+fn limit(
+    state: &SourceKey,
+    fields: SourceFields<'_>,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<TimeoutLimit> {
     let exceeded = fields.get("exceeded").map(|node| known.state(node, "target", faults));
     let Some(most) = fields.get("limit") else {
         for key in ["exceeded", "count"] {
@@ -233,7 +252,11 @@ fn limit(state: &SourceKey, fields: SourceFields<'_>, known: &KnownNames<'_>, fa
     };
     let most = match &most.content {
         SourceContent::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     }
     .or_else(|| {
         faults.add(most.at, Rule::Form, "`limit` is a whole number from 0 to 4294967295");
@@ -249,9 +272,11 @@ pub(super) fn duration(node: &SourceNode, faults: &mut FaultCollector) -> Option
             faults.add(node.at, Rule::Form, format!("the duration `{number}` has no unit; {example}"));
             return None;
         }
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => {
-            node.text("a duration", faults)?
-        }
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => node.text("a duration", faults)?,
     };
     let message = match parse_span(text) {
         Ok(duration) if duration.is_zero() => "a duration is more than nothing".to_owned(),

@@ -2,12 +2,12 @@
 
 use super::super::definition::{Transition, TransitionEffect};
 use super::super::fault::{FaultCollector, SourcePosition};
-use super::super::guard::{Guard, GuardEvaluation, CounterRanges, GuardScope};
+use super::super::guard::{CounterRanges, Guard, GuardEvaluation, GuardScope};
 use super::super::names::EventName;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
 use super::super::source::{SourceContent, SourceNode};
-use super::known::KnownNames;
+use super::known_names::KnownNames;
 use crate::operation::Operation;
 
 /// Checks the transitions of events; each with the place of its event.
@@ -34,18 +34,29 @@ pub(super) fn check_on(
 }
 
 /// Checks the transitions that are looked at on entry.
-pub(super) fn check_always(node: &SourceNode, known: &KnownNames<'_>, faults: &mut FaultCollector) -> Vec<Transition> {
+pub(super) fn check_always(
+    node: &SourceNode,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Vec<Transition> {
     check_all(node, GuardEvaluation::Entry, known, faults)
 }
 
 /// The most transitions in one list: each is held against all before it.
 const MAX_TRANSITIONS_IN_LIST: usize = 100;
 
-fn check_all(node: &SourceNode, occasion: GuardEvaluation, known: &KnownNames<'_>, faults: &mut FaultCollector) -> Vec<Transition> {
+fn check_all(
+    node: &SourceNode,
+    occasion: GuardEvaluation,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Vec<Transition> {
     let elements = node.one_or_many();
     if elements.len() > MAX_TRANSITIONS_IN_LIST {
-        let message =
-            format!("{} transitions are too many: a list has at most {MAX_TRANSITIONS_IN_LIST}", elements.len());
+        let message = format!(
+            "{} transitions are too many: a list has at most {MAX_TRANSITIONS_IN_LIST}",
+            elements.len()
+        );
         faults.add(node.at, Rule::Form, message);
         return Vec::new();
     }
@@ -153,15 +164,25 @@ fn check(
     (condition.is_some(), effect.map(|effect| Transition { guard, effect }))
 }
 
-fn guard(node: &SourceNode, occasion: GuardEvaluation, known: &KnownNames<'_>, faults: &mut FaultCollector) -> Option<Guard> {
+fn guard(
+    node: &SourceNode,
+    occasion: GuardEvaluation,
+    known: &KnownNames<'_>,
+    faults: &mut FaultCollector,
+) -> Option<Guard> {
     let text = match &node.content {
         // `if: true` is a condition like any other.
         SourceContent::Bool(value) => value.to_string(),
-        SourceContent::Null | SourceContent::Number(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => {
+        SourceContent::Null
+        | SourceContent::Number(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => {
             node.text("a condition; quote it if it begins with `!`, `[`, `{` or a quote", faults)?.to_owned()
         }
     };
-    let scope = GuardScope { counters: &known.counters, facts: known.vocabulary.facts(), evaluated_on: occasion };
+    let scope =
+        GuardScope { counters: &known.counters, facts: known.vocabulary.facts(), evaluated_on: occasion };
     match Guard::new(&text, scope) {
         Ok(guard) => Some(guard),
         Err(found) => {

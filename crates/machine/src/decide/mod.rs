@@ -18,7 +18,7 @@ use super::prediction::ModelQuestion;
 use super::sender::EventSource;
 use super::stimulus::{Cause, Decision, Effect, IgnoreReason, Outcome, Stimulus};
 use super::visit::Visit;
-use step::{OutcomeWithEffects, DecisionInProgress};
+use step::{DecisionInProgress, OutcomeWithEffects};
 
 /// Decides what follows when `stimulus` happens to `instance` at `now`.
 ///
@@ -79,7 +79,10 @@ pub fn reads_facts(definition: &Definition, state: &StateName, cause: &Cause) ->
 /// What has to be asked before anything is decided about `cause`, each question once: what conditions ask when it comes,
 /// in whichever state. So history has the answers also where the state does not take the event, and where somebody wants
 /// to know what another definition would have made of it.
-pub fn questions<'d>(definition: &'d Definition, cause: &'d Cause) -> impl Iterator<Item = &'d ModelQuestion> {
+pub fn questions<'d>(
+    definition: &'d Definition,
+    cause: &'d Cause,
+) -> impl Iterator<Item = &'d ModelQuestion> {
     let asked = match cause {
         Cause::Event { name, args, .. } => definition.questions.get(name).map(|asked| (asked, args)),
         Cause::Created { .. }
@@ -129,7 +132,11 @@ pub fn create_linked(
     decide(definition, &unborn, &Stimulus { facts, ..Stimulus::new(Cause::Created { links }) }, now)
 }
 
-fn follow(definition: &Definition, cause: &Cause, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
+fn follow(
+    definition: &Definition,
+    cause: &Cause,
+    step: &mut DecisionInProgress<'_>,
+) -> Result<OutcomeWithEffects, IgnoreReason> {
     let missing = |state: &StateName| IgnoreReason::NoState { state: state.clone() };
     let instance = step.instance();
     let state = definition.states.get(&instance.state).ok_or_else(|| missing(&instance.state));
@@ -189,10 +196,15 @@ fn allow(
     source: &EventSource,
     visit: Option<Visit>,
 ) -> Result<(), IgnoreReason> {
-    let event = definition.events.get(name).filter(|event| event.from.iter().any(|sender| source.accepts_sender(sender)));
+    let event = definition
+        .events
+        .get(name)
+        .filter(|event| event.from.iter().any(|sender| source.accepts_sender(sender)));
     match (event, source, visit) {
         // An action belongs to a visit: what does not say which is none of ours.
-        (None, _, _) | (Some(_), EventSource::Action, None) => Err(IgnoreReason::NotAllowed { event: name.clone() }),
+        (None, _, _) | (Some(_), EventSource::Action, None) => {
+            Err(IgnoreReason::NotAllowed { event: name.clone() })
+        }
         (Some(event), _, _) => match event.args.iter().find(|argument| !args.contains_key(*argument)) {
             Some(argument) => {
                 Err(IgnoreReason::MissingArgument { event: name.clone(), argument: argument.clone() })
@@ -202,12 +214,18 @@ fn allow(
     }
 }
 
-fn event(state: &State, name: &EventName, step: &mut DecisionInProgress<'_>) -> Result<OutcomeWithEffects, IgnoreReason> {
+fn event(
+    state: &State,
+    name: &EventName,
+    step: &mut DecisionInProgress<'_>,
+) -> Result<OutcomeWithEffects, IgnoreReason> {
     let transitions = state.on.get(name);
     let Some(transition) = transitions.into_iter().flatten().find(|transition| step.holds(transition)) else {
         let (present, event) = (step.instance().state.clone(), name.clone());
         return Err(match transitions {
-            _ if state.left_to_deadline.contains(name) => IgnoreReason::LeftToDeadline { state: present, event },
+            _ if state.left_to_deadline.contains(name) => {
+                IgnoreReason::LeftToDeadline { state: present, event }
+            }
             Some(_) => IgnoreReason::NoGuardHolds { state: present, event },
             None => IgnoreReason::NotHandled { state: present, event },
         });

@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use super::super::definition::{Definition, TimeoutDue, State, Timeout, Transition, TransitionEffect};
+use super::super::definition::{Definition, State, Timeout, TimeoutDue, Transition, TransitionEffect};
 use super::super::guard::GuardVariables;
 use super::super::instance::Instance;
 use super::super::link::Links;
 use super::super::names::{CounterName, StateName};
-use super::super::operation::{OperationContext, Operation};
-use super::super::raised::RaisedEvent;
+use super::super::operation::{Operation, OperationContext};
+use super::super::raised_event::RaisedEvent;
 use super::super::stimulus::{Effect, IgnoreReason, Outcome, Stimulus};
 use super::super::visit::Visit;
 
@@ -115,7 +115,10 @@ impl<'a> DecisionInProgress<'a> {
     }
 
     /// Starts the clock of a state that waited for its actions to begin, or lets one go on that stood still.
-    pub(super) fn start_or_resume_timeout(&mut self, state: &State) -> Result<OutcomeWithEffects, IgnoreReason> {
+    pub(super) fn start_or_resume_timeout(
+        &mut self,
+        state: &State,
+    ) -> Result<OutcomeWithEffects, IgnoreReason> {
         let Some(timeout @ Timeout { due: TimeoutDue::After(whole), .. }) = &state.timeout else {
             return Err(IgnoreReason::NotDue);
         };
@@ -200,14 +203,19 @@ impl<'a> DecisionInProgress<'a> {
     }
 
     /// Cancels what was to be done before, starts what `state` invokes, and its clock where that runs from entry.
-    fn start_actions(&mut self, state: Option<&State>, (from, left): (StateName, Visit)) -> OutcomeWithEffects {
+    fn start_actions(
+        &mut self,
+        state: Option<&State>,
+        (from, left): (StateName, Visit),
+    ) -> OutcomeWithEffects {
         let mut effects = Vec::new();
         // Also where the state invokes nothing: under an earlier version of the definition it may have.
         if left.0 > 0 {
             effects.push(Effect::Cancel { visit: left });
         }
         if let Some(state) = state {
-            let clock = if state.invoke.is_empty() { DeadlineStart::OnEntry } else { DeadlineStart::OnFirstAction };
+            let clock =
+                if state.invoke.is_empty() { DeadlineStart::OnEntry } else { DeadlineStart::OnFirstAction };
             self.instance.deadline_at = self.deadline(state, clock);
             if !state.invoke.is_empty() {
                 effects.push(Effect::Invoke { visit: self.instance.visit, actions: state.invoke.clone() });

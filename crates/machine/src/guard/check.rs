@@ -9,7 +9,7 @@ use super::super::names::CounterName;
 use super::super::prediction::ModelQuestion;
 use super::super::rule::Rule;
 use super::super::vocabulary::{FactObject, GUARD_VARIABLES};
-use super::scope::{GuardFault, GuardEvaluation, GuardScope};
+use super::scope::{GuardEvaluation, GuardFault, GuardScope};
 use super::{predict, types};
 
 /// How many operators, selections and indexes there may be, `&&` and `||` not counted: those do not nest.
@@ -121,7 +121,11 @@ impl GuardChecker<'_> {
             self.add(
                 node,
                 Rule::GuardForm,
-                unknown("function", name, GUARD_FUNCTIONS.into_iter().chain([predict::PREDICT_FUNCTION]).chain(GUARD_MACROS)),
+                unknown(
+                    "function",
+                    name,
+                    GUARD_FUNCTIONS.into_iter().chain([predict::PREDICT_FUNCTION]).chain(GUARD_MACROS),
+                ),
             );
         }
         call.target.iter().for_each(|target| self.walk(target, depth + 1));
@@ -135,8 +139,12 @@ impl GuardChecker<'_> {
 
     fn walk_question(&mut self, node: &IdedExpr, call: &CallExpr) {
         let asked = match self.scope.evaluated_on {
-            GuardEvaluation::Event => predict::question(node, call, |operand| self.is_variable(operand, "args")),
-            GuardEvaluation::ActionEnd => Err((node, "no model is asked when an action ends; ask it when an event comes")),
+            GuardEvaluation::Event => {
+                predict::question(node, call, |operand| self.is_variable(operand, "args"))
+            }
+            GuardEvaluation::ActionEnd => {
+                Err((node, "no model is asked when an action ends; ask it when an event comes"))
+            }
             GuardEvaluation::Raised => {
                 Err((node, "no model is asked when another machine raises an event; ask it when one is sent"))
             }

@@ -24,7 +24,7 @@ use super::rule::Rule;
 use check::{GuardFindings, MAX_GUARD_OPERATORS};
 use ranges::ConditionResult;
 pub(super) use ranges::CounterRanges;
-pub(super) use scope::{GuardFault, GuardEvaluation, GuardScope};
+pub(super) use scope::{GuardEvaluation, GuardFault, GuardScope};
 
 /// The longest condition, in characters.
 const MAX_GUARD_LENGTH: usize = 1000;
@@ -75,7 +75,8 @@ impl Guard {
         if let Some(offset) = nests_too_deep(text) {
             return one(offset, "this condition is too long or nests too deep: split it".to_owned());
         }
-        let parser = Parser::default().max_recursion_depth(u16::try_from(MAX_GUARD_NESTING).unwrap_or(u16::MAX));
+        let parser =
+            Parser::default().max_recursion_depth(u16::try_from(MAX_GUARD_NESTING).unwrap_or(u16::MAX));
         match parser.parse_with_source_info(text) {
             Ok((mut program, source)) => {
                 let GuardFindings { has_macro, questions } = check::check(&program, &source, scope)?;

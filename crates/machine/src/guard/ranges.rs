@@ -153,7 +153,12 @@ pub(super) fn is_ranges_only(node: &IdedExpr) -> bool {
 }
 
 /// What a comparison of a counter with a number says of the counter.
-fn comparison(name: &str, left: &IdedExpr, right: &IdedExpr, comes: ConditionResult) -> Option<CounterRanges> {
+fn comparison(
+    name: &str,
+    left: &IdedExpr,
+    right: &IdedExpr,
+    comes: ConditionResult,
+) -> Option<CounterRanges> {
     let (counter, number, name) = match (counter(left), number(right)) {
         (Some(counter), Some(number)) => (counter, number, name),
         _ => (counter(right)?, number(left)?, mirrored_operator(name)),
@@ -175,7 +180,8 @@ fn comparison(name: &str, left: &IdedExpr, right: &IdedExpr, comes: ConditionRes
         _ => return None,
     };
     // A comparison of two whole numbers is always true or false.
-    let range = if matches!(comes, ConditionResult::True | ConditionResult::NotFalse) { holds } else { otherwise };
+    let range =
+        if matches!(comes, ConditionResult::True | ConditionResult::NotFalse) { holds } else { otherwise };
     Some(CounterRanges::one(CounterName::new(counter).ok()?, range))
 }
 

@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::check::GUARD_FUNCTIONS;
-use super::{Guard, GuardFault, GuardEvaluation, GuardScope, GuardVariables};
+use super::{Guard, GuardEvaluation, GuardFault, GuardScope, GuardVariables};
 use crate::testing::vocabulary;
-use crate::{CounterName, ModelAnswers, Prediction, ModelQuestion};
+use crate::{CounterName, ModelAnswers, ModelQuestion, Prediction};
 
 fn counters() -> BTreeSet<CounterName> {
     ["tries", "other"].iter().filter_map(|name| CounterName::new(name).ok()).collect()
@@ -22,7 +22,10 @@ fn read(text: &str) -> Result<Guard, Vec<GuardFault>> {
 }
 
 fn read_on(occasion: GuardEvaluation, text: &str) -> Result<Guard, Vec<GuardFault>> {
-    Guard::new(text, GuardScope { counters: &counters(), facts: vocabulary(&[]).facts(), evaluated_on: occasion })
+    Guard::new(
+        text,
+        GuardScope { counters: &counters(), facts: vocabulary(&[]).facts(), evaluated_on: occasion },
+    )
 }
 
 fn holds_with(text: &str, args: &Map<String, Value>) -> bool {
@@ -46,7 +49,10 @@ fn holds(text: &str) -> bool {
 }
 
 /// Counters, and nothing else.
-fn variables<'a>(counters: &'a BTreeMap<CounterName, i64>, none: &'a Map<String, Value>) -> GuardVariables<'a> {
+fn variables<'a>(
+    counters: &'a BTreeMap<CounterName, i64>,
+    none: &'a Map<String, Value>,
+) -> GuardVariables<'a> {
     static UNASKED: LazyLock<ModelAnswers> = LazyLock::new(ModelAnswers::default);
     GuardVariables { counters, data: none, args: none, facts: none, predicted: &UNASKED }
 }

@@ -227,9 +227,12 @@ impl<'a> GuardTypeChecker<'a> {
         match within {
             GuardType::List => self.demand(key, &[GuardType::Number], "a list's index"),
             GuardType::Mapping => self.demand(key, &[GuardType::Text], "a mapping's key"),
-            GuardType::Boolean | GuardType::Number | GuardType::Text | GuardType::Prediction | GuardType::Nothing | GuardType::Any => {
-                self.kind(key)
-            }
+            GuardType::Boolean
+            | GuardType::Number
+            | GuardType::Text
+            | GuardType::Prediction
+            | GuardType::Nothing
+            | GuardType::Any => self.kind(key),
         };
         match literal_text(key) {
             Some(field) => self.member_kind(operand, field),

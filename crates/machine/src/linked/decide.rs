@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::chain::RaiseChain;
+use super::raise_chain::RaiseChain;
 use crate::decide::{decide, reads_facts};
 use crate::definition::Definition;
 use crate::instance::Instance;

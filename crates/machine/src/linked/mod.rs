@@ -3,15 +3,15 @@
 //! [`Chain`] says whose turn it is; whoever drives it loads the instance, decides and tells it what came of that. So the
 //! engine, which reads from a database in between, and [`decide_linked`], which has all instances at hand, go by one order.
 
-mod chain;
-mod circles;
 mod decide;
-mod prove;
-mod raises;
+mod endless_raises;
+mod link_check;
+mod raise_chain;
+mod raise_graph;
 
-pub use chain::{RaiseChain, MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS};
 pub use decide::{LinkedDecision, LinkedInstances, decide_linked};
-pub use prove::{HeldWhileWaiting, LinkFault, check_linked};
+pub use link_check::{HeldWhileWaiting, LinkFault, check_linked};
+pub use raise_chain::{MAX_CHAIN_DEPTH, MAX_CHAIN_EVENTS, RaiseChain};
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use super::*;
 use crate::testing::load_unproved;
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    InstanceAddress, Cause, Definition, EventName, Instance, Link, LinkName, Links, MachineName, Outcome, EventSource,
-    Stimulus, Visit, create_linked,
+    Cause, Definition, EventName, EventSource, Instance, InstanceAddress, Link, LinkName, Links, MachineName,
+    Outcome, Stimulus, Visit, create_linked,
 };
 
 /// A lease of a thing, and the thing.

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::OperationKind;
-use super::setting::OperationValue;
+use super::operation_kind::OperationKind;
+use super::value::OperationValue;
 use crate::fault::FaultCollector;
-use crate::reading::required;
+use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
 

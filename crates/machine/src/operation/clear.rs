@@ -1,11 +1,11 @@
 //! `clear: NAME` and `clear: counters`: a counter, or all of them, begin anew.
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::{CounterEffect, OperationKind};
+use super::operation_kind::{CounterEffect, OperationKind};
 use crate::fault::FaultCollector;
 use crate::names::CounterName;
-use crate::reading::required_name;
+use crate::parse_helpers::required_name;
 use crate::source::SourceNode;
 
 /// What stands for all counters, so that no single one can be called that.

@@ -1,12 +1,12 @@
 //! `count: NAME`: adds one to a counter.
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::clear::ALL_COUNTERS;
 use super::names::OperationNames;
-use super::operate::{CounterEffect, OperationKind};
+use super::operation_kind::{CounterEffect, OperationKind};
 use crate::fault::FaultCollector;
 use crate::names::CounterName;
-use crate::reading::required_name;
+use crate::parse_helpers::required_name;
 use crate::rule::Rule;
 use crate::source::SourceNode;
 

@@ -1,14 +1,14 @@
 //! `link: { NAME: $args.x }` and `link: { NAME: { name: $args.x, visit: $args.y } }`: links the instance to another one.
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::OperationKind;
-use super::setting::OperationValue;
+use super::operation_kind::OperationKind;
+use super::value::OperationValue;
 use crate::fault::FaultCollector;
 use crate::visit::Visit;
 use crate::link::{self, InstanceAddress};
 use crate::names::{LinkName, MachineName, is_instance_name};
-use crate::reading::required;
+use crate::parse_helpers::required;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceKey, SourceNode};
 

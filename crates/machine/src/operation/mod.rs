@@ -3,24 +3,24 @@
 //! Each is a file of its own, which says how it is written, what it does and what proofs have to know of it. A new one is
 //! such a file and a line in the table below.
 
-mod change;
+mod context;
 mod names;
-mod operate;
-mod setting;
+mod operation_kind;
 mod table;
+mod value;
 
-pub(crate) use change::OperationContext;
+pub(crate) use context::OperationContext;
 pub(crate) use names::OperationNames;
-pub use operate::{CounterEffect, DeclaredRaise};
+pub use operation_kind::{CounterEffect, DeclaredRaise};
 pub use raise::Fence;
 pub(crate) use raise::refusal;
-pub use setting::OperationValue;
+pub use value::OperationValue;
 
 use crate::fault::FaultCollector;
 use crate::names::LinkName;
 use crate::rule::Rule;
 use crate::source::{SourceContent, SourceNode};
-use operate::OperationKind;
+use operation_kind::OperationKind;
 use table::operations;
 
 operations! {
@@ -36,7 +36,11 @@ operations! {
 
 impl Operation {
     /// Reads the operations of `entry:` or `do:`: one, or a list.
-    pub(crate) fn parse_all(node: &SourceNode, names: OperationNames<'_>, faults: &mut FaultCollector) -> Vec<Self> {
+    pub(crate) fn parse_all(
+        node: &SourceNode,
+        names: OperationNames<'_>,
+        faults: &mut FaultCollector,
+    ) -> Vec<Self> {
         node.one_or_many().iter().filter_map(|element| Self::parse(element, names, faults)).collect()
     }
 

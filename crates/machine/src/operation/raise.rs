@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::{OperationKind, DeclaredRaise};
-use super::setting::OperationValue;
+use super::operation_kind::{OperationKind, DeclaredRaise};
+use super::value::OperationValue;
 use crate::fault::FaultCollector;
 use crate::visit::Visit;
 use crate::names::{EventName, LinkName, MachineName};
-use crate::reading::{required_name, required, valid_name};
+use crate::parse_helpers::{required_name, required, valid_name};
 use crate::rule::Rule;
 use crate::source::{SourceKey, SourceNode};
-use crate::raised::RaisedEvent;
+use crate::raised_event::RaisedEvent;
 
 /// What is raised. Where the link leads nowhere, nothing is.
 #[derive(Debug, Clone, PartialEq)]

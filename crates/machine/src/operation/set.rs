@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::OperationKind;
-use super::setting::OperationValue;
+use super::operation_kind::OperationKind;
+use super::value::OperationValue;
 use crate::fault::FaultCollector;
 use crate::source::{SourceKey, SourceNode};
 

@@ -1,8 +1,8 @@
 //! `unlink: NAME` or `unlink: [NAME, NAME]`: removes links.
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::OperationKind;
+use super::operation_kind::OperationKind;
 use crate::fault::FaultCollector;
 use crate::names::LinkName;
 use crate::source::SourceNode;

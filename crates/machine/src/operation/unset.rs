@@ -1,8 +1,8 @@
 //! `unset: NAME` or `unset: [NAME, NAME]`: removes entries of the instance's data.
 
-use super::change::OperationContext;
+use super::context::OperationContext;
 use super::names::OperationNames;
-use super::operate::OperationKind;
+use super::operation_kind::OperationKind;
 use crate::fault::FaultCollector;
 use crate::source::SourceNode;
 

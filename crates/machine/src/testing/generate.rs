@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::vocabulary::REPORTER;
-use crate::{Cause, EventName, Instance, ModelAnswers, Prediction, ModelQuestion, EventSource, StateName, Visit};
+use crate::{
+    Cause, EventName, EventSource, Instance, ModelAnswers, ModelQuestion, Prediction, StateName, Visit,
+};
 
 /// The last one only when somebody sends an event.
 const GUARDS: [&str; 11] = [

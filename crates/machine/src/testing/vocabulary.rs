@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::names::{ActionName, SelectorName};
-use crate::sender::{SenderName, EventSource};
+use crate::sender::{EventSource, SenderName};
 use crate::vocabulary::{ActionCatalogue, FactKind, FactObject, NamedActions, SettingFault, Vocabulary};
 
 /// Who reports in the kernel's tests.

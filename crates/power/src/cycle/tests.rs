@@ -8,7 +8,7 @@ use device_io::Evidence;
 use tokio::time::Instant;
 
 use super::*;
-use crate::outlet::{OutletCapabilities, ClientCapacity, Outlet, Readback, OutletReading};
+use crate::outlet::{ClientCapacity, Outlet, OutletCapabilities, OutletReading, Readback};
 
 const OFF: Duration = Duration::from_millis(60);
 
@@ -40,8 +40,12 @@ impl FakeOutlet {
     }
 
     fn switching(&self, cycle: CycleTiming) -> SwitchingRun {
-        let capabilities =
-            OutletCapabilities { readback: Readback::Alone, cycle_timing: cycle, client_capacity: ClientCapacity::One, settle_for: Duration::ZERO };
+        let capabilities = OutletCapabilities {
+            readback: Readback::Alone,
+            cycle_timing: cycle,
+            client_capacity: ClientCapacity::One,
+            settle_for: Duration::ZERO,
+        };
         SwitchingRun::new(Arc::new(SystemClock), Box::new(self.clone()), capabilities)
     }
 }

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use device_io::http::{self, DeviceResponse, DeviceHttpError};
+use device_io::http::{self, DeviceHttpError, DeviceResponse};
 use device_io::{DeviceConnection, Evidence, SecretError, SecretFile, address};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use crate::fault::{OutletError, OutletErrorKind};
-use crate::options::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
-use crate::outlet::{OutletCapabilities, ClientCapacity, CycleTiming, Outlet, Readback, OutletReading, PowerState};
+use crate::error::{OutletError, OutletErrorKind};
+use crate::outlet::{
+    ClientCapacity, CycleTiming, Outlet, OutletCapabilities, OutletReading, PowerState, Readback,
+};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter, number};
 use crate::scheme::{OutletAccess, OutletConfig, PowerScheme};
 use crate::session::DeviceSession;
 
@@ -114,7 +116,8 @@ struct TasmotaCommand {
 
 impl TasmotaOutlet {
     fn new(access: OutletAccess, channel: TasmotaChannel) -> Self {
-        let session = DeviceSession::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
+        let session =
+            DeviceSession::new(access, (channel.host.clone(), channel.port), "device", Duration::ZERO);
         Self { session, channel, connection: None }
     }
 
@@ -122,7 +125,9 @@ impl TasmotaOutlet {
     async fn password(&self) -> Result<Option<String>, OutletError> {
         let Some(login) = &self.channel.login else { return Ok(None) };
         let password = login.password.read().await.map_err(|error| match error {
-            SecretError::Local(trouble) => OutletError::new(OutletErrorKind::Local(trouble.clone()), trouble.to_string()),
+            SecretError::Local(trouble) => {
+                OutletError::new(OutletErrorKind::Local(trouble.clone()), trouble.to_string())
+            }
             SecretError::Misconfigured(reason) => misconfigured(format!("no password: {reason}")),
         })?;
         Ok(Some(password))
@@ -152,7 +157,10 @@ impl TasmotaOutlet {
         let authority = self.session.authority();
         // Taken out: a device with room for few clients closes after each answer.
         let Some(mut connection) = self.connection.take() else {
-            return Err(OutletError::new(OutletErrorKind::NotConnected, format!("no connection to {authority}")));
+            return Err(OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no connection to {authority}"),
+            ));
         };
         self.session.limit_delivery(&connection)?;
         let mut received = Vec::new();
@@ -182,7 +190,8 @@ impl TasmotaOutlet {
             let reason = format!("an incomplete answer from {authority} within {limit}");
             return OutletError::new(OutletErrorKind::ConnectionLost, reason);
         }
-        let kind = if order.is_some() { OutletErrorKind::AnswerPending } else { OutletErrorKind::ConnectionLost };
+        let kind =
+            if order.is_some() { OutletErrorKind::AnswerPending } else { OutletErrorKind::ConnectionLost };
         OutletError::new(kind, format!("no answer from {authority} within {limit}"))
     }
 
@@ -190,13 +199,17 @@ impl TasmotaOutlet {
     fn http_error(&self, error: &DeviceHttpError, received: &[u8]) -> OutletError {
         let authority = self.session.authority();
         match error {
-            DeviceHttpError::NotHttp => {
-                OutletError::new(OutletErrorKind::WrongProtocol, format!("{authority} answered, but not with HTTP"))
-            }
+            DeviceHttpError::NotHttp => OutletError::new(
+                OutletErrorKind::WrongProtocol,
+                format!("{authority} answered, but not with HTTP"),
+            ),
             DeviceHttpError::Closed(_) => {
                 let when =
                     if received.is_empty() { "without an answer" } else { "in the middle of an answer" };
-                OutletError::new(OutletErrorKind::ConnectionLost, format!("{authority} closed the connection {when}"))
+                OutletError::new(
+                    OutletErrorKind::ConnectionLost,
+                    format!("{authority} closed the connection {when}"),
+                )
             }
             DeviceHttpError::Request(_) => misconfigured(format!("{authority} cannot be asked by HTTP")),
         }

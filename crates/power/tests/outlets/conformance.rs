@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, SystemClock};
 use device_io::ProcessLease;
 use power::{
-    OutletAccess, DEFAULT_CALL_TIMEOUT, PowerContext, PowerRunErrorKind, Evidence, OutletErrorKind, PowerOperation, PowerUrl, Readback, PowerState,
-    PowerRunError, operate,
+    DEFAULT_CALL_TIMEOUT, Evidence, OutletAccess, OutletErrorKind, PowerContext, PowerOperation,
+    PowerRunError, PowerRunErrorKind, PowerState, PowerUrl, Readback, operate,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -78,10 +78,19 @@ pub(crate) async fn run_conformance_tests<D: TestDevice>() {
 }
 
 fn context(call_limit: Duration) -> PowerContext {
-    PowerContext { clock: Arc::new(SystemClock), lease: ProcessLease::default(), call_limit, interrupted_runs: 0 }
+    PowerContext {
+        clock: Arc::new(SystemClock),
+        lease: ProcessLease::default(),
+        call_limit,
+        interrupted_runs: 0,
+    }
 }
 
-async fn run_in(context: &PowerContext, operation: PowerOperation, url: &str) -> Result<Evidence, PowerRunError> {
+async fn run_in(
+    context: &PowerContext,
+    operation: PowerOperation,
+    url: &str,
+) -> Result<Evidence, PowerRunError> {
     operate(&url.parse().unwrap(), operation, context, &CancellationToken::new()).await
 }
 
@@ -144,7 +153,8 @@ async fn what_stands_in_the_way_is_said_and_takes_no_power_away<D: TestDevice>()
 
 async fn orders_that_were_not_answered_are_found_by_reading<D: TestDevice>() {
     let device = D::start(DeviceBehaviour::Mute, PowerState::On).await;
-    let evidence = run_in(&context(LONG_TIMEOUT), PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
+    let evidence =
+        run_in(&context(LONG_TIMEOUT), PowerOperation::Cycle, &device.url("off=20ms")).await.unwrap();
     assert_eq!(evidence["observed"], "on");
     assert_eq!(device.received_orders(), [PowerState::Off, PowerState::On], "nothing is repeated");
 }
@@ -208,7 +218,11 @@ async fn nothing_is_sent_after_the_lease<D: TestDevice>() {
     });
     let failed = ended.unwrap_err();
     assert!(failed.reason.contains("the lease of this process expired"), "{failed}");
-    assert_eq!(device.received_orders(), [PowerState::Off], "whoever has the device now gives the power back");
+    assert_eq!(
+        device.received_orders(),
+        [PowerState::Off],
+        "whoever has the device now gives the power back"
+    );
     let before = device.connections();
     run_in(&context, PowerOperation::On, &url).await.unwrap_err();
     assert_eq!(device.connections(), before);

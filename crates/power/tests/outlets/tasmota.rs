@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clock::SystemClock;
 use device_io::ProcessLease;
-use power::{DEFAULT_CALL_TIMEOUT, PowerContext, PowerRunErrorKind, Evidence, PowerOperation, PowerState, PowerRunError, operate};
+use power::{
+    DEFAULT_CALL_TIMEOUT, Evidence, PowerContext, PowerOperation, PowerRunError, PowerRunErrorKind,
+    PowerState, operate,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -93,9 +96,11 @@ impl SharedTasmota {
         match state.conduct {
             DeviceBehaviour::Mute if order.is_some() => None,
             DeviceBehaviour::Foreign => Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-            DeviceBehaviour::Normal | DeviceBehaviour::Refuses | DeviceBehaviour::Hangs | DeviceBehaviour::Mute | DeviceBehaviour::Lies => {
-                Some((state.answer)(target, said))
-            }
+            DeviceBehaviour::Normal
+            | DeviceBehaviour::Refuses
+            | DeviceBehaviour::Hangs
+            | DeviceBehaviour::Mute
+            | DeviceBehaviour::Lies => Some((state.answer)(target, said)),
         }
     }
 }
@@ -214,7 +219,12 @@ async fn what_a_device_says_instead_of_a_state_is_told_apart_and_kept() {
         (missing, ": HTTP status 404", PowerRunErrorKind::Misconfigured, "File Not Found"),
         (starts, "answered with HTTP status 503", PowerRunErrorKind::Failed, "Busy"),
         (closes, "closed the connection without an answer", PowerRunErrorKind::Failed, ""),
-        (breaks_off, "closed the connection in the middle of an answer", PowerRunErrorKind::Failed, r#"{"POW"#),
+        (
+            breaks_off,
+            "closed the connection in the middle of an answer",
+            PowerRunErrorKind::Failed,
+            r#"{"POW"#,
+        ),
     ] {
         let device = Tasmota::with(DeviceBehaviour::Normal, PowerState::On, answer).await;
         let failed = run(PowerOperation::Off, &device.url("")).await.unwrap_err();

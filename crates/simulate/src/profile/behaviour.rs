@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::derive;
-use super::model::{MachineBehaviour, InstanceClass, InitialLinking, OperatorRequest, PossibleReport};
+use super::model::{InitialLinking, InstanceClass, MachineBehaviour, OperatorRequest, PossibleReport};
 use super::names::NumberedNames;
-use super::sent::{ProfileSender, event};
+use super::sent_event::{ProfileSender, event};
 use super::value::{count, distribution, required_span, share};
 use machine::ActionCatalogue;
 use machine::Rule;
-use machine::text::{FaultCollector, SourcePosition};
-use machine::text::{SourceContent, SourceFields, SourceKey, SourceNode};
+use machine::source_text::{FaultCollector, SourcePosition};
+use machine::source_text::{SourceContent, SourceFields, SourceKey, SourceNode};
 use machine::{ActionName, LinkName};
-use machine::{SimulatedAction, ActionSite};
+use machine::{ActionSite, SimulatedAction};
 
 /// What may be said of them.
 pub(super) const BEHAVIOUR_KEYS: [&str; 8] =
@@ -102,7 +102,9 @@ impl BehaviourReader<'_> {
                 SourceContent::Map(_) => {
                     let fields = node.fields("how instances are linked", &["shared_by"], self.faults);
                     let shared_by = fields.get("shared_by");
-                    shared_by.and_then(|node| count(node, MAX_SHARING_INSTANCES, self.faults)).map(InitialLinking::SharedBy)
+                    shared_by
+                        .and_then(|node| count(node, MAX_SHARING_INSTANCES, self.faults))
+                        .map(InitialLinking::SharedBy)
                 }
                 SourceContent::Null
                 | SourceContent::Bool(_)
@@ -226,7 +228,8 @@ impl BehaviourReader<'_> {
         };
         let states = self.states(patterns.one_or_many());
         let listed: Vec<usize> = states.iter().copied().collect();
-        let (event, args) = event(node, fields, (&self.names, &listed), ProfileSender::Operator, self.faults)?;
+        let (event, args) =
+            event(node, fields, (&self.names, &listed), ProfileSender::Operator, self.faults)?;
         let after = required_span(node, fields, "after", self.faults)?;
         let mends = fields.get("mends").map_or(Some(0.0), |node| share(node, self.faults))?;
         Some(OperatorRequest { states, event, args, after, repair_rate: mends })

@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::model::{InstanceClass, FleetLayout, OperatorRequest, PossibleReport};
+use super::model::{FleetLayout, InstanceClass, OperatorRequest, PossibleReport};
 use super::names::NumberedNames;
+use machine::ActionSite;
 use machine::Distribution;
 use machine::FactKind;
 use machine::Instance;
-use machine::ActionSite;
 use machine::{Cause, Outcome, Stimulus};
-use machine::{Definition, TimeoutDue, Event, StateKind, State, TransitionEffect};
+use machine::{Definition, Event, State, StateKind, TimeoutDue, TransitionEffect};
 use machine::{EventName, StateName};
-use machine::{Sender, EventSource};
+use machine::{EventSource, Sender};
 use machine::{create, decide};
 
 /// How often an instance does what it should.
@@ -82,7 +82,12 @@ pub(super) fn reports(names: &NumberedNames<'_>, available: &[bool]) -> Vec<Vec<
         };
         let event = leading_event(state, name, &ways, is_reported)?;
         let args = args(event_of(names.definition, event)?);
-        Some(vec![PossibleReport { event: event.clone(), args, after: usual_duration(state), chance: SOUND_SHARE }])
+        Some(vec![PossibleReport {
+            event: event.clone(),
+            args,
+            after: usual_duration(state),
+            chance: SOUND_SHARE,
+        }])
     };
     let is_waiting = |name: &&StateName| kind(names.definition, name) == StateKind::Working;
     names

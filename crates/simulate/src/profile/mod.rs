@@ -9,7 +9,7 @@ mod derive;
 mod model;
 mod names;
 mod read;
-mod sent;
+mod sent_event;
 mod value;
 
 use machine::ActionCatalogue;
@@ -17,7 +17,7 @@ use machine::Definition;
 use machine::SourceFaults;
 
 pub use model::Profile;
-pub(super) use model::{MachineBehaviour, FleetLayout, InitialLinking, OperatorRequest, OutageSchedule};
+pub(super) use model::{FleetLayout, InitialLinking, MachineBehaviour, OperatorRequest, OutageSchedule};
 pub(super) use names::NumberedNames;
 
 impl Profile {

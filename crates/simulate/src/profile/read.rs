@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::behaviour::{self, BehaviourReader};
 use super::derive;
-use super::model::{FleetLayout, ProfileLimits, PowerOutage, Profile, OutageSchedule};
+use super::model::{FleetLayout, OutageSchedule, PowerOutage, Profile, ProfileLimits};
 use super::names::NumberedNames;
 use super::value::{count, distribution, milliseconds, required_span, share};
 use machine::ActionCatalogue;
 use machine::Definition;
-use machine::SourceFaults;
 use machine::ResourceName;
 use machine::Rule;
-use machine::text::FaultCollector;
-use machine::text::{self as source, SourceFields, SourceNode};
+use machine::SourceFaults;
+use machine::source_text::FaultCollector;
+use machine::source_text::{self as source, SourceFields, SourceNode};
 
 /// No device and no circuit has more than this of its parts.
 const MAX_LAYOUT_PARTS: usize = 10_000;
@@ -50,8 +50,11 @@ impl ProfileReader<'_> {
         let others = fields.get("machines").map(|node| self.linked_machines(node)).unwrap_or_default();
         let mut machines = Vec::new();
         for (index, definition) in self.definitions.iter().enumerate() {
-            let mut reader =
-                BehaviourReader { names: NumberedNames::new(definition), kinds: self.kinds, faults: &mut *self.faults };
+            let mut reader = BehaviourReader {
+                names: NumberedNames::new(definition),
+                kinds: self.kinds,
+                faults: &mut *self.faults,
+            };
             let keys = &behaviour::BEHAVIOUR_KEYS;
             machines.push(match others.get(&index) {
                 _ if index == 0 => reader.behaviour(fields),

@@ -3,8 +3,8 @@
 use super::*;
 use crate::tests::Actions;
 use machine::ActionName;
-use machine::Distribution;
 use machine::ActionSite;
+use machine::Distribution;
 use machine::load;
 use machine::testing::vocabulary;
 

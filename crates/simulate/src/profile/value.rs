@@ -5,8 +5,8 @@ use std::time::Duration;
 use machine::Distribution;
 use machine::Rule;
 use machine::parse_span;
-use machine::text::FaultCollector;
-use machine::text::{SourceContent, SourceFields, SourceNode};
+use machine::source_text::FaultCollector;
+use machine::source_text::{SourceContent, SourceFields, SourceNode};
 
 /// No span is longer: a hundred years.
 const MAX_SPAN: Duration = Duration::from_hours(100 * 8766);
@@ -72,7 +72,13 @@ pub(super) fn required_span(
     distribution(node?, faults)
 }
 
-fn in_order(node: &SourceNode, least: f64, most: f64, right: &str, faults: &mut FaultCollector) -> Option<()> {
+fn in_order(
+    node: &SourceNode,
+    least: f64,
+    most: f64,
+    right: &str,
+    faults: &mut FaultCollector,
+) -> Option<()> {
     if least > most {
         faults.add(node.at, Rule::Form, right);
         return None;
@@ -105,9 +111,11 @@ fn span(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
             faults.add(node.at, Rule::Form, format!("the span `{number}` has no unit; {example}"));
             return None;
         }
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => {
-            node.text("a span", faults)?
-        }
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => node.text("a span", faults)?,
     };
     let message = match parse_span(text) {
         Ok(span) if span > MAX_SPAN => format!("`{text}` is more than a hundred years"),
@@ -122,7 +130,11 @@ fn span(node: &SourceNode, faults: &mut FaultCollector) -> Option<Duration> {
 fn times(node: &SourceNode, faults: &mut FaultCollector) -> Option<f64> {
     let number = match &node.content {
         SourceContent::Number(number) => number.as_f64(),
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     let number = number.filter(|number| *number > 0.0 && *number <= 1e9);
     if number.is_none() {
@@ -156,7 +168,11 @@ pub(super) fn share(node: &SourceNode, faults: &mut FaultCollector) -> Option<f6
 pub(super) fn count(node: &SourceNode, most: usize, faults: &mut FaultCollector) -> Option<usize> {
     let number = match &node.content {
         SourceContent::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
-        SourceContent::Null | SourceContent::Bool(_) | SourceContent::Text(_) | SourceContent::List(_) | SourceContent::Map(_) => None,
+        SourceContent::Null
+        | SourceContent::Bool(_)
+        | SourceContent::Text(_)
+        | SourceContent::List(_)
+        | SourceContent::Map(_) => None,
     };
     let number = number.filter(|number| (1..=most).contains(number));
     if number.is_none() {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::numbers::{ratio, seconds};
-use crate::simulated::{SimulatedMachine, SimulatedState};
+use crate::simulated_machine::{SimulatedMachine, SimulatedState};
 use crate::simulation::Simulation;
-use crate::spans::SpanHistogram;
+use crate::span_histogram::SpanHistogram;
 use crate::tally::{MachineTally, UnavailabilityCause};
 use machine::StateKind;
 use machine::{EventName, StateName};

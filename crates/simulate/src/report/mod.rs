@@ -5,10 +5,13 @@ mod lifecycle;
 mod numbers;
 mod raised;
 mod resources;
-mod whole;
+mod simulation_report;
 
-pub use devices::{RelayBoardReport, RelayBoardQueueReport};
-pub use lifecycle::{Availability, FailedStateReport, IgnoredEventReport, MachineReport, StateSeries, StateShare, TimeToAvailable};
+pub use devices::{RelayBoardQueueReport, RelayBoardReport};
+pub use lifecycle::{
+    Availability, FailedStateReport, IgnoredEventReport, MachineReport, StateSeries, StateShare,
+    TimeToAvailable,
+};
 pub use raised::{RaisedEventReport, UnsimulatedRaises};
 pub use resources::ResourceReport;
-pub use whole::{SimulationReport, BreakdownReport};
+pub use simulation_report::{BreakdownReport, SimulationReport};

@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 use super::super::error::SimulationError;
 use super::super::instance::ActionProgress;
 use super::super::queue::SimulationEvent;
-use super::super::simulated::SimulatedStateAction;
-use super::decision::{DecisionInitiator, TransactionDecisions, DecisionTrigger};
+use super::super::simulated_machine::SimulatedStateAction;
+use super::decision::{DecisionInitiator, DecisionTrigger, TransactionDecisions};
 use super::state::Shard;
 use machine::Cause;
-use machine::ResourceName;
 use machine::EventSource;
-use machine::{SimulatedAction, ActionSite};
+use machine::ResourceName;
+use machine::{ActionSite, SimulatedAction};
 use schedule::ResourceUnits;
 
 impl<'a> Shard<'a> {
@@ -57,7 +57,10 @@ impl<'a> Shard<'a> {
         if step == 0 {
             let holds = stage.holds.iter();
             let holds = holds
-                .map(|(number, units)| ResourceUnits { resource: self.resources.held(*number), units: *units })
+                .map(|(number, units)| ResourceUnits {
+                    resource: self.resources.held(*number),
+                    units: *units,
+                })
                 .filter(|units| it.holds.iter().all(|held| held.resource != units.resource));
             needs.extend(holds);
         }
@@ -88,7 +91,8 @@ impl<'a> Shard<'a> {
     /// Lets an action run, which will end in one way or the other.
     fn start(&mut self, id: usize, step: usize) {
         let SimulatedStateAction { limit_ms, .. } = self.step(id, step);
-        let SimulatedAction { at, takes, failure_rate: fails, fails_after, fails_after_outage: dark_after } = self.simulated(id, step);
+        let SimulatedAction { at, takes, failure_rate: fails, fails_after, fails_after_outage: dark_after } =
+            self.simulated(id, step);
         let it = &mut self.instances[id];
         let is_cut_off = self.outages[it.circuit] > 0;
         let (takes_ms, succeeds) = if is_cut_off && *at != ActionSite::Server {
@@ -185,7 +189,8 @@ impl<'a> Shard<'a> {
         }
         let visit = Some(self.instances[id].instance.visit);
         let cause = Cause::Event { name: name.clone(), source: EventSource::Action, args, visit };
-        let trigger = DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::ActionOrDeadline };
+        let trigger =
+            DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::ActionOrDeadline };
         Ok(Some((self.decide(id, cause)?, trigger)))
     }
 

@@ -1,9 +1,9 @@
 //! What instances raise at others: decided by the kernel's own rules, at the same moment.
 
 use super::super::error::SimulationError;
-use super::decision::{DecisionInitiator, RaisedDecision, DecisionTrigger};
+use super::decision::{DecisionInitiator, DecisionTrigger, RaisedDecision};
 use super::state::Shard;
-use machine::{InstanceAddress, Cause, RaiseChain, Effect, EventName, Outcome};
+use machine::{Cause, Effect, EventName, InstanceAddress, Outcome, RaiseChain};
 
 impl Shard<'_> {
     /// Decides on all that is raised because of a decision of `id`, in order.
@@ -25,7 +25,8 @@ impl Shard<'_> {
             };
             let Cause::Event { name, source, .. } = &cause else { break };
             let sender = chain.raised_by().and_then(|sender| self.machine(&sender.machine));
-            let trigger = DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(source) };
+            let trigger =
+                DecisionTrigger { reason: self.reason(id, name), by: DecisionInitiator::of(source) };
             let key = sender.map(|sender| (sender, name.clone(), self.instances[id].machine));
             let (decided, _, effects) = self.decide_one(id, cause)?;
             if let Some(key) = key.filter(|_| !matches!(decided.outcome, Outcome::Ignored(_))) {

@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use super::super::error::SimulationError;
-use super::super::instance::{DecisionRate, SimulatedInstance, PlanVersions, ActionProgress};
+use super::super::instance::{ActionProgress, DecisionRate, PlanVersions, SimulatedInstance};
 use super::super::tally::UnavailabilityCause;
-use super::decision::{InstanceDecision, TransactionDecisions, DecisionTrigger};
+use super::decision::{DecisionTrigger, InstanceDecision, TransactionDecisions};
 use super::state::Shard;
-use machine::{InstanceAddress, StateKind, Link, Links, MachineName};
 use machine::{Cause, Decision, Effect, Outcome, create_linked};
+use machine::{InstanceAddress, Link, Links, MachineName, StateKind};
 use random::Random;
 
 impl Shard<'_> {
@@ -82,7 +82,12 @@ impl Shard<'_> {
             let cause = Cause::Created { links: instance.links };
             let raised = self.follow(id, cause, &outcome, &effects)?;
             // What it entered is counted already.
-            let own = InstanceDecision { outcome: Outcome::Stayed, is_kept: false, is_armed_anew: false, holds: None };
+            let own = InstanceDecision {
+                outcome: Outcome::Stayed,
+                is_kept: false,
+                is_armed_anew: false,
+                holds: None,
+            };
             self.settle(id, TransactionDecisions { own, raised }, DecisionTrigger::CREATED)?;
         }
         for id in 0..self.instances.len() {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::tally::UnavailabilityCause;
+use machine::EventSource;
 use machine::Outcome;
 use machine::ResourceName;
-use machine::EventSource;
 
 /// What is decided on, for the record.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +65,8 @@ pub(super) struct TransactionDecisions {
 }
 
 impl DecisionTrigger {
-    pub(super) const DEADLINE: Self = Self { reason: UnavailabilityCause::Deadline, by: DecisionInitiator::ActionOrDeadline };
-    pub(super) const CREATED: Self = Self { reason: UnavailabilityCause::Created, by: DecisionInitiator::ActionOrDeadline };
+    pub(super) const DEADLINE: Self =
+        Self { reason: UnavailabilityCause::Deadline, by: DecisionInitiator::ActionOrDeadline };
+    pub(super) const CREATED: Self =
+        Self { reason: UnavailabilityCause::Created, by: DecisionInitiator::ActionOrDeadline };
 }

@@ -4,11 +4,11 @@
 //! `life.rs`'s.
 
 mod actions;
+mod apply_decisions;
 mod chain;
 mod creation;
 mod decision;
-mod life;
-mod settle;
+mod instance_behaviour;
 mod state;
 
 pub(super) use state::Shard;

@@ -7,12 +7,12 @@ use super::super::error::{MAX_DECISIONS_AN_HOUR, SimulationError};
 use super::super::instance::SimulatedInstance;
 use super::super::queue::{QueuedSimulationEvent, SimulationEvent, SimulationQueue};
 use super::super::resources::SimulatedResources;
-use super::super::simulated::{SimulatedMachine, SimulatedState};
+use super::super::simulated_machine::{SimulatedMachine, SimulatedState};
 use super::super::simulation::Simulation;
-use super::super::tally::{MachineTally, UnavailabilityCause, SimulationTally};
-use super::decision::{DecisionInitiator, InstanceDecision, TransactionDecisions, DecisionTrigger};
-use machine::{InstanceAddress, EventName, MachineName, EventSource};
+use super::super::tally::{MachineTally, SimulationTally, UnavailabilityCause};
+use super::decision::{DecisionInitiator, DecisionTrigger, InstanceDecision, TransactionDecisions};
 use machine::{Cause, Decision, Effect, Stimulus};
+use machine::{EventName, EventSource, InstanceAddress, MachineName};
 use machine::{advance, reads_facts};
 
 /// Instances of one machine in the shard.
@@ -108,17 +108,24 @@ impl<'a> Shard<'a> {
         self.tally
     }
 
-    pub(super) fn handle_event(&mut self, QueuedSimulationEvent { target: whose, event: what, .. }: QueuedSimulationEvent) -> Result<(), SimulationError> {
+    pub(super) fn handle_event(
+        &mut self,
+        QueuedSimulationEvent { target: whose, event: what, .. }: QueuedSimulationEvent,
+    ) -> Result<(), SimulationError> {
         match what {
             SimulationEvent::Deadline { visit } if visit == self.instances[whose].instance.visit => {
                 let decisions = self.decide(whose, Cause::Deadline { visit })?;
                 self.settle(whose, decisions, DecisionTrigger::DEADLINE)
             }
             SimulationEvent::ActionEnds { run } => self.action_ends(whose, run),
-            SimulationEvent::Report { turn, report } if turn == self.instances[whose].plan_versions.reports => {
+            SimulationEvent::Report { turn, report }
+                if turn == self.instances[whose].plan_versions.reports =>
+            {
                 self.report(whose, report)
             }
-            SimulationEvent::Request { turn, request } if turn == self.instances[whose].plan_versions.requests => {
+            SimulationEvent::Request { turn, request }
+                if turn == self.instances[whose].plan_versions.requests =>
+            {
                 self.request(whose, turn, request)
             }
             SimulationEvent::Breaks { turn, class } if turn == self.instances[whose].plan_versions.breaks => {
@@ -143,7 +150,11 @@ impl<'a> Shard<'a> {
 
     /// Asks the kernel what follows, there and at all instances at which something is raised because of it; they are then as
     /// was decided.
-    pub(super) fn decide(&mut self, id: usize, cause: Cause) -> Result<TransactionDecisions, SimulationError> {
+    pub(super) fn decide(
+        &mut self,
+        id: usize,
+        cause: Cause,
+    ) -> Result<TransactionDecisions, SimulationError> {
         let (own, cause, effects) = self.decide_one(id, cause)?;
         let is_raising = effects.iter().any(|effect| matches!(effect, Effect::Raise(_)));
         let raised = if is_raising { self.follow(id, cause, &own.outcome, &effects)? } else { Vec::new() };

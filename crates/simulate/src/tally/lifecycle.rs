@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::spans::SpanHistogram;
+use crate::span_histogram::SpanHistogram;
 
 /// What began an instance's way to an available state: the number of an event, or something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

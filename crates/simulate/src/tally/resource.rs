@@ -1,6 +1,6 @@
 //! How resources were used.
 
-use crate::spans::SpanHistogram;
+use crate::span_histogram::SpanHistogram;
 
 /// How a resource, or resources that are alike, were used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::super::{Profile, SimulationError, Simulation, SimulationSize};
+use super::super::{Profile, Simulation, SimulationError, SimulationSize};
 use crate::tests::Actions;
 use machine::testing::generate::{shape, state_shape, write};
 use machine::testing::load_unproved;

@@ -1,7 +1,7 @@
 //! Linked machines: what one raises another decides at the same moment.
 
 use super::{Actions, definition};
-use crate::{MachineReport, Profile, SimulationReport, SimulationError, Simulation, SimulationSize};
+use crate::{MachineReport, Profile, Simulation, SimulationError, SimulationReport, SimulationSize};
 use machine::{Definition, EventName};
 
 /// Leases ask for a thing at once, and end after an hour.

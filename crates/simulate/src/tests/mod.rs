@@ -6,7 +6,7 @@ mod resources;
 
 use serde_json::{Map, Value};
 
-use super::{SimulationCounts, Profile, SimulationReport, SimulationError, Simulation, SimulationSize};
+use super::{Profile, Simulation, SimulationCounts, SimulationError, SimulationReport, SimulationSize};
 use machine::testing::load_unproved;
 use machine::testing::vocabulary;
 use machine::{ActionCatalogue, ActionName, Definition, SettingFault, SimulatedAction};
@@ -241,9 +241,16 @@ fn a_size_that_makes_no_sense_is_refused() {
     assert!(refused(size(0, 1)).contains("at least one instance"));
     assert!(refused(size(1, 0)).contains("at least one instance"));
     assert!(refused(size(4_000_000_000, 4_000_000_000)).contains("16000000000000000000 instance-days"));
-    assert!(refused(SimulationSize { sample_interval_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples"));
-    assert!(refused(SimulationSize { sample_interval_s: Some(86_401), ..size(1, 1) }).contains("makes no time series"));
-    assert!(refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("makes no time series"));
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(0), ..size(1, 1) }).contains("1 to 100000 samples")
+    );
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(86_401), ..size(1, 1) })
+            .contains("makes no time series")
+    );
+    assert!(
+        refused(SimulationSize { sample_interval_s: Some(1), ..size(1, 2) }).contains("makes no time series")
+    );
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn the_limits_are_the_definitions_where_the_profile_does_not_say() {
     let report = |resources: &str| {
         simulate(&declared, &format!("{MINUTE}resources: {resources}"), size(20, 1)).unwrap()
     };
-    let used = |report: SimulationReport| (report.resources[0].capacity, report.resources[0].most_s.to_string());
+    let used =
+        |report: SimulationReport| (report.resources[0].capacity, report.resources[0].most_s.to_string());
     // In rounds of two minutes, with a second between two of a round.
     assert_eq!(used(report("{}")), (Some(4), "483".to_owned()));
     assert_eq!(used(report("{ imaging: { capacity: 10 } }")), (Some(10), "129".to_owned()));

@@ -6,6 +6,6 @@
 
 mod answer;
 pub(in crate::api) mod predict;
-mod python;
+mod python_json;
 mod query;
 pub(in crate::api) mod state;

@@ -9,7 +9,7 @@ use axum::routing::post;
 use serde_json::Value;
 
 use super::answer::DETAIL_HEADER;
-use super::python::python_json;
+use super::python_json::python_json;
 use crate::api::context::{ApiContext, ApiRoutes};
 use crate::api::json_body::parse;
 use crate::api::large_requests::LargeRequestPermit;

@@ -20,8 +20,8 @@ use crate::api::json_body::JsonObject;
 use crate::api::problem::Problem;
 use crate::api::wait;
 use crate::engine::Submission;
-use crate::machine::{Cause, StateKind, MachineName, Outcome};
-use crate::store::groups::VersionedInstance;
+use crate::machine::{Cause, MachineName, Outcome, StateKind};
+use crate::store::batches::VersionedInstance;
 use crate::store::instances::InstanceKey;
 
 const NO_MACHINE: &str = "this server was given no machine: start it with --machine FILE";
@@ -43,7 +43,11 @@ type SharedInstance = (MachineName, String);
 
 /// `GET /state?state=X&wait=`: 200 and the name where X is the current state, 406 where it is not; with `wait` the 200
 /// comes as soon as it is, the 406 after that time.
-async fn is_current(State(api): State<Arc<ApiContext>>, query: StateServiceQuery, client: ClientKey) -> Result<Response, Problem> {
+async fn is_current(
+    State(api): State<Arc<ApiContext>>,
+    query: StateServiceQuery,
+    client: ClientKey,
+) -> Result<Response, Problem> {
     match (&api.shared_instance, query.get("state")) {
         (_, None) => Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "", NO_STATE)),
         (None, Some(_)) => Ok(plain(StatusCode::NOT_ACCEPTABLE, "", NO_MACHINE)),
@@ -100,7 +104,8 @@ async fn answer_current(
 ) -> Result<Response, Problem> {
     // Looked up each time: while somebody waits another definition may come into force.
     let definition = || api.engine.definition(machine);
-    let is_current = |seen: &VersionedInstance| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
+    let is_current =
+        |seen: &VersionedInstance| definition().is_ok_and(|one| one.label(&seen.instance.state) == wanted);
     let is_over = |seen: &VersionedInstance| {
         definition().is_ok_and(|one| {
             one.states.get(&seen.instance.state).is_some_and(|state| state.kind == StateKind::Final)

@@ -15,7 +15,7 @@ use clap::Args;
 use super::super::{faces, output};
 use super::file;
 use crate::machine::{Definition, SourceFaults, parse_span};
-use crate::simulate::{SimulationCounts, Profile, Simulation, SimulationSize};
+use crate::simulate::{Profile, Simulation, SimulationCounts, SimulationSize};
 
 /// What is assumed, in the help.
 const ASSUMED: &str = "\
@@ -101,7 +101,12 @@ pub(super) fn run(options: &SimulateOptions) -> Result<ExitCode, Box<dyn Error>>
     let definitions: Vec<&Definition> = definitions.iter().collect();
     let profile = written.profile(&definitions)?;
     let every_s = options.every.map(whole_seconds).transpose()?;
-    let size = SimulationSize { instances: options.instances, days: options.days, seed: options.seed, sample_interval_s: every_s };
+    let size = SimulationSize {
+        instances: options.instances,
+        days: options.days,
+        seed: options.seed,
+        sample_interval_s: every_s,
+    };
     let simulation = Simulation::new(&definitions, &profile, size)?;
     let began = Instant::now();
     let report = simulation.report(&simulate_on_threads(&written, size, options.threads)?);
@@ -182,7 +187,11 @@ impl ShardQueue {
 }
 
 /// Simulates all shards, each on whatever thread is free.
-fn simulate_on_threads(written: &SimulationInput, size: SimulationSize, threads: Option<u16>) -> Result<SimulationCounts, Box<dyn Error>> {
+fn simulate_on_threads(
+    written: &SimulationInput,
+    size: SimulationSize,
+    threads: Option<u16>,
+) -> Result<SimulationCounts, Box<dyn Error>> {
     let threads = match threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),

@@ -60,7 +60,8 @@ pub(super) fn draw(report: &SimulationReport) -> String {
 /// The part of one machine. Says how high it is.
 fn draw_machine(svg: &mut String, report: &SimulationReport, machine: &MachineReport) -> f64 {
     let layers = layers(machine);
-    let legend_end = ALL_AREA.0 + LEGEND_LINE_HEIGHT * f64::from(u32::try_from(layers.len()).unwrap_or(u32::MAX));
+    let legend_end =
+        ALL_AREA.0 + LEGEND_LINE_HEIGHT * f64::from(u32::try_from(layers.len()).unwrap_or(u32::MAX));
     let MachineReport { machine: name, instances, availability, series, .. } = machine;
     let title = format!("{name}: {instances} instances, {} days, seed {}", report.days, report.seed);
     text(svg, 20.0, 30.0, "title", &title);
@@ -68,7 +69,8 @@ fn draw_machine(svg: &mut String, report: &SimulationReport, machine: &MachineRe
     text(svg, 20.0, 50.0, "note", &about);
     let time = TimeAxis { days: report.days, series };
     part(svg, &time, ALL_AREA, "instances in each state", &layers.iter().collect::<Vec<_>>());
-    let is_busy = |layer: &&StateLayer<'_>| matches!(layer.share.kind, StateKind::Working | StateKind::Failed);
+    let is_busy =
+        |layer: &&StateLayer<'_>| matches!(layer.share.kind, StateKind::Working | StateKind::Failed);
     let busy: Vec<&StateLayer<'_>> = layers.iter().filter(is_busy).collect();
     part(svg, &time, ENLARGED_AREA, "of these, at work or failed", &busy);
     legend(svg, &layers);
@@ -91,7 +93,8 @@ fn layers(report: &MachineReport) -> Vec<StateLayer<'_>> {
     for share in shares {
         let Some(column) = series.states.iter().position(|state| *state == share.state) else { continue };
         let rank = rank(share);
-        let colours: &[&'static str] = [&AVAILABLE_COLOURS[..], &RESTING_COLOURS, &WORKING_COLOURS, &FAILED_COLOURS][rank];
+        let colours: &[&'static str] =
+            [&AVAILABLE_COLOURS[..], &RESTING_COLOURS, &WORKING_COLOURS, &FAILED_COLOURS][rank];
         let colour = colours[used[rank] % colours.len()];
         used[rank] += 1;
         let count = |row: &Vec<u32>| row.get(column).copied().map_or(0.0, f64::from);

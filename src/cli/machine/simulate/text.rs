@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::super::super::output::table;
-use crate::simulate::{FailedStateReport, MachineReport, RaisedEventReport, SimulationReport, StateSeries, StateShare, UnsimulatedRaises, TimeToAvailable};
+use crate::simulate::{
+    FailedStateReport, MachineReport, RaisedEventReport, SimulationReport, StateSeries, StateShare,
+    TimeToAvailable, UnsimulatedRaises,
+};
 
 /// How many times the table of states over time shows.
 const MAX_TIME_COLUMNS: usize = 9;
@@ -16,7 +19,11 @@ pub(super) fn write(report: &SimulationReport) -> String {
     sections.extend(resources(report));
     sections.extend(raised(report));
     for linked in &report.linked {
-        sections.push(format!("LINKED MACHINE {}\n{}", linked.machine, with_count(linked.instances, "instance")));
+        sections.push(format!(
+            "LINKED MACHINE {}\n{}",
+            linked.machine,
+            with_count(linked.instances, "instance")
+        ));
         sections.extend(machine(linked));
     }
     sections.extend(left_out(report));

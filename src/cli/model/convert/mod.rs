@@ -4,7 +4,7 @@
 //! runtime that serves, and must predict sample rows as scikit-learn does; only then is there a file.
 
 mod classes;
-mod draft;
+mod conversion_folder;
 mod python;
 mod samples;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::super::output;
 use super::super::serve::asked_to_stop;
 use crate::model::TESTED_VERSION;
-use draft::ConversionFolder;
+use conversion_folder::ConversionFolder;
 use python::ConvertedModel;
 
 /// What `--help` says.

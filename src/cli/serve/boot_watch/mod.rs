@@ -3,10 +3,10 @@
 //! The TFTP server tells each request on its way; here it is only noted in memory (`logs.rs`), and a task of its own writes
 //! what has changed. What is refused, and who is unknown, is in the log as well, at a bounded pace.
 
-mod budget;
-mod log;
-mod logs;
+mod client_log;
+mod client_logs;
+mod describe_end;
+mod line_budget;
 mod watch;
-mod words;
 
 pub(super) use self::watch::BootWatch;

@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::LogLineBudget;
-use super::logs::{BootRequest, DueBootLog, BootClientLogs, BootRequester, LogWriteOutcome};
-use super::words::describe_end;
+use super::client_logs::{BootClientLogs, BootRequest, BootRequester, DueBootLog, LogWriteOutcome};
+use super::describe_end::describe_end;
+use super::line_budget::LogLineBudget;
 use crate::boards::{BoardService, BootCoverage, Mac};
 use crate::store::Store;
-use crate::tftp::{TransferEnd, TftpFetch, TftpObserver};
+use crate::tftp::{TftpFetch, TftpObserver, TransferEnd};
 
 /// How often it is looked whether something is to be written, while there is something to look after.
 const WRITE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,10 +42,15 @@ struct BootWatchState {
 impl BootWatch {
     /// Begins to watch for `boards`.
     pub(in crate::cli::serve) fn new(boards: BoardService) -> Self {
-        let coverage = BootCoverage { served_since: Some(boards.engine().clock().now()), unknown_sender_at: None };
+        let coverage =
+            BootCoverage { served_since: Some(boards.engine().clock().now()), unknown_sender_at: None };
         boards.set_boot_coverage(coverage);
-        let state =
-            BootWatchState { logs: BootClientLogs::default(), coverage, line_budget: LogLineBudget::new(Instant::now()), is_failing: false };
+        let state = BootWatchState {
+            logs: BootClientLogs::default(),
+            coverage,
+            line_budget: LogLineBudget::new(Instant::now()),
+            is_failing: false,
+        };
         Self { boards, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -80,7 +85,11 @@ impl BootWatch {
                 reason = "a pace for the database, however fast a demo's clock runs"
             )]
             let tick = async {
-                if has_more { tokio::time::sleep(WRITE_CHECK_INTERVAL).await } else { std::future::pending().await }
+                if has_more {
+                    tokio::time::sleep(WRITE_CHECK_INTERVAL).await
+                } else {
+                    std::future::pending().await
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -90,14 +99,18 @@ impl BootWatch {
             has_more = self.write_due(Instant::now()).await;
         }
         #[expect(clippy::disallowed_methods, reason = "a database that is away does not hold up the end")]
-        tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write_due(Instant::now() + Duration::from_hours(1))).await.ok();
+        tokio::time::timeout(LAST_WRITE_TIMEOUT, self.write_due(Instant::now() + Duration::from_hours(1)))
+            .await
+            .ok();
     }
 
     /// Writes what is due by `now`; whether something is left to be looked after.
     async fn write_due(&self, now: Instant) -> bool {
         self.look_up_unknown_addresses().await;
         let due = self.state().logs.due_logs(now);
-        futures_util::stream::iter(due).for_each_concurrent(MAX_CONCURRENT_WRITES, |due| self.write_log(due)).await;
+        futures_util::stream::iter(due)
+            .for_each_concurrent(MAX_CONCURRENT_WRITES, |due| self.write_log(due))
+            .await;
         let at = self.boards.engine().clock().now();
         let mut state = self.state();
         let has_more = state.logs.forget(at);
@@ -107,8 +120,12 @@ impl BootWatch {
     }
 
     async fn write_log(&self, DueBootLog { mac, version, log, written }: DueBootLog) {
-        let result =
-            self.boards.engine().store().within(Store::MAX_STATEMENT_TIME, self.boards.log_boot(&log, written)).await;
+        let result = self
+            .boards
+            .engine()
+            .store()
+            .within(Store::MAX_STATEMENT_TIME, self.boards.log_boot(&log, written))
+            .await;
         let mut state = self.state();
         let is_failing = result.is_err();
         let became = match result {
@@ -147,7 +164,12 @@ impl BootWatch {
             let mac = match neighbours.get(&peer) {
                 Some(mac) => Some(*mac),
                 None => {
-                    match self.boards.engine().store().within(Store::MAX_STATEMENT_TIME, self.boards.mac_at(peer)).await
+                    match self
+                        .boards
+                        .engine()
+                        .store()
+                        .within(Store::MAX_STATEMENT_TIME, self.boards.mac_at(peer))
+                        .await
                     {
                         Ok(mac) => mac.and_then(|mac| mac.parse().ok()),
                         // It is told where logs are written.

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::definition::{Definition, TimeoutDue, StateKind, State, Transition, TransitionEffect};
-use super::super::super::guard::{Guard, CounterRanges};
+use super::super::super::definition::{
+    Definition, State, StateKind, TimeoutDue, Transition, TransitionEffect,
+};
+use super::super::super::guard::{CounterRanges, Guard};
 use super::super::super::names::{CounterName, EventName, StateName};
 use super::super::super::operation::{CounterEffect, Operation};
 use super::super::super::sender::Sender;
-use super::ends;
+use super::unhandled_outcomes;
 
 /// The states by number, and the edges between them.
 pub(super) struct StateGraph<'d> {
@@ -105,7 +107,7 @@ impl<'d> StateGraph<'d> {
         // Since then counters may have changed without its being left.
         let now = if changes_counters(state) { any } else { stayed.clone() };
         for (event, transitions) in &state.on {
-            if ends::can_occur(self.definition, state, event) {
+            if unhandled_outcomes::can_occur(self.definition, state, event) {
                 self.add_transitions(
                     from,
                     StateEdgeCause::Event(event),
@@ -149,7 +151,11 @@ impl<'d> StateGraph<'d> {
                         is_operators,
                         counts: BTreeSet::new(),
                         clears: ClearedCounters::default(),
-                        bounded_by: here.bounded_counters().chain(entered.bounded_counters()).cloned().collect(),
+                        bounded_by: here
+                            .bounded_counters()
+                            .chain(entered.bounded_counters())
+                            .cloned()
+                            .collect(),
                     };
                     edge.add_operations(operations);
                     self.add(edge);
@@ -163,7 +169,8 @@ impl<'d> StateGraph<'d> {
                 (TransitionEffect::Stay { .. } | TransitionEffect::Refuse { .. }, _) => {}
             }
             // What has no condition is taken, whatever holds.
-            ranges = ranges.intersect(&guard.as_ref().map_or_else(CounterRanges::impossible, Guard::ranges_otherwise));
+            ranges = ranges
+                .intersect(&guard.as_ref().map_or_else(CounterRanges::impossible, Guard::ranges_otherwise));
         }
         ranges
     }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use super::super::places::DefinitionPositions;
+use super::super::positions::DefinitionPositions;
 use super::graph::{StateEdgeCause, StateGraph};
-use crate::components::cyclic_components;
 use crate::definition::{Definition, State};
 use crate::fault::FaultCollector;
 use crate::names::{MachineName, ResourceName, SelectorName, StateName};
 use crate::rule::Rule;
+use crate::strongly_connected::cyclic_components;
 
 /// What is waited for: a resource, or any of those that a selector says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +49,10 @@ pub(crate) struct HoldWait<'d> {
 /// Refuses a definition whose instances may wait for one another for ever.
 pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     for circle in hold_wait_cycles(&hold_extensions_in(graph)) {
-        let ways = circle.iter().map(|HoldWait { extension: HoldExtension { from, to, .. }, keeps, waits_for }| {
-            format!("from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
-        });
+        let ways =
+            circle.iter().map(|HoldWait { extension: HoldExtension { from, to, .. }, keeps, waits_for }| {
+                format!("from `{from}` to `{to}` {keeps} is kept while {waits_for} is waited for")
+            });
         let ways = ways.collect::<Vec<_>>().join(", and ");
         let message = format!("instances may wait for one another for ever: {ways}");
         let at = circle.first().map(|first| places.within_state(first.extension.to, "hold"));
@@ -61,7 +62,11 @@ pub(super) fn check(graph: &StateGraph<'_>, places: &DefinitionPositions<'_>, fa
 
 /// The growths of a definition.
 pub(crate) fn hold_extensions(definition: &Definition) -> Vec<HoldExtension<'_>> {
-    if definition.resources.is_empty() { Vec::new() } else { hold_extensions_in(&StateGraph::new(definition)) }
+    if definition.resources.is_empty() {
+        Vec::new()
+    } else {
+        hold_extensions_in(&StateGraph::new(definition))
+    }
 }
 
 /// The growths, one for each that is kept and taken.
@@ -118,7 +123,8 @@ pub(crate) fn hold_wait_cycles<'d>(growths: &[HoldExtension<'d>]) -> Vec<Vec<Hol
         ways.extend(growth.keeps.iter().map(|held| (numbers[held], number)));
         ways.extend(growth.takes.iter().map(|held| (number, numbers[held])));
     }
-    let held: BTreeMap<usize, &HeldResource<'d>> = numbers.iter().map(|(held, number)| (*number, *held)).collect();
+    let held: BTreeMap<usize, &HeldResource<'d>> =
+        numbers.iter().map(|(held, number)| (*number, *held)).collect();
     let mut found = Vec::new();
     for circle in cyclic_components(growths.len() + numbers.len(), &ways) {
         let ways = circle.into_iter().map(|way| ways[way]);

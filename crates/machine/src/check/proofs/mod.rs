@@ -3,20 +3,20 @@
 //! The proofs run over the graph of its states ([`graph`]), every one of them; what guards say of data, arguments and
 //! facts is taken as unknown, and counters for what limits, guards and operations make of them.
 
-mod endless;
-mod ends;
+mod endless_loops;
 mod graph;
 mod hold_order;
-mod holds;
-mod odd;
-mod trace;
-mod ways;
+mod loop_trace;
+mod reachability;
+mod unclaimed_holds;
+mod unhandled_outcomes;
+mod unused;
 
 use super::super::definition::Definition;
 use super::super::fault::FaultCollector;
 use super::super::rule::Rule;
 use super::super::sender::Sender;
-use super::places::DefinitionPositions;
+use super::positions::DefinitionPositions;
 use graph::StateGraph;
 pub(crate) use hold_order::{HoldWait, hold_extensions, hold_wait_cycles};
 
@@ -24,16 +24,20 @@ pub(crate) use hold_order::{HoldWait, hold_extensions, hold_wait_cycles};
 pub(super) fn prove(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
     let graph = StateGraph::new(definition);
     refuse_ambiguous_senders(definition, places, faults);
-    let endless = endless::check(&graph, places, faults);
-    ways::check(&graph, &endless, places, faults);
-    ends::check(definition, places, faults);
-    holds::check(&graph, places, faults);
+    let endless = endless_loops::check(&graph, places, faults);
+    reachability::check(&graph, &endless, places, faults);
+    unhandled_outcomes::check(definition, places, faults);
+    unclaimed_holds::check(&graph, places, faults);
     hold_order::check(&graph, places, faults);
-    odd::check(definition, places, faults);
+    unused::check(definition, places, faults);
 }
 
 /// Refuses events that both an operator and what a face speaks for may send.
-fn refuse_ambiguous_senders(definition: &Definition, places: &DefinitionPositions<'_>, faults: &mut FaultCollector) {
+fn refuse_ambiguous_senders(
+    definition: &Definition,
+    places: &DefinitionPositions<'_>,
+    faults: &mut FaultCollector,
+) {
     for (name, event) in &definition.events {
         if let Some(reporter) = event.reporter().filter(|_| event.from.contains(&Sender::Operator)) {
             let reporter = reporter.as_str();

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use crate::testing::vocabulary;
-use crate::{SourceFault, Rule, check, load};
+use crate::{Rule, SourceFault, check, load};
 
 const ACTIONS: [&str; 4] = ["clear-pxe", "set-pxe", "power-cycle", "poll"];
 

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::{create, decide};
 use crate::testing::{REPORTER, vocabulary};
 use crate::{
-    Cause, Decision, Definition, TimeoutDue, Effect, EventName, IgnoreReason, Instance, Outcome, EventSource, StateName,
-    Stimulus, TransitionEffect, Visit, load,
+    Cause, Decision, Definition, Effect, EventName, EventSource, IgnoreReason, Instance, Outcome, StateName,
+    Stimulus, TimeoutDue, TransitionEffect, Visit, load,
 };
 
 const BOARD: &str = include_str!("../../../../../states/board.yaml");

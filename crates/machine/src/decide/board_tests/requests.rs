@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Board, object};
 use crate::testing::REPORTER;
-use crate::{Effect, IgnoreReason, Outcome, EventSource};
+use crate::{Effect, EventSource, IgnoreReason, Outcome};
 
 #[test]
 fn an_image_is_recorded_when_it_has_been_seen_to_run() {
@@ -145,7 +145,10 @@ fn a_board_is_locked_out_whatever_it_does_until_it_is_unlocked() {
         let mut board = Board::new();
         board.force(state);
         let outcome = board.send("rq-lock-out", EventSource::Operator, json!({})).outcome;
-        assert!(matches!(outcome, Outcome::Ignored(IgnoreReason::MissingArgument { .. })), "{state}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Ignored(IgnoreReason::MissingArgument { .. })),
+            "{state}: {outcome:?}"
+        );
         board.send("rq-lock-out", EventSource::Operator, json!({ "reason": "it smells", "by": "ann" }));
         assert_eq!((board.state(), board.instance.deadline_at), ("LockedOut", None), "{state}");
         assert_eq!(

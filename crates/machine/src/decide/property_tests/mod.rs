@@ -11,13 +11,14 @@ use serde_json::{Map, json};
 
 use super::{create, decide};
 use crate::testing::generate::{
-    GeneratedCause, KEEP, TransitionShape, StateShape, cause, generated_cause, predicted, shape, state_shape, write,
+    GeneratedCause, KEEP, StateShape, TransitionShape, cause, generated_cause, predicted, shape, state_shape,
+    write,
 };
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, CounterName, Decision, Definition, TimeoutDue, Effect, IgnoreReason, Instance, MachineName, Outcome,
-    StateName, Stimulus, Visit,
+    Cause, CounterName, Decision, Definition, Effect, IgnoreReason, Instance, MachineName, Outcome,
+    StateName, Stimulus, TimeoutDue, Visit,
 };
 
 /// A decision, and what it was made of.
@@ -69,8 +70,11 @@ impl Made<'_> {
 fn in_every_decision(census: bool, check: impl Fn(&Made<'_>) -> Result<(), TestCaseError>) {
     let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let input =
-        (prop::collection::vec(state_shape(), 1..6), shape(), prop::collection::vec(generated_cause(), 1..60));
+    let input = (
+        prop::collection::vec(state_shape(), 1..6),
+        shape(),
+        prop::collection::vec(generated_cause(), 1..60),
+    );
     let run = |(states, grouped, happenings): (Vec<StateShape>, TransitionShape, Vec<GeneratedCause>)| {
         let text = write(&states, &grouped, census);
         let definition = load_unproved(&text, &vocabulary(&["a", "b"]))

@@ -5,8 +5,8 @@ use std::time::Duration;
 use device_io::address;
 use url::Url;
 
-use crate::options::{PowerUrlParameters, number};
-use crate::outlet::{MAX_SETTLE_TIME, Readback, PowerState};
+use crate::outlet::{MAX_SETTLE_TIME, PowerState, Readback};
+use crate::parameters::{PowerUrlParameters, number};
 
 /// Source: Modbus Messaging on TCP/IP Implementation Guide 1.0b, 4.2: the registered port.
 const DEFAULT_PORT: u16 = 502;

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::CoilAddress;
 use super::exception;
-use super::frame::{ModbusAnswer, ParsedFrame, ModbusCall, MAX_FRAME_BYTES, ModbusRequest, hex};
-use crate::fault::{OutletError, OutletErrorKind};
+use super::frame::{MAX_FRAME_BYTES, ModbusAnswer, ModbusCall, ModbusRequest, ParsedFrame, hex};
+use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::{Outlet, OutletReading, PowerState};
 use crate::scheme::OutletAccess;
 use crate::session::DeviceSession;
@@ -51,7 +51,10 @@ impl ModbusOutlet {
         // Taken out while a call is under way: whoever drops it drops the connection.
         let Some(mut line) = self.connection.take() else {
             let authority = self.session.authority();
-            return Err(OutletError::new(OutletErrorKind::NotConnected, format!("no connection to {authority}")));
+            return Err(OutletError::new(
+                OutletErrorKind::NotConnected,
+                format!("no connection to {authority}"),
+            ));
         };
         self.session.limit_delivery(&line.stream)?;
         let call = ModbusCall { request, unit: self.address.unit, transaction: line.transaction };
@@ -79,15 +82,18 @@ impl ModbusOutlet {
                 }
                 OutletError::new(OutletErrorKind::ConnectionLost, reason)
             }
-            None => {
-                OutletError::new(OutletErrorKind::ConnectionLost, format!("an incomplete answer from {authority} within {limit}"))
-            }
+            None => OutletError::new(
+                OutletErrorKind::ConnectionLost,
+                format!("an incomplete answer from {authority} within {limit}"),
+            ),
             Some(Ok(ParsedFrame::NotModbusTcp { is_rtu })) => {
                 let looks = if is_rtu { " (looks like an RTU frame)" } else { "" };
                 let reason = format!("{authority} answered, but not with Modbus TCP{looks}");
                 OutletError::new(OutletErrorKind::WrongProtocol, reason)
             }
-            Some(Ok(ParsedFrame::Other | ParsedFrame::Late(_) | ParsedFrame::Incomplete)) => self.unexpected_answer(),
+            Some(Ok(ParsedFrame::Other | ParsedFrame::Late(_) | ParsedFrame::Incomplete)) => {
+                self.unexpected_answer()
+            }
             Some(Err(error)) => self.closed_error(&line, !received.is_empty(), &error),
         };
         self.session.record_close();
@@ -106,7 +112,10 @@ impl ModbusOutlet {
             (false, false) => "without an answer",
         };
         let words = if is_end { String::new() } else { format!(": {error}") };
-        OutletError::new(OutletErrorKind::ConnectionLost, format!("{authority} closed the connection {when}{words}"))
+        OutletError::new(
+            OutletErrorKind::ConnectionLost,
+            format!("{authority} closed the connection {when}{words}"),
+        )
     }
 
     fn exception(&mut self, request: ModbusRequest, number: u8) -> OutletError {
@@ -203,7 +212,9 @@ impl ModbusConnection {
                 match call.parse(received) {
                     ParsedFrame::Incomplete => break,
                     ParsedFrame::Late(length) => _ = received.drain(..length),
-                    judged @ (ParsedFrame::Answer(_) | ParsedFrame::Other | ParsedFrame::NotModbusTcp { .. }) => {
+                    judged @ (ParsedFrame::Answer(_)
+                    | ParsedFrame::Other
+                    | ParsedFrame::NotModbusTcp { .. }) => {
                         return Ok(judged);
                     }
                 }

@@ -2,11 +2,16 @@
 
 use super::address::CoilAddress;
 use super::frame::ModbusRequest;
-use crate::fault::{OutletError, OutletErrorKind};
+use crate::error::{OutletError, OutletErrorKind};
 use crate::outlet::Readback;
 
 /// What exception `number` to `request` means at `authority`.
-pub(super) fn fault(address: &CoilAddress, authority: &str, request: ModbusRequest, number: u8) -> OutletError {
+pub(super) fn fault(
+    address: &CoilAddress,
+    authority: &str,
+    request: ModbusRequest,
+    number: u8,
+) -> OutletError {
     let kind = match number {
         1..=3 => OutletErrorKind::Misconfigured,
         6 | 10 => OutletErrorKind::Refused,

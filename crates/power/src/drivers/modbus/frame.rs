@@ -90,13 +90,17 @@ impl ModbusCall {
         if bytes.get(2..4).is_some_and(|protocol| protocol != [0, 0]) {
             return foreign;
         }
-        let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX_BYTES>() else { return ParsedFrame::Incomplete };
+        let Some([t0, t1, _, _, l0, l1]) = bytes.first_chunk::<PREFIX_BYTES>() else {
+            return ParsedFrame::Incomplete;
+        };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         if !VALID_LENGTHS.contains(&length) {
             return foreign;
         }
         let end = PREFIX_BYTES + length;
-        let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else { return ParsedFrame::Incomplete };
+        let Some([unit, function, data @ ..]) = bytes.get(PREFIX_BYTES..end) else {
+            return ParsedFrame::Incomplete;
+        };
         match u16::from_be_bytes([*t0, *t1]) {
             earlier if earlier < self.transaction => return ParsedFrame::Late(end),
             present if present == self.transaction && *unit == self.unit => {}
@@ -108,7 +112,9 @@ impl ModbusCall {
             }
             _ if *function != self.function() => ParsedFrame::Other,
             (ModbusRequest::Read { .. }, [1, coils]) => ParsedFrame::Answer(ModbusAnswer::Coils(*coils)),
-            (ModbusRequest::Write { .. }, data) if *data == self.encode()[8..] => ParsedFrame::Answer(ModbusAnswer::Written),
+            (ModbusRequest::Write { .. }, data) if *data == self.encode()[8..] => {
+                ParsedFrame::Answer(ModbusAnswer::Written)
+            }
             _ => ParsedFrame::Other,
         }
     }
@@ -126,8 +132,10 @@ mod tests {
 
     use super::*;
 
-    const WRITE: ModbusCall = ModbusCall { request: ModbusRequest::Write { coil: 5, on: true }, unit: 1, transaction: 3 };
-    const READ: ModbusCall = ModbusCall { request: ModbusRequest::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
+    const WRITE: ModbusCall =
+        ModbusCall { request: ModbusRequest::Write { coil: 5, on: true }, unit: 1, transaction: 3 };
+    const READ: ModbusCall =
+        ModbusCall { request: ModbusRequest::Read { first: 0, count: 8 }, unit: 1, transaction: 3 };
 
     #[test]
     fn requests_are_those_of_the_specification() {

@@ -11,8 +11,8 @@ use url::Url;
 
 use self::address::CoilAddress;
 use self::coil::ModbusOutlet;
-use crate::options::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
-use crate::outlet::{OutletCapabilities, ClientCapacity, CycleTiming};
+use crate::outlet::{ClientCapacity, CycleTiming, OutletCapabilities};
+use crate::parameters::{OFF_PARAMETER, PowerUrlParameters, SchemeParameter};
 use crate::scheme::{OutletConfig, PowerScheme};
 
 /// `modbus://`.
@@ -26,7 +26,11 @@ pub(super) const SCHEME: PowerScheme = PowerScheme {
             example: "1",
             about: "the Modbus unit: 1 to 247, or 255 for the relay board itself",
         },
-        SchemeParameter { name: "invert", example: "true", about: "the board has power while the coil is off" },
+        SchemeParameter {
+            name: "invert",
+            example: "true",
+            about: "the board has power while the coil is off",
+        },
         OFF_PARAMETER,
         SchemeParameter {
             name: "rest",

@@ -13,10 +13,10 @@ use super::super::{CheckReport, check};
 use crate::testing::load_unproved;
 use crate::testing::vocabulary;
 use crate::{
-    Cause, Decision, Definition, EventName, Instance, StateKind, Outcome, ModelAnswers, Prediction, ModelQuestion, Rule,
-    Sender, EventSource, StateName, Stimulus, create, decide,
+    Cause, Decision, Definition, EventName, EventSource, Instance, ModelAnswers, ModelQuestion, Outcome,
+    Prediction, Rule, Sender, StateKind, StateName, Stimulus, create, decide,
 };
-use generate::{TestRandom, MAX_COUNTER_LIMIT, definition};
+use generate::{MAX_COUNTER_LIMIT, TestRandom, definition};
 
 const ACTIONS: [&str; 2] = ["a", "b"];
 /// How many definitions are generated, and how many steps are walked through each that passes.

@@ -1,0 +1,42 @@
+//! How many boards are in each state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+
+use super::list_tags::{current_tag, query_hash};
+use crate::api::context::{ApiContext, ApiRoutes};
+use crate::api::etag::{json, not_modified};
+use crate::api::problem::{Problem, internal_error};
+
+/// The routes of this file.
+pub(in crate::api) fn routes() -> ApiRoutes {
+    vec![("/api/v1/states", get(states))]
+}
+
+/// How many boards are in each state.
+#[derive(Serialize)]
+struct StateCountsView<'a> {
+    cursor: String,
+    total: i64,
+    states: &'a BTreeMap<String, i64>,
+}
+
+/// `GET /api/v1/states`: how many boards are in each state.
+async fn states(State(api): State<Arc<ApiContext>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let kind = query_hash(&"states");
+    if let Some(tag) = current_tag(&api, &headers, &kind).await? {
+        return Ok(not_modified(&tag));
+    }
+    let counts = api.engine.count_by_state(&api.machine).await?;
+    let cursor = counts.cursor.to_string();
+    let tag = format!("{kind}.{cursor}");
+    let view = StateCountsView { cursor, total: counts.value.values().sum(), states: &counts.value };
+    let body = serde_json::to_vec(&view).map_err(|error| internal_error(&error))?;
+    Ok(json(&tag, body))
+}

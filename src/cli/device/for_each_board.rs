@@ -1,0 +1,57 @@
+//! Doing the same to each of several boards.
+
+use std::error::Error;
+
+use serde_json::Value;
+
+use crate::cli::api_client::ApiClientError;
+use crate::cli::output;
+
+/// Does the same to each board; one that is refused does not keep the others waiting.
+pub(super) async fn for_each_board(
+    names: &[String],
+    as_json: bool,
+    act: impl AsyncFn(String) -> Result<Value, ApiClientError>,
+    text: fn(&Value) -> String,
+) -> Result<(), Box<dyn Error>> {
+    let mut refused = 0;
+    for name in names {
+        match act(name.clone()).await {
+            Ok(Value::Object(mut answer)) if as_json => {
+                answer.insert("name".to_owned(), Value::from(name.as_str()));
+                output::print(&Value::Object(answer).to_string())?;
+            }
+            Ok(answer) => output::print(&format!("{name}: {}", text(&answer)))?,
+            Err(error) => refused += report_refusal(name, error, names.len())?,
+        }
+    }
+    check_all_done(refused, names.len())
+}
+
+/// Says what was refused for one of `many` boards, and counts it; any other error is the end.
+pub(super) fn report_refusal(
+    name: &str,
+    error: ApiClientError,
+    many: usize,
+) -> Result<usize, ApiClientError> {
+    match error {
+        ApiClientError::Refused { .. } | ApiClientError::BadName(_) if many > 1 => {
+            output::complain(&format!("{name}: {error}"));
+            Ok(1)
+        }
+        ApiClientError::Refused { .. }
+        | ApiClientError::BadName(_)
+        | ApiClientError::NoAnswer { .. }
+        | ApiClientError::NotLifeguard(_)
+        | ApiClientError::BadUrl(_) => Err(error),
+    }
+}
+
+/// The end of a command for `many` boards.
+///
+/// # Errors
+///
+/// When some were refused.
+pub(super) fn check_all_done(refused: usize, many: usize) -> Result<(), Box<dyn Error>> {
+    if refused == 0 { Ok(()) } else { Err(format!("refused for {refused} of {many} boards").into()) }
+}

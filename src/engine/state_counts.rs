@@ -1,0 +1,26 @@
+//! How many instances are in each state.
+
+use std::sync::Arc;
+
+use super::cached_view::{CachedValue, StateCounts};
+use super::error::EngineError;
+use super::handle::Engine;
+use crate::machine::MachineName;
+use crate::store::{Snapshot, instances};
+
+impl Engine {
+    /// Counts the instances of `machine` by state.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoMachine`] when no definition of it is in force; [`EngineError::Store`] when the database fails.
+    pub async fn count_by_state(
+        &self,
+        machine: &MachineName,
+    ) -> Result<Arc<CachedValue<StateCounts>>, EngineError> {
+        self.definition(machine)?;
+        let kept = self.inner.state_counts.of(machine);
+        let count = async |snapshot: &mut Snapshot| instances::count_by_state(snapshot, machine).await;
+        Ok(kept.get(self.store(), count).await?)
+    }
+}

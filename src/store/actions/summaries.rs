@@ -1,0 +1,92 @@
+//! Actions for people.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
+
+use super::super::StoreError;
+use super::super::claims::{Claim, GrantedUnits, claims_of};
+use super::super::instances::InstanceId;
+use super::action::ActionId;
+
+/// An action as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionSummary {
+    /// Its number.
+    pub id: ActionId,
+    /// Which action.
+    pub action: String,
+    /// `WAITING` or `RUNNING`.
+    pub status: String,
+    /// Whether its visit has ended and it is being stopped.
+    pub is_cancelled: bool,
+    /// What it needs.
+    pub claims: Vec<Claim>,
+    /// What it holds of that.
+    pub granted: Vec<GrantedUnits>,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
+    /// When it began to run.
+    pub began_at: Option<DateTime<Utc>>,
+    /// Whether it only makes up for an action whose visit has ended.
+    pub is_compensation: bool,
+    /// Since when it is suspended.
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Why it is suspended; or, while it runs, why it does not do what people may expect of it.
+    pub reason: Option<String>,
+    /// How often it was begun without being seen to end.
+    pub attempts: i32,
+}
+
+impl ActionSummary {
+    /// Whether it waits for resources.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.began_at.is_none() && self.granted.is_empty() && !self.claims.is_empty()
+    }
+
+    /// The resources that it holds or waits for, in words; nothing where it needs none.
+    #[must_use]
+    pub fn resource(&self) -> Option<String> {
+        let names: Vec<String> = if self.granted.is_empty() {
+            self.claims.iter().map(|claim| claim.queue_name().into_owned()).collect()
+        } else {
+            self.granted.iter().map(|units| units.resource.clone()).collect()
+        };
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
+}
+
+/// Lists what an instance has to do, in order.
+///
+/// # Errors
+///
+/// [`StoreError`] when the statement fails.
+pub async fn list_summaries(
+    db: &mut PgConnection,
+    instance: InstanceId,
+) -> Result<Vec<ActionSummary>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT action_id, action, status, cancelled, rescue, claims AS "claims: Json<Vec<Claim>>",
+                  granted AS "granted: Json<Vec<GrantedUnits>>", place, asked_at, began_at, suspended_at, reason, attempts
+             FROM action WHERE instance_id = $1 ORDER BY visit, seq"#,
+        instance.0,
+    )
+    .fetch_all(db)
+    .await?;
+    let actions = rows.into_iter().map(|row| ActionSummary {
+        id: ActionId(row.action_id),
+        action: row.action,
+        status: row.status,
+        is_cancelled: row.cancelled,
+        claims: claims_of(row.claims.map(|claims| claims.0), row.place.as_deref()),
+        granted: row.granted.map(|granted| granted.0).unwrap_or_default(),
+        asked_at: row.asked_at,
+        began_at: row.began_at,
+        is_compensation: row.rescue,
+        suspended_at: row.suspended_at,
+        reason: row.reason,
+        attempts: row.attempts,
+    });
+    Ok(actions.collect())
+}

@@ -1,0 +1,101 @@
+//! A model that does not return keeps nobody from the others, and the server from nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fs_err as fs;
+use lifeguard::model::{ModelOptions, Models};
+use serde_json::json;
+
+use super::{Folders, fixture, hosted, onnxruntime, predict_text};
+use crate::api::send_to;
+use crate::server_process::ServerProcess;
+use crate::world::{await_within_timeout, wait_until};
+
+/// A number to which nobody can count.
+const FOREVER: i64 = 9_007_199_254_740_992;
+
+/// A number to which counting takes seconds: a test must not leave threads that never end.
+const SECONDS: i64 = 4_000_000;
+
+/// Hosts with little patience.
+fn open_with_short_timeouts(folders: &Folders, library: &Path) -> Models {
+    hosted(ModelOptions { timeout: Duration::from_millis(400), ..folders.options(library) })
+}
+
+/// As many models that do not return as would take all places, and one more; and one that does.
+fn folders(endless: &str) -> (Folders, Vec<String>) {
+    let folders = Folders::new();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let names: Vec<String> = (0..=processors).map(|number| format!("m{number}")).collect();
+    for name in &names {
+        folders.config(name, &["a"]);
+        fs::copy(fixture(endless), folders.model(name)).unwrap();
+    }
+    folders.host("colors_v1", &["green", "red", "blue"]);
+    (folders, names)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_that_do_not_return_keep_nobody_from_the_others() {
+    others_answer_while_some_do_not("endless").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_whose_loading_does_not_return_keep_nobody_from_the_others() {
+    others_answer_while_some_do_not("slow_always").await;
+}
+
+async fn others_answer_while_some_do_not(endless: &str) {
+    let Some(library) = onnxruntime() else { return };
+    let (folders, names) = folders(endless);
+    let models = open_with_short_timeouts(&folders, &library);
+    let all = names.iter().map(|name| predict_text(&models, name, json!([[SECONDS]])));
+    for told in await_within_timeout("answers", futures_util::future::join_all(all)).await {
+        assert!(told.starts_with("busy: ") || told.starts_with("stuck: "), "{told}");
+    }
+    wait_until("an answer of another model", async || {
+        predict_text(&models, "colors_v1", json!([[500, 0]])).await == "green"
+    })
+    .await;
+    // Nobody is kept waiting by it again, until it returns or its file is another one.
+    wait_until("the mark", async || {
+        predict_text(&models, "m0", json!([[SECONDS]])).await
+            == "stuck: team/m0.onnx: it took longer than 400ms and is not asked again until it has returned or its file has changed"
+    })
+    .await;
+    fs::copy(fixture("endless"), folders.folder.path().join("new")).unwrap();
+    fs::rename(folders.folder.path().join("new"), folders.model("m0")).unwrap();
+    wait_until("an answer of the new file", async || predict_text(&models, "m0", json!([[0]])).await == "a")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_model_does_not_return_stops_in_order() {
+    let Some(library) = onnxruntime() else { return };
+    let folders = Folders::new();
+    folders.host("endless", &["a"]);
+    let data = folders.folder.path().join("data");
+    let options = [
+        ("--data-dir", &data),
+        ("--config", &folders.configs()),
+        ("--models", &folders.models()),
+        ("--onnxruntime", &library),
+    ];
+    let options =
+        options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
+    let mut server = ServerProcess::start(&options.collect::<Vec<_>>());
+    let http = server.http();
+    let body = json!({ "values": [[FOREVER]] }).to_string();
+    let line = "POST /api/v1/models/endless/predictions";
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn(async move { send_to(http, line, &[], body).await });
+    wait_until("a run", async || {
+        let shown = send_to(http, "GET /api/v1/models/endless", &[], "").await.json();
+        shown["status"] == "loaded"
+    })
+    .await;
+    asking.shutdown().await;
+    let ended = tokio::task::spawn_blocking(move || server.terminate());
+    await_within_timeout("the end of the server", ended).await.unwrap();
+}

@@ -1,0 +1,224 @@
+//! Who speaks to the servers besides boards: operators, who leaves marks, and who follows the changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lifeguard::clock::{Clock, SystemClock};
+use lifeguard::farm::{self, Random};
+use serde_json::{Value, json};
+
+use super::forwarder::outcome;
+use super::record::{Observation, SentMessage, StateAndVisit};
+use super::servers::{SERVERS, Servers};
+use crate::cluster::pause;
+
+/// How long a client waits for an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often somebody leaves a mark, looks for changes, or asks for something.
+const MARK_EVERY: Duration = Duration::from_millis(60);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+const ASK_EVERY: Duration = Duration::from_millis(400);
+
+/// What the people of a run share.
+pub(super) struct TestClients {
+    pub(super) seed: u64,
+    pub(super) servers: Arc<Servers>,
+    pub(super) boards: Vec<String>,
+    pub(super) http: reqwest::Client,
+    messages: Mutex<Vec<SentMessage>>,
+    mirror: Mutex<ObservedStates>,
+}
+
+/// Boards as who follows the changes knows them.
+#[derive(Default)]
+struct ObservedStates {
+    cursor: Option<String>,
+    places: BTreeMap<String, StateAndVisit>,
+    sightings: BTreeMap<String, Vec<Observation>>,
+    /// How often a cursor was void.
+    voided: usize,
+}
+
+impl TestClients {
+    pub(super) fn new(
+        seed: u64,
+        servers: Arc<Servers>,
+        boards: Vec<String>,
+        http: reqwest::Client,
+    ) -> Arc<Self> {
+        let (messages, mirror) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { seed, servers, boards, http, messages, mirror })
+    }
+
+    pub(super) fn url(&self, server: usize, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.servers.http(server))
+    }
+
+    /// Says something once, and notes what came of it.
+    async fn say(&self, mut message: SentMessage, path: &str, body: &Value) -> Option<u16> {
+        let url = self.url(message.server, &format!("devices/{}/{path}", message.board));
+        message.sent = SystemClock.now();
+        // Before it is sent: whoever says it may be interrupted.
+        let index = {
+            let mut messages = self.messages.lock().unwrap();
+            messages.push(message.clone());
+            messages.len() - 1
+        };
+        let answer = self.http.post(url).json(body).timeout(REQUEST_TIMEOUT).send().await;
+        if let Ok(answer) = answer {
+            let status = answer.status().as_u16();
+            // An answer that breaks off promises nothing.
+            if let Ok(text) = answer.text().await {
+                message.answer = Some((SystemClock.now(), status));
+                message.outcome = outcome(&serde_json::from_str(&text).unwrap_or_default());
+            }
+        }
+        let status = message.answer.map(|(_, status)| status);
+        self.messages.lock().unwrap()[index] = message;
+        status
+    }
+
+    /// Leaves marks on boards, for ever.
+    pub(super) async fn leave_marks(self: Arc<Self>, who: u64) {
+        let mut random = Random::stream(self.seed, 1000 + who);
+        for number in 0_u64.. {
+            let board = self.boards[random.next_below(self.boards.len())].clone();
+            let mark = format!("{who}-{number}");
+            let message = SentMessage {
+                board,
+                event: "mark".to_owned(),
+                mark: Some(mark.clone()),
+                server: random.next_below(SERVERS),
+                ..SentMessage::default()
+            };
+            self.say(message, "events/mark", &json!({ "mark": mark })).await;
+            pause(MARK_EVERY).await;
+        }
+    }
+
+    /// Asks for reboots, at times for a new image or a self-test, and gives up what is under way, for ever.
+    pub(super) async fn ask(self: Arc<Self>) {
+        let mut random = Random::stream(self.seed, 2000);
+        loop {
+            let board = self.boards[random.next_below(self.boards.len())].clone();
+            let image = farm::IMAGES[random.next_below(2)];
+            let (request, body) = match random.next_below(10) {
+                0..6 => ("rq-reboot", json!({})),
+                6..8 => ("rq-reimage", json!({ "image": image })),
+                8 => ("rq-self-test", json!({})),
+                // In whatever it is.
+                _ => ("rq-cancel", json!({})),
+            };
+            self.request(&board, random.next_below(SERVERS), request, &body).await;
+            pause(ASK_EVERY).await;
+        }
+    }
+
+    /// Asks for something once.
+    pub(super) async fn request(
+        &self,
+        board: &str,
+        server: usize,
+        request: &str,
+        body: &Value,
+    ) -> Option<u16> {
+        let (board, event) = (board.to_owned(), request.to_owned());
+        let message = SentMessage { board, event, server, ..SentMessage::default() };
+        self.say(message, &format!("requests/{request}"), body).await
+    }
+
+    /// Moves a board by force, once; says whether that was acknowledged.
+    pub(super) async fn force(&self, board: &str, server: usize, from: &str, to: &str) -> bool {
+        let message = SentMessage {
+            board: board.to_owned(),
+            event: "force".to_owned(),
+            server,
+            ..SentMessage::default()
+        };
+        let body = json!({ "from": from, "to": to, "reason": "it bears witness" });
+        self.say(message, "force", &body).await == Some(200)
+    }
+
+    /// Follows the changes, for ever, from one server and then another.
+    pub(super) async fn follow(self: Arc<Self>) {
+        for server in (0..SERVERS).cycle() {
+            self.look(server).await;
+            pause(LOOK_EVERY).await;
+        }
+    }
+
+    /// Asks once what changed, or for the whole list.
+    pub(super) async fn look(&self, server: usize) -> Option<()> {
+        let cursor = self.mirror.lock().unwrap().cursor.clone();
+        let path = cursor.as_ref().map_or("devices".to_owned(), |cursor| format!("devices?since={cursor}"));
+        let asked = SystemClock.now();
+        let answer =
+            self.http.get(self.url(server, &path)).timeout(Duration::from_secs(5)).send().await.ok()?;
+        let mirror = &self.mirror;
+        if answer.status().as_u16() == 410 {
+            let mut mirror = mirror.lock().unwrap();
+            (mirror.cursor, mirror.voided) = (None, mirror.voided + 1);
+            return None;
+        }
+        let list: Value = answer.error_for_status().ok()?.json().await.ok()?;
+        let seen = SystemClock.now();
+        let mut mirror = mirror.lock().unwrap();
+        if cursor.is_none() {
+            mirror.places.clear();
+        }
+        for device in list["devices"].as_array()? {
+            let name = device["name"].as_str()?.to_owned();
+            let place = (device["state"].as_str()?.to_owned(), device["visit"].as_i64()?);
+            mirror.places.insert(name, place);
+        }
+        for removed in list["removed"].as_array().into_iter().flatten() {
+            mirror.places.remove(removed.as_str()?);
+        }
+        mirror.cursor = Some(list["cursor"].as_str()?.to_owned());
+        // What did not change is seen where it was.
+        let ObservedStates { places, sightings, .. } = &mut *mirror;
+        for (name, (state, visit)) in places {
+            let of = sightings.entry(name.clone()).or_default();
+            // Of a long stay the first and the last look are enough.
+            if let [.., before, last] = of.as_mut_slice()
+                && before.visit == *visit
+                && last.visit == *visit
+                && before.state == *state
+                && last.state == *state
+            {
+                (last.asked, last.seen) = (asked, seen);
+                continue;
+            }
+            of.push(Observation { asked, seen, state: state.clone(), visit: *visit });
+        }
+        Some(())
+    }
+
+    /// All that was said.
+    pub(super) fn messages(&self) -> Vec<SentMessage> {
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// What who follows the changes has, what they saw on the way, and how often a cursor was void.
+    pub(super) fn mirror(
+        &self,
+    ) -> (BTreeMap<String, StateAndVisit>, BTreeMap<String, Vec<Observation>>, usize) {
+        let mirror = self.mirror.lock().unwrap();
+        (mirror.places.clone(), mirror.sightings.clone(), mirror.voided)
+    }
+
+    /// The JSON of whichever server answers first; nothing where none does.
+    pub(super) async fn get(&self, path: &str) -> Option<Value> {
+        for server in 0..SERVERS {
+            let answer = self.http.get(self.url(server, path)).timeout(REQUEST_TIMEOUT).send().await;
+            let answer = answer.ok().and_then(|answer| answer.error_for_status().ok());
+            if let Some(answer) = answer
+                && let Ok(value) = answer.json().await
+            {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
