@@ -24,7 +24,7 @@
 //! * [`boot_tree`]: the folder that boards boot from: names to files, and the fixed files that firmware needs.
 //! * [`tftp`]: the TFTP server over the boot tree.
 //! * [`private_postgres`]: the installed PostgreSQL server, as a child of ours.
-//! * [`farm`]: simulated boards and relay boards on real sockets.
+//! * [`overview`]: simulated boards and relay boards on real sockets.
 //!
 //! The product:
 //!

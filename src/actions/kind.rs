@@ -1,6 +1,6 @@
 //! What every kind of action has to say of itself.
 //!
-//! A kind implements [`TypedKind`], whose settings are a type of its own. Everybody else uses [`Kind`], which takes settings
+//! A kind implements [`TypedActionKind`], whose settings are a type of its own. Everybody else uses [`ActionKind`], which takes settings
 //! as the machine definition has them and can be kept in a list with other kinds.
 
 use std::time::Duration;
@@ -155,7 +155,7 @@ pub trait TypedActionKind: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unfinished`] when what the action is for was not observed: as failed, or as suspended where trouble of our own
+    /// [`UnfinishedAction`] when what the action is for was not observed: as failed, or as suspended where trouble of our own
     /// stood in the way.
     async fn run(
         &self,
@@ -183,11 +183,11 @@ pub trait ActionKind: Send + Sync + 'static {
     /// Why a run does nothing for an instance with these facts, where it does nothing.
     fn idle_reason(&self, facts: &Facts) -> Option<String>;
 
-    /// Carries `job` out, as [`TypedKind::run`] does.
+    /// Carries `job` out, as [`TypedActionKind::run_in_slot`] does.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`], also where the job's settings are no good.
+    /// [`UnfinishedAction`], also where the job's settings are no good.
     async fn run(&self, job: &Job, cancel: &CancellationToken) -> Result<Evidence, UnfinishedAction>;
 }
 

@@ -34,7 +34,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// How much of an answer is kept as evidence.
 const MAX_ANSWER_BYTES: usize = 200;
 
-/// Whom to tell, and what; [`Settings::FIELDS`] says of each what it is.
+/// Whom to tell, and what; [`ActionSettings::DEVICE_FIELDS`] says of each what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifySettings {

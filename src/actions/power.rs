@@ -1,7 +1,7 @@
 //! Power: on, off, and off and on again, at the outlet that a board's power URL names.
 //!
 //! What is done there, and what counts as done, is the crate `power`'s. Where a cycle could not give the power back the
-//! action says so ([`Ending::Unrestored`](super::ending::Ending::Unrestored)), so that it is tried again whatever becomes of the board's state.
+//! action says so ([`ActionEnding::Unrestored`](super::ending::ActionEnding::Unrestored)), so that it is tried again whatever becomes of the board's state.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,7 @@ impl fmt::Display for ReservedNames {
 }
 
 /// Answers a method that the path of a reserved name does not take. A PUT there would create an instance of that name; its
-/// answer carries the problem that [`Front`](super::front::Front) then answers with.
+/// answer carries the problem that [`HttpFrontend`](super::frontend::HttpFrontend) then answers with.
 pub(super) fn refuse(method: &Method, name: &str) -> Response {
     let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
     if method == Method::PUT {

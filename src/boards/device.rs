@@ -7,7 +7,7 @@ use super::field::{DEVICE_FIELDS, FieldDefault};
 use crate::machine::Instance;
 use crate::store::instances::InstanceId;
 
-/// What is known of a board besides its lifecycle. What else there is to say of each is in [`FIELDS`].
+/// What is known of a board besides its lifecycle. What else there is to say of each is in [`DEVICE_FIELDS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Its network address, `aa:bb:cc:dd:ee:ff`.

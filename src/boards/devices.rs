@@ -22,7 +22,7 @@ impl BoardService {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Exists`] when there is a board of this name; [`EngineError::Refused`] when the MAC address or the power
+    /// [`EngineError::Exists`] when there is a board of this name; [`EngineError::QueueRefusal`] when the MAC address or the power
     /// outlet is another board's; [`EngineError::NoMachine`] when no definition of the machine is in force. Nothing was
     /// written then.
     pub async fn register(
@@ -38,7 +38,7 @@ impl BoardService {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when the MAC address or the power
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::QueueRefusal`] when the MAC address or the power
     /// outlet is another board's, or when the present MAC address may have a boot link. Nothing was written then.
     pub async fn change(
         &self,
@@ -54,7 +54,7 @@ impl BoardService {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::Refused`] when it may have a boot link, or when
+    /// [`EngineError::NoInstance`] when there is no such board; [`EngineError::QueueRefusal`] when it may have a boot link, or when
     /// its power may be off and is still to be given back.
     pub async fn remove(&self, name: &str, sender: Option<String>) -> Result<(), EngineError> {
         self.engine().remove(self.machine(), name, None, sender).await

@@ -22,7 +22,7 @@ impl BoardService {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`] when boards are being given it and it would have no boot config for them any
+    /// [`EngineError::QueueRefusal`] when boards are being given it and it would have no boot config for them any
     /// more; nothing was written. [`EngineError::Store`] when the database fails.
     pub async fn put_image(&self, image: &Image) -> Result<ImageWritten, EngineError> {
         let mut tx = self.engine().store().begin().await?;
@@ -46,7 +46,7 @@ impl BoardService {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`] when boards are being given it; nothing was written.
+    /// [`EngineError::QueueRefusal`] when boards are being given it; nothing was written.
     /// [`EngineError::Store`] when the database fails.
     pub async fn remove_image(&self, name: &str) -> Result<bool, EngineError> {
         let mut tx = self.engine().store().begin().await?;

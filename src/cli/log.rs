@@ -66,7 +66,7 @@ enum LogMessage {
 pub struct ProcessLog {
     queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
-    /// [`FLUSH_LIMIT`], except in tests.
+    /// [`FLUSH_TIMEOUT`], except in tests.
     flush_timeout: Duration,
 }
 

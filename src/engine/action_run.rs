@@ -123,7 +123,7 @@ fn chosen_resources(action: &RunningAction, grant: &Grant) -> Vec<String> {
 
 /// Decides on the event that the end of an action is, and takes the next of its visit.
 ///
-/// `steps` is what was decided already on [`report_of`] it, where the instance may be linked.
+/// `steps` is what was decided already on [`end_event`] it, where the instance may be linked.
 pub(super) fn end_action(
     context: ActionContext<'_>,
     drafts: &mut PendingUpdates,

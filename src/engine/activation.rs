@@ -81,7 +81,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Strands`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
+    /// [`EngineError::StrandsInstances`] when instances are in states that it does not have; [`EngineError::Links`] when it does not go
     /// with those of other machines; [`EngineError::Busy`] when something that is being written does not end;
     /// [`EngineError::Store`] when the database fails. Nothing was changed then.
     pub async fn activate(

@@ -39,7 +39,7 @@ impl DefinitionSet {
         in_force.map(|one| &one.definition).ok_or_else(|| EngineError::NoMachine(machine.clone()))
     }
 
-    /// The tag of an instance as it was read ([`Seen::tag`]).
+    /// The tag of an instance as it was read ([`VersionedInstance::entity_tag`]).
     pub(super) fn tag(&self, seen: &VersionedInstance) -> String {
         let in_force = self.machines.get(&seen.instance.machine);
         seen.entity_tag(self.life, in_force.map_or(0, |one| one.activated.number))

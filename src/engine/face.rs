@@ -40,7 +40,7 @@ pub trait Face: Send + Sync + 'static {
     ) -> Result<Vec<(InstanceId, Arc<dyn InstanceFacts>)>, StoreError>;
 
     /// Reads what its instances have in common, in one statement: for guards that read facts, and for actions that
-    /// [work with it](Self::shares).
+    /// [work with it](Self::is_shared_fact).
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ pub trait NewFacts: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`], [`EngineError::Store`]: then the instance does not come to be either.
+    /// [`EngineError::QueueRefusal`], [`EngineError::Store`]: then the instance does not come to be either.
     async fn insert(
         &self,
         tx: &mut Tx,
@@ -191,7 +191,7 @@ pub trait FactChange: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Refused`], [`EngineError::Store`]: then nothing is changed.
+    /// [`EngineError::QueueRefusal`], [`EngineError::Store`]: then nothing is changed.
     async fn apply(&self, tx: &mut Tx, locked: &LockedInstance) -> Result<Option<ChangedFacts>, EngineError>;
 }
 

@@ -33,8 +33,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::Changed`] when it is otherwise;
-    /// [`EngineError::Refused`] when its face does not let it go; [`EngineError::RescueOwed`] when what an action left undone
+    /// [`EngineError::NoInstance`] when there is no such instance; [`EngineError::InstanceChange`] when it is otherwise;
+    /// [`EngineError::QueueRefusal`] when its face does not let it go; [`EngineError::CompensationOwed`] when what an action left undone
     /// is still to be made up for. Nothing was written then.
     pub async fn remove(
         &self,

@@ -59,7 +59,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Strands`] when an instance is in a state that its definition does not have.
+    /// [`EngineError::StrandsInstances`] when an instance is in a state that its definition does not have.
     pub async fn new(
         parts: EngineParts,
         loaded: Vec<LoadedDefinition>,

@@ -40,7 +40,7 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError::File`] when there is no such file, and when it is not below the folder.
+    /// [`ModelError::SourceFile`] when there is no such file, and when it is not below the folder.
     pub(super) fn open(models: &Path, team: &str, model: &str) -> Result<Self, ModelError> {
         let named = Path::new(model);
         let extension = named.extension().map(|extension| extension.to_string_lossy().to_lowercase());
@@ -104,7 +104,7 @@ impl ModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError::File`] when the machine fails.
+    /// [`ModelError::SourceFile`] when the machine fails.
     pub(super) fn read(&mut self) -> Result<Vec<u8>, ModelError> {
         let size = usize::try_from(self.version.size_bytes).unwrap_or(usize::MAX);
         let mut bytes = Vec::with_capacity(size);

@@ -103,7 +103,7 @@ impl ModelInput {
     ///
     /// # Errors
     ///
-    /// [`Failure::Values`] where a number does not fit, [`Failure::Model`] with what `run` says.
+    /// [`Failure::Values`] where a number does not fit, [`Failure::ReferenceModel`] with what `run` says.
     pub(super) fn run_each(
         self,
         values: &Values,

@@ -113,7 +113,7 @@ impl Models {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Unknown`]; a model with whatever else is wrong is shown with that.
+    /// [`ModelError::Failed`]; a model with whatever else is wrong is shown with that.
     pub fn show(&self, model: &str) -> Result<ModelView, ModelError> {
         self.host.show(model)
     }

@@ -49,7 +49,7 @@ impl RuntimeLocator {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Runtime`] with what would mend it.
+    /// [`ModelError::RuntimeLocator`] with what would mend it.
     pub(super) fn get(&self) -> Result<&'static LoadedRuntime, ModelError> {
         if let Some(loaded) = LOADED_RUNTIME.get() {
             return Ok(loaded);

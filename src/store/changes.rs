@@ -2,7 +2,7 @@
 //!
 //! Each transaction that changes instances writes one row, which bears the transaction's own number. Numbers are given
 //! out before their transactions commit, so a lower one may become visible after a higher one, and whoever remembered
-//! only the highest would never see it. A [`Cursor`] therefore also remembers which lower ones were still open: it
+//! only the highest would never see it. A [`ChangeCursor`] therefore also remembers which lower ones were still open: it
 //! says exactly what was visible, and reading on from it gives what became visible since: all of it, once, at once.
 //! A transaction of others that stays open for hours delays nothing and costs nothing.
 //!

@@ -176,7 +176,7 @@ pub async fn block_activations(tx: &mut Tx) -> Result<ActivationId, StoreError> 
 ///
 /// # Errors
 ///
-/// [`StoreError::Locked`] when something that is being written does not end soon: all others wait behind this.
+/// [`StoreError::LockedInstance`] when something that is being written does not end soon: all others wait behind this.
 pub async fn block_decisions(tx: &mut Tx) -> Result<(), StoreError> {
     sqlx::query!("SET LOCAL lock_timeout = '500ms'").execute(&mut **tx).await?;
     sqlx::query!("LOCK TABLE adoption IN EXCLUSIVE MODE").execute(&mut **tx).await?;

@@ -171,7 +171,7 @@ pub async fn renew(
 /// Ends the lease of a worker that has stopped and puts its actions back to be handed out; nothing where the database is not
 /// in the `life` any more in which the worker registered.
 ///
-/// Its row stays until another worker [buries](bury) it: by the last one's, whoever registers next learns since when nobody
+/// Its row stays until another worker [buries](reclaim_expired) it: by the last one's, whoever registers next learns since when nobody
 /// listened. It tells no time any more: people stop servers to put clocks right.
 ///
 /// # Errors

@@ -47,7 +47,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Unfinished`]: as failed when it failed, took too long or was cancelled; as suspended when trouble of our own stood in
+    /// [`UnfinishedAction`]: as failed when it failed, took too long or was cancelled; as suspended when trouble of our own stood in
     /// the way, or this worker does not know the action, or it broke down.
     pub async fn run(
         &self,

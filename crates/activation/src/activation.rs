@@ -66,7 +66,7 @@ impl Activation {
     }
 
     /// Gives what the counters of `instance` are called now their new names, and moves it on to `to` with `deadline_at`,
-    /// which is what [`Rearm`] came to; what is left of a time limit that stands still moves as the limit did.
+    /// which is what [`DeadlineAdjustment`] came to; what is left of a time limit that stands still moves as the limit did.
     pub fn apply(&self, instance: &mut Instance, to: StateName, deadline_at: Option<DateTime<Utc>>) {
         instance.remaining = match self.states.get(&instance.state).map(|carried| carried.deadline) {
             Some(DeadlineAdjustment::Disarm | DeadlineAdjustment::At(_)) => None,

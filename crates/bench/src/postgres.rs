@@ -86,7 +86,7 @@ impl BenchPostgres {
         Ok(url)
     }
 
-    /// Runs pgbench with one form of the equal transaction on [`Scratch::Pgbench`].
+    /// Runs pgbench with one form of the equal transaction on [`ScratchDatabase::PgbenchResult`].
     pub(crate) async fn pgbench(
         &self,
         form: &str,

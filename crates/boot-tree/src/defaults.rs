@@ -45,7 +45,7 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] with the path that could not be made; those before it were, and trying again is harmless.
+    /// [`BootTreeError`] with the path that could not be made; those before it were, and trying again is harmless.
     pub fn make_defaults(&self) -> Result<Vec<String>, (String, BootTreeError)> {
         self.make_folder(CONFIGS_FOLDER).map_err(|error| (CONFIGS_FOLDER.to_owned(), error))?;
         let mut made = Vec::new();

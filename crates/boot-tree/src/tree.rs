@@ -72,7 +72,7 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// The folder that cannot be read, and [`OpenError`].
+    /// The folder that cannot be read, and [`BootTreeError`].
     pub fn check(&self) -> Result<(), (&'static str, BootTreeError)> {
         std::fs::read_dir(&self.root).map_err(|error| ("", BootTreeError::RootUnreadable(error)))?;
         for name in [CONFIGS_FOLDER, LINKS_FOLDER] {
@@ -85,7 +85,7 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing was changed.
+    /// [`BootTreeError`]; nothing was changed.
     pub fn open(&self, name: &[u8]) -> Result<BootFile, BootTreeError> {
         let OpenEntry::File(file) = walk(&self.root, name, EntryKind::File)? else {
             return Err(BootTreeError::NotAFile);
@@ -101,7 +101,7 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing was changed.
+    /// [`BootTreeError`]; nothing was changed.
     pub fn folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
         match walk(&self.root, name.as_bytes(), EntryKind::Folder)? {
             OpenEntry::Folder { fd, depth } => Ok(BootFolder { fd, depth }),
@@ -113,7 +113,7 @@ impl BootTree {
     ///
     /// # Errors
     ///
-    /// [`OpenError`].
+    /// [`BootTreeError`].
     pub fn make_folder(&self, name: &str) -> Result<BootFolder, BootTreeError> {
         match self.folder(name) {
             Err(BootTreeError::NotFound) => {

@@ -36,7 +36,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 ///
-/// [`Unreached`]: nothing was sent.
+/// [`ConnectError`]: nothing was sent.
 pub async fn connect(
     clock: &dyn Clock,
     host: &str,
@@ -68,7 +68,7 @@ pub async fn connect(
 ///
 /// # Errors
 ///
-/// [`Unreached::Ours`] or [`Unreached::NoSuchName`].
+/// [`ConnectError::Local`] or [`ConnectError::NoSuchName`].
 pub async fn resolve(
     clock: &dyn Clock,
     host: &str,

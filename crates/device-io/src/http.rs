@@ -46,7 +46,7 @@ pub enum DeviceHttpError {
 ///
 /// # Errors
 ///
-/// [`HttpError`]; unless it is [`HttpError::Request`], the request may have been carried out.
+/// [`DeviceHttpError`]; unless it is [`DeviceHttpError::Request`], the request may have been carried out.
 pub async fn get(
     stream: &mut TcpStream,
     authority: &str,

@@ -1,7 +1,7 @@
 //! How devices are named and reached: URLs, name look-ups, TCP connections and requests on them, what stands in the way, and
 //! how a run at one ends.
 //!
-//! It knows sockets, and neither boards nor actions nor databases. Whoever writes to a device asks a [`Lease`] first, and
+//! It knows sockets, and neither boards nor actions nor databases. Whoever writes to a device asks a [`ProcessLease`] first, and
 //! what this machine lacks ([`LocalTrouble`]) is told apart from what a device does.
 
 pub mod address;

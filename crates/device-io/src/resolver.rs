@@ -54,7 +54,7 @@ pub enum ResolveError {
 ///
 /// # Errors
 ///
-/// [`Unresolved`], which says nothing about what bears the name.
+/// [`ResolveError`], which says nothing about what bears the name.
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);

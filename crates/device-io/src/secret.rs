@@ -48,7 +48,7 @@ impl SecretFile {
     ///
     /// # Errors
     ///
-    /// [`NoSecret`].
+    /// [`SecretError`].
     pub async fn read(&self) -> Result<String, SecretError> {
         let file = fs_err::tokio::File::open(&self.0).await.map_err(|error| read_error(&error))?;
         let mode = file.metadata().await.map_err(|error| read_error(&error))?.permissions().mode();

@@ -45,7 +45,7 @@ impl DiagramPicture {
     }
 }
 
-/// Draws `definition` as an SVG document: see [`Picture`], which is kept by whoever draws it again.
+/// Draws `definition` as an SVG document: see [`DiagramPicture`], which is kept by whoever draws it again.
 #[must_use]
 pub fn svg(definition: &Definition, marks: &InstanceOverlay) -> String {
     DiagramPicture::new(definition).svg(marks)

@@ -25,7 +25,7 @@ pub struct BoardRegistration {
     pub power_url: String,
     /// What answers when its image runs.
     pub poll_url: String,
-    /// Its hardware type, one of [`HARDWARE`](super::HARDWARE).
+    /// Its hardware type, one of [`HARDWARE_TYPES`](super::HARDWARE_TYPES).
     pub hardware: String,
     /// What it is used for.
     pub environment: String,
@@ -118,7 +118,7 @@ impl SimulatedBoard {
         *self.is_dead.borrow()
     }
 
-    /// Gives it these faults, from its next boot on. [`Faults::dead`] and [`Faults::relay`] are the farm's and ignored.
+    /// Gives it these faults, from its next boot on. [`FaultRates::dead_share`] and [`FaultRates::relay_fault`] are the farm's and ignored.
     pub fn set_faults(&self, faults: FaultRates) {
         self.faults.send_replace(faults);
     }

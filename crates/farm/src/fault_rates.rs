@@ -26,21 +26,21 @@ pub enum BoardFault {
 /// How often things go wrong: each a probability from 0 to 1. One boot has at most one fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FaultRates {
-    /// [`Fault::DoesNotBoot`], per boot.
+    /// [`BoardFault::DoesNotBoot`], per boot.
     pub does_not_boot: f64,
-    /// [`Fault::HangsAfterAsking`], per boot.
+    /// [`BoardFault::HangsAfterAsking`], per boot.
     pub hangs_after_asking: f64,
-    /// [`Fault::HangsBeforeReporting`], per boot.
+    /// [`BoardFault::HangsBeforeReporting`], per boot.
     pub hangs_before_reporting: f64,
-    /// [`Fault::ReportsLate`], per boot.
+    /// [`BoardFault::ReportsLate`], per boot.
     pub reports_late: f64,
-    /// [`Fault::ReportsTwice`], per boot.
+    /// [`BoardFault::ReportsTwice`], per boot.
     pub reports_twice: f64,
-    /// [`Fault::ReportsPreviousBoot`], per boot.
+    /// [`BoardFault::ReportsPreviousBoot`], per boot.
     pub reports_previous_boot: f64,
-    /// [`Fault::ImageFails`], per boot.
+    /// [`BoardFault::ImageFails`], per boot.
     pub image_fails: f64,
-    /// [`Fault::Crashes`], per boot.
+    /// [`BoardFault::Crashes`], per boot.
     pub crashes: f64,
     /// A relay board lies about a coil or hangs, for a minute; per relay board and minute.
     pub relay_fault: f64,

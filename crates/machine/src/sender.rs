@@ -118,7 +118,7 @@ impl EventSource {
         }
     }
 
-    /// Reads [`text`](Self::text).
+    /// Reads [`source_text`](Self::source_text).
     ///
     /// # Errors
     ///

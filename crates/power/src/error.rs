@@ -13,7 +13,7 @@ pub struct OutletError {
     pub answer: Option<String>,
 }
 
-/// What a fault means for whoever goes on. Drivers give those up to [`Lost`](Self::Lost); the others are a run's own.
+/// What a fault means for whoever goes on. Drivers give those up to [`ConnectionLost`](Self::ConnectionLost); the others are a run's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutletErrorKind {
     /// The lease of this process has expired: nothing more is sent.

@@ -7,7 +7,7 @@
 //!
 //! An operation succeeds by what was read back, where the outlet can be read. Whatever becomes of a power cycle once it
 //! began to take the power away, it gives it back before it ends: when it is cancelled, too. Where that fails it says so
-//! ([`Ending::Unrestored`]), so that it is tried again whatever becomes of whoever asked for it.
+//! ([`PowerRunErrorKind::Unrestored`]), so that it is tried again whatever becomes of whoever asked for it.
 //!
 //! It knows sockets, and neither boards nor actions nor databases. How a driver is added: `docs/adding-a-driver.md`.
 

@@ -35,7 +35,7 @@ pub struct PowerContext {
     pub clock: Arc<dyn Clock>,
     /// Until when the outlet may be written to: asked before each write.
     pub lease: ProcessLease,
-    /// The longest that one call to the device may take, mostly [`CALL_LIMIT`].
+    /// The longest that one call to the device may take, mostly [`DEFAULT_CALL_TIMEOUT`].
     pub call_limit: Duration,
     /// How many runs of the same operation before this one were not seen to end.
     pub interrupted_runs: u32,
@@ -65,7 +65,7 @@ pub fn max_operation_time(operation: PowerOperation) -> Duration {
 ///
 /// # Errors
 ///
-/// [`Unfinished`], when what the operation is for was not observed.
+/// [`PowerRunError`], when what the operation is for was not observed.
 pub async fn operate(
     url: &PowerUrl,
     operation: PowerOperation,

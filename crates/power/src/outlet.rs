@@ -56,7 +56,7 @@ pub enum Readback {
 pub enum CycleTiming {
     /// Whoever switches the outlet, with one [`Outlet::set`] for each half.
     Caller,
-    /// The device, by one [`Outlet::cycle`], for off times within these bounds: it gives the power back though whoever
+    /// The device, by one [`Outlet::cycle_timing`], for off times within these bounds: it gives the power back though whoever
     /// asked for it is gone.
     Device {
         /// The shortest off time: long enough to be read in the middle.
@@ -104,29 +104,29 @@ pub trait Outlet: Send {
     ///
     /// # Errors
     ///
-    /// [`Fault`], mostly [`FaultKind::Unreached`](crate::FaultKind::Unreached).
+    /// [`OutletError`], mostly [`OutletErrorKind::NotConnected`](crate::OutletErrorKind::NotConnected).
     async fn connect(&mut self) -> Result<(), OutletError>;
 
     /// Reads whether the outlet gives power. It is not called where it cannot be read.
     ///
     /// # Errors
     ///
-    /// [`Fault`], where there is no answer.
+    /// [`OutletError`], where there is no answer.
     async fn read(&mut self) -> Result<OutletReading, OutletError>;
 
     /// Has the device give power or take it away; that the device said so is all that is known then.
     ///
     /// # Errors
     ///
-    /// [`Fault`], whose kind says whether it may have been done all the same.
+    /// [`OutletError`], whose kind says whether it may have been done all the same.
     async fn set(&mut self, supply: PowerState) -> Result<(), OutletError>;
 
-    /// Has the device take the power away and give it back after `off_for` by itself, where [`CycleTiming::Device`] says
+    /// Has the device take the power away and give it back after `off_for` by itself, where [`CycleTiming::FakeDevice`] says
     /// that it can. It answers when the power is off.
     ///
     /// # Errors
     ///
-    /// [`Fault`], as with [`set`](Self::set).
+    /// [`OutletError`], as with [`set`](Self::set).
     async fn cycle(&mut self, off_for: Duration) -> Result<(), OutletError> {
         let _ = off_for;
         Err(OutletError::unable_to_cycle())

@@ -27,7 +27,7 @@ impl PostgresAccount {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::NoAccount`] when we are root and there is nobody else; [`PrivateError::File`] when the cluster
+    /// [`PrivatePostgresError::NoAccount`] when we are root and there is nobody else; [`PrivatePostgresError::SourceFile`] when the cluster
     /// or the list of users cannot be read.
     pub(super) fn choose(cluster: &Path) -> Result<Self, PrivatePostgresError> {
         let own = Uid::effective();
@@ -90,7 +90,7 @@ impl PostgresAccount {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Unreachable`] with the first directory that is closed.
+    /// [`PrivatePostgresError::DataDirInaccessible`] with the first directory that is closed.
     pub(super) async fn check_access(
         &self,
         data_dir: &Path,

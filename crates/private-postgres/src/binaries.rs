@@ -38,8 +38,8 @@ impl Binaries {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Missing`], [`PrivateError::TooOld`] and [`PrivateError::WrongVersion`] as they say;
-    /// [`PrivateError::Run`] when a server that was found does not even tell its version; [`PrivateError::File`].
+    /// [`PrivatePostgresError::NotInstalled`], [`PrivatePostgresError::TooOld`] and [`PrivatePostgresError::WrongVersion`] as they say;
+    /// [`PrivatePostgresError::Run`] when a server that was found does not even tell its version; [`PrivatePostgresError::SourceFile`].
     pub(super) async fn find(
         bin_dir: Option<&Path>,
         cluster: &Path,

@@ -113,8 +113,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Died`], [`PrivateError::Slow`], [`PrivateError::OrphanStays`], [`PrivateError::Run`],
-    /// [`PrivateError::SocketDirectory`], [`PrivateError::File`]; then no server of ours runs.
+    /// [`PrivatePostgresError::Died`], [`PrivatePostgresError::Slow`], [`PrivatePostgresError::OrphanNotStopping`], [`PrivatePostgresError::Run`],
+    /// [`PrivatePostgresError::SocketDirectory`], [`PrivatePostgresError::SourceFile`]; then no server of ours runs.
     pub(super) async fn launch(&self) -> Result<Postmaster, PrivatePostgresError> {
         stop_orphaned_server(&self.layout.cluster).await?;
         // Somebody may have tidied up where it lies.

@@ -62,7 +62,7 @@ impl DataDirLayout {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::File`] when it can neither be made nor read.
+    /// [`PrivatePostgresError::SourceFile`] when it can neither be made nor read.
     pub(super) fn make(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
         // Root's must let another user pass to the cluster, which is 0700 itself.
         let mode = if nix::unistd::Uid::effective().is_root() { 0o711 } else { 0o700 };
@@ -77,7 +77,7 @@ impl DataDirLayout {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Locked`] when another process has it; [`PrivateError::File`].
+    /// [`PrivatePostgresError::LockedInstance`] when another process has it; [`PrivatePostgresError::SourceFile`].
     pub(super) fn lock(&self) -> Result<DataDirLock, PrivatePostgresError> {
         let path = self.data_dir.join("lock");
         let mut options = fs::OpenOptions::new();
@@ -116,7 +116,7 @@ impl DataDirLayout {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::OrphanStays`] when one cannot be ended; [`PrivateError::File`].
+    /// [`PrivatePostgresError::OrphanNotStopping`] when one cannot be ended; [`PrivatePostgresError::SourceFile`].
     pub(super) async fn remove_unfinished(&self) -> Result<(), PrivatePostgresError> {
         for entry in fs::read_dir(&self.data_dir)? {
             let entry = entry?;
@@ -170,8 +170,8 @@ impl DataDirLayout {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
-    /// [`PrivateError::File`].
+    /// [`PrivatePostgresError::SocketDirectory`] when the path is too long and the short one belongs to somebody else;
+    /// [`PrivatePostgresError::SourceFile`].
     pub(super) fn make_socket_dir(&self, account: &PostgresAccount) -> Result<PathBuf, PrivatePostgresError> {
         let near = self.data_dir.join("run");
         // The data directory may have had a longer name once.

@@ -28,7 +28,7 @@ struct OrphanProcess {
 ///
 /// # Errors
 ///
-/// [`PrivateError::OrphanStays`] when one does not die; [`PrivateError::File`].
+/// [`PrivatePostgresError::OrphanNotStopping`] when one does not die; [`PrivatePostgresError::SourceFile`].
 pub(super) async fn kill_all(prefix: &Path) -> Result<(), PrivatePostgresError> {
     let begun_at = Instant::now();
     // Again until there is none: each may have started another meanwhile.

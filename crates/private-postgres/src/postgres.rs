@@ -37,7 +37,7 @@ impl PrivatePostgres {
     ///
     /// # Errors
     ///
-    /// [`PrivateError`], whose every variant says what it left; no server of ours runs then.
+    /// [`PrivatePostgresError`], whose every variant says what it left; no server of ours runs then.
     pub async fn start(options: PrivatePostgresOptions) -> Result<Self, PrivatePostgresError> {
         let layout = DataDirLayout::make(&options.data_dir)?;
         let lock = layout.lock()?;
@@ -76,7 +76,7 @@ impl PrivatePostgres {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Forced`] when force was needed, [`PrivateError::Supervisor`] and [`PrivateError::File`] when it
+    /// [`PrivatePostgresError::StopTimeout`] when force was needed, [`PrivatePostgresError::Supervisor`] and [`PrivatePostgresError::SourceFile`] when it
     /// is not known how it ended. Whatever was committed is kept in each case.
     pub async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.stop.cancel();

@@ -46,7 +46,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// [`Unready::Died`] when it ended instead, [`Unready::Slow`] when it took too long, [`Unready::File`].
+    /// [`StartFailure::Died`] when it ended instead, [`StartFailure::Slow`] when it took too long, [`StartFailure::SourceFile`].
     pub(super) async fn wait_ready(&mut self, cluster: &Path) -> Result<(), StartFailure> {
         let started_at = Instant::now();
         while started_at.elapsed() < START_TIMEOUT {
@@ -76,7 +76,7 @@ impl Postmaster {
     ///
     /// # Errors
     ///
-    /// [`PrivateError::Forced`] when force was needed; [`PrivateError::File`] when the system does not let us wait.
+    /// [`PrivatePostgresError::StopTimeout`] when force was needed; [`PrivatePostgresError::SourceFile`] when the system does not let us wait.
     pub(super) async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         self.signal(Signal::SIGINT)?;
         if self.ends_within(FAST_SHUTDOWN_TIMEOUT).await? {
@@ -202,7 +202,7 @@ fn is_gone(error: &io::Error) -> bool {
 ///
 /// # Errors
 ///
-/// [`PrivateError::OrphanStays`] when it does not stop even by force; [`PrivateError::File`].
+/// [`PrivatePostgresError::OrphanNotStopping`] when it does not stop even by force; [`PrivatePostgresError::SourceFile`].
 pub(super) async fn stop_orphaned_server(cluster: &Path) -> Result<(), PrivatePostgresError> {
     let Some(file) = PidFile::read(cluster)? else { return Ok(()) };
     let Some(pid) = file.pid else { return Ok(fs::remove_file(PidFile::path(cluster))?) };

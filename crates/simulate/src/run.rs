@@ -22,7 +22,7 @@ impl Simulation<'_> {
     ///
     /// # Errors
     ///
-    /// [`SimulateError::Storm`] when an instance does not come to rest.
+    /// [`SimulationError::EventStorm`] when an instance does not come to rest.
     pub fn run(&self, shard: usize) -> Result<SimulationCounts, SimulationError> {
         Shard::new(self, shard).run().map(SimulationCounts)
     }

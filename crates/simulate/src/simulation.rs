@@ -37,7 +37,7 @@ impl<'a> Simulation<'a> {
     ///
     /// # Errors
     ///
-    /// [`SimulateError`], except [`SimulateError::Storm`], when the size is none that can be simulated, or the definitions do
+    /// [`SimulationError`], except [`SimulationError::EventStorm`], when the size is none that can be simulated, or the definitions do
     /// not go together.
     pub fn new(
         definitions: &[&'a Definition],

@@ -75,7 +75,7 @@ pub enum TftpClientError {
         /// What had arrived by then.
         blocks: u64,
     },
-    /// The client stopped because [`Options::abandon_after_blocks`] said so.
+    /// The client stopped because [`TransferOptions::stop_after_blocks`] said so.
     #[error("abandoned after {blocks} blocks, as asked")]
     StoppedEarly {
         /// What had arrived by then.
@@ -90,7 +90,7 @@ pub enum TftpClientError {
 ///
 /// # Errors
 ///
-/// [`ClientError`]; what had arrived is dropped.
+/// [`TftpClientError`]; what had arrived is dropped.
 pub async fn fetch(
     server: SocketAddr,
     from: IpAddr,

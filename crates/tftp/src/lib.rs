@@ -1,7 +1,7 @@
 //! The TFTP server over the boot tree, and the client that simulated boards use.
 //!
 //! Read-only, as boards need it: octet and netascii, `blksize`, `tsize`, `timeout`, `windowsize`. It tells an
-//! [`Observer`] who asked for what and how that ended, which is how a board's history can say "asked for its boot config
+//! [`TftpObserver`] who asked for what and how that ended, which is how a board's history can say "asked for its boot config
 //! 12 s after power-on". It does not know boards, databases or which file is whose, and it never writes.
 //!
 //! ```text
@@ -72,7 +72,7 @@ fn permission_hint(error: &io::Error) -> &'static str {
 /// How long there has to be room for all before the log says so.
 const OVERLOAD_CLEARED_AFTER: Duration = Duration::from_secs(10);
 
-/// A server whose port is bound; [`Server::run`] makes it answer.
+/// A server whose port is bound; [`TftpServer::run`] makes it answer.
 pub struct TftpServer {
     listener: Arc<TftpListener>,
     tree: Arc<BootTree>,

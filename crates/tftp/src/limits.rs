@@ -17,7 +17,7 @@ pub(super) const MIN_BYTES_PER_SECOND: u64 = 4096;
 /// Anybody can forge a request. Until the client has shown itself by an ACK, one request makes the server send one packet,
 /// and that once again: without options two blocks of 512 bytes, 86 times the 12 bytes of the shortest request; with options
 /// two OACKs, which are about as long as the request. Whoever repeats the request has that packet again at most once each
-/// [`Limits::first_wait`].
+/// [`TftpLimits::first_retransmit_after`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TftpLimits {
     /// The wait before the first retransmission; each further one waits twice as long. A client's `timeout` option

@@ -64,7 +64,7 @@ pub enum TransferEnd {
 /// How a client gave a transfer up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientAbort {
-    /// It sent an ERROR packet. With [`ErrorCode::OPTIONS`] and nothing transferred, it only asked for the size.
+    /// It sent an ERROR packet. With [`TftpErrorCode::OPTIONS`] and nothing transferred, it only asked for the size.
     Error {
         /// The code it sent.
         code: TftpErrorCode,
@@ -83,10 +83,10 @@ pub enum TransferDropReason {
     /// The client had not answered, and others needed the room.
     #[error("not answered, and others needed the room")]
     Overload,
-    /// It took longer than [`Limits::longest_transfer`](super::Limits::longest_transfer).
+    /// It took longer than [`TftpLimits::max_transfer_time`](super::TftpLimits::max_transfer_time).
     #[error("it took too long")]
     TooLong,
-    /// Its client took it more slowly than [`Limits::slow`](super::Limits::slow) allows.
+    /// Its client took it more slowly than [`TftpLimits::slow_allowance`](super::TftpLimits::slow_allowance) allows.
     #[error("the client is too slow")]
     TooSlow,
 }
@@ -126,7 +126,7 @@ impl TftpRefusal {
 
 /// Is told what boards fetch.
 ///
-/// [`Observer::asked`] and [`Observer::dropped`] are called in the order of the requests. All are called on the server's way
+/// [`TftpObserver::on_request`] and [`TftpObserver::dropped`] are called in the order of the requests. All are called on the server's way
 /// and must not block.
 pub trait TftpObserver: Send + Sync + 'static {
     /// A client asked for a file; the transfer is beginning or about to.

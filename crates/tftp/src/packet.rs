@@ -1,6 +1,6 @@
 //! TFTP datagrams, read and written.
 //!
-//! Pure: no sockets, no files. [`Packet::parse`] takes whatever arrives on a port that everybody can reach, so it
+//! Pure: no sockets, no files. [`TftpPacket::parse`] takes whatever arrives on a port that everybody can reach, so it
 //! never panics and never trusts a length. What the options in a request mean is `options.rs`'s.
 //!
 //! Source: RFC 1350 §5 (packets), RFC 2347 (options, OACK).
@@ -90,7 +90,7 @@ pub struct TftpRequest {
 
 /// One datagram.
 ///
-/// Source: RFC 1350 §5; RFC 2347 for [`Packet::OptionsAck`].
+/// Source: RFC 1350 §5; RFC 2347 for [`TftpPacket::OptionsAck`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TftpPacket<'a> {
     /// Asks for a file (RRQ).
@@ -139,7 +139,7 @@ impl<'a> TftpPacket<'a> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] when it is no TFTP packet; whoever got it drops it.
+    /// [`MalformedPacket`] when it is no TFTP packet; whoever got it drops it.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, MalformedPacket> {
         let (operation, rest) = number(datagram)?;
         match operation {

@@ -33,9 +33,9 @@ pub(super) enum ClientTimeout {
 pub(super) struct ConnectionWatch {
     limits: HttpLimits,
     opened: Instant,
-    /// [`BUSY`], or since when it waits for its client: milliseconds since it was opened, shifted, with a bit for [`IDLE`].
+    /// [`PHASE_BUSY`], or since when it waits for its client: milliseconds since it was opened, shifted, with a bit for [`PHASE_IDLE_BIT`].
     phase: AtomicU64,
-    /// Since when an answer waits to be taken: milliseconds since it was opened, or [`TAKEN`].
+    /// Since when an answer waits to be taken: milliseconds since it was opened, or [`NOTHING_UNREAD`].
     unread_since_ms: AtomicU64,
     /// How long answers waited before that, less what the client took since, in milliseconds.
     unread_before_ms: AtomicU64,

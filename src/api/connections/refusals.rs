@@ -31,7 +31,7 @@ struct ConnectionShortage {
 
 /// Refuses clients, and logs when that begins and when it is over.
 pub(super) struct ConnectionRefusals {
-    /// [`ANSWER_TIMEOUT`], except in tests.
+    /// [`REFUSAL_TIMEOUT`], except in tests.
     refusal_timeout: Duration,
     answering: JoinSet<()>,
     shortage: Option<ConnectionShortage>,

@@ -83,7 +83,7 @@ async fn read_to_end(stream: &mut TcpStream) -> (String, Duration) {
     (String::from_utf8_lossy(&text).into_owned(), begun.elapsed())
 }
 
-/// Reads an answer of the routes [`at_once`].
+/// Reads an answer of the routes [`entries_per_read`].
 async fn read_answer(stream: &mut TcpStream) {
     let mut answer = Vec::new();
     while !answer.ends_with(b"at once") {

@@ -1,4 +1,4 @@
-//! A connection's bytes, as far as they concern its [`Watch`].
+//! A connection's bytes, as far as they concern its [`ConnectionWatch`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -43,7 +43,7 @@ pub async fn insert(
 }
 
 /// Writes what is known of a board anew, but not its outlet: [`save_outlets`]. Whether another one has its MAC address
-/// is asked before: [`find_rival`].
+/// is asked before: [`find_conflict`].
 ///
 /// # Errors
 ///

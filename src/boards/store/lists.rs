@@ -128,7 +128,7 @@ impl BoardListRow {
     }
 }
 
-/// Reads a column of what [`LIST`] asks for, which gives its type.
+/// Reads a column of what [`LIST_SQL`] asks for, which gives its type.
 fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, sqlx::Error> {
     row.try_get_unchecked(column)
 }

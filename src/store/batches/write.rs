@@ -26,7 +26,7 @@ use super::versioned::RowVersion;
 /// # Errors
 ///
 /// [`StoreError::Constraint`] `action_place` when a server of the release before holds what an action that begins claims
-/// alone; [`StoreError::Locked`] when a row is kept locked; nothing was written then.
+/// alone; [`StoreError::LockedInstance`] when a row is kept locked; nothing was written then.
 #[tracing::instrument(name = "store.group.write", level = "debug", skip_all, fields(instances = group.decided.len()))]
 pub async fn write(
     db: &mut PgConnection,

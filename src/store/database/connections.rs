@@ -27,7 +27,7 @@ impl ConnectionBudget {
     /// As many as a server has by itself.
     pub const DEFAULT_TOTAL: u32 = 25;
 
-    /// Shares out `total` connections; what is too little is made the [least](Self::LEAST).
+    /// Shares out `total` connections; what is too little is made the [least](Self::MIN_TOTAL).
     #[must_use]
     pub fn of(total: u32) -> Self {
         // One of the readers is among those that are kept.

@@ -153,7 +153,7 @@ impl DatabaseLives {
 ///
 /// # Errors
 ///
-/// [`StoreError`] when a statement fails, or when tables are missing; [`Cause::LifeChanged`] where the life changes again
+/// [`StoreError`] when a statement fails, or when tables are missing; [`UnavailableCause::LifeChanged`] where the life changes again
 /// and again.
 pub(super) async fn check_life(
     db: &mut PgConnection,

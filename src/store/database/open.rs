@@ -22,7 +22,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`summaries`](Self::summaries).
     pub async fn open_with(
         options: impl Into<ConnectOptions>,
         connections: ConnectionBudget,

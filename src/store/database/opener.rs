@@ -103,7 +103,7 @@ impl ConnectionOpener {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`summaries`](Self::summaries).
     pub(super) async fn open_bare(&self) -> Result<PgConnection, StoreError> {
         Ok(self.reach_any(ConnectionPurpose::Ordinary).await?.0)
     }
@@ -112,7 +112,7 @@ impl ConnectionOpener {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`summaries`](Self::summaries).
     pub(super) async fn writable_host(&self) -> Result<PgConnectOptions, StoreError> {
         match self.options.hosts.as_slice() {
             [only] => Ok(only.clone()),
@@ -216,7 +216,7 @@ impl ConnectionOpener {
     ///
     /// # Errors
     ///
-    /// [`Cause::SharedSession`] where one does; [`StoreError`] when a statement fails.
+    /// [`UnavailableCause::SharedSession`] where one does; [`StoreError`] when a statement fails.
     pub(super) async fn verify_sessions(&self) -> Result<(), StoreError> {
         // Of the host that will be used, once it is found: each that does not answer takes its time. A pooler that shares
         // sessions may fail already where settings are made.

@@ -1,7 +1,7 @@
 //! A few connections of one purpose, shared by many.
 //!
 //! A connection is kept only as long as it is of the database's present life and answers; one that is doubtful is thrown
-//! away, and the next one is made by the [`Opener`], which verifies it. The pool keeps its least number of connections also
+//! away, and the next one is made by the [`ConnectionOpener`], which verifies it. The pool keeps its least number of connections also
 //! while nobody needs them: they are there when others have taken all that the database has to give.
 
 use std::sync::{Arc, Mutex};

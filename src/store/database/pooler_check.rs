@@ -10,7 +10,7 @@ use crate::store::error::{StoreError, UnavailableCause};
 ///
 /// # Errors
 ///
-/// [`Cause::SharedSession`] where one does not; [`StoreError`] when a statement fails.
+/// [`UnavailableCause::SharedSession`] where one does not; [`StoreError`] when a statement fails.
 pub(super) async fn verify_sessions(host: &PgConnectOptions) -> Result<(), StoreError> {
     let mut one = connect(host).await?;
     let mut other = connect(host).await?;

@@ -48,7 +48,7 @@ impl DatabaseUrl {
     ///
     /// # Errors
     ///
-    /// [`BadUrl`], which shows nothing secret.
+    /// [`BadDatabaseUrl`], which shows nothing secret.
     pub fn parse(&self) -> Result<ConnectOptions, BadDatabaseUrl> {
         parse(&self.0)
     }

@@ -1,6 +1,6 @@
 //! The judge: whether what is written agrees with itself, with the lifecycle, and with all that clients were told.
 //!
-//! It shares nothing with the kernel and the store; it knows rows, messages and the [`Model`].
+//! It shares nothing with the kernel and the store; it knows rows, messages and the [`ReferenceModel`].
 
 use std::collections::BTreeMap;
 use std::fmt;

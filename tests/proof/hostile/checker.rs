@@ -1,6 +1,6 @@
 //! The judge: what must hold after a run, whatever was struck.
 //!
-//! It knows the [`Record`] alone, and nothing of the kernel, the store or the drivers.
+//! It knows the [`RunRecord`] alone, and nothing of the kernel, the store or the drivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What was seen of a run, from outside: by relay boards, boards, clients, and in the database afterwards.
 //!
-//! All times are those of the test process, whose clock is never touched, but for [`Row::at`].
+//! All times are those of the test process, whose clock is never touched, but for [`StoredEntry::at_url`].
 
 use std::collections::BTreeMap;
 

@@ -67,7 +67,7 @@ pub fn check(text: &str, vocabulary: &Vocabulary) -> CheckReport {
 ///
 /// # Errors
 ///
-/// [`Faults`], with every error in the text, each with its line and column.
+/// [`SourceFaults`], with every error in the text, each with its line and column.
 pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
     let CheckReport { definition, faults } = check(text, vocabulary);
     definition.ok_or_else(|| SourceFaults(faults.into_iter().filter(SourceFault::is_error).collect()))
@@ -78,7 +78,7 @@ pub fn load(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFau
 ///
 /// # Errors
 ///
-/// [`Faults`], where anything else is wrong with it.
+/// [`SourceFaults`], where anything else is wrong with it.
 pub fn load_stored(
     text: &str,
     vocabulary: &Vocabulary,
@@ -96,7 +96,7 @@ pub fn load_stored(
 ///
 /// # Errors
 ///
-/// [`Faults`], with what makes no sense in it.
+/// [`SourceFaults`], with what makes no sense in it.
 #[cfg(any(test, feature = "testing"))]
 pub fn load_unproved(text: &str, vocabulary: &Vocabulary) -> Result<Definition, SourceFaults> {
     let mut faults = FaultCollector::default();

@@ -1,7 +1,7 @@
 //! What follows when something happens to an instance.
 //!
 //! An event is looked at in this order: may this sender send it, does it speak of this visit, does the state take it,
-//! which of its transitions holds. Whatever enters a state does so in [`Step::enter`].
+//! which of its transitions holds. Whatever enters a state does so in [`DecisionInProgress::enter`].
 
 mod step;
 

@@ -1,6 +1,6 @@
 //! Instances that are linked: what one of them raises, others decide in the same transaction.
 //!
-//! [`Chain`] says whose turn it is; whoever drives it loads the instance, decides and tells it what came of that. So the
+//! [`RaiseChain`] says whose turn it is; whoever drives it loads the instance, decides and tells it what came of that. So the
 //! engine, which reads from a database in between, and [`decide_linked`], which has all instances at hand, go by one order.
 
 mod decide;

@@ -1,7 +1,7 @@
 //! The table of operations, and what follows from it.
 
 /// Makes [`Operation`](super::Operation) of the files and types that are listed: each type is an
-/// [`OperationKind`](super::operate::OperationKind).
+/// [`OperationKind`](super::operation_kind::OperationKind).
 macro_rules! operations {
     ($($file:ident: $kind:ident),+ $(,)?) => {
         $(mod $file;)+

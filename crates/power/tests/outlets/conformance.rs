@@ -1,4 +1,4 @@
-//! The tests that each driver passes. A driver's own file has a [`TestDevice`] and calls [`all`].
+//! The tests that each driver passes. A driver's own file has a [`TestDevice`] and calls [`run_conformance_tests`].
 
 use std::sync::Arc;
 use std::time::Duration;

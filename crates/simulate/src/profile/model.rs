@@ -26,7 +26,7 @@ pub(crate) struct MachineBehaviour {
     pub(crate) available: Vec<bool>,
     /// What guards may know of every instance, beside its name.
     pub(crate) facts: Map<String, Value>,
-    /// The actions that states invoke; [`Class::actions`] says how each goes.
+    /// The actions that states invoke; [`InstanceClass::actions`] says how each goes.
     pub(crate) actions: Vec<ActionName>,
     /// The sound instances first, then the ways of being broken.
     pub(crate) classes: Vec<InstanceClass>,
