@@ -96,35 +96,3 @@ pub fn parse_from(words: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode
         }
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The words of a command line, as a shell takes them.
-    fn words(line: &str) -> Vec<String> {
-        let mut words = Vec::new();
-        for (index, part) in line.split('\'').enumerate() {
-            if index % 2 == 1 {
-                words.push(part.to_owned());
-            } else {
-                words.extend(part.split_whitespace().map(str::to_owned));
-            }
-        }
-        words
-    }
-
-    #[test]
-    fn every_command_of_the_readme_can_be_typed() {
-        let lines = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("    "));
-        let lines =
-            lines.map(|line| line.trim_start_matches("$ ")).filter(|line| line.starts_with("lifeguard "));
-        let lines: Vec<&str> = lines.collect();
-        assert!(lines.len() > 20, "{lines:?}");
-        for line in lines {
-            if let Err(error) = Cli::try_parse_from(words(line)) {
-                panic!("{line}: {error}");
-            }
-        }
-    }
-}

@@ -14,6 +14,8 @@ mod coffee;
 mod core_vocabulary;
 mod database;
 mod demo;
+mod doc_commands;
+mod docs;
 mod engine;
 mod farm;
 mod files;
