@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifeguard::cli;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 
 use crate::docs::markdown;
 use crate::guarded::GuardedDir;
@@ -28,9 +30,9 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How many pages are tried at once.
 const THREADS: usize = 3;
 /// Fewer blocks than these were not read at all.
-const MIN_RUN: usize = 30;
-const MIN_SERVERS: usize = 4;
-const MIN_OUTPUTS: usize = 5;
+const MIN_RUN: usize = 20;
+const MIN_SERVERS: usize = 6;
+const MIN_OUTPUTS: usize = 4;
 
 #[test]
 fn the_commands_of_every_page_can_be_typed_in_an_empty_directory() {
@@ -65,10 +67,13 @@ fn the_commands_of_every_page_can_be_typed_in_an_empty_directory() {
 
 #[test]
 fn blocks_are_told_apart_and_what_is_none_is_refused() {
-    let kinds = |text: &str| Page::parse("p.md", text).map(|page| page.blocks.into_iter().map(|one| one.kind).collect());
+    fn kinds(text: &str) -> Result<Vec<BlockKind>, String> {
+        let page = Page::parse("p.md", text)?;
+        Ok(page.blocks.into_iter().map(|block| block.kind).collect())
+    }
     let read = "Run it:\n```sh\nlifeguard serve\n```\n```sh\nls\n```\n```text output\na\n```\n```sh root\nls\n```\nIn `a.yaml`:\n\n\
                 ```yaml file=a.yaml\na: 1\n```\n";
-    let expected: Vec<BlockKind> = vec![
+    let expected = vec![
         BlockKind::Server,
         BlockKind::Run,
         BlockKind::Output,
@@ -324,7 +329,7 @@ struct RunningServer {
 impl Drop for RunningServer {
     fn drop(&mut self) {
         // It stops its PostgreSQL; one that has ended already needs no signal.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let _ = kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT);
         let _ = self.child.wait();
     }
 }
@@ -369,7 +374,9 @@ impl PageDirectory {
                 command.env_remove(name);
             }
         }
-        let path = format!("{}:{}", self.bin().display(), std::env::var("PATH").unwrap());
+        let mut path = self.bin().into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
         command.env("PATH", path).env("TZ", "UTC").env("COLUMNS", "100").env("HOME", self.path());
         command.env("XDG_STATE_HOME", self.path()).env("TMPDIR", self.path());
         command.current_dir(self.path()).stdin(Stdio::null());
@@ -395,14 +402,17 @@ impl PageDirectory {
         }
         let is_late = !waiting.is_finished();
         if is_late {
-            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).status();
+            // It may end just then.
+            let _ = killpg(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
         }
         let output = waiting.join().unwrap().unwrap();
         let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        match output.status.success() {
-            true => Ok(out),
-            false if is_late => Err(format!("it did not end within {BLOCK_TIMEOUT:?}:\n{out}{err}")),
-            false => Err(format!("it ends with {}:\n{out}{err}", output.status)),
+        if is_late {
+            Err(format!("it did not end within {BLOCK_TIMEOUT:?}:\n{out}{err}"))
+        } else if output.status.success() {
+            Ok(out)
+        } else {
+            Err(format!("it ends with {}:\n{out}{err}", output.status))
         }
     }
 

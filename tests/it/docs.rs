@@ -46,7 +46,7 @@ fn every_file_type_and_test_that_a_page_names_exists() {
                     types += 1;
                     if !source.has_type(name) {
                         report(format!("there is no type or state {name}"));
-                    } else if !member.is_none_or(|member| source.has_member(name, member)) {
+                    } else if !member.is_none_or(|member| source.has_member(member)) {
                         report(format!("{name} has no {member:?}"));
                     }
                 } else if is_test(word) {
@@ -80,6 +80,25 @@ fn links_between_pages_lead_to_files() {
         }
     }
     assert!(links > 20, "only {links} links were found");
+}
+
+#[test]
+fn every_route_is_on_the_page_of_the_api() {
+    let page = fs::read_to_string(root().join("docs/http-api.md")).unwrap();
+    let mut sources = Vec::new();
+    for folder in ["src/api", "src/dashboard"] {
+        read_sources(&root().join(folder), &mut sources);
+    }
+    // The functions that list routes; those of the router itself are made of the others.
+    let functions = sources.iter().filter(|(path, _)| !path.ends_with("api/router.rs"));
+    let functions = functions.flat_map(|(_, text)| text.split("fn router(").chain(text.split("fn routes(")).skip(1));
+    let bodies = functions.filter_map(|rest| rest.split("\n}").next());
+    let literals = bodies.flat_map(|body| body.split('"').skip(1).step_by(2));
+    let routes: BTreeSet<&str> = literals.filter(|text| text.starts_with('/')).collect();
+    assert!(routes.len() > 30, "{routes:?}");
+    for route in routes {
+        assert!(page.contains(&format!("{route}`")), "docs/http-api.md says nothing of {route}");
+    }
 }
 
 #[test]
@@ -168,6 +187,7 @@ fn exists(path: &str) -> bool {
 /// All Rust source of the repository, and the states of the shipped definition of boards.
 struct Source {
     files: Vec<(PathBuf, String)>,
+    types: BTreeSet<String>,
     states: String,
 }
 
@@ -178,30 +198,22 @@ impl Source {
             read_sources(&root().join(folder), &mut files);
         }
         assert!(files.len() > 300, "only {} files were read", files.len());
-        Self { files, states: fs::read_to_string(root().join("states/board.yaml")).unwrap() }
+        let types = files.iter().flat_map(|(path, text)| defined_types(path, text)).collect();
+        Self { files, types, states: fs::read_to_string(root().join("states/board.yaml")).unwrap() }
     }
 
     fn has_type(&self, name: &str) -> bool {
         let state = format!("\n  {name}:");
-        let defined = ["struct", "enum", "trait", "type"].map(|kind| format!("{kind} {name}"));
-        let is_end = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
-        let defines = |text: &str, wanted: &String| {
-            text.match_indices(wanted.as_str()).any(|(at, found)| is_end(&text[at + found.len()..]))
-        };
-        let by_macro = format!("\n    {name},\n");
-        let is_named = |(path, text): &(PathBuf, String)| path.ends_with("names.rs") && text.contains(&by_macro);
-        self.states.contains(&state)
-            || self.files.iter().any(is_named)
-            || self.files.iter().any(|(_, text)| defined.iter().any(|wanted| defines(text, wanted)))
+        self.types.contains(name) || self.states.contains(&state)
     }
 
-    /// Whether a file that speaks of the type has a function, a variant or a constant of this name.
-    fn has_member(&self, name: &str, member: &str) -> bool {
+    /// Whether some type has a function, a variant or a constant of this name.
+    fn has_member(&self, member: &str) -> bool {
         let function = format!("fn {member}");
         let variant = format!("\n    {member}");
         let constant = format!("const {member}");
-        let has = |text: &str| [&function, &variant, &constant].iter().any(|wanted| text.contains(wanted.as_str()));
-        self.files.iter().any(|(_, text)| text.contains(name) && has(text))
+        let wanted = [function, variant, constant];
+        self.files.iter().any(|(_, text)| wanted.iter().any(|wanted| text.contains(wanted.as_str())))
     }
 
     /// Whether one of `files` has the function; any file, where none is named.
@@ -212,6 +224,24 @@ impl Source {
         let mut candidates = self.files.iter().filter(|(path, _)| is_named(path));
         candidates.any(|(_, text)| text.contains(&wanted) || text.contains(&wanted_generic))
     }
+}
+
+/// The types that a file defines. Those of `names.rs` are made by a macro, a line each.
+fn defined_types(path: &Path, text: &str) -> Vec<String> {
+    let is_of_a_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut types = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            if ["struct", "enum", "trait", "type"].contains(&pair[0]) {
+                types.push(pair[1].split(|letter: char| !is_of_a_name(letter)).next().unwrap().to_owned());
+            }
+        }
+        if let Some(name) = line.trim().strip_suffix(',').filter(|_| path.ends_with("names.rs")) {
+            types.push(name.to_owned());
+        }
+    }
+    types
 }
 
 fn read_sources(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
