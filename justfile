@@ -1,7 +1,7 @@
 # What one types daily; CONTRIBUTING.md says more. `just` alone lists the recipes.
 
 _list:
-    @just --list --unsorted
+    @{{just_executable()}} --list --unsorted
 
 # Runs lifeguard from this checkout: the demo, or any other command
 run *args="demo":

@@ -47,7 +47,10 @@ fn the_commands_of_every_page_can_be_typed_in_an_empty_directory() {
     let texts = pages.iter().map(|page| format!("\n{}", page.text));
     let all: usize = texts.map(|text| text.matches("\n```sh").count()).sum();
     assert_eq!(run + servers + parsed, all, "{run} are run, {servers} are servers, {parsed} are only parsed");
-    assert!(run >= MIN_RUN && servers >= MIN_SERVERS && outputs >= MIN_OUTPUTS, "{run}, {servers}, {outputs}");
+    assert!(
+        run >= MIN_RUN && servers >= MIN_SERVERS && outputs >= MIN_OUTPUTS,
+        "{run}, {servers}, {outputs}"
+    );
 
     let (next, faults) = (Mutex::new(pages.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -99,7 +102,12 @@ fn blocks_are_told_apart_and_what_is_none_is_refused() {
 fn outputs_are_compared_line_by_line_with_gaps() {
     let is_like = |expected: &str, actual: &str| compare(expected, actual).is_ok();
     assert!(is_like("a\n…\nd", "a\nb\nc\nd\n") && is_like("a … c", "a b c\n") && is_like("a", "a  \n"));
-    assert!(!is_like("a\nd", "a\nb\nd") && !is_like("a … d", "a b c") && !is_like("a", "a\nb") && !is_like("a\nb", "a"));
+    assert!(
+        !is_like("a\nd", "a\nb\nd")
+            && !is_like("a … d", "a b c")
+            && !is_like("a", "a\nb")
+            && !is_like("a\nb", "a")
+    );
 }
 
 #[test]
@@ -175,7 +183,9 @@ impl Page {
             let follows_commands =
                 matches!(blocks.last(), Some(Block { kind: BlockKind::Run, .. })) && last_text.is_empty();
             match &kind {
-                BlockKind::Output if !follows_commands => return Err(at("an output without commands before it")),
+                BlockKind::Output if !follows_commands => {
+                    return Err(at("an output without commands before it"));
+                }
                 BlockKind::File(file) if !last_text.contains(file.as_str()) => {
                     return Err(at(&format!("say before the block that it is the file `{file}`")));
                 }
@@ -216,7 +226,8 @@ fn kind_of(info: &str, text: &str) -> Result<BlockKind, String> {
         ["sh", reasons @ ..] => {
             let commands = commands(text);
             let first = commands.first().ok_or("a block of commands without a command")?;
-            let is_server = ["lifeguard serve", "lifeguard demo"].iter().any(|server| first.starts_with(server));
+            let is_server =
+                ["lifeguard serve", "lifeguard demo"].iter().any(|server| first.starts_with(server));
             match reasons {
                 [] if is_server && commands.len() == 1 => Ok(BlockKind::Server),
                 [] if is_server => Err("a server has a block of its own".to_owned()),
@@ -228,7 +239,8 @@ fn kind_of(info: &str, text: &str) -> Result<BlockKind, String> {
         ["text", "output"] => Ok(BlockKind::Output),
         [language] if OTHER_LANGUAGES.contains(language) => Ok(BlockKind::Other),
         [language, file] if OTHER_LANGUAGES.contains(language) => {
-            let file = file.strip_prefix("file=").ok_or_else(|| format!("`{info}`: `file=NAME` was expected"))?;
+            let file =
+                file.strip_prefix("file=").ok_or_else(|| format!("`{info}`: `file=NAME` was expected"))?;
             Ok(BlockKind::File(file.to_owned()))
         }
         _ => Err(format!("`{info}` is no block that is known: see CONTRIBUTING.md")),
@@ -256,7 +268,8 @@ fn check_syntax(text: &str) -> Result<(), String> {
         match words.next().as_deref() {
             Some("lifeguard") => {
                 let words: Vec<String> = words.collect();
-                cli::parse_from(words.iter().map(Into::into)).map_err(|_| format!("cannot be parsed: {line}"))?;
+                cli::parse_from(words.iter().map(Into::into))
+                    .map_err(|_| format!("cannot be parsed: {line}"))?;
             }
             Some("just") => {
                 let recipe = words.next().unwrap_or_default();
@@ -406,7 +419,8 @@ impl PageDirectory {
             let _ = killpg(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
         }
         let output = waiting.join().unwrap().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         if is_late {
             Err(format!("it did not end within {BLOCK_TIMEOUT:?}:\n{out}{err}"))
         } else if output.status.success() {
@@ -461,6 +475,7 @@ impl PageDirectory {
 fn served_address(told: &str, logged: &str) -> Option<String> {
     let told = told.split_once("http://").and_then(|(_, rest)| rest.split('/').next());
     let serving = logged.lines().find(|line| line.contains(r#""message":"serving""#));
-    let logged = serving.and_then(|line| line.split_once(r#""http":""#)).and_then(|(_, rest)| rest.split('"').next());
+    let logged =
+        serving.and_then(|line| line.split_once(r#""http":""#)).and_then(|(_, rest)| rest.split('"').next());
     told.or(logged).map(str::to_owned)
 }

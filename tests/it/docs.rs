@@ -91,7 +91,8 @@ fn every_route_is_on_the_page_of_the_api() {
     }
     // The functions that list routes; those of the router itself are made of the others.
     let functions = sources.iter().filter(|(path, _)| !path.ends_with("api/router.rs"));
-    let functions = functions.flat_map(|(_, text)| text.split("fn router(").chain(text.split("fn routes(")).skip(1));
+    let functions =
+        functions.flat_map(|(_, text)| text.split("fn router(").chain(text.split("fn routes(")).skip(1));
     let bodies = functions.filter_map(|rest| rest.split("\n}").next());
     let literals = bodies.flat_map(|body| body.split('"').skip(1).step_by(2));
     let routes: BTreeSet<&str> = literals.filter(|text| text.starts_with('/')).collect();

@@ -146,7 +146,8 @@ async fn pause() {
 /// The options with which the README starts the server for real boards.
 fn server_options() -> impl Iterator<Item = &'static str> {
     let mut lines = include_str!("../../../README.md").lines().map(str::trim);
-    let is_for_boards = |line: &&str| line.starts_with("lifeguard serve ") && line.contains(" --tftp-listen ");
+    let is_for_boards =
+        |line: &&str| line.starts_with("lifeguard serve ") && line.contains(" --tftp-listen ");
     let line = lines.find(is_for_boards).unwrap();
     // The test has a data directory of its own.
     line.split(' ').skip(2).filter(|word| !["--data-dir", "farm"].contains(word))
